@@ -1,0 +1,113 @@
+"""Lists by column to pyarrow tables, whatever the server put in them.
+
+Values that fit their column's type take the fast way, a column at a time. Only where pyarrow refuses a
+column are its values looked at one by one; one that does not fit goes to the row's `extra`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from letta_source.tables import EXTRA, LOAD_ID, Column, Table
+from letta_source.text import clean, to_json
+from letta_source.times import parse_time
+
+_REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError, TypeError, ValueError)
+_BIGINT = range(-(2**63), 2**63)
+
+
+class _Misfit(Exception):
+    """A value that its column's type cannot hold."""
+
+
+def to_arrow(table: Table, columns: Mapping[str, list[Any]], load_id: str) -> pa.Table:
+    """A pyarrow table of `table.arrow_schema`; `columns` holds a list for each but `_dlt_load_id`."""
+    arrays: dict[str, pa.Array] = {}
+    misfits: dict[int, dict[str, Any]] = {}
+    rows = 0
+    for column in table.columns:
+        if column.name in (LOAD_ID.name, EXTRA.name):
+            continue
+        values = columns[column.name]
+        rows = len(values)
+        arrays[column.name] = _array(column, table.arrow_schema.field(column.name).type, values, misfits)
+    if EXTRA.name in columns:
+        arrays[EXTRA.name] = _text_array(_with_misfits(columns[EXTRA.name], misfits))
+    arrays[LOAD_ID.name] = pa.repeat(pa.scalar(load_id, pa.string()), rows)
+    return pa.Table.from_arrays([arrays[c.name] for c in table.columns], schema=table.arrow_schema)
+
+
+def empty(table: Table) -> pa.Table:
+    """No rows, with all columns: so that the table exists."""
+    return table.arrow_schema.empty_table()
+
+
+def _array(column: Column, type_: pa.DataType, values: list[Any], misfits: dict[int, dict[str, Any]]) -> pa.Array:
+    try:
+        if column.type in ("text", "json"):
+            return _text_array(values)
+        if column.type == "timestamp":
+            return pa.array(values, pa.string()).cast(type_)
+        if column.type in ("bigint", "double"):
+            return _number_array(values, type_)
+        return pa.array(values, type_)
+    except _REFUSED:
+        fitting = []
+        for row, value in enumerate(values):
+            try:
+                fitting.append(None if value is None else _fit(column.type, value))
+            except _Misfit:
+                fitting.append(None)
+                misfits.setdefault(row, {})[column.field] = value
+        return pa.array(fitting, type_)
+
+
+def _number_array(values: list[Any], type_: pa.DataType) -> pa.Array:
+    array = pa.array(values)
+    # Told the type, pyarrow would cut 1.5 to 1 and take true for 1.
+    if array.type != type_ and not pa.types.is_null(array.type):
+        raise TypeError
+    return array.cast(type_)
+
+
+def _text_array(values: list[Any]) -> pa.Array:
+    array = pa.array(values, pa.string())
+    data = array.buffers()[2]
+    if data is not None and b"\0" in memoryview(data)[: _text_bytes(array)]:
+        return pa.array([None if v is None else clean(v) for v in values], pa.string())
+    return array
+
+
+def _text_bytes(array: pa.Array) -> int:
+    offsets = memoryview(array.buffers()[1]).cast("i")
+    return offsets[array.offset + len(array)]
+
+
+def _fit(type_: str, value: Any) -> Any:
+    if type_ in ("text", "json"):
+        return clean(value) if isinstance(value, str) else to_json(value)
+    if type_ == "timestamp" and isinstance(value, str):
+        try:
+            return parse_time(value)
+        except ValueError as error:
+            raise _Misfit from error
+    if type_ == "bool" and isinstance(value, bool):
+        return value
+    if type_ == "bigint" and isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT:
+        return value
+    if type_ == "double" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    raise _Misfit
+
+
+def _with_misfits(extra: list[str | None], misfits: Mapping[int, Mapping[str, Any]]) -> list[str | None]:
+    if not misfits:
+        return extra
+    extra = list(extra)
+    for row, values in misfits.items():
+        extra[row] = to_json({**orjson.loads(extra[row] or "{}"), **values})
+    return extra

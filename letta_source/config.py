@@ -1,0 +1,143 @@
+"""The settings: typed, checked, and where each comes from.
+
+An argument wins over dlt's config (`SOURCES__LETTA__…`, `.dlt/config.toml`, `.dlt/secrets.toml`), which
+wins over Letta's own variables (`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJECT`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta, timezone
+from typing import Annotated, Any
+
+import httpx
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from letta_source.errors import ConfigError
+from letta_source.times import parse_time
+
+CLOUD_URL = "https://api.letta.com"
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d)?\s*", re.IGNORECASE)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        return timedelta(seconds=float(match[1]) * _UNITS[(match[2] or "s").lower()])
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("must be a duration such as 600, 10m or 2h")
+
+
+def _moment(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            return parse_time(value)
+        except ValueError:
+            raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if not isinstance(value, datetime):
+        raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
+    return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+
+
+def _ids(value: Any) -> Any:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return tuple(dict.fromkeys(value))
+
+
+def _url(value: Any) -> Any:
+    url = str(value).strip().rstrip("/").removesuffix("/v1")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError("must be a URL such as http://localhost:8283")
+    if parsed.userinfo:
+        raise ValueError("must not hold a user or password: give the key as api_key")
+    return url
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Durations are seconds, or a text such as `10m`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: Annotated[str, BeforeValidator(_url)] = Field(
+        CLOUD_URL, description="Where Letta answers."
+    )
+    api_key: SecretStr | None = Field(None, description="The key; a self-hosted server may need none.")
+    project: str | None = Field(None, description="Cloud: slug of the project, sent as X-Project.")
+    agent_ids: Ids = Field((), description="Only these agents.")
+    batch_ids: Ids = Field((), description="These batches too; the server's list forgets finished ones.")
+    start_date: Moment = Field(None, description="Only rows created at or after; leaves the state alone.")
+    end_date: Moment = Field(None, description="Only rows created before; leaves the state alone.")
+    lag: Duration = Field(timedelta(minutes=10), description="How far each run overlaps the last one.")
+    page_size: int = Field(1000, ge=1, le=1000, description="Stored messages a request.")
+    max_workers: int = Field(8, ge=1, le=256, description="Requests in flight.")
+    timeout: Duration = Field(timedelta(seconds=60), description="Longest wait for an answer.")
+    retries: int = Field(5, ge=0, description="How often a failed request is sent again.")
+    refresh: bool = Field(False, description="Read everything again, from the start.")
+    search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
+    validate_items: bool = Field(
+        False, alias="validate", description="Hold every item to letta_source.models; what does not fit is named."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.start_date and self.end_date and self.start_date >= self.end_date:
+            raise ValueError("start_date must be before end_date")
+        if self.lag < timedelta(0):
+            raise ValueError("lag must not be negative")
+        if self.base_url == CLOUD_URL and not self.api_key:
+            raise ValueError(
+                "Letta Cloud needs a key: set LETTA_API_KEY; for a server of your own set LETTA_BASE_URL"
+            )
+        return self
+
+    @property
+    def window(self) -> bool:
+        """Whether only a window of time is read, which leaves the state alone."""
+        return self.start_date is not None or self.end_date is not None
+
+
+def make_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from what was given (None is not given) and Letta's own variables.
+
+    Raises:
+        ConfigError: naming each setting that is wrong, and what it must be; never a secret's value.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    for name, variable in (
+        ("api_key", "LETTA_API_KEY"),
+        ("base_url", "LETTA_BASE_URL"),
+        ("project", "LETTA_PROJECT"),
+    ):
+        if environ.get(variable):
+            values.setdefault(name, environ[variable])
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_said(detail) for detail in error.errors())) from None
+
+
+def _said(detail: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

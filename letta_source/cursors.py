@@ -1,0 +1,191 @@
+"""How far each parent was read. Knows no HTTP; the state is a plain dict that dlt keeps.
+
+Rows come in the server's sequence, not by date, and rows committed late can take a place among those that
+were read. So a cursor stays behind everything younger than the overlap (`lag`), and the next run reads
+from there; the merge takes the repeats out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from letta_source.times import created_at
+
+Cursor = tuple[str | None, str | None]
+
+
+class Cursors:
+    """Cursors by parent, in `state["cursors"]`: parent id -> [created_at, id] of the newest settled item.
+
+    What was observed is kept aside until `commit`, to be called once the rows were handed over.
+
+    Args:
+        state: of the dlt resource.
+        settled_before: items created before this are older than the overlap.
+        frozen: neither read nor moved, for a window of time.
+        ignored: not read, for reading everything again.
+    """
+
+    def __init__(
+        self,
+        state: MutableMapping[str, Any],
+        settled_before: datetime,
+        frozen: bool = False,
+        ignored: bool = False,
+    ) -> None:
+        self._stored: MutableMapping[str, Any] = {} if frozen else state.setdefault("cursors", {})
+        self._settled_before = settled_before
+        self._ignored = ignored or frozen
+        self._pending: dict[str, Cursor | None] = {}
+        self._moved: set[str] = set()
+        self._stopped: set[str] = set()
+
+    def get(self, parent_id: str) -> Cursor | None:
+        """[created_at, id] to read on from; None for a parent that was never read."""
+        stored = None if self._ignored else self._stored.get(parent_id)
+        return (stored[0], stored[1]) if stored else None
+
+    def observe(self, parent_id: str, items: Iterable[dict[str, Any]]) -> None:
+        """Takes note of items that were read, in order."""
+        if parent_id in self._stopped:
+            return
+        cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
+        for item in items:
+            time = created_at(item)
+            if time is not None and time >= self._settled_before:
+                self._stopped.add(parent_id)
+                break
+            cursor = (time.isoformat() if time else None, item["id"])
+        self._put(parent_id, cursor)
+
+    def stop(self, parent_id: str) -> None:
+        """Keeps the cursor where it is: what follows was not all read."""
+        self.observe(parent_id, ())
+        self._stopped.add(parent_id)
+
+    def restart(self, parent_id: str) -> None:
+        """The item under the cursor is gone: what was observed starts anew."""
+        self._put(parent_id, (None, None))
+        self._stopped.discard(parent_id)
+
+    def forget(self, parent_id: str) -> None:
+        """The parent is gone."""
+        self._put(parent_id, None)
+
+    def _put(self, parent_id: str, cursor: Cursor | None) -> None:
+        self._pending[parent_id] = cursor
+        self._moved.add(parent_id)
+
+    def commit(self) -> None:
+        """Moves the cursors to what was observed."""
+        for parent_id in self._moved:
+            cursor = self._pending[parent_id]
+            if cursor is None:
+                self._stored.pop(parent_id, None)
+            else:
+                self._stored[parent_id] = list(cursor)
+        self._moved.clear()
+
+
+class _Unsettled(NamedTuple):
+    created_at: str | None
+
+
+class Units:
+    """How far a list of runs, steps or batches was worked off, and which of them are to be read again.
+
+    A unit is settled once it has ended and is older than the overlap. One that is not is kept in
+    `state["unsettled"]` and read by its id until it is: lists are read from their cursor on, and the
+    server's list of batches forgets those that have ended.
+
+    Args:
+        state: of the dlt resource.
+        key: which list; lists with other filters are worked off apart.
+        settled_before, frozen, ignored: as for `Cursors`.
+    """
+
+    def __init__(
+        self,
+        state: MutableMapping[str, Any],
+        key: str,
+        settled_before: datetime,
+        frozen: bool = False,
+        ignored: bool = False,
+    ) -> None:
+        self._cursors = Cursors(state, settled_before, frozen, ignored)
+        self._key = key
+        self._settled_before = settled_before
+        self._stored: MutableMapping[str, Any] = (
+            {} if frozen else state.setdefault("unsettled", {}).setdefault(key, {})
+        )
+        self._listed: dict[str, dict[str, Any]] = {}
+        self._done: set[str] = set()
+        self._changes: dict[str, _Unsettled | None] = {}
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where to read the list on from; None if it was never read."""
+        return self._cursors.get(self._key)
+
+    def beyond_list(self) -> tuple[str, ...]:
+        """Unsettled units that the list, read from its cursor on, does not give."""
+        if self.cursor is None:
+            return ()
+        listed_from = self.cursor[0]
+        return tuple(
+            unit_id
+            for unit_id, created in self._stored.items()
+            if created is None or listed_from is None or created <= listed_from
+        )
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        return tuple(self._stored)
+
+    def listed(self, unit: dict[str, Any]) -> None:
+        """A unit that the list gave; to be called in the list's order."""
+        self._listed[unit["id"]] = unit
+
+    def done(self, unit: dict[str, Any], complete: bool = True) -> None:
+        """A unit whose rows were read, all of them or not."""
+        settled = complete and has_ended(unit) and not self._is_young(unit)
+        time = created_at(unit)
+        self._done.add(unit["id"])
+        self._changes[unit["id"]] = None if settled else _Unsettled(time.isoformat() if time else None)
+
+    def gone(self, unit_id: str) -> None:
+        """A unit that the server no longer knows."""
+        self._done.add(unit_id)
+        self._changes[unit_id] = None
+
+    def _is_young(self, unit: dict[str, Any]) -> bool:
+        time = created_at({"date": unit.get("completed_at")}) or created_at(unit)
+        return time is not None and time >= self._settled_before
+
+    def commit(self) -> None:
+        """Moves the cursor over what was worked off; call it once the rows were handed over."""
+        for unit_id, unsettled in self._changes.items():
+            if unsettled is None:
+                self._stored.pop(unit_id, None)
+            else:
+                self._stored[unit_id] = unsettled.created_at
+        self._changes.clear()
+        self._cursors.observe(self._key, ())
+        while self._listed:
+            unit_id = next(iter(self._listed))
+            time = created_at(self._listed[unit_id])
+            if unit_id not in self._done or (time is not None and time >= self._settled_before):
+                break
+            self._cursors.observe(self._key, [self._listed.pop(unit_id)])
+        self._done &= self._listed.keys()
+        self._cursors.commit()
+
+
+# Of runs, steps and batches.
+_STATUSES_BEFORE_THE_END = {"created", "running", "pending"}
+
+
+def has_ended(unit: dict[str, Any]) -> bool:
+    return unit.get("status") not in _STATUSES_BEFORE_THE_END

@@ -1,0 +1,79 @@
+"""A list that pages by cursor in time linear in the page."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+class Index:
+    """Ids in the order of their ranks. A rank is unique in its index, and comparable with its neighbours."""
+
+    def __init__(self) -> None:
+        self._ranks: list[Any] = []
+        self._ids: list[str] = []
+        self._rank_of: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def ids(self) -> list[str]:
+        """All ids, oldest first."""
+        return list(self._ids)
+
+    def rank(self, row_id: str) -> Any | None:
+        """The rank of an id, None when the index does not hold it."""
+        return self._rank_of.get(row_id)
+
+    def last_rank(self) -> Any | None:
+        """The greatest rank, None when the index is empty."""
+        return self._ranks[-1] if self._ranks else None
+
+    def rank_before(self, rank: Any) -> Any | None:
+        """The greatest rank below the given one, None when there is none."""
+        place = bisect_left(self._ranks, rank)
+        return self._ranks[place - 1] if place else None
+
+    def add(self, rank: Any, row_id: str) -> None:
+        """Put an id at its place."""
+        place = bisect_left(self._ranks, rank)
+        self._ranks.insert(place, rank)
+        self._ids.insert(place, row_id)
+        self._rank_of[row_id] = rank
+
+    def remove(self, row_ids: Collection[str]) -> None:
+        """Take ids out, in one pass however many they are."""
+        for row_id in row_ids:
+            self._rank_of.pop(row_id, None)
+        self._ids = [row_id for row_id in self._ids if row_id in self._rank_of]
+        self._ranks = [self._rank_of[row_id] for row_id in self._ids]
+
+    def page(self, *, newer_than: Any, older_than: Any, newest_first: bool, limit: int) -> list[str]:
+        """At most `limit` ids strictly between two ranks (None: no bound), from the oldest or newest on."""
+        low = 0 if newer_than is None else bisect_right(self._ranks, newer_than)
+        high = len(self._ranks) if older_than is None else bisect_left(self._ranks, older_than)
+        if newest_first:
+            return self._ids[max(low, high - limit) : high][::-1]
+        return self._ids[low : min(high, low + limit)]
+
+
+class Table(Index, Generic[Row]):
+    """An index together with the rows it orders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, Row] = {}
+
+    def put(self, rank: Any, row_id: str, row: Row) -> None:
+        """Add a row."""
+        self.rows[row_id] = row
+        self.add(rank, row_id)
+
+    def remove(self, row_ids: Collection[str]) -> None:
+        """Take rows out."""
+        super().remove(row_ids)
+        for row_id in row_ids:
+            self.rows.pop(row_id, None)

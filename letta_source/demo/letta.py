@@ -1,0 +1,364 @@
+"""A Letta that changes: the mutators that play what happens on a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from random import Random
+from typing import Literal
+from uuid import UUID
+
+from .shapes import (
+    Json,
+    agent_template,
+    batch_template,
+    conversation_template,
+    group_template,
+    indexed_otid,
+    moment,
+    run_template,
+    step_template,
+    system_item,
+    user_item,
+    wire_date,
+    wire_naive,
+    wire_time,
+)
+from .store import Message, Store
+from .turns import batch_drafts, boot_drafts, turn_drafts
+
+AgentType = Literal["letta_v1_agent", "memgpt_v2_agent"]
+
+_MANAGED = {"supervisor", "dynamic", "sleeptime"}
+
+
+class Letta(Store):
+    """A small Letta in memory.
+
+    Args:
+        seed: Makes the ids of a run of mutators repeatable.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        self._random = Random(seed)
+
+    def add_agent(self, agent_type: AgentType = "letta_v1_agent", name: str | None = None) -> str:
+        """Create an agent with its system message; a memgpt agent comes with its boot messages too."""
+        with self.lock:
+            agent_id, created = self._new_id("agent"), _now()
+            template = agent_template(agent_type)
+            times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
+            name = name or f"agent {len(self.tables['agents']) + 1}"
+            self.put("agents", {**template, **times, "id": agent_id, "name": name, "message_ids": []})
+            self._system_message(agent_id, created)
+            for items in boot_drafts(self._new_call_id) if agent_type == "memgpt_v2_agent" else ():
+                self.add_message(agent_id, items, date=created)
+            return agent_id
+
+    def add_message(
+        self,
+        agent_id: str,
+        items: list[Json] | None = None,
+        *,
+        text: str = "hello",
+        date: datetime | None = None,
+        before: str | None = None,
+        step_id: str | None = None,
+        run_id: str | None = None,
+        group_ids: Sequence[str] = (),
+        conversation_ids: Sequence[str] = (),
+        batch_id: str | None = None,
+        batch_item_id: str | None = None,
+    ) -> str:
+        """Store one message.
+
+        Args:
+            agent_id: The agent that it belongs to.
+            items: Its items as they go over the wire; what they leave out (id, date, otid…) is filled in.
+            text: What the user says, where no items are given.
+            date: An aware datetime, now by default.
+            before: Store it earlier in the sequence than this message: a late commit.
+            step_id: Its step.
+            run_id: Its run.
+            group_ids: Its groups.
+            conversation_ids: Its conversations.
+            batch_id: Its batch.
+            batch_item_id: Its item of that batch.
+
+        Returns:
+            The message's id.
+        """
+        with self.lock:
+            given = items or [user_item(text)]
+            message_id = given[0].get("id") or self._new_id("message")
+            created = date or _now()
+            message = Message(
+                id=message_id,
+                agent_id=agent_id,
+                items=_filled(given, message_id, created, step_id, run_id),
+                created_at=created,
+                sequence=self.sequence_before(before) if before else self.next_sequence(),
+                step_id=step_id,
+                run_id=run_id,
+                group_ids=tuple(group_ids),
+                conversation_ids=tuple(conversation_ids),
+                batch_id=batch_id,
+                batch_item_id=batch_item_id,
+            )
+            self.store(message)
+            return message_id
+
+    def talk(
+        self,
+        agent_id: str,
+        text: str,
+        *,
+        tools: Sequence[str] = (),
+        approval: bool = False,
+        reasoning: bool = False,
+        date: datetime | None = None,
+        conversation_id: str | None = None,
+        finished: bool = True,
+    ) -> str:
+        """Play one whole turn: the run, its steps and their messages, a microsecond apart.
+
+        Args:
+            agent_id: Who is talked to.
+            text: What the user says.
+            tools: The tools that the agent calls before it answers.
+            approval: Whether it also calls a tool that has to be approved. The approval starts a second run.
+            reasoning: Whether the model shows its native reasoning.
+            date: When the turn begins, now by default.
+            conversation_id: The conversation that the turn belongs to.
+            finished: Whether the (last) run and its last step have ended; see `finish_run`.
+
+        Returns:
+            The id of the (last) run.
+        """
+        with self.lock:
+            clock = date or _now()
+            drafts = turn_drafts(
+                self.tables["agents"].rows[agent_id]["agent_type"],
+                text,
+                tools=tools,
+                approval=approval,
+                reasoning=reasoning,
+                otid=self._new_uuid(),
+                new_call_id=self._new_call_id,
+            )
+            runs: list[str] = []
+            steps: list[str] = []
+            for draft in drafts:
+                if draft.run == len(runs):
+                    if runs:
+                        self._end_run(runs[-1], "completed", "requires_approval", clock)
+                    runs.append(self._start_run(agent_id, conversation_id, clock))
+                if draft.step == len(steps):
+                    if steps:
+                        self.replace_row("steps", steps[-1], status="success")
+                    steps.append(self._start_step(agent_id, runs[-1]))
+                self.add_message(
+                    agent_id,
+                    draft.items,
+                    date=clock,
+                    step_id=steps[draft.step],
+                    run_id=runs[-1],
+                    conversation_ids=[conversation_id] if conversation_id else (),
+                )
+                if conversation_id:
+                    self.replace_row("conversations", conversation_id, last_message_at=wire_time(clock))
+                clock += timedelta(microseconds=1)
+            if finished:
+                self._end_run(runs[-1], "completed", "end_turn", clock)
+            return runs[-1]
+
+    def finish_run(self, run_id: str, status: str = "completed") -> None:
+        """End a run and its pending steps."""
+        with self.lock:
+            self._end_run(run_id, status, "end_turn" if status == "completed" else "error", _now())
+
+    def replace_items(self, message_id: str, items: list[Json]) -> None:
+        """Give a message other items; what they leave out is filled in."""
+        with self.lock:
+            old = self.messages.rows[message_id]
+            filled = _filled(items, message_id, old.created_at, old.step_id, old.run_id)
+            self.messages.rows[message_id] = replace(old, items=filled, raw=None)
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete one message: cursors on it have vanished."""
+        with self.lock:
+            self.drop([self.messages.rows[message_id]])
+
+    def reset_messages(self, agent_id: str) -> None:
+        """Delete all messages of an agent, and leave a fresh system message."""
+        with self.lock:
+            self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
+            self._system_message(agent_id, _now())
+
+    def delete_agent(self, agent_id: str) -> None:
+        """Delete an agent with its messages, runs and conversations; steps stay, but belong to no run."""
+        with self.lock:
+            self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
+            for kind in ("runs", "conversations", "steps"):
+                table = self.tables[kind]
+                mine = [row_id for row_id, row in table.rows.items() if row["agent_id"] == agent_id]
+                if kind != "steps":
+                    table.remove(mine)
+                    continue
+                for step_id in mine:
+                    self.replace_row("steps", step_id, run_id=None)
+            self.tables["agents"].remove([agent_id])
+
+    def add_group(self, agent_ids: Sequence[str], manager_type: str = "round_robin") -> str:
+        """Create a group. Of a supervisor, dynamic or sleeptime group the first agent is the manager."""
+        with self.lock:
+            managed = manager_type in _MANAGED
+            manager = agent_ids[0] if managed else None
+            group = {
+                **group_template(),
+                "id": self._new_id("group"),
+                "manager_type": manager_type,
+                "manager_agent_id": manager,
+                "agent_ids": list(agent_ids[1:] if managed else agent_ids),
+            }
+            self.put("groups", group)
+            if manager:
+                self.replace_row("agents", manager, managed_group=group, multi_agent_group=group)
+            return str(group["id"])
+
+    def add_conversation(self, agent_id: str) -> str:
+        """Open a conversation of an agent, with its own system message."""
+        with self.lock:
+            created = _now()
+            times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
+            conversation_id = self._new_id("conv")
+            row = {**conversation_template(), **times, "id": conversation_id, "agent_id": agent_id}
+            self.put("conversations", row)
+            self.add_message(
+                agent_id, [self._system_item(agent_id)], date=created, conversation_ids=[conversation_id]
+            )
+            return conversation_id
+
+    def fork_conversation(self, conversation_id: str) -> str:
+        """Open a conversation that shares all messages of another but the system message."""
+        with self.lock:
+            fork_id = self.add_conversation(self.tables["conversations"].rows[conversation_id]["agent_id"])
+            for message_id in self.list_of("conversation", conversation_id).ids()[1:]:
+                self.share(message_id, fork_id)
+            return fork_id
+
+    def add_batch(self, agent_id: str, messages: int = 4, status: str = "running") -> str:
+        """Create a batch whose answers belong to an agent."""
+        with self.lock:
+            created = wire_time(_now())
+            times = {"created_at": created, "updated_at": created}
+            batch_id = self._new_id("job")
+            row = {**batch_template(), **times, "id": batch_id, "status": status, "agent_id": agent_id}
+            self.put("batches", row)
+            self.add_batch_messages(batch_id, messages)
+            return batch_id
+
+    def add_batch_messages(self, batch_id: str, n: int) -> None:
+        """Store n more messages of a batch: by turns an answer with a tool call, and its return."""
+        with self.lock:
+            agent_id = self.tables["batches"].rows[batch_id]["agent_id"]
+            agent_type = self.tables["agents"].rows[agent_id]["agent_type"]
+            for items in batch_drafts(agent_type, n, self._new_call_id):
+                batch_item_id = self._new_id("batch_item")
+                self.add_message(agent_id, items, batch_id=batch_id, batch_item_id=batch_item_id)
+
+    def finish_batch(self, batch_id: str) -> None:
+        """End a batch: it leaves the list, and can still be had by its id."""
+        with self.lock:
+            self.replace_row("batches", batch_id, status="completed", updated_at=wire_time(_now()))
+
+    def poison(self, message_id: str, status: int = 500) -> None:
+        """Make every page that holds a message answer with an error."""
+        with self.lock:
+            self.poisoned[message_id] = status
+
+    def cure(self, message_id: str) -> None:
+        """Make a poisoned message readable."""
+        with self.lock:
+            del self.poisoned[message_id]
+
+    def _new_uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+    def _new_id(self, prefix: str) -> str:
+        return f"{prefix}-{self._new_uuid()}"
+
+    def _new_call_id(self) -> str:
+        return f"call_{self._random.getrandbits(96):024x}"
+
+    def _system_item(self, agent_id: str) -> Json:
+        return system_item(self.tables["agents"].rows[agent_id]["system"])
+
+    def _system_message(self, agent_id: str, date: datetime) -> None:
+        message_id = self.add_message(agent_id, [self._system_item(agent_id)], date=date)
+        self.replace_row("agents", agent_id, message_ids=[message_id])
+
+    def _start_run(self, agent_id: str, conversation_id: str | None, started: datetime) -> str:
+        run_id = self._new_id("run")
+        run = {
+            **run_template(),
+            "id": run_id,
+            "agent_id": agent_id,
+            "conversation_id": conversation_id,
+            "created_at": wire_time(started),
+            "status": "running",
+            "stop_reason": None,
+            "completed_at": None,
+            "total_duration_ns": None,
+        }
+        self.put("runs", run)
+        return run_id
+
+    def _start_step(self, agent_id: str, run_id: str) -> str:
+        step_id = self._new_id("step")
+        owner = {"agent_id": agent_id, "run_id": run_id}
+        unfinished = {"status": "pending", "stop_reason": None}
+        self.put("steps", {**step_template(), **owner, **unfinished, "id": step_id})
+        return step_id
+
+    def _end_run(self, run_id: str, status: str, stop_reason: str, ended: datetime) -> None:
+        started = moment(self.tables["runs"].rows[run_id]["created_at"])
+        duration = (ended - started) // timedelta(microseconds=1) * 1000
+        end = {"completed_at": wire_naive(ended), "total_duration_ns": duration}
+        self.replace_row("runs", run_id, status=status, stop_reason=stop_reason, **end)
+        step_status = "success" if status == "completed" else "failed"
+        for step_id in self.list_of("run steps", run_id).ids():
+            if self.tables["steps"].rows[step_id]["status"] == "pending":
+                self.replace_row("steps", step_id, status=step_status, stop_reason=stop_reason)
+
+
+def _filled(
+    items: Sequence[Json], message_id: str, created: datetime, step_id: str | None, run_id: str | None
+) -> list[Json]:
+    base = {
+        "id": message_id,
+        "date": wire_date(created),
+        "name": None,
+        "sender_id": None,
+        "step_id": step_id,
+        "is_err": None,
+        "seq_id": None,
+        "run_id": run_id,
+    }
+    return [
+        {**base, "otid": _default_otid(item["message_type"], message_id, place), **item}
+        for place, item in enumerate(items)
+    ]
+
+
+def _default_otid(message_type: str, message_id: str, place: int) -> str | None:
+    if message_type in ("system_message", "user_message", "approval_response_message"):
+        return None
+    # The otid of a request for approval is the message's id.
+    return message_id if message_type == "approval_request_message" else indexed_otid(message_id, place)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,176 @@
+"""The HTTP server around the API: loopback only, connections kept alive."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .api import Answer, Dialect, answer
+from .letta import Letta
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in, the names of its headers in lower case."""
+
+    method: str
+    path: str
+    params: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it is, and what it was asked, in order."""
+
+    base_url: str
+    requests: list[Request] = field(default_factory=list)
+
+
+@contextmanager
+def serve(
+    letta: Letta,
+    dialect: Dialect = "self-hosted",
+    api_key: str | None = None,
+    missing: Collection[str] = (),
+    delay: float = 0.0,
+    port: int = 0,
+) -> Iterator[Server]:
+    """Serve a Letta on loopback for as long as the context lasts.
+
+    Args:
+        letta: What is served; it may be mutated meanwhile.
+        dialect: Whose quirks to show: those measured self-hosted, or Cloud's.
+        api_key: Ask for this key.
+        missing: Families that answer 404: agents, groups, runs, steps, conversations, batches or messages. A
+            path belongs to the family that it begins with: /v1/runs/{id}/steps to runs.
+        delay: Seconds before each answer.
+        port: The port, by default any free one.
+    """
+
+    def reply(request: Request, body: Any) -> Answer:
+        time.sleep(delay)
+        return answer(
+            letta,
+            dialect,
+            request.method,
+            request.path,
+            request.params,
+            request.headers,
+            body,
+            api_key=api_key,
+            missing=missing,
+        )
+
+    requests: list[Request] = []
+
+    class Handler(_Handler):
+        log = requests
+        answer_to = staticmethod(reply)
+
+    http_server = _HTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield Server(f"http://127.0.0.1:{http_server.server_port}", requests)
+    finally:
+        http_server.shutdown()
+        http_server.server_close()
+        thread.join()
+        http_server.hang_up()
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what went wrong, unless it is only that the client hung up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep alive, so that none is answered any more."""
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # The client was faster.
+                self._open.discard(connection)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Small answers leave at once: TCP_NODELAY.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    log: list[Request]
+    answer_to: Any
+
+    def setup(self) -> None:
+        super().setup()
+        self.broken = False
+
+    def do_GET(self) -> None:
+        self._reply(None)
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        try:
+            self._reply(json.loads(self.rfile.read(length)))
+        except ValueError:
+            self._send(Answer(422, {"trace_id": "", "detail": "JSON decode error"}))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the requests are kept in the log."""
+
+    def _reply(self, body: Any) -> None:
+        if self.broken:
+            # After a 500 the server resets the connection, unannounced: the next request on it fails.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close_connection = True
+            return
+        url = urlsplit(self.path)
+        params = dict(parse_qsl(url.query, keep_blank_values=True))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, unquote(url.path), params, headers)
+        self.log.append(request)
+        self._send(self.answer_to(request, body))
+
+    def _send(self, reply: Answer) -> None:
+        # Lone surrogates cannot be UTF-8: as backslash escapes they are still JSON.
+        text = "" if reply.body is None else json.dumps(reply.body, ensure_ascii=False)
+        data = text.encode(errors="backslashreplace")
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if data:
+            self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        self.broken = reply.status == 500

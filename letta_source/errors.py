@@ -1,0 +1,73 @@
+"""What can go wrong, by what can be done about it.
+
+LettaError
+├── ConfigError             wrong usage or settings: nothing was touched
+├── FatalError              the whole load ends
+│   ├── AuthError           401, 403
+│   ├── Unreachable         no answer, or none that helps, after all tries
+│   └── NotLetta            something else than a Letta server answered
+├── FamilyMissing           this host has no such endpoint: its family is skipped
+└── ParentError             one agent, group, …: the others go on
+    ├── CursorVanished      the message under the cursor is gone: read again from the start
+    ├── ParentGone          the parent itself is gone
+    └── Unreadable          the server cannot give this page
+        └── NoProgress      the server gives the same page again and again
+"""
+
+from __future__ import annotations
+
+
+class LettaError(Exception):
+    """Any error of letta_source; its message says what to do."""
+
+
+class ConfigError(LettaError, ValueError):
+    """Wrong usage or settings, found before anything was touched."""
+
+
+class FatalError(LettaError):
+    """Ends the whole load."""
+
+
+class AuthError(FatalError):
+    """The key is missing, wrong, or not allowed to read."""
+
+
+class Unreachable(FatalError):
+    """The host does not answer."""
+
+
+class NotLetta(FatalError):
+    """Something else than a Letta server answered."""
+
+
+class FamilyMissing(LettaError):
+    """The host has no such family of endpoints (404, 405)."""
+
+
+class ParentError(LettaError):
+    """Concerns one parent; the others can be read."""
+
+    kind = "unreadable"
+
+
+class CursorVanished(ParentError):
+    """The item under the cursor was deleted."""
+
+    kind = "cursor_vanished"
+
+
+class ParentGone(ParentError):
+    """The parent was deleted."""
+
+    kind = "not_found"
+
+
+class Unreadable(ParentError):
+    """The server answers this page with an error, whatever is tried."""
+
+
+class NoProgress(Unreadable):
+    """The server gives a page that was already read."""
+
+    kind = "no_progress"

@@ -1,0 +1,196 @@
+"""One resource's happenings to pyarrow tables. Knows nothing of dlt.
+
+Cursors move only after the rows they stand for were taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from letta_source.errors import FamilyMissing, ParentError, ParentGone
+from letta_source.flatten import Rows, split_page
+from letta_source.jobs import JOBS
+from letta_source.reading import Reading
+from letta_source.session import Counts
+from letta_source.stream import Begun, Done, Failed, Happening, Job, stream
+from letta_source.tables import LOAD_ISSUES, Resource
+from letta_source.walk import Gap, Page, Restarted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+Tables = list[tuple[str, "pa.Table"]]
+
+ROWS_A_YIELD = 10_000
+# Agents and conversations are loaded as they are now, whatever the window.
+_TIMELESS = {"agents", "groups", "conversations"}
+
+
+def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> Iterator[Tables]:
+    """Reads one resource.
+
+    Args:
+        tombstones: see `letta_source.flatten.Rows`.
+
+    Yields:
+        Tables with some 10,000 root rows; the last time with what is left, and with load_issues.
+
+    Raises:
+        FatalError: the server cannot be read at all.
+    """
+    extraction = _Extraction(resource, reading, counts, tombstones)
+
+    def jobs(client: Any) -> Any:
+        return JOBS[resource.name](client, reading)
+
+    with stream(reading.settings, jobs, counts.count_request) as happenings:
+        for happening in happenings:
+            extraction.take(happening)
+            if extraction.rows.count >= ROWS_A_YIELD:
+                yield extraction.rows.tables()
+                reading.commit()
+    yield extraction.rows.tables() + extraction.issues()
+    reading.finish()
+    counts.ended = time.monotonic()
+
+
+class _Extraction:
+    """Takes the happenings of one resource: gathers rows, moves cursors, names what went wrong."""
+
+    def __init__(self, resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> None:
+        self.rows = Rows(resource, reading.session.load_id, tombstones)
+        self._name = resource.name
+        self._reading = reading
+        self._counts = counts
+        self._again: set[str] = set()
+        self._incomplete: set[str] = set()
+        self._issues: list[Item] = []
+        self._wrong = _validator(resource.name) if reading.settings.validate_items else None
+
+    def take(self, happening: Happening) -> None:
+        job, parent_id, event = happening
+        if isinstance(event, Begun):
+            self._begin(job)
+        elif isinstance(event, Page):
+            self._take_page(job, parent_id, event)
+        elif isinstance(event, Restarted):
+            self._again.add(parent_id)
+            if job.pages == "cursor":
+                self._reading.cursors.restart(parent_id)
+        elif isinstance(event, Gap):
+            self._incomplete.add(job.id)
+            self._stop(job, parent_id)
+            self._report("unreadable", parent_id, event.detail, event.after_id, event.before_id)
+        elif isinstance(event, Done):
+            self._end(job, complete=job.id not in self._incomplete)
+        elif isinstance(event, Failed):
+            self._fail(job, event.error)
+
+    def _begin(self, job: Job) -> None:
+        if job.id:
+            self._counts.parents += 1
+        if job.unit and job.in_order:
+            self._reading.units(job.key).listed(job.unit)
+
+    def _take_page(self, job: Job, parent_id: str, page: Page) -> None:
+        items, others = split_page(page.items)
+        for other in others:
+            self._report("no_id", parent_id, f"{type(other).__name__} without an id")
+        if not page.in_order:
+            self._stop(job, parent_id)
+        self._move(job, parent_id, items, page.in_order)
+        if self._name not in _TIMELESS:
+            items = [item for item in items if self._reading.wants(item)]
+        if self._wrong:
+            for item in items:
+                if wrong := self._wrong(item):
+                    self._report("invalid", parent_id, wrong, item["id"], item["id"])
+        self.rows.add(items, parent_id, job.read_again or parent_id in self._again)
+        self._counts.items += len(items)
+
+    def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> None:
+        if job.pages == "cursor":
+            self._reading.cursors.observe(parent_id, items)
+        elif job.pages == "units":
+            units = self._reading.units(job.key)
+            for item in items:
+                if in_order:
+                    units.listed(item)
+                units.done(item)
+
+    def _stop(self, job: Job, parent_id: str) -> None:
+        if job.pages == "cursor":
+            self._reading.cursors.stop(parent_id)
+
+    def _end(self, job: Job, complete: bool) -> None:
+        if job.id:
+            self._counts.done += 1
+        if job.unit:
+            self._reading.units(job.key).done(job.unit, complete)
+
+    def _fail(self, job: Job, error: ParentError | FamilyMissing) -> None:
+        if isinstance(error, FamilyMissing):
+            self._counts.skipped = f"{error} missing"
+            self._reading.session.miss(str(error), str(error.__cause__ or "already missed"))
+            return
+        if not isinstance(error, ParentGone):
+            self._report(error.kind, job.id, str(error))
+            self._stop(job, job.id)
+            self._end(job, complete=False)
+            return
+        if job.asked_for:
+            self._report(error.kind, job.id, str(error))
+        logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
+        self._counts.done += 1
+        if job.unit:
+            self._reading.units(job.key).gone(job.id)
+        elif job.pages == "cursor":
+            self._reading.cursors.forget(job.id)
+
+    def _report(self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = "") -> None:
+        self._counts.problems += 1
+        between = f" after {after_id}" * bool(after_id) + f" before {before_id}" * bool(before_id)
+        logger.warning("%s: %s %s%s: %s", self._name, parent_id or "the list", kind, between, detail)
+        self._issues.append(
+            {
+                "load_started_at": self._reading.session.started_at,
+                "resource": self._name,
+                "parent_id": parent_id,
+                "kind": kind,
+                "detail": detail,
+                "after_id": after_id,
+                "before_id": before_id,
+            }
+        )
+
+    def issues(self) -> Tables:
+        """load_issues, if there is any."""
+        if not self._issues:
+            return []
+        from letta_source.arrow import to_arrow
+
+        columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
+        return [(LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, self._reading.session.load_id))]
+
+
+def _validator(resource: str) -> Callable[[Item], str | None]:
+    """What is wrong with an item of this resource; never its content."""
+    from pydantic import ValidationError
+
+    from letta_source.models import WIRE
+
+    def wrong(item: Item) -> str | None:
+        try:
+            WIRE[resource].validate_python(item)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']} ({error.error_count()} in all)"
+        return None
+
+    return wrong

@@ -1,0 +1,90 @@
+"""Lists of agents, runs, …: read once a load, whichever resource comes first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from letta_source.client import Client
+from letta_source.cursors import Cursor
+from letta_source.errors import FamilyMissing, Unreadable
+from letta_source.reading import Reading
+from letta_source.session import ListKey
+from letta_source.times import parse_time
+from letta_source.walk import Endpoint, Event, Gap, Page, walk_pages
+
+Item = dict[str, Any]
+
+# What is kept of an item that only names something to read.
+_SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids")
+
+
+def has_id(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("id"), str) and bool(item["id"])
+
+
+def slim(item: Item) -> Item:
+    return {name: item[name] for name in _SLIM if name in item}
+
+
+async def list_events(
+    client: Client,
+    reading: Reading,
+    endpoint: Endpoint,
+    cursor: Cursor | None = None,
+    keep: Callable[[Item], Item] = slim,
+) -> AsyncIterator[tuple[str, Event]]:
+    """The pages of a list; what it named is kept for the other resources of this load.
+
+    Args:
+        keep: what of each item to keep.
+    """
+    family = endpoint.family or endpoint.path
+    if family in reading.session.missing:
+        raise FamilyMissing(family)
+    since, after = cursor or (None, None)
+    seen: list[Item] = []
+    whole = True
+    async for event in walk_pages(client, endpoint, after, parse_time(since) if since else None):
+        if isinstance(event, Page):
+            seen.extend(keep(item) for item in event.items if has_id(item))
+        elif isinstance(event, Gap):
+            whole = False
+        yield "", event
+    if whole:
+        reading.session.lists[_list_key(endpoint, cursor)] = seen
+
+
+async def listed(
+    client: Client,
+    reading: Reading,
+    endpoint: Endpoint,
+    cursor: Cursor | None = None,
+    keep: Callable[[Item], Item] = slim,
+) -> AsyncIterator[tuple[Item, bool]]:
+    """What a list names, each once, and whether it comes in the list's order.
+
+    Raises:
+        Unreadable: at the end, if the server could not give all of the list.
+    """
+    known = reading.session.lists.get(_list_key(endpoint, cursor))
+    if known is not None:
+        for item in known:
+            yield item, True
+        return
+    seen: set[str] = set()
+    gap: Gap | None = None
+    async for _, event in list_events(client, reading, endpoint, cursor, keep):
+        if isinstance(event, Gap):
+            gap = event
+        elif isinstance(event, Page):
+            for item in event.items:
+                if has_id(item) and item["id"] not in seen:
+                    seen.add(item["id"])
+                    yield keep(item), event.in_order
+    if gap:
+        raise Unreadable(f"{endpoint.path}: not all of the list can be read: {gap.detail}")
+
+
+def _list_key(endpoint: Endpoint, cursor: Cursor | None) -> ListKey:
+    return (endpoint.path, tuple(sorted(endpoint.params.items())), cursor)

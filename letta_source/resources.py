@@ -1,0 +1,55 @@
+"""dlt's resources, one for each of `letta_source.tables.RESOURCES`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+from dlt.common.storages.load_package import load_package_state
+from dlt.extract import DltResource
+
+from letta_source.arrow import empty
+from letta_source.extract import extract
+from letta_source.reading import Reading
+from letta_source.session import Session
+from letta_source.tables import LOAD_ISSUES, Resource
+
+_MERGE = {"disposition": "merge", "strategy": "delete-insert"}
+
+
+def make_resource(resource: Resource, session: Session) -> DltResource:
+    """The dlt resource that loads `resource`, its children and its issues."""
+
+    def read() -> Iterator[Any]:
+        load_id = load_package_state()["load_id"]
+        counts = session.begin(load_id, resource.name)
+        reading = Reading(session, dlt.current.resource_state())
+        logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
+        for tables in extract(resource, reading, counts, tombstones=True):
+            for name, table in tables:
+                yield dlt.mark.with_table_name(table, name)
+        if not counts.skipped:
+            known = dlt.current.source_schema().tables
+            for table in (*resource.tables, LOAD_ISSUES):
+                if table.name not in known:
+                    yield dlt.mark.with_table_name(empty(table), table.name)
+
+    made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
+    for table in (*resource.tables, LOAD_ISSUES):
+        # Variants inherit the root's keys: each gets its own.
+        made.apply_hints(
+            table_name=table.name,
+            columns=table.dlt_columns,
+            primary_key=table.primary_key,
+            merge_key=table.merge_key,
+            write_disposition="merge",
+            create_table_variant=True,
+        )
+    return made
+
+
+def _no_json_hint_warnings(record: logging.LogRecord) -> bool:
+    """Drops dlt's warning, on every yield, that a json column comes as Arrow text, as Arrow has no json."""
+    return "when merging arrow schema with dlt schema" not in record.getMessage()

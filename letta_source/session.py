@@ -1,0 +1,88 @@
+"""What the resources of one load share: the settings, what was listed, what is missing, and the counts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from letta_source.config import Settings
+
+logger = logging.getLogger(__name__)
+
+ListKey = tuple[str, tuple[tuple[str, str | int], ...], tuple[str | None, str | None] | None]
+"""Of a list: its path, its parameters and the cursor it was read from."""
+
+
+@dataclass
+class Counts:
+    """What one resource did so far.
+
+    Attributes:
+        parents: agents, groups, … found so far; 0 for a plain list.
+        done: how many of them were read.
+        items: items read, those of the overlap too.
+        requests: HTTP requests, tries too.
+        problems: parents and messages that could not be read.
+        skipped: why it was not read at all, or None.
+    """
+
+    parents: int = 0
+    done: int = 0
+    items: int = 0
+    requests: int = 0
+    problems: int = 0
+    skipped: str | None = None
+    begun: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        if self.begun is None:
+            return 0.0
+        return (self.ended or time.monotonic()) - self.begun
+
+    def count_request(self) -> None:
+        self.requests += 1
+
+
+@dataclass
+class Session:
+    """Belongs to one source; starts anew with each load package."""
+
+    settings: Settings = field(init=False)
+    load_id: str = ""
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    counts: dict[str, Counts] = field(default_factory=dict)
+    lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    lists_steps: bool | None = None
+
+    def begin(self, load_id: str, resource: str) -> Counts:
+        """To be called by each resource when its reading begins."""
+        if load_id != self.load_id:
+            self.load_id = load_id
+            self.started_at = datetime.now(timezone.utc)
+            self.counts = {}
+            self.lists = {}
+            self.missing = set()
+            self.lists_steps = None
+        counts = self.counts[resource] = Counts(begun=time.monotonic())
+        return counts
+
+    def miss(self, family: str, why: str) -> None:
+        """Says, once, that the host does not have a family of endpoints."""
+        if family not in self.missing:
+            self.missing.add(family)
+            logger.warning("%s: skipped, %s does not have them (%s)", family, self.settings.base_url, why)
+
+    def miss_step_list(self, why: str) -> None:
+        """Says that steps are reached through runs."""
+        self.lists_steps = False
+        logger.info("steps: %s has no list of them, reading them through runs (%s)", self.settings.base_url, why)
+
+    @property
+    def problems(self) -> int:
+        return sum(counts.problems for counts in self.counts.values())

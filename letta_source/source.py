@@ -1,0 +1,59 @@
+"""The dlt source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+import dlt
+from dlt.common.typing import TSecretStrValue
+from dlt.extract import DltResource
+
+from letta_source.config import make_settings
+from letta_source.resources import make_resource
+from letta_source.session import Session
+from letta_source.tables import RESOURCES
+
+
+@dlt.source(name="letta", max_table_nesting=0)
+def letta(
+    base_url: str | None = None,
+    api_key: TSecretStrValue | None = None,
+    project: str | None = None,
+    agent_ids: list[str] | None = None,
+    batch_ids: list[str] | None = None,
+    start_date: str | date | datetime | None = None,
+    end_date: str | date | datetime | None = None,
+    lag: str | float | timedelta | None = None,
+    page_size: int | None = None,
+    max_workers: int | None = None,
+    timeout: str | float | timedelta | None = None,
+    retries: int | None = None,
+    refresh: bool | None = None,
+    search_query: str | None = None,
+    validate: bool | None = None,
+    session: Session | None = None,
+) -> Sequence[DltResource]:
+    """Letta's agents, groups, runs, steps, conversations, batches, and their messages.
+
+    What is not given comes from dlt's config (`sources.letta.…`), then from LETTA_API_KEY, LETTA_BASE_URL
+    and LETTA_PROJECT, then from the defaults of `letta_source.config.Settings`, which says what each
+    setting means. No request is made until the source is extracted.
+
+    `conversation_messages`, `messages` and `message_search` are loaded only on request:
+    `letta().with_resources("messages")`; `message_search` also when `search_query` is given.
+
+    Args:
+        session: takes the settings and shows the counts while loading; for those who watch.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    given = {name: value for name, value in locals().items() if name != "session"}
+    settings = make_settings(given)
+    session = session or Session()
+    session.settings = settings
+    made = {name: make_resource(resource, session) for name, resource in RESOURCES.items()}
+    if settings.search_query:
+        made["message_search"].selected = True
+    return list(made.values())

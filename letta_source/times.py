@@ -1,0 +1,34 @@
+"""Times as the API sends them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+from dateutil.parser import isoparse
+
+_BEYOND_MICROSECONDS = re.compile(r"(\.\d{6})\d+")
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 time in UTC; one without a zone is UTC (`completed_at` of runs has none).
+
+    Raises:
+        ValueError: if `text` is no time.
+    """
+    parsed = isoparse(_BEYOND_MICROSECONDS.sub(r"\1", text.strip()))
+    try:
+        return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error
+
+
+def created_at(item: dict[str, object]) -> datetime | None:
+    """When the item was created, from `date` or `created_at`; None where it says nothing readable."""
+    sent = item.get("date") or item.get("created_at")
+    if not isinstance(sent, str):
+        return None
+    try:
+        return parse_time(sent)
+    except ValueError:
+        return None
