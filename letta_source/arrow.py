@@ -7,6 +7,7 @@ column are its values looked at one by one; one that does not fit goes to the ro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -46,7 +47,9 @@ def empty(table: Table) -> pa.Table:
     return table.arrow_schema.empty_table()
 
 
-def _array(column: Column, type_: pa.DataType, values: list[Any], misfits: dict[int, dict[str, Any]]) -> pa.Array:
+def _array(
+    column: Column, type_: pa.DataType, values: list[Any], misfits: dict[int, dict[str, Any]]
+) -> pa.Array:
     try:
         if column.type in ("text", "json"):
             return _text_array(values)
@@ -77,19 +80,16 @@ def _number_array(values: list[Any], type_: pa.DataType) -> pa.Array:
 def _text_array(values: list[Any]) -> pa.Array:
     array = pa.array(values, pa.string())
     data = array.buffers()[2]
-    if data is not None and b"\0" in memoryview(data)[: _text_bytes(array)]:
+    if data is not None and b"\0" in data.to_pybytes():
         return pa.array([None if v is None else clean(v) for v in values], pa.string())
     return array
-
-
-def _text_bytes(array: pa.Array) -> int:
-    offsets = memoryview(array.buffers()[1]).cast("i")
-    return offsets[array.offset + len(array)]
 
 
 def _fit(type_: str, value: Any) -> Any:
     if type_ in ("text", "json"):
         return clean(value) if isinstance(value, str) else to_json(value)
+    if type_ == "timestamp" and isinstance(value, datetime):
+        return value
     if type_ == "timestamp" and isinstance(value, str):
         try:
             return parse_time(value)

@@ -117,7 +117,9 @@ class Client:
         try:
             return await retrying(self._once, request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Unreachable(f"{self.base_url} cannot be reached: is the URL right, is the server up?") from error
+            raise Unreachable(
+                f"{self.base_url} cannot be reached: is the URL right, is the server up?"
+            ) from error
         except httpx.TransportError as error:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
 
@@ -136,7 +138,9 @@ class Client:
         here, there = response.request.url, response.next_request.url
         upgrade = (here.scheme, there.scheme) == ("http", "https")
         if here.host != there.host or not (upgrade or (here.scheme, here.port) == (there.scheme, there.port)):
-            raise NotLetta(f"{self.base_url} redirects to {there.host}: set the base URL to where Letta answers.")
+            raise NotLetta(
+                f"{self.base_url} redirects to {there.host}: set the base URL to where Letta answers."
+            )
         return response.next_request
 
 
@@ -220,4 +224,3 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
     request: httpx.Request = state.args[0]
     said = error if isinstance(error, (StatusError, BadBody)) else type(error).__name__
     logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)
-

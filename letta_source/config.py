@@ -13,7 +13,15 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from letta_source.errors import ConfigError
 from letta_source.times import parse_time
@@ -79,9 +87,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: Annotated[str, BeforeValidator(_url)] = Field(
-        CLOUD_URL, description="Where Letta answers."
-    )
+    base_url: Annotated[str, BeforeValidator(_url)] = Field(CLOUD_URL, description="Where Letta answers.")
     api_key: SecretStr | None = Field(None, description="The key; a self-hosted server may need none.")
     project: str | None = Field(None, description="Cloud: slug of the project, sent as X-Project.")
     agent_ids: Ids = Field((), description="Only these agents.")
@@ -96,7 +102,9 @@ class Settings(BaseModel):
     refresh: bool = Field(False, description="Read everything again, from the start.")
     search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
     validate_items: bool = Field(
-        False, alias="validate", description="Hold every item to letta_source.models; what does not fit is named."
+        False,
+        alias="validate",
+        description="Hold every item to letta_source.models; what does not fit is named.",
     )
 
     @model_validator(mode="after")

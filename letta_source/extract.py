@@ -153,7 +153,9 @@ class _Extraction:
         elif job.pages == "cursor":
             self._reading.cursors.forget(job.id)
 
-    def _report(self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = "") -> None:
+    def _report(
+        self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = ""
+    ) -> None:
         self._counts.problems += 1
         between = f" after {after_id}" * bool(after_id) + f" before {before_id}" * bool(before_id)
         logger.warning("%s: %s %s%s: %s", self._name, parent_id or "the list", kind, between, detail)

@@ -95,7 +95,11 @@ class Rows:
     def _extra(self, item: Item, unknown: Mapping[str, Any], parent_id: str) -> str | None:
         if item.keys() <= self._fields and not unknown:
             return None
-        beyond = {k: v for k, v in item.items() if k not in self._fields and not (k == self._parent and v == parent_id)}
+        beyond = {
+            k: v
+            for k, v in item.items()
+            if k not in self._fields and not (k == self._parent and v == parent_id)
+        }
         return to_json({**beyond, **unknown} or None)
 
     def tables(self) -> list[tuple[str, pa.Table]]:
@@ -149,12 +153,15 @@ class _Children:
             return content
         rows = [shapes.content_part(part) for part in shapes.listed(content)]
         self._append("content", message_id, position, rows)
-        texts = [row["text"] for row in rows if row.get("type") == "text" and isinstance(row.get("text"), str)]
+        texts = [
+            row["text"] for row in rows if row.get("type") == "text" and isinstance(row.get("text"), str)
+        ]
         return "\n".join(texts) if texts else None
 
     def _append(self, name: str, message_id: str, position: int, rows: Iterable[shapes.Row]) -> None:
         self.rows[name].extend(
-            {**row, "message_id": message_id, "position": position, "idx": idx} for idx, row in enumerate(rows)
+            {**row, "message_id": message_id, "position": position, "idx": idx}
+            for idx, row in enumerate(rows)
         )
 
     def bury(self, message_ids: Iterable[str]) -> None:

@@ -12,7 +12,9 @@ from letta_source.errors import ConfigError, Unreadable
 from letta_source.lists import has_id, list_events, listed
 from letta_source.reading import Reading
 from letta_source.stream import Job
-from letta_source.walk import Endpoint, Event, Gap, Page, get_one, walk_pages, walk_whole
+from letta_source.times import created_at
+from letta_source.walk import Endpoint, Event, Page, walk_pages
+from letta_source.whole import get_one, walk_whole
 
 Item = dict[str, Any]
 Events = AsyncIterator[tuple[str, Event]]
@@ -82,7 +84,9 @@ async def batches(client: Client, reading: Reading) -> Jobs:
 async def agent_messages(client: Client, reading: Reading) -> Jobs:
     if reading.settings.agent_ids:
         for agent_id in reading.settings.agent_ids:
-            yield _messages_job(reading, f"/v1/agents/{agent_id}/messages", agent_id, _LOSSLESS, asked_for=True)
+            yield _messages_job(
+                reading, f"/v1/agents/{agent_id}/messages", agent_id, _LOSSLESS, asked_for=True
+            )
         return
     async for agent, _ in listed(client, reading, _agents_endpoint(reading)):
         yield _messages_job(reading, f"/v1/agents/{agent['id']}/messages", agent["id"], _LOSSLESS)
@@ -104,7 +108,9 @@ async def conversation_messages(client: Client, reading: Reading) -> Jobs:
 
 async def messages(client: Client, reading: Reading) -> Jobs:
     if reading.settings.agent_ids:
-        raise ConfigError("messages cannot be limited to agents, the API does not say whose they are: use agent_messages")
+        raise ConfigError(
+            "messages cannot be limited to agents, the API does not say whose they are: use agent_messages"
+        )
     yield _messages_job(reading, "/v1/messages/", "", family="messages", page_size=_FIXED_PAGE)
 
 
@@ -166,14 +172,13 @@ def _runs_endpoint(reading: Reading, key: str) -> Endpoint:
 
 
 def _steps_endpoint(reading: Reading, key: str) -> Endpoint:
-    """Steps have no date, so that the server's own filter by date stands in for a cursor."""
+    """Steps have no date that a window could be held to: the server's own filter does it."""
     params = _of_agent(key)
-    start = reading.settings.start_date or reading.listed_since(key)
-    if start:
-        params["start_date"] = start.isoformat()
+    if reading.settings.start_date:
+        params["start_date"] = reading.settings.start_date.isoformat()
     if reading.settings.end_date:
         params["end_date"] = reading.settings.end_date.isoformat()
-    return reading.endpoint("/v1/steps/", params, "steps")
+    return Endpoint("/v1/steps/", params, reading.settings.page_size, "steps", dated=False)
 
 
 def _of_agent(key: str) -> dict[str, str | int]:
@@ -188,17 +193,29 @@ def _list_job(
     pages: Literal["units"] | None = None,
 ) -> Job:
     read_again = reading.rereads or cursor is not None
-    return Job("", lambda client: list_events(client, reading, endpoint, cursor), key, pages=pages, read_again=read_again)
+    return Job(
+        "",
+        lambda client: list_events(client, reading, endpoint, cursor),
+        key,
+        pages=pages,
+        read_again=read_again,
+    )
 
 
 def _steps_job(reading: Reading, key: str) -> Job:
+    listed_to = reading.listed_to(key)
+
     async def events(client: Client) -> Events:
-        whole = True
-        async for parent_id, event in list_events(client, reading, _steps_endpoint(reading, key)):
-            whole = whole and not isinstance(event, Gap)
+        last_id, whole = None, True
+        async for parent_id, event in list_events(
+            client, reading, _steps_endpoint(reading, key), (None, listed_to)
+        ):
+            if isinstance(event, Page):
+                last_id = event.items[-1]["id"] if has_id(event.items[-1]) else last_id
+                whole = whole and event.in_order
             yield parent_id, event
         if whole:
-            reading.was_listed(key)
+            reading.now_listed_to(key, last_id)
 
     return Job("", events, key, pages="units")
 
@@ -301,19 +318,31 @@ async def _messages_of_step(client: Client, reading: Reading, step_id: str) -> E
 
 async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
     """A job for each step that is new or was not settled."""
-    again = reading.rereads or reading.listed_since(key) is not None
+    units = reading.units(key)
+    again = reading.rereads or units.cursor is not None
 
-    def of(step_id: str) -> Read:
-        return lambda client: _messages_of_step(client, reading, step_id)
+    def of(step: Item) -> Read:
+        async def events(client: Client) -> Events:
+            async for step_id, event in _messages_of_step(client, reading, step["id"]):
+                if isinstance(event, Page):
+                    # Steps have no date: their newest message says whether they are older than the overlap.
+                    _keep_newest_date(step, event.items)
+                yield step_id, event
 
-    seen = set()
-    async for step, in_order in listed(client, reading, _steps_endpoint(reading, key)):
-        seen.add(step["id"])
-        yield Job(step["id"], of(step["id"]), key, step, in_order, read_again=again)
-    reading.was_listed(key)
-    for step_id in reading.units(key).unsettled:
-        if step_id not in seen:
-            yield _then(_by_id(key, f"/v1/steps/{step_id}", step_id), of(step_id))
+        return events
+
+    async for step, in_order in listed(client, reading, _steps_endpoint(reading, key), units.cursor):
+        yield Job(step["id"], of(step), key, step, in_order, read_again=again)
+    for step_id in units.beyond_list():
+        one = _by_id(key, f"/v1/steps/{step_id}", step_id)
+        yield _then(one, of(one.unit or {}))
+
+
+def _keep_newest_date(step: Item, items: list[Any]) -> None:
+    times = [time for item in filter(has_id, items) if (time := created_at(item))]
+    known = created_at(step)
+    if times:
+        step["created_at"] = max(*times, known or times[0]).isoformat()
 
 
 async def _batches(client: Client, reading: Reading) -> Jobs:

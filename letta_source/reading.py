@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from letta_source.cursors import Cursors, Units
@@ -17,21 +16,22 @@ class Reading:
 
     Args:
         state: of the dlt resource; `cursors` and `unsettled` are documented in `letta_source.cursors`,
-            `listed_at` holds by list when it was last read, for lists without dates of their own.
+            `listed` holds, for lists whose items have no date, when they were read and up to which id.
     """
 
     def __init__(self, session: Session, state: dict[str, Any]) -> None:
         self.session = session
         self.settings = session.settings
         self._state = state
-        self._tracking = {
-            "settled_before": session.started_at - self.settings.lag,
+        self.settled_before = session.started_at - self.settings.lag
+        self._tracking: dict[str, Any] = {
+            "settled_before": self.settled_before,
             "frozen": self.settings.window,
             "ignored": self.settings.refresh,
         }
         self.cursors = Cursors(state, **self._tracking)
         self._units: dict[str, Units] = {}
-        self._listed_at: dict[str, str] = {}
+        self._listed: dict[str, str | None] = {}
 
     def units(self, key: str) -> Units:
         """Of the list that `key` names."""
@@ -82,13 +82,22 @@ class Reading:
     ) -> Endpoint:
         return Endpoint(path, params or {}, page_size or self.settings.page_size, family)
 
-    def listed_since(self, key: str) -> datetime | None:
-        """What to read a list without dates from: when it was last read, less the overlap."""
-        at = None if self.rereads else self._state.get("listed_at", {}).get(key)
-        return parse_time(at) - self.settings.lag if at else None
+    def listed_to(self, key: str) -> str | None:
+        """Id up to which a list without dates had been read before the overlap began."""
+        settled = (
+            []
+            if self.rereads
+            else [stop for stop in self._stops(key) if parse_time(stop[0]) < self.settled_before]
+        )
+        return settled[-1][1] if settled else None
 
-    def was_listed(self, key: str) -> None:
-        self._listed_at[key] = self.session.started_at.isoformat()
+    def now_listed_to(self, key: str, last_id: str | None) -> None:
+        """Takes note of the last id of such a list; `finish` keeps it."""
+        self._listed[key] = last_id or self.listed_to(key)
+
+    def _stops(self, key: str) -> list[list[str]]:
+        stops: list[list[str]] = self._state.get("listed", {}).get(key, [])
+        return stops
 
     def commit(self) -> None:
         """Moves all cursors over what was handed over."""
@@ -99,5 +108,10 @@ class Reading:
     def finish(self) -> None:
         """As `commit`, once everything was read."""
         self.commit()
-        if self._listed_at and not self.settings.window:
-            self._state.setdefault("listed_at", {}).update(self._listed_at)
+        for key, last_id in self._listed.items():
+            if last_id and not self.settings.window:
+                stops = self._stops(key)
+                settled = [stop for stop in stops if parse_time(stop[0]) < self.settled_before]
+                kept = settled[-1:] + stops[len(settled) :]
+                kept.append([self.session.started_at.isoformat(), last_id])
+                self._state.setdefault("listed", {})[key] = kept

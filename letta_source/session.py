@@ -81,7 +81,9 @@ class Session:
     def miss_step_list(self, why: str) -> None:
         """Says that steps are reached through runs."""
         self.lists_steps = False
-        logger.info("steps: %s has no list of them, reading them through runs (%s)", self.settings.base_url, why)
+        logger.info(
+            "steps: %s has no list of them, reading them through runs (%s)", self.settings.base_url, why
+        )
 
     @property
     def problems(self) -> int:

@@ -49,9 +49,9 @@ def positions(items: Sequence[Item]) -> list[int]:
         members.setdefault(message_id, []).append(at)
     for ats in members.values():
         if len(ats) > 1:
-            indexes = [otid_index(items[at]) for at in ats]
-            if None not in indexes:
-                ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]  # type: ignore[type-var]
+            indexes = [index for at in ats if (index := otid_index(items[at])) is not None]
+            if len(indexes) == len(ats):
+                ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]
             for position, at in enumerate(ats):
                 found[at] = position
     return found

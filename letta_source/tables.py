@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from dlt.common.schema.typing import TColumnSchema
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
@@ -65,11 +66,11 @@ class Table:
         return pa.schema([pa.field(c.name, types[c.type], nullable=c.nullable) for c in self.columns])
 
     @cached_property
-    def dlt_columns(self) -> dict[str, dict[str, Any]]:
+    def dlt_columns(self) -> dict[str, TColumnSchema]:
         """dlt's column hints: only what pyarrow's types cannot say."""
-        hints: dict[str, dict[str, Any]] = {}
+        hints: dict[str, TColumnSchema] = {}
         for column in self.columns:
-            hint: dict[str, Any] = {"name": column.name, "description": column.description}
+            hint: TColumnSchema = {"name": column.name, "description": column.description}
             if column.type == "json":
                 hint["data_type"] = "json"
             if column.name == DELETED.name:
@@ -118,7 +119,9 @@ def _time(name: str, description: str, **kwargs: Any) -> Column:
 
 LOAD_ID = _text("_dlt_load_id", "The load that wrote this row; `_dlt_loads.load_id`.", nullable=False)
 DELETED = _bool("_deleted", "Always null: marks rows that a merge takes out.")
-EXTRA = _json("extra", "Every field that this version has no column for, and values that fit no column's type.")
+EXTRA = _json(
+    "extra", "Every field that this version has no column for, and values that fit no column's type."
+)
 ID = _text("id", "Letta's id.", nullable=False)
 CREATED_AT = _time("created_at", "When it was created.")
 _AUDIT = (
@@ -460,7 +463,9 @@ _MESSAGES = (
         LETTA_MESSAGE,
         on_request=True,
     ),
-    _messages("messages", "Messages of all agents; the API names no agent.", None, LETTA_MESSAGE, on_request=True),
+    _messages(
+        "messages", "Messages of all agents; the API names no agent.", None, LETTA_MESSAGE, on_request=True
+    ),
     _messages(
         "message_search",
         "What `POST /v1/messages/search` answers (Cloud only).",

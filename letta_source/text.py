@@ -37,4 +37,8 @@ def to_json(value: Any) -> str | None:
     except TypeError:
         # orjson takes no lone surrogate and no integer beyond 64 bits.
         return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
-    return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":")) if "\\u0000" in text else text
+    return (
+        json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
+        if "\\u0000" in text
+        else text
+    )

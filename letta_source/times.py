@@ -16,7 +16,7 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: if `text` is no time.
     """
-    parsed = isoparse(_BEYOND_MICROSECONDS.sub(r"\1", text.strip()))
+    parsed: datetime = isoparse(_BEYOND_MICROSECONDS.sub(r"\1", text.strip()))
     try:
         return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
     except OverflowError as error:

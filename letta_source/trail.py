@@ -1,0 +1,34 @@
+"""Which items of a walk went by, in little memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def ids_of(items: list[Any]) -> list[str]:
+    return [item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
+
+
+class Trail:
+    """Remembers enough of the ids that went by to notice any page that comes again.
+
+    Brent's cycle detection: the last page, and one more that moves up at powers of two.
+    """
+
+    def __init__(self) -> None:
+        self._last: set[str] = set()
+        self._milestone: set[str] = set()
+        self.pages = 0
+        self._next = 1
+
+    def fresh(self, items: list[Any]) -> list[Any]:
+        """`items` without those that went by."""
+        known = self._last | self._milestone
+        return [item for item in items if not (isinstance(item, dict) and item.get("id") in known)]
+
+    def add(self, items: list[Any]) -> None:
+        self._last = set(ids_of(items))
+        self.pages += 1
+        if self.pages == self._next:
+            self._milestone = self._last
+            self._next *= 2
