@@ -6,12 +6,13 @@ column are its values looked at one by one; one that does not fit goes to the ro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from letta_source.tables import EXTRA, LOAD_ID, Column, Table
 from letta_source.text import clean, to_json
@@ -19,6 +20,8 @@ from letta_source.times import parse_time
 
 _REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError, TypeError, ValueError)
 _BIGINT = range(-(2**63), 2**63)
+# Integers that a double holds as they are.
+_EXACT = range(-(2**53), 2**53 + 1)
 
 
 class _Misfit(Exception):
@@ -54,7 +57,7 @@ def _array(
         if column.type in ("text", "json"):
             return _text_array(values)
         if column.type == "timestamp":
-            return pa.array(values, pa.string()).cast(type_)
+            return _time_array(values, type_)
         if column.type in ("bigint", "double"):
             return _number_array(values, type_)
         return pa.array(values, type_)
@@ -75,6 +78,13 @@ def _number_array(values: list[Any], type_: pa.DataType) -> pa.Array:
     if array.type != type_ and not pa.types.is_null(array.type):
         raise TypeError
     return array.cast(type_)
+
+
+def _time_array(values: list[Any], type_: pa.DataType) -> pa.Array:
+    array = pa.array(values, pa.string()).cast(type_)
+    # pyarrow takes years 0 and 10000, which few readers do: as_py refuses them.
+    pc.min_max(array).as_py()
+    return array
 
 
 def _text_array(values: list[Any]) -> pa.Array:
@@ -99,7 +109,9 @@ def _fit(type_: str, value: Any) -> Any:
         return value
     if type_ == "bigint" and isinstance(value, int) and not isinstance(value, bool) and value in _BIGINT:
         return value
-    if type_ == "double" and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if type_ == "double" and isinstance(value, float):
+        return value
+    if type_ == "double" and isinstance(value, int) and not isinstance(value, bool) and value in _EXACT:
         return float(value)
     raise _Misfit
 
@@ -109,5 +121,6 @@ def _with_misfits(extra: list[str | None], misfits: Mapping[int, Mapping[str, An
         return extra
     extra = list(extra)
     for row, values in misfits.items():
-        extra[row] = to_json({**orjson.loads(extra[row] or "{}"), **values})
+        # orjson would make a float of an integer beyond 64 bits.
+        extra[row] = to_json({**json.loads(extra[row] or "{}"), **values})
     return extra

@@ -46,6 +46,7 @@ class Rows:
         self._plain = [(c.name, c.field, c.type) for c in resource.root.columns if c.name not in computed]
         fields = {field for _, field, _ in self._plain}
         if self._has_children:
+            self._singulars = _SINGULARS - fields
             fields |= {"content", "tool_calls", "tool_returns", "approvals"} | _SINGULARS
         self._fields = frozenset(fields)
         self._clear()
@@ -79,6 +80,8 @@ class Rows:
         positions = shapes.positions(items)
         for item, position in zip(items, positions, strict=True):
             text, unknown = children.add(item, position)
+            if not self._singulars.isdisjoint(item):
+                unknown |= _unrepeated(item, self._singulars)
             root["text"].append(text)
             root[EXTRA.name].append(self._extra(item, unknown, parent_id))
         root["position"].extend(positions)
@@ -186,6 +189,14 @@ def _tool_returns(item: Item) -> Sequence[Any]:
     return [{name: item[name] for name in _SINGULARS & item.keys() if name != "tool_call"}]
 
 
+def _unrepeated(item: Item, singulars: set[str]) -> Item:
+    """Those singulars that say what the first of the plural does not, as where there is no plural."""
+    firsts = [next(iter(sent), None) for sent in (_tool_calls(item), _tool_returns(item))]
+    call, returned = (first if isinstance(first, dict) else {} for first in firsts)
+    repeated = {**returned, "tool_call": call}
+    return {k: item[k] for k in singulars & item.keys() if item[k] not in (None, repeated.get(k))}
+
+
 def _approvals(item: Item) -> Sequence[Any]:
     sent = shapes.listed(item.get("approvals"))
     if sent or item.get("approve") is None:
@@ -207,9 +218,13 @@ def split_page(page: Iterable[Any]) -> tuple[list[Item], list[Any]]:
 
 def without_credentials(field: str, value: Any) -> Any:
     """`value` without what an agent's variables and secrets hold; their names stay."""
-    if field not in _CREDENTIALS or not isinstance(value, list):
+    if field not in _CREDENTIALS:
         return value
-    return [
-        {k: v for k, v in entry.items() if k not in _CREDENTIAL_VALUES} if isinstance(entry, dict) else entry
-        for entry in value
-    ]
+    if isinstance(value, list):
+        return [without_credentials(field, entry) for entry in value]
+    if not isinstance(value, dict):
+        return None
+    if value.keys() & {"key", "id"}:
+        return {k: v for k, v in value.items() if k not in _CREDENTIAL_VALUES}
+    # Values by name: the form in which agents are created.
+    return dict.fromkeys(value)

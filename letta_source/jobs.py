@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Literal
 
 from letta_source.client import Client, RequestFailed, StatusError
@@ -175,7 +176,8 @@ def _steps_endpoint(reading: Reading, key: str) -> Endpoint:
     """Steps have no date that a window could be held to: the server's own filter does it."""
     params = _of_agent(key)
     if reading.settings.start_date:
-        params["start_date"] = reading.settings.start_date.isoformat()
+        # The server leaves out what was created at the very start_date.
+        params["start_date"] = (reading.settings.start_date - timedelta(microseconds=1)).isoformat()
     if reading.settings.end_date:
         params["end_date"] = reading.settings.end_date.isoformat()
     return Endpoint("/v1/steps/", params, reading.settings.page_size, "steps", dated=False)
@@ -260,7 +262,7 @@ async def _lists_steps(client: Client, reading: Reading) -> bool:
         except StatusError as error:
             if error.status not in _NO_STEP_LIST:
                 raise Unreadable(f"/v1/steps/: {error}") from error
-            reading.session.miss_step_list(str(error))
+            reading.session.miss_step_list()
         else:
             reading.session.lists_steps = True
     return bool(reading.session.lists_steps)

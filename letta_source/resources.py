@@ -16,25 +16,15 @@ from letta_source.reading import Reading
 from letta_source.session import Session
 from letta_source.tables import LOAD_ISSUES, Resource
 
-_MERGE = {"disposition": "merge", "strategy": "delete-insert"}
-
 
 def make_resource(resource: Resource, session: Session) -> DltResource:
     """The dlt resource that loads `resource`, its children and its issues."""
 
     def read() -> Iterator[Any]:
-        load_id = load_package_state()["load_id"]
-        counts = session.begin(load_id, resource.name)
-        reading = Reading(session, dlt.current.resource_state())
-        logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
-        for tables in extract(resource, reading, counts, tombstones=True):
-            for name, table in tables:
-                yield dlt.mark.with_table_name(table, name)
-        if not counts.skipped:
-            known = dlt.current.source_schema().tables
-            for table in (*resource.tables, LOAD_ISSUES):
-                if table.name not in known:
-                    yield dlt.mark.with_table_name(empty(table), table.name)
+        with session.turn(resource.name) as has_come:
+            while not has_come():
+                yield None
+            yield from _read(resource, session)
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
     for table in (*resource.tables, LOAD_ISSUES):
@@ -48,6 +38,21 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
             create_table_variant=True,
         )
     return made
+
+
+def _read(resource: Resource, session: Session) -> Iterator[Any]:
+    counts = session.begin(load_package_state()["load_id"], resource.name)
+    reading = Reading(session, dlt.current.resource_state())
+    logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
+    for tables in extract(resource, reading, counts, tombstones=True):
+        for name, table in tables:
+            yield dlt.mark.with_table_name(table, name)
+    if counts.skipped:
+        return
+    known = dlt.current.source_schema().tables
+    for table in (*resource.tables, LOAD_ISSUES):
+        if table.name not in known:
+            yield dlt.mark.with_table_name(empty(table), table.name)
 
 
 def _no_json_hint_warnings(record: logging.LogRecord) -> bool:

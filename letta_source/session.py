@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -59,6 +61,23 @@ class Session:
     lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     lists_steps: bool | None = None
+    _line: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def turn(self, resource: str) -> Iterator[Callable[[], bool]]:
+        """Lets one resource at a time read, in the order they came.
+
+        dlt takes turns between resources. One after the other, no more than `max_workers` requests are in
+        flight, and what one listed the next one knows.
+
+        Yields:
+            Tells whether the resource's turn has come.
+        """
+        self._line.append(resource)
+        try:
+            yield lambda: self._line[0] == resource
+        finally:
+            self._line.remove(resource)
 
     def begin(self, load_id: str, resource: str) -> Counts:
         """To be called by each resource when its reading begins."""
@@ -78,12 +97,10 @@ class Session:
             self.missing.add(family)
             logger.warning("%s: skipped, %s does not have them (%s)", family, self.settings.base_url, why)
 
-    def miss_step_list(self, why: str) -> None:
+    def miss_step_list(self) -> None:
         """Says that steps are reached through runs."""
         self.lists_steps = False
-        logger.info(
-            "steps: %s has no list of them, reading them through runs (%s)", self.settings.base_url, why
-        )
+        logger.info("steps: %s has no list of them, they are read through runs", self.settings.base_url)
 
     @property
     def problems(self) -> int:

@@ -5,7 +5,8 @@ Each returns the row by column name, and whether the columns hold all that was s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -18,12 +19,30 @@ Row = dict[str, Any]
 _TOOL_CALL = {"tool_call_id", "name", "arguments", "type"}
 _OPENAI_TOOL_CALL = {"id", "function", "type"}
 _FUNCTION = {"name", "arguments"}
-_TOOL_RETURN = {"tool_call_id", "status", "tool_return", "func_response", "stdout", "stderr", "type"}
+_TOOL_RETURN = {"tool_call_id", "status", "tool_return", "stdout", "stderr", "type"}
 _APPROVAL = _TOOL_RETURN | {"approve", "reason"}
-_IMAGE_SOURCE = {"type", "url", "data", "media_type", "file_id", "detail"}
+_IMAGE_SOURCE = {"url", "data", "media_type", "file_id", "detail"}
 _CONTENT_PART = {
-    "type", "text", "signature", "reasoning", "is_native", "data", "tool_call_id", "name", "is_error", "encrypted_content",
-}  # fmt: skip
+    "type",
+    "text",
+    "signature",
+    "reasoning",
+    "is_native",
+    "data",
+    "tool_call_id",
+    "name",
+    "is_error",
+    "encrypted_content",
+}
+# By type of the part: fields that have a column of another name.
+_RENAMED = {
+    "tool_call": {"id": "tool_call_id"},
+    "tool_return": {"content": "text"},
+    "summarized_reasoning": {"id": "content_id"},
+}
+_JSON = {"tool_call": "input", "summarized_reasoning": "summary"}
+# An approval request, always its message's last item, has the message's id as otid.
+_LAST = 0x80
 
 
 def listed(value: Any) -> Sequence[Any]:
@@ -60,6 +79,8 @@ def positions(items: Sequence[Item]) -> list[int]:
 def otid_index(item: Item) -> int | None:
     """The index in the item's otid, or None where its otid is not made of its id."""
     otid, message_id = item.get("otid"), item["id"]
+    if otid == message_id:
+        return _LAST
     if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:
         return None
     try:
@@ -74,48 +95,55 @@ def tool_call(sent: Any) -> tuple[Row, bool]:
         return {}, False
     function = sent.get("function")
     if isinstance(function, dict):
-        row = {"tool_call_id": sent.get("id"), "type": sent.get("type"), **function}
+        row = {"tool_call_id": sent.get("id"), "type": sent.get("type"), **_only(_FUNCTION, function)}
         known = sent.keys() <= _OPENAI_TOOL_CALL and function.keys() <= _FUNCTION
     else:
-        row = dict(sent)
+        row = _only(_TOOL_CALL, sent)
         known = sent.keys() <= _TOOL_CALL
     arguments = row.get("arguments")
     if isinstance(arguments, str):
-        row["arguments_json"] = arguments if parses(arguments) else None
+        row["arguments_json"] = _parsing(arguments)
     elif arguments is not None:
         row["arguments"] = row["arguments_json"] = to_json(arguments)
     return row, known
 
 
-def parses(text: str) -> bool:
+def _only(names: Collection[str], sent: Item) -> Row:
+    return {name: sent[name] for name in names if name in sent}
+
+
+def _parsing(text: str) -> str | None:
+    """`text` if it is JSON that every warehouse takes, made so if need be; None if it is no JSON."""
     try:
         orjson.loads(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return to_json(json.loads(text)) if "\\u0000" in text else text
 
 
 def tool_return(sent: Any) -> tuple[Row, bool]:
     """A tool's return; batch messages call its text `func_response`."""
+    return _returned(sent, _TOOL_RETURN)
+
+
+def _returned(sent: Any, names: set[str]) -> tuple[Row, bool]:
     if not isinstance(sent, dict):
         return {}, False
-    row = dict(sent)
-    if "tool_return" not in row:
-        row["tool_return"] = row.get("func_response")
+    if "func_response" in sent and "tool_return" not in sent:
+        sent = {"tool_return": sent["func_response"], **sent}
+        del sent["func_response"]
+    row = _only(names, sent)
     for stream in ("stdout", "stderr"):
         row[stream] = to_json(row.get(stream))
-    return row, sent.keys() <= _TOOL_RETURN
+    return row, sent.keys() <= names
 
 
 def approval(sent: Any) -> tuple[Row, bool]:
     """An answer to a request for approval, or the return of a tool that the caller ran."""
-    row, _ = tool_return(sent)
-    if not row:
-        return row, False
-    fits = row.get("approve") is None or isinstance(row["approve"], bool)
-    if not fits:
-        row["approve"] = None
-    return row, fits and sent.keys() <= _APPROVAL
+    row, whole = _returned(sent, _APPROVAL)
+    approve = row.get("approve")
+    fits = approve is None or isinstance(approve, bool)
+    return {**row, "approve": approve if fits else None}, whole and fits
 
 
 def singular_approval(item: Item) -> Row:
@@ -133,18 +161,15 @@ def content_part(sent: Any) -> Row:
     if not isinstance(sent, dict):
         return {"extra": to_json(sent)}
     unknown = {k: v for k, v in sent.items() if k not in _CONTENT_PART}
-    row: Row = {k: v for k, v in sent.items() if k in _CONTENT_PART}
-    kind = sent.get("type")
+    row = _only(_CONTENT_PART, sent)
+    kind = str(sent.get("type"))
     if kind == "image":
-        row.update(_image_source(unknown))
-    elif kind == "tool_call":
-        row["tool_call_id"] = unknown.pop("id", row.get("tool_call_id"))
-        row["input"] = to_json(unknown.pop("input", None))
-    elif kind == "tool_return":
-        row["text"] = unknown.pop("content", row.get("text"))
-    elif kind == "summarized_reasoning":
-        row["content_id"] = unknown.pop("id", None)
-        row["summary"] = to_json(unknown.pop("summary", None))
+        row.update(_image_source(unknown, row))
+    for field, column in _RENAMED.get(kind, {}).items():
+        if field in unknown and column not in row:
+            row[column] = unknown.pop(field)
+    if kind in _JSON:
+        row[_JSON[kind]] = to_json(unknown.pop(_JSON[kind], None))
     for name in ("is_native", "is_error"):
         if row.get(name) is not None and not isinstance(row[name], bool):
             unknown[name] = row.pop(name)
@@ -152,13 +177,12 @@ def content_part(sent: Any) -> Row:
     return row
 
 
-def _image_source(unknown: dict[str, Any]) -> Row:
+def _image_source(unknown: dict[str, Any], taken: Collection[str]) -> Row:
     source = unknown.get("source")
-    if not isinstance(source, Mapping):
+    if not isinstance(source, dict):
         return {}
+    names = _IMAGE_SOURCE - set(taken)
     del unknown["source"]
-    beyond = {k: v for k, v in source.items() if k not in _IMAGE_SOURCE}
-    if beyond:
+    if beyond := {k: v for k, v in source.items() if k not in names and k != "type"}:
         unknown["source"] = beyond
-    row = {k: source.get(k) for k in _IMAGE_SOURCE - {"type"}}
-    return {**row, "source_type": source.get("type")}
+    return {**_only(names, source), "source_type": source.get("type")}

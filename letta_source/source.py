@@ -15,7 +15,7 @@ from letta_source.session import Session
 from letta_source.tables import RESOURCES
 
 
-@dlt.source(name="letta", max_table_nesting=0)
+@dlt.source(name="letta", section="letta", max_table_nesting=0)
 def letta(
     base_url: str | None = None,
     api_key: TSecretStrValue | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Letta, serve
 from letta_source.demo.shapes import recorded
 
 LOSSLESS = {"use_assistant_message": "false"}
@@ -20,9 +20,8 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 class Client:
     """Asks a server, and asks again when the connection was reset after a 500."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.http = httpx.Client(base_url=server.base_url, timeout=5)
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
 
     def ask(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None
@@ -48,14 +47,14 @@ def letta() -> Letta:
 
 @pytest.fixture
 def client(letta: Letta) -> Iterator[Client]:
-    with serve(letta) as server:
-        yield Client(server)
+    with serve(letta) as server, httpx.Client(base_url=server.base_url, timeout=5) as http:
+        yield Client(http)
 
 
 @pytest.fixture
 def cloud(letta: Letta) -> Iterator[Client]:
-    with serve(letta, dialect="cloud") as server:
-        yield Client(server)
+    with serve(letta, dialect="cloud") as server, httpx.Client(base_url=server.base_url, timeout=5) as http:
+        yield Client(http)
 
 
 def ids(items: list[dict[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from .filters import Filter, not_ended, not_hidden, of_agent, steps
 from .index import Index
 from .letta import Letta
 from .pages import Listing, Problem, not_found, read_page
@@ -138,11 +139,15 @@ def _rank_in(index: Index, unknown: tuple[int, str] | None) -> Callable[[str], A
 
 
 def _lister(
-    kind: Kind, listing: Listing, unknown: tuple[int, str] | None = None
+    kind: Kind, listing: Listing, wanted: Filter, unknown: tuple[int, str] | None = None
 ) -> Callable[[Call], list[Json]]:
     def handler(call: Call) -> list[Json]:
-        table = call.letta.tables[kind]
-        page = read_page(table, listing, call.params, call.cloud, _rank_in(table, unknown))
+        table, is_wanted = call.letta.tables[kind], wanted(call.letta, call.params)
+
+        def keep(row_id: str) -> bool:
+            return is_wanted(table.rows[row_id])
+
+        page = read_page(table, listing, call.params, call.cloud, _rank_in(table, unknown), keep)
         return [table.rows[row_id] for row_id in page.ids]
 
     return handler
@@ -190,8 +195,17 @@ def check_id(row_id: str, name: str) -> None:
     raise Problem(422, {"trace_id": "", "detail": repr([error]), "examples": examples})
 
 
-_list_agents = _lister("agents", Listing(50, "desc", "relative"))
-_list_steps = _lister("steps", Listing(50, "desc", "relative"), _UNKNOWN_STEP)
+_list_agents = _lister("agents", Listing(50, "desc", "relative"), not_hidden("show_hidden_agents"))
+_list_groups = _lister("groups", Listing(50, "asc", "relative"), not_hidden("show_hidden_groups"))
+# The cursors of the runs are swapped.
+_list_runs = _lister("runs", Listing(100, "desc", "swapped", max_limit=1000), of_agent)
+_list_steps = _lister("steps", Listing(50, "desc", "relative"), steps, _UNKNOWN_STEP)
+_list_conversations = _lister(
+    "conversations", Listing(50, "desc", "relative"), of_agent, (404, "Conversation with id {} not found")
+)
+_list_batches = _lister(
+    "batches", Listing(100, "desc", "absolute"), not_ended, (400, "Job with id {} not found")
+)
 
 
 def _agents(call: Call) -> list[Json]:
@@ -208,15 +222,6 @@ def _steps(call: Call) -> list[Json]:
     ascending = call.params.get("order") == "asc"
     expected = "Argument order does not match type typing.Optional[str]"
     raise Problem(400, f"{expected}; is {ascending} of type <class 'bool'>")
-
-
-def _batches(call: Call) -> list[Json]:
-    """Only the batches that have not ended: the list forgets the others."""
-    table = call.letta.tables["batches"]
-    ended = {row_id for row_id, row in table.rows.items() if row["status"] not in ("created", "running")}
-    rank = _rank_in(table, (400, "Job with id {} not found"))
-    page = read_page(table, Listing(100, "desc", "absolute"), call.params, call.cloud, rank, hidden=ended)
-    return [table.rows[row_id] for row_id in page.ids]
 
 
 def _run_steps(call: Call) -> list[Json]:
@@ -349,25 +354,20 @@ ROUTES = (
     Route("agents", "/v1/agents/", _agents),
     Route("agents", "/v1/agents/{id}", _getter("agents", "Agent")),
     Route("agents", "/v1/agents/{id}/messages", _agent_messages),
-    Route("groups", "/v1/groups/", _lister("groups", Listing(50, "asc", "relative"))),
+    Route("groups", "/v1/groups/", _list_groups),
     Route("groups", "/v1/groups/{id}", _getter("groups", "Group")),
     Route("groups", "/v1/groups/{id}/messages", _group_messages),
-    # The cursors of the runs are swapped.
-    Route("runs", "/v1/runs/", _lister("runs", Listing(100, "desc", "swapped", max_limit=1000))),
+    Route("runs", "/v1/runs/", _list_runs),
     Route("runs", "/v1/runs/{id}", _getter("runs", "Run")),
     Route("runs", "/v1/runs/{id}/steps", _run_steps),
     Route("runs", "/v1/runs/{id}/messages", _run_messages),
     Route("steps", "/v1/steps/", _steps),
     Route("steps", "/v1/steps/{id}", _getter("steps", "Step")),
     Route("steps", "/v1/steps/{id}/messages", _step_messages),
-    Route(
-        "conversations",
-        "/v1/conversations/",
-        _lister("conversations", Listing(50, "desc", "relative"), (404, "Conversation with id {} not found")),
-    ),
+    Route("conversations", "/v1/conversations/", _list_conversations),
     Route("conversations", "/v1/conversations/{id}", _getter("conversations", "Conversation")),
     Route("conversations", "/v1/conversations/{id}/messages", _conversation_messages),
-    Route("batches", "/v1/messages/batches", _batches),
+    Route("batches", "/v1/messages/batches", _list_batches),
     Route("batches", "/v1/messages/batches/{id}", _getter("batches", "Job")),
     Route("batches", "/v1/messages/batches/{id}/messages", _batch_messages),
     Route("messages", "/v1/messages/", _all_messages),

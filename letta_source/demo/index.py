@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 Row = TypeVar("Row")
@@ -51,13 +52,23 @@ class Index:
         self._ids = [row_id for row_id in self._ids if row_id in self._rank_of]
         self._ranks = [self._rank_of[row_id] for row_id in self._ids]
 
-    def page(self, *, newer_than: Any, older_than: Any, newest_first: bool, limit: int) -> list[str]:
-        """At most `limit` ids strictly between two ranks (None: no bound), from the oldest or newest on."""
+    def page(
+        self,
+        *,
+        newer_than: Any,
+        older_than: Any,
+        newest_first: bool,
+        limit: int,
+        keep: Callable[[str], bool] | None = None,
+    ) -> list[str]:
+        """At most `limit` ids strictly between two ranks (None: no bound), from the oldest or newest on.
+
+        Ids for which `keep` is false are passed over: they do not count.
+        """
         low = 0 if newer_than is None else bisect_right(self._ranks, newer_than)
         high = len(self._ranks) if older_than is None else bisect_left(self._ranks, older_than)
-        if newest_first:
-            return self._ids[max(low, high - limit) : high][::-1]
-        return self._ids[low : min(high, low + limit)]
+        places = range(high - 1, low - 1, -1) if newest_first else range(low, high)
+        return list(islice(filter(keep, map(self._ids.__getitem__, places)), limit))
 
 
 class Table(Index, Generic[Row]):

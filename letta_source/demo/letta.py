@@ -44,14 +44,20 @@ class Letta(Store):
         super().__init__()
         self._random = Random(seed)
 
-    def add_agent(self, agent_type: AgentType = "letta_v1_agent", name: str | None = None) -> str:
-        """Create an agent with its system message; a memgpt agent comes with its boot messages too."""
+    def add_agent(
+        self, agent_type: AgentType = "letta_v1_agent", name: str | None = None, hidden: bool = False
+    ) -> str:
+        """Create an agent with its system message; a memgpt agent comes with its boot messages too.
+
+        A hidden one is left out of the list, unless the query asks for hidden ones.
+        """
         with self.lock:
             agent_id, created = self._new_id("agent"), _now()
             template = agent_template(agent_type)
             times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
             name = name or f"agent {len(self.tables['agents']) + 1}"
-            self.put("agents", {**template, **times, "id": agent_id, "name": name, "message_ids": []})
+            own: Json = {"id": agent_id, "name": name, "message_ids": [], "hidden": hidden or None}
+            self.put("agents", {**template, **times, **own})
             self._system_message(agent_id, created)
             for items in boot_drafts(self._new_call_id) if agent_type == "memgpt_v2_agent" else ():
                 self.add_message(agent_id, items, date=created)
@@ -158,7 +164,7 @@ class Letta(Store):
                 if draft.step == len(steps):
                     if steps:
                         self.replace_row("steps", steps[-1], status="success")
-                    steps.append(self._start_step(agent_id, runs[-1]))
+                    steps.append(self._start_step(agent_id, runs[-1], clock))
                 self.add_message(
                     agent_id,
                     draft.items,
@@ -211,8 +217,13 @@ class Letta(Store):
                     self.replace_row("steps", step_id, run_id=None)
             self.tables["agents"].remove([agent_id])
 
-    def add_group(self, agent_ids: Sequence[str], manager_type: str = "round_robin") -> str:
-        """Create a group. Of a supervisor, dynamic or sleeptime group the first agent is the manager."""
+    def add_group(
+        self, agent_ids: Sequence[str], manager_type: str = "round_robin", hidden: bool = False
+    ) -> str:
+        """Create a group. Of a supervisor, dynamic or sleeptime group the first agent is the manager.
+
+        A hidden one is left out of the list, unless the query asks for hidden ones.
+        """
         with self.lock:
             managed = manager_type in _MANAGED
             manager = agent_ids[0] if managed else None
@@ -222,6 +233,7 @@ class Letta(Store):
                 "manager_type": manager_type,
                 "manager_agent_id": manager,
                 "agent_ids": list(agent_ids[1:] if managed else agent_ids),
+                "hidden": hidden or None,
             }
             self.put("groups", group)
             if manager:
@@ -316,11 +328,11 @@ class Letta(Store):
         self.put("runs", run)
         return run_id
 
-    def _start_step(self, agent_id: str, run_id: str) -> str:
+    def _start_step(self, agent_id: str, run_id: str, started: datetime) -> str:
         step_id = self._new_id("step")
         owner = {"agent_id": agent_id, "run_id": run_id}
         unfinished = {"status": "pending", "stop_reason": None}
-        self.put("steps", {**step_template(), **owner, **unfinished, "id": step_id})
+        self.put("steps", {**step_template(), **owner, **unfinished, "id": step_id}, started)
         return step_id
 
     def _end_run(self, run_id: str, status: str, stop_reason: str, ended: datetime) -> None:

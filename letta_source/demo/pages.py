@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,7 +64,7 @@ def read_page(
     params: Mapping[str, str],
     cloud: bool,
     rank: Callable[[str], Any | None],
-    hidden: Collection[str] = (),
+    keep: Callable[[str], bool] | None = None,
 ) -> Page:
     """Cut a page out of an index.
 
@@ -74,7 +74,7 @@ def read_page(
         params: The query.
         cloud: Whether cursors are those of Cloud.
         rank: The rank of a cursor, None to ignore it.
-        hidden: Ids that the list leaves out.
+        keep: False for the ids that the list leaves out.
 
     Raises:
         Problem: 422 for a bad limit or order, 500 for a negative limit, or what `rank` raises.
@@ -88,9 +88,8 @@ def read_page(
     turned = {"absolute": False, "relative": newest_first, "swapped": not newest_first}
     if turned["relative" if cloud else listing.cursors]:
         after, before = before, after
-    count = limit + len(hidden)
-    ids = index.page(newer_than=after, older_than=before, newest_first=newest_first, limit=count)
-    return Page([one for one in ids if one not in hidden][:limit] if hidden else ids, newest_first)
+    ids = index.page(newer_than=after, older_than=before, newest_first=newest_first, limit=limit, keep=keep)
+    return Page(ids, newest_first)
 
 
 def _limit(params: Mapping[str, str], listing: Listing) -> int:

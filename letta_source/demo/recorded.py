@@ -24,7 +24,8 @@ def recorded_letta() -> Letta:
     for line in recorded("step_messages"):
         if line["path"].endswith("/steps"):
             for step in line["body"]:
-                letta.put("steps", step)
+                run = letta.tables["runs"].rows[step["run_id"]]
+                letta.put("steps", step, moment(run["created_at"]))
     for line in recorded("batch_messages"):
         if _parent_id(line, "batches") and not line["path"].endswith("/messages"):
             letta.put("batches", line["body"])

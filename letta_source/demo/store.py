@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class Store:
             "batches": Table(),
         }
         self.messages: Table[Message] = Table()
+        self.step_dates: dict[str, datetime] = {}
         self.poisoned: dict[str, int] = {}
         self._lists: dict[tuple[str, str], Index] = {}
         self._counter = 0
@@ -75,14 +76,24 @@ class Store:
         """The messages of an agent, (managed) group, run, step, conversation or batch; the steps of a run."""
         return self._lists.get((parent, parent_id), _NO_MESSAGES)
 
-    def put(self, kind: Kind, row: Json) -> None:
-        """Add a row as it is. Rows without a date of their own are ordered as they come."""
+    def put(self, kind: Kind, row: Json, created: datetime | None = None) -> None:
+        """Add a row as it is.
+
+        Args:
+            kind: Where it belongs.
+            row: It goes over the wire like this. Groups have no date, and are ordered as they come.
+            created: When a step was created, now by default: the server knows, but does not show it.
+        """
         with self.lock:
             self._counter += 1
-            rank = (moment(row["created_at"]), self._counter) if "created_at" in row else self._counter
+            if kind == "steps":
+                created = self.step_dates[row["id"]] = created or datetime.now(timezone.utc)
+            elif "created_at" in row:
+                created = moment(row["created_at"])
+            rank = (created, self._counter) if created else self._counter
             self.tables[kind].put(rank, row["id"], row)
             if kind == "steps" and row["run_id"]:
-                self._add_to("run steps", row["run_id"], self._counter, row["id"])
+                self._add_to("run steps", row["run_id"], rank, row["id"])
 
     def store(self, message: Message) -> None:
         """Add a message as it is, to every list it belongs to."""

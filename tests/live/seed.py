@@ -59,6 +59,8 @@ class Seeded:
     tools: dict[str, str] = field(default_factory=dict)
     late_sequence_id: int = 0
     """A number of the server's message sequence that is taken but unused, as by an open transaction."""
+    late_message_id: str = ""
+    """The message that `more` gave that number."""
 
 
 def seed(server: LettaServer, client: httpx.Client) -> Seeded:
@@ -103,7 +105,7 @@ def more(server: LettaServer, client: httpx.Client, ids: Seeded) -> None:
     with Tables(server.database_url) as tables:
         tables.delete_messages(ids.agents["v1 reset"])
         tables.finish_batch(ids.batches["running"], [ids.agents["v1"], ids.agents["memgpt"]], messages=6)
-        tables.add_late_message(ids.agents["v1"], ids.late_sequence_id)
+        ids.late_message_id = tables.add_late_message(ids.agents["v1"], ids.late_sequence_id)
     api.turn(ids.agents["v1 reset"], "The first turn after the reset.")
     api.delete_agent(ids.agents["memgpt deleted"])
 

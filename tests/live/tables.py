@@ -116,7 +116,7 @@ class Tables:
         response = json.dumps({"status": "OK", "message": "From a release without lists of returns."})
         self._add_message("tool", [_text(response)], tool_call_id="call_legacy", agent_id=agent_id)
 
-    def add_late_message(self, agent_id: str, sequence_id: int) -> None:
+    def add_late_message(self, agent_id: str, sequence_id: int) -> str:
         """Add a message as a long transaction does: with a number and a date that others overtook."""
         self._cursor.execute(
             "select max(created_at) from messages where agent_id = %s and sequence_id < %s",
@@ -124,7 +124,7 @@ class Tables:
         )
         date = self._cursor.fetchall()[0][0] - timedelta(seconds=5)
         content = [_text("Committed late ⏳")]
-        self._add_message("user", content, agent_id=agent_id, created_at=date, sequence_id=sequence_id)
+        return self._add_message("user", content, agent_id=agent_id, created_at=date, sequence_id=sequence_id)
 
     def delete_messages(self, agent_id: str) -> None:
         """Delete an agent's messages that are out of its context.
@@ -182,9 +182,9 @@ class Tables:
             **owner,
         )
 
-    def _add_message(self, role: str, content: list[dict[str, Any]] | None, **columns: Any) -> None:
+    def _add_message(self, role: str, content: list[dict[str, Any]] | None, **columns: Any) -> str:
         columns = {"tool_calls": [], "tool_returns": [], "approvals": [], **columns}
-        self._insert(
+        return self._insert(
             "messages",
             "message",
             role=role,

@@ -1,0 +1,74 @@
+"""Asks a server, before anything is loaded: is it there, is it Letta, may we read, what does it have?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from letta_source.client import Client, RequestFailed, StatusError
+from letta_source.config import Settings
+from letta_source.errors import NotLetta, Unreachable
+
+FAMILIES: Mapping[str, str] = {
+    "agents": "/v1/agents/",
+    "groups": "/v1/groups/",
+    "runs": "/v1/runs/",
+    "steps": "/v1/steps/",
+    "conversations": "/v1/conversations/",
+    "batches": "/v1/messages/batches",
+    "messages": "/v1/messages/",
+}
+_MISSING = {404, 405}
+_ONE = {"limit": 1, "order": "asc"}
+
+
+def check_families(settings: Settings) -> dict[str, str | None]:
+    """By family None where the host has it, else what it answers.
+
+    Raises:
+        FatalError: the host cannot be reached, refuses the key, or has none of them.
+    """
+    return asyncio.run(_check_families(settings))
+
+
+async def _check_families(settings: Settings) -> dict[str, str | None]:
+    async with Client(settings) as client:
+        found = {family: await _answer(client, path) for family, path in FAMILIES.items()}
+    _assert_letta(settings, found)
+    return found
+
+
+def check_reachable(settings: Settings) -> None:
+    """As `check_families`, with as few requests as will do."""
+
+    async def check() -> None:
+        found: dict[str, str | None] = {}
+        async with Client(settings) as client:
+            for family, path in FAMILIES.items():
+                found[family] = await _answer(client, path)
+                if found[family] is None:
+                    return
+        _assert_letta(settings, found)
+
+    asyncio.run(check())
+
+
+async def _answer(client: Client, path: str) -> str | None:
+    try:
+        await client.get(path, _ONE, retries=1)
+    except StatusError as error:
+        # Self-hosted, `/v1/steps/` always answers 400.
+        if error.status in _MISSING or error.status == 400:
+            return str(error)
+        raise Unreachable(f"{client.base_url}{path} answers {error}") from error
+    except RequestFailed as error:
+        raise Unreachable(f"{client.base_url}{path}: {error}") from error
+    return None
+
+
+def _assert_letta(settings: Settings, found: Mapping[str, str | None]) -> None:
+    if all(found.values()):
+        raise NotLetta(
+            f"{settings.base_url} has none of Letta's endpoints: set the base URL to where Letta answers,"
+            " such as https://api.letta.com or http://localhost:8283"
+        )

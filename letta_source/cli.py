@@ -1,0 +1,168 @@
+"""The command line, `letta-source`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+OK, FAILED, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+_EXIT_CODES = """\
+exit codes:
+  0  everything was loaded
+  1  the load failed
+  2  wrong usage or configuration; nothing was touched
+  3  loaded, but something could not be read: the log and the table load_issues name it
+
+The key is taken from LETTA_API_KEY, the server from LETTA_BASE_URL (default https://api.letta.com), the
+project from LETTA_PROJECT, or all three from dlt's config and secrets.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    # dlt reports usage to its makers unless told not to.
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    from letta_source.errors import LettaError
+
+    try:
+        return int(options.command(options))
+    except LettaError as error:
+        print(f"letta-source: {error}", file=sys.stderr)
+        from letta_source.run import LoadFailed
+
+        return FAILED if isinstance(error, LoadFailed) else USAGE
+    except BrokenPipeError:
+        # Whoever read our output had enough: `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        print("letta-source: stopped; the next run goes on from the last finished load", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="letta-source",
+        description="Loads the conversations of a Letta server into a data warehouse.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = _command(commands, "check", _check, "reach the server, and say what it has")
+    _add_base_url(check)
+
+    discover = _command(commands, "discover", _discover, "list the resources, their tables, keys and columns")
+    discover.add_argument("--json", action="store_true", help="as JSON")
+
+    run = _command(commands, "run", _run, "load; run again, it adds what is new")
+    _add_run_options(run)
+
+    _command(commands, "demo", _demo, "load a small Letta that comes with the package: needs no server and no key")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, what: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=function)
+    return command
+
+
+def _add_base_url(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283")
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
+    _add_base_url(run)
+    to = run.add_argument_group("where to")
+    to.add_argument("--destination", default="duckdb", metavar="NAME", help="any destination of dlt (default: duckdb)")
+    to.add_argument("--dataset-name", default="letta", metavar="NAME", help="schema of the tables (default: letta)")
+    to.add_argument("--pipeline-name", default="letta", metavar="NAME", help="whose state to go on from (default: letta)")
+    what = run.add_argument_group("what")
+    what.add_argument("--resources", default="", metavar="A,B", help="only these; `discover` lists them")
+    what.add_argument("--agent-id", action="append", metavar="ID", help="only this agent; may be repeated")
+    what.add_argument("--batch-id", action="append", metavar="ID", help="this batch too, though the server's list forgot it; may be repeated")
+    what.add_argument("--start-date", metavar="DATE", help="only what was created at or after it; leaves the state alone")
+    what.add_argument("--end-date", metavar="DATE", help="only what was created before it; leaves the state alone")
+    what.add_argument("--refresh", action="store_true", default=None, help="read everything again")
+    what.add_argument("--search-query", metavar="TEXT", help="Cloud: load what a search for it finds, as message_search")
+    how = run.add_argument_group("how")
+    how.add_argument("--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)")
+    how.add_argument("--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)")
+    how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from letta_source.check import check_families
+    from letta_source.session import Session
+    from letta_source.source import letta
+
+    session = Session()
+    letta(base_url=options.base_url, session=session)
+    families = check_families(session.settings)
+    key = "with the key" if session.settings.api_key else "without a key"
+    print(f"{session.settings.base_url} answers {key}.")
+    for family, missing in families.items():
+        fallback = ", read through runs" if family == "steps" else ", skipped"
+        print(f"  {family:<14} {'yes' if missing is None else f'no{fallback} ({missing[:80]})'}")
+    return OK
+
+
+def _discover(options: argparse.Namespace) -> int:
+    import json
+
+    from letta_source.report import described, described_text
+
+    print(json.dumps(described(), indent=2) if options.json else described_text())
+    return OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from letta_source.report import summary
+    from letta_source.run import Load, load
+
+    loaded = load(
+        Load(
+            settings={
+                "base_url": options.base_url,
+                "agent_ids": options.agent_id,
+                "batch_ids": options.batch_id,
+                "start_date": options.start_date,
+                "end_date": options.end_date,
+                "lag": options.lag,
+                "page_size": options.page_size,
+                "max_workers": options.max_workers,
+                "refresh": options.refresh,
+                "search_query": options.search_query,
+            },
+            resources=[name.strip() for name in options.resources.split(",") if name.strip()],
+            destination=options.destination,
+            dataset_name=options.dataset_name,
+            pipeline_name=options.pipeline_name,
+        )
+    )
+    print(summary(loaded.session, loaded.new))
+    if loaded.session.problems:
+        print(f"{loaded.session.problems} could not be read: see load_issues", file=sys.stderr)
+        return INCOMPLETE
+    return OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from letta_source.showcase import show
+
+    return show()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

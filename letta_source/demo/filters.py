@@ -1,0 +1,64 @@
+"""The filters of the lists: which rows a query asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeAlias
+
+from .pages import Problem
+from .shapes import Json, moment
+from .store import Store
+
+Filter: TypeAlias = Callable[[Store, Mapping[str, str]], Callable[[Json], bool]]
+"""Out of what is listed and the query: whether a row belongs to the list."""
+
+_TRUE = ("true", "True", "1")
+
+
+def of_agent(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """All rows, or those of one agent."""
+    agent_id = params.get("agent_id")
+    return lambda row: not agent_id or row["agent_id"] == agent_id
+
+
+def not_hidden(unless: str) -> Filter:
+    """Hidden rows are left out, unless the parameter of this name asks for them."""
+
+    def wanted(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+        hidden_too = params.get(unless) in _TRUE
+        return lambda row: hidden_too or not row["hidden"]
+
+    return wanted
+
+
+def not_ended(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """The list of batches forgets those that have ended."""
+    return lambda row: row["status"] in ("created", "running")
+
+
+def steps(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """All steps, or those of one agent, or of a span of time by a date that no answer shows."""
+    of_this_agent = of_agent(store, params)
+    start, end = _date(params, "start_date"), _date(params, "end_date")
+
+    def wanted(row: Json) -> bool:
+        # Both ends are exclusive: a step at the very microsecond of either is left out.
+        created = store.step_dates[row["id"]]
+        return of_this_agent(row) and (not start or created > start) and (not end or created < end)
+
+    return wanted
+
+
+def _date(params: Mapping[str, str], name: str) -> datetime | None:
+    """The date in the query, None for none.
+
+    Raises:
+        Problem: 400, it is no ISO date.
+    """
+    if not params.get(name):
+        return None
+    try:
+        return moment(params[name])
+    except ValueError as error:
+        raise Problem(400, str(error)) from error
