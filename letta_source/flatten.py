@@ -101,7 +101,8 @@ class Rows:
         beyond = {
             k: v
             for k, v in item.items()
-            if k not in self._fields and not (k == self._parent and v == parent_id)
+            # Steps' answers to requests for approval name no step.
+            if k not in self._fields and not (k == self._parent and v in (parent_id, None))
         }
         return to_json({**beyond, **unknown} or None)
 
