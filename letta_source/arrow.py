@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from letta_source.tables import EXTRA, LOAD_ID, Column, Table
+from letta_source.columns import EXTRA, LOAD_ID, Column
+from letta_source.tables import Table
 from letta_source.text import clean, to_json
 from letta_source.times import parse_time
 

@@ -19,7 +19,7 @@ FAMILIES: Mapping[str, str] = {
     "messages": "/v1/messages/",
 }
 _MISSING = {404, 405}
-_ONE = {"limit": 1, "order": "asc"}
+_ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
 
 
 def check_families(settings: Settings) -> dict[str, str | None]:

@@ -57,7 +57,7 @@ class Client:
     """
 
     def __init__(self, settings: Settings, on_request: Callable[[], None] = lambda: None) -> None:
-        headers = {"accept": "application/json"}
+        headers = {"accept": "application/json", "user-agent": "dlt-source-letta"}
         if settings.api_key:
             headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
         if settings.project:
@@ -209,7 +209,7 @@ def _worth_a_retry(error: BaseException) -> bool:
     return isinstance(error, (httpx.TransportError, BadBody))
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=20, jitter=0.2)
+_backoff = tenacity.wait_exponential(multiplier=0.2, max=20) + tenacity.wait_random(0, 0.2)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -15,6 +15,7 @@ from letta_source.flatten import Rows, split_page
 from letta_source.jobs import JOBS
 from letta_source.reading import Reading
 from letta_source.session import Counts
+from letta_source.shapes import search_result
 from letta_source.stream import Begun, Done, Failed, Happening, Job, stream
 from letta_source.tables import LOAD_ISSUES, Resource
 from letta_source.walk import Gap, Page, Restarted
@@ -99,7 +100,9 @@ class _Extraction:
             self._reading.units(job.key).listed(job.unit)
 
     def _take_page(self, job: Job, parent_id: str, page: Page) -> None:
-        items, others = split_page(page.items)
+        self._validate(parent_id, page.items)
+        sent = map(search_result, page.items) if self._name == "message_search" else page.items
+        items, others = split_page(sent)
         for other in others:
             self._report("no_id", parent_id, f"{type(other).__name__} without an id")
         if not page.in_order:
@@ -107,12 +110,14 @@ class _Extraction:
         self._move(job, parent_id, items, page.in_order)
         if self._name not in _TIMELESS:
             items = [item for item in items if self._reading.wants(item)]
-        if self._wrong:
-            for item in items:
-                if wrong := self._wrong(item):
-                    self._report("invalid", parent_id, wrong, item["id"], item["id"])
         self.rows.add(items, parent_id, job.read_again or parent_id in self._again)
         self._counts.items += len(items)
+
+    def _validate(self, parent_id: str, sent: Sequence[Any]) -> None:
+        for item in sent if self._wrong else ():
+            if self._wrong and (wrong := self._wrong(item)):
+                item_id = str(item.get("id", "")) if isinstance(item, dict) else ""
+                self._report("invalid", parent_id, wrong, item_id, item_id)
 
     def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> None:
         if job.pages == "cursor":
@@ -181,13 +186,13 @@ class _Extraction:
         return [(LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, self._reading.session.load_id))]
 
 
-def _validator(resource: str) -> Callable[[Item], str | None]:
+def _validator(resource: str) -> Callable[[Any], str | None]:
     """What is wrong with an item of this resource; never its content."""
     from pydantic import ValidationError
 
     from letta_source.models import WIRE
 
-    def wrong(item: Item) -> str | None:
+    def wrong(item: Any) -> str | None:
         try:
             WIRE[resource].validate_python(item)
         except ValidationError as error:

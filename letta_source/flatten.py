@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from letta_source import shapes
-from letta_source.tables import DELETED, EXTRA, LOAD_ID, Resource
+from letta_source.columns import DELETED, EXTRA, LOAD_ID
+from letta_source.tables import Resource
 from letta_source.text import to_json
 
 if TYPE_CHECKING:
@@ -192,9 +193,8 @@ def _tool_returns(item: Item) -> Sequence[Any]:
 
 def _unrepeated(item: Item, singulars: set[str]) -> Item:
     """Those singulars that say what the first of the plural does not, as where there is no plural."""
-    firsts = [next(iter(sent), None) for sent in (_tool_calls(item), _tool_returns(item))]
-    call, returned = (first if isinstance(first, dict) else {} for first in firsts)
-    repeated = {**returned, "tool_call": call}
+    call, returned = (next(iter(sent), None) for sent in (_tool_calls(item), _tool_returns(item)))
+    repeated = {**(returned if isinstance(returned, dict) else {}), "tool_call": call}
     return {k: item[k] for k in singulars & item.keys() if item[k] not in (None, repeated.get(k))}
 
 

@@ -14,7 +14,7 @@ from letta_source.lists import has_id, list_events, listed
 from letta_source.reading import Reading
 from letta_source.stream import Job
 from letta_source.times import created_at
-from letta_source.walk import Endpoint, Event, Page, walk_pages
+from letta_source.walk import Endpoint, Event, Page, as_list, walk_pages
 from letta_source.whole import get_one, walk_whole
 
 Item = dict[str, Any]
@@ -143,17 +143,9 @@ async def message_search(client: Client, reading: Reading) -> Jobs:
         except RequestFailed as error:
             raise Unreadable(f"search: {error}") from error
         if found:
-            yield query, Page([_search_result(result) for result in found])
+            yield query, Page(as_list(found))
 
     yield Job(query, events, read_again=True, asked_for=True)
-
-
-def _search_result(result: Item) -> Item:
-    """The message with the ranks beside it; older servers send the message's id only."""
-    message = result.get("message")
-    if not isinstance(message, dict):
-        return {"id": result.get("message_id"), **{k: v for k, v in result.items() if k != "message_id"}}
-    return {**{k: v for k, v in result.items() if k != "message"}, **message}
 
 
 def _agents_endpoint(reading: Reading) -> Endpoint:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
 
@@ -44,7 +46,9 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     counts = session.begin(load_package_state()["load_id"], resource.name)
     reading = Reading(session, dlt.current.resource_state())
     logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
-    for tables in extract(resource, reading, counts, tombstones=True):
+    # Without delete-insert a tombstone would be loaded as a row.
+    strategies = Container()[DestinationCapabilitiesContext].supported_merge_strategies or ()
+    for tables in extract(resource, reading, counts, tombstones="delete-insert" in strategies):
         for name, table in tables:
             yield dlt.mark.with_table_name(table, name)
     if counts.skipped:

@@ -186,3 +186,13 @@ def _image_source(unknown: dict[str, Any], taken: Collection[str]) -> Row:
     if beyond := {k: v for k, v in source.items() if k not in names and k != "type"}:
         unknown["source"] = beyond
     return {**_only(names, source), "source_type": source.get("type")}
+
+
+def search_result(sent: Any) -> Any:
+    """The message with the ranks beside it; some servers send its id only, as `message_id`."""
+    if not isinstance(sent, dict):
+        return sent
+    message = sent.get("message")
+    if isinstance(message, dict):
+        return {**{k: v for k, v in sent.items() if k != "message"}, **message}
+    return {"id": sent.get("message_id"), **{k: v for k, v in sent.items() if k != "message_id"}}

@@ -9,19 +9,25 @@ from letta_source.report import columns, summary
 from letta_source.run import Load, Loaded, load
 
 _PIPELINE, _DATASET = "letta_demo", "letta"
+# Dates are whole seconds: within one, the run says what came first, and calls come before their returns.
 _SAMPLE = """
-    SELECT message_type, coalesce(text, reasoning, (
-        SELECT string_agg(name || ' ' || coalesce(arguments, ''), ', ') FROM {calls} AS call
-        WHERE call.agent_id = message.agent_id AND call.message_id = message.id AND call.position = message.position
-    ), (
-        SELECT string_agg(tool_return, ', ') FROM {returns} AS answer
-        WHERE answer.agent_id = message.agent_id AND answer.message_id = message.id AND answer.position = message.position
-    )) FROM {messages} AS message
-    WHERE agent_id = (SELECT id FROM {agents} WHERE agent_type = 'letta_v1_agent' ORDER BY created_at LIMIT 1)
-        AND run_id IS NOT NULL
-    ORDER BY created_at, CASE message_type
-        WHEN 'user_message' THEN 0 WHEN 'reasoning_message' THEN 1 WHEN 'tool_call_message' THEN 2
-        WHEN 'tool_return_message' THEN 3 ELSE 4 END, position
+    SELECT message_type, coalesce(text, reasoning, call.said, answer.said)
+    FROM {messages} AS message
+    JOIN {runs} AS run ON run.id = message.run_id
+    LEFT JOIN (
+        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ') AS said FROM {calls} GROUP BY ALL
+    ) AS call ON (call.message_id, call.position) = (message.id, message.position)
+    LEFT JOIN (
+        SELECT message_id, position, string_agg(tool_return, ', ') AS said FROM {returns} GROUP BY ALL
+    ) AS answer ON (answer.message_id, answer.position) = (message.id, message.position)
+    WHERE message.agent_id = (
+        SELECT id FROM {agents} WHERE agent_type = 'letta_v1_agent' ORDER BY created_at LIMIT 1
+    )
+    ORDER BY run.created_at, CASE
+        WHEN message_type = 'user_message' THEN 0
+        WHEN message.id IN (SELECT message_id FROM {calls}) THEN 1
+        WHEN message_type = 'tool_return_message' THEN 2
+        ELSE 3 END, message.created_at, message.id, message.position
     LIMIT 14
 """
 
@@ -55,6 +61,7 @@ def _conversation(loaded: Loaded) -> str:
     with loaded.pipeline.sql_client() as client:
         names = {
             "agents": "agents",
+            "runs": "runs",
             "messages": "agent_messages",
             "calls": "agent_messages__tool_calls",
             "returns": "agent_messages__tool_returns",

@@ -28,6 +28,8 @@ LINE = (
     "reading",
     "lists",
     "jobs",
+    "columns",
+    "entities",
     "tables",
     "models",
     "shapes",

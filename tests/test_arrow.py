@@ -9,7 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from letta_source.arrow import empty, to_arrow
-from letta_source.tables import EXTRA, ID, LOAD_ID, Column, Table, Type
+from letta_source.columns import EXTRA, ID, LOAD_ID, Column, Type
+from letta_source.tables import Table
 
 SENT = {"text": "t_sent", "timestamp": "date"}
 TABLE = Table(

@@ -1,0 +1,130 @@
+"""The source as a library, and what its tables then hold: with dlt into DuckDB, or merged in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dlt
+
+from letta_source import letta
+from letta_source.columns import DELETED, LOAD_ID
+from letta_source.demo import Letta, Server
+from letta_source.extract import extract
+from letta_source.reading import Reading
+from letta_source.session import Session
+from letta_source.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+
+Row = tuple[Any, ...]
+
+TABLES = {table.name: table for table in all_tables()}
+
+
+def columns_of(table: str) -> list[str]:
+    """All but the load's id, which no two loads have in common."""
+    return [column.name for column in TABLES[table].columns if column != LOAD_ID]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=repr)
+
+
+class Warehouse:
+    """A dlt pipeline with its own state and DuckDB file, both in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pipeline = dlt.pipeline(
+            "letta",
+            pipelines_dir=str(folder / "pipelines"),
+            # DuckDB cannot tell a schema from a database file of the same name.
+            destination=dlt.destinations.duckdb(str(folder / "warehouse.duckdb")),
+            dataset_name="letta",
+        )
+
+    def load(self, server: Server, *resources: str, **settings: Any) -> Session:
+        """Loads some resources, by default all that are not on request only."""
+        session = Session()
+        source = letta(**{"base_url": server.base_url, "session": session, **settings})
+        self.pipeline.run(source.with_resources(*resources) if resources else source)
+        return session
+
+    def tables(self) -> list[str]:
+        """Those of the source; dlt's own are none of them."""
+        return sorted(self.pipeline.default_schema.data_table_names())
+
+    def rows(self, table: str, *columns: str) -> list[Row]:
+        """Sorted; all columns but the load's id, or those that are named."""
+        with self.pipeline.sql_client() as client:
+            chosen = ", ".join(f'"{name}"' for name in columns or columns_of(table))
+            return in_order(client.execute_sql(f"SELECT {chosen} FROM {table}") or ())
+
+    def ids(self, table: str, column: str = "id") -> list[str]:
+        """One column, sorted."""
+        return [row[0] for row in self.rows(table, column)]
+
+    def everything(self) -> dict[str, list[Row]]:
+        return {table: self.rows(table) for table in self.tables()}
+
+
+class Merged:
+    """The same without dlt and DuckDB: what the source yields, merged in memory by its keys.
+
+    Costs milliseconds instead of a second, for when hundreds of loads prove more than one. Takes the
+    resources' state, and no source: settings are those of `letta_source.letta`.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[Row, dict[Row, Row]]] = {}
+        self._states: dict[str, dict[str, Any]] = {}
+
+    def load(self, server: Server, *resources: str, **settings: Any) -> Session:
+        session = Session()
+        letta(**{"base_url": server.base_url, "session": session, **settings})
+        for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
+            counts = session.begin("load", name)
+            reading = Reading(session, self._states.setdefault(name, {}))
+            staged: dict[str, list[dict[str, Any]]] = {}
+            for tables in extract(RESOURCES[name], reading, counts, tombstones=True):
+                for table, arrow in tables:
+                    staged.setdefault(table, []).extend(arrow.to_pylist())
+            for table, rows in staged.items():
+                self._merge(TABLES[table], rows)
+        return session
+
+    def _merge(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        held = self._tables.setdefault(table.name, {})
+        merge_key = table.merge_key or table.primary_key
+        for row in rows:
+            held.pop(tuple(row[name] for name in merge_key), None)
+        for row in rows:
+            if not row.get(DELETED.name):
+                key, merged = (tuple(row[name] for name in names) for names in (table.primary_key, merge_key))
+                held.setdefault(merged, {})[key] = tuple(row[name] for name in columns_of(table.name))
+
+    def rows(self, table: str) -> list[Row]:
+        return in_order(row for rows in self._tables.get(table, {}).values() for row in rows.values())
+
+    def everything(self) -> dict[str, list[Row]]:
+        return {name: self.rows(name) for name in TABLES}
+
+
+def quiet_agent(letta: Letta) -> str:
+    """A new agent without its system message: all its messages are as old as the test makes them."""
+    agent_id = letta.add_agent()
+    letta.delete_message(letta.list_of("agent", agent_id).ids()[0])
+    return agent_id
+
+
+def paths(server: Server) -> list[tuple[str, str | None]]:
+    """Path and cursor of each request, in order; forgets them."""
+    asked = [(request.path, request.params.get("after")) for request in server.requests]
+    server.requests.clear()
+    return asked
+
+
+def issues(rows: Iterable[Row]) -> list[tuple[str, str, str]]:
+    """Resource, parent and kind of rows of load_issues."""
+    names = columns_of(LOAD_ISSUES.name)
+    places = [names.index(name) for name in ("resource", "parent_id", "kind")]
+    return [(row[places[0]], row[places[1]], row[places[2]]) for row in rows]
