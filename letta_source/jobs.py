@@ -251,8 +251,8 @@ async def _lists_steps(client: Client, reading: Reading) -> bool:
     if reading.session.lists_steps is None:
         try:
             await client.get("/v1/steps/", {"order": "asc", "limit": 1})
-        except StatusError as error:
-            if error.status not in _NO_STEP_LIST:
+        except RequestFailed as error:
+            if not isinstance(error, StatusError) or error.status not in _NO_STEP_LIST:
                 raise Unreadable(f"/v1/steps/: {error}") from error
             reading.session.miss_step_list()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,11 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
+from dlt.common.destination.exceptions import (
+    DestinationException,
+    SqlClientNotAvailable,
+    UnknownDestinationModule,
+)
 from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationConnectionError
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -75,9 +80,10 @@ def load(what: Load) -> Loaded:
             if pipeline.has_pending_data:
                 logger.info("an earlier load was left unfinished: finishing it first")
                 pipeline.run()
-            before = _row_counts(pipeline)
+            selected = list(source.selected_resources)
+            before = _row_counts(pipeline, selected)
             pipeline.run(source)
-            after = _row_counts(pipeline)
+            after = _row_counts(pipeline, selected)
         except PipelineStepFailed as error:
             raise LoadFailed(_said(error)) from error
     return Loaded(pipeline, session, {table: rows - before.get(table, 0) for table, rows in after.items()})
@@ -142,18 +148,18 @@ def _check_destination(pipeline: dlt.Pipeline, destination: str) -> None:
         raise ConfigError(f"{destination} cannot be opened: {_first_line(_deepest(error))}") from error
 
 
-def _row_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
-    """Rows by root table; empty where the destination speaks no SQL."""
-    roots = [name for name in RESOURCES if name in pipeline.default_schema.tables] if pipeline.schemas else []
+def _row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
+    """Rows by table; empty where the destination speaks no SQL."""
+    counts = {}
     try:
         with pipeline.sql_client() as client:
-            counts = {}
-            for name in roots:
-                rows = client.execute_sql(f"SELECT count(*) FROM {client.make_qualified_table_name(name)}")
-                counts[name] = int(rows[0][0]) if rows else 0
-            return counts
-    except (DatabaseUndefinedRelation, TypeError, ValueError):
+            for table in tables:
+                with contextlib.suppress(DatabaseUndefinedRelation):
+                    rows = client.execute_sql(f"SELECT count(*) FROM {client.make_qualified_table_name(table)}")
+                    counts[table] = int(rows[0][0]) if rows else 0
+    except SqlClientNotAvailable:
         return {}
+    return counts
 
 
 def _shown(session: Session, destination: str) -> Progress:
