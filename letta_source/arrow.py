@@ -19,7 +19,8 @@ from letta_source.tables import Table
 from letta_source.text import clean, to_json
 from letta_source.times import parse_time
 
-_REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError, TypeError, ValueError)
+# pyarrow's own errors, and those of encoding, are among them.
+_REFUSED = (TypeError, ValueError, OverflowError)
 _BIGINT = range(-(2**63), 2**63)
 # Integers that a double holds as they are.
 _EXACT = range(-(2**53), 2**53 + 1)

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # dlt reports usage to its makers unless told not to.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    # Its log of a failed load is long, with tracebacks; what counts of it is one line of ours.
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     from letta_source.errors import LettaError
 
     try:
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", _run, "load; run again, it adds what is new")
     _add_run_options(run)
 
-    _command(commands, "demo", _demo, "load a small Letta that comes with the package: needs no server and no key")
+    _command(commands, "demo", _demo, "load a small Letta that is in the package: needs no server, no key")
     return parser
 
 
@@ -79,27 +81,75 @@ def _command(commands: Any, name: str, function: Any, what: str) -> argparse.Arg
 
 
 def _add_base_url(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283")
+    command.add_argument(
+        "--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283"
+    )
 
 
 def _add_run_options(run: argparse.ArgumentParser) -> None:
     _add_base_url(run)
     to = run.add_argument_group("where to")
-    to.add_argument("--destination", default="duckdb", metavar="NAME", help="any destination of dlt (default: duckdb)")
-    to.add_argument("--dataset-name", default="letta", metavar="NAME", help="schema of the tables (default: letta)")
-    to.add_argument("--pipeline-name", default="letta", metavar="NAME", help="whose state to go on from (default: letta)")
+    to.add_argument(
+        "--destination",
+        type=_text,
+        default="duckdb",
+        metavar="NAME",
+        help="any destination of dlt (default: duckdb)",
+    )
+    to.add_argument(
+        "--dataset-name",
+        type=_text,
+        default="letta",
+        metavar="NAME",
+        help="schema of the tables (default: letta)",
+    )
+    to.add_argument(
+        "--pipeline-name",
+        type=_text,
+        default="letta",
+        metavar="NAME",
+        help="whose state to go on from (default: letta)",
+    )
     what = run.add_argument_group("what")
     what.add_argument("--resources", default="", metavar="A,B", help="only these; `discover` lists them")
-    what.add_argument("--agent-id", action="append", metavar="ID", help="only this agent; may be repeated")
-    what.add_argument("--batch-id", action="append", metavar="ID", help="this batch too, though the server's list forgot it; may be repeated")
-    what.add_argument("--start-date", metavar="DATE", help="only what was created at or after it; leaves the state alone")
-    what.add_argument("--end-date", metavar="DATE", help="only what was created before it; leaves the state alone")
+    what.add_argument(
+        "--agent-id", type=_text, action="append", metavar="ID", help="only this agent; may be repeated"
+    )
+    what.add_argument(
+        "--batch-id",
+        type=_text,
+        action="append",
+        metavar="ID",
+        help="also this batch, which the server's list forgot; may be repeated",
+    )
+    what.add_argument(
+        "--start-date", metavar="DATE", help="only what was created then or later; leaves the state alone"
+    )
+    what.add_argument(
+        "--end-date", metavar="DATE", help="only what was created before it; leaves the state alone"
+    )
     what.add_argument("--refresh", action="store_true", default=None, help="read everything again")
-    what.add_argument("--search-query", metavar="TEXT", help="Cloud: load what a search for it finds, as message_search")
+    what.add_argument(
+        "--search-query",
+        type=_text,
+        metavar="TEXT",
+        help="Cloud: load what a search for it finds, as message_search",
+    )
     how = run.add_argument_group("how")
-    how.add_argument("--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)")
-    how.add_argument("--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)")
+    how.add_argument(
+        "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
+    )
+    how.add_argument(
+        "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
+    )
     how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+
+
+def _text(text: str) -> str:
+    """Empty it comes of a variable that is not set, and would silently mean something else."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -108,7 +158,8 @@ def _check(options: argparse.Namespace) -> int:
     from letta_source.source import letta
 
     session = Session()
-    letta(base_url=options.base_url, session=session)
+    # dlt takes None for a value, and its config would not be asked.
+    letta(**({} if options.base_url is None else {"base_url": options.base_url}), session=session)
     families = check_families(session.settings)
     key = "with the key" if session.settings.api_key else "without a key"
     print(f"{session.settings.base_url} answers {key}.")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import cache
+from math import isfinite
 from types import TracebackType
 from typing import Any
 
@@ -69,6 +73,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(settings.timeout.total_seconds()),
             limits=httpx.Limits(max_connections=settings.max_workers),
+            verify=_certificates(),
         )
         self._retries = settings.retries
 
@@ -113,20 +118,23 @@ class Client:
             before_sleep=_log_retry,
             reraise=True,
         )
-        request = self._http.build_request(method, path, params=params, json=body)
         try:
+            request = self._http.build_request(method, path, params=params, json=body)
             return await retrying(self._once, request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unreachable(
                 f"{self.base_url} cannot be reached: is the URL right, is the server up?"
             ) from error
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
 
     async def _once(self, request: httpx.Request) -> Any:
         for _ in range(5):
             self._on_request()
             response = await self._http.send(request)
+            if response.status_code == 500 and "network_stream" in response.extensions:
+                # The server resets the connection of a 500 on its next request: hang up first.
+                await response.extensions["network_stream"].aclose()
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return _decoded(response)
             request = self._redirected(response)
@@ -144,20 +152,27 @@ class Client:
         return response.next_request
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Loaded once: it takes longer than many a request."""
+    return httpx.create_ssl_context()
+
+
 def _decoded(response: httpx.Response) -> Any:
     status = response.status_code
     is_page = "html" in response.headers.get("content-type", "")
     if status < 400:
         if is_page:
             raise NotLetta(
-                f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the API's,"
-                " such as https://api.letta.com or http://localhost:8283."
+                f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
+                " API's, such as https://api.letta.com or http://localhost:8283."
             )
         return decode(response.content)
     detail = _detail(response)
     if status in (401, 403):
         raise AuthError(
-            f"{response.url.host} refuses the key ({status}): set LETTA_API_KEY to a key that may read. It says: {detail}"
+            f"{response.url.host} refuses the key ({status}): set LETTA_API_KEY to a key that may read."
+            f" It says: {detail}"
         )
     raise StatusError(status, detail, retry_after(response.headers.get("retry-after")))
 
@@ -174,7 +189,7 @@ def decode(body: bytes) -> Any:
         # orjson refuses lone surrogates, which the server sends as it got them.
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadBody(str(error)) from error
 
 
@@ -183,22 +198,25 @@ def _detail(response: httpx.Response) -> str:
         body = orjson.loads(response.content)
     except ValueError:
         return response.reason_phrase
-    detail = body.get("detail", body) if isinstance(body, dict) else body
-    return str(detail)[:_DETAIL_CHARS]
+    detail = str(body.get("detail", body) if isinstance(body, dict) else body)
+    # Some proxies tell what they were sent.
+    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+    return (detail.replace(key, "***") if key else detail)[:_DETAIL_CHARS]
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
     """Seconds to wait, from a Retry-After in seconds or as a date; None where it is neither."""
     if header is None:
         return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        seconds = float(header)
+        return max(0.0, seconds) if isfinite(seconds) else None
     try:
         then = parsedate_to_datetime(header)
     except ValueError:
         return None
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=timezone.utc)
     now = now or datetime.now(timezone.utc)
     return max(0.0, (then - now).total_seconds())
 
@@ -206,7 +224,7 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
 def _worth_a_retry(error: BaseException) -> bool:
     if isinstance(error, StatusError):
         return error.status in _RETRIED_STATUSES
-    return isinstance(error, (httpx.TransportError, BadBody))
+    return isinstance(error, (httpx.RequestError, BadBody))
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.2, max=20) + tenacity.wait_random(0, 0.2)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import httpx
@@ -33,9 +34,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def _duration(value: Any) -> Any:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return timedelta(seconds=float(match[1]) * _UNITS[(match[2] or "s").lower()])
+        value = float(match[1]) * _UNITS[(match[2] or "s").lower()]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return timedelta(seconds=value)
+        with suppress(ValueError, OverflowError):
+            return timedelta(seconds=value)
     if isinstance(value, timedelta):
         return value
     raise ValueError("must be a duration such as 600, 10m or 2h")
@@ -44,16 +46,10 @@ def _duration(value: Any) -> Any:
 def _moment(value: Any) -> Any:
     if value is None:
         return None
-    if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except ValueError:
-            raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if not isinstance(value, datetime):
-        raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
-    return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    with suppress(ValueError):
+        if isinstance(value, (str, date)):
+            return parse_time(value if isinstance(value, str) else value.isoformat())
+    raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
 
 
 def _ids(value: Any) -> Any:
@@ -61,7 +57,22 @@ def _ids(value: Any) -> Any:
         return ()
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
-    return tuple(dict.fromkeys(value))
+    ids = list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(one, str) for one in ids):
+        raise ValueError("must be ids, in a list or with commas between them")
+    return tuple(dict.fromkeys(ids))
+
+
+def _header(value: Any) -> Any:
+    """Goes into a header: an error about it there would show it."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, str):
+        # Keys read from a file end in a line break.
+        value = value.strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("must be plain ASCII, without line breaks")
+    return value
 
 
 def _url(value: Any) -> Any:
@@ -88,8 +99,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: Annotated[str, BeforeValidator(_url)] = Field(CLOUD_URL, description="Where Letta answers.")
-    api_key: SecretStr | None = Field(None, description="The key; a self-hosted server may need none.")
-    project: str | None = Field(None, description="Cloud: slug of the project, sent as X-Project.")
+    api_key: Annotated[SecretStr | None, BeforeValidator(_header)] = Field(
+        None, description="The key; a self-hosted server may need none."
+    )
+    project: Annotated[str | None, BeforeValidator(_header)] = Field(
+        None, description="Cloud: slug of the project, sent as X-Project."
+    )
     agent_ids: Ids = Field((), description="Only these agents.")
     batch_ids: Ids = Field((), description="These batches too; the server's list forgets finished ones.")
     start_date: Moment = Field(None, description="Only rows created at or after; leaves the state alone.")
@@ -113,6 +128,8 @@ class Settings(BaseModel):
             raise ValueError("start_date must be before end_date")
         if self.lag < timedelta(0):
             raise ValueError("lag must not be negative")
+        if self.timeout <= timedelta(0):
+            raise ValueError("timeout must be more than 0")
         if self.base_url == CLOUD_URL and not self.api_key:
             raise ValueError(
                 "Letta Cloud needs a key: set LETTA_API_KEY; for a server of your own set LETTA_BASE_URL"

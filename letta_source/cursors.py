@@ -173,11 +173,7 @@ class Units:
                 self._stored[unit_id] = unsettled.created_at
         self._changes.clear()
         self._cursors.observe(self._key, ())
-        while self._listed:
-            unit_id = next(iter(self._listed))
-            time = created_at(self._listed[unit_id])
-            if unit_id not in self._done or (time is not None and time >= self._settled_before):
-                break
+        while self._listed and (unit_id := next(iter(self._listed))) in self._done:
             self._cursors.observe(self._key, [self._listed.pop(unit_id)])
         self._done &= self._listed.keys()
         self._cursors.commit()

@@ -69,7 +69,6 @@ class _Extraction:
         self._name = resource.name
         self._reading = reading
         self._counts = counts
-        self._again: set[str] = set()
         self._incomplete: set[str] = set()
         self._issues: list[Item] = []
         self._wrong = _validator(resource.name) if reading.settings.validate_items else None
@@ -81,7 +80,6 @@ class _Extraction:
         elif isinstance(event, Page):
             self._take_page(job, parent_id, event)
         elif isinstance(event, Restarted):
-            self._again.add(parent_id)
             if job.pages == "cursor":
                 self._reading.cursors.restart(parent_id)
         elif isinstance(event, Gap):
@@ -108,9 +106,8 @@ class _Extraction:
         if not page.in_order:
             self._stop(job, parent_id)
         self._move(job, parent_id, items, page.in_order)
-        if self._name not in _TIMELESS:
-            items = [item for item in items if self._reading.wants(item)]
-        self.rows.add(items, parent_id, job.read_again or parent_id in self._again)
+        items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
+        self.rows.add(items, parent_id, job.read_again)
         self._counts.items += len(items)
 
     def _validate(self, parent_id: str, sent: Sequence[Any]) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from letta_source.client import Client, RequestFailed, StatusError
 from letta_source.cursors import Cursor
-from letta_source.errors import ConfigError, Unreadable
+from letta_source.errors import ConfigError, FamilyMissing, Unreadable
 from letta_source.lists import has_id, list_events, listed
 from letta_source.reading import Reading
 from letta_source.stream import Job
 from letta_source.times import created_at
-from letta_source.walk import Endpoint, Event, Page, as_list, walk_pages
+from letta_source.walk import Endpoint, Event, Page, as_list, is_gone, walk_pages
 from letta_source.whole import get_one, walk_whole
 
 Item = dict[str, Any]
@@ -94,9 +94,8 @@ async def agent_messages(client: Client, reading: Reading) -> Jobs:
 
 
 async def group_messages(client: Client, reading: Reading) -> Jobs:
-    only = set(reading.settings.agent_ids)
     async for group, _ in listed(client, reading, _groups_endpoint(reading)):
-        if not only or only & set(group.get("agent_ids") or ()):
+        if reading.wants(group):
             yield _messages_job(reading, f"/v1/groups/{group['id']}/messages", group["id"], _LOSSLESS)
 
 
@@ -120,6 +119,8 @@ async def step_messages(client: Client, reading: Reading) -> Jobs:
         if await _lists_steps(client, reading):
             async for job in _jobs_by_step(client, reading, key):
                 yield job
+        elif reading.session.no_steps:
+            raise FamilyMissing("steps") from reading.session.no_steps
         else:
             async for job in _jobs_by_run(client, reading, key, _messages_of_run):
                 yield job
@@ -198,12 +199,11 @@ def _list_job(
 
 def _steps_job(reading: Reading, key: str) -> Job:
     listed_to = reading.listed_to(key)
+    cursor = (None, listed_to) if listed_to else None
 
     async def events(client: Client) -> Events:
         last_id, whole = None, True
-        async for parent_id, event in list_events(
-            client, reading, _steps_endpoint(reading, key), (None, listed_to)
-        ):
+        async for parent_id, event in list_events(client, reading, _steps_endpoint(reading, key), cursor):
             if isinstance(event, Page):
                 last_id = event.items[-1]["id"] if has_id(event.items[-1]) else last_id
                 whole = whole and event.in_order
@@ -254,7 +254,7 @@ async def _lists_steps(client: Client, reading: Reading) -> bool:
         except RequestFailed as error:
             if not isinstance(error, StatusError) or error.status not in _NO_STEP_LIST:
                 raise Unreadable(f"/v1/steps/: {error}") from error
-            reading.session.miss_step_list()
+            reading.session.miss_step_list(error if is_gone(error) else None)
         else:
             reading.session.lists_steps = True
     return bool(reading.session.lists_steps)

@@ -16,7 +16,7 @@ from letta_source.walk import Endpoint, Event, Gap, Page, walk_pages
 Item = dict[str, Any]
 
 # What is kept of an item that only names something to read.
-_SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids")
+_SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", "manager_agent_id")
 
 
 def has_id(item: Any) -> bool:

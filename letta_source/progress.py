@@ -1,4 +1,4 @@
-"""Shows on standard error what a load is doing: a line that moves on a terminal, a line now and then in a log."""
+"""Shows on standard error what a load does: a line that moves on a terminal, now and then one in a log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TextIO
 
 from letta_source.session import Session
 
+_logger = logging.getLogger("letta_source")
 _CLEAR = "\r\x1b[K"
 _SECONDS_ON_TERMINAL = 0.2
 _SECONDS_IN_LOG = 5.0
@@ -22,11 +23,12 @@ class Progress(logging.Handler):
     Args:
         session: of the source that is being loaded.
         destination: its name, for the time after everything was read.
-        out: where to write.
+        out: where to write, by default standard error.
     """
 
-    def __init__(self, session: Session, destination: str, out: TextIO = sys.stderr) -> None:
+    def __init__(self, session: Session, destination: str, out: TextIO | None = None) -> None:
         super().__init__()
+        out = out or sys.stderr
         self._session = session
         self._destination = destination
         self._out = out
@@ -35,6 +37,9 @@ class Progress(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="letta_source.progress", daemon=True)
 
     def __enter__(self) -> Progress:
+        _logger.addHandler(self)
+        self._level = _logger.level
+        _logger.setLevel(logging.INFO)
         self._thread.start()
         return self
 
@@ -43,6 +48,8 @@ class Progress(logging.Handler):
     ) -> None:
         self._stopped.set()
         self._thread.join()
+        _logger.removeHandler(self)
+        _logger.setLevel(self._level)
         if self._terminal:
             self._write(_CLEAR)
 

@@ -54,14 +54,16 @@ class Reading:
         """Names the one list of those that cannot be filtered by agent."""
         return ",".join(sorted(self.settings.agent_ids))
 
-    def wants(self, item: dict[str, Any]) -> bool:
-        """Whether the item is one of the agents and of the window that were asked for."""
+    def wants(self, item: dict[str, Any], timeless: bool = False) -> bool:
+        """Whether the item is one of the agents and, unless timeless, of the window that were asked for."""
         only = self.settings.agent_ids
         if only and (item.get("agent_id") or only[0]) not in only:
             return False
-        if only and isinstance(item.get("agent_ids"), list) and not set(only) & set(item["agent_ids"]):
+        # A group's manager is none of its agent_ids.
+        members = item.get("agent_ids")
+        if only and isinstance(members, list) and not {*only} & {*members, item.get("manager_agent_id")}:
             return False
-        if not self.settings.window:
+        if timeless or not self.settings.window:
             return True
         time = created_at(item)
         start, end = self.settings.start_date, self.settings.end_date

@@ -18,7 +18,9 @@ def summary(session: Session, new: Mapping[str, int]) -> str:
             continue
         parents = f"{counts.parents:,}" if counts.parents else "-"
         added = f"{new.get(name, counts.items):,}"
-        rows.append((name, parents, added, f"{counts.requests:,}", f"{counts.seconds:.1f}", f"{counts.problems:,}"))
+        rows.append(
+            (name, parents, added, f"{counts.requests:,}", f"{counts.seconds:.1f}", f"{counts.problems:,}")
+        )
     return columns(("resource", "parents", "new items", "requests", "seconds", "problems"), rows)
 
 
@@ -27,7 +29,10 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
     lines = []
     for row in (head, *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
 
@@ -43,7 +44,7 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
 
 
 def _read(resource: Resource, session: Session) -> Iterator[Any]:
-    counts = session.begin(load_package_state()["load_id"], resource.name)
+    counts = session.begin(_load_id(), resource.name)
     reading = Reading(session, dlt.current.resource_state())
     logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
     # Without delete-insert a tombstone would be loaded as a row.
@@ -57,6 +58,14 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     for table in (*resource.tables, LOAD_ISSUES):
         if table.name not in known:
             yield dlt.mark.with_table_name(empty(table), table.name)
+
+
+def _load_id() -> str:
+    """Of the load package that is being extracted; empty where a resource is iterated without a pipeline."""
+    try:
+        return load_package_state()["load_id"]
+    except CurrentLoadPackageStateNotAvailable:
+        return ""
 
 
 def _no_json_hint_warnings(record: logging.LogRecord) -> bool:

@@ -61,6 +61,7 @@ class Session:
     lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     lists_steps: bool | None = None
+    no_steps: Exception | None = None
     _line: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -81,13 +82,13 @@ class Session:
 
     def begin(self, load_id: str, resource: str) -> Counts:
         """To be called by each resource when its reading begins."""
-        if load_id != self.load_id:
+        if not load_id or load_id != self.load_id:
             self.load_id = load_id
             self.started_at = datetime.now(timezone.utc)
             self.counts = {}
             self.lists = {}
             self.missing = set()
-            self.lists_steps = None
+            self.lists_steps = self.no_steps = None
         counts = self.counts[resource] = Counts(begun=time.monotonic())
         return counts
 
@@ -97,9 +98,13 @@ class Session:
             self.missing.add(family)
             logger.warning("%s: skipped, %s does not have them (%s)", family, self.settings.base_url, why)
 
-    def miss_step_list(self) -> None:
-        """Says that steps are reached through runs."""
-        self.lists_steps = False
+    def miss_step_list(self, no_steps: Exception | None) -> None:
+        """Says that steps are reached through runs.
+
+        Args:
+            no_steps: what the host answered if it has nothing under `/v1/steps`: no steps' messages either.
+        """
+        self.lists_steps, self.no_steps = False, no_steps
         logger.info("steps: %s has no list of them, they are read through runs", self.settings.base_url)
 
     @property

@@ -8,17 +8,19 @@ from letta_source.demo import recorded_letta, serve
 from letta_source.report import columns, summary
 from letta_source.run import Load, Loaded, load
 
-_PIPELINE, _DATASET = "letta_demo", "letta"
+_NAME, _DATASET = "letta_demo", "letta"
 # Dates are whole seconds: within one, the run says what came first, and calls come before their returns.
 _SAMPLE = """
     SELECT message_type, coalesce(text, reasoning, call.said, answer.said)
     FROM {messages} AS message
     JOIN {runs} AS run ON run.id = message.run_id
     LEFT JOIN (
-        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ') AS said FROM {calls} GROUP BY ALL
+        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ') AS said
+        FROM {calls} GROUP BY ALL
     ) AS call ON (call.message_id, call.position) = (message.id, message.position)
     LEFT JOIN (
-        SELECT message_id, position, string_agg(tool_return, ', ') AS said FROM {returns} GROUP BY ALL
+        SELECT message_id, position, string_agg(tool_return, ', ') AS said
+        FROM {returns} GROUP BY ALL
     ) AS answer ON (answer.message_id, answer.position) = (message.id, message.position)
     WHERE message.agent_id = (
         SELECT id FROM {agents} WHERE agent_type = 'letta_v1_agent' ORDER BY created_at LIMIT 1
@@ -35,10 +37,11 @@ _SAMPLE = """
 def show() -> int:
     """Loads it into DuckDB and prints what came of it."""
     with serve(recorded_letta()) as server:
-        settings = {"base_url": server.base_url, "api_key": "demo"}
-        loaded = load(Load(settings, dataset_name=_DATASET, pipeline_name=_PIPELINE))
+        # Given, so that the user's own are not taken: settings here, the destination by its name.
+        settings = {"base_url": server.base_url, "api_key": "demo", "project": "", "agent_ids": []}
+        loaded = load(Load(settings, dataset_name=_DATASET, pipeline_name=_NAME, destination_name=_NAME))
     print(summary(loaded.session, loaded.new))
-    print(f"\nTables in {_PIPELINE}.duckdb, schema {_DATASET}:\n\n{_tables(loaded)}")
+    print(f"\nTables in {_NAME}.duckdb, schema {_DATASET}:\n\n{_tables(loaded)}")
     print(f"\nA conversation:\n\n{_conversation(loaded)}")
     print(
         "\nNext, your own server:\n\n"

@@ -103,21 +103,22 @@ def stream(settings: Settings, jobs: Jobs, on_request: Callable[[], None]) -> It
     """
     bridge = _Bridge(size=2 * settings.max_workers)
     loop = asyncio.new_event_loop()
-    main: asyncio.Task[None] | None = None
 
     async def run() -> None:
-        nonlocal main
-        main = asyncio.current_task()
         bridge.open()
         async with Client(settings, on_request) as client:
             await _work(client, jobs, settings.max_workers, bridge)
 
+    # Made before the thread, so that leaving the block cancels it however early that is.
+    main = loop.create_task(run())
+
     def thread_main() -> None:
         end: BaseException | None = None
         try:
-            loop.run_until_complete(run())
+            loop.run_until_complete(main)
         except BaseException as error:  # handed to the caller's thread
             end = error
+        loop.run_until_complete(loop.shutdown_asyncgens())
         bridge.out.put(end)
 
     thread = threading.Thread(target=thread_main, name="letta_source", daemon=True)
@@ -126,7 +127,7 @@ def stream(settings: Settings, jobs: Jobs, on_request: Callable[[], None]) -> It
         yield _taken(bridge, loop)
     finally:
         if thread.is_alive():
-            loop.call_soon_threadsafe(lambda: main and main.cancel())
+            loop.call_soon_threadsafe(main.cancel)
             thread.join()
         loop.close()
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timezone
 
 from dateutil.parser import isoparse
-
-_BEYOND_MICROSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
 def parse_time(text: str) -> datetime:
@@ -16,7 +13,7 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: if `text` is no time.
     """
-    parsed: datetime = isoparse(_BEYOND_MICROSECONDS.sub(r"\1", text.strip()))
+    parsed: datetime = isoparse(text.strip())
     try:
         return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
     except OverflowError as error:

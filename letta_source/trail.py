@@ -6,7 +6,12 @@ from typing import Any
 
 
 def ids_of(items: list[Any]) -> list[str]:
-    return [item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    return [found for item in items if (found := _id(item)) is not None]
+
+
+def _id(item: Any) -> str | None:
+    found = item.get("id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) else None
 
 
 class Trail:
@@ -22,9 +27,11 @@ class Trail:
         self._next = 1
 
     def fresh(self, items: list[Any]) -> list[Any]:
-        """`items` without those that went by."""
+        """`items` without those that went by; none if the last went by, from which the walk would go on."""
         known = self._last | self._milestone
-        return [item for item in items if not (isinstance(item, dict) and item.get("id") in known)]
+        if any(one in known for one in ids_of(items)[-1:]):
+            return []
+        return [item for item in items if _id(item) not in known]
 
     def add(self, items: list[Any]) -> None:
         self._last = set(ids_of(items))

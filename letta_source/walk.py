@@ -87,7 +87,7 @@ class _Walk:
     def __init__(self, client: Client, endpoint: Endpoint, after: str | None, since: datetime | None) -> None:
         self._client = client
         self._endpoint = endpoint
-        self._cursor = after
+        self._start = self._cursor = after
         self._since = since if endpoint.dated else None
         self._size = endpoint.page_size
         # "before" where the server's cursors are swapped, as `/v1/runs/` has them self-hosted.
@@ -95,6 +95,8 @@ class _Walk:
         self._forward_proven = False
         self._troubled = False
         self._passing_trouble = False
+        # Until an item that could not be read was passed.
+        self._in_order = True
         self._restarts = 0
         self._trail = Trail()
 
@@ -110,15 +112,23 @@ class _Walk:
             except RequestFailed as error:
                 if self._may_shrink(error):
                     continue
-                async for event in self._other_side(error):
-                    yield event
-                if self._passing_trouble:
+                if not self._in_order:
+                    yield Gap(self._cursor or "", "", str(error))
+                    return
+                edge, meets = await self._far_edge()
+                self._size = self._endpoint.page_size
+                if meets and not self._passing_trouble:
+                    self._passing_trouble = True
                     continue
-                return
+                yield Gap(self._cursor or "", edge[0]["id"] if edge else "", str(error))
+                if not edge:
+                    return
+                self._in_order = False
+                fresh = edge
             if not fresh:
                 return
             self._trail.add(fresh)
-            yield Page(fresh)
+            yield Page(fresh, self._in_order)
             ids = ids_of(fresh)
             if not ids:
                 raise NoProgress(f"{self._endpoint.path} sends items without an id after {self._cursor}")
@@ -130,7 +140,7 @@ class _Walk:
         params = {**self._endpoint.params, "order": order, "limit": self._size}
         if cursor:
             params[direction] = cursor
-        # What failed before is tried twice, not more: a 500 may reset the connection that the first try meets.
+        # What failed before is tried twice, not more.
         retries = 1 if self._troubled else None
         try:
             return as_list(await self._client.get(self._endpoint.path, params, retries))
@@ -140,7 +150,7 @@ class _Walk:
             raise
 
     def _restart(self, lost: _Lost) -> None:
-        """From the start, after a 404 under a cursor (the item was deleted) or a cursor that leads nowhere."""
+        """From the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
         if self._cursor is None:
             if self._endpoint.family:
                 raise FamilyMissing(self._endpoint.family) from lost
@@ -148,7 +158,9 @@ class _Walk:
         self._restarts += 1
         if self._restarts > _RESTARTS:
             raise NoProgress(str(lost)) from lost
-        self._cursor, self._since = None, None
+        self._start = self._cursor = self._since = None
+        self._forward, self._forward_proven = "after", False
+        self._passing_trouble, self._in_order = False, True
         self._trail = Trail()
 
     async def _progress(self, items: list[Any]) -> list[Any]:
@@ -159,7 +171,8 @@ class _Walk:
         if not items and self._endpoint.family and not self._forward_proven and self._can_tell:
             # With swapped cursors an empty page may come though the list goes on.
             return await self._turned(must=False)
-        if fresh and self._cursor:
+        # A first page proves nothing: runs and agents give the start of the list for a cursor that vanished.
+        if fresh and self._cursor and (self._since is None or self._trail.pages):
             self._forward_proven = True
         return fresh
 
@@ -171,8 +184,8 @@ class _Walk:
     def _is_older(self, items: list[Any]) -> bool:
         if self._since is None or self._forward_proven or self._forward == "before":
             return False
-        times = [created_at(item) for item in items if isinstance(item, dict)]
-        return bool(times) and all(time is not None and time < self._since for time in times)
+        times = (created_at(item) for item in items if isinstance(item, dict))
+        return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
 
     async def _turned(self, must: bool) -> list[Any]:
         """The next page by the other cursor, which is kept if it helps.
@@ -200,39 +213,78 @@ class _Walk:
         self._size = max(1, self._size // 4)
         return True
 
-    async def _other_side(self, error: RequestFailed) -> AsyncIterator[Event]:
-        """What lies beyond an item that poisons every page it is in, read from the newest backwards."""
-        before_id = ""
-        # Newest first, self-hosted goes back by `before`, Cloud by `after`.
-        back = "before"
+    async def _far_edge(self) -> tuple[list[Any], bool]:
+        """Goes back from the newest message as far as the server gives pages.
+
+        Pages in descending order serve only to find ids: what they mean differs from list to list.
+
+        Returns:
+            The items of the oldest message that was reached, none if there is none; and whether nothing
+            unreadable lies between it and the cursor: the trouble passed.
+        """
+        self._size = 1
+        newest, oldest = await self._tried(), await self._tried(order="asc")
+        if not newest or not (newest_ids := ids_of(newest)):
+            return [], newest == []
+        if self._cursor in newest_ids:
+            return [], True
+        if oldest and newest_ids[0] in ids_of(oldest):
+            # Groups without a manager ignore `order`: there is no other side.
+            return [], self._cursor is None
         self._size = self._endpoint.page_size
+        return await self._back_from(newest, newest_ids[0])
+
+    async def _back_from(self, edge: list[Any], edge_id: str) -> tuple[list[Any], bool]:
+        trail = Trail()
+        trail.add(edge)
+        page: list[Any] | None = None
+        # Newest first, self-hosted goes back by `before`, Cloud by `after`.
+        for back in ("before", "after"):
+            page = await self._tried(back, edge_id)
+            if page is None or (page and edge_id not in ids_of(page)):
+                break
+        while page:
+            ids = list(dict.fromkeys(ids_of(page)))
+            if not ids or len(trail.fresh(page)) < len(page):
+                return edge, False
+            # The pages of an agent come oldest first, whatever the order.
+            oldest_first = await self._oldest_first(ids)
+            if oldest_first is None:
+                return edge, False
+            older = ids[::-1] if oldest_first else ids
+            meets = self._cursor in ids
+            if meets:
+                older = older[: older.index(self._cursor or "")]
+            if older:
+                edge_id = older[-1]
+                edge = [item for item in page if edge_id in ids_of([item])]
+            if meets:
+                return edge, True
+            trail.add(page)
+            page = await self._tried(back, edge_id)
+        return edge, page is not None
+
+    async def _oldest_first(self, ids: list[str]) -> bool | None:
+        """Whether the last of these ids is the newest: none of them follows it. None if it cannot be told."""
+        if len(ids) == 1:
+            return False
+        size, self._size = self._size, 1
+        following = await self._tried(self._forward, ids[-1], order="asc")
+        self._size = size
+        return None if following is None else set(ids).isdisjoint(ids_of(following))
+
+    async def _tried(
+        self, direction: str = "after", cursor: str | None = None, order: str = "desc"
+    ) -> list[Any] | None:
+        """The page, smaller if need be; None if that does not help."""
         while True:
             try:
-                items = await self._ask(back, before_id or None, order="desc")
-            except RequestFailed as failure:
-                if self._may_shrink(failure):
-                    continue
-                break
-            ids = ids_of(items)
-            if ids and (before_id in ids or not self._trail.fresh(items)) and self._cursor not in ids:
-                if back == "after":
-                    break
-                back = "after"
-                continue
-            if not ids or self._cursor in ids:
-                if not self._passing_trouble:
-                    # Nothing lies between: the trouble passed, or this list ignores `order`.
-                    self._passing_trouble = True
-                    self._size = self._endpoint.page_size
-                    return
-                if self._cursor in ids and (newer := items[: ids.index(self._cursor)]):
-                    yield Page(newer[::-1], in_order=False)
-                break
-            self._trail.add(items)
-            yield Page(items[::-1], in_order=False)
-            before_id = ids[-1]
-        self._passing_trouble = False
-        yield Gap(self._cursor or "", before_id, str(error))
+                return await self._ask(direction, cursor, order)
+            except _Lost:
+                return None
+            except RequestFailed as error:
+                if not self._may_shrink(error):
+                    return None
 
 
 class _Lost(Exception):

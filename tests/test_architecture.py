@@ -42,6 +42,7 @@ LINE = (
     "check",
     "progress",
     "report",
+    "target",
     "run",
     "export",
     "showcase",

@@ -186,6 +186,7 @@ BACK = {"tool_return": "4", "status": "success", "tool_call_id": "c", "stdout": 
         ({**BACK, "tool_returns": [BACK]}, ["c"]),
         ({**BACK, "tool_returns": [BACK, {**BACK, "tool_call_id": "d"}]}, ["c", "d"]),
         ({"approve": False, "approval_request_id": "c", "reason": "no"}, ["c"]),
+        ({"approvals": [{"type": "tool", "tool_call_id": "c"}]}, ["c"]),
         (
             {
                 "approve": True,
@@ -233,6 +234,12 @@ def test_a_singular_fills_the_same_columns_as_the_plural() -> None:
 )
 def test_what_no_column_holds_stands_in_extra(item: Json, extra: Any) -> None:
     assert _extra("messages", {"id": "m", **item}) == (item if extra is ... else extra)
+
+
+def test_a_column_of_the_root_is_no_double_of_a_return() -> None:
+    item = {"id": "m", "role": "tool", "tool_call_id": "c"}
+    (row,) = _landed("batch_messages", item)["batch_messages"]
+    assert (row["tool_call_id"], row["extra"]) == ("c", None)
 
 
 def test_unknown_types_land_with_all_that_has_a_column() -> None:

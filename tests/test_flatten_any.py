@@ -37,7 +37,7 @@ RENAMED = {
 each_resource = pytest.mark.parametrize(
     "name", ["agents", "agent_messages", "batch_messages", "messages", "message_search"]
 )
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _items(resource: Resource, texts: st.SearchStrategy[str]) -> st.SearchStrategy[list[Json]]:
@@ -115,7 +115,7 @@ def _part_holds(columns: dict[str, Column], row: Json, sent: Any) -> bool:
     extra = extra or {}
     names = RENAMED.get(str(sent.get("type")), {})
     rest: Json = {
-        field if field in extra else names.get(field, field): value for field, value in sent.items()
+        field if field in extra else names.get(field) or field: value for field, value in sent.items()
     }
     if sent.get("type") == "image" and isinstance(sent.get("source"), dict):
         as_source = {**row, "type": row["source_type"]}

@@ -52,6 +52,7 @@ def test_json_is_safe_and_otherwise_as_sent(value: Any) -> None:
         (None, None),
         ("", '""'),
         ({}, "{}"),
+        ("a\0b", '"ab"'),
         ("\\u0000", '"\\\\u0000"'),
         ({"a\0": ["\0b", "\ud83d\ude00"]}, '{"a":["b","\ufffd\ufffd"]}'),
         ({"é": 2**70}, '{"é":1180591620717411303424}'),

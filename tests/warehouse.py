@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import dlt
+import orjson
 
 from letta_source import letta
 from letta_source.columns import DELETED, LOAD_ID
@@ -18,6 +20,7 @@ from letta_source.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
 
 Row = tuple[Any, ...]
 
+EVERY_RESOURCE = [name for name in RESOURCES if name != "message_search"]
 TABLES = {table.name: table for table in all_tables()}
 
 
@@ -57,7 +60,7 @@ class Warehouse:
         """Sorted; all columns but the load's id, or those that are named."""
         with self.pipeline.sql_client() as client:
             chosen = ", ".join(f'"{name}"' for name in columns or columns_of(table))
-            return in_order(client.execute_sql(f"SELECT {chosen} FROM {table}") or ())
+            return in_order(map(tuple, client.execute_sql(f"SELECT {chosen} FROM {table}") or ()))
 
     def ids(self, table: str, column: str = "id") -> list[str]:
         """One column, sorted."""
@@ -75,15 +78,16 @@ class Merged:
     """
 
     def __init__(self) -> None:
-        self._tables: dict[str, dict[Row, dict[Row, Row]]] = {}
-        self._states: dict[str, dict[str, Any]] = {}
+        self.tables: dict[str, dict[Row, dict[Row, Row]]] = {}
+        self.states: dict[str, dict[str, Any]] = {}
 
     def load(self, server: Server, *resources: str, **settings: Any) -> Session:
         session = Session()
         letta(**{"base_url": server.base_url, "session": session, **settings})
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
             counts = session.begin("load", name)
-            reading = Reading(session, self._states.setdefault(name, {}))
+            state = self.states[name] = orjson.loads(orjson.dumps(self.states.get(name, {})))
+            reading = Reading(session, state)
             staged: dict[str, list[dict[str, Any]]] = {}
             for tables in extract(RESOURCES[name], reading, counts, tombstones=True):
                 for table, arrow in tables:
@@ -93,7 +97,7 @@ class Merged:
         return session
 
     def _merge(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-        held = self._tables.setdefault(table.name, {})
+        held = self.tables.setdefault(table.name, {})
         merge_key = table.merge_key or table.primary_key
         for row in rows:
             held.pop(tuple(row[name] for name in merge_key), None)
@@ -103,10 +107,27 @@ class Merged:
                 held.setdefault(merged, {})[key] = tuple(row[name] for name in columns_of(table.name))
 
     def rows(self, table: str) -> list[Row]:
-        return in_order(row for rows in self._tables.get(table, {}).values() for row in rows.values())
+        return in_order(row for rows in self.tables.get(table, {}).values() for row in rows.values())
+
+    def ids(self, table: str, column: str = "id") -> list[str]:
+        """One column, sorted."""
+        place = columns_of(table).index(column)
+        return sorted(row[place] for row in self.rows(table))
 
     def everything(self) -> dict[str, list[Row]]:
         return {name: self.rows(name) for name in TABLES}
+
+
+def small_letta(agents: int = 1) -> Letta:
+    """Agents with a turn, a conversation, a group and a batch each; the same ids each time."""
+    letta = Letta(seed=0)
+    for hour in range(agents):
+        agent_id = letta.add_agent()
+        letta.talk(agent_id, "hi", tools=["roll"], date=datetime(2024, 5, 4, hour, tzinfo=timezone.utc))
+        letta.add_message(agent_id, group_ids=[letta.add_group([agent_id])])
+        letta.add_conversation(agent_id)
+        letta.add_batch(agent_id)
+    return letta
 
 
 def quiet_agent(letta: Letta) -> str:

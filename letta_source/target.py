@@ -1,0 +1,175 @@
+"""Where a load goes. It is found and opened once before a pipeline keeps any state of it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException, ConfigurationValueError
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import DltException
+from dlt.common.utils import digest128
+from dlt.destinations.exceptions import DestinationConnectionError
+
+from letta_source.errors import ConfigError, LettaError
+
+_DESTINATIONS = (
+    "duckdb", "postgres", "sqlalchemy", "filesystem", "bigquery", "snowflake", "redshift", "databricks",
+    "clickhouse", "motherduck", "athena", "mssql", "synapse", "dremio", "ducklake", "lancedb",
+)  # fmt: skip
+_PLACE = "letta_source_place"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A destination, a dataset in it, and the pipeline that fills it.
+
+    Attributes:
+        destination: its type, as dlt calls it.
+        destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
+    """
+
+    pipeline_name: str
+    destination: str
+    dataset_name: str
+    destination_name: str | None = None
+
+    def resolved(self) -> Target:
+        """The same; its DuckDB file is `NAME_db.duckdb` where pipeline and dataset are both called NAME.
+
+        Raises:
+            ConfigError: there is no such destination, or its settings are incomplete or cannot work.
+        """
+        with self._tried() as pipeline:
+            file = _clashing_file(pipeline)
+        if file is None:
+            return self
+        name = f"{self.pipeline_name}_db"
+        with self._tried(duckdb_name=name) as pipeline:
+            is_configured = _clashing_file(pipeline) == file
+        if is_configured:
+            raise ConfigError(f"DuckDB cannot tell the file {file} from the dataset {file.stem}: rename one")
+        return replace(self, destination_name=name)
+
+    def check(self) -> None:
+        """Opens the destination.
+
+        Raises:
+            ConfigError: it cannot be opened.
+        """
+        with self._tried() as pipeline, pipeline.destination_client() as client:
+            client.is_storage_initialized()
+
+    def pipeline(self) -> dlt.Pipeline:
+        """The pipeline, with the state of what was loaded into this target."""
+        with self._tried() as tried:
+            place = _place(tried)
+        pipeline = self._pipeline()
+        if pipeline.state["_local"].get(_PLACE) != place:
+            # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
+            pipeline.drop()
+            pipeline = self._pipeline()
+        pipeline.set_local_state_val(_PLACE, place)
+        return pipeline
+
+    @contextmanager
+    def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
+        """A pipeline for a moment, so that a refused load leaves no trace; what goes wrong is a ConfigError.
+
+        Args:
+            duckdb_name: of its file, where none is configured.
+        """
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                pipeline = self._pipeline(folder, duckdb_name)
+                try:
+                    yield pipeline
+                finally:
+                    pipeline.deactivate()
+        except UnknownDestinationModule as error:
+            assert_known("destination", [self.destination], _DESTINATIONS)
+            raise ConfigError(f"unknown destination {self.destination!r}") from error
+        except LettaError:
+            raise
+        except Exception as error:  # Drivers have exceptions of their own.
+            hint = _hint(self.destination, error)
+            raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
+
+    def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
+        destination: Any = self.destination
+        if self.destination_name:
+            destination = dlt.destination(self.destination_name, destination_type=self.destination)
+        elif duckdb_name and self.destination in ("duckdb", "dlt.destinations.duckdb"):
+            destination = dlt.destination(self.destination)
+            destination.config_params["pipeline_name"] = duckdb_name
+        return dlt.pipeline(
+            self.pipeline_name,
+            pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
+            destination=destination,
+            dataset_name=self.dataset_name,
+        )
+
+
+def _clashing_file(pipeline: dlt.Pipeline) -> Path | None:
+    """The DuckDB file, if it is called as the dataset: DuckDB cannot tell a schema from its database then."""
+    client: Any = pipeline.destination_client()
+    if client.config.destination_type != "duckdb":
+        return None
+    file = Path(client.config.data_location())
+    return file if file.stem.casefold() == client.sql_client.dataset_name.casefold() else None
+
+
+def _place(pipeline: dlt.Pipeline) -> str:
+    """Of two targets that write to the same tables, the same."""
+    config = pipeline.destination_client().config
+    try:
+        location = config.data_location()
+    except ConfigurationValueError:
+        location = config.fingerprint()
+    return digest128(f"{config.destination_type} {location} {pipeline.dataset_name}")
+
+
+def _hint(destination: str, error: Exception) -> str:
+    if not isinstance(error, ConfigurationException):
+        return ""
+    setting = "BUCKET_URL" if "bucket_url" in getattr(error, "fields", ()) else "CREDENTIALS"
+    return f"; set DESTINATION__{destination.rpartition('.')[2].upper()}__{setting}"
+
+
+def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Checks names that people type.
+
+    Raises:
+        ConfigError: one is unknown; names the one that was meant, if any is near.
+    """
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"unknown {what} {name!r}: {hint}")
+
+
+def root(error: BaseException) -> BaseException:
+    """What an error, deep in dlt, was about: the cause of its cause …, but one of ours says enough."""
+    while not isinstance(error, LettaError):
+        inner = error.inner_exc if isinstance(error, DestinationConnectionError) else error.__cause__
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+def said(error: BaseException) -> str:
+    """The same in one line."""
+    error = root(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Drivers show the whole address, with the password, when they cannot read it.
+    text = re.sub(r"://\S*@", "://***@", lines[0]) if lines else ""
+    return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,370 @@
+"""One request: what is tried again and when, what ends the load, and what becomes of the key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from letta_source.client import BadBody, Client, RequestFailed, StatusError, decode, retry_after
+from letta_source.demo import Letta, serve
+from letta_source.errors import AuthError, FatalError, NotLetta, Unreachable
+
+from .wire import HOST, answering, no_waits, settings
+
+KEY = "sk-let-0123456789abcdef"
+NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+Answer = httpx.Response | Exception
+
+
+@pytest.fixture(autouse=True)
+def waits() -> Iterator[list[float]]:
+    """The seconds that retries would have waited."""
+    with no_waits() as waited:
+        yield waited
+
+
+def get(base_url: str = HOST, path: str = "/v1/agents/", instead: int | None = None, **given: Any) -> Any:
+    """The answer; `instead` overrides the retries of the settings."""
+
+    async def main() -> Any:
+        async with Client(settings(base_url, **given)) as client:
+            return await client.get(path, retries=instead)
+
+    return asyncio.run(main())
+
+
+def one_by_one(answers: Iterable[Answer]) -> Callable[[httpx.Request], httpx.Response]:
+    """The answers in turn."""
+    waiting = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = next(waiting)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return answer
+
+
+def page(status: int) -> httpx.Response:
+    return httpx.Response(status, html="<html>Sorry</html>")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(
+            pytest.param(httpx.Response(status), id=str(status))
+            for status in (408, 425, 429, 500, 502, 503, 504)
+        ),
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.ReadTimeout("slow"),
+        httpx.ReadError("reset"),
+        httpx.WriteError("reset"),
+        httpx.PoolTimeout("busy"),
+        httpx.RemoteProtocolError("hung up"),
+        httpx.DecodingError("no gzip"),
+        httpx.Response(200, content=b'[{"id": "agent-'),
+        page(502),
+    ],
+    ids=repr,
+)
+def test_what_may_pass_is_tried_again(failure: Answer) -> None:
+    with answering(one_by_one([failure, failure, httpx.Response(200, json=[1])])) as requests:
+        assert get(retries=2) == [1]
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 422, 501])
+def test_other_statuses_are_not_tried_again(status: int) -> None:
+    with (
+        answering(lambda _: httpx.Response(status, json={"detail": "No."})) as requests,
+        pytest.raises(StatusError, match=f"{status}: No.") as caught,
+    ):
+        get()
+    assert (caught.value.status, caught.value.detail, len(requests)) == (status, "No.", 1)
+
+
+@pytest.mark.parametrize(("retries", "instead", "tries"), [(0, None, 1), (3, None, 4), (3, 1, 2), (0, 2, 3)])
+def test_retries_are_counted(retries: int, instead: int | None, tries: int) -> None:
+    with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
+        get(retries=retries, instead=instead)
+    assert len(requests) == tries
+
+
+def test_the_waits_grow(waits: list[float]) -> None:
+    with answering(lambda _: httpx.Response(503)), pytest.raises(StatusError):
+        get(retries=8)
+    assert waits == sorted(waits)
+    assert 0.2 <= waits[0] <= 0.4
+    assert 20 <= waits[-1] <= 20.2
+
+
+def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None:
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+    asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", past, "soon")]
+    with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
+        get()
+    assert waits[:2] == [7, 0]
+    assert 0.8 <= waits[2] <= 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("90", 90),
+        ("1.5", 1.5),
+        ("-1", 0),
+        ("Mon, 04 May 2026 12:01:00 GMT", 60),
+        ("Mon, 04 May 2026 14:01:00 +0200", 60),
+        # Dates that name no zone are in UTC.
+        ("Mon, 04 May 2026 12:01:00 -0000", 60),
+        ("Mon, 04 May 2026 12:01:00", 60),
+        ("Mon, 04 May 2026 11:59:00 GMT", 0),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_the_load_at_once(status: int) -> None:
+    with (
+        answering(lambda _: httpx.Response(status, json={"detail": "Who?"})) as requests,
+        pytest.raises(AuthError, match=r"letta\.test refuses the key.*LETTA_API_KEY.*Who\?"),
+    ):
+        get()
+    assert len(requests) == 1
+
+
+def test_nobody_at_home_ends_the_load() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} cannot be reached: is the URL right"):
+        get(f"http://127.0.0.1:{port}", retries=1)
+
+
+def test_a_web_page_is_not_letta() -> None:
+    with (
+        answering(lambda _: page(200)) as requests,
+        pytest.raises(NotLetta, match="set the base URL to the API's"),
+    ):
+        get()
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"[1", b"OK", b"\xff", b"[" * 100_000], ids=len)
+def test_what_is_no_json(body: bytes) -> None:
+    with pytest.raises(BadBody):
+        decode(body)
+
+
+def test_lone_surrogates_are_json() -> None:
+    assert decode(rb'["\ud83d"]') == ["\ud83d"]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"detail": "gone"}', "gone"),
+        (b'{"error": "gone"}', "{'error': 'gone'}"),
+        (b'["gone"]', "['gone']"),
+        (b"no json", "Not Found"),
+        (b'"' + b"x" * 999 + b'"', "x" * 300),
+    ],
+)
+def test_what_the_server_said(body: bytes, detail: str) -> None:
+    with answering(lambda _: httpx.Response(404, content=body)), pytest.raises(StatusError) as caught:
+        get()
+    assert caught.value.detail == detail
+
+
+def test_headers_and_body() -> None:
+    async def main() -> None:
+        async with Client(settings(api_key=KEY, project="zoo")) as client:
+            await client.post("/v1/messages/search", {"query": "ä"})
+        async with Client(settings()) as client:
+            await client.get("/v1/agents/", {"limit": 5})
+
+    with answering(lambda _: httpx.Response(200, json=[])) as requests:
+        asyncio.run(main())
+    first, second = requests
+    assert (first.headers["authorization"], first.headers["x-project"]) == (f"Bearer {KEY}", "zoo")
+    assert (first.method, first.content) == ("POST", '{"query":"ä"}'.encode())
+    assert not {"authorization", "x-project"} & set(second.headers)
+    assert str(second.url) == f"{HOST}/v1/agents/?limit=5"
+
+
+def test_a_slash_too_many_or_too_few_is_followed_with_the_key() -> None:
+    letta = Letta()
+    agent = letta.add_agent()
+    with serve(letta, api_key=KEY) as server:
+        assert [found["id"] for found in get(server.base_url, "/v1/agents", api_key=KEY)] == [agent]
+        assert get(server.base_url, "/v1/messages/batches/", api_key=KEY) == []
+    assert [request.path for request in server.requests][:2] == ["/v1/agents", "/v1/agents/"]
+
+
+def redirect(there: str) -> httpx.Response:
+    return httpx.Response(307, headers={"location": there})
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (HOST, "http://elsewhere.test/v1/agents/"),
+        (HOST, "//elsewhere.test/v1/agents/"),
+        (HOST, f"{HOST}.elsewhere.test/"),
+        (HOST, f"{HOST}:8283/v1/agents/"),
+        ("https://letta.test", f"{HOST}/v1/agents/"),
+    ],
+)
+def test_the_key_goes_nowhere_else(here: str, there: str) -> None:
+    with answering(lambda _: redirect(there)) as requests, pytest.raises(NotLetta, match="redirects to"):
+        get(here, api_key=KEY)
+    assert len(requests) == 1
+
+
+def test_what_is_no_url_is_a_failed_request() -> None:
+    with answering(lambda _: redirect("mailto:nobody")), pytest.raises(RequestFailed, match="InvalidURL on"):
+        get()
+    with pytest.raises(RequestFailed, match="InvalidURL on"):
+        get(path="/v1/agents/a\nb")
+
+
+def test_the_same_host_is_followed_to_https() -> None:
+    answers = [redirect("https://letta.test/v1/agents/"), httpx.Response(200, json=[])]
+    with answering(one_by_one(answers)) as requests:
+        get(api_key=KEY)
+    assert [request.headers["authorization"] for request in requests] == [f"Bearer {KEY}"] * 2
+
+
+def test_a_circle_ends() -> None:
+    with answering(lambda _: redirect("/v1/agents/")) as requests, pytest.raises(NotLetta, match="circle"):
+        get()
+    assert len(requests) <= 5
+
+
+def test_every_request_is_told() -> None:
+    told: list[None] = []
+
+    async def main() -> None:
+        async with Client(settings(), lambda: told.append(None)) as client:
+            await client.get("/v1/agents")
+
+    answers = [httpx.Response(503), redirect("/v1/agents/"), httpx.Response(200, json=[])]
+    with answering(one_by_one(answers)) as requests:
+        asyncio.run(main())
+    assert len(told) == len(requests) == 3
+
+
+def test_a_500_costs_the_next_request_nothing() -> None:
+    letta = Letta()
+    agent, other = letta.add_agent(), letta.add_agent()
+    letta.poison(letta.list_of("agent", agent).ids()[0])
+
+    async def main(base_url: str) -> Any:
+        async with Client(settings(base_url, retries=0)) as client:
+            with pytest.raises(StatusError, match="500: An unknown error occurred"):
+                await client.get(f"/v1/agents/{agent}/messages")
+            return await client.get(f"/v1/agents/{other}/messages")
+
+    with serve(letta) as server:
+        assert len(asyncio.run(main(server.base_url))) == 1
+
+
+@contextmanager
+def two_connections(body: bytes, requests: int) -> Iterator[str]:
+    """A server that answers one request a connection, and hangs up, unannounced, on the first or second."""
+
+    def reply() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + body)
+                if requests == 2:
+                    connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=reply)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_connection_that_was_reset_is_survived() -> None:
+    async def main(base_url: str) -> list[Any]:
+        async with Client(settings(base_url, retries=1)) as client:
+            return [await client.get("/v1/agents/"), await client.get("/v1/agents/")]
+
+    with two_connections(b"[42]", requests=2) as base_url:
+        assert asyncio.run(main(base_url)) == [[42], [42]]
+
+
+def test_a_body_cut_short_is_a_failed_request() -> None:
+    with (
+        two_connections(b"[4", requests=1) as base_url,
+        pytest.raises(RequestFailed, match="RemoteProtocolError on /v1/agents/"),
+    ):
+        get(base_url, retries=1)
+
+
+def _echo(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(400, json={"detail": "x" * 290 + str(dict(request.headers))})
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        _echo,
+        lambda request: httpx.Response(401, json={"headers": dict(request.headers)}),
+        lambda _: httpx.Response(500),
+        lambda _: page(200),
+        lambda _: redirect("https://elsewhere.test/"),
+        one_by_one([httpx.ConnectError("refused")] * 3),
+        one_by_one([httpx.ReadError("reset")] * 3),
+    ],
+)
+def test_the_key_is_in_no_error_and_no_log(
+    handler: Callable[[httpx.Request], httpx.Response], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with answering(handler), pytest.raises((FatalError, RequestFailed)) as caught:
+        get(retries=2, api_key=KEY)
+    told = [*traceback.format_exception(caught.value), repr(caught.value), caplog.text]
+    # Nor a part of it, where a text was cut.
+    assert KEY[:12] not in "\n".join(told)
+
+
+def test_the_key_is_in_no_log_of_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serve(Letta(), api_key=KEY) as server:
+        get(server.base_url, api_key=KEY)
+    assert {"httpx", "httpcore.http11"} <= {record.name for record in caplog.records}
+    assert KEY not in caplog.text
+
+
+def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "letta_source")
+    failures: list[Answer] = [httpx.Response(503, json={"detail": "busy"}), httpx.ReadTimeout("slow")]
+    with answering(one_by_one([*failures, httpx.Response(200, json=[])])):
+        get()
+    said = [record.getMessage() for record in caplog.records if record.name == "letta_source.client"]
+    assert said == ["GET /v1/agents/: 503: busy; try 2", "GET /v1/agents/: ReadTimeout; try 3"]

@@ -1,0 +1,244 @@
+"""Walks past what the server cannot give: all else comes, the gap is named, and every walk ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from letta_source.demo import Letta, serve
+from letta_source.demo.api import Dialect
+from letta_source.errors import ParentError, ParentGone, Unreadable
+from letta_source.walk import Endpoint, Gap, Restarted, walk_pages
+
+from .wire import HOST, Walked, answering, gather, no_waits, playing, walk
+
+LOSSLESS = {"use_assistant_message": "false"}
+PARTS: list[dict[str, Any]] = [
+    {"message_type": "reasoning_message", "reasoning": "hm"},
+    {"message_type": "assistant_message", "content": "yes"},
+]
+
+DIALECTS: tuple[Dialect, Dialect] = ("self-hosted", "cloud")
+
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_waits() -> Iterator[None]:
+    with no_waits():
+        yield
+
+
+class Ten:
+    """Ten messages of two items each, in an agent, a conversation, and groups with and without a manager."""
+
+    def __init__(self) -> None:
+        self.letta = letta = Letta(seed=0)
+        self.agent = letta.add_agent()
+        letta.delete_message(letta.list_of("agent", self.agent).ids()[0])
+        self.conversation = letta.add_conversation(self.agent)
+        letta.delete_message(letta.list_of("agent", self.agent).ids()[0])
+        self.led, self.flat = letta.add_group([self.agent], "supervisor"), letta.add_group([self.agent])
+        self.ids = [
+            letta.add_message(
+                self.agent, PARTS, group_ids=[self.led, self.flat], conversation_ids=[self.conversation]
+            )
+            for _ in range(10)
+        ]
+
+    def endpoint(self, kind: str, size: int) -> Endpoint:
+        of = {"agents": self.agent, "conversations": self.conversation, "groups": self.led}[kind]
+        return Endpoint(f"/v1/{kind}/{of}/messages", LOSSLESS, size)
+
+    def poison(self, places: tuple[int, ...], status: int = 500) -> None:
+        for place in places:
+            self.letta.poison(self.ids[place], status)
+
+    def id(self, place: int) -> str:
+        """Of a message; empty beyond either end of the list."""
+        return self.ids[place] if 0 <= place < 10 else ""
+
+
+def held(walked: Walked) -> list[tuple[str, bool]]:
+    """Each message, and whether its page came in order."""
+    return list(dict.fromkeys((item["id"], page.in_order) for page in walked.pages for item in page.items))
+
+
+@pytest.mark.parametrize("status", [500, 400])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("kind", "dialect"),
+    # Cloud has no groups.
+    [*product(["agents", "conversations"], DIALECTS), ("groups", "self-hosted")],
+)
+@pytest.mark.parametrize("poisoned", [(0,), (5,), (9,), (3, 6), (4, 5), (0, 9)], ids=str)
+def test_all_but_the_poisoned_comes(
+    dialect: Dialect, status: int, size: int, kind: str, poisoned: tuple[int, ...]
+) -> None:
+    ten = Ten()
+    ten.poison(poisoned, status)
+    first, last = poisoned[0], poisoned[-1]
+    with playing(ten.letta, dialect):
+        walked = walk(HOST, ten.endpoint(kind, size)).whole()
+    before, beyond = ten.ids[:first], ten.ids[last + 1 :]
+    assert held(walked) == [*((one, True) for one in before), *((one, False) for one in beyond)]
+    assert len(walked.items) == 2 * len(before + beyond)
+    (gap,) = walked.others
+    assert isinstance(gap, Gap)
+    assert (gap.after_id, gap.before_id) == (ten.id(first - 1), ten.id(last + 1))
+    assert gap.detail.startswith(f"{status}: ")
+    assert walked.requests < 150
+
+
+def test_all_but_the_poisoned_comes_over_connections_that_break() -> None:
+    ten = Ten()
+    ten.poison((5,))
+    with serve(ten.letta) as server:
+        walked = walk(server.base_url, ten.endpoint("agents", 3), retries=1).whole()
+    assert walked.ids == ten.ids[:5] + ten.ids[6:]
+    assert walked.others == [Gap(ten.ids[4], ten.ids[6], "500: An unknown error occurred")]
+
+
+@both_dialects
+@pytest.mark.parametrize("cursor", [2, 4])
+def test_a_gap_met_again_is_told_again(dialect: Dialect, cursor: int) -> None:
+    ten = Ten()
+    ten.poison((5,))
+    with playing(ten.letta, dialect):
+        walked = walk(HOST, ten.endpoint("agents", 3), ten.ids[cursor]).whole()
+    assert walked.ids == ten.ids[cursor + 1 : 5] + ten.ids[6:]
+    assert [(gap.after_id, gap.before_id) for gap in walked.others if isinstance(gap, Gap)] == [
+        (ten.ids[4], ten.ids[6])
+    ]
+
+
+def test_far_beyond_the_gap_pages_are_large() -> None:
+    ten = Ten()
+    for _ in range(990):
+        ten.letta.add_message(ten.agent, PARTS)
+    ten.poison((5,))
+    with playing(ten.letta):
+        walked = walk(HOST, ten.endpoint("agents", 100)).whole()
+    assert len(set(walked.ids)) == 999
+    assert walked.requests < 120
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("poisoned", [0, 5, 9])
+def test_beyond_a_gap_of_a_group_without_a_manager_nothing_can_be_read(size: int, poisoned: int) -> None:
+    """It ignores the order, so that its newest messages cannot be asked for."""
+    ten = Ten()
+    ten.poison((poisoned,))
+    with playing(ten.letta):
+        walked = walk(HOST, Endpoint(f"/v1/groups/{ten.flat}/messages", LOSSLESS, size)).whole()
+    assert held(walked) == [(one, True) for one in ten.ids[:poisoned]]
+    assert walked.others == [Gap(ten.id(poisoned - 1), "", "500: An unknown error occurred")]
+
+
+def newest_first(requests: list[httpx.Request]) -> int:
+    """How often the newest were asked for first."""
+    return sum(request.url.params.get("order") == "desc" for request in requests)
+
+
+@both_dialects
+@pytest.mark.parametrize("poisoned", [0, 5, 9])
+def test_trouble_that_passes_leaves_no_gap(dialect: Dialect, poisoned: int) -> None:
+    ten = Ten()
+    ten.poison((poisoned,))
+
+    def cure() -> None:
+        if ten.letta.poisoned and newest_first(requests):
+            ten.letta.cure(ten.ids[poisoned])
+
+    with playing(ten.letta, dialect) as requests:
+        read = ten.endpoint("agents", 3)
+        walked = gather(lambda client: walk_pages(client, read), on_request=cure).whole()
+    assert held(walked) == [(one, True) for one in ten.ids]
+    assert walked.others == []
+
+
+@both_dialects
+def test_an_agent_that_goes_while_it_is_read(dialect: Dialect) -> None:
+    ten = Ten()
+    ten.poison((5,))
+
+    def delete() -> None:
+        if newest_first(requests) == 2 and ten.letta.tables["agents"].rows:
+            ten.letta.delete_agent(ten.agent)
+
+    with playing(ten.letta, dialect) as requests:
+        read = ten.endpoint("agents", 3)
+        walked = gather(lambda client: walk_pages(client, read), on_request=delete)
+    assert isinstance(walked.error, ParentGone)
+    assert walked.ids[:5] == ten.ids[:5]
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.Response(504), httpx.ReadTimeout("slow"), httpx.Response(200, content=b"[")]
+)
+def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response | Exception) -> None:
+    ids = [str(number) for number in range(500)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        limit, after = int(request.url.params["limit"]), request.url.params.get("after")
+        if limit > 100:
+            if isinstance(failure, Exception):
+                raise failure
+            return failure
+        start = ids.index(after) + 1 if after else 0
+        return httpx.Response(200, json=[{"id": one} for one in ids[start : start + limit]])
+
+    with answering(answer) as requests:
+        walked = walk(HOST, Endpoint("/v1/agents/agent-1/messages"), retries=2).whole()
+    assert walked.ids == ids
+    assert walked.others == []
+    limits = [int(request.url.params["limit"]) for request in requests]
+    # The first failure is tried as often as is set, the later ones twice.
+    assert limits[:6] == [1000, 1000, 1000, 250, 250, 62]
+    assert len(limits) < 40
+
+
+@pytest.mark.parametrize("status", [409, 422, 429])
+def test_other_errors_concern_the_parent(status: int) -> None:
+    with answering(lambda _: httpx.Response(status, json={"detail": "no"})) as requests:
+        walked = walk(HOST, Endpoint("/v1/agents/agent-1/messages"), retries=0)
+    assert isinstance(walked.error, Unreadable)
+    assert str(walked.error) == f"/v1/agents/agent-1/messages: {status}: no"
+    assert len(requests) == 1
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0),
+    ids=st.integers(1, 9),
+    failing=st.sampled_from([0.0, 0.1, 0.5]),
+    family=st.sampled_from([None, "runs"]),
+    after=st.sampled_from([None, "0"]),
+)
+def test_whatever_a_server_answers_the_walk_ends(
+    seed: int, ids: int, failing: float, family: str | None, after: str | None
+) -> None:
+    """Every query has its answer, and that has no order at all."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert len(requests) < 5000
+        random = Random(f"{seed} {request.url.query!r}")
+        if random.random() < failing:
+            return httpx.Response(random.choice([404, 500, 502]))
+        page = random.choices(range(ids), k=random.randint(0 if ids > 1 else 1, 3))
+        return httpx.Response(
+            200, json=[{"id": str(one), "created_at": f"2026-05-0{one + 1}"} for one in page]
+        )
+
+    with answering(answer) as requests:
+        walked = walk(HOST, Endpoint("/v1/runs/", page_size=4, family=family), after, retries=0)
+    assert walked.error is None or isinstance(walked.error, ParentError) or family
+    assert sum(isinstance(event, Restarted) for event in walked.events) <= 3

@@ -1,0 +1,134 @@
+"""What the tests of single requests and of walks share: settings, a server made of a function, no waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import httpx
+import pytest
+import tenacity
+
+from letta_source.client import Client
+from letta_source.config import Settings, make_settings
+from letta_source.demo import Letta
+from letta_source.demo.api import Dialect, answer
+from letta_source.errors import LettaError
+from letta_source.walk import Endpoint, Event, Page, walk_pages
+
+HOST = "http://letta.test"
+
+
+def settings(base_url: str = HOST, **given: Any) -> Settings:
+    return make_settings({"base_url": base_url, **given}, {})
+
+
+@contextmanager
+def no_waits() -> Iterator[list[float]]:
+    """Retries come at once; yields the seconds they would have waited."""
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tenacity, "AsyncRetrying", partial(tenacity.AsyncRetrying, sleep=note))
+        yield waits
+
+
+@contextmanager
+def answering(handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[list[httpx.Request]]:
+    """Every request, wherever it goes, is answered by the function; yields the requests as they come."""
+    requests: list[httpx.Request] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return handler(request)
+
+    transport = httpx.MockTransport(note)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", transport.handle_async_request)
+        yield requests
+
+
+@contextmanager
+def playing(letta: Letta, dialect: Dialect = "self-hosted") -> Iterator[list[httpx.Request]]:
+    """The small Letta answers every request, without a socket: for tests of many requests."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        params, headers = dict(request.url.params), dict(request.headers)
+        found = answer(letta, dialect, request.method, request.url.path, params, headers)
+        return httpx.Response(found.status, json=found.body, headers=found.headers)
+
+    with answering(handler) as requests:
+        yield requests
+
+
+@dataclass
+class Walked:
+    """What a walk gave, how it ended, and how many requests it took."""
+
+    events: list[Event] = field(default_factory=list)
+    error: LettaError | None = None
+    requests: int = 0
+
+    @property
+    def pages(self) -> list[Page]:
+        return [event for event in self.events if isinstance(event, Page)]
+
+    @property
+    def items(self) -> list[Any]:
+        return [item for page in self.pages for item in page.items]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the items, one for each run of items of one id."""
+        return [found for found, _ in groupby(item["id"] for item in self.items)]
+
+    @property
+    def others(self) -> list[Event]:
+        """The events that are no pages."""
+        return [event for event in self.events if not isinstance(event, Page)]
+
+    def whole(self) -> Walked:
+        """Itself, if it ended without an error."""
+        if self.error:
+            raise self.error
+        return self
+
+
+def gather(
+    read: Callable[[Client], AsyncIterator[Event]],
+    base_url: str = HOST,
+    on_request: Callable[[], None] = lambda: None,
+    **given: Any,
+) -> Walked:
+    """Reads to the end, or to an error of Letta's."""
+    walked = Walked()
+
+    def note() -> None:
+        walked.requests += 1
+        on_request()
+
+    async def main() -> None:
+        async with Client(settings(base_url, **given), note) as client:
+            async for event in read(client):
+                walked.events.append(event)
+
+    try:
+        asyncio.run(main())
+    except LettaError as error:
+        walked.error = error
+    return walked
+
+
+def walk(
+    base_url: str, endpoint: Endpoint, after: str | None = None, since: datetime | None = None, **given: Any
+) -> Walked:
+    return gather(lambda client: walk_pages(client, endpoint, after, since), base_url, **given)
