@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
-import orjson
 import tenacity
+from pydantic_core import from_json
 
 from letta_source.config import Settings
 from letta_source.errors import AuthError, NotLetta, Unreachable
@@ -184,9 +184,10 @@ def decode(body: bytes) -> Any:
         BadBody: if it is none.
     """
     try:
-        return orjson.loads(body)
+        # Unlike orjson, it keeps integers beyond 64 bits.
+        return from_json(body, cache_strings="keys")
     except ValueError:
-        # orjson refuses lone surrogates, which the server sends as it got them.
+        # It refuses lone surrogates, which the server sends as it got them.
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -195,8 +196,8 @@ def decode(body: bytes) -> Any:
 
 def _detail(response: httpx.Response) -> str:
     try:
-        body = orjson.loads(response.content)
-    except ValueError:
+        body = decode(response.content)
+    except BadBody:
         return response.reason_phrase
     detail = str(body.get("detail", body) if isinstance(body, dict) else body)
     # Some proxies tell what they were sent.

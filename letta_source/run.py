@@ -72,6 +72,7 @@ def load(what: Load) -> Loaded:
     with Progress(session, what.destination):
         try:
             pipeline = target.pipeline()
+            _say_if_rows_repeat(pipeline, what.destination)
             if pipeline.has_pending_data:
                 logger.info("an earlier load was left unfinished: finishing it first")
                 # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
@@ -99,6 +100,12 @@ def _check_selection(selected: Iterable[str], session: Session) -> None:
         raise ConfigError(
             "messages cannot be limited to agents, the API does not say whose they are: use agent_messages"
         )
+
+
+def _say_if_rows_repeat(pipeline: dlt.Pipeline, destination: str) -> None:
+    assert pipeline.destination is not None
+    if "delete-insert" not in (pipeline.destination.capabilities().supported_merge_strategies or ()):
+        logger.warning("%s cannot replace rows: what is read again is added again", destination)
 
 
 def _row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:

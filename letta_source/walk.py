@@ -230,7 +230,7 @@ class _Walk:
             return [], True
         if oldest and newest_ids[0] in ids_of(oldest):
             # Groups without a manager ignore `order`: there is no other side.
-            return [], self._cursor is None
+            return [], True
         self._size = self._endpoint.page_size
         return await self._back_from(newest, newest_ids[0])
 
@@ -238,6 +238,7 @@ class _Walk:
         trail = Trail()
         trail.add(edge)
         page: list[Any] | None = None
+        oldest_first: bool | None = None
         # Newest first, self-hosted goes back by `before`, Cloud by `after`.
         for back in ("before", "after"):
             page = await self._tried(back, edge_id)
@@ -247,10 +248,11 @@ class _Walk:
             ids = list(dict.fromkeys(ids_of(page)))
             if not ids or len(trail.fresh(page)) < len(page):
                 return edge, False
-            # The pages of an agent come oldest first, whatever the order.
-            oldest_first = await self._oldest_first(ids)
-            if oldest_first is None:
-                return edge, False
+            if oldest_first is None and len(ids) > 1:
+                # The pages of an agent come oldest first, whatever the order.
+                oldest_first = await self._oldest_first(ids)
+                if oldest_first is None:
+                    return edge, False
             older = ids[::-1] if oldest_first else ids
             meets = self._cursor in ids
             if meets:
@@ -266,8 +268,6 @@ class _Walk:
 
     async def _oldest_first(self, ids: list[str]) -> bool | None:
         """Whether the last of these ids is the newest: none of them follows it. None if it cannot be told."""
-        if len(ids) == 1:
-            return False
         size, self._size = self._size, 1
         following = await self._tried(self._forward, ids[-1], order="asc")
         self._size = size

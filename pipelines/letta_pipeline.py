@@ -1,21 +1,14 @@
 """The scheduled load: `python pipelines/letta_pipeline.py`, as often as you like.
 
-The key and the server come from LETTA_API_KEY and LETTA_BASE_URL, or from dlt's config and secrets; the
-destination from DESTINATION, DuckDB by default.
+It finishes what an earlier load left behind, then adds what is new. The key and the server come from
+LETTA_API_KEY and LETTA_BASE_URL, or from dlt's config and secrets; options are those of `letta-source run`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
-from letta_source.run import Load, load
-
-
-def main() -> int:
-    loaded = load(Load(destination=os.environ.get("DESTINATION", "duckdb")))
-    return 3 if loaded.session.problems else 0
-
+from letta_source.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["run", *sys.argv[1:]]))

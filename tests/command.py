@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,8 +14,12 @@ import duckdb
 import pytest
 
 from letta_source.cli import main
+from letta_source.demo import Letta, Server
+
+from .warehouse import quiet_agent
 
 KEY = "sk-let-canary"
+SOME = ("--resources", "agents,agent_messages")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class Command:
             code = int(left.code or 0)
         return Said(code, *self._capsys.readouterr())
 
+    def load(self, server: Server, *options: str) -> Said:
+        """Runs, by default for two resources only: all take some seconds."""
+        return self("run", "--base-url", server.base_url, *SOME, *options)
+
     def rows(self, query: str, file: str = "letta_db.duckdb") -> list[tuple[object, ...]]:
         with duckdb.connect(str(self.folder / file)) as connection:
             return connection.sql(query).fetchall()
@@ -63,16 +72,26 @@ class Command:
         return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
 
 
-@pytest.fixture
-def letta_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    # The command sets it for its process; here that outlives it.
-    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
-    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
-    return Command(tmp_path, capsys)
+def two_agents() -> Letta:
+    """One turn each, so long ago that it lies before what the next run reads again."""
+    letta = Letta()
+    for _ in range(2):
+        letta.talk(quiet_agent(letta), "hello", tools=["roll_dice"], date=ago(hours=2))
+    return letta
+
+
+def ago(**span: int) -> datetime:
+    return datetime.now(timezone.utc) - timedelta(**span)
+
+
+def one_of(letta: Letta) -> str:
+    """An agent."""
+    return next(iter(letta.tables["agents"].rows))
+
+
+def messages(letta: Letta) -> int:
+    """Items of all messages, as agent_messages holds them."""
+    return sum(len(message.items) for message in letta.messages.rows.values())
 
 
 @contextmanager

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from .command import Command
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,3 +24,18 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         yield home
+
+
+@pytest.fixture
+def letta_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """The command line in a folder of its own, where no request is sent twice."""
+    from .command import Command
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    # The command sets it for its process; here that outlives it.
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+    return Command(tmp_path, capsys)

@@ -176,6 +176,10 @@ def test_what_is_no_json(body: bytes) -> None:
         decode(body)
 
 
+def test_integers_beyond_64_bits_are_kept() -> None:
+    assert decode(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
+
+
 def test_lone_surrogates_are_json() -> None:
     assert decode(rb'["\ud83d"]') == ["\ud83d"]
 

@@ -89,6 +89,16 @@ def test_new_messages_and_new_agents_are_found(letta: Letta, server: Server) -> 
     assert merged.ids("agents") == sorted([agent, newcomer])
 
 
+def test_a_source_can_be_loaded_again(letta: Letta, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    with serve(letta) as server:
+        again = source.letta(base_url=server.base_url).with_resources("agent_messages")
+        for _ in range(2):
+            letta.add_agent()
+            warehouse.pipeline.run(again)
+    assert warehouse.ids("agent_messages", "agent_id") == sorted(letta.tables["agents"].ids())
+
+
 def test_messages_committed_late_are_found_inside_the_overlap(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     letta.talk(agent, "hi", date=OLD)
@@ -188,7 +198,8 @@ def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta, monkeypatch
     for _ in range(6):
         letta.add_message(agent, date=OLD)
     monkeypatch.setattr(extract, "ROWS_A_YIELD", 1)
-    session, state = Session(), {}
+    session = Session()
+    state: dict[str, Any] = {}
     with serve(letta) as server:
         source.letta(base_url=server.base_url, page_size=2, session=session)
         reading = Reading(session, state)
@@ -197,8 +208,8 @@ def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta, monkeypatch
         assert state == {"cursors": {}}
         next(handed)
         assert state["cursors"][agent][1] == stored(letta, agent)[1]
-        handed.close()
-    assert state["cursors"][agent][1] == stored(letta, agent)[1]
+        assert sum(1 for _ in handed) == 2
+    assert state["cursors"][agent][1] == stored(letta, agent)[-1]
 
 
 def test_what_shrank_is_gone_from_root_and_children(letta: Letta, tmp_path: Path) -> None:

@@ -161,6 +161,22 @@ def test_who_does_not_take_holds_up_the_jobs() -> None:
     assert made > 50
 
 
+def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
+    found: list[int] = []
+
+    async def find(client: Client) -> AsyncIterator[Job]:
+        for number in range(100):
+            found.append(number)
+            yield waiting(str(number), [])
+
+    with stream(settings(max_workers=2), find, lambda: None) as happenings:
+        for _ in range(5):
+            next(happenings)
+        time.sleep(0.1)
+        # Two are being done, two wait, and one would.
+        assert len(found) == 5
+
+
 @pytest.mark.parametrize("pages", [0, 1, 1000])
 def test_leaving_early_stops_the_jobs(pages: int) -> None:
     ended: list[str] = []

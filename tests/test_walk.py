@@ -180,8 +180,8 @@ def test_runs_of_the_same_moment_are_not_lost(dialect: Dialect, size: int) -> No
         for place, cursor in enumerate(runs):
             endpoint = Endpoint("/v1/runs/", page_size=size, family="runs")
             walked = walk(HOST, endpoint, cursor, dates[place]).whole()
-            # Ties may bring some again; the merge takes those out.
-            assert set(walked.ids) >= set(runs[place + 1 :])
+            assert walked.ids == runs[place + 1 :]
+            assert walked.others == []
 
 
 @pytest.mark.parametrize("lengths", [[1, 3, 2, 1], [5, 1, 9], []])
@@ -241,6 +241,26 @@ def test_a_vanished_cursor_that_is_ignored(dialect: Dialect, size: int, family: 
         walked = walk(HOST, endpoint, ids[place], since).whole()
     assert set(walked.ids) >= set(ids[place + 1 :])
     assert walked.requests < 40
+
+
+@both_dialects
+@pytest.mark.parametrize("size", [2, 3, 1000])
+def test_a_vanished_cursor_without_a_date_that_is_ignored(dialect: Dialect, size: int) -> None:
+    letta = Letta(seed=9)
+    agent = letta.add_agent()
+    gone, *kept = [letta.talk(agent, "hi", date=NOON + timedelta(seconds=number)) for number in range(5)]
+    letta.tables["runs"].remove([gone])
+    with playing(letta, dialect):
+        walked = walk(HOST, Endpoint("/v1/runs/", page_size=size, family="runs"), gone).whole()
+    assert set(walked.ids) == set(kept)
+
+
+def test_items_without_an_order_of_dates_are_not_judged_by_them() -> None:
+    """The cursor of steps carries the date of their messages."""
+    pages = iter([[{"id": "5", "created_at": "2026-01-01"}], []])
+    with answering(lambda _: httpx.Response(200, json=next(pages))):
+        walked = walk(HOST, Endpoint("/v1/steps/", family="steps", dated=False), "4", NOON).whole()
+    assert (walked.ids, walked.others) == (["5"], [])
 
 
 @both_dialects

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -55,8 +55,14 @@ class Ten:
         ]
 
     def endpoint(self, kind: str, size: int) -> Endpoint:
-        of = {"agents": self.agent, "conversations": self.conversation, "groups": self.led}[kind]
-        return Endpoint(f"/v1/{kind}/{of}/messages", LOSSLESS, size)
+        """Of a kind of parent; "flat" is a group without a manager."""
+        path = {
+            "agents": f"agents/{self.agent}",
+            "conversations": f"conversations/{self.conversation}",
+            "groups": f"groups/{self.led}",
+            "flat": f"groups/{self.flat}",
+        }[kind]
+        return Endpoint(f"/v1/{path}/messages", LOSSLESS, size)
 
     def poison(self, places: tuple[int, ...], status: int = 500) -> None:
         for place in places:
@@ -138,7 +144,7 @@ def test_beyond_a_gap_of_a_group_without_a_manager_nothing_can_be_read(size: int
     ten = Ten()
     ten.poison((poisoned,))
     with playing(ten.letta):
-        walked = walk(HOST, Endpoint(f"/v1/groups/{ten.flat}/messages", LOSSLESS, size)).whole()
+        walked = walk(HOST, ten.endpoint("flat", size)).whole()
     assert held(walked) == [(one, True) for one in ten.ids[:poisoned]]
     assert walked.others == [Gap(ten.id(poisoned - 1), "", "500: An unknown error occurred")]
 
@@ -148,9 +154,11 @@ def newest_first(requests: list[httpx.Request]) -> int:
     return sum(request.url.params.get("order") == "desc" for request in requests)
 
 
-@both_dialects
 @pytest.mark.parametrize("poisoned", [0, 5, 9])
-def test_trouble_that_passes_leaves_no_gap(dialect: Dialect, poisoned: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "dialect"), [*product(["agents"], DIALECTS), *product(["groups", "flat"], DIALECTS[:1])]
+)
+def test_trouble_that_passes_leaves_no_gap(kind: str, dialect: Dialect, poisoned: int) -> None:
     ten = Ten()
     ten.poison((poisoned,))
 
@@ -159,7 +167,7 @@ def test_trouble_that_passes_leaves_no_gap(dialect: Dialect, poisoned: int) -> N
             ten.letta.cure(ten.ids[poisoned])
 
     with playing(ten.letta, dialect) as requests:
-        read = ten.endpoint("agents", 3)
+        read = ten.endpoint(kind, 3)
         walked = gather(lambda client: walk_pages(client, read), on_request=cure).whole()
     assert held(walked) == [(one, True) for one in ten.ids]
     assert walked.others == []
@@ -181,29 +189,82 @@ def test_an_agent_that_goes_while_it_is_read(dialect: Dialect) -> None:
     assert walked.ids[:5] == ten.ids[:5]
 
 
+ENDPOINT = Endpoint("/v1/agents/agent-1/messages")
+IDS = [str(number) for number in range(500)]
+
+
+def listing(request: httpx.Request) -> httpx.Response:
+    """A page of `IDS`, with cursors relative to the order."""
+    params = request.url.params
+    ids = IDS if params["order"] == "asc" else IDS[::-1]
+    start = ids.index(params["after"]) + 1 if params.get("after") else 0
+    end = ids.index(params["before"]) if params.get("before") else None
+    return httpx.Response(200, json=[{"id": one} for one in ids[start:end][: int(params["limit"])]])
+
+
 @pytest.mark.parametrize(
     "failure", [httpx.Response(504), httpx.ReadTimeout("slow"), httpx.Response(200, content=b"[")]
 )
 def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response | Exception) -> None:
-    ids = [str(number) for number in range(500)]
-
     def answer(request: httpx.Request) -> httpx.Response:
-        limit, after = int(request.url.params["limit"]), request.url.params.get("after")
-        if limit > 100:
-            if isinstance(failure, Exception):
-                raise failure
-            return failure
-        start = ids.index(after) + 1 if after else 0
-        return httpx.Response(200, json=[{"id": one} for one in ids[start : start + limit]])
+        if int(request.url.params["limit"]) <= 100:
+            return listing(request)
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
 
     with answering(answer) as requests:
-        walked = walk(HOST, Endpoint("/v1/agents/agent-1/messages"), retries=2).whole()
-    assert walked.ids == ids
-    assert walked.others == []
-    limits = [int(request.url.params["limit"]) for request in requests]
+        walked = walk(HOST, ENDPOINT, retries=2).whole()
+    assert (walked.ids, walked.others) == (IDS, [])
     # The first failure is tried as often as is set, the later ones twice.
-    assert limits[:6] == [1000, 1000, 1000, 250, 250, 62]
-    assert len(limits) < 40
+    assert limits(requests)[:6] == [1000, 1000, 1000, 250, 250, 62]
+    assert len(requests) < 40
+
+
+def limits(requests: list[httpx.Request]) -> list[int]:
+    return [int(request.url.params["limit"]) for request in requests]
+
+
+def test_pages_grow_again_once_trouble_is_over() -> None:
+    with answering(
+        lambda request: listing(request) if len(requests) > 3 else httpx.Response(504)
+    ) as requests:
+        assert walk(HOST, ENDPOINT, retries=0).whole().ids == IDS
+    assert limits(requests) == [1000, 250, 250, 62, 124, 248, 496, 992]
+
+
+@pytest.mark.parametrize("place", [4, 299, 499])
+def test_what_can_only_be_read_from_the_other_side(place: int) -> None:
+    """Nothing is poisoned, but nothing can be had after one id."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        params = request.url.params
+        blocked = params["order"] == "asc" and params.get("after") == IDS[place]
+        return httpx.Response(500) if blocked else listing(request)
+
+    with answering(answer):
+        walked = walk(HOST, Endpoint(ENDPOINT.path, page_size=5), retries=0).whole()
+    following = IDS[place + 1] if place < 499 else ""
+    assert walked.others == [Gap(IDS[place], following, "500: Internal Server Error")]
+    assert held(walked) == [(one, number <= place) for number, one in enumerate(IDS)]
+
+
+def test_a_second_gap_ends_the_walk() -> None:
+    ten = Ten()
+    ten.poison((5,))
+
+    def poison() -> None:
+        if "after" in requests[-1].url.params and requests[-1].url.params["after"] == ten.ids[6]:
+            ten.poison((8,))
+
+    with playing(ten.letta) as requests:
+        requests.append(httpx.Request("GET", HOST))
+        walked = gather(
+            lambda client: walk_pages(client, ten.endpoint("agents", 1)), on_request=poison
+        ).whole()
+    detail = "500: An unknown error occurred"
+    assert walked.others == [Gap(ten.ids[4], ten.ids[6], detail), Gap(ten.ids[7], "", detail)]
+    assert walked.ids == ten.ids[:5] + ten.ids[6:8]
 
 
 @pytest.mark.parametrize("status", [409, 422, 429])
@@ -223,6 +284,8 @@ def test_other_errors_concern_the_parent(status: int) -> None:
     family=st.sampled_from([None, "runs"]),
     after=st.sampled_from([None, "0"]),
 )
+# Pages that overlap in such a way that each brings something new, for ever.
+@example(seed=141110837, ids=6, failing=0.0, family=None, after=None)
 def test_whatever_a_server_answers_the_walk_ends(
     seed: int, ids: int, failing: float, family: str | None, after: str | None
 ) -> None:
