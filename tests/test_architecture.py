@@ -44,7 +44,6 @@ LINE = (
     "report",
     "target",
     "run",
-    "export",
     "showcase",
     "cli",
 )
