@@ -18,8 +18,12 @@ EVERYTHING = ",".join(name for name in RESOURCES if name != "message_search")
 
 
 def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None:
-    overlapping, exact = (Warehouse(tmp_path / name, letta.server.base_url) for name in ("overlapping", "exact"))
-    finished = [argument for name in ("completed", "empty") for argument in ("--batch-id", letta.ids.batches[name])]
+    overlapping, exact = (
+        Warehouse(tmp_path / name, letta.server.base_url) for name in ("overlapping", "exact")
+    )
+    finished = [
+        argument for name in ("completed", "empty") for argument in ("--batch-id", letta.ids.batches[name])
+    ]
     for warehouse in (overlapping, exact):
         warehouse.folder.mkdir()
         first = warehouse.run("--resources", EVERYTHING, *finished)
@@ -41,18 +45,17 @@ def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None
         assert again.returncode == 0, again.stderr
     assert_equal(overlapping, united(before, after))
     late = {key for key in after.agent_items if key[1] == letta.ids.late_message_id}
-    assert overlapping.items("agent_messages", "agent_id").keys() - exact.items("agent_messages", "agent_id").keys() == late
+    assert (
+        overlapping.items("agent_messages", "agent_id").keys()
+        - exact.items("agent_messages", "agent_id").keys()
+        == late
+    )
     assert exact.doubled_keys() == []
 
 
 def united(before: Truth, after: Truth) -> Truth:
     """What stays loaded: what was deleted on the server, too."""
-    return Truth(
-        **{
-            name: value | getattr(after, name)
-            for name, value in vars(before).items()
-        }
-    )
+    return Truth(**{name: value | getattr(after, name) for name, value in vars(before).items()})
 
 
 def shown(truth: Truth, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from letta_source.tables import Table, all_tables
+
 from .truth import Items
 
 
@@ -69,16 +71,17 @@ class Warehouse:
 
     def doubled_keys(self) -> list[str]:
         """Tables in which a primary key comes twice."""
-        from letta_source.tables import all_tables
+        return [table.name for table in all_tables() if table.name in self.counts() and self._doubled(table)]
 
-        present = {row[0] for row in self.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta'")}
-        return [
-            table.name
-            for table in all_tables()
-            if table.name in present
-            and self.rows(f"SELECT 1 FROM {table.name} GROUP BY {', '.join(table.primary_key)} HAVING count(*) > 1")
-        ]
+    def _doubled(self, table: Table) -> list[tuple[Any, ...]]:
+        keys = ", ".join(table.primary_key)
+        return self.rows(f"SELECT 1 FROM {table.name} GROUP BY {keys} HAVING count(*) > 1")
 
     def counts(self) -> dict[str, int]:
-        tables = self.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta' AND table_name NOT LIKE '\\_%' ESCAPE '\\'")
-        return {name: self.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in tables}
+        """Rows by table."""
+        tables = self.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta'")
+        return {
+            name: self.rows(f"SELECT count(*) FROM {name}")[0][0]
+            for (name,) in tables
+            if not name.startswith("_dlt")
+        }
