@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from letta_source.arrow import to_arrow
 from letta_source.errors import FamilyMissing, ParentError, ParentGone
 from letta_source.flatten import Rows, split_page
 from letta_source.jobs import JOBS
@@ -177,8 +178,6 @@ class _Extraction:
         """load_issues, if there is any."""
         if not self._issues:
             return []
-        from letta_source.arrow import to_arrow
-
         columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
         return [(LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, self._reading.session.load_id))]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from letta_source import shapes
-from letta_source.columns import DELETED, EXTRA, LOAD_ID
+from letta_source.arrow import to_arrow
+from letta_source.columns import CHILDREN, DELETED, EXTRA, LOAD_ID
 from letta_source.tables import Resource
 from letta_source.text import to_json
 
@@ -109,8 +110,6 @@ class Rows:
 
     def tables(self) -> list[tuple[str, pa.Table]]:
         """The rows so far, as a pyarrow table for each table that has any; then starts anew."""
-        from letta_source.arrow import to_arrow
-
         made = [
             (table.name, to_arrow(table, self._columns[table.name], self._load_id))
             for table in self._resource.tables
@@ -124,12 +123,7 @@ class _Children:
     """Rows of the child tables of one page."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[shapes.Row]] = {
-            "content": [],
-            "tool_calls": [],
-            "tool_returns": [],
-            "approvals": [],
-        }
+        self.rows: dict[str, list[shapes.Row]] = {name: [] for name in CHILDREN}
 
     def add(self, item: Item, position: int) -> tuple[str | None, dict[str, Any]]:
         """Adds the children of one item.
