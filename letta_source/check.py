@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from letta_source.client import Client, RequestFailed, StatusError
+from letta_source.client import Client, RequestFailed, StatusError, WebPage
 from letta_source.config import Settings
 from letta_source.errors import NotLetta, Unreachable
 
@@ -32,7 +32,7 @@ def check_families(settings: Settings) -> dict[str, str | None]:
 
 
 async def _check_families(settings: Settings) -> dict[str, str | None]:
-    async with Client(settings) as client:
+    async with _client(settings) as client:
         found = {family: await _answer(client, path) for family, path in FAMILIES.items()}
     _assert_letta(settings, found)
     return found
@@ -43,7 +43,7 @@ def check_reachable(settings: Settings) -> None:
 
     async def check() -> None:
         found: dict[str, str | None] = {}
-        async with Client(settings) as client:
+        async with _client(settings) as client:
             for family, path in FAMILIES.items():
                 found[family] = await _answer(client, path)
                 if found[family] is None:
@@ -53,9 +53,16 @@ def check_reachable(settings: Settings) -> None:
     asyncio.run(check())
 
 
+def _client(settings: Settings) -> Client:
+    """Does not wait for a server that may be away: whoever asks looks on."""
+    return Client(settings.model_copy(update={"retries": min(1, settings.retries)}), looks_again=False)
+
+
 async def _answer(client: Client, path: str) -> str | None:
     try:
-        await client.get(path, _ONE, retries=1)
+        await client.get(path, _ONE)
+    except WebPage as error:
+        raise NotLetta(str(error)) from error
     except StatusError as error:
         # Self-hosted, `/v1/steps/` always answers 400.
         if error.status in _MISSING or error.status == 400:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping
@@ -14,18 +13,27 @@ from math import isfinite
 from types import TracebackType
 from typing import Any
 
+import anyio
 import httpx
 import tenacity
-from pydantic_core import from_json
 
 from letta_source.config import Settings
 from letta_source.errors import AuthError, NotLetta, Unreachable
+from letta_source.pace import Pace
+from letta_source.text import parse_json
 
 logger = logging.getLogger(__name__)
 
 _RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_PASSING_STATUSES = {425, 429, 503}
+_REFUSED = {401, 403}
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _DETAIL_CHARS = 300
+# Seconds for all tries of one request, and the longest that the server may ask to wait.
+_LONGEST_WAIT = 600.0
+_SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
+_ROUNDS = 3
 
 
 class RequestFailed(Exception):
@@ -52,15 +60,27 @@ class BadBody(RequestFailed):
     """The body is no JSON, or was cut short."""
 
 
+class WebPage(RequestFailed):
+    """A page for people, with status 200: of a proxy while the server is away, or of another server."""
+
+
 class Client:
     """Sends requests to one Letta server; to be used in one event loop.
 
     Args:
         settings: host, key, time-out, retries.
         on_request: called as each request is sent, tries and redirects included.
+        pace: of the load that the client belongs to.
+        looks_again: before a request is given up, make sure that the server answers at all.
     """
 
-    def __init__(self, settings: Settings, on_request: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_request: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
+        looks_again: bool = True,
+    ) -> None:
         headers = {"accept": "application/json", "user-agent": "dlt-source-letta"}
         if settings.api_key:
             headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
@@ -68,14 +88,18 @@ class Client:
             headers["x-project"] = settings.project
         self.base_url = settings.base_url
         self._on_request = on_request
+        self._pace = pace or Pace(settings.requests_per_second)
+        self._timeout = settings.timeout.total_seconds()
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             headers=headers,
-            timeout=httpx.Timeout(settings.timeout.total_seconds()),
+            timeout=httpx.Timeout(self._timeout),
             limits=httpx.Limits(max_connections=settings.max_workers),
             verify=_certificates(),
         )
         self._retries = settings.retries
+        self._looks_again = looks_again
+        self._answers = 0
 
     async def __aenter__(self) -> Client:
         return self
@@ -86,18 +110,19 @@ class Client:
         await self._http.aclose()
 
     async def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, retries: int | None = None
+        self, path: str, params: Mapping[str, str | int] | None = None, page_retries: int | None = None
     ) -> Any:
         """The decoded JSON body.
 
         Args:
-            retries: how often to send a failed request again, instead of the settings' number.
+            page_retries: how often to send again what failed, as it seems, for what the page holds; for
+                those who can ask for a smaller one. Other failures are tried as often as the settings say.
 
         Raises:
             RequestFailed: the last try failed too; a `StatusError` where the server said why.
-            FatalError: no key or a wrong one, no connection, or no Letta server.
+            FatalError: no key or a wrong one, no connection, no Letta server, or none that answers any more.
         """
-        return await self._send("GET", path, params=params, retries=retries)
+        return await self._send("GET", path, params=params, page_retries=page_retries)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As `get`, with a JSON body."""
@@ -109,36 +134,101 @@ class Client:
         path: str,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
-        retries: int | None = None,
+        page_retries: int | None = None,
     ) -> Any:
+        try:
+            request = self._http.build_request(method, path, params=params, json=body)
+        except httpx.InvalidURL as error:
+            raise RequestFailed(f"{type(error).__name__} on {path}") from error
+        for _ in range(_ROUNDS):
+            answers = self._answers
+            try:
+                return await self._tried(request, self._retries, page_retries)
+            except RequestFailed as error:
+                # Nobody is blamed for an outage: where the server was away, the request is sent anew.
+                if self._answers != answers or not self._looks_again or await self._is_up():
+                    raise
+                failed = error
+        raise failed
+
+    async def _is_up(self) -> bool:
+        """Whether the server answers a simple question; if not at once, waits for it.
+
+        Raises:
+            Unreachable: it does not come back.
+        """
+        for retries in (0, self._retries):
+            for path in _SIMPLE_PATHS:
+                answers = self._answers
+                try:
+                    await self._tried(self._http.build_request("GET", path, params={"limit": 1}), retries)
+                except RequestFailed as error:
+                    failed = error
+                if self._answers != answers:
+                    return retries == 0
+        raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
+
+    async def _tried(self, request: httpx.Request, retries: int, page_retries: int | None = None) -> Any:
+        def is_enough(state: tenacity.RetryCallState) -> bool:
+            enough = retries
+            if page_retries is not None and state.outcome and _may_be_the_page(state.outcome.exception()):
+                enough = min(retries, page_retries)
+            waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
+            return state.attempt_number > enough or waited > _LONGEST_WAIT
+
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_worth_a_retry),
-            stop=tenacity.stop_after_attempt(1 + (self._retries if retries is None else retries)),
+            stop=is_enough,
             wait=_wait,
             before_sleep=_log_retry,
             reraise=True,
         )
         try:
-            request = self._http.build_request(method, path, params=params, json=body)
             return await retrying(self._once, request)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except StatusError as error:
+            if error.status in (401, 403):
+                raise _refused(request.url.host, error) from error
+            raise
+        except _NO_CONNECTION as error:
             raise Unreachable(
                 f"{self.base_url} cannot be reached: is the URL right, is the server up?"
             ) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise RequestFailed(f"{type(error).__name__} on {path}") from error
+            raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
 
     async def _once(self, request: httpx.Request) -> Any:
         for _ in range(5):
+            await self._pace.turn()
             self._on_request()
-            response = await self._http.send(request)
+            try:
+                # httpx has no deadline for a whole answer: one that drips would take for ever.
+                with anyio.fail_after(self._timeout):
+                    response = await self._http.send(request)
+            except TimeoutError as error:
+                raise httpx.ReadTimeout("", request=request) from error
             if response.status_code == 500 and "network_stream" in response.extensions:
                 # The server resets the connection of a 500 on its next request: hang up first.
                 await response.extensions["network_stream"].aclose()
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                return _decoded(response)
+                return self._taken(response)
             request = self._redirected(response)
         raise NotLetta(f"{self.base_url} redirects in a circle: is the URL right?")
+
+    def _taken(self, response: httpx.Response) -> Any:
+        try:
+            body = _decoded(response)
+        except StatusError as error:
+            if error.status not in _RETRIED_STATUSES:
+                self._answers += 1
+            if error.retry_after and error.retry_after > _LONGEST_WAIT:
+                raise Unreachable(
+                    f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
+                ) from error
+            if error.retry_after:
+                self._pace.hold(error.retry_after)
+            raise
+        self._answers += 1
+        return body
 
     def _redirected(self, response: httpx.Response) -> httpx.Request:
         """The request to follow: a slash too many or too few answers 307."""
@@ -159,22 +249,27 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _decoded(response: httpx.Response) -> Any:
-    status = response.status_code
-    is_page = "html" in response.headers.get("content-type", "")
-    if status < 400:
-        if is_page:
-            raise NotLetta(
+    if response.status_code < 400:
+        if "html" in response.headers.get("content-type", ""):
+            raise WebPage(
                 f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
                 " API's, such as https://api.letta.com or http://localhost:8283."
             )
         return decode(response.content)
-    detail = _detail(response)
-    if status in (401, 403):
-        raise AuthError(
-            f"{response.url.host} refuses the key ({status}): set LETTA_API_KEY to a key that may read."
-            f" It says: {detail}"
-        )
-    raise StatusError(status, detail, retry_after(response.headers.get("retry-after")))
+    asked = retry_after(response.headers.get("retry-after"))
+    try:
+        detail = _detail(response)
+    except BadBody:
+        raise StatusError(response.status_code, response.reason_phrase, asked) from None
+    error = StatusError(response.status_code, detail, asked)
+    raise _refused(response.url.host, error) if error.status in _REFUSED else error
+
+
+def _refused(host: str, error: StatusError) -> AuthError:
+    return AuthError(
+        f"{host} refuses the key ({error.status}): set LETTA_API_KEY to a key that may read."
+        f" It says: {error.detail}"
+    )
 
 
 def decode(body: bytes) -> Any:
@@ -184,21 +279,13 @@ def decode(body: bytes) -> Any:
         BadBody: if it is none.
     """
     try:
-        # Unlike orjson, it keeps integers beyond 64 bits.
-        return from_json(body, cache_strings="keys")
-    except ValueError:
-        # It refuses lone surrogates, which the server sends as it got them.
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise BadBody(str(error)) from error
+        return parse_json(body)
+    except ValueError as error:
+        raise BadBody(str(error)) from error
 
 
 def _detail(response: httpx.Response) -> str:
-    try:
-        body = decode(response.content)
-    except BadBody:
-        return response.reason_phrase
+    body = decode(response.content)
     detail = str(body.get("detail", body) if isinstance(body, dict) else body)
     # Some proxies tell what they were sent.
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -224,22 +311,32 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
 
 def _worth_a_retry(error: BaseException) -> bool:
     if isinstance(error, StatusError):
-        return error.status in _RETRIED_STATUSES
-    return isinstance(error, (httpx.RequestError, BadBody))
+        # Refused in JSON is an AuthError; without, it is a proxy that speaks.
+        return error.status in _RETRIED_STATUSES | _REFUSED
+    return isinstance(error, (httpx.RequestError, BadBody, WebPage))
 
 
-_backoff = tenacity.wait_exponential(multiplier=0.2, max=20) + tenacity.wait_random(0, 0.2)
+def _may_be_the_page(error: BaseException | None) -> bool:
+    """Whether a smaller page may work: not where the server is away or wants us to wait."""
+    if isinstance(error, StatusError):
+        return error.status not in _PASSING_STATUSES | _REFUSED
+    return not isinstance(error, (*_NO_CONNECTION, WebPage))
+
+
+_backoff = tenacity.wait_exponential(multiplier=0.25, max=30) + tenacity.wait_random(0, 0.25)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, StatusError) else None
+    if isinstance(error, StatusError) and error.retry_after is not None:
+        # The pace holds everybody.
+        return 0
     # After a 500 the server resets the kept-alive connection: the next request fails once, at once.
-    return asked if asked is not None else _backoff(state)
+    return _backoff(state)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     request: httpx.Request = state.args[0]
-    said = error if isinstance(error, (StatusError, BadBody)) else type(error).__name__
+    said = error if isinstance(error, RequestFailed) else type(error).__name__
     logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)

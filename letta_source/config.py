@@ -112,8 +112,14 @@ class Settings(BaseModel):
     lag: Duration = Field(timedelta(minutes=10), description="How far each run overlaps the last one.")
     page_size: int = Field(1000, ge=1, le=1000, description="Stored messages a request.")
     max_workers: int = Field(8, ge=1, le=256, description="Requests in flight.")
-    timeout: Duration = Field(timedelta(seconds=60), description="Longest wait for an answer.")
-    retries: int = Field(5, ge=0, description="How often a failed request is sent again.")
+    requests_per_second: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Requests a second at most, of all workers together."
+    )
+    timeout: Duration = Field(timedelta(seconds=60), description="Longest wait for an answer, all of it.")
+    retries: int = Field(10, ge=0, description="How often a failed request is sent again.")
+    checkpoint_rows: int = Field(
+        1_000_000, ge=1, description="Of the command line: rows after which what was read is loaded."
+    )
     refresh: bool = Field(False, description="Read everything again, from the start.")
     search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
     validate_items: bool = Field(
@@ -135,6 +141,13 @@ class Settings(BaseModel):
                 "Letta Cloud needs a key: set LETTA_API_KEY; for a server of your own set LETTA_BASE_URL"
             )
         return self
+
+    @property
+    def shows_key(self) -> bool:
+        """Whether the key leaves this machine in plain text."""
+        url = httpx.URL(self.base_url)
+        is_here = url.host == "localhost" or url.host.startswith("127.") or url.host == "::1"
+        return bool(self.api_key) and url.scheme == "http" and not is_here
 
     @property
     def window(self) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import httpx
+
 from letta_source.client import Client, RequestFailed, StatusError
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
 from letta_source.times import created_at
@@ -18,6 +20,8 @@ from letta_source.trail import Trail, ids_of
 _RESTARTS = 3
 # Which answers smaller pages may help with: a page that holds a message the server cannot render.
 _SHRINK_STATUSES = {400, 408, 500, 502, 503, 504}
+# Retries of a page that a smaller one may replace, and of a single message.
+_SHRINK_AFTER, _GIVE_UP_AFTER = 2, 4
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,10 @@ class _Walk:
         self._endpoint = endpoint
         self._start = self._cursor = after
         self._since = since if endpoint.dated else None
-        self._size = endpoint.page_size
+        self._size = self._largest = endpoint.page_size
         # "before" where the server's cursors are swapped, as `/v1/runs/` has them self-hosted.
         self._forward = "after"
         self._forward_proven = False
-        self._troubled = False
         self._passing_trouble = False
         # Until an item that could not be read was passed.
         self._in_order = True
@@ -116,11 +119,11 @@ class _Walk:
                     yield Gap(self._cursor or "", "", str(error))
                     return
                 edge, meets = await self._far_edge()
-                self._size = self._endpoint.page_size
+                self._size = self._largest
                 if meets and not self._passing_trouble:
                     self._passing_trouble = True
                     continue
-                yield Gap(self._cursor or "", edge[0]["id"] if edge else "", str(error))
+                yield Gap(self._cursor or "", ids_of(edge)[0] if edge else "", str(error))
                 if not edge:
                     return
                 self._in_order = False
@@ -133,15 +136,14 @@ class _Walk:
             if not ids:
                 raise NoProgress(f"{self._endpoint.path} sends items without an id after {self._cursor}")
             self._cursor = ids[-1]
-            self._size = min(self._size * 2, self._endpoint.page_size)
-            self._troubled = self._passing_trouble = False
+            self._size = min(self._size * 2, self._largest)
+            self._passing_trouble = False
 
     async def _ask(self, direction: str, cursor: str | None, order: str = "asc") -> list[Any]:
         params = {**self._endpoint.params, "order": order, "limit": self._size}
         if cursor:
             params[direction] = cursor
-        # What failed before is tried twice, not more.
-        retries = 1 if self._troubled else None
+        retries = _SHRINK_AFTER if self._size > 1 else _GIVE_UP_AFTER
         try:
             return as_list(await self._client.get(self._endpoint.path, params, retries))
         except RequestFailed as error:
@@ -207,10 +209,12 @@ class _Walk:
         """Makes the next page smaller, unless it is one message already."""
         if isinstance(error, StatusError) and error.status not in _SHRINK_STATUSES:
             raise Unreadable(f"{self._endpoint.path}: {error}") from error
-        self._troubled = True
         if self._size == 1:
             return False
         self._size = max(1, self._size // 4)
+        if isinstance(error.__cause__, httpx.TimeoutException):
+            # Every page that is too large costs a time-out.
+            self._largest = self._size
         return True
 
     async def _far_edge(self) -> tuple[list[Any], bool]:
@@ -231,7 +235,7 @@ class _Walk:
         if oldest and newest_ids[0] in ids_of(oldest):
             # Groups without a manager ignore `order`: there is no other side.
             return [], True
-        self._size = self._endpoint.page_size
+        self._size = self._largest
         return await self._back_from(newest, newest_ids[0])
 
     async def _back_from(self, edge: list[Any], edge_id: str) -> tuple[list[Any], bool]:

@@ -18,6 +18,7 @@ LINE = (
     "times",
     "text",
     "config",
+    "pace",
     "session",
     "client",
     "trail",
@@ -44,6 +45,7 @@ LINE = (
     "report",
     "target",
     "run",
+    "stop",
     "showcase",
     "cli",
 )

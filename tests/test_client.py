@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.client import BadBody, Client, RequestFailed, StatusError, decode, retry_after
+from letta_source.client import BadBody, Client, RequestFailed, StatusError, WebPage, decode, retry_after
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, FatalError, NotLetta, Unreachable
 
@@ -33,12 +33,18 @@ def waits() -> Iterator[list[float]]:
         yield waited
 
 
-def get(base_url: str = HOST, path: str = "/v1/agents/", instead: int | None = None, **given: Any) -> Any:
-    """The answer; `instead` overrides the retries of the settings."""
+def get(
+    base_url: str = HOST,
+    path: str = "/v1/agents/",
+    page_retries: int | None = None,
+    looks_again: bool = False,
+    **given: Any,
+) -> Any:
+    """The answer."""
 
     async def main() -> Any:
-        async with Client(settings(base_url, **given)) as client:
-            return await client.get(path, retries=instead)
+        async with Client(settings(base_url, **given), looks_again=looks_again) as client:
+            return await client.get(path, page_retries=page_retries)
 
     return asyncio.run(main())
 
@@ -96,19 +102,47 @@ def test_other_statuses_are_not_tried_again(status: int) -> None:
     assert (caught.value.status, caught.value.detail, len(requests)) == (status, "No.", 1)
 
 
-@pytest.mark.parametrize(("retries", "instead", "tries"), [(0, None, 1), (3, None, 4), (3, 1, 2), (0, 2, 3)])
-def test_retries_are_counted(retries: int, instead: int | None, tries: int) -> None:
+@pytest.mark.parametrize("retries", [0, 3])
+def test_retries_are_counted(retries: int) -> None:
     with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
-        get(retries=retries, instead=instead)
+        get(retries=retries)
+    assert len(requests) == 1 + retries
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        (httpx.Response(500), 3),
+        (httpx.Response(504), 3),
+        (httpx.ReadTimeout("slow"), 3),
+        (httpx.ReadError("reset"), 3),
+        (httpx.Response(200, content=b"[1"), 3),
+        (httpx.Response(503), 6),
+        (httpx.Response(429), 6),
+        (page(200), 6),
+    ],
+    ids=repr,
+)
+def test_what_a_smaller_page_may_help_is_tried_less_often(failure: Answer, tries: int) -> None:
+    with answering(one_by_one([failure] * 9)) as requests, pytest.raises(RequestFailed):
+        get(retries=5, page_retries=2)
     assert len(requests) == tries
 
 
 def test_the_waits_grow(waits: list[float]) -> None:
     with answering(lambda _: httpx.Response(503)), pytest.raises(StatusError):
-        get(retries=8)
-    assert waits == sorted(waits)
-    assert 0.2 <= waits[0] <= 0.4
-    assert 20 <= waits[-1] <= 20.2
+        get(retries=10)
+    assert len(waits) == 10
+    assert waits[:7] == sorted(waits[:7])
+    assert 0.25 <= waits[0] <= 0.5
+    assert 30 <= waits[-1] <= 30.25
+
+
+def test_the_waits_end(waits: list[float]) -> None:
+    with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
+        get(retries=100)
+    assert 500 <= sum(waits) <= 600
+    assert len(requests) == 1 + len(waits)
 
 
 def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None:
@@ -116,8 +150,14 @@ def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None
     asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", past, "soon")]
     with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
         get()
-    assert waits[:2] == [7, 0]
-    assert 0.8 <= waits[2] <= 1
+    assert waits == [pytest.approx(7, abs=0.1), pytest.approx(1.125, abs=0.126)]
+
+
+def test_nobody_waits_for_longer_than_ten_minutes(waits: list[float]) -> None:
+    asks = httpx.Response(429, headers={"retry-after": "3600"}, json={"detail": "Slow down."})
+    with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match="asks to wait 3,600 s"):
+        get()
+    assert (len(requests), waits) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -162,12 +202,99 @@ def test_nobody_at_home_ends_the_load() -> None:
 
 
 def test_a_web_page_is_not_letta() -> None:
-    with (
-        answering(lambda _: page(200)) as requests,
-        pytest.raises(NotLetta, match="set the base URL to the API's"),
-    ):
+    with answering(lambda _: page(200)), pytest.raises(WebPage, match="set the base URL to the API's"):
         get()
-    assert len(requests) == 1
+
+
+class _Outage:
+    """A server that is away for so many requests, then answers; one path never does.
+
+    Attributes:
+        paths: what was asked for.
+    """
+
+    def __init__(self, requests: int, status: int = 500) -> None:
+        self.paths: list[str] = []
+        self._requests, self._status = requests, status
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.paths.append(request.url.path)
+        if len(self.paths) <= self._requests or request.url.path == "/bad":
+            return httpx.Response(self._status)
+        return httpx.Response(200, json=[])
+
+
+def test_a_request_that_fails_alone_is_given_up() -> None:
+    outage = _Outage(0)
+    with answering(outage), pytest.raises(StatusError):
+        get(path="/bad", retries=1, looks_again=True)
+    assert outage.paths == ["/bad", "/bad", "/v1/agents/"]
+
+
+def test_nobody_is_blamed_for_an_outage() -> None:
+    outage = _Outage(5)
+    with answering(outage):
+        assert get(path="/good", retries=1, looks_again=True) == []
+    assert outage.paths == ["/good"] * 2 + ["/v1/agents/", "/v1/runs/"] + ["/v1/agents/"] * 2 + ["/good"]
+
+
+def test_the_simplest_question_may_be_refused() -> None:
+    """Where a family is missing, or a list holds what the server cannot render."""
+    answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
+    with (
+        answering(lambda request: httpx.Response(answers[request.url.path])) as requests,
+        pytest.raises(StatusError),
+    ):
+        get(path="/bad", retries=0, looks_again=True)
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize("status", [200, 429, 500, 502, 503])
+def test_a_server_that_is_gone_for_good(status: int) -> None:
+    with answering(lambda _: page(status)), pytest.raises(Unreachable, match="answers nothing any more"):
+        get(path="/good", retries=1, looks_again=True)
+
+
+def test_another_reader_that_is_answered_shows_that_the_server_is_there() -> None:
+    letta = Letta()
+    agent = letta.add_agent()
+    letta.poison(letta.list_of("agent", agent).ids()[0])
+    bad = f"/v1/agents/{agent}/messages"
+
+    async def main(base_url: str) -> None:
+        async with Client(settings(base_url, retries=5)) as client:
+            reading = asyncio.create_task(client.get(bad))
+            while not reading.done():
+                await client.get("/v1/groups/")
+            with pytest.raises(StatusError):
+                await reading
+
+    with serve(letta) as server:
+        asyncio.run(main(server.base_url))
+    assert {request.path for request in server.requests} == {"/v1/groups/", bad}
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    with (
+        answering(lambda _: httpx.Response(200, content=drip())) as requests,
+        pytest.raises(RequestFailed, match="ReadTimeout"),
+    ):
+        get(timeout=0.05, retries=1)
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_proxy_that_refuses_may_think_again(status: int) -> None:
+    with answering(one_by_one([page(status), httpx.Response(200, json=[])])):
+        assert get() == []
+    with answering(lambda _: page(status)) as requests, pytest.raises(AuthError):
+        get(retries=2)
+    assert len(requests) == 3
 
 
 @pytest.mark.parametrize("body", [b"", b"[1", b"OK", b"\xff", b"[" * 100_000], ids=len)

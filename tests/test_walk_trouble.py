@@ -216,9 +216,19 @@ def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response 
     with answering(answer) as requests:
         walked = walk(HOST, ENDPOINT, retries=2).whole()
     assert (walked.ids, walked.others) == (IDS, [])
-    # The first failure is tried as often as is set, the later ones twice.
-    assert limits(requests)[:6] == [1000, 1000, 1000, 250, 250, 62]
+    assert limits(requests)[:7] == [1000] * 3 + [250] * 3 + [62]
     assert len(requests) < 40
+
+
+def test_what_took_too_long_once_is_not_asked_for_again() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if int(request.url.params["limit"]) > 100:
+            raise httpx.ReadTimeout("slow")
+        return listing(request)
+
+    with answering(answer) as requests:
+        assert walk(HOST, ENDPOINT, retries=0).whole().ids == IDS
+    assert limits(requests) == [1000, 250] + [62] * 10
 
 
 def limits(requests: list[httpx.Request]) -> list[int]:
@@ -230,7 +240,7 @@ def test_pages_grow_again_once_trouble_is_over() -> None:
         lambda request: listing(request) if len(requests) > 3 else httpx.Response(504)
     ) as requests:
         assert walk(HOST, ENDPOINT, retries=0).whole().ids == IDS
-    assert limits(requests) == [1000, 250, 250, 62, 124, 248, 496, 992]
+    assert limits(requests) == [1000, 250, 62, 15, 30, 60, 120, 240, 480, 960]
 
 
 @pytest.mark.parametrize("place", [4, 299, 499])

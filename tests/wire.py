@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import tenacity
 
+from letta_source import pace
 from letta_source.client import Client
 from letta_source.config import Settings, make_settings
 from letta_source.demo import Letta
@@ -31,14 +33,17 @@ def settings(base_url: str = HOST, **given: Any) -> Settings:
 
 @contextmanager
 def no_waits() -> Iterator[list[float]]:
-    """Retries come at once; yields the seconds they would have waited."""
+    """Nobody waits; yields the seconds that retries and the pace would have waited."""
     waits: list[float] = []
 
     async def note(seconds: float) -> None:
-        waits.append(seconds)
+        if seconds:
+            waits.append(seconds)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tenacity, "AsyncRetrying", partial(tenacity.AsyncRetrying, sleep=note))
+        patch.setattr(pace, "sleep", note)
+        patch.setattr(pace, "monotonic", lambda: time.monotonic() + sum(waits))
         yield waits
 
 
@@ -109,7 +114,7 @@ def gather(
     on_request: Callable[[], None] = lambda: None,
     **given: Any,
 ) -> Walked:
-    """Reads to the end, or to an error of Letta's."""
+    """Reads to the end, or to an error of Letta's; asks nothing but what is read."""
     walked = Walked()
 
     def note() -> None:
@@ -117,7 +122,7 @@ def gather(
         on_request()
 
     async def main() -> None:
-        async with Client(settings(base_url, **given), note) as client:
+        async with Client(settings(base_url, **given), note, looks_again=False) as client:
             async for event in read(client):
                 walked.events.append(event)
 
