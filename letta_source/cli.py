@@ -28,14 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     # Its log of a failed load is long, with tracebacks; what counts of it is one line of ours.
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    # It would keep every load package that was loaded.
+    os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
     from letta_source.errors import LettaError
 
     try:
         return int(options.command(options))
     except LettaError as error:
-        print(f"letta-source: {error}", file=sys.stderr)
+        from letta_source.report import summary
         from letta_source.run import LoadFailed
 
+        if isinstance(error, LoadFailed) and error.loaded:
+            print(summary(error.loaded.session, error.loaded.new))
+        print(f"letta-source: {error}", file=sys.stderr)
         return FAILED if isinstance(error, LoadFailed) else USAGE
     except BrokenPipeError:
         # Whoever read our output had enough: `| head`.
@@ -143,6 +148,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
     )
     how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+    how.add_argument(
+        "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
+    )
 
 
 def _text(text: str) -> str:
@@ -181,27 +189,31 @@ def _discover(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from letta_source.report import summary
     from letta_source.run import Load, load
+    from letta_source.session import Session
+    from letta_source.stop import stopping, what_is_kept
 
-    loaded = load(
-        Load(
-            settings={
-                "base_url": options.base_url,
-                "agent_ids": options.agent_id,
-                "batch_ids": options.batch_id,
-                "start_date": options.start_date,
-                "end_date": options.end_date,
-                "lag": options.lag,
-                "page_size": options.page_size,
-                "max_workers": options.max_workers,
-                "refresh": options.refresh,
-                "search_query": options.search_query,
-            },
-            resources=[name.strip() for name in options.resources.split(",") if name.strip()],
-            destination=options.destination,
-            dataset_name=options.dataset_name,
-            pipeline_name=options.pipeline_name,
-        )
+    session = Session()
+    what = Load(
+        settings={
+            "base_url": options.base_url,
+            "agent_ids": options.agent_id,
+            "batch_ids": options.batch_id,
+            "start_date": options.start_date,
+            "end_date": options.end_date,
+            "lag": options.lag,
+            "page_size": options.page_size,
+            "max_workers": options.max_workers,
+            "requests_per_second": options.requests_per_second,
+            "refresh": options.refresh,
+            "search_query": options.search_query,
+        },
+        resources=[name.strip() for name in options.resources.split(",") if name.strip()],
+        destination=options.destination,
+        dataset_name=options.dataset_name,
+        pipeline_name=options.pipeline_name,
     )
+    with stopping(FAILED, lambda: f"letta-source: {what_is_kept(session)}"):
+        loaded = load(what, session)
     print(summary(loaded.session, loaded.new))
     if loaded.session.problems:
         print(f"{loaded.session.problems} could not be read: see load_issues", file=sys.stderr)

@@ -35,12 +35,17 @@ class Cursors:
         frozen: bool = False,
         ignored: bool = False,
     ) -> None:
-        self._stored: MutableMapping[str, Any] = {} if frozen else state.setdefault("cursors", {})
+        self._frozen = frozen
         self._settled_before = settled_before
         self._ignored = ignored or frozen
         self._pending: dict[str, Cursor | None] = {}
         self._moved: set[str] = set()
         self._stopped: set[str] = set()
+        self.bind(state)
+
+    def bind(self, state: MutableMapping[str, Any]) -> None:
+        """Goes on in the state of the next load package."""
+        self._stored: MutableMapping[str, Any] = {} if self._frozen else state.setdefault("cursors", {})
 
     def get(self, parent_id: str) -> Cursor | None:
         """[created_at, id] to read on from; None for a parent that was never read."""
@@ -116,13 +121,19 @@ class Units:
     ) -> None:
         self._cursors = Cursors(state, settled_before, frozen, ignored)
         self._key = key
+        self._frozen = frozen
         self._settled_before = settled_before
-        self._stored: MutableMapping[str, Any] = (
-            {} if frozen else state.setdefault("unsettled", {}).setdefault(key, {})
-        )
         self._listed: dict[str, dict[str, Any]] = {}
         self._done: set[str] = set()
         self._changes: dict[str, _Unsettled | None] = {}
+        self.bind(state)
+
+    def bind(self, state: MutableMapping[str, Any]) -> None:
+        """Goes on in the state of the next load package."""
+        self._cursors.bind(state)
+        self._stored: MutableMapping[str, Any] = (
+            {} if self._frozen else state.setdefault("unsettled", {}).setdefault(self._key, {})
+        )
 
     @property
     def cursor(self) -> Cursor | None:
@@ -136,7 +147,8 @@ class Units:
         listed_from = self.cursor[0]
         return tuple(
             unit_id
-            for unit_id, created in self._stored.items()
+            # Copied at once: another thread commits meanwhile.
+            for unit_id, created in list(self._stored.items())
             if created is None or listed_from is None or created <= listed_from
         )
 
@@ -180,7 +192,7 @@ class Units:
 
 
 # Of runs, steps and batches.
-_STATUSES_BEFORE_THE_END = {"created", "running", "pending"}
+_STATUSES_BEFORE_THE_END = ("created", "running", "pending")
 
 
 def has_ended(unit: dict[str, Any]) -> bool:

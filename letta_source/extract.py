@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from letta_source.arrow import to_arrow
-from letta_source.errors import FamilyMissing, ParentError, ParentGone
+from letta_source.errors import FamilyMissing, FatalError, ParentError, ParentGone
 from letta_source.flatten import Rows, split_page
 from letta_source.jobs import JOBS
 from letta_source.reading import Reading
@@ -28,45 +28,53 @@ logger = logging.getLogger(__name__)
 
 Item = dict[str, Any]
 Tables = list[tuple[str, "pa.Table"]]
+Extraction = Generator[Tables, None, None]
 
 ROWS_A_YIELD = 10_000
 # Agents and conversations are loaded as they are now, whatever the window.
 _TIMELESS = {"agents", "groups", "conversations"}
 
 
-def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> Iterator[Tables]:
+def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> Extraction:
     """Reads one resource.
+
+    Whoever takes tables calls `reading.commit` once they are handed over.
 
     Args:
         tombstones: see `letta_source.flatten.Rows`.
 
     Yields:
-        Tables with some 10,000 root rows; the last time with what is left, and with load_issues.
+        Tables with some 10,000 root rows, and load_issues; the last time with what is left.
 
     Raises:
-        FatalError: the server cannot be read at all.
+        FatalError: at the end: the server cannot be read any more.
     """
-    extraction = _Extraction(resource, reading, counts, tombstones)
+    gathered = _Gathered(resource, reading, counts, tombstones)
+    fatal: FatalError | None = None
 
     def jobs(client: Any) -> Any:
         return JOBS[resource.name](client, reading)
 
-    with stream(reading.settings, jobs, counts.count_request) as happenings:
-        for happening in happenings:
-            extraction.take(happening)
-            if extraction.rows.count >= ROWS_A_YIELD:
-                yield extraction.rows.tables()
-                reading.commit()
-    yield extraction.rows.tables() + extraction.issues()
-    reading.finish()
+    try:
+        with stream(reading.settings, jobs, counts.count_request, reading.session.pace) as happenings:
+            for happening in happenings:
+                gathered.take(happening)
+                if gathered.rows.count >= ROWS_A_YIELD:
+                    yield gathered.tables()
+    except FatalError as error:
+        fatal = error
+    yield gathered.tables()
     counts.ended = time.monotonic()
+    if fatal:
+        raise fatal
+    reading.finish()
 
 
-class _Extraction:
+class _Gathered:
     """Takes the happenings of one resource: gathers rows, moves cursors, names what went wrong."""
 
     def __init__(self, resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> None:
-        self.rows = Rows(resource, reading.session.load_id, tombstones)
+        self.rows = Rows(resource, tombstones)
         self._name = resource.name
         self._reading = reading
         self._counts = counts
@@ -102,8 +110,10 @@ class _Extraction:
         self._validate(parent_id, page.items)
         sent = map(search_result, page.items) if self._name == "message_search" else page.items
         items, others = split_page(sent)
-        for other in others:
-            self._report("no_id", parent_id, f"{type(other).__name__} without an id")
+        for elements, after_id, before_id in others:
+            kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
+            detail = f"{len(elements)} without an id: {kinds}"
+            self._report("no_id", parent_id, detail, after_id, before_id)
         if not page.in_order:
             self._stop(job, parent_id)
         self._move(job, parent_id, items, page.in_order)
@@ -144,6 +154,7 @@ class _Extraction:
             return
         if not isinstance(error, ParentGone):
             self._report(error.kind, job.id, str(error))
+            self._counts.failed += bool(job.id)
             self._stop(job, job.id)
             self._end(job, complete=False)
             return
@@ -174,12 +185,15 @@ class _Extraction:
             }
         )
 
-    def issues(self) -> Tables:
-        """load_issues, if there is any."""
-        if not self._issues:
-            return []
-        columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
-        return [(LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, self._reading.session.load_id))]
+    def tables(self) -> Tables:
+        """The rows so far, those of load_issues too; then starts anew."""
+        load_id = self._reading.session.load_id
+        made = self.rows.tables(load_id)
+        if self._issues:
+            columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
+            made.append((LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, load_id)))
+            self._issues = []
+        return made
 
 
 def _validator(resource: str) -> Callable[[Any], str | None]:

@@ -6,13 +6,14 @@ Nothing is dropped: a field without a column, and a value that fits no column, l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from letta_source import shapes
 from letta_source.arrow import to_arrow
 from letta_source.columns import CHILDREN, DELETED, EXTRA, LOAD_ID
 from letta_source.tables import Resource
 from letta_source.text import to_json
+from letta_source.trail import id_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,14 +32,12 @@ class Rows:
 
     Args:
         resource: whose tables they are.
-        load_id: of the load package, for `_dlt_load_id`.
         tombstones: whether messages that are read again get a row, marked as deleted, in each child table
             they no longer fill, so that the merge takes out what was there.
     """
 
-    def __init__(self, resource: Resource, load_id: str, tombstones: bool) -> None:
+    def __init__(self, resource: Resource, tombstones: bool) -> None:
         self._resource = resource
-        self._load_id = load_id
         self._tombstones = tombstones
         self._parent = resource.parent.name if resource.parent else None
         self._has_children = resource.children is not None
@@ -108,10 +107,14 @@ class Rows:
         }
         return to_json({**beyond, **unknown} or None)
 
-    def tables(self) -> list[tuple[str, pa.Table]]:
-        """The rows so far, as a pyarrow table for each table that has any; then starts anew."""
+    def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
+        """The rows so far, as a pyarrow table for each table that has any; then starts anew.
+
+        Args:
+            load_id: of the load package, for `_dlt_load_id`.
+        """
         made = [
-            (table.name, to_arrow(table, self._columns[table.name], self._load_id))
+            (table.name, to_arrow(table, self._columns[table.name], load_id))
             for table in self._resource.tables
             if self._columns[table.name][table.merge_key[-1] if table.merge_key else "id"]
         ]
@@ -199,16 +202,25 @@ def _approvals(item: Item) -> Sequence[Any]:
     return [shapes.singular_approval(item)]
 
 
-def split_page(page: Iterable[Any]) -> tuple[list[Item], list[Any]]:
-    """Those elements that can be rows, and those that cannot: no objects, or without a text as id."""
+class Nameless(NamedTuple):
+    """Elements of a page that cannot be rows, and the ids they stand between; empty at the page's ends."""
+
+    elements: list[Any]
+    after_id: str
+    before_id: str
+
+
+def split_page(page: Iterable[Any]) -> tuple[list[Item], list[Nameless]]:
+    """Those elements that can be rows, and those that cannot: no objects, or without an id."""
     items: list[Item] = []
-    others: list[Any] = []
+    others: dict[int, list[Any]] = {}
     for element in page:
-        if isinstance(element, dict) and isinstance(element.get("id"), str) and element["id"]:
-            items.append(element)
+        if id_of(element) is None:
+            others.setdefault(len(items), []).append(element)
         else:
-            others.append(element)
-    return items, others
+            items.append(element)
+    ids = ["", *(item["id"] for item in items), ""]
+    return items, [Nameless(elements, ids[at], ids[at + 1]) for at, elements in others.items()]
 
 
 def without_credentials(field: str, value: Any) -> Any:

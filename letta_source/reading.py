@@ -33,6 +33,13 @@ class Reading:
         self._units: dict[str, Units] = {}
         self._listed: dict[str, str | None] = {}
 
+    def bind(self, state: dict[str, Any]) -> None:
+        """Goes on in the state of the next load package."""
+        self._state = state
+        self.cursors.bind(state)
+        for units in self._units.values():
+            units.bind(state)
+
     def units(self, key: str) -> Units:
         """Of the list that `key` names."""
         if key not in self._units:
@@ -61,8 +68,10 @@ class Reading:
             return False
         # A group's manager is none of its agent_ids.
         members = item.get("agent_ids")
-        if only and isinstance(members, list) and not {*only} & {*members, item.get("manager_agent_id")}:
-            return False
+        if only and isinstance(members, list):
+            members = [*members, item.get("manager_agent_id")]
+            if not any(member in only for member in members):
+                return False
         if timeless or not self.settings.window:
             return True
         time = created_at(item)

@@ -14,7 +14,8 @@ from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
 
 from letta_source.arrow import empty
-from letta_source.extract import extract
+from letta_source.errors import FatalError
+from letta_source.extract import Extraction, extract
 from letta_source.reading import Reading
 from letta_source.session import Session
 from letta_source.tables import LOAD_ISSUES, Resource
@@ -27,6 +28,12 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
         with session.turn(resource.name) as has_come:
             while not has_come():
                 yield None
+            session.enter(_load_id())
+            if session.fatal or resource.name in session.done:
+                return
+            if session.is_full:
+                session.has_more = True
+                return
             yield from _read(resource, session)
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
@@ -44,20 +51,43 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
 
 
 def _read(resource: Resource, session: Session) -> Iterator[Any]:
-    counts = session.begin(_load_id(), resource.name)
-    reading = Reading(session, dlt.current.resource_state())
     logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
-    # Without delete-insert a tombstone would be loaded as a row.
-    strategies = Container()[DestinationCapabilitiesContext].supported_merge_strategies or ()
-    for tables in extract(resource, reading, counts, tombstones="delete-insert" in strategies):
-        for name, table in tables:
-            yield dlt.mark.with_table_name(table, name)
-    if counts.skipped:
+    state = dlt.current.resource_state()
+    extraction, reading = session.paused.pop(resource.name, None) or _begun(resource, session, state)
+    reading.bind(state)
+    try:
+        for tables in extraction:
+            for name, table in tables:
+                yield dlt.mark.with_table_name(table, name)
+                session.rows += table.num_rows
+            reading.commit()
+            if session.is_full:
+                session.paused[resource.name] = extraction, reading
+                session.has_more = True
+                return
+    except FatalError as error:
+        if session.checkpoint_rows is None:
+            raise
+        session.fatal = str(error)
+        return
+    finally:
+        if resource.name not in session.paused:
+            extraction.close()
+    session.done.add(resource.name)
+    if session.counts[resource.name].skipped:
         return
     known = dlt.current.source_schema().tables
     for table in (*resource.tables, LOAD_ISSUES):
         if table.name not in known:
             yield dlt.mark.with_table_name(empty(table), table.name)
+
+
+def _begun(resource: Resource, session: Session, state: dict[str, Any]) -> tuple[Extraction, Reading]:
+    # Without delete-insert a tombstone would be loaded as a row.
+    strategies = Container()[DestinationCapabilitiesContext].supported_merge_strategies or ()
+    reading = Reading(session, state)
+    counts = session.begin(resource.name)
+    return extract(resource, reading, counts, tombstones="delete-insert" in strategies), reading
 
 
 def _load_id() -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import SqlClientNotAvailable
+from dlt.common.storages import LoadStorage
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.extract import DltSource
 
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
@@ -50,14 +54,20 @@ class Loaded:
     new: Mapping[str, int]
 
 
-def load(what: Load) -> Loaded:
+def load(what: Load, session: Session | None = None) -> Loaded:
     """Checks everything, finishes what an earlier load left behind, then loads.
+
+    A long load is cut into load packages of some `checkpoint_rows` rows: each is loaded, and with it the
+    cursors, before the next is read.
+
+    Args:
+        session: shows the counts meanwhile; for those who watch.
 
     Raises:
         ConfigError: and other LettaErrors, before anything was touched.
-        LoadFailed: the load began and failed; the next one goes on from the last that succeeded.
+        LoadFailed: the load began and failed; the next one goes on from the last package that was loaded.
     """
-    session = Session()
+    session = session or Session()
     # dlt takes None for a value, and its config would not be asked.
     given = {name: value for name, value in what.settings.items() if value is not None}
     source = letta(**given, session=session)
@@ -69,7 +79,7 @@ def load(what: Load) -> Loaded:
     target = Target(what.pipeline_name, what.destination, what.dataset_name, what.destination_name).resolved()
     check_reachable(session.settings)
     target.check()
-    with Progress(session, what.destination):
+    with Progress(session, what.destination), closing(session):
         try:
             pipeline = target.pipeline()
             _say_if_rows_repeat(pipeline, what.destination)
@@ -79,18 +89,62 @@ def load(what: Load) -> Loaded:
                 pipeline.normalize()
                 pipeline.load()
             before = _row_counts(pipeline, selected)
-            pipeline.run(source)
+            _load_packages(pipeline, source, session)
             after = _row_counts(pipeline, selected)
         except Exception as error:  # Drivers have exceptions of their own.
             if isinstance(root(error), KeyboardInterrupt):
                 # dlt says it as a failed step.
                 raise KeyboardInterrupt from error
             raise LoadFailed(said(error)) from error
-    return Loaded(pipeline, session, {table: rows - before.get(table, 0) for table, rows in after.items()})
+    new = {table: rows - before.get(table, 0) for table, rows in after.items()}
+    loaded = Loaded(pipeline, session, new)
+    if why := _why_failed(session):
+        raise LoadFailed(why, loaded)
+    return loaded
 
 
 class LoadFailed(LettaError):
-    """The load began and failed."""
+    """The load began and failed.
+
+    Attributes:
+        loaded: what came of it nevertheless, if all that was read was loaded.
+    """
+
+    def __init__(self, why: str, loaded: Loaded | None = None) -> None:
+        super().__init__(why)
+        self.loaded = loaded
+
+
+def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) -> None:
+    session.checkpoint_rows = session.settings.checkpoint_rows
+    pipeline.sync_destination()
+    while True:
+        pipeline.extract(source)
+        session.writes = True
+        pipeline.normalize()
+        pipeline.load()
+        session.writes = False
+        session.packages += 1
+        session.kept = sum(counts.items for counts in session.counts.values())
+        _forget_loaded(pipeline)
+        if not session.has_more:
+            return
+        logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
+
+
+def _forget_loaded(pipeline: dlt.Pipeline) -> None:
+    """Of all load packages but the last: dlt keeps a folder with schema and state of each for ever."""
+    for load_id in sorted(pipeline.list_completed_load_packages())[:-1]:
+        shutil.rmtree(Path(pipeline.working_dir, "load", LoadStorage.LOADED_FOLDER, load_id))
+
+
+def _why_failed(session: Session) -> str | None:
+    if session.fatal:
+        return session.fatal
+    for name, counts in session.counts.items():
+        if counts.failed * 2 > counts.parents:
+            return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"
+    return None
 
 
 def _check_selection(selected: Iterable[str], session: Session) -> None:
@@ -114,7 +168,7 @@ def _row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]
     try:
         with pipeline.sql_client() as client:
             for table in tables:
-                with contextlib.suppress(DatabaseUndefinedRelation):
+                with suppress(DatabaseUndefinedRelation):
                     name = client.make_qualified_table_name(table)
                     rows = client.execute_sql(f"SELECT count(*) FROM {name}")
                     counts[table] = int(rows[0][0]) if rows else 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from letta_source.config import Settings
+from letta_source.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +28,14 @@ class Counts:
         done: how many of them were read.
         items: items read, those of the overlap too.
         requests: HTTP requests, tries too.
+        failed: how many could not be read, or not to their end.
         problems: parents and messages that could not be read.
         skipped: why it was not read at all, or None.
     """
 
     parents: int = 0
     done: int = 0
+    failed: int = 0
     items: int = 0
     requests: int = 0
     problems: int = 0
@@ -52,10 +55,29 @@ class Counts:
 
 @dataclass
 class Session:
-    """Belongs to one source; starts anew with each load package."""
+    """Belongs to one source; starts anew with each load.
+
+    Attributes:
+        load_id: of the load package that is being extracted.
+        checkpoint_rows: rows of a load package; None for all in one. Who sets it extracts again as long as
+            `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
+        paused: by resource, the extraction that the next load package goes on with, and its reading.
+        fatal: why nothing more can be read.
+        packages: how many were loaded, kept: how many items with them; writes: one is being loaded now.
+    """
 
     settings: Settings = field(init=False)
     load_id: str = ""
+    checkpoint_rows: int | None = None
+    rows: int = 0
+    has_more: bool = False
+    paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    fatal: str = ""
+    packages: int = 0
+    kept: int = 0
+    writes: bool = False
+    pace: Pace = field(default_factory=Pace)
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     counts: dict[str, Counts] = field(default_factory=dict)
     lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
@@ -80,17 +102,44 @@ class Session:
         finally:
             self._line.remove(resource)
 
-    def begin(self, load_id: str, resource: str) -> Counts:
+    def enter(self, load_id: str) -> None:
+        """To be called by each resource in its turn, with the id of the load package."""
+        if load_id and load_id == self.load_id:
+            return
+        self.load_id = load_id
+        self.rows = 0
+        if not self.has_more:
+            self._begin()
+        self.has_more = False
+
+    def _begin(self) -> None:
+        self.started_at = datetime.now(timezone.utc)
+        self.counts = {}
+        self.lists = {}
+        self.missing = set()
+        self.lists_steps = self.no_steps = None
+        self.done = set()
+        self.fatal = ""
+        self.pace = Pace(self.settings.requests_per_second)
+        if self.settings.shows_key:
+            logger.warning("%s: the key goes over the network unencrypted; use https", self.settings.base_url)
+
+    def begin(self, resource: str) -> Counts:
         """To be called by each resource when its reading begins."""
-        if not load_id or load_id != self.load_id:
-            self.load_id = load_id
-            self.started_at = datetime.now(timezone.utc)
-            self.counts = {}
-            self.lists = {}
-            self.missing = set()
-            self.lists_steps = self.no_steps = None
         counts = self.counts[resource] = Counts(begun=time.monotonic())
         return counts
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the load package has all the rows it may have."""
+        return self.checkpoint_rows is not None and self.rows >= self.checkpoint_rows
+
+    def close(self) -> None:
+        """Ends what is paused."""
+        for extraction, _ in self.paused.values():
+            extraction.close()
+        self.paused.clear()
+        self.has_more = False
 
     def miss(self, family: str, why: str) -> None:
         """Says, once, that the host does not have a family of endpoints."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from letta_source.client import Client
 from letta_source.config import Settings
 from letta_source.errors import FamilyMissing, ParentError
+from letta_source.pace import Pace
 from letta_source.walk import Event
 
 
@@ -91,12 +92,15 @@ class _Bridge:
 
 
 @contextmanager
-def stream(settings: Settings, jobs: Jobs, on_request: Callable[[], None]) -> Iterator[Iterator[Happening]]:
+def stream(
+    settings: Settings, jobs: Jobs, on_request: Callable[[], None], pace: Pace | None = None
+) -> Iterator[Iterator[Happening]]:
     """What the jobs yield, as it comes; leaving the block stops them.
 
     Args:
         jobs: given a client, finds the jobs; they start while it goes on.
         on_request: called, in the other thread, as each request is sent.
+        pace: of the load.
 
     Raises:
         FatalError: from a job or from finding them, while iterating; other errors of theirs are happenings.
@@ -106,7 +110,7 @@ def stream(settings: Settings, jobs: Jobs, on_request: Callable[[], None]) -> It
 
     async def run() -> None:
         bridge.open()
-        async with Client(settings, on_request) as client:
+        async with Client(settings, on_request, pace) as client:
             await _work(client, jobs, settings.max_workers, bridge)
 
     # Made before the thread, so that leaving the block cancels it however early that is.

@@ -110,7 +110,7 @@ def test_a_key_revoked_in_the_middle_ends_the_load(
     with monkeypatch.context() as patch:
         before_answers(patch, lambda path: Answer(401, {"detail": "revoked"}) if "messages" in path else None)
         said = letta_source.load(server)
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
     assert said.errors == [
         "letta-source: 127.0.0.1 refuses the key (401): set LETTA_API_KEY to a key that may read. "
         "It says: revoked"
@@ -140,7 +140,7 @@ def test_a_server_that_goes_away_ends_the_load(
 
         before_answers(patch, slow)
         said = letta_source.load(server, "--max-workers", "1")
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
     assert said.errors[-1] == (
         f"letta-source: {server.base_url} cannot be reached: is the URL right, is the server up?"
     )

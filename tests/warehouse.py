@@ -12,6 +12,7 @@ import orjson
 
 from letta_source import letta
 from letta_source.columns import DELETED, LOAD_ID
+from letta_source.config import make_settings
 from letta_source.demo import Letta, Server
 from letta_source.extract import extract
 from letta_source.reading import Reading
@@ -83,15 +84,18 @@ class Merged:
 
     def load(self, server: Server, *resources: str, **settings: Any) -> Session:
         session = Session()
-        letta(**{"base_url": server.base_url, "session": session, **settings})
+        # What `letta_source.letta` does, without the time that dlt takes to look for its configuration.
+        session.settings = make_settings({"base_url": server.base_url, **settings}, {})
+        session.enter("load")
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
-            counts = session.begin("load", name)
+            counts = session.begin(name)
             state = self.states[name] = orjson.loads(orjson.dumps(self.states.get(name, {})))
             reading = Reading(session, state)
             staged: dict[str, list[dict[str, Any]]] = {}
             for tables in extract(RESOURCES[name], reading, counts, tombstones=True):
                 for table, arrow in tables:
                     staged.setdefault(table, []).extend(arrow.to_pylist())
+                reading.commit()
             for table, rows in staged.items():
                 self._merge(TABLES[table], rows)
         return session
