@@ -90,9 +90,10 @@ def _time_array(values: list[Any], type_: pa.DataType) -> pa.Array:
 
 
 def _text_array(values: list[Any]) -> pa.Array:
+    # More than 2 GB come as several chunks.
     array = pa.array(values, pa.string())
-    data = array.buffers()[2]
-    if data is not None and b"\0" in data.to_pybytes():
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    if any(b"\0" in data.to_pybytes() for chunk in chunks if (data := chunk.buffers()[2]) is not None):
         return pa.array([None if v is None else clean(v) for v in values], pa.string())
     return array
 

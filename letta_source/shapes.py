@@ -5,13 +5,12 @@ Each returns the row by column name, and whether the columns hold all that was s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 
-from letta_source.text import to_json
+from letta_source.text import MAX_DEPTH, parse_json, to_json
 
 Item = dict[str, Any]
 Row = dict[str, Any]
@@ -116,9 +115,15 @@ def _parsing(text: str) -> str | None:
     """`text` if it is JSON that every warehouse takes, made so if need be; None if it is no JSON."""
     try:
         orjson.loads(text)
+        if "\\u0000" not in text and text.count("[") + text.count("{") <= MAX_DEPTH:
+            return text
+    except ValueError:
+        # It takes no lone surrogate.
+        pass
+    try:
+        return to_json(parse_json(text.encode(errors="surrogatepass")))
     except ValueError:
         return None
-    return to_json(json.loads(text)) if "\\u0000" in text else text
 
 
 def tool_return(sent: Any) -> tuple[Row, bool]:
@@ -194,5 +199,9 @@ def search_result(sent: Any) -> Any:
         return sent
     message = sent.get("message")
     if isinstance(message, dict):
-        return {**{k: v for k, v in sent.items() if k != "message"}, **message}
+        beside = {k: v for k, v in sent.items() if k != "message"}
+        taken = {k: v for k, v in beside.items() if k in message}
+        return {**beside, **message, **({"search_result": taken} if taken else {})}
+    if "id" in sent:
+        return sent
     return {"id": sent.get("message_id"), **{k: v for k, v in sent.items() if k != "message_id"}}

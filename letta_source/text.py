@@ -1,15 +1,21 @@
-"""Text and json that every warehouse takes: no NUL, no lone surrogates."""
+"""Text and json that every warehouse takes: no NUL, no lone surrogates, no NaN, no endless nesting."""
 
 from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 import orjson
+from pydantic_core import from_json
+
+MAX_DEPTH = 200
+"""Levels of arrays and objects: as many as `from_json` takes."""
 
 # PostgreSQL refuses NUL in text and json; no UTF-8 file can hold a lone surrogate.
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
+_MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -18,13 +24,21 @@ def clean(text: str) -> str:
 
 
 def clean_json(value: Any) -> Any:
-    """`value` with every text in it cleaned, keys too."""
+    """`value` with every text in it cleaned, keys too, and as text each number that JSON has not."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {clean(key): clean_json(inner) for key, inner in value.items()}
+        cleaned: dict[str, Any] = {}
+        for key, inner in value.items():
+            name = clean(key)
+            while name in cleaned:
+                name += "\ufffd"
+            cleaned[name] = clean_json(inner)
+        return cleaned
     if isinstance(value, list):
         return [clean_json(inner) for inner in value]
+    if isinstance(value, float) and not isfinite(value):
+        return json.dumps(value)
     return value
 
 
@@ -34,11 +48,61 @@ def to_json(value: Any) -> str | None:
         return None
     try:
         text = orjson.dumps(value).decode()
-    except TypeError:
+        if "null" in text:
+            # orjson writes null for NaN too, on which this one raises.
+            json.dumps(value, allow_nan=False)
+        if "\\u0000" not in text:
+            return text
+    except (TypeError, ValueError):
         # orjson takes no lone surrogate and no integer beyond 64 bits.
-        return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
-    return (
-        json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
-        if "\\u0000" in text
-        else text
-    )
+        pass
+    return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_json(sent: bytes) -> Any:
+    """What `sent` says, whatever stands in it.
+
+    Python cannot walk what is nested without end, nor do warehouses take it: arrays and objects beyond 200
+    levels stay the text they came as. So do integers of more than 4300 digits.
+
+    Raises:
+        ValueError: if it is no JSON.
+    """
+    try:
+        # Unlike orjson, it keeps integers beyond 64 bits.
+        return from_json(sent, cache_strings="keys")
+    except ValueError:
+        # It refuses lone surrogates, which the server sends as it got them.
+        return json.loads(_shallow(sent), parse_int=_int)
+
+
+def _shallow(sent: bytes) -> bytes:
+    """`sent`, every array and object beyond the deepest level as a JSON text of what it is."""
+    parts: list[bytes] = []
+    depth, taken, in_text = 0, 0, False
+    for found in _MARKS.finditer(sent):
+        mark = found[0]
+        if mark == b'"':
+            in_text = not in_text
+        elif in_text:
+            continue
+        elif mark in b"[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                parts.append(sent[taken : found.start()])
+                taken = found.start()
+        elif mark in b"]}":
+            if depth == MAX_DEPTH + 1:
+                parts.append(json.dumps(sent[taken : found.end()].decode()).encode())
+                taken = found.end()
+            depth -= 1
+    if depth <= MAX_DEPTH:
+        parts.append(sent[taken:])
+    return b"".join(parts)
+
+
+def _int(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits

@@ -13,8 +13,8 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: if `text` is no time.
     """
-    parsed: datetime = isoparse(text.strip())
     try:
+        parsed: datetime = isoparse(text.strip())
         return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
     except OverflowError as error:
         raise ValueError(f"{text!r} is out of range") from error

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+# What stands in URLs and keys as it is: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
+_ID = re.compile(r"(?!\.{1,2}\Z)[\w.:@+=~-]{1,255}")
+
+
+def id_of(item: Any) -> str | None:
+    """The item's id, or None where it has none that it could be asked for and kept by."""
+    found = item.get("id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def ids_of(items: list[Any]) -> list[str]:
-    return [found for item in items if (found := _id(item)) is not None]
-
-
-def _id(item: Any) -> str | None:
-    found = item.get("id") if isinstance(item, dict) else None
-    return found if isinstance(found, str) else None
+    return [found for item in items if (found := id_of(item)) is not None]
 
 
 class Trail:
@@ -31,7 +36,7 @@ class Trail:
         known = self._last | self._milestone
         if any(one in known for one in ids_of(items)[-1:]):
             return []
-        return [item for item in items if _id(item) not in known]
+        return [item for item in items if id_of(item) not in known]
 
     def add(self, items: list[Any]) -> None:
         self._last = set(ids_of(items))

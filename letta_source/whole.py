@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 
 from letta_source.client import Client, RequestFailed
 from letta_source.errors import ParentGone, Unreadable
-from letta_source.walk import Endpoint, Page, as_list, is_gone
+from letta_source.pages import Endpoint, as_list, is_gone
+from letta_source.walk import Page
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page]:
@@ -22,7 +23,7 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
             if is_gone(error):
                 raise ParentGone(str(error)) from error
             raise Unreadable(f"{endpoint.path}: {error}") from error
-        items = as_list(body.get(key) if isinstance(body, dict) else body)
+        items = as_list(body.get(key, body) if isinstance(body, dict) else body)
         if len(items) < size:
             if items:
                 yield Page(items)

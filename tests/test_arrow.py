@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timezone
 from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
 
 from letta_source.arrow import empty, to_arrow
@@ -130,3 +131,16 @@ def test_misfits_of_several_columns_join_in_their_rows() -> None:
 def test_an_empty_table_has_every_column() -> None:
     assert empty(TABLE).schema == TABLE.arrow_schema
     assert empty(TABLE).num_rows == 0
+
+
+def test_a_column_that_comes_in_chunks_lands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pyarrow makes them of texts beyond 2 GB."""
+    array = pa.array
+
+    def in_chunks(values: list[Any], type_: pa.DataType | None = None) -> pa.ChunkedArray:
+        return pa.chunked_array([array(values[:1], type_), array(values[1:], type_)], type_)
+
+    monkeypatch.setattr(pa, "array", in_chunks)
+    for values in (["a", None, "b"], ["a", "\0b", None]):
+        cells = [value and value.strip("\0") for value in values]
+        assert _landed("text", *values) == [(cell, None) for cell in cells]

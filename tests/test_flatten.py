@@ -52,11 +52,11 @@ PAGES = [page for page in _pages() if page[2]]
 
 
 def _cells(rows: Rows) -> Cells:
-    return {name: table.to_pylist() for name, table in rows.tables()}
+    return {name: table.to_pylist() for name, table in rows.tables("load-1")}
 
 
 def _landed(resource: str, *items: Json, parent: str = "", read_again: bool = False) -> Cells:
-    rows = Rows(RESOURCES[resource], "load-1", tombstones=True)
+    rows = Rows(RESOURCES[resource], tombstones=True)
     rows.add(items, parent, read_again)
     return _cells(rows)
 
@@ -333,13 +333,13 @@ def test_a_child_of_any_item_of_a_message_spares_the_tombstone() -> None:
 
 def test_first_reads_and_destinations_without_deletes_get_no_tombstones() -> None:
     assert _landed("agent_messages", {"id": "m"}, parent="agent-1").keys() == {"agent_messages"}
-    rows = Rows(RESOURCES["agent_messages"], "load-1", tombstones=False)
+    rows = Rows(RESOURCES["agent_messages"], tombstones=False)
     rows.add([{"id": "m"}], "agent-1", read_again=True)
     assert _cells(rows).keys() == {"agent_messages"}
 
 
 def test_parents_that_share_a_message_do_not_shadow_each_other() -> None:
-    rows = Rows(RESOURCES["agent_messages"], "load-1", tombstones=True)
+    rows = Rows(RESOURCES["agent_messages"], tombstones=True)
     rows.add([FILLED], "agent-1", read_again=True)
     rows.add([{"id": "m"}], "agent-2", read_again=True)
     landed = _cells(rows)
@@ -348,14 +348,25 @@ def test_parents_that_share_a_message_do_not_shadow_each_other() -> None:
 
 
 def test_rows_start_anew_once_their_tables_were_taken() -> None:
-    rows = Rows(RESOURCES["agent_messages"], "load-1", tombstones=True)
-    assert rows.tables() == []
+    rows = Rows(RESOURCES["agent_messages"], tombstones=True)
+    assert rows.tables("load-1") == []
     rows.add([FILLED], "agent-1")
     assert rows.count == 1
-    assert len(rows.tables()) == 5
-    assert (rows.count, rows.tables()) == (0, [])
+    assert len(rows.tables("load-1")) == 5
+    assert (rows.count, rows.tables("load-1")) == (0, [])
 
 
 def test_what_has_no_text_as_id_is_no_row() -> None:
     others = [{"id": ""}, {"id": 5}, {"id": None}, {}, [], "a", None]
-    assert split_page([{"id": "a"}, *others, {"id": "b"}]) == ([{"id": "a"}, {"id": "b"}], others)
+    a, b = {"id": "a"}, {"id": "b"}
+    assert split_page([a, *others, b]) == ([a, b], [(others, "a", "b")])
+    assert split_page([{}, a, b, 1]) == ([a, b], [([{}], "", "a"), ([1], "b", "")])
+    assert split_page([1, 2]) == ([], [([1, 2], "", "")])
+    assert split_page([]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "unfit", ["a\0", "\ud800", "a/b", "..", "a?b", "a#b", "a%2Fb", "a b", "a\n", "a" * 256]
+)
+def test_an_id_that_no_url_or_key_can_hold_is_none(unfit: str) -> None:
+    assert split_page([{"id": unfit}]) == ([], [([{"id": unfit}], "", "")])

@@ -68,9 +68,9 @@ def _items(resource: Resource, texts: st.SearchStrategy[str]) -> st.SearchStrate
 
 
 def _landed(resource: Resource, items: list[Json]) -> Cells:
-    rows = Rows(resource, "load-1", tombstones=True)
+    rows = Rows(resource, tombstones=True)
     rows.add(items, "parent-1", read_again=True)
-    tables = rows.tables()
+    tables = rows.tables("load-1")
     for _, table in tables:
         table.validate(full=True)
     return {name: table.to_pylist() for name, table in tables}

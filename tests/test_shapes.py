@@ -112,7 +112,11 @@ def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
         ("", "", None),
         (None, None, None),
         ({"a": 1}, '{"a":1}', '{"a":1}'),
-        ('"\\ud800"', '"\\ud800"', None),
+        ('"\\ud800"', ..., '"\ufffd"'),
+        ('"\ud800"', ..., '"\ufffd"'),
+        ('{"a": NaN}', ..., '{"a":"NaN"}'),
+        # What is nested deeper stays text.
+        ("[" * 202 + "]" * 202, ..., "[" * 200 + '"[[]]"' + "]" * 200),
         # PostgreSQL takes no NUL in json, escaped or not.
         ('{"a": "x\\u0000y", "n": 99999999999999999999}', ..., '{"a":"xy","n":99999999999999999999}'),
     ],
@@ -237,3 +241,17 @@ def test_no_two_items_have_one_key(pairs: list[tuple[str, Any]]) -> None:
     )
     ids = sorted(message_id for message_id, _ in pairs)
     assert keys == [(message_id, at - ids.index(message_id)) for at, message_id in enumerate(ids)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "item"),
+    [
+        ({"rrf_score": 1.5, "message": {"id": "m"}}, {"rrf_score": 1.5, "id": "m"}),
+        ({"id": "r", "message": {"id": "m"}}, {"id": "m", "search_result": {"id": "r"}}),
+        ({"message_id": "m", "content": "hi"}, {"id": "m", "content": "hi"}),
+        ({"message_id": "m", "id": "r", "message": None}, {"message_id": "m", "id": "r", "message": None}),
+        (5, 5),
+    ],
+)
+def test_search_results_lose_nothing(sent: Any, item: Any) -> None:
+    assert shapes.search_result(sent) == item

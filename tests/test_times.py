@@ -24,7 +24,7 @@ def test_times_come_back_in_utc_to_the_microsecond(moment: datetime, beyond: str
     assert parse_time(text[:26]) == moment.replace(tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "9999-12-31T23:59:59-12:00", "9999-12-31T24:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(text)
