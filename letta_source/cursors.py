@@ -16,8 +16,15 @@ from letta_source.times import created_at
 Cursor = tuple[str | None, str | None]
 
 
+Between = tuple[str, str]
+"""A gap: the ids of the items before it and after it, the former empty at the start of the list."""
+
+
 class Cursors:
     """Cursors by parent, in `state["cursors"]`: parent id -> [created_at, id] of the newest settled item.
+
+    A cursor passes what could not be read; `state["gaps"]`, parent id -> [[after id, before id], ...], keeps
+    it, so that each load tries it again without reading all that follows.
 
     What was observed is kept aside until `commit`, to be called once the rows were handed over.
 
@@ -41,16 +48,26 @@ class Cursors:
         self._pending: dict[str, Cursor | None] = {}
         self._moved: set[str] = set()
         self._stopped: set[str] = set()
+        self._gaps: dict[str, list[Between]] = {}
+        self._ahead: dict[str, Between] = {}
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
         """Goes on in the state of the next load package."""
-        self._stored: MutableMapping[str, Any] = {} if self._frozen else state.setdefault("cursors", {})
+        self._state = {} if self._frozen else state
+        self._stored: MutableMapping[str, Any] = self._state.setdefault("cursors", {})
 
     def get(self, parent_id: str) -> Cursor | None:
         """[created_at, id] to read on from; None for a parent that was never read."""
         stored = None if self._ignored else self._stored.get(parent_id)
         return (stored[0], stored[1]) if stored else None
+
+    def gaps(self, parent_id: str) -> tuple[Between, ...]:
+        """What could not be read before and was passed."""
+        if parent_id not in self._gaps:
+            stored = () if self._ignored else self._state.get("gaps", {}).get(parent_id, ())
+            self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
+        return tuple(self._gaps[parent_id])
 
     def observe(self, parent_id: str, items: Iterable[dict[str, Any]]) -> None:
         """Takes note of items that were read, in order."""
@@ -61,9 +78,25 @@ class Cursors:
             time = created_at(item)
             if time is not None and time >= self._settled_before:
                 self._stopped.add(parent_id)
+                # The next load reads on from before the gap and meets it again.
+                self._ahead.pop(parent_id, None)
                 break
+            if gap := self._ahead.pop(parent_id, None):
+                self._gaps[parent_id] = [*self.gaps(parent_id), gap]
             cursor = (time.isoformat() if time else None, item["id"])
         self._put(parent_id, cursor)
+
+    def meet_gap(self, parent_id: str, gap: Between) -> None:
+        """What lies in it cannot be read; the cursor passes it with the next item, if there is one."""
+        if gap[1] and parent_id not in self._stopped:
+            self._ahead[parent_id] = gap
+
+    def replace_gap(self, parent_id: str, gap: Between, left: Between | None) -> None:
+        """It was tried again, and this is left of it."""
+        self._gaps[parent_id] = [
+            new for old in self.gaps(parent_id) if (new := left if old == gap else old) is not None
+        ]
+        self.observe(parent_id, ())
 
     def stop(self, parent_id: str) -> None:
         """Keeps the cursor where it is: what follows was not all read."""
@@ -73,6 +106,8 @@ class Cursors:
     def restart(self, parent_id: str) -> None:
         """The item under the cursor is gone: what was observed starts anew."""
         self._put(parent_id, (None, None))
+        self._gaps[parent_id] = []
+        self._ahead.pop(parent_id, None)
         self._stopped.discard(parent_id)
 
     def forget(self, parent_id: str) -> None:
@@ -91,6 +126,10 @@ class Cursors:
                 self._stored.pop(parent_id, None)
             else:
                 self._stored[parent_id] = list(cursor)
+            if cursor and (gaps := self.gaps(parent_id)):
+                self._state.setdefault("gaps", {})[parent_id] = [list(gap) for gap in gaps]
+            elif "gaps" in self._state:
+                self._state["gaps"].pop(parent_id, None)
         self._moved.clear()
 
 

@@ -19,7 +19,7 @@ from letta_source.session import Counts
 from letta_source.shapes import search_result
 from letta_source.stream import Begun, Done, Failed, Happening, Job, stream
 from letta_source.tables import LOAD_ISSUES, Resource
-from letta_source.walk import Gap, Page, Restarted
+from letta_source.walk import Gap, Page, Restarted, Retried
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,8 +93,14 @@ class _Gathered:
                 self._reading.cursors.restart(parent_id)
         elif isinstance(event, Gap):
             self._incomplete.add(job.id)
-            self._stop(job, parent_id)
-            self._report("unreadable", parent_id, event.detail, event.after_id, event.before_id)
+            if job.pages == "cursor":
+                self._reading.cursors.meet_gap(parent_id, (event.after_id, event.before_id))
+            self._report_gap(parent_id, event)
+        elif isinstance(event, Retried):
+            left = (event.left.after_id, event.left.before_id) if event.left else None
+            self._reading.cursors.replace_gap(parent_id, (event.after_id, event.before_id), left)
+            if event.left:
+                self._report_gap(parent_id, event.left)
         elif isinstance(event, Done):
             self._end(job, complete=job.id not in self._incomplete)
         elif isinstance(event, Failed):
@@ -114,8 +120,6 @@ class _Gathered:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
             self._report("no_id", parent_id, detail, after_id, before_id)
-        if not page.in_order:
-            self._stop(job, parent_id)
         self._move(job, parent_id, items, page.in_order)
         items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
         self.rows.add(items, parent_id, job.read_again)
@@ -129,7 +133,8 @@ class _Gathered:
 
     def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> None:
         if job.pages == "cursor":
-            self._reading.cursors.observe(parent_id, items)
+            if in_order:
+                self._reading.cursors.observe(parent_id, items)
         elif job.pages == "units":
             units = self._reading.units(job.key)
             for item in items:
@@ -166,6 +171,9 @@ class _Gathered:
             self._reading.units(job.key).gone(job.id)
         elif job.pages == "cursor":
             self._reading.cursors.forget(job.id)
+
+    def _report_gap(self, parent_id: str, gap: Gap) -> None:
+        self._report("unreadable", parent_id, gap.detail, gap.after_id, gap.before_id)
 
     def _report(
         self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = ""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from letta_source.client import Client, RequestFailed, StatusError
 from letta_source.cursors import Cursor
-from letta_source.errors import ConfigError, FamilyMissing, Unreadable
+from letta_source.errors import ConfigError, FamilyMissing, ParentError, Unreadable
 from letta_source.lists import has_id, list_events, listed
+from letta_source.message_jobs import messages_job
+from letta_source.pages import Endpoint, as_list, is_gone
 from letta_source.reading import Reading
 from letta_source.stream import Job
 from letta_source.times import created_at
-from letta_source.walk import Endpoint, Event, Page, as_list, is_gone, walk_pages
+from letta_source.walk import Event, Page, walk_pages
 from letta_source.whole import get_one, walk_whole
 
 Item = dict[str, Any]
@@ -85,25 +87,33 @@ async def batches(client: Client, reading: Reading) -> Jobs:
 async def agent_messages(client: Client, reading: Reading) -> Jobs:
     if reading.settings.agent_ids:
         for agent_id in reading.settings.agent_ids:
-            yield _messages_job(
-                reading, f"/v1/agents/{agent_id}/messages", agent_id, _LOSSLESS, asked_for=True
+            yield messages_job(
+                reading,
+                f"/v1/agents/{agent_id}/messages",
+                agent_id,
+                _LOSSLESS,
+                asked_for=True,
+                stones_of=agent_id,
             )
         return
     async for agent, _ in listed(client, reading, _agents_endpoint(reading)):
-        yield _messages_job(reading, f"/v1/agents/{agent['id']}/messages", agent["id"], _LOSSLESS)
+        path = f"/v1/agents/{agent['id']}/messages"
+        yield messages_job(reading, path, agent["id"], _LOSSLESS, stones_of=agent["id"])
 
 
 async def group_messages(client: Client, reading: Reading) -> Jobs:
     async for group, _ in listed(client, reading, _groups_endpoint(reading)):
         if reading.wants(group):
-            yield _messages_job(reading, f"/v1/groups/{group['id']}/messages", group["id"], _LOSSLESS)
+            path, manager = f"/v1/groups/{group['id']}/messages", group.get("manager_agent_id")
+            stones_of = manager if isinstance(manager, str) else ""
+            yield messages_job(reading, path, group["id"], _LOSSLESS, stones_of=stones_of)
 
 
 async def conversation_messages(client: Client, reading: Reading) -> Jobs:
     for key in reading.keys:
         async for conversation, _ in listed(client, reading, _conversations_endpoint(reading, key)):
             path = f"/v1/conversations/{conversation['id']}/messages"
-            yield _messages_job(reading, path, conversation["id"], page_size=_FIXED_PAGE)
+            yield messages_job(reading, path, conversation["id"], page_size=_FIXED_PAGE)
 
 
 async def messages(client: Client, reading: Reading) -> Jobs:
@@ -111,7 +121,7 @@ async def messages(client: Client, reading: Reading) -> Jobs:
         raise ConfigError(
             "messages cannot be limited to agents, the API does not say whose they are: use agent_messages"
         )
-    yield _messages_job(reading, "/v1/messages/", "", family="messages", page_size=_FIXED_PAGE)
+    yield messages_job(reading, "/v1/messages/", "", family="messages", page_size=_FIXED_PAGE)
 
 
 async def step_messages(client: Client, reading: Reading) -> Jobs:
@@ -220,30 +230,10 @@ def _by_id(key: str, path: str, unit_id: str, asked_for: bool = False) -> Job:
 
     async def events(client: Client) -> Events:
         async for event in get_one(client, path):
-            unit.update(event.items[0])
+            unit.update(event.items[0], id=unit_id)
             yield unit_id, event
 
     return Job(unit_id, events, key, unit, in_order=False, read_again=True, asked_for=asked_for)
-
-
-def _messages_job(
-    reading: Reading,
-    path: str,
-    parent_id: str,
-    params: Mapping[str, str | int] | None = None,
-    family: str | None = None,
-    page_size: int | None = None,
-    asked_for: bool = False,
-) -> Job:
-    cursor = reading.cursors.get(parent_id)
-    endpoint = reading.endpoint(path, params, family, page_size)
-
-    async def events(client: Client) -> Events:
-        async for event in walk_pages(client, endpoint, cursor[1] if cursor else None):
-            yield parent_id, event
-
-    read_again = reading.rereads or cursor is not None
-    return Job(parent_id, events, pages="cursor", read_again=read_again, asked_for=asked_for)
 
 
 async def _lists_steps(client: Client, reading: Reading) -> bool:
@@ -295,13 +285,22 @@ async def _steps_of_run(client: Client, reading: Reading, run_id: str) -> Events
 
 
 async def _messages_of_run(client: Client, reading: Reading, run_id: str) -> Events:
+    lacks: list[str] = []
     async for _, event in _steps_of_run(client, reading, run_id):
         if not isinstance(event, Page):
             yield run_id, event
             continue
-        for step in filter(has_id, event.items):
-            async for found in _messages_of_step(client, reading, step["id"]):
-                yield found
+        for step in event.items:
+            if not has_id(step):
+                lacks.append(f"{type(step).__name__} without an id")
+                continue
+            try:
+                async for found in _messages_of_step(client, reading, step["id"]):
+                    yield found
+            except ParentError as error:
+                lacks.append(f"{step['id']}: {error}")
+    if lacks:
+        raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
 
 
 async def _messages_of_step(client: Client, reading: Reading, step_id: str) -> Events:

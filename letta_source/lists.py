@@ -8,10 +8,12 @@ from typing import Any
 from letta_source.client import Client
 from letta_source.cursors import Cursor
 from letta_source.errors import FamilyMissing, Unreadable
+from letta_source.pages import Endpoint
 from letta_source.reading import Reading
 from letta_source.session import ListKey
 from letta_source.times import parse_time
-from letta_source.walk import Endpoint, Event, Gap, Page, walk_pages
+from letta_source.trail import id_of
+from letta_source.walk import Event, Gap, Page, walk_pages
 
 Item = dict[str, Any]
 
@@ -20,7 +22,7 @@ _SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", 
 
 
 def has_id(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("id"), str) and bool(item["id"])
+    return id_of(item) is not None
 
 
 def slim(item: Item) -> Item:
@@ -73,17 +75,19 @@ async def listed(
             yield item, True
         return
     seen: set[str] = set()
-    gap: Gap | None = None
+    lacks: str | None = None
     async for _, event in list_events(client, reading, endpoint, cursor, keep):
         if isinstance(event, Gap):
-            gap = event
+            lacks = event.detail
         elif isinstance(event, Page):
             for item in event.items:
-                if has_id(item) and item["id"] not in seen:
+                if not has_id(item):
+                    lacks = f"{type(item).__name__} without an id"
+                elif item["id"] not in seen:
                     seen.add(item["id"])
                     yield keep(item), event.in_order
-    if gap:
-        raise Unreadable(f"{endpoint.path}: not all of the list can be read: {gap.detail}")
+    if lacks:
+        raise Unreadable(f"{endpoint.path}: not all of the list can be read: {lacks}")
 
 
 def _list_key(endpoint: Endpoint, cursor: Cursor | None) -> ListKey:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from letta_source.cursors import Cursors, Units
+from letta_source.pages import Endpoint
 from letta_source.session import Session
 from letta_source.times import created_at, parse_time
-from letta_source.walk import Endpoint
 
 
 class Reading:

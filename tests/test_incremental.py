@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from letta_source import extract, jobs, source
+from letta_source import extract, message_jobs, source
 from letta_source.client import Client
 from letta_source.demo import Letta, Server, serve
 from letta_source.reading import Reading
@@ -182,7 +182,7 @@ def test_an_agent_deleted_after_it_was_listed_is_no_issue(
         async for event in walk_pages(client, endpoint, *cursor):
             yield event
 
-    monkeypatch.setattr(jobs, "walk_pages", delete_first)
+    monkeypatch.setattr(message_jobs, "walk_pages", delete_first)
     news = letta.add_message(kept)
     caplog.set_level("INFO")
     session = merged.load(server, *AGENTS)

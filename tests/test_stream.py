@@ -15,8 +15,9 @@ import pytest
 from letta_source.client import Client
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, FamilyMissing, ParentGone, Unreachable, Unreadable
+from letta_source.pages import Endpoint
 from letta_source.stream import FINDING, Begun, Done, Failed, Happening, Job, stream
-from letta_source.walk import Endpoint, Event, Page, walk_pages
+from letta_source.walk import Event, Page, walk_pages
 
 from .wire import settings
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from letta_source.demo import Letta, recorded_letta, serve
 from letta_source.demo.api import Dialect
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
+from letta_source.pages import Endpoint
 from letta_source.times import created_at
-from letta_source.walk import Endpoint, Page, Restarted
+from letta_source.walk import Page, Restarted
 from letta_source.whole import get_one, walk_whole
 
 from .wire import HOST, Walked, answering, gather, no_waits, playing, walk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import product
 from random import Random
 from typing import Any
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from letta_source.demo import Letta, serve
 from letta_source.demo.api import Dialect
 from letta_source.errors import ParentError, ParentGone, Unreadable
-from letta_source.walk import Endpoint, Gap, Restarted, walk_pages
+from letta_source.pages import Endpoint
+from letta_source.walk import Gap, Restarted, walk_pages
 
 from .wire import HOST, Walked, answering, gather, no_waits, playing, walk
 
@@ -259,7 +260,7 @@ def test_what_can_only_be_read_from_the_other_side(place: int) -> None:
     assert held(walked) == [(one, number <= place) for number, one in enumerate(IDS)]
 
 
-def test_a_second_gap_ends_the_walk() -> None:
+def test_a_second_gap_is_another() -> None:
     ten = Ten()
     ten.poison((5,))
 
@@ -273,8 +274,36 @@ def test_a_second_gap_ends_the_walk() -> None:
             lambda client: walk_pages(client, ten.endpoint("agents", 1)), on_request=poison
         ).whole()
     detail = "500: An unknown error occurred"
-    assert walked.others == [Gap(ten.ids[4], ten.ids[6], detail), Gap(ten.ids[7], "", detail)]
-    assert walked.ids == ten.ids[:5] + ten.ids[6:8]
+    assert walked.others == [Gap(ten.ids[4], ten.ids[6], detail), Gap(ten.ids[7], ten.ids[9], detail)]
+    assert walked.ids == ten.ids[:5] + ten.ids[6:8] + ten.ids[9:]
+
+
+@both_dialects
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("known", [1, 3, 5, 7, 8, 9, (1, 5, 9), (9, 1, 7), (3, 4, 5, 6)], ids=str)
+def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size: int, known: Any) -> None:
+    """Whatever the ids are: before, in, at and beyond what cannot be read."""
+    ten = Ten()
+    ten.poison((2, 6))
+    places = (known,) if isinstance(known, int) else known
+    ten.poison((9,))
+
+    async def stones(reached: Any) -> AsyncIterator[str]:
+        for place in places:
+            yield ten.ids[place]
+
+    with playing(ten.letta, dialect):
+        read = ten.endpoint("agents", size)
+        walked = gather(lambda client: walk_pages(client, read, find_stones=stones)).whole()
+    gaps = [(gap.after_id, gap.before_id) for gap in walked.others if isinstance(gap, Gap)]
+    # The last message is unreadable, so that nothing can be reached from the newest.
+    if {3, 4, 5} & {*places}:
+        assert gaps[0] == (ten.ids[1], ten.ids[3])
+        assert [*walked.ids[:2], *walked.ids[2:5]] == ten.ids[:2] + ten.ids[3:6]
+    if {7, 8, 9} & {*places}:
+        assert {*ten.ids[7:9]} <= {*walked.ids}
+    assert len(walked.ids) == len({*walked.ids})
+    assert len(gaps) == 1 + bool({3, 4, 5} & {*places}) + bool({7, 8, 9} & {*places})
 
 
 @pytest.mark.parametrize("status", [409, 422, 429])

@@ -22,7 +22,8 @@ from letta_source.config import Settings, make_settings
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer
 from letta_source.errors import LettaError
-from letta_source.walk import Endpoint, Event, Page, walk_pages
+from letta_source.pages import Endpoint
+from letta_source.walk import Event, Page, walk_pages
 
 HOST = "http://letta.test"
 
@@ -63,10 +64,13 @@ def answering(handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[li
 
 
 @contextmanager
-def playing(letta: Letta, dialect: Dialect = "self-hosted") -> Iterator[list[httpx.Request]]:
+def playing(
+    letta: Letta, dialect: Dialect = "self-hosted", before_each: Callable[[], None] = lambda: None
+) -> Iterator[list[httpx.Request]]:
     """The small Letta answers every request, without a socket: for tests of many requests."""
 
     def handler(request: httpx.Request) -> httpx.Response:
+        before_each()
         params, headers = dict(request.url.params), dict(request.headers)
         found = answer(letta, dialect, request.method, request.url.path, params, headers)
         return httpx.Response(found.status, json=found.body, headers=found.headers)
