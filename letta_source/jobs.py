@@ -260,7 +260,9 @@ async def _jobs_by_run(
     def of(run_id: str) -> Read:
         return lambda client: read(client, reading, run_id)
 
-    async for run, in_order in listed(client, reading, _runs_endpoint(reading, key), units.cursor):
+    async for run, in_order in listed(
+        client, reading, _runs_endpoint(reading, key), units.cursor, once=False
+    ):
         if reading.may_hold(run):
             yield Job(run["id"], of(run["id"]), key, run, in_order, read_again=again)
     for run_id in units.beyond_list():
@@ -324,7 +326,9 @@ async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
 
         return events
 
-    async for step, in_order in listed(client, reading, _steps_endpoint(reading, key), units.cursor):
+    async for step, in_order in listed(
+        client, reading, _steps_endpoint(reading, key), units.cursor, once=False
+    ):
         yield Job(step["id"], of(step), key, step, in_order, read_again=again)
     for step_id in units.beyond_list():
         one = _by_id(key, f"/v1/steps/{step_id}", step_id)

@@ -21,6 +21,10 @@ Item = dict[str, Any]
 _SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", "manager_agent_id")
 
 
+# Of a longer list nothing is kept: whoever needs it reads it again.
+_MOST_KEPT = 100_000
+
+
 def has_id(item: Any) -> bool:
     return id_of(item) is not None
 
@@ -50,6 +54,8 @@ async def list_events(
     async for event in walk_pages(client, endpoint, after, parse_time(since) if since else None):
         if isinstance(event, Page):
             seen.extend(keep(item) for item in event.items if has_id(item))
+            if len(seen) > _MOST_KEPT:
+                seen, whole = [], False
         elif isinstance(event, Gap):
             whole = False
         yield "", event
@@ -63,8 +69,12 @@ async def listed(
     endpoint: Endpoint,
     cursor: Cursor | None = None,
     keep: Callable[[Item], Item] = slim,
+    once: bool = True,
 ) -> AsyncIterator[tuple[Item, bool]]:
-    """What a list names, each once, and whether it comes in the list's order.
+    """What a list names, and whether it comes in the list's order.
+
+    Args:
+        once: each once, also where the list was read again from its start; costs memory for each.
 
     Raises:
         Unreadable: at the end, if the server could not give all of the list.
@@ -84,7 +94,8 @@ async def listed(
                 if not has_id(item):
                     lacks = f"{type(item).__name__} without an id"
                 elif item["id"] not in seen:
-                    seen.add(item["id"])
+                    if once:
+                        seen.add(item["id"])
                     yield keep(item), event.in_order
     if lacks:
         raise Unreadable(f"{endpoint.path}: not all of the list can be read: {lacks}")

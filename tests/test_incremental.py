@@ -176,10 +176,12 @@ def test_an_agent_deleted_after_it_was_listed_is_no_issue(
     if known:
         merged.load(server, *AGENTS)
 
-    async def delete_first(client: Client, endpoint: Endpoint, *cursor: Any) -> AsyncIterator[Event]:
+    async def delete_first(
+        client: Client, endpoint: Endpoint, *cursor: Any, **options: Any
+    ) -> AsyncIterator[Event]:
         if endpoint.path == f"/v1/agents/{doomed}/messages":
             letta.delete_agent(doomed)
-        async for event in walk_pages(client, endpoint, *cursor):
+        async for event in walk_pages(client, endpoint, *cursor, **options):
             yield event
 
     monkeypatch.setattr(message_jobs, "walk_pages", delete_first)
