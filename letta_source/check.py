@@ -19,6 +19,8 @@ FAMILIES: Mapping[str, str] = {
     "messages": "/v1/messages/",
 }
 _MISSING = {404, 405}
+# Half a minute: a server of one's own takes some 15 s to start.
+_WHILE_IT_STARTS = 7
 _ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
 
 
@@ -32,18 +34,18 @@ def check_families(settings: Settings) -> dict[str, str | None]:
 
 
 async def _check_families(settings: Settings) -> dict[str, str | None]:
-    async with _client(settings) as client:
+    async with _client(settings, retries=1) as client:
         found = {family: await _answer(client, path) for family, path in FAMILIES.items()}
     _assert_letta(settings, found)
     return found
 
 
 def check_reachable(settings: Settings) -> None:
-    """As `check_families`, with as few requests as will do."""
+    """As `check_families`, with as few requests as will do; waits for a server that is being started."""
 
     async def check() -> None:
         found: dict[str, str | None] = {}
-        async with _client(settings) as client:
+        async with _client(settings, retries=_WHILE_IT_STARTS) as client:
             for family, path in FAMILIES.items():
                 found[family] = await _answer(client, path)
                 if found[family] is None:
@@ -53,9 +55,9 @@ def check_reachable(settings: Settings) -> None:
     asyncio.run(check())
 
 
-def _client(settings: Settings) -> Client:
-    """Does not wait for a server that may be away: whoever asks looks on."""
-    return Client(settings.model_copy(update={"retries": min(1, settings.retries)}), looks_again=False)
+def _client(settings: Settings, retries: int) -> Client:
+    fewer = {"retries": min(retries, settings.retries)}
+    return Client(settings.model_copy(update=fewer), looks_again=False)
 
 
 async def _answer(client: Client, path: str) -> str | None:

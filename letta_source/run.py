@@ -77,9 +77,9 @@ def load(what: Load, session: Session | None = None) -> Loaded:
     selected = list(source.selected_resources)
     _check_selection(selected, session)
     target = Target(what.pipeline_name, what.destination, what.dataset_name, what.destination_name).resolved()
-    check_reachable(session.settings)
-    target.check()
     with Progress(session, what.destination), closing(session):
+        check_reachable(session.settings)
+        target.check()
         try:
             pipeline = target.pipeline()
             _say_if_rows_repeat(pipeline, what.destination)
