@@ -20,6 +20,7 @@ import tenacity
 from letta_source.config import Settings
 from letta_source.errors import AuthError, NotLetta, Unreachable
 from letta_source.pace import Pace
+from letta_source.redact import RedactingFilter, redact_error, redacted
 from letta_source.text import parse_json
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,11 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _DETAIL_CHARS = 300
 # Seconds for all tries of one request, and the longest that the server may ask to wait.
 _LONGEST_WAIT = 600.0
+_CONNECT_SECONDS = 10.0
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
+# At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
+_WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
 
 class RequestFailed(Exception):
@@ -82,8 +86,10 @@ class Client:
         looks_again: bool = True,
     ) -> None:
         headers = {"accept": "application/json", "user-agent": "dlt-source-letta"}
-        if settings.api_key:
-            headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._filter = RedactingFilter(key)
         if settings.project:
             headers["x-project"] = settings.project
         self.base_url = settings.base_url
@@ -93,7 +99,7 @@ class Client:
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             headers=headers,
-            timeout=httpx.Timeout(self._timeout),
+            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
             limits=httpx.Limits(max_connections=settings.max_workers),
             verify=_certificates(),
         )
@@ -102,12 +108,16 @@ class Client:
         self._answers = 0
 
     async def __aenter__(self) -> Client:
+        for name in _WIRE_LOGGERS:
+            logging.getLogger(name).addFilter(self._filter)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+        for name in _WIRE_LOGGERS:
+            logging.getLogger(name).removeFilter(self._filter)
 
     async def get(
         self, path: str, params: Mapping[str, str | int] | None = None, page_retries: int | None = None
@@ -170,8 +180,12 @@ class Client:
 
     async def _tried(self, request: httpx.Request, retries: int, page_retries: int | None = None) -> Any:
         def is_enough(state: tenacity.RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, WebPage) and not self._looks_again:
+                # At first contact, most likely another server.
+                return True
             enough = retries
-            if page_retries is not None and state.outcome and _may_be_the_page(state.outcome.exception()):
+            if page_retries is not None and _may_be_the_page(error):
                 enough = min(retries, page_retries)
             waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
             return state.attempt_number > enough or waited > _LONGEST_WAIT
@@ -194,6 +208,8 @@ class Client:
                 f"{self.base_url} cannot be reached: is the URL right, is the server up?"
             ) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
+            # They quote lines of an answer that is no HTTP, and where it redirects to.
+            redact_error(error, _key_of(request))
             raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
 
     async def _once(self, request: httpx.Request) -> Any:
@@ -257,10 +273,11 @@ def _decoded(response: httpx.Response) -> Any:
             )
         return decode(response.content)
     asked = retry_after(response.headers.get("retry-after"))
+    key = _key_of(response.request)
     try:
-        detail = _detail(response)
+        detail = _detail(decode(response.content), key)
     except BadBody:
-        raise StatusError(response.status_code, response.reason_phrase, asked) from None
+        raise StatusError(response.status_code, redacted(response.reason_phrase, key), asked) from None
     error = StatusError(response.status_code, detail, asked)
     raise _refused(response.url.host, error) if error.status in _REFUSED else error
 
@@ -284,12 +301,14 @@ def decode(body: bytes) -> Any:
         raise BadBody(str(error)) from error
 
 
-def _detail(response: httpx.Response) -> str:
-    body = decode(response.content)
+def _detail(body: Any, key: str) -> str:
     detail = str(body.get("detail", body) if isinstance(body, dict) else body)
     # Some proxies tell what they were sent.
-    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
-    return (detail.replace(key, "***") if key else detail)[:_DETAIL_CHARS]
+    return redacted(detail[:_DETAIL_CHARS], key)
+
+
+def _key_of(request: httpx.Request) -> str:
+    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 import httpx
@@ -96,7 +97,7 @@ Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 class Settings(BaseModel):
     """Everything that can be set. Durations are seconds, or a text such as `10m`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     base_url: Annotated[str, BeforeValidator(_url)] = Field(CLOUD_URL, description="Where Letta answers.")
     api_key: Annotated[SecretStr | None, BeforeValidator(_header)] = Field(
@@ -146,7 +147,9 @@ class Settings(BaseModel):
     def shows_key(self) -> bool:
         """Whether the key leaves this machine in plain text."""
         url = httpx.URL(self.base_url)
-        is_here = url.host == "localhost" or url.host.startswith("127.") or url.host == "::1"
+        is_here = url.host == "localhost"
+        with suppress(ValueError):
+            is_here = is_here or ip_address(url.host).is_loopback
         return bool(self.api_key) and url.scheme == "http" and not is_here
 
     @property

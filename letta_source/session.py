@@ -121,8 +121,6 @@ class Session:
         self.done = set()
         self.fatal = ""
         self.pace = Pace(self.settings.requests_per_second)
-        if self.settings.shows_key:
-            logger.warning("%s: the key goes over the network unencrypted; use https", self.settings.base_url)
 
     def begin(self, resource: str) -> Counts:
         """To be called by each resource when its reading begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
@@ -13,6 +14,8 @@ from letta_source.config import make_settings
 from letta_source.resources import make_resource
 from letta_source.session import Session
 from letta_source.tables import RESOURCES
+
+logger = logging.getLogger(__name__)
 
 
 @dlt.source(name="letta", section="letta", max_table_nesting=0)
@@ -53,6 +56,8 @@ def letta(
     """
     given = {name: value for name, value in locals().items() if name != "session"}
     settings = make_settings(given)
+    if settings.shows_key:
+        logger.warning("%s: the key goes over the network unencrypted; use https", settings.base_url)
     session = session or Session()
     session.settings = settings
     made = {name: make_resource(resource, session) for name, resource in RESOURCES.items()}
