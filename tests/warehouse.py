@@ -89,13 +89,15 @@ class Merged:
         session.enter("load")
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
             counts = session.begin(name)
-            state = self.states[name] = orjson.loads(orjson.dumps(self.states.get(name, {})))
+            state = orjson.loads(orjson.dumps(self.states.get(name, {})))
             reading = Reading(session, state)
             staged: dict[str, list[dict[str, Any]]] = {}
             for tables in extract(RESOURCES[name], reading, counts, tombstones=True):
                 for table, arrow in tables:
                     staged.setdefault(table, []).extend(arrow.to_pylist())
                 reading.commit()
+            # Of a load that fails neither the rows nor the state are kept.
+            self.states[name] = state
             for table, rows in staged.items():
                 self._merge(TABLES[table], rows)
         return session

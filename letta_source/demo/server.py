@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import sys
 import threading
 import time
@@ -16,9 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .api import Answer, Dialect, answer
+from .faults import Faults, Reply, is_reset, reset
 from .letta import Letta
-
-_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ def serve(
     missing: Collection[str] = (),
     delay: float = 0.0,
     port: int = 0,
+    faults: Faults | None = None,
 ) -> Iterator[Server]:
     """Serve a Letta on loopback for as long as the context lasts.
 
@@ -58,6 +57,7 @@ def serve(
             path belongs to the family that it begins with: /v1/runs/{id}/steps to runs.
         delay: Seconds before each answer.
         port: The port, by default any free one.
+        faults: What goes wrong, by default nothing.
     """
 
     def reply(request: Request, body: Any) -> Answer:
@@ -75,10 +75,12 @@ def serve(
         )
 
     requests: list[Request] = []
+    given_faults = faults
 
     class Handler(_Handler):
         log = requests
         answer_to = staticmethod(reply)
+        faults = given_faults
 
     http_server = _HTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -106,7 +108,11 @@ class _HTTPServer(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
-        super().shutdown_request(request)
+        if is_reset(request):
+            # A shutdown would first end it in good order.
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report what went wrong, unless it is only that the client hung up."""
@@ -130,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     log: list[Request]
     answer_to: Any
+    faults: Faults | None
 
     def setup(self) -> None:
         super().setup()
@@ -141,9 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length", 0))
         try:
-            self._reply(json.loads(self.rfile.read(length)))
+            body = json.loads(self.rfile.read(length))
         except ValueError:
-            self._send(Answer(422, {"trace_id": "", "detail": "JSON decode error"}))
+            self._send(_to_wire(Answer(422, {"trace_id": "", "detail": "JSON decode error"})))
+        else:
+            self._reply(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the requests are kept in the log."""
@@ -151,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, body: Any) -> None:
         if self.broken:
             # After a 500 the server resets the connection, unannounced: the next request on it fails.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            reset(self.connection)
             self.close_connection = True
             return
         url = urlsplit(self.path)
@@ -159,18 +168,22 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, unquote(url.path), params, headers)
         self.log.append(request)
-        self._send(self.answer_to(request, body))
+        reply: Reply | None = _to_wire(self.answer_to(request, body))
+        if reply and self.faults and (fault := self.faults.next(request.path)):
+            reply = self.faults.play(fault, reply, self.connection)
+        if reply:
+            self._send(reply)
+        else:
+            self.close_connection = True
 
-    def _send(self, reply: Answer) -> None:
-        # Lone surrogates cannot be UTF-8: as backslash escapes they are still JSON.
-        text = "" if reply.body is None else json.dumps(reply.body, ensure_ascii=False)
-        data = text.encode(errors="backslashreplace")
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        if data:
-            self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+    def _send(self, reply: Reply) -> None:
+        self.wfile.write(reply.head() + reply.body)
         self.broken = reply.status == 500
+
+
+def _to_wire(answer: Answer) -> Reply:
+    if answer.body is None:
+        return Reply(answer.status, b"", answer.headers)
+    # Lone surrogates cannot be UTF-8: as backslash escapes they are still JSON.
+    body = json.dumps(answer.body, ensure_ascii=False).encode(errors="backslashreplace")
+    return Reply(answer.status, body, {**answer.headers, "Content-Type": "application/json"})

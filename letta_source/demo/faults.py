@@ -1,0 +1,196 @@
+"""A Letta that fails on demand: faults of the socket and of HTTP, at random or as planned."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from random import Random
+from time import time
+from typing import Literal, get_args
+
+from .api import ROUTES
+
+Fault = Literal[
+    "reset",  # before any byte of the answer
+    "reset_in_head",  # after half of the head
+    "reset_after_head",  # before the body
+    "half_body",  # then the connection ends, in good order, though Content-Length says more
+    "stall",  # nothing comes, until the client hangs up
+    "drip",  # the right answer, byte by byte
+    "429_seconds",  # Retry-After in seconds
+    "429_date",  # Retry-After as a date
+    "500",  # JSON; the next request on the connection is reset
+    "502",  # an HTML page, as of a proxy
+    "503",
+    "html",  # a page with status 200, as of a proxy that asks for a login
+    "no_json",  # not to be parsed, with status 200
+    "cut_json",  # half of the answer with status 200, and the Content-Length of that half
+]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+_RESET = struct.pack("ii", 1, 0)
+_JSON = {"Content-Type": "application/json"}
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it goes over the wire."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def head(self) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines += [f"Content-Length: {len(self.body)}", "", ""]
+        return "\r\n".join(lines).encode("latin-1")
+
+
+class Faults:
+    """Decides which requests get a fault, and which; may be used by many threads.
+
+    Which requests are hit is random. The fault is one that this route had least so far, so that soon every
+    route had every fault.
+
+    Args:
+        rate: The part of the requests that get a fault, 0 to 1.
+        seed: Repeats what each route gets, however the requests of different routes mix.
+        kinds: Those to choose from.
+        retry_after: Seconds that a 429 asks to wait.
+        pause: Seconds between two bytes of a drip.
+
+    Attributes:
+        played: How often each route had each fault.
+    """
+
+    def __init__(
+        self,
+        rate: float = 0.3,
+        seed: int = 0,
+        kinds: Iterable[Fault] = FAULTS,
+        *,
+        retry_after: int = 0,
+        pause: float = 0.1,
+    ) -> None:
+        self.played: Counter[tuple[str, Fault]] = Counter()
+        self._rate = rate
+        self._seed = seed
+        self._randoms: dict[str, Random] = {}
+        self._kinds = tuple(kinds)
+        self._retry_after = retry_after
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._planned: deque[Fault] = deque()
+        self._where: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *kinds: Fault,
+        on: str | None = None,
+        times: int = 1,
+        retry_after: int = 0,
+        pause: float = 0.1,
+    ) -> Faults:
+        """These faults, one a request in this order, so many times; then none any more.
+
+        Args:
+            on: The path or route whose requests get them, by default all.
+        """
+        faults = cls(rate=0.0, retry_after=retry_after, pause=pause)
+        faults._planned.extend(kinds * times)
+        faults._where = on
+        return faults
+
+    def next(self, path: str) -> Fault | None:
+        """What a request for this path gets; None is the right answer."""
+        route = route_of(path)
+        with self._lock:
+            fault: Fault | None = None
+            if self._planned:
+                fault = self._planned.popleft() if self._where in (None, path, route) else None
+            elif (random := self._random(route)).random() < self._rate:
+                least = min(self.played[route, kind] for kind in self._kinds)
+                fault = random.choice([kind for kind in self._kinds if self.played[route, kind] == least])
+            if fault:
+                self.played[route, fault] += 1
+            return fault
+
+    def _random(self, route: str) -> Random:
+        return self._randoms.setdefault(route, Random(f"{self._seed} {route}"))
+
+    def play(self, fault: Fault, right: Reply, connection: socket.socket) -> Reply | None:
+        """Do to a request what its fault says.
+
+        Args:
+            right: What the request should have been answered.
+
+        Returns:
+            What to answer instead; None if the connection is to be closed now.
+        """
+        if instead := self._answers(right).get(fault):
+            return instead
+        head = right.head()
+        if fault == "stall":
+            _wait_for_the_end(connection, None)
+        elif fault == "drip":
+            for byte in head + right.body:
+                connection.sendall(bytes([byte]))
+                if _wait_for_the_end(connection, self._pause):
+                    break
+        elif fault == "half_body":
+            # A redirect has no body to halve: say that there is one.
+            body = right.body or b" "
+            head = Reply(right.status, body, right.headers).head()
+            connection.sendall(head + body[: len(body) // 2])
+        else:
+            sent = {"reset": 0, "reset_in_head": len(head) // 2}.get(fault, len(head))
+            connection.sendall(head[:sent])
+            reset(connection)
+        return None
+
+    def _answers(self, right: Reply) -> dict[Fault, Reply]:
+        page = b"<!DOCTYPE html>\n<html><body><h1>Something else</h1></body></html>\n"
+        wait, until = str(self._retry_after), formatdate(time() + self._retry_after, usegmt=True)
+        busy = b'{"detail": "Too many requests"}'
+        return {
+            "429_seconds": Reply(429, busy, {**_JSON, "Retry-After": wait}),
+            "429_date": Reply(429, busy, {**_JSON, "Retry-After": until}),
+            "500": Reply(500, b'{"detail": "An unknown error occurred"}', _JSON),
+            "502": Reply(502, page, _HTML),
+            "503": Reply(503, page, _HTML),
+            "html": Reply(200, page, _HTML),
+            "no_json": Reply(200, b"[{'id': None}]", _JSON),
+            "cut_json": Reply(200, right.body[: len(right.body) // 2], _JSON),
+        }
+
+
+def route_of(path: str) -> str:
+    """The path with its id, if it has one, replaced by {id}."""
+    return next((route.path for route in ROUTES if route.match(path)), path)
+
+
+def reset(connection: socket.socket) -> None:
+    """Make it so that the connection, once it is closed, ends with a RST instead of in good order."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def is_reset(connection: socket.socket) -> bool:
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
+
+
+def _wait_for_the_end(connection: socket.socket, seconds: float | None) -> bool:
+    """Whether the client, or the server by stopping, hung up within this time; None waits until then.
+
+    Nothing else can arrive: clients wait for an answer before they ask again.
+    """
+    return bool(select.select([connection], [], [], seconds)[0])
