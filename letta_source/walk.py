@@ -173,6 +173,8 @@ class _Walk:
         fresh = self._trail.fresh(items)
         if items and (not fresh or self._is_older(items)):
             return await self._turned(must=True)
+        if items and self._is_tied(items):
+            return await self._untied(fresh)
         if not items and self._pages.endpoint.family and not self._forward_proven and self._can_tell:
             # With swapped cursors an empty page may come though the list goes on.
             return await self._turned(must=False)
@@ -191,6 +193,28 @@ class _Walk:
             return False
         times = (created_at(item) for item in items if isinstance(item, dict))
         return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
+
+    def _is_tied(self, items: list[Any]) -> bool:
+        """Whether the first page is of the very time of the cursor, and may lie on either side of it."""
+        if self._since is None or self._forward_proven or self._trail.pages or self._forward == "before":
+            return False
+        return all(created_at(item) == self._since for item in items if isinstance(item, dict))
+
+    async def _untied(self, fresh: list[Any]) -> list[Any]:
+        """Of the pages on both sides of the cursor the one that leads on.
+
+        Raises:
+            Lost: it cannot be told which.
+        """
+        items = await self._pages.ask({"before": self._cursor})
+        assert self._since is not None
+        for time in (created_at(item) for item in items if isinstance(item, dict)):
+            if time is not None and time > self._since:
+                self._forward = "before"
+                return self._trail.fresh(items)
+            if time is not None and time < self._since:
+                return fresh
+        raise Lost(f"{self._pages.endpoint.path} has too much of one time around {self._cursor}")
 
     async def _turned(self, must: bool) -> list[Any]:
         """The next page by the other cursor, which is kept if it helps.

@@ -248,3 +248,25 @@ def test_a_long_list_is_read_again_rather_than_kept(
     assert sum(path == "/v1/runs/" for path, _ in paths(server)) >= lists
     assert [len(found) for found in session.lists.values() if len(found) > 3] == []
     assert read_again.everything() == kept.everything()
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("later", [0, 1])
+def test_runs_of_one_time_are_all_found(
+    letta: Letta, server: Server, page_size: int, before: int, later: int
+) -> None:
+    """Where the server's cursors are swapped, its dates tell on which side of the cursor a page lies."""
+    agent = letta.add_agent()
+    for _ in range(before):
+        letta.talk(agent, "before", date=OLD - timedelta(hours=1))
+    merged = Merged()
+    for load in range(4):
+        for _ in range(1 + load % 2):
+            letta.talk(agent, "hi", date=OLD)
+        if load == 3:
+            for _ in range(later):
+                letta.talk(agent, "later", date=OLD + timedelta(hours=1))
+        assert merged.load(server, *RUNS, page_size=page_size).problems == 0
+        assert merged.ids("runs") == sorted(letta.tables["runs"].rows)
+        assert merged.ids("steps") == sorted(letta.tables["steps"].rows)
