@@ -195,6 +195,11 @@ class Units:
     def unsettled(self) -> tuple[str, ...]:
         return tuple(self._stored)
 
+    def known_since(self, unit_id: str) -> str | None:
+        """When an unsettled unit was created, as far as is known."""
+        known: str | None = self._stored.get(unit_id)
+        return known
+
     def listed(self, unit: dict[str, Any]) -> None:
         """A unit that the list gave; to be called in the list's order."""
         self._listed[unit["id"]] = unit

@@ -315,6 +315,7 @@ async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
     """A job for each step that is new or was not settled."""
     units = reading.units(key)
     again = reading.rereads or units.cursor is not None
+    started = reading.session.started_at.isoformat()
 
     def of(step: Item) -> Read:
         async def events(client: Client) -> Events:
@@ -323,6 +324,8 @@ async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
                     # Steps have no date: their newest message says whether they are older than the overlap.
                     _keep_newest_date(step, event.items)
                 yield step_id, event
+            # One without messages is as old as our knowledge of it.
+            step["created_at"] = step.get("created_at") or units.known_since(step["id"]) or started
 
         return events
 

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from .command import Command
+
+# The same examples each time, unless --hypothesis-profile=long: a change fails by what it changed.
+_PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", _PATIENT, derandomize=True)
+settings.register_profile("long", _PATIENT, derandomize=False)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session", autouse=True)
