@@ -302,7 +302,8 @@ def decode(body: bytes) -> Any:
 
 
 def _detail(body: Any, key: str) -> str:
-    detail = str(body.get("detail", body) if isinstance(body, dict) else body)
+    # In one line: it goes into the log.
+    detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
     # Some proxies tell what they were sent.
     return redacted(detail[:_DETAIL_CHARS], key)
 

@@ -325,6 +325,7 @@ def test_lone_surrogates_are_json() -> None:
         (b'{"detail": "gone"}', "gone"),
         (b'{"error": "gone"}', "{'error': 'gone'}"),
         (b'["gone"]', "['gone']"),
+        (b'{"detail": "one line\\n  and another"}', "one line and another"),
         (b"no json", "Not Found"),
         (b'"' + b"x" * 999 + b'"', "x" * 300),
     ],

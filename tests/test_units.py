@@ -102,6 +102,29 @@ def test_steps_committed_late_are_found_inside_the_overlap(letta: Letta) -> None
     assert late in merged.ids("steps")
 
 
+def test_messages_of_a_step_committed_late_are_found_before_one_without_messages(letta: Letta) -> None:
+    """A step has no date but its messages'; one without any is not taken for an old one."""
+    agent = letta.add_agent()
+    run = letta.talk(agent, "hi", date=OLD)
+    [known] = letta.list_of("run steps", run).ids()
+    empty, late = f"step-{uuid4()}", f"step-{uuid4()}"
+    now = datetime.now(timezone.utc)
+    letta.put("steps", {**letta.tables["steps"].rows[known], "id": empty}, now)
+    merged = Merged()
+    with serve(letta, "cloud") as server:
+        merged.load(server, "step_messages")
+        letta.put("steps", {**letta.tables["steps"].rows[known], "id": late}, now - timedelta(seconds=1))
+        message = letta.add_message(agent, step_id=late, run_id=run)
+        merged.load(server, "step_messages")
+        assert (late, message) in {row[:2] for row in merged.rows("step_messages")}
+        paths(server)
+        # Until it is known for longer than the overlap.
+        for _ in range(2):
+            merged.load(server, "step_messages", lag=0)
+        asked = [path for path, _ in paths(server)]
+    assert asked.count(f"/v1/steps/{empty}/messages") == 1
+
+
 def test_requests_do_not_grow_with_settled_runs(letta: Letta, server: Server) -> None:
     agent = letta.add_agent()
     unfinished = letta.talk(agent, "hi", date=OLD, finished=False)
@@ -261,10 +284,10 @@ def test_runs_of_one_time_are_all_found(
     for _ in range(before):
         letta.talk(agent, "before", date=OLD - timedelta(hours=1))
     merged = Merged()
-    for load in range(4):
-        for _ in range(1 + load % 2):
+    for more in (2, 1, 1, 3):
+        for _ in range(more):
             letta.talk(agent, "hi", date=OLD)
-        if load == 3:
+        if more == 3:
             for _ in range(later):
                 letta.talk(agent, "later", date=OLD + timedelta(hours=1))
         assert merged.load(server, *RUNS, page_size=page_size).problems == 0

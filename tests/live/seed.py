@@ -65,7 +65,7 @@ class Seeded:
 
 def seed(server: LettaServer, client: httpx.Client) -> Seeded:
     """Fill an empty server; `client` has its `base_url`."""
-    api = _Api(server, client)
+    api = Api(server, client)
     ids = Seeded()
     for name, source in TOOLS.items():
         ids.tools[name] = api.create_tool(source, needs_approval=name == "danger")
@@ -96,7 +96,7 @@ def seed(server: LettaServer, client: httpx.Client) -> Seeded:
 
 def more(server: LettaServer, client: httpx.Client, ids: Seeded) -> None:
     """Change a seeded server in every way a load has to notice; adds the new agent to `ids`."""
-    api = _Api(server, client)
+    api = Api(server, client)
     api.turn(ids.agents["v1"], "A later turn; think, then use roll_dice and shout")
     api.turn(ids.agents["memgpt"], "A later turn; use roll_dice")
     ids.agents["new"] = api.create_agent("new", "letta_v1_agent", list(ids.tools.values()))
@@ -110,7 +110,7 @@ def more(server: LettaServer, client: httpx.Client, ids: Seeded) -> None:
     api.delete_agent(ids.agents["memgpt deleted"])
 
 
-def _seed_turns(api: _Api, ids: Seeded) -> None:
+def _seed_turns(api: Api, ids: Seeded) -> None:
     v1, memgpt = ids.agents["v1"], ids.agents["memgpt"]
     api.turn(v1, "Hello there.")
     api.turn(v1, f"Please think. {UNICODE}")
@@ -129,7 +129,7 @@ def _seed_turns(api: _Api, ids: Seeded) -> None:
     api.turn(ids.agents["memgpt deleted"], "Something that will be deleted; use roll_dice")
 
 
-def _seed_conversations(api: _Api, ids: Seeded) -> None:
+def _seed_conversations(api: Api, ids: Seeded) -> None:
     v1, memgpt = ids.agents["v1"], ids.agents["memgpt"]
     for name, agent in {"v1": v1, "v1 other": v1, "silent": v1, "memgpt": memgpt}.items():
         ids.conversations[name] = api.create_conversation(agent)
@@ -141,7 +141,7 @@ def _seed_conversations(api: _Api, ids: Seeded) -> None:
     api.converse(ids.conversations["fork"], "Only in the fork.")
 
 
-def _seed_groups(api: _Api, ids: Seeded) -> None:
+def _seed_groups(api: Api, ids: Seeded) -> None:
     v1, memgpt = ids.agents["v1"], ids.agents["memgpt"]
     round_robin = {"manager_type": "round_robin"}
     supervised = {"manager_type": "supervisor", "manager_agent_id": v1}
@@ -157,7 +157,7 @@ def _image() -> dict[str, Any]:
     return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
 
 
-class _Api:
+class Api:
     """The server's REST API, as far as it is needed to fill it."""
 
     def __init__(self, server: LettaServer, client: httpx.Client) -> None:

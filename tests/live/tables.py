@@ -126,6 +126,18 @@ class Tables:
         content = [_text("Committed late ⏳")]
         return self._add_message("user", content, agent_id=agent_id, created_at=date, sequence_id=sequence_id)
 
+    def change_message(self, message_id: str, **columns: Any) -> dict[str, Any]:
+        """Set columns of a stored message; gives what they held."""
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        self._cursor.execute(sql.SQL("select {} from messages where id = %s").format(names), (message_id,))
+        held = dict(zip(columns, self._cursor.fetchall()[0], strict=True))
+        assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
+        self._cursor.execute(
+            sql.SQL("update messages set {} where id = %s").format(assignments),
+            [*map(_adapted, columns.values()), message_id],
+        )
+        return held
+
     def delete_messages(self, agent_id: str) -> None:
         """Delete an agent's messages that are out of its context.
 
@@ -201,10 +213,13 @@ class Tables:
             sql.SQL(", ").join(map(sql.Identifier, values)),
             sql.SQL(", ").join([sql.Placeholder()] * len(values)),
         )
-        self._cursor.execute(
-            statement, [json.dumps(v) if isinstance(v, (dict, list)) else v for v in values.values()]
-        )
+        self._cursor.execute(statement, [*map(_adapted, values.values())])
         return str(values["id"])
+
+
+def _adapted(value: Any) -> Any:
+    """A column's value as the database takes it: lists and objects are JSON."""
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Warehouse:
 
     def doubled_keys(self) -> list[str]:
         """Tables in which a primary key comes twice."""
-        return [table.name for table in all_tables() if table.name in self.counts() and self._doubled(table)]
+        loaded = self.counts()
+        return [table.name for table in all_tables() if table.name in loaded and self._doubled(table)]
 
     def _doubled(self, table: Table) -> list[tuple[Any, ...]]:
         keys = ", ".join(table.primary_key)
