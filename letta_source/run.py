@@ -117,7 +117,8 @@ class LoadFailed(LettaError):
 
 def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) -> None:
     session.checkpoint_rows = session.settings.checkpoint_rows
-    pipeline.sync_destination()
+    if pipeline.config.restore_from_destination:
+        pipeline.sync_destination()
     while True:
         pipeline.extract(source)
         session.writes = True

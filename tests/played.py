@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import dlt
@@ -138,6 +139,8 @@ class _Storage:
 
 class PlayedPipeline:
     """The part of dlt's pipeline that `letta_source.run` uses, its destination, and its target."""
+
+    config = SimpleNamespace(restore_from_destination=True)
 
     def __init__(self, faults: Faults) -> None:
         self._tables: dict[str, _Table] = defaultdict(_Table)

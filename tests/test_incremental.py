@@ -12,10 +12,11 @@ import pytest
 from letta_source import extract, message_jobs, source
 from letta_source.client import Client
 from letta_source.demo import Letta, Server, serve
+from letta_source.pages import Endpoint
 from letta_source.reading import Reading
 from letta_source.session import Counts, Session
 from letta_source.tables import RESOURCES
-from letta_source.walk import Endpoint, Event, walk_pages
+from letta_source.walk import Event, walk_pages
 
 from .warehouse import Merged, Warehouse, issues, paths, quiet_agent
 
