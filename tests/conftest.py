@@ -34,6 +34,15 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 
 @pytest.fixture
+def waits() -> Iterator[list[float]]:
+    """Retries come at once; the seconds they would have waited."""
+    from .wire import no_waits
+
+    with no_waits() as waited:
+        yield waited
+
+
+@pytest.fixture
 def letta_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from letta_source.check import check_families, check_reachable
 from letta_source.errors import NotLetta, Unreachable
 
-from .wire import answering, no_waits, settings
+from .wire import answering, settings
 
-
-@pytest.fixture(autouse=True)
-def waits() -> Iterator[list[float]]:
-    with no_waits() as waited:
-        yield waited
+pytestmark = pytest.mark.usefixtures("waits")
 
 
 @pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), httpx.Response(502), httpx.Response(503)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -333,21 +332,3 @@ def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
     pipe = f"{sys.executable} -m letta_source.cli discover --json | head -1"
     said = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
     assert (said.stdout, said.stderr) == ("[\n", "")
-
-
-def test_the_key_is_never_shown(
-    letta_source: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("LETTA_API_KEY", KEY)
-    letta = Letta()
-    letta.poison(letta.add_message(letta.add_agent()))
-    with serve(letta, api_key=KEY) as server:
-        said = letta_source("run", "--base-url", server.base_url, "--resources", "agent_messages")
-    assert said.code == 3
-    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in said.out + said.err + caplog.text
-    written = [
-        file for file in letta_source.files() if KEY.encode() in (letta_source.folder / file).read_bytes()
-    ]
-    assert written == []

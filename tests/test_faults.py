@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from itertools import count, cycle
@@ -19,7 +19,8 @@ from letta_source.session import Session
 from letta_source.tables import RESOURCES
 
 from .warehouse import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, in_order
-from .wire import no_waits
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 OLD = datetime(2024, 5, 4, tzinfo=timezone.utc)
 # A stall or a drip costs its time-out.
@@ -31,12 +32,6 @@ READ_ON = [
     name for name in EVERY_RESOURCE if name not in ("batches", "batch_messages", "conversation_messages")
 ]
 MOST_LOADS = 100
-
-
-@pytest.fixture(autouse=True)
-def _retries_come_at_once() -> Iterator[None]:
-    with no_waits():
-        yield
 
 
 class World:

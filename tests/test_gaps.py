@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,15 +11,10 @@ from letta_source.demo.api import Dialect
 
 from .command import ago
 from .warehouse import Merged, issues, quiet_agent
-from .wire import no_waits
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
-
-
-@pytest.fixture(autouse=True)
-def _no_waits() -> Iterator[None]:
-    with no_waits():
-        yield
 
 
 @pytest.fixture(params=["self-hosted", "cloud"])

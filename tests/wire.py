@@ -1,10 +1,10 @@
-"""What the tests of single requests and of walks share: settings, a server made of a function, no waits."""
+"""What the tests of requests and of walks share: settings, a server made of a function, no waits."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,7 @@ from letta_source.pages import Endpoint
 from letta_source.walk import Event, Page, walk_pages
 
 HOST = "http://letta.test"
+Answer = httpx.Response | Exception
 
 
 def settings(base_url: str = HOST, **given: Any) -> Settings:
@@ -141,3 +142,36 @@ def walk(
     base_url: str, endpoint: Endpoint, after: str | None = None, since: datetime | None = None, **given: Any
 ) -> Walked:
     return gather(lambda client: walk_pages(client, endpoint, after, since), base_url, **given)
+
+
+def get(
+    base_url: str = HOST,
+    path: str = "/v1/agents/",
+    page_retries: int | None = None,
+    looks_again: bool = False,
+    **given: Any,
+) -> Any:
+    """The answer."""
+
+    async def main() -> Any:
+        async with Client(settings(base_url, **given), looks_again=looks_again) as client:
+            return await client.get(path, page_retries=page_retries)
+
+    return asyncio.run(main())
+
+
+def one_by_one(answers: Iterable[Answer]) -> Callable[[httpx.Request], httpx.Response]:
+    """The answers in turn."""
+    waiting = iter(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = next(waiting)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return answer
+
+
+def web_page(status: int) -> httpx.Response:
+    return httpx.Response(status, html="<html>Sorry</html>")
