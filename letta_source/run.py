@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import SqlClientNotAvailable
-from dlt.common.storages import LoadStorage
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
 
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
+from letta_source.packages import forget_loaded, mend_after_kill
 from letta_source.progress import Progress
 from letta_source.session import Session
 from letta_source.source import letta
@@ -83,6 +81,7 @@ def load(what: Load, session: Session | None = None) -> Loaded:
         try:
             pipeline = target.pipeline()
             _say_if_rows_repeat(pipeline, what.destination)
+            mend_after_kill(pipeline)
             if pipeline.has_pending_data:
                 logger.info("an earlier load was left unfinished: finishing it first")
                 # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
@@ -127,16 +126,10 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         session.writes = False
         session.packages += 1
         session.kept = sum(counts.items for counts in session.counts.values())
-        _forget_loaded(pipeline)
+        forget_loaded(pipeline)
         if not session.has_more:
             return
         logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
-
-
-def _forget_loaded(pipeline: dlt.Pipeline) -> None:
-    """Of all load packages but the last: dlt keeps a folder with schema and state of each for ever."""
-    for load_id in sorted(pipeline.list_completed_load_packages())[:-1]:
-        shutil.rmtree(Path(pipeline.working_dir, "load", LoadStorage.LOADED_FOLDER, load_id))
 
 
 def _why_failed(session: Session) -> str | None:

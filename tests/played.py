@@ -167,6 +167,8 @@ class PlayedPipeline:
             patch.setattr(run, "letta", _made_source)
             patch.setattr(run, "Target", lambda *names: self)
             patch.setattr(run, "check_reachable", lambda settings: None)
+            for of_dlts_disk in ("mend_after_kill", "forget_loaded"):
+                patch.setattr(run, of_dlts_disk, lambda pipeline: None)
             yield
 
     def resolved(self) -> PlayedPipeline:
@@ -191,9 +193,6 @@ class PlayedPipeline:
     @property
     def has_pending_data(self) -> bool:
         return bool(self._pending)
-
-    def list_completed_load_packages(self) -> list[str]:
-        return []
 
     def sync_destination(self) -> None:
         if self._local is None:

@@ -48,6 +48,7 @@ LINE = (
     "progress",
     "report",
     "target",
+    "packages",
     "run",
     "stop",
     "showcase",

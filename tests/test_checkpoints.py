@@ -20,7 +20,8 @@ from .command import SOME, Command, ago, messages
 from .test_run import before_answers
 from .warehouse import paths, quiet_agent
 
-EVERYTHING = ("--resources", "agents,runs,steps,agent_messages")
+ROOTS = ("agents", "runs", "steps", "agent_messages")
+EVERYTHING = ("--resources", ",".join(ROOTS))
 PAGES = ("--page-size", "4")
 
 
@@ -47,19 +48,14 @@ def cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr("letta_source.extract.ROWS_A_YIELD", 10)
 
 
-def loads(command: Command) -> int:
-    return len(command.rows("SELECT 1 FROM letta._dlt_loads"))
-
-
 def everything(command: Command) -> dict[str, list[tuple[object, ...]]]:
-    tables = ("agents", "runs", "steps", "agent_messages", "agent_messages__content")
     return {
         table: command.rows(f"SELECT * EXCLUDE _dlt_load_id FROM letta.{table} ORDER BY ALL")
-        for table in tables
+        for table in (*ROOTS, "agent_messages__content")
     }
 
 
-def test_packages_ask_for_the_same_and_load_the_same(
+def test_small_packages_ask_for_the_same_and_load_the_same(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = letta_source.load(server, *EVERYTHING, *PAGES)
@@ -70,30 +66,12 @@ def test_packages_ask_for_the_same_and_load_the_same(
     assert (said.code, said.column("new")) == (0, whole.column("new"))
     assert sorted(paths(server), key=repr) == in_one
     assert everything(letta_source) == rows
-    assert loads(letta_source) == 4
-    assert said.err.count("items are loaded, and where to go on from here is kept") == loads(letta_source) - 1
-
-
-def test_a_package_is_no_larger_than_it_should_be(
-    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut(monkeypatch, 100)
-    letta_source.load(server, *EVERYTHING, *PAGES)
-    roots = ("agents", "runs", "steps", "agent_messages")
-    sizes = letta_source.rows(
-        "SELECT count(*) FROM ("
-        + " UNION ALL ".join(f"SELECT _dlt_load_id FROM letta.{table}" for table in roots)
-        + ") GROUP BY _dlt_load_id"
-    )
+    packages = letta_source.rows("SELECT load_id FROM letta._dlt_loads")
+    assert len(packages) == 4
+    assert said.err.count("items are loaded, and where to go on from here is kept") == 3
+    roots = " UNION ALL ".join(f"SELECT _dlt_load_id FROM letta.{table}" for table in ROOTS)
+    sizes = letta_source.rows(f"SELECT count(*) FROM ({roots}) GROUP BY _dlt_load_id")
     assert max(int(str(size)) for (size,) in sizes) < 120
-
-
-def test_nothing_of_a_loaded_package_stays_on_disk(
-    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut(monkeypatch, 100)
-    letta_source.load(server)
-    letta_source.load(server)
     assert not [file for file in letta_source.files() if file.endswith(".parquet")]
     assert len(list(letta_source.folder.glob("dlt/pipelines/letta/load/loaded/*"))) == 1
 
@@ -102,7 +80,7 @@ def test_a_window_and_a_refresh_end_too(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their cursors do not move, so that a package could begin where the last one did."""
-    cut(monkeypatch, 50)
+    cut(monkeypatch, 200)
     for options in (("--start-date", "2020-01-01"), ("--refresh",)):
         assert letta_source.load(server, *PAGES, *options).code == 0
         assert letta_source.count("agent_messages") == messages(letta)
@@ -185,12 +163,12 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
     kept: bool,
     said: str,
 ) -> None:
-    hangs, asked = list(letta.tables["agents"].rows)[-1], threading.Event()
+    hangs, asked, stopped = list(letta.tables["agents"].rows)[-1], threading.Event(), threading.Event()
 
     def hang(path: str) -> None:
         if hangs in path:
             asked.set()
-            time.sleep(30)
+            stopped.wait(30)
 
     rows = "1" if kept else "1000"
     with monkeypatch.context() as patch, serve(letta) as server:
@@ -204,6 +182,7 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
         sent = time.monotonic()
         out, err = loading.communicate(timeout=10)
         assert time.monotonic() - sent < 2
+        stopped.set()
     assert (loading.returncode, out, err) == (1, "", f"\nletta-source: stopped: {said}\n")
     with serve(letta) as server:
         assert letta_source.load(server).code == 0

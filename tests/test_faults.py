@@ -110,6 +110,7 @@ def _places(merged: Merged) -> dict[str, Any]:
     }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("dialect", "resources", "by_agent"),
     [

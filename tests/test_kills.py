@@ -73,9 +73,9 @@ class Loader:
     def phase(self) -> Phase:
         """Of a process that reads: a package waits to be loaded, one to be normalized, or none does."""
         packages = self.folder / "dlt" / "pipelines" / "letta"
-        if _has_entries(packages / "load" / "normalized"):
+        if _has_packages(packages / "load" / "normalized"):
             return "load"
-        return "normalize" if _has_entries(packages / "normalize" / "extracted") else "extract"
+        return "normalize" if _has_packages(packages / "normalize" / "extracted") else "extract"
 
     def forget(self) -> None:
         """Loses the working folder, as in a container that is started anew."""
@@ -150,11 +150,9 @@ class Loader:
         assert process.returncode == 0, (self.folder / "said").read_text()
 
 
-def _has_entries(folder: Path) -> bool:
-    try:
-        return bool(os.listdir(folder))
-    except FileNotFoundError:
-        return False
+def _has_packages(folder: Path) -> bool:
+    """A file is what a kill left of one that was being written."""
+    return any(entry.is_dir() for entry in folder.glob("*"))
 
 
 class Talk:

@@ -1,10 +1,9 @@
 """Whatever happens to a Letta and to its loads, the warehouse holds what it is to hold.
 
-Every run draws the same steps, some thousands. Other ones, and as many as wanted:
+Every run draws the same steps: some hundreds, and with `-m proof` some thousands, and others against dlt
+itself and DuckDB. Other ones, and as many as wanted:
 
-    pytest tests/test_machine.py --hypothesis-profile=long
-
-Against dlt itself and DuckDB, some sixty loads: `pytest -m proof`.
+    pytest tests/test_machine.py -m proof --hypothesis-profile=long
 """
 
 from __future__ import annotations
@@ -41,6 +40,10 @@ class Played(LettaMachine):
 
     def lose_folder(self) -> None:
         self._pipeline.lose_folder()
+
+
+class PlayedOn(Played):
+    """For longer."""
 
 
 # What dlt calls again and again in each of its phases.
@@ -85,6 +88,12 @@ class Real(LettaMachine):
 
 
 TestPlayed = Played.TestCase
-TestPlayed.settings = settings(settings.default, max_examples=60 if _IN_CI else 2000, stateful_step_count=50)
+TestPlayed.settings = settings(settings.default, max_examples=8, stateful_step_count=50)
+
+
+TestPlayedOn = pytest.mark.proof(PlayedOn.TestCase)
+TestPlayedOn.settings = settings(
+    settings.default, max_examples=80 if _IN_CI else 2000, stateful_step_count=50
+)
 TestReal = pytest.mark.proof(Real.TestCase)
 TestReal.settings = settings(settings.default, max_examples=8 if _IN_CI else 100, stateful_step_count=40)

@@ -1,0 +1,36 @@
+"""dlt's load packages on disk: what a kill leaves of them, and what is kept for no use."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dlt
+from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
+
+
+def mend_after_kill(pipeline: dlt.Pipeline) -> None:
+    """Takes away what dlt would fail on for ever, and rows that it would forget on disk.
+
+    dlt hands a package to its next step in two moves, and cannot go on if it was killed between them.
+    """
+    folder = Path(pipeline.working_dir)
+    extracted = folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER
+    normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
+    for package in extracted.glob("*"):
+        # Normalized, but its files were not all deleted.
+        whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (package / "new_jobs").exists()
+        if package.is_dir() and (not whole or (normalized / package.name).exists()):
+            shutil.rmtree(package)
+    for mark in normalized.glob(f"*/{PackageStorage.PACKAGE_COMPLETED_FILE_NAME}"):
+        # Loaded and marked, but not moved away: dlt refuses to mark it again.
+        mark.unlink()
+    for unfinished in (folder / "normalize").glob("*"):
+        if unfinished.is_dir() and unfinished != extracted:
+            shutil.rmtree(unfinished)
+
+
+def forget_loaded(pipeline: dlt.Pipeline) -> None:
+    """Of all load packages but the last: dlt keeps a folder with schema and state of each for ever."""
+    for load_id in sorted(pipeline.list_completed_load_packages())[:-1]:
+        shutil.rmtree(Path(pipeline.working_dir, "load", LoadStorage.LOADED_FOLDER, load_id))

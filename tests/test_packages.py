@@ -1,0 +1,84 @@
+"""A load killed between the two moves by which dlt hands a package to its next step."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dlt.common.storages import FileStorage, PackageStorage
+
+from letta_source.demo import Letta, Server, serve
+
+from .command import Command, messages, two_agents
+
+
+@pytest.fixture
+def letta() -> Letta:
+    return two_agents()
+
+
+@pytest.fixture
+def server(letta: Letta) -> Iterator[Server]:
+    with serve(letta) as server:
+        yield server
+
+
+def stop(*_: Any, **__: Any) -> None:
+    raise InterruptedError
+
+
+def stop_with_half_of_it_deleted(storage: PackageStorage, load_id: str, **_: Any) -> None:
+    shutil.rmtree(Path(storage.storage.storage_path, load_id, "new_jobs"))
+    raise InterruptedError
+
+
+def stop_before_the_move(storage: FileStorage, source: str, target: str) -> None:
+    if target.startswith("loaded"):
+        raise InterruptedError
+    storage.atomic_rename(source, target)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "killed"),
+    [
+        (PackageStorage, "delete_package", stop),
+        (PackageStorage, "delete_package", stop_with_half_of_it_deleted),
+        (FileStorage, "rename_tree", stop_before_the_move),
+    ],
+)
+def test_the_next_load_goes_on(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    killed: Any,
+) -> None:
+    with monkeypatch.context() as patch:
+        if owner is PackageStorage:
+            # Before it was normalized too, it deletes what an earlier try left.
+            real = PackageStorage.delete_package
+
+            def delete(storage: PackageStorage, load_id: str, not_exists_ok: bool = False) -> None:
+                (real if not_exists_ok else killed)(storage, load_id, not_exists_ok=not_exists_ok)
+
+            patch.setattr(owner, name, delete)
+        else:
+            patch.setattr(owner, name, killed)
+        assert letta_source.load(server).code == 1
+    said = letta_source.load(server)
+    assert (said.code, said.errors) == (0, ["info: an earlier load was left unfinished: finishing it first"])
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_rows_of_an_extraction_that_was_killed_leave_the_disk(letta_source: Command, server: Server) -> None:
+    letta_source.load(server)
+    rows = letta_source.folder / "dlt" / "pipelines" / "letta" / "normalize" / "1b2c" / "rows.parquet"
+    rows.parent.mkdir()
+    rows.touch()
+    assert letta_source.load(server).code == 0
+    assert not rows.exists()
