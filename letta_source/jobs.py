@@ -197,7 +197,7 @@ def _list_job(
     cursor: Cursor | None = None,
     pages: Literal["units"] | None = None,
 ) -> Job:
-    read_again = reading.rereads or cursor is not None
+    read_again = reading.loaded_before or cursor is not None
     return Job(
         "",
         lambda client: list_events(client, reading, endpoint, cursor),
@@ -255,7 +255,7 @@ async def _jobs_by_run(
 ) -> Jobs:
     """A job for each run that is new or was not settled."""
     units = reading.units(key)
-    again = reading.rereads or units.cursor is not None
+    again = reading.loaded_before or units.cursor is not None
 
     def of(run_id: str) -> Read:
         return lambda client: read(client, reading, run_id)
@@ -314,7 +314,7 @@ async def _messages_of_step(client: Client, reading: Reading, step_id: str) -> E
 async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
     """A job for each step that is new or was not settled."""
     units = reading.units(key)
-    again = reading.rereads or units.cursor is not None
+    again = reading.loaded_before or units.cursor is not None
     started = reading.session.started_at.isoformat()
 
     def of(step: Item) -> Read:
@@ -353,7 +353,7 @@ async def _batches(client: Client, reading: Reading) -> Jobs:
     endpoint = reading.endpoint("/v1/messages/batches", family="batches")
     async for batch, in_order in listed(client, reading, endpoint, keep=dict):
         seen.add(batch["id"])
-        again = reading.rereads or batch["id"] in unsettled
+        again = reading.loaded_before or batch["id"] in unsettled
         yield Job(batch["id"], _just(batch), key, batch, in_order, read_again=again)
     asked_for = reading.settings.batch_ids
     for batch_id in dict.fromkeys((*asked_for, *unsettled)):

@@ -55,7 +55,7 @@ def messages_job(
             # The cursor passes a gap, which is kept.
             yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
 
-    read_again = reading.rereads or cursor is not None
+    read_again = reading.loaded_before or cursor is not None
     return Job(parent_id, events, pages="cursor", read_again=read_again, asked_for=asked_for)
 
 

@@ -48,8 +48,13 @@ class Reading:
 
     @property
     def rereads(self) -> bool:
-        """Whether rows may have been loaded before, whatever the cursors say."""
+        """Whether what the cursors are beyond is read."""
         return self.settings.window or self.settings.refresh
+
+    @property
+    def loaded_before(self) -> bool:
+        """Whether rows may have been loaded before, whatever the cursors say."""
+        return self.rereads or self.session.takes_over
 
     @property
     def keys(self) -> tuple[str, ...]:

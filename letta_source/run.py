@@ -19,7 +19,7 @@ from letta_source.packages import forget_loaded, mend_after_kill
 from letta_source.progress import Progress
 from letta_source.session import Session
 from letta_source.source import letta
-from letta_source.tables import RESOURCES
+from letta_source.tables import RESOURCES, all_tables
 from letta_source.target import Target, assert_known, root, said
 
 logger = logging.getLogger("letta_source")
@@ -116,8 +116,10 @@ class LoadFailed(LettaError):
 
 def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) -> None:
     session.checkpoint_rows = session.settings.checkpoint_rows
+    is_new_here = pipeline.first_run
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
+    session.takes_over = is_new_here and _was_loaded_into(pipeline)
     while True:
         pipeline.extract(source)
         session.writes = True
@@ -130,6 +132,12 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         if not session.has_more:
             return
         logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
+
+
+def _was_loaded_into(pipeline: dlt.Pipeline) -> bool:
+    """Whether state came back from the destination, or rows without one are there."""
+    tables = [table.name for table in all_tables()]
+    return bool(pipeline.state.get("sources")) or any(_row_counts(pipeline, tables).values())
 
 
 def _why_failed(session: Session) -> str | None:

@@ -63,6 +63,7 @@ class Session:
             `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
         paused: by resource, the extraction that the next load package goes on with, and its reading.
         fatal: why nothing more can be read.
+        takes_over: somebody else loaded before, and may have been killed with some tables merged.
         packages: how many were loaded, kept: how many items with them; writes: one is being loaded now.
     """
 
@@ -74,6 +75,7 @@ class Session:
     paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     fatal: str = ""
+    takes_over: bool = False
     packages: int = 0
     kept: int = 0
     writes: bool = False

@@ -194,6 +194,14 @@ class PlayedPipeline:
     def has_pending_data(self) -> bool:
         return bool(self._pending)
 
+    @property
+    def state(self) -> State:
+        return self._local or {}
+
+    @property
+    def first_run(self) -> bool:
+        return self._local is None
+
     def sync_destination(self) -> None:
         if self._local is None:
             self._local = _copy(self._remote)

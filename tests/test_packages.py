@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from dlt.common.storages import FileStorage, PackageStorage
 
@@ -82,3 +83,24 @@ def test_rows_of_an_extraction_that_was_killed_leave_the_disk(letta_source: Comm
     rows.touch()
     assert letta_source.load(server).code == 0
     assert not rows.exists()
+
+
+def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    """Its tables were merged, but its state was not kept; and a message lost its calls since."""
+    letta_source.load(server)
+    with duckdb.connect("letta_db.duckdb") as connection:
+        for table in ("_dlt_pipeline_state", "_dlt_loads"):
+            connection.execute(f"DELETE FROM letta.{table}")
+    shutil.rmtree(letta_source.folder / "dlt")
+    calling = next(
+        message.id
+        for message in letta.messages.rows.values()
+        if any("tool_calls" in item for item in message.items)
+    )
+    letta.replace_items(calling, [{"message_type": "assistant_message", "content": "no more"}])
+    assert letta_source.load(server).code == 0
+    calls = letta_source.rows("SELECT message_id FROM letta.agent_messages__tool_calls")
+    assert calls
+    assert (calling,) not in calls
