@@ -24,6 +24,10 @@ from letta_source.target import Target, assert_known, root, said
 
 logger = logging.getLogger("letta_source")
 
+# Resources that another working folder loaded: until each was read to its end, a load that was killed there
+# may have left some tables merged, and others not.
+_TO_TAKE_OVER = "letta_source_to_take_over"
+
 
 @dataclass(frozen=True)
 class Load:
@@ -116,10 +120,14 @@ class LoadFailed(LettaError):
 
 def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) -> None:
     session.checkpoint_rows = session.settings.checkpoint_rows
-    is_new_here = pipeline.first_run
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
-    session.takes_over = is_new_here and _was_loaded_into(pipeline)
+    local: Mapping[str, Any] = pipeline.state["_local"]
+    to_take_over = local.get(_TO_TAKE_OVER)
+    if to_take_over is None:
+        to_take_over = list(RESOURCES) if _was_loaded_into(pipeline) else []
+        pipeline.set_local_state_val(_TO_TAKE_OVER, to_take_over)
+    session.takes_over = not set(source.selected_resources).isdisjoint(to_take_over)
     while True:
         pipeline.extract(source)
         session.writes = True
@@ -130,8 +138,11 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         session.kept = sum(counts.items for counts in session.counts.values())
         forget_loaded(pipeline)
         if not session.has_more:
-            return
+            break
         logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
+    if not session.fatal:
+        rest = [name for name in to_take_over if name not in source.selected_resources]
+        pipeline.set_local_state_val(_TO_TAKE_OVER, rest)
 
 
 def _was_loaded_into(pipeline: dlt.Pipeline) -> bool:

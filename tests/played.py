@@ -155,6 +155,7 @@ class PlayedPipeline:
         """Takes the working folder away: pending packages, and the state of what was extracted last."""
         self._pending: list[_Package] = []
         self._local: State | None = None
+        self._here: State = {}
 
     def rows(self, table: str) -> list[Row]:
         """In order; all columns but the load's id."""
@@ -196,11 +197,10 @@ class PlayedPipeline:
 
     @property
     def state(self) -> State:
-        return self._local or {}
+        return {**(self._local or {}), "_local": self._here}
 
-    @property
-    def first_run(self) -> bool:
-        return self._local is None
+    def set_local_state_val(self, name: str, value: Any) -> None:
+        self._here[name] = value
 
     def sync_destination(self) -> None:
         if self._local is None:
