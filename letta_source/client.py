@@ -172,8 +172,8 @@ class Client:
                 answers = self._answers
                 try:
                     await self._tried(self._http.build_request("GET", path, params={"limit": 1}), retries)
-                except RequestFailed as error:
-                    failed = error
+                except (RequestFailed, Unreachable) as error:
+                    failed: Exception = error
                 if self._answers != answers:
                     return retries == 0
         raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
@@ -200,7 +200,7 @@ class Client:
         try:
             return await retrying(self._once, request)
         except StatusError as error:
-            if error.status in (401, 403):
+            if error.status in _REFUSED:
                 raise _refused(request.url.host, error) from error
             raise
         except _NO_CONNECTION as error:

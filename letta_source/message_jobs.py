@@ -9,7 +9,7 @@ from datetime import datetime
 
 from letta_source.client import Client
 from letta_source.cursors import Between
-from letta_source.errors import FamilyMissing
+from letta_source.errors import FamilyMissing, ParentError
 from letta_source.fence import Stones
 from letta_source.lists import has_id
 from letta_source.pages import Endpoint, Pages
@@ -74,7 +74,8 @@ async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIte
 async def _last_messages(client: Client, reading: Reading, agent_id: str, since: datetime | None) -> Stones:
     """The id of the last message of each run of an agent, since about then."""
     runs = walk_pages(client, reading.endpoint("/v1/runs/", {"agent_id": agent_id}, "runs"))
-    with suppress(FamilyMissing):
+    # Without them there is the way back from the newest message.
+    with suppress(FamilyMissing, ParentError):
         async for event in runs:
             for run in event.items if isinstance(event, Page) else ():
                 time = created_at(run) if has_id(run) else None

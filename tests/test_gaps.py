@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.demo.api import Dialect
+from letta_source.demo.api import Answer, Dialect, answer
 
 from .command import ago
 from .warehouse import Merged, issues, quiet_agent
@@ -165,3 +166,20 @@ def test_messages_of_a_managed_group() -> None:
     with serve(letta) as server:
         assert merged.load(server, "group_messages").problems == 2
     assert {*merged.ids("group_messages")} == {*ids} - {ids[2], ids[7]}
+
+
+@pytest.mark.parametrize("status", [404, 409, 500])
+def test_without_runs_there_is_the_way_back_from_the_newest(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    talked = Talked("self-hosted")
+    (bad,) = talked.poison(20)
+
+    def without_runs(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        if path == "/v1/runs/" and "agent_id" in args[0]:
+            return Answer(status, {"detail": "no"})
+        return answer(letta, dialect, method, path, *args, **kwargs)
+
+    monkeypatch.setattr("letta_source.demo.server.answer", without_runs)
+    with serve(talked.letta) as server:
+        assert (talked.load(server), talked.missing()) == (1, [bad])

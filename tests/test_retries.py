@@ -204,6 +204,16 @@ def test_nobody_is_blamed_for_an_outage() -> None:
     assert outage.paths == ["/good"] * 2 + ["/v1/agents/", "/v1/runs/"] + ["/v1/agents/"] * 2 + ["/good"]
 
 
+def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if len(requests) in (3, 4, 5):
+            raise httpx.ConnectError("refused")
+        return httpx.Response(502 if len(requests) < 3 else 200, json=[])
+
+    with answering(answer) as requests:
+        assert get(path="/good", retries=3, page_retries=1, looks_again=True) == []
+
+
 def test_the_simplest_question_may_be_refused() -> None:
     """Where a family is missing, or a list holds what the server cannot render."""
     answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
