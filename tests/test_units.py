@@ -273,9 +273,8 @@ def test_a_long_list_is_read_again_rather_than_kept(
     assert read_again.everything() == kept.everything()
 
 
-@pytest.mark.parametrize("page_size", [1, 2, 1000])
-@pytest.mark.parametrize("before", [0, 1])
-@pytest.mark.parametrize("later", [0, 1])
+@pytest.mark.parametrize("page_size", [1, 1000])
+@pytest.mark.parametrize(("before", "later"), [(0, 0), (1, 1)])
 def test_runs_of_one_time_are_all_found(
     letta: Letta, server: Server, page_size: int, before: int, later: int
 ) -> None:
@@ -290,6 +289,6 @@ def test_runs_of_one_time_are_all_found(
         if more == 3:
             for _ in range(later):
                 letta.talk(agent, "later", date=OLD + timedelta(hours=1))
-        assert merged.load(server, *RUNS, page_size=page_size).problems == 0
+        assert merged.load(server, "runs", "steps", page_size=page_size).problems == 0
         assert merged.ids("runs") == sorted(letta.tables["runs"].rows)
         assert merged.ids("steps") == sorted(letta.tables["steps"].rows)
