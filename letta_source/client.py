@@ -176,6 +176,8 @@ class Client:
                     failed: Exception = error
                 if self._answers != answers:
                     return retries == 0
+        if isinstance(failed, Unreachable):
+            raise failed
         raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
 
     async def _tried(self, request: httpx.Request, retries: int, page_retries: int | None = None) -> Any:
