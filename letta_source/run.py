@@ -134,7 +134,6 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.normalize()
         pipeline.load()
         session.writes = False
-        session.packages += 1
         session.kept = sum(counts.items for counts in session.counts.values())
         forget_loaded(pipeline)
         if not session.has_more:

@@ -64,7 +64,7 @@ class Session:
         paused: by resource, the extraction that the next load package goes on with, and its reading.
         fatal: why nothing more can be read.
         takes_over: somebody else loaded before, and may have been killed with some tables merged.
-        packages: how many were loaded, kept: how many items with them; writes: one is being loaded now.
+        kept: items in the load packages that were loaded; writes: one is being loaded now.
     """
 
     settings: Settings = field(init=False)
@@ -76,7 +76,6 @@ class Session:
     done: set[str] = field(default_factory=set)
     fatal: str = ""
     takes_over: bool = False
-    packages: int = 0
     kept: int = 0
     writes: bool = False
     pace: Pace = field(default_factory=Pace)

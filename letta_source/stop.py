@@ -15,6 +15,8 @@ from contextlib import contextmanager
 
 from letta_source.session import Session
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
@@ -26,15 +28,20 @@ def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
     tells.setblocking(False)
 
     def watch() -> None:
-        if told.recv(1):
-            os.write(2, f"\n{last_words()}\n".encode())
-            os._exit(exit_code)
+        while number := told.recv(1):
+            if number[0] not in _SIGNALS:
+                continue
+            try:
+                os.write(2, f"\n{last_words()}\n".encode())
+            finally:
+                # Also where nobody listens any more.
+                os._exit(exit_code)
 
     watching = threading.Thread(target=watch, name="letta_source.stop", daemon=True)
     watching.start()
     # Python runs handlers between two steps of the main thread, which may be a long wait; the descriptor
     # is told at once.
-    handlers = {number: signal.signal(number, _wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
     descriptor = signal.set_wakeup_fd(tells.fileno())
     try:
         yield
@@ -47,7 +54,7 @@ def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
         told.close()
 
 
-def _wait(number: int, frame: object) -> None:
+def _nothing(number: int, frame: object) -> None:
     """The thread that watches ends the process."""
 
 

@@ -187,3 +187,26 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
     with serve(letta) as server:
         assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_signal_stops_where_nobody_reads_what_is_said(
+    letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, stopped = threading.Event(), threading.Event()
+
+    def hang(path: str) -> None:
+        if path.endswith("/messages"):
+            asked.set()
+            stopped.wait(30)
+
+    with monkeypatch.context() as patch, serve(letta) as server:
+        before_answers(patch, hang)
+        loading = started(server, letta_source.folder)
+        assert asked.wait(30)
+        assert loading.stdout
+        assert loading.stderr
+        loading.stderr.close()
+        loading.send_signal(signal.SIGTERM)
+        assert loading.wait(10) == 1
+        loading.stdout.close()
+        stopped.set()
