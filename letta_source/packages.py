@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import dlt
+from dlt.common.schema import Schema
 from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
 
 
@@ -15,6 +18,10 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     dlt hands a package to its next step in two moves, and cannot go on if it was killed between them.
     """
     folder = Path(pipeline.working_dir)
+    for file in folder.rglob("*"):
+        # Being written: dlt takes one among its schemas for a schema.
+        if re.fullmatch("[0-9a-f]{16}", file.name) and file.is_file():
+            file.unlink()
     extracted = folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER
     normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
     for package in extracted.glob("*"):
@@ -22,12 +29,22 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
         whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (package / "new_jobs").exists()
         if package.is_dir() and (not whole or (normalized / package.name).exists()):
             shutil.rmtree(package)
+        elif package.is_dir():
+            _keep_schema(pipeline, package)
     for mark in normalized.glob(f"*/{PackageStorage.PACKAGE_COMPLETED_FILE_NAME}"):
         # Loaded and marked, but not moved away: dlt refuses to mark it again.
         mark.unlink()
     for unfinished in (folder / "normalize").glob("*"):
         if unfinished.is_dir() and unfinished != extracted:
             shutil.rmtree(unfinished)
+
+
+def _keep_schema(pipeline: dlt.Pipeline, extracted: Path) -> None:
+    """Extracted, but killed before its schema was kept: dlt would normalize it by an older one."""
+    schema = Schema.from_dict(json.loads((extracted / PackageStorage.SCHEMA_FILE_NAME).read_text("utf-8")))
+    kept = pipeline.schemas
+    if schema.name not in kept or kept[schema.name].version < schema.version:
+        kept.save_schema(schema)
 
 
 def forget_loaded(pipeline: dlt.Pipeline) -> None:

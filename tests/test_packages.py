@@ -10,10 +10,11 @@ from typing import Any
 import duckdb
 import pytest
 from dlt.common.storages import FileStorage, PackageStorage
+from dlt.extract.extract import Extract
 
 from letta_source.demo import Letta, Server, serve
 
-from .command import Command, messages, two_agents
+from .command import Command, messages, one_of, two_agents
 
 
 @pytest.fixture
@@ -74,6 +75,20 @@ def test_the_next_load_goes_on(
     said = letta_source.load(server)
     assert (said.code, said.errors) == (0, ["info: an earlier load was left unfinished: finishing it first"])
     assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_package_whose_schema_was_not_kept_is_loaded(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letta_source.load(server, "--resources", "agents")
+    with monkeypatch.context() as patch:
+        commit = Extract.commit_packages
+        patch.setattr(Extract, "commit_packages", lambda extract: stop(commit(extract)))
+        assert letta_source.load(server).code == 1
+    letta.delete_message(letta.list_of("agent", one_of(letta)).ids()[0])
+    said = letta_source.load(server, "--resources", "agents")
+    assert (said.code, said.errors) == (0, ["info: an earlier load was left unfinished: finishing it first"])
+    assert letta_source.count("agent_messages") > messages(letta)
 
 
 def test_rows_of_an_extraction_that_was_killed_leave_the_disk(letta_source: Command, server: Server) -> None:
