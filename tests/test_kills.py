@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -23,22 +22,17 @@ from typing import Literal
 import duckdb
 import pytest
 
+from letta_source import extract
 from letta_source.columns import LOAD_ID
 from letta_source.demo import Letta, Server, serve
 from letta_source.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
 
 from .command import ago
+from .processes import started
 from .warehouse import Row, Warehouse, columns_of, in_order, quiet_agent
 
 pytestmark = pytest.mark.proof
 
-ROOT = Path(__file__).parent.parent
-# The command line, with small chunks: a little data makes several load packages of one resource.
-RUN = (
-    "import runpy, letta_source.extract as extract\n"
-    "extract.ROWS_A_YIELD = 25\n"
-    "runpy.run_module('letta_source.cli', run_name='__main__')"
-)
 PACKAGE_ROWS = "100"
 
 Phase = Literal["extract", "normalize", "load"]
@@ -87,7 +81,7 @@ class Loader:
         with self._started() as process:
             begun = since = time.monotonic()
             phase = self.phase()
-            while process.poll() is None:
+            while process.is_alive():
                 time.sleep(0.002)
                 if (now := self.phase()) != phase:
                     usual.phases[phase] = max(usual.phases.get(phase, 0.0), time.monotonic() - since)
@@ -110,44 +104,49 @@ class Loader:
     def _killed(self, phase: Phase, wait: float, length: float, random: Random) -> bool:
         with self._started() as process:
             time.sleep(wait)
-            while process.poll() is None:
+            while process.is_alive():
                 if self.phase() != phase:
                     time.sleep(0.001)
                     continue
                 time.sleep(random.uniform(0, length))
-                process.send_signal(signal.SIGSTOP)
-                if self.phase() == phase and process.poll() is None:
+                self._signal(process, signal.SIGSTOP)
+                if self.phase() == phase and process.is_alive():
                     process.kill()
                     return True
-                process.send_signal(signal.SIGCONT)
+                self._signal(process, signal.SIGCONT)
             self._assert_ended_well(process)
             return False
 
     @contextmanager
-    def _started(self) -> Iterator[subprocess.Popen[bytes]]:
+    def _started(self) -> Iterator[BaseProcess]:
         """A process that has sent its first request, or has ended without."""
         self._server.requests.clear()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "DLT_DATA_DIR": str(self.folder / "dlt"),
-            "SOURCES__LETTA__CHECKPOINT_ROWS": PACKAGE_ROWS,
-        }
-        command = [sys.executable, "-c", RUN, "run", "--base-url", self._server.base_url]
-        command += ["--page-size", "10", "--resources", ",".join(self._resources)]
-        with (
-            (self.folder / "said").open("wb") as said,
-            subprocess.Popen(command, cwd=self.folder, env=environment, stdout=said, stderr=said) as process,
-        ):
-            try:
-                while not self._server.requests and process.poll() is None:
-                    time.sleep(0.005)
-                yield process
-            finally:
-                process.kill()
+        process = started(
+            self.folder,
+            f"run --base-url {self._server.base_url} --page-size 10 --resources {','.join(self._resources)}",
+            {"DLT_DATA_DIR": str(self.folder / "dlt"), "SOURCES__LETTA__CHECKPOINT_ROWS": PACKAGE_ROWS},
+            small_chunks,
+        )
+        try:
+            while not self._server.requests and process.is_alive():
+                time.sleep(0.005)
+            yield process
+        finally:
+            process.kill()
+            process.join()
 
-    def _assert_ended_well(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.returncode == 0, (self.folder / "said").read_text()
+    def _signal(self, process: BaseProcess, number: signal.Signals) -> None:
+        assert process.pid
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+    def _assert_ended_well(self, process: BaseProcess) -> None:
+        assert process.exitcode == 0, (self.folder / "said").read_text()
+
+
+def small_chunks() -> None:
+    """A little data makes several load packages of one resource."""
+    extract.ROWS_A_YIELD = 25
 
 
 def _has_packages(folder: Path) -> bool:
