@@ -12,16 +12,27 @@ from dlt.common.schema import Schema
 from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
 
 
+def forget_half_written(pipeline: dlt.Pipeline) -> bool:
+    """Of files that were being written, under names that dlt makes up; returns whether there were any.
+
+    One among dlt's schemas is a schema of the pipeline's state, until the pipeline is made anew.
+    """
+    files = [
+        file
+        for file in Path(pipeline.working_dir).rglob("*")
+        if re.fullmatch("[0-9a-f]{16}", file.name) and file.is_file()
+    ]
+    for file in files:
+        file.unlink()
+    return bool(files)
+
+
 def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     """Takes away what dlt would fail on for ever, and rows that it would forget on disk.
 
     dlt hands a package to its next step in two moves, and cannot go on if it was killed between them.
     """
     folder = Path(pipeline.working_dir)
-    for file in folder.rglob("*"):
-        # Being written: dlt takes one among its schemas for a schema.
-        if re.fullmatch("[0-9a-f]{16}", file.name) and file.is_file():
-            file.unlink()
     extracted = folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER
     normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
     for package in extracted.glob("*"):

@@ -15,7 +15,7 @@ from dlt.extract import DltSource
 
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
-from letta_source.packages import forget_loaded, mend_after_kill
+from letta_source.packages import forget_half_written, forget_loaded, mend_after_kill
 from letta_source.progress import Progress
 from letta_source.session import Session
 from letta_source.source import letta
@@ -84,6 +84,8 @@ def load(what: Load, session: Session | None = None) -> Loaded:
         target.check()
         try:
             pipeline = target.pipeline()
+            if forget_half_written(pipeline):
+                pipeline = target.pipeline()
             _say_if_rows_repeat(pipeline, what.destination)
             mend_after_kill(pipeline)
             if pipeline.has_pending_data:

@@ -168,7 +168,7 @@ class PlayedPipeline:
             patch.setattr(run, "letta", _made_source)
             patch.setattr(run, "Target", lambda *names: self)
             patch.setattr(run, "check_reachable", lambda settings: None)
-            for of_dlts_disk in ("mend_after_kill", "forget_loaded"):
+            for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)
             yield
 

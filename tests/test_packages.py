@@ -91,13 +91,17 @@ def test_a_package_whose_schema_was_not_kept_is_loaded(
     assert letta_source.count("agent_messages") > messages(letta)
 
 
-def test_rows_of_an_extraction_that_was_killed_leave_the_disk(letta_source: Command, server: Server) -> None:
+@pytest.mark.parametrize("left", ["normalize/1b2c/rows.parquet", "schemas/0123456789abcdef"])
+def test_what_was_being_written_at_a_kill_leaves_the_disk(
+    letta_source: Command, server: Server, left: str
+) -> None:
     letta_source.load(server)
-    rows = letta_source.folder / "dlt" / "pipelines" / "letta" / "normalize" / "1b2c" / "rows.parquet"
-    rows.parent.mkdir()
-    rows.touch()
-    assert letta_source.load(server).code == 0
-    assert not rows.exists()
+    file = letta_source.folder / "dlt" / "pipelines" / "letta" / left
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    said = letta_source.load(server)
+    assert said.code == 0, said.err
+    assert not file.exists()
 
 
 def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
