@@ -13,9 +13,11 @@ from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
 
 
 def forget_half_written(pipeline: dlt.Pipeline) -> bool:
-    """Of files that were being written, under names that dlt makes up; returns whether there were any.
+    """Deletes files that were being written, under names that dlt makes up.
 
-    One among dlt's schemas is a schema of the pipeline's state, until the pipeline is made anew.
+    Returns:
+        Whether there were any: then the pipeline must be made anew, as dlt takes one in its folder of schemas
+        for a schema, and into the pipeline's state.
     """
     files = [
         file
@@ -59,6 +61,6 @@ def _keep_schema(pipeline: dlt.Pipeline, extracted: Path) -> None:
 
 
 def forget_loaded(pipeline: dlt.Pipeline) -> None:
-    """Of all load packages but the last: dlt keeps a folder with schema and state of each for ever."""
+    """Deletes all loaded packages but the last: dlt keeps a folder with schema and state of each for ever."""
     for load_id in sorted(pipeline.list_completed_load_packages())[:-1]:
         shutil.rmtree(Path(pipeline.working_dir, "load", LoadStorage.LOADED_FOLDER, load_id))

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from letta_source.demo import Letta, Server
+
     from .command import Command
 
 # The same examples each time, unless --hypothesis-profile=long: a change fails by what it changed.
@@ -55,3 +57,18 @@ def letta_source(
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
     return Command(tmp_path, capsys)
+
+
+@pytest.fixture
+def letta() -> Letta:
+    from .command import two_agents
+
+    return two_agents()
+
+
+@pytest.fixture
+def server(letta: Letta) -> Iterator[Server]:
+    from letta_source.demo import serve
+
+    with serve(letta) as server:
+        yield server

@@ -109,11 +109,11 @@ class Loader:
                     time.sleep(0.001)
                     continue
                 time.sleep(random.uniform(0, length))
-                self._signal(process, signal.SIGSTOP)
+                _signal(process, signal.SIGSTOP)
                 if self.phase() == phase and process.is_alive():
                     process.kill()
                     return True
-                self._signal(process, signal.SIGCONT)
+                _signal(process, signal.SIGCONT)
             self._assert_ended_well(process)
             return False
 
@@ -135,13 +135,14 @@ class Loader:
             process.kill()
             process.join()
 
-    def _signal(self, process: BaseProcess, number: signal.Signals) -> None:
-        assert process.pid
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, number)
-
     def _assert_ended_well(self, process: BaseProcess) -> None:
         assert process.exitcode == 0, (self.folder / "said").read_text()
+
+
+def _signal(process: BaseProcess, number: signal.Signals) -> None:
+    assert process.pid
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 def small_chunks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,9 @@ import pytest
 from dlt.common.storages import FileStorage, PackageStorage
 from dlt.extract.extract import Extract
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Letta, Server
 
-from .command import Command, messages, one_of, two_agents
-
-
-@pytest.fixture
-def letta() -> Letta:
-    return two_agents()
-
-
-@pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
-    with serve(letta) as server:
-        yield server
+from .command import Command, messages, one_of
 
 
 def stop(*_: Any, **__: Any) -> None:

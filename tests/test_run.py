@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,9 @@ import pytest
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
 
-from .command import SOME, Command, messages, one_of, two_agents
+from .command import SOME, Command, messages, one_of
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def letta() -> Letta:
-    return two_agents()
-
-
-@pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
-    with serve(letta) as server:
-        yield server
 
 
 def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer | None]) -> None:

@@ -11,20 +11,9 @@ from pathlib import Path
 import dlt
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Letta, Server
 
-from .command import Command, ago, messages, one_of, two_agents
-
-
-@pytest.fixture
-def letta() -> Letta:
-    return two_agents()
-
-
-@pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
-    with serve(letta) as server:
-        yield server
+from .command import Command, ago, messages, one_of
 
 
 @contextmanager
