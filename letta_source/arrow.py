@@ -7,13 +7,13 @@ column are its values looked at one by one; one that does not fit goes to the ro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from letta_source.columnar import to_times
 from letta_source.columns import EXTRA, LOAD_ID, Column
 from letta_source.tables import Table
 from letta_source.text import clean, to_json
@@ -30,26 +30,38 @@ class _Misfit(Exception):
     """A value that its column's type cannot hold."""
 
 
-def to_arrow(table: Table, columns: Mapping[str, list[Any]], load_id: str) -> pa.Table:
-    """A pyarrow table of `table.arrow_schema`; `columns` holds a list for each but `_dlt_load_id`."""
+def to_arrow(table: Table, columns: Mapping[str, list[Any]]) -> pa.Table:
+    """A pyarrow table of `table.arrow_schema` but for `_dlt_load_id`; `columns` holds a list for each."""
     arrays: dict[str, pa.Array] = {}
     misfits: dict[int, dict[str, Any]] = {}
-    rows = 0
     for column in table.columns:
         if column.name in (LOAD_ID.name, EXTRA.name):
             continue
         values = columns[column.name]
-        rows = len(values)
         arrays[column.name] = _array(column, table.arrow_schema.field(column.name).type, values, misfits)
     if EXTRA.name in columns:
         arrays[EXTRA.name] = _text_array(_with_misfits(columns[EXTRA.name], misfits))
-    arrays[LOAD_ID.name] = pa.repeat(pa.scalar(load_id, pa.string()), rows)
-    return pa.Table.from_arrays([arrays[c.name] for c in table.columns], schema=table.arrow_schema)
+    return table_of(table, arrays)
 
 
 def empty(table: Table) -> pa.Table:
     """No rows, with all columns: so that the table exists."""
     return table.arrow_schema.empty_table()
+
+
+def table_of(table: Table, arrays: Mapping[str, pa.Array]) -> pa.Table:
+    """A pyarrow table of `table.arrow_schema` but for `_dlt_load_id`, null where there is no array."""
+    schema = pa.schema([field for field in table.arrow_schema if field.name != LOAD_ID.name])
+    rows = max(map(len, arrays.values()))
+    columns = [arrays[f.name] if f.name in arrays else pa.nulls(rows, f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def with_load_id(parts: Sequence[pa.Table], load_id: str) -> pa.Table:
+    """One table of all parts, with the last column: of which load package it is."""
+    rows = pa.concat_tables(parts)
+    field = pa.field(LOAD_ID.name, pa.string(), nullable=False)
+    return rows.append_column(field, pa.repeat(pa.scalar(load_id, pa.string()), rows.num_rows))
 
 
 def _array(
@@ -59,7 +71,7 @@ def _array(
         if column.type in ("text", "json"):
             return _text_array(values)
         if column.type == "timestamp":
-            return _time_array(values, type_)
+            return to_times(pa.array(values, pa.string()), type_)
         if column.type in ("bigint", "double"):
             return _number_array(values, type_)
         return pa.array(values, type_)
@@ -80,13 +92,6 @@ def _number_array(values: list[Any], type_: pa.DataType) -> pa.Array:
     if array.type != type_ and not pa.types.is_null(array.type):
         raise TypeError
     return array.cast(type_)
-
-
-def _time_array(values: list[Any], type_: pa.DataType) -> pa.Array:
-    array = pa.array(values, pa.string()).cast(type_)
-    # pyarrow takes years 0 and 10000, which few readers do: as_py refuses them.
-    pc.min_max(array).as_py()
-    return array
 
 
 def _text_array(values: list[Any]) -> pa.Array:

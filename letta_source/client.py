@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping
@@ -34,10 +35,15 @@ _DETAIL_CHARS = 300
 # Seconds for all tries of one request, and the longest that the server may ask to wait.
 _LONGEST_WAIT = 600.0
 _CONNECT_SECONDS = 10.0
+# Bytes of a body from which on another thread and decoder are worth their start.
+_LARGE = 1 << 15
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
 # At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
 _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
+
+
+Decode = Callable[[bytes], Any]
 
 
 class RequestFailed(Exception):
@@ -120,11 +126,16 @@ class Client:
             logging.getLogger(name).removeFilter(self._filter)
 
     async def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, page_retries: int | None = None
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        page_retries: int | None = None,
+        decode: Decode | None = None,
     ) -> Any:
         """The decoded JSON body.
 
         Args:
+            decode: for a large body, called in a thread of its own; its None says that it is for `parsed`.
             page_retries: how often to send again what failed, as it seems, for what the page holds; for
                 those who can ask for a smaller one. Other failures are tried as often as the settings say.
 
@@ -132,7 +143,7 @@ class Client:
             RequestFailed: the last try failed too; a `StatusError` where the server said why.
             FatalError: no key or a wrong one, no connection, no Letta server, or none that answers any more.
         """
-        return await self._send("GET", path, params=params, page_retries=page_retries)
+        return await self._send("GET", path, params=params, page_retries=page_retries, decode=decode)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As `get`, with a JSON body."""
@@ -145,6 +156,7 @@ class Client:
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         page_retries: int | None = None,
+        decode: Decode | None = None,
     ) -> Any:
         try:
             request = self._http.build_request(method, path, params=params, json=body)
@@ -153,7 +165,7 @@ class Client:
         for _ in range(_ROUNDS):
             answers = self._answers
             try:
-                return await self._tried(request, self._retries, page_retries)
+                return await self._tried(request, self._retries, page_retries, decode)
             except RequestFailed as error:
                 # Nobody is blamed for an outage: where the server was away, the request is sent anew.
                 if self._answers != answers or not self._looks_again or await self._is_up():
@@ -180,7 +192,13 @@ class Client:
             raise failed
         raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
 
-    async def _tried(self, request: httpx.Request, retries: int, page_retries: int | None = None) -> Any:
+    async def _tried(
+        self,
+        request: httpx.Request,
+        retries: int,
+        page_retries: int | None = None,
+        decode: Decode | None = None,
+    ) -> Any:
         def is_enough(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, WebPage) and not self._looks_again:
@@ -200,7 +218,7 @@ class Client:
             reraise=True,
         )
         try:
-            return await retrying(self._once, request)
+            return await retrying(self._once, request, decode)
         except StatusError as error:
             if error.status in _REFUSED:
                 raise _refused(request.url.host, error) from error
@@ -214,7 +232,7 @@ class Client:
             redact_error(error, _key_of(request))
             raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
 
-    async def _once(self, request: httpx.Request) -> Any:
+    async def _once(self, request: httpx.Request, decode: Decode | None) -> Any:
         for _ in range(5):
             await self._pace.turn()
             self._on_request()
@@ -228,13 +246,13 @@ class Client:
                 # The server resets the connection of a 500 on its next request: hang up first.
                 await response.extensions["network_stream"].aclose()
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                return self._taken(response)
+                return await self._taken(response, decode)
             request = self._redirected(response)
         raise NotLetta(f"{self.base_url} redirects in a circle: is the URL right?")
 
-    def _taken(self, response: httpx.Response) -> Any:
+    async def _taken(self, response: httpx.Response, decode: Decode | None) -> Any:
         try:
-            body = _decoded(response)
+            body = await _decoded(response, decode)
         except StatusError as error:
             if error.status not in _RETRIED_STATUSES:
                 self._answers += 1
@@ -266,18 +284,22 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _decoded(response: httpx.Response) -> Any:
+async def _decoded(response: httpx.Response, decode: Decode | None) -> Any:
     if response.status_code < 400:
         if "html" in response.headers.get("content-type", ""):
             raise WebPage(
                 f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
                 " API's, such as https://api.letta.com or http://localhost:8283."
             )
-        return decode(response.content)
+        if decode and len(response.content) >= _LARGE:
+            decoded = await asyncio.to_thread(decode, response.content)
+            if decoded is not None:
+                return decoded
+        return parsed(response.content)
     asked = retry_after(response.headers.get("retry-after"))
     key = _key_of(response.request)
     try:
-        detail = _detail(decode(response.content), key)
+        detail = _detail(parsed(response.content), key)
     except BadBody:
         raise StatusError(response.status_code, redacted(response.reason_phrase, key), asked) from None
     error = StatusError(response.status_code, detail, asked)
@@ -291,7 +313,7 @@ def _refused(host: str, error: StatusError) -> AuthError:
     )
 
 
-def decode(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
     """`body` as JSON.
 
     Raises:

@@ -74,6 +74,7 @@ class Cursors:
         if parent_id in self._stopped:
             return
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
+        last: tuple[datetime | None, str] | None = None
         for item in items:
             time = created_at(item)
             if time is not None and time >= self._settled_before:
@@ -83,7 +84,9 @@ class Cursors:
                 break
             if gap := self._ahead.pop(parent_id, None):
                 self._gaps[parent_id] = [*self.gaps(parent_id), gap]
-            cursor = (time.isoformat() if time else None, item["id"])
+            last = time, item["id"]
+        if last:
+            cursor = (last[0].isoformat() if last[0] else None, last[1])
         self._put(parent_id, cursor)
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:

@@ -10,15 +10,18 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from letta_source.arrow import to_arrow
+from letta_source.arrow import to_arrow, with_load_id
+from letta_source.columnar import Columnar
 from letta_source.errors import FamilyMissing, FatalError, ParentError, ParentGone
 from letta_source.flatten import Rows, split_page
 from letta_source.jobs import JOBS
+from letta_source.once import Once
 from letta_source.reading import Reading
 from letta_source.session import Counts
 from letta_source.shapes import search_result
 from letta_source.stream import Begun, Done, Failed, Happening, Job, stream
 from letta_source.tables import LOAD_ISSUES, Resource
+from letta_source.trail import ids_of
 from letta_source.walk import Gap, Page, Restarted, Retried
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ Item = dict[str, Any]
 Tables = list[tuple[str, "pa.Table"]]
 Extraction = Generator[Tables, None, None]
 
-ROWS_A_YIELD = 10_000
+# dlt takes some 10 ms for each table of a yield.
+ROWS_A_YIELD = 40_000
 # Agents and conversations are loaded as they are now, whatever the window.
 _TIMELESS = {"agents", "groups", "conversations"}
 
@@ -44,7 +48,7 @@ def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bo
         tombstones: see `letta_source.flatten.Rows`.
 
     Yields:
-        Tables with some 10,000 root rows, and load_issues; the last time with what is left.
+        Tables with some 40,000 root rows, and load_issues; the last time with what is left.
 
     Raises:
         FatalError: at the end: the server cannot be read any more.
@@ -74,11 +78,15 @@ class _Gathered:
     """Takes the happenings of one resource: gathers rows, moves cursors, names what went wrong."""
 
     def __init__(self, resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> None:
-        self.rows = Rows(resource, tombstones)
+        # Nothing can be taken out of empty tables.
+        self.rows = Rows(resource, tombstones and resource.name not in reading.session.appends)
+        self._tombstones = tombstones
         self._name = resource.name
         self._reading = reading
         self._counts = counts
         self._incomplete: set[str] = set()
+        self._once = Once() if self._name in reading.session.appends else None
+        self._read_twice = False
         self._issues: list[Item] = []
         self._wrong = _validator(resource.name) if reading.settings.validate_items else None
 
@@ -121,9 +129,17 @@ class _Gathered:
             detail = f"{len(elements)} without an id: {kinds}"
             self._report("no_id", parent_id, detail, after_id, before_id)
         self._move(job, parent_id, items, page.in_order)
-        items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
-        self.rows.add(items, parent_id, job.read_again)
+        if not isinstance(items, Columnar) or self._reading.settings.window:
+            items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
+        self._watch_repeats(parent_id, items)
+        self.rows.add(items, parent_id, job.read_again or self._read_twice)
         self._counts.items += len(items)
+
+    def _watch_repeats(self, parent_id: str, items: Sequence[Item]) -> None:
+        if self._once and not self._once.take(parent_id, ids_of(items)):
+            self._once, self._read_twice = None, True
+            self._reading.session.appends.discard(self._name)
+            self.rows.tombstones = self._tombstones
 
     def _validate(self, parent_id: str, sent: Sequence[Any]) -> None:
         for item in sent if self._wrong else ():
@@ -134,6 +150,8 @@ class _Gathered:
     def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> None:
         if job.pages == "cursor":
             if in_order:
+                if isinstance(items, Columnar):
+                    items = items.since(self._reading.settled_before)
                 self._reading.cursors.observe(parent_id, items)
         elif job.pages == "units":
             units = self._reading.units(job.key)
@@ -147,6 +165,8 @@ class _Gathered:
             self._reading.cursors.stop(parent_id)
 
     def _end(self, job: Job, complete: bool) -> None:
+        if self._once:
+            self._once.end(job.id)
         if job.id:
             self._counts.done += 1
         if job.unit:
@@ -199,7 +219,7 @@ class _Gathered:
         made = self.rows.tables(load_id)
         if self._issues:
             columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
-            made.append((LOAD_ISSUES.name, to_arrow(LOAD_ISSUES, columns, load_id)))
+            made.append((LOAD_ISSUES.name, with_load_id([to_arrow(LOAD_ISSUES, columns)], load_id)))
             self._issues = []
         return made
 

@@ -25,7 +25,7 @@ Stones = AsyncIterator[str]
 
 async def far_edge(
     pages: Pages, cursor: str | None, forward: str, stones: Stones | None
-) -> tuple[list[Any], bool]:
+) -> tuple[Sequence[Any], bool]:
     """Goes back from beyond to the first message after the cursor that the server can give.
 
     Pages in descending order serve only to find ids: what they mean differs from list to list.
@@ -61,7 +61,7 @@ async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:
 
 async def _back_from_stone(
     pages: Pages, cursor: str | None, forward: str, stone: str
-) -> tuple[list[Any], bool]:
+) -> tuple[Sequence[Any], bool]:
     following = await pages.tried({"after": stone}) or []
     ids = [stone, *ids_of(following)[-1:]]
     if cursor is None:
@@ -77,7 +77,7 @@ async def _back_from_stone(
     return await _back_from(pages, cursor, forward, following, ids[-1], ways)
 
 
-async def _back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[list[Any], bool]:
+async def _back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[Sequence[Any], bool]:
     newest, oldest = await pages.tried({}, "desc"), await pages.tried({})
     if not newest or not (newest_ids := ids_of(newest)):
         return [], newest == []
@@ -94,10 +94,10 @@ async def _back_from(
     pages: Pages,
     cursor: str | None,
     forward: str,
-    edge: list[Any],
+    edge: Sequence[Any],
     edge_id: str,
     ways: Sequence[str] = _WAYS,
-) -> tuple[list[Any], bool]:
+) -> tuple[Sequence[Any], bool]:
     """Back from a message, given with its items where these are known, as far as the cursor."""
     trail = Trail()
     trail.add(edge)

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from letta_source import shapes
-from letta_source.arrow import to_arrow
+from letta_source.arrow import to_arrow, with_load_id
+from letta_source.columnar import Columnar
+from letta_source.columnar_tables import to_tables
 from letta_source.columns import CHILDREN, DELETED, EXTRA, LOAD_ID
 from letta_source.tables import Resource
 from letta_source.text import to_json
@@ -38,7 +40,7 @@ class Rows:
 
     def __init__(self, resource: Resource, tombstones: bool) -> None:
         self._resource = resource
-        self._tombstones = tombstones
+        self.tombstones = tombstones
         self._parent = resource.parent.name if resource.parent else None
         self._has_children = resource.children is not None
         computed = {self._parent, "position", "text", EXTRA.name, LOAD_ID.name}
@@ -54,6 +56,7 @@ class Rows:
 
     def _clear(self) -> None:
         self.count = 0
+        self._made: dict[str, list[pa.Table]] = {}
         self._columns: dict[str, dict[str, list[Any]]] = {
             table.name: {c.name: [] for c in table.columns if c.name != LOAD_ID.name}
             for table in self._resource.tables
@@ -61,6 +64,11 @@ class Rows:
 
     def add(self, items: Sequence[Item], parent_id: str = "", read_again: bool = False) -> None:
         """Adds a page of items that `split_page` let through, all those of one message id together."""
+        self.count += len(items)
+        if isinstance(items, Columnar) and not (read_again and self.tombstones):
+            for name, rows in to_tables(self._resource, items, parent_id).items():
+                self._made.setdefault(name, []).append(rows)
+            return
         root = self._columns[self._resource.root.name]
         if self._parent is not None:
             root[self._parent].extend([parent_id] * len(items))
@@ -73,12 +81,11 @@ class Rows:
             self._add_messages(items, parent_id, read_again)
         else:
             root[EXTRA.name].extend([self._extra(item, {}, parent_id) for item in items])
-        self.count += len(items)
 
     def _add_messages(self, items: Sequence[Item], parent_id: str, read_again: bool) -> None:
         root = self._columns[self._resource.root.name]
         children = _Children()
-        positions = shapes.positions(items)
+        positions = shapes.positions([item["id"] for item in items], [item.get("otid") for item in items])
         for item, position in zip(items, positions, strict=True):
             text, unknown = children.add(item, position)
             if not self._singulars.isdisjoint(item):
@@ -86,7 +93,7 @@ class Rows:
             root["text"].append(text)
             root[EXTRA.name].append(self._extra(item, unknown, parent_id))
         root["position"].extend(positions)
-        if read_again and self._tombstones:
+        if read_again and self.tombstones:
             children.bury({item["id"] for item in items})
         for name, table in (self._resource.children or {}).items():
             columns, rows = self._columns[table.name], children.rows[name]
@@ -113,11 +120,11 @@ class Rows:
         Args:
             load_id: of the load package, for `_dlt_load_id`.
         """
-        made = [
-            (table.name, to_arrow(table, self._columns[table.name], load_id))
-            for table in self._resource.tables
-            if self._columns[table.name][table.merge_key[-1] if table.merge_key else "id"]
-        ]
+        for table in self._resource.tables:
+            columns = self._columns[table.name]
+            if columns[table.merge_key[-1] if table.merge_key else "id"]:
+                self._made.setdefault(table.name, []).append(to_arrow(table, columns))
+        made = [(name, with_load_id(parts, load_id)) for name, parts in self._made.items()]
         self._clear()
         return made
 
@@ -210,8 +217,10 @@ class Nameless(NamedTuple):
     before_id: str
 
 
-def split_page(page: Iterable[Any]) -> tuple[list[Item], list[Nameless]]:
+def split_page(page: Iterable[Any]) -> tuple[Sequence[Item], list[Nameless]]:
     """Those elements that can be rows, and those that cannot: no objects, or without an id."""
+    if isinstance(page, Columnar):
+        return page, []
     items: list[Item] = []
     others: dict[int, list[Any]] = {}
     for element in page:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -306,7 +306,7 @@ async def _messages_of_run(client: Client, reading: Reading, run_id: str) -> Eve
 
 
 async def _messages_of_step(client: Client, reading: Reading, step_id: str) -> Events:
-    endpoint = reading.endpoint(f"/v1/steps/{step_id}/messages", page_size=_FIXED_PAGE)
+    endpoint = reading.endpoint(f"/v1/steps/{step_id}/messages", page_size=_FIXED_PAGE, plain=True)
     async for event in walk_pages(client, endpoint):
         yield step_id, event
 
@@ -338,7 +338,7 @@ async def _jobs_by_step(client: Client, reading: Reading, key: str) -> Jobs:
         yield _then(one, of(one.unit or {}))
 
 
-def _keep_newest_date(step: Item, items: list[Any]) -> None:
+def _keep_newest_date(step: Item, items: Sequence[Any]) -> None:
     times = [time for item in filter(has_id, items) if (time := created_at(item))]
     known = created_at(step)
     if times:

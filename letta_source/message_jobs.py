@@ -35,7 +35,7 @@ def messages_job(
         stones_of: an agent whose runs' messages are among them: see `letta_source.fence`.
     """
     cursor, gaps = reading.cursors.get(parent_id), reading.cursors.gaps(parent_id)
-    endpoint = reading.endpoint(path, params, family, page_size)
+    endpoint = reading.endpoint(path, params, family, page_size, plain=True)
 
     async def events(client: Client) -> AsyncIterator[tuple[str, Event]]:
         for gap in gaps:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from letta_source.client import Client, RequestFailed, StatusError
+from letta_source.columnar import Columnar, read_columnar
 from letta_source.errors import Unreadable
 
 # Which answers smaller pages may help with: a page that holds a message the server cannot render.
@@ -26,6 +27,7 @@ class Endpoint:
         params: sent with every request.
         page_size: limit of the first request.
         family: name to report when the host does not have this list; None for one that hangs from a parent.
+        plain: its items are messages, see `letta_source.columnar`.
         dated: its items come in the order of their `created_at`; those of `/v1/steps/` have none.
     """
 
@@ -33,6 +35,7 @@ class Endpoint:
     params: Mapping[str, str | int] = field(default_factory=dict)
     page_size: int = 1000
     family: str | None = None
+    plain: bool = False
     dated: bool = True
 
 
@@ -53,7 +56,7 @@ class Pages:
         self.endpoint = endpoint
         self.size = self.largest = endpoint.page_size
 
-    async def ask(self, cursors: Mapping[str, str | None], order: str = "asc") -> list[Any]:
+    async def ask(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any]:
         """One page.
 
         Args:
@@ -66,15 +69,16 @@ class Pages:
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
+        decode = read_columnar if self.endpoint.plain else None
         retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
         try:
-            return as_list(await self._client.get(self.endpoint.path, params, retries))
+            return as_list(await self._client.get(self.endpoint.path, params, retries, decode))
         except RequestFailed as error:
             if is_gone(error):
                 raise Lost(str(error)) from error
             raise
 
-    async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> list[Any] | None:
+    async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any] | None:
         """The page, smaller if need be; None if that does not help."""
         while True:
             try:
@@ -109,7 +113,7 @@ def is_gone(error: RequestFailed) -> bool:
     return isinstance(error, StatusError) and error.status in (404, 405)
 
 
-def as_list(body: Any) -> list[Any]:
+def as_list(body: Any) -> Sequence[Any]:
     """The array of a list's answer; null is an empty one.
 
     Raises:
@@ -117,6 +121,6 @@ def as_list(body: Any) -> list[Any]:
     """
     if body is None:
         return []
-    if not isinstance(body, list):
+    if not isinstance(body, (list, Columnar)):
         raise Unreadable(f"a list was expected, the server sent {type(body).__name__}")
     return body

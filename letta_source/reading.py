@@ -95,8 +95,9 @@ class Reading:
         params: Mapping[str, str | int] | None = None,
         family: str | None = None,
         page_size: int | None = None,
+        plain: bool = False,
     ) -> Endpoint:
-        return Endpoint(path, params or {}, page_size or self.settings.page_size, family)
+        return Endpoint(path, params or {}, page_size or self.settings.page_size, family, plain)
 
     def listed_to(self, key: str) -> str | None:
         """Id up to which a list without dates had been read before the overlap began."""

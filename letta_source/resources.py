@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import dlt
 from dlt.common.configuration.container import Container
@@ -18,7 +18,7 @@ from letta_source.errors import FatalError
 from letta_source.extract import Extraction, extract
 from letta_source.reading import Reading
 from letta_source.session import Session
-from letta_source.tables import LOAD_ISSUES, Resource
+from letta_source.tables import LOAD_ISSUES, Resource, Table
 
 
 def make_resource(resource: Resource, session: Session) -> DltResource:
@@ -38,16 +38,24 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
     for table in (*resource.tables, LOAD_ISSUES):
-        # Variants inherit the root's keys: each gets its own.
-        made.apply_hints(
-            table_name=table.name,
-            columns=table.dlt_columns,
-            primary_key=table.primary_key,
-            merge_key=table.merge_key,
-            write_disposition="merge",
-            create_table_variant=True,
-        )
+        made.apply_hints(**_hints(table, "merge"), create_table_variant=True)
     return made
+
+
+def _hints(table: Table, write_disposition: Literal["append", "merge"]) -> dict[str, Any]:
+    return {
+        "table_name": table.name,
+        "columns": table.dlt_columns,
+        # Variants inherit the root's keys: each gets its own.
+        "primary_key": table.primary_key,
+        "merge_key": table.merge_key,
+        "write_disposition": write_disposition,
+    }
+
+
+def _hinted(rows: Any, table: Table, write_disposition: Literal["append", "merge"]) -> Any:
+    hints = dlt.mark.make_hints(**_hints(table, write_disposition))
+    return dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
 
 def _read(resource: Resource, session: Session) -> Iterator[Any]:
@@ -55,11 +63,21 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     state = dlt.current.resource_state()
     extraction, reading = session.paused.pop(resource.name, None) or _begun(resource, session, state)
     reading.bind(state)
+    appends = resource.name in session.appends
+    by_name = {table.name: table for table in resource.tables}
     try:
         for tables in extraction:
-            for name, table in tables:
-                yield dlt.mark.with_table_name(table, name)
-                session.rows += table.num_rows
+            if appends and resource.name not in session.appends:
+                # What was handed over is to be merged, too.
+                appends = False
+                for table in resource.tables:
+                    yield _hinted(empty(table), table, "merge")
+            for name, rows in tables:
+                if appends and name in by_name:
+                    yield _hinted(rows, by_name[name], "append")
+                else:
+                    yield dlt.mark.with_table_name(rows, name)
+                session.rows += rows.num_rows
             reading.commit()
             if session.is_full:
                 session.paused[resource.name] = extraction, reading
@@ -79,7 +97,7 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     known = dlt.current.source_schema().tables
     for table in (*resource.tables, LOAD_ISSUES):
         if table.name not in known:
-            yield dlt.mark.with_table_name(empty(table), table.name)
+            yield _hinted(empty(table), table, "append" if appends else "merge")
 
 
 def _begun(resource: Resource, session: Session, state: dict[str, Any]) -> tuple[Extraction, Reading]:

@@ -13,6 +13,7 @@ from dlt.common.destination.exceptions import SqlClientNotAvailable
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
 
+from letta_source.appends import appendable, take_back
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
 from letta_source.packages import forget_half_written, forget_loaded, mend_after_kill
@@ -88,6 +89,7 @@ def load(what: Load, session: Session | None = None) -> Loaded:
                 pipeline = target.pipeline()
             _say_if_rows_repeat(pipeline, what.destination)
             mend_after_kill(pipeline)
+            take_back(pipeline)
             if pipeline.has_pending_data:
                 logger.info("an earlier load was left unfinished: finishing it first")
                 # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
@@ -129,6 +131,7 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
     if to_take_over is None:
         to_take_over = list(RESOURCES) if _was_loaded_into(pipeline) else []
         pipeline.set_local_state_val(_TO_TAKE_OVER, to_take_over)
+    session.appends = appendable(pipeline, source.selected_resources)
     session.takes_over = not set(source.selected_resources).isdisjoint(to_take_over)
     while True:
         pipeline.extract(source)

@@ -63,6 +63,7 @@ class Session:
             `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
         paused: by resource, the extraction that the next load package goes on with, and its reading.
         fatal: why nothing more can be read.
+        appends: resources whose tables are empty: what they read is appended while each row comes once.
         takes_over: somebody else loaded before, and may have been killed with some tables merged.
         kept: items in the load packages that were loaded; writes: one is being loaded now.
     """
@@ -75,6 +76,7 @@ class Session:
     paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     fatal: str = ""
+    appends: set[str] = field(default_factory=set)
     takes_over: bool = False
     kept: int = 0
     writes: bool = False

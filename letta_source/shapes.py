@@ -51,14 +51,13 @@ def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else (value,)
 
 
-def positions(items: Sequence[Item]) -> list[int]:
-    """The position of each item among those of its message id.
+def positions(ids: Sequence[str], otids: Sequence[Any]) -> list[int]:
+    """The position of each item, given by its message id and otid, among those of its message id.
 
     One stored message comes back as several items of one id. Their otid is that id with its last seven
     bits replaced by the item's index; where all of a message's items carry one it gives the order, because
     `/v1/steps/{id}/messages` sends them in reverse. Otherwise they stay as they came.
     """
-    ids = [item["id"] for item in items]
     found = [0] * len(ids)
     if len(set(ids)) == len(ids):
         return found
@@ -67,7 +66,7 @@ def positions(items: Sequence[Item]) -> list[int]:
         members.setdefault(message_id, []).append(at)
     for ats in members.values():
         if len(ats) > 1:
-            indexes = [index for at in ats if (index := otid_index(items[at])) is not None]
+            indexes = [index for at in ats if (index := otid_index(ids[at], otids[at])) is not None]
             if len(indexes) == len(ats):
                 ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]
             for position, at in enumerate(ats):
@@ -75,9 +74,8 @@ def positions(items: Sequence[Item]) -> list[int]:
     return found
 
 
-def otid_index(item: Item) -> int | None:
-    """The index in the item's otid, or None where its otid is not made of its id."""
-    otid, message_id = item.get("otid"), item["id"]
+def otid_index(message_id: str, otid: Any) -> int | None:
+    """The index in an item's otid, or None where its otid is not made of its id."""
     if otid == message_id:
         return _LAST
     if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:
@@ -101,7 +99,7 @@ def tool_call(sent: Any) -> tuple[Row, bool]:
         known = sent.keys() <= _TOOL_CALL
     arguments = row.get("arguments")
     if isinstance(arguments, str):
-        row["arguments_json"] = _parsing(arguments)
+        row["arguments_json"] = parsing(arguments)
     elif arguments is not None:
         row["arguments"] = row["arguments_json"] = to_json(arguments)
     return row, known
@@ -111,7 +109,7 @@ def _only(names: Collection[str], sent: Item) -> Row:
     return {name: sent[name] for name in names if name in sent}
 
 
-def _parsing(text: str) -> str | None:
+def parsing(text: str) -> str | None:
     """`text` if it is JSON that every warehouse takes, made so if need be; None if it is no JSON."""
     try:
         orjson.loads(text)

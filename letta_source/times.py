@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from dateutil.parser import isoparse
@@ -14,10 +15,19 @@ def parse_time(text: str) -> datetime:
         ValueError: if `text` is no time.
     """
     try:
-        parsed: datetime = isoparse(text.strip())
+        parsed = _parsed(text.strip())
         return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
     except OverflowError as error:
         raise ValueError(f"{text!r} is out of range") from error
+
+
+def _parsed(text: str) -> datetime:
+    # As Letta sends most: many times faster.
+    if text[10:11] == "T" and text[19:] == "+00:00":
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
+    parsed: datetime = isoparse(text)
+    return parsed
 
 
 def created_at(item: dict[str, object]) -> datetime | None:

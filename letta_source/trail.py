@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
+
+from letta_source.columnar import Columnar
 
 # What stands in URLs and keys as it is: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
 _ID = re.compile(r"(?!\.{1,2}\Z)[\w.:@+=~-]{1,255}")
@@ -15,7 +18,9 @@ def id_of(item: Any) -> str | None:
     return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
-def ids_of(items: list[Any]) -> list[str]:
+def ids_of(items: Sequence[Any]) -> list[str]:
+    if isinstance(items, Columnar):
+        return items.ids
     return [found for item in items if (found := id_of(item)) is not None]
 
 
@@ -31,14 +36,17 @@ class Trail:
         self.pages = 0
         self._next = 1
 
-    def fresh(self, items: list[Any]) -> list[Any]:
+    def fresh(self, items: Sequence[Any]) -> Sequence[Any]:
         """`items` without those that went by; none if the last went by, from which the walk would go on."""
         known = self._last | self._milestone
-        if any(one in known for one in ids_of(items)[-1:]):
+        ids = ids_of(items)
+        if known.isdisjoint(ids):
+            return items
+        if ids[-1] in known:
             return []
         return [item for item in items if id_of(item) not in known]
 
-    def add(self, items: list[Any]) -> None:
+    def add(self, items: Sequence[Any]) -> None:
         self._last = set(ids_of(items))
         self.pages += 1
         if self.pages == self._next:

@@ -5,7 +5,7 @@ Every walk ends: on an empty page, or with an error when a page brings nothing n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ class Page:
     `in_order` is false beyond an item that could not be read: cursors do not move over these.
     """
 
-    items: list[Any]
+    items: Sequence[Any]
     in_order: bool = True
 
 
@@ -98,8 +98,8 @@ class _Walk:
         self._since = since if endpoint.dated else None
         self._until = until
         self._find_stones = find_stones
-        # When the item under the cursor was created.
-        self._reached: datetime | None = None
+        # The page that the cursor was taken from.
+        self._last: Sequence[Any] = ()
         if until:
             self._pages.size = 1
         # "before" where the server's cursors are swapped, as `/v1/runs/` has them self-hosted.
@@ -126,7 +126,7 @@ class _Walk:
                 if self._until:
                     yield Gap(self._cursor or "", self._until, str(error))
                     return
-                stones = self._find_stones(self._reached) if self._find_stones else None
+                stones = self._find_stones(self._reached()) if self._find_stones else None
                 edge, meets = await far_edge(self._pages, self._cursor, self._forward, stones)
                 if meets and not self._passing_trouble:
                     self._passing_trouble = True
@@ -148,11 +148,13 @@ class _Walk:
                 path = self._pages.endpoint.path
                 raise NoProgress(f"{path} sends items without an id after {self._cursor}")
             self._cursor = ids[-1]
-            self._reached = next(
-                (created_at(item) for item in reversed(fresh) if id_of(item) == self._cursor), None
-            )
+            self._last = fresh
             self._pages.grow()
             self._passing_trouble = False
+
+    def _reached(self) -> datetime | None:
+        """When the item under the cursor was created."""
+        return next((created_at(item) for item in reversed(self._last) if id_of(item) == self._cursor), None)
 
     def _restart(self, lost: Lost) -> None:
         """From the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
@@ -168,7 +170,7 @@ class _Walk:
         self._passing_trouble, self._in_order = False, self._until is None
         self._trail = Trail()
 
-    async def _progress(self, items: list[Any]) -> list[Any]:
+    async def _progress(self, items: Sequence[Any]) -> Sequence[Any]:
         """What of `items` is new; where nothing is, what the other cursor gives. Empty at the end."""
         fresh = self._trail.fresh(items)
         if items and (not fresh or self._is_older(items)):
@@ -188,19 +190,19 @@ class _Walk:
         """Whether what the other cursor gives can be told from what was read before."""
         return self._cursor is not None and (self._since is not None or self._trail.pages > 0)
 
-    def _is_older(self, items: list[Any]) -> bool:
+    def _is_older(self, items: Sequence[Any]) -> bool:
         if self._since is None or self._forward_proven or self._forward == "before":
             return False
         times = (created_at(item) for item in items if isinstance(item, dict))
         return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
 
-    def _is_tied(self, items: list[Any]) -> bool:
+    def _is_tied(self, items: Sequence[Any]) -> bool:
         """Whether the first page is of the very time of the cursor, and may lie on either side of it."""
         if self._since is None or self._forward_proven or self._trail.pages or self._forward == "before":
             return False
         return all(created_at(item) == self._since for item in items if isinstance(item, dict))
 
-    async def _untied(self, fresh: list[Any]) -> list[Any]:
+    async def _untied(self, fresh: Sequence[Any]) -> Sequence[Any]:
         """Of the pages on both sides of the cursor the one that leads on.
 
         Raises:
@@ -216,7 +218,7 @@ class _Walk:
                 return fresh
         raise Lost(f"{self._pages.endpoint.path} has too much of one time around {self._cursor}")
 
-    async def _turned(self, must: bool) -> list[Any]:
+    async def _turned(self, must: bool) -> Sequence[Any]:
         """The next page by the other cursor, which is kept if it helps.
 
         Raises:

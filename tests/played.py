@@ -30,6 +30,7 @@ from dlt.extract.pipe_iterator import PipeIterator
 from dlt.extract.source import SourceSchemaInjectableContext
 
 from letta_source import run
+from letta_source.appends import WALKED
 from letta_source.config import make_settings
 from letta_source.resources import make_resource
 from letta_source.session import Session
@@ -108,9 +109,19 @@ class _Table:
             inserted.add(whole)
             self._held.setdefault(key, []).append(row)
 
+    @property
+    def is_empty(self) -> bool:
+        return not any(self._held.values())
+
+    def forget(self, load_id: str) -> None:
+        """Deletes what a load package brought."""
+        for key, rows in self._held.items():
+            self._held[key] = [row for row in rows if row["_dlt_load_id"] != load_id]
+
 
 @dataclass
 class _Package:
+    load_id: str
     state: State
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     hints: dict[str, _Hints] = field(default_factory=dict)
@@ -168,6 +179,8 @@ class PlayedPipeline:
             patch.setattr(run, "letta", _made_source)
             patch.setattr(run, "Target", lambda *names: self)
             patch.setattr(run, "check_reachable", lambda settings: None)
+            patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
+            patch.setattr(run, "take_back", lambda pipeline: self._take_back())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)
             yield
@@ -207,18 +220,23 @@ class PlayedPipeline:
             self._local = _copy(self._remote)
 
     def extract(self, source: _Source) -> None:
-        package = _Package(_copy(self._local or {}))
         self._packages += 1
+        package = _Package(str(self._packages), _copy(self._local or {}))
         made = {each.name: each for each in source.made()}
         pipes = [each._pipe for each in made.values()]
         with self._contexts(package), PipeIterator.from_pipes(pipes, futures_poll_interval=0) as items:
             for item in items:
                 self._faults.step("extract")
-                name: Any = item.meta.table_name
                 rows: Any = item.item
+                name, disposition = _told(item.meta)
                 self._schema.tables.setdefault(name, {"name": name, "columns": {}})
                 package.rows.setdefault(name, []).extend(rows.to_pylist())
-                package.hints[name] = _hints(made[item.pipe.name], name)
+                hints = _hints(made[item.pipe.name], name)
+                if disposition:
+                    hints = hints._replace(merges=disposition == "merge")
+                elif name in package.hints:
+                    hints = package.hints[name]
+                package.hints[name] = hints
         package.state = self._local = _copy(package.state)
         self._pending.append(package)
 
@@ -236,6 +254,19 @@ class PlayedPipeline:
             self._remote = package.state
             del self._pending[0]
 
+    def _appendable(self, names: Sequence[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if name in WALKED and all(self._tables[table.name].is_empty for table in RESOURCES[name].tables)
+        }
+
+    def _take_back(self) -> None:
+        for package in self._pending:
+            for table, hints in package.hints.items():
+                if not hints.merges:
+                    self._tables[table].forget(package.load_id)
+
     @contextmanager
     def _contexts(self, package: _Package) -> Iterator[None]:
         storage: Any = _Storage()
@@ -246,10 +277,17 @@ class PlayedPipeline:
                 StateInjectableContext(state=state),
                 SourceSchemaInjectableContext(self._schema),
                 self._capabilities,
-                LoadPackageStateInjectableContext(load_id=str(self._packages), storage=storage),
+                LoadPackageStateInjectableContext(load_id=package.load_id, storage=storage),
             ):
                 stack.enter_context(Container().injectable_context(context))
             yield
+
+
+def _told(meta: Any) -> tuple[str, str | None]:
+    """The table that rows are for, and what is to be done with its rows, if that is said anew."""
+    if isinstance(meta, TableNameMeta):
+        return meta.table_name, None
+    return meta.hints["table_name"], meta.hints["write_disposition"]
 
 
 def _made_source(session: Session, **given: Any) -> _Source:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pytest
 
-from letta_source.arrow import empty, to_arrow
+from letta_source.arrow import empty, to_arrow, with_load_id
 from letta_source.columns import EXTRA, ID, LOAD_ID, Column, Type
 from letta_source.tables import Table
 
@@ -28,7 +28,7 @@ def _landed(type_: Type, *values: Any, extra: str | None = None) -> list[tuple[A
     columns: dict[str, list[Any]] = {column.name: [None] * len(values) for column in TABLE.columns}
     columns |= {"id": ["a"] * len(values), type_: list(values), "extra": [extra] * len(values)}
     del columns[LOAD_ID.name]
-    table = to_arrow(TABLE, columns, "load-1")
+    table = with_load_id([to_arrow(TABLE, columns)], "load-1")
     table.validate(full=True)
     assert table.schema == TABLE.arrow_schema
     assert table[LOAD_ID.name].to_pylist() == ["load-1"] * len(values)
@@ -124,7 +124,7 @@ def test_misfits_join_what_extra_holds() -> None:
 def test_misfits_of_several_columns_join_in_their_rows() -> None:
     columns: dict[str, list[Any]] = {column.name: [None, None] for column in TABLE.columns[:-1]}
     columns |= {"id": ["a", "b"], "bigint": ["x", 1], "timestamp": ["y", "z"]}
-    extras = to_arrow(TABLE, columns, "")["extra"].to_pylist()
+    extras = to_arrow(TABLE, columns)["extra"].to_pylist()
     assert [json.loads(extra) for extra in extras] == [{"bigint": "x", "date": "y"}, {"date": "z"}]
 
 

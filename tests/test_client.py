@@ -8,7 +8,7 @@ import logging
 import httpx
 import pytest
 
-from letta_source.client import BadBody, Client, RequestFailed, StatusError, decode
+from letta_source.client import BadBody, Client, RequestFailed, StatusError, parsed
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
 
@@ -22,15 +22,15 @@ KEY = "sk-let-0123456789abcdef"
 @pytest.mark.parametrize("body", [b"", b"[1", b"OK", b"\xff", b"[" * 100_000], ids=len)
 def test_what_is_no_json(body: bytes) -> None:
     with pytest.raises(BadBody):
-        decode(body)
+        parsed(body)
 
 
 def test_integers_beyond_64_bits_are_kept() -> None:
-    assert decode(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
+    assert parsed(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
 
 
 def test_lone_surrogates_are_json() -> None:
-    assert decode(rb'["\ud83d"]') == ["\ud83d"]
+    assert parsed(rb'["\ud83d"]') == ["\ud83d"]
 
 
 @pytest.mark.parametrize(
