@@ -64,10 +64,6 @@ def _take_back(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any])
     if not begun:
         return
     with pipeline.sql_client() as client:
-        loads = client.make_qualified_table_name("_dlt_loads")
-        if client.execute_sql(f"SELECT 1 FROM {loads} WHERE load_id = %s", package.name):
-            # All of it was loaded; its files may be deleted already.
-            return
         for table in {table for table, _ in begun}:
             name = client.make_qualified_table_name(table)
             client.execute_sql(f"DELETE FROM {name} WHERE {LOAD_ID.name} = %s", package.name)

@@ -87,7 +87,7 @@ def read_columnar(body: bytes) -> Columnar | None:
             array.validate(full=True)
         times = to_times(array.field("date"), pa.timestamp("us", "UTC"))
         return Columnar(body, array, times) if _is_plain(array) else None
-    except (pa.ArrowException, ValueError):
+    except (pa.ArrowException, ValueError, OverflowError):
         return None
 
 
@@ -95,7 +95,8 @@ def to_times(texts: pa.Array, type_: pa.DataType) -> pa.TimestampArray:
     """ISO 8601 texts as times.
 
     Raises:
-        ValueError: one is no time, has no zone, or lies in a year that Python does not know.
+        ValueError: one is no time or has no zone.
+        OverflowError: one lies in a year that Python does not know.
     """
     times = texts.cast(type_)
     # pyarrow takes years 0 and 10000, which few readers do: as_py refuses them.

@@ -306,7 +306,7 @@ async def _messages_of_run(client: Client, reading: Reading, run_id: str) -> Eve
 
 
 async def _messages_of_step(client: Client, reading: Reading, step_id: str) -> Events:
-    endpoint = reading.endpoint(f"/v1/steps/{step_id}/messages", page_size=_FIXED_PAGE, plain=True)
+    endpoint = reading.endpoint(f"/v1/steps/{step_id}/messages", page_size=_FIXED_PAGE)
     async for event in walk_pages(client, endpoint):
         yield step_id, event
 
