@@ -7,6 +7,7 @@ same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache, cached_property, reduce
@@ -21,8 +22,9 @@ from letta_source.text import parse_json
 
 Item = dict[str, Any]
 
-# A subset of what `trail.id_of` lets through.
-_PLAIN_ID = r"^[A-Za-z0-9_-]{1,255}$"
+# Of ids, one after the other: a subset of what `trail.id_of` lets through.
+_PLAIN_IDS = re.compile("[A-Za-z0-9_-]+")
+_LONGEST_ID = 255
 _CALLED = ("name", "arguments", "tool_call_id")
 _RETURNED = ("tool_return", "status", "tool_call_id", "stdout", "stderr")
 
@@ -86,7 +88,8 @@ def read_columnar(body: bytes) -> Columnar | None:
             # pyarrow's parser does not look at the encoding.
             array.validate(full=True)
         times = to_times(array.field("date"), pa.timestamp("us", "UTC"))
-        return Columnar(body, array, times) if _is_plain(array) else None
+        page = Columnar(body, array, times)
+        return page if _are_plain(page.ids) and _is_plain(array) else None
     except (pa.ArrowException, ValueError, OverflowError):
         return None
 
@@ -131,15 +134,15 @@ def _item_type() -> pa.StructType:
     return pa.struct(list(fields.items()))
 
 
+def _are_plain(ids: list[Any]) -> bool:
+    return all(ids) and max(map(len, ids)) <= _LONGEST_ID and _PLAIN_IDS.fullmatch("".join(ids)) is not None
+
+
 def _is_plain(array: pa.StructArray) -> bool:
-    ids = array.field("id")
-    if ids.null_count or not pc.all(pc.match_substring_regex(ids, _PLAIN_ID)).as_py():
-        return False
     calls, returns = array.field("tool_calls"), array.field("tool_returns")
     call, returned = array.field("tool_call"), [array.field(name) for name in _RETURNED]
-    sent = calls.flatten()
     # Here a field that is null and one that is missing look alike, which in an `extra` they do not.
-    if any(sent.field(name).null_count for name in _CALLED) or returns.flatten().null_count:
+    if any(calls.values.field(name).null_count for name in _CALLED) or returns.values.null_count:
         return False
     first_call = _firsts(calls, call.is_valid())
     if first_call is None or not first_call.equals(call.drop_null()):
@@ -154,7 +157,8 @@ def _is_plain(array: pa.StructArray) -> bool:
 
 def _firsts(lists: pa.ListArray, mask: pa.BooleanArray) -> pa.StructArray | None:
     """The first element of each list that the mask names, or None if one has none."""
-    named = lists.filter(mask)
-    if named.null_count or (pc.min(pc.list_value_length(named)).as_py() or 0) < bool(len(named)):
+    begins, ends = lists.offsets[:-1].filter(mask), lists.offsets[1:].filter(mask)
+    if not pc.all(pc.less(begins, ends), min_count=0).as_py():
         return None
-    return pc.list_element(named, 0)
+    # Mostly they are all there is: then nothing is copied.
+    return lists.values if len(begins) == len(lists.values) else lists.values.take(begins)

@@ -17,7 +17,7 @@ from letta_source.client import Client
 from letta_source.config import Settings
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.pace import Pace
-from letta_source.walk import Event
+from letta_source.walk import Event, Page
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ Jobs = Callable[[Client], AsyncIterator[Job]]
 
 @dataclass
 class _Bridge:
-    """From the event loop's thread to the caller's, holding so many happenings at most."""
+    """From the event loop's thread to the caller's, holding so many pages at most."""
 
     size: int
     out: queue.SimpleQueue[Happening | BaseException | None] = field(default_factory=queue.SimpleQueue)
@@ -87,7 +87,8 @@ class _Bridge:
         self.room = asyncio.Semaphore(self.size)
 
     async def put(self, happening: Happening) -> None:
-        await self.room.acquire()
+        if isinstance(happening[2], Page):
+            await self.room.acquire()
         self.out.put(happening)
 
 
@@ -143,7 +144,8 @@ def _taken(bridge: _Bridge, loop: asyncio.AbstractEventLoop) -> Iterator[Happeni
             return
         if isinstance(happening, BaseException):
             raise happening
-        loop.call_soon_threadsafe(bridge.room.release)
+        if isinstance(happening[2], Page):
+            loop.call_soon_threadsafe(bridge.room.release)
         yield happening
 
 
