@@ -9,8 +9,8 @@ may send it again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from letta_source.columns import LOAD_ID
 from letta_source.tables import RESOURCES, all_tables
 
+_APPENDING_MB = 200
 # Each parent's messages are one walk; the others can be named twice by what lists them.
 WALKED = ("agent_messages", "group_messages", "conversation_messages")
 
@@ -43,6 +44,15 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
             for name in resources
             if name in WALKED and all(is_empty(table.name) for table in RESOURCES[name].tables)
         }
+
+
+@contextmanager
+def little_memory(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """While the block runs, DuckDB takes no more than appending needs; by default it takes most there is."""
+    with pipeline.sql_client() as client:
+        # Other connections of this process share the database, and this setting, with ours.
+        client.execute_sql(f"SET GLOBAL memory_limit = '{_APPENDING_MB}MB'")
+        yield
 
 
 def take_back(pipeline: dlt.Pipeline) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 OK, FAILED, USAGE, INCOMPLETE = 0, 1, 2, 3
 
@@ -51,6 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("letta-source: stopped; the next run goes on from the last finished load", file=sys.stderr)
         return FAILED
+
+
+def command() -> NoReturn:
+    """`main`, and the end of the process."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except SystemExit as left:
+        # So argparse ends.
+        code = int(left.code or 0)
+    except BrokenPipeError:
+        code = OK
+    sys.stderr.flush()
+    # All is written and closed; to take some thousand modules apart would take half a second.
+    os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -230,4 +245,4 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

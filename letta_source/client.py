@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import httpcore
 import httpx
 import tenacity
 
@@ -42,6 +44,9 @@ _ROUNDS = 3
 # At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
 _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
+
+# By default 64 kB at a time, each a turn of the event loop: a page has some 1 MB.
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1 << 20
 
 Decode = Callable[[bytes], Any]
 
@@ -112,7 +117,7 @@ class Client:
         )
         # One for each connection: with each request httpx looks at all that a client has.
         self._idle = [self._connect()]
-        self._request = self._idle[0].build_request
+        self._headers = self._idle[0].headers
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries
         self._looks_again = looks_again
@@ -165,7 +170,7 @@ class Client:
         decode: Decode | None = None,
     ) -> Any:
         try:
-            request = self._request(method, path, params=params, json=body)
+            request = self._request(method, path, params, body)
         except httpx.InvalidURL as error:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
         for _ in range(_ROUNDS):
@@ -179,6 +184,17 @@ class Client:
                 failed = error
         raise failed
 
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None = None,
+    ) -> httpx.Request:
+        """As `httpx.AsyncClient.build_request`, which takes a quarter of a quick request's time."""
+        query = f"?{httpx.QueryParams(params)}" if params else ""
+        return httpx.Request(method, f"{self.base_url}{path}{query}", headers=self._headers, json=body)
+
     async def _is_up(self) -> bool:
         """Whether the server answers a simple question; if not at once, waits for it.
 
@@ -189,7 +205,7 @@ class Client:
             for path in _SIMPLE_PATHS:
                 answers = self._answers
                 try:
-                    await self._tried(self._request("GET", path, params={"limit": 1}), retries)
+                    await self._tried(self._request("GET", path, {"limit": 1}), retries)
                 except (RequestFailed, Unreachable) as error:
                     failed: Exception = error
                 if self._answers != answers:
@@ -279,7 +295,7 @@ class Client:
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             # httpx has no deadline for a whole answer: one that drips would take for ever.
-            with anyio.fail_after(self._timeout):
+            async with _deadline(self._timeout):
                 return await connection.send(request)
         except TimeoutError as error:
             raise httpx.ReadTimeout("", request=request) from error
@@ -312,6 +328,17 @@ class Client:
                 f"{self.base_url} redirects to {there.host}: set the base URL to where Letta answers."
             )
         return response.next_request
+
+
+if sys.version_info >= (3, 11):
+    # Many times faster.
+    _deadline = asyncio.timeout
+else:
+
+    @asynccontextmanager
+    async def _deadline(seconds: float) -> AsyncIterator[None]:
+        with anyio.fail_after(seconds):
+            yield
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,7 +53,7 @@ def _content(texts: pa.StringArray, key: Arrays) -> Arrays:
 def _tool_calls(lists: pa.ListArray, key: Arrays) -> Arrays:
     rows, sent = _elements(lists, key)
     arguments: list[str] = sent.field("arguments").to_pylist()
-    return {**rows, "arguments_json": pa.array(map(parsing, arguments), pa.string())}
+    return {**rows, "arguments_json": pa.array([parsing(one) for one in arguments], pa.string())}
 
 
 def _tool_returns(lists: pa.ListArray, key: Arrays) -> Arrays:
@@ -67,13 +66,12 @@ def _elements(lists: pa.ListArray, key: Arrays) -> tuple[Arrays, pa.StructArray]
     parents, sent = pc.list_parent_indices(lists), lists.flatten()
     rows: Arrays = {name: array.take(parents) for name, array in key.items()}
     rows |= {field.name: sent.field(at) for at, field in enumerate(sent.type)}
-    numbers = parents.to_numpy()
-    # They are sorted: where a number comes first is where its list begins.
-    rows["idx"] = pa.array(np.arange(len(numbers)) - np.searchsorted(numbers, numbers), pa.int64())
-    return rows, sent
+    lengths = pc.list_value_length(lists)
+    numbers = [at for n in lengths.filter(pc.greater(lengths, 0)).to_pylist() for at in range(n)]
+    return {**rows, "idx": pa.array(numbers, pa.int64())}, sent
 
 
 def _as_json(lists: pa.ListArray) -> pa.StringArray:
     if not len(lists.flatten()):
         return pc.if_else(lists.is_valid(), "[]", pa.scalar(None, pa.string()))
-    return pa.array(map(to_json, lists.to_pylist()), pa.string())
+    return pa.array([to_json(one) for one in lists.to_pylist()], pa.string())

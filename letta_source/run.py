@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from dlt.common.destination.exceptions import SqlClientNotAvailable
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
 
-from letta_source.appends import appendable, take_back
+from letta_source.appends import appendable, little_memory, take_back
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
 from letta_source.packages import forget_half_written, forget_loaded, mend_after_kill
@@ -137,7 +137,8 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.extract(source)
         session.writes = True
         pipeline.normalize()
-        pipeline.load()
+        with little_memory(pipeline) if session.appends else nullcontext():
+            pipeline.load()
         session.writes = False
         session.kept = sum(counts.items for counts in session.counts.values())
         forget_loaded(pipeline)
@@ -146,7 +147,8 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
     if not session.fatal:
         rest = [name for name in to_take_over if name not in source.selected_resources]
-        pipeline.set_local_state_val(_TO_TAKE_OVER, rest)
+        if rest != to_take_over:
+            pipeline.set_local_state_val(_TO_TAKE_OVER, rest)
 
 
 def _was_loaded_into(pipeline: dlt.Pipeline) -> bool:

@@ -106,7 +106,7 @@ def stream(
     Raises:
         FatalError: from a job or from finding them, while iterating; other errors of theirs are happenings.
     """
-    bridge = _Bridge(size=2 * settings.max_workers)
+    bridge = _Bridge(size=settings.max_workers)
     loop = asyncio.new_event_loop()
 
     async def run() -> None:

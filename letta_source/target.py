@@ -76,7 +76,7 @@ class Target:
             # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
             pipeline.drop()
             pipeline = self._pipeline()
-        pipeline.set_local_state_val(_PLACE, place)
+            pipeline.set_local_state_val(_PLACE, place)
         return pipeline
 
     @contextmanager
