@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from functools import cache, partial
+from functools import cache
 from math import isfinite
 from types import TracebackType
 from typing import Any
@@ -107,14 +107,17 @@ class Client:
         self._on_request = on_request
         self._pace = pace or Pace(settings.requests_per_second)
         self._timeout = settings.timeout.total_seconds()
-        self._connect = partial(
-            httpx.AsyncClient,
-            base_url=settings.base_url,
-            headers=headers,
-            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
-            limits=httpx.Limits(max_connections=1),
-            verify=_certificates(),
-        )
+
+        def connect() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                base_url=settings.base_url,
+                headers=headers,
+                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
+                limits=httpx.Limits(max_connections=1),
+                verify=_certificates(),
+            )
+
+        self._connect = connect
         # One for each connection: with each request httpx looks at all that a client has.
         self._idle = [self._connect()]
         self._headers = self._idle[0].headers

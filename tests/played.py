@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -180,6 +180,7 @@ class PlayedPipeline:
             patch.setattr(run, "Target", lambda *names: self)
             patch.setattr(run, "check_reachable", lambda settings: None)
             patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
+            patch.setattr(run, "little_memory", lambda pipeline: nullcontext())
             patch.setattr(run, "take_back", lambda pipeline: self._take_back())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)
