@@ -47,11 +47,16 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
 
 
 @contextmanager
-def little_memory(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """While the block runs, DuckDB takes no more than appending needs; by default it takes most there is."""
+def sparing(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """While the block runs, DuckDB appends with little memory and with one thread a table.
+
+    By default it takes most of the memory there is. The tables are loaded side by side; a thread that has one
+    for itself fills whole row groups, which go to disk once, not to the log before.
+    """
     with pipeline.sql_client() as client:
-        # Other connections of this process share the database, and this setting, with ours.
+        # Other connections of this process share the database with ours, and what is set.
         client.execute_sql(f"SET GLOBAL memory_limit = '{_APPENDING_MB}MB'")
+        client.execute_sql("SET GLOBAL threads = 1")
         yield
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from letta_source.client import Client, RequestFailed, StatusError, WebPage
+from letta_source.answers import RequestFailed, StatusError, WebPage
+from letta_source.client import Client
 from letta_source.config import Settings
 from letta_source.errors import NotLetta, Unreachable
 

@@ -7,38 +7,24 @@ import logging
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from functools import cache
-from math import isfinite
+from contextlib import asynccontextmanager
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 
 import anyio
 import httpcore
 import httpx
-import tenacity
 
+from letta_source.answers import REFUSED, Decode, RequestFailed, StatusError, decoded, key_of, refused
 from letta_source.config import Settings
-from letta_source.errors import AuthError, NotLetta, Unreachable
+from letta_source.errors import NotLetta, Unreachable
 from letta_source.pace import Pace
-from letta_source.redact import RedactingFilter, redact_error, redacted
-from letta_source.text import parse_json
+from letta_source.redact import RedactingFilter, redact_error
+from letta_source.retries import LONGEST_WAIT, NO_CONNECTION, RETRIED_STATUSES, retried, worth_a_retry
 
-logger = logging.getLogger(__name__)
-
-_RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
-_PASSING_STATUSES = {425, 429, 503}
-_REFUSED = {401, 403}
-_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 _REDIRECTS = {301, 302, 303, 307, 308}
-_DETAIL_CHARS = 300
-# Seconds for all tries of one request, and the longest that the server may ask to wait.
-_LONGEST_WAIT = 600.0
 _CONNECT_SECONDS = 10.0
-# Bytes of a body from which on another thread and decoder are worth their start.
-_LARGE = 1 << 15
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
 # At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
@@ -47,36 +33,6 @@ _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http1
 
 # By default 64 kB at a time, each a turn of the event loop: a page has some 1 MB.
 httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1 << 20
-
-Decode = Callable[[bytes], Any]
-
-
-class RequestFailed(Exception):
-    """A request that got no usable answer, also after the last try; another one may."""
-
-
-class StatusError(RequestFailed):
-    """The server answered with an error that is not fatal.
-
-    Attributes:
-        status: of HTTP.
-        detail: what the server said, cut to 300 characters.
-        retry_after: seconds the server asks to wait, or None.
-    """
-
-    def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
-        super().__init__(f"{status}: {detail}")
-        self.status = status
-        self.detail = detail
-        self.retry_after = retry_after
-
-
-class BadBody(RequestFailed):
-    """The body is no JSON, or was cut short."""
-
-
-class WebPage(RequestFailed):
-    """A page for people, with status 200: of a proxy while the server is away, or of another server."""
 
 
 class Client:
@@ -228,57 +184,28 @@ class Client:
             try:
                 return await self._once(request, decode)
             except Exception as error:
-                if not _worth_a_retry(error):
+                if not worth_a_retry(error):
                     raise
-                return await self._retried(request, decode, error, retries, page_retries)
+                return await retried(
+                    partial(self._once, decode=decode),
+                    request,
+                    error,
+                    retries,
+                    page_retries,
+                    first_contact=not self._looks_again,
+                )
         except StatusError as error:
-            if error.status in _REFUSED:
-                raise _refused(request.url.host, error) from error
+            if error.status in REFUSED:
+                raise refused(request.url.host, error) from error
             raise
-        except _NO_CONNECTION as error:
+        except NO_CONNECTION as error:
             raise Unreachable(
                 f"{self.base_url} cannot be reached: is the URL right, is the server up?"
             ) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
             # They quote lines of an answer that is no HTTP, and where it redirects to.
-            redact_error(error, _key_of(request))
+            redact_error(error, key_of(request))
             raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
-
-    async def _retried(
-        self,
-        request: httpx.Request,
-        decode: Decode | None,
-        failed: Exception,
-        retries: int,
-        page_retries: int | None,
-    ) -> Any:
-        """Tries again what failed: `tenacity` only then, as it takes a tenth of a quick request."""
-        first = [failed]
-
-        async def attempt(request: httpx.Request) -> Any:
-            if first:
-                raise first.pop()
-            return await self._once(request, decode)
-
-        def is_enough(state: tenacity.RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, WebPage) and not self._looks_again:
-                # At first contact, most likely another server.
-                return True
-            enough = retries
-            if page_retries is not None and _may_be_the_page(error):
-                enough = min(retries, page_retries)
-            waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
-            return state.attempt_number > enough or waited > _LONGEST_WAIT
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_worth_a_retry),
-            stop=is_enough,
-            wait=_wait,
-            before_sleep=_log_retry,
-            reraise=True,
-        )
-        return await retrying(attempt, request)
 
     async def _once(self, request: httpx.Request, decode: Decode | None) -> Any:
         for _ in range(5):
@@ -307,11 +234,11 @@ class Client:
 
     async def _taken(self, response: httpx.Response, decode: Decode | None) -> Any:
         try:
-            body = await _decoded(response, decode)
+            body = await decoded(response, decode)
         except StatusError as error:
-            if error.status not in _RETRIED_STATUSES:
+            if error.status not in RETRIED_STATUSES:
                 self._answers += 1
-            if error.retry_after and error.retry_after > _LONGEST_WAIT:
+            if error.retry_after and error.retry_after > LONGEST_WAIT:
                 raise Unreachable(
                     f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
                 ) from error
@@ -348,105 +275,3 @@ else:
 def _certificates() -> ssl.SSLContext:
     """Loaded once: it takes longer than many a request."""
     return httpx.create_ssl_context()
-
-
-async def _decoded(response: httpx.Response, decode: Decode | None) -> Any:
-    if response.status_code < 400:
-        if "html" in response.headers.get("content-type", ""):
-            raise WebPage(
-                f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
-                " API's, such as https://api.letta.com or http://localhost:8283."
-            )
-        if decode and len(response.content) >= _LARGE:
-            decoded = await asyncio.to_thread(decode, response.content)
-            if decoded is not None:
-                return decoded
-        return parsed(response.content)
-    asked = retry_after(response.headers.get("retry-after"))
-    key = _key_of(response.request)
-    try:
-        detail = _detail(parsed(response.content), key)
-    except BadBody:
-        raise StatusError(response.status_code, redacted(response.reason_phrase, key), asked) from None
-    error = StatusError(response.status_code, detail, asked)
-    raise _refused(response.url.host, error) if error.status in _REFUSED else error
-
-
-def _refused(host: str, error: StatusError) -> AuthError:
-    return AuthError(
-        f"{host} refuses the key ({error.status}): set LETTA_API_KEY to a key that may read."
-        f" It says: {error.detail}"
-    )
-
-
-def parsed(body: bytes) -> Any:
-    """`body` as JSON.
-
-    Raises:
-        BadBody: if it is none.
-    """
-    try:
-        return parse_json(body)
-    except ValueError as error:
-        raise BadBody(str(error)) from error
-
-
-def _detail(body: Any, key: str) -> str:
-    # In one line: it goes into the log.
-    detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
-    # Some proxies tell what they were sent.
-    return redacted(detail[:_DETAIL_CHARS], key)
-
-
-def _key_of(request: httpx.Request) -> str:
-    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
-
-
-def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait, from a Retry-After in seconds or as a date; None where it is neither."""
-    if header is None:
-        return None
-    with suppress(ValueError):
-        seconds = float(header)
-        return max(0.0, seconds) if isfinite(seconds) else None
-    try:
-        then = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=timezone.utc)
-    now = now or datetime.now(timezone.utc)
-    return max(0.0, (then - now).total_seconds())
-
-
-def _worth_a_retry(error: BaseException) -> bool:
-    if isinstance(error, StatusError):
-        # Refused in JSON is an AuthError; without, it is a proxy that speaks.
-        return error.status in _RETRIED_STATUSES | _REFUSED
-    return isinstance(error, (httpx.RequestError, BadBody, WebPage))
-
-
-def _may_be_the_page(error: BaseException | None) -> bool:
-    """Whether a smaller page may work: not where the server is away or wants us to wait."""
-    if isinstance(error, StatusError):
-        return error.status not in _PASSING_STATUSES | _REFUSED
-    return not isinstance(error, (*_NO_CONNECTION, WebPage))
-
-
-_backoff = tenacity.wait_exponential(multiplier=0.25, max=30) + tenacity.wait_random(0, 0.25)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, StatusError) and error.retry_after is not None:
-        # The pace holds everybody.
-        return 0
-    # After a 500 the server resets the kept-alive connection: the next request fails once, at once.
-    return _backoff(state)
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    request: httpx.Request = state.args[0]
-    said = error if isinstance(error, RequestFailed) else type(error).__name__
-    logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from letta_source.client import RequestFailed
+from letta_source.answers import RequestFailed
 from letta_source.pages import Lost, Pages
 from letta_source.trail import Trail, ids_of
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from letta_source.client import Client, RequestFailed, StatusError
+from letta_source.answers import RequestFailed, StatusError
+from letta_source.client import Client
 from letta_source.cursors import Cursor
 from letta_source.errors import ConfigError, FamilyMissing, ParentError, Unreadable
 from letta_source.lists import has_id, list_events, listed

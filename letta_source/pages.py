@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from letta_source.client import Client, RequestFailed, StatusError
+from letta_source.answers import RequestFailed, StatusError
+from letta_source.client import Client
 from letta_source.columnar import Columnar, read_columnar
 from letta_source.errors import Unreadable
 

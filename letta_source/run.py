@@ -13,7 +13,7 @@ from dlt.common.destination.exceptions import SqlClientNotAvailable
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
 
-from letta_source.appends import appendable, little_memory, take_back
+from letta_source.appends import appendable, sparing, take_back
 from letta_source.check import check_reachable
 from letta_source.errors import ConfigError, LettaError
 from letta_source.packages import forget_half_written, forget_loaded, mend_after_kill
@@ -137,7 +137,7 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.extract(source)
         session.writes = True
         pipeline.normalize()
-        with little_memory(pipeline) if session.appends else nullcontext():
+        with sparing(pipeline) if session.appends else nullcontext():
             pipeline.load()
         session.writes = False
         session.kept = sum(counts.items for counts in session.counts.values())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from letta_source.client import Client, RequestFailed
+from letta_source.answers import RequestFailed
+from letta_source.client import Client
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone
 from letta_source.fence import Stones, far_edge
 from letta_source.pages import Endpoint, Lost, Pages

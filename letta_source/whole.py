@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from letta_source.client import Client, RequestFailed
+from letta_source.answers import RequestFailed
+from letta_source.client import Client
 from letta_source.errors import ParentGone, Unreadable
 from letta_source.pages import Endpoint, as_list, is_gone
 from letta_source.walk import Page

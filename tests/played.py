@@ -180,7 +180,7 @@ class PlayedPipeline:
             patch.setattr(run, "Target", lambda *names: self)
             patch.setattr(run, "check_reachable", lambda settings: None)
             patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
-            patch.setattr(run, "little_memory", lambda pipeline: nullcontext())
+            patch.setattr(run, "sparing", lambda pipeline: nullcontext())
             patch.setattr(run, "take_back", lambda pipeline: self._take_back())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)

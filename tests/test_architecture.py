@@ -21,6 +21,8 @@ LINE = (
     "config",
     "pace",
     "session",
+    "answers",
+    "retries",
     "client",
     "columns",
     "columnar",

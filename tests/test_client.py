@@ -8,7 +8,8 @@ import logging
 import httpx
 import pytest
 
-from letta_source.client import BadBody, Client, RequestFailed, StatusError, parsed
+from letta_source.answers import BadBody, RequestFailed, StatusError, parsed
+from letta_source.client import Client
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
 
@@ -133,5 +134,5 @@ def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     failures: list[Answer] = [httpx.Response(503, json={"detail": "busy"}), httpx.ReadTimeout("slow")]
     with answering(one_by_one([*failures, httpx.Response(200, json=[])])):
         get()
-    said = [record.getMessage() for record in caplog.records if record.name == "letta_source.client"]
+    said = [record.getMessage() for record in caplog.records if record.name == "letta_source.retries"]
     assert said == ["GET /v1/agents/: 503: busy; try 2", "GET /v1/agents/: ReadTimeout; try 3"]

@@ -137,7 +137,7 @@ def test_pages_read_at_once_and_item_by_item_give_the_same(
 
     monkeypatch.setattr("letta_source.pages.read_columnar", read)
     # Bytes of a body from which on it is tried.
-    monkeypatch.setattr("letta_source.client._LARGE", 0 if at_once else 1 << 60)
+    monkeypatch.setattr("letta_source.answers._LARGE", 0 if at_once else 1 << 60)
     merged = Merged()
     merged.load(loaded.server, *EVERY_RESOURCE, page_size=7, api_key=KEY)
     assert set(pages) == ({True, False} if at_once else set())

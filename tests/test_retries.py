@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.client import Client, RequestFailed, StatusError, WebPage, retry_after
+from letta_source.answers import RequestFailed, StatusError, WebPage, retry_after
+from letta_source.client import Client
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, Unreachable
 

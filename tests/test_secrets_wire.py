@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import pytest
 
+from letta_source.answers import RequestFailed
 from letta_source.check import check_families
-from letta_source.client import Client, RequestFailed
+from letta_source.client import Client
 from letta_source.config import Settings
 from letta_source.demo import FAULTS, Faults, Letta, serve
 from letta_source.errors import LettaError
