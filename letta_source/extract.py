@@ -34,7 +34,7 @@ Tables = list[tuple[str, "pa.Table"]]
 Extraction = Generator[Tables, None, None]
 
 # dlt takes some 10 ms for each table of a yield.
-ROWS_A_YIELD = 40_000
+ROWS_A_YIELD = 20_000
 # Agents and conversations are loaded as they are now, whatever the window.
 _TIMELESS = {"agents", "groups", "conversations"}
 
@@ -48,7 +48,7 @@ def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bo
         tombstones: see `letta_source.flatten.Rows`.
 
     Yields:
-        Tables with some 40,000 root rows, and load_issues; the last time with what is left.
+        Tables with some 20,000 root rows, and load_issues; the last time with what is left.
 
     Raises:
         FatalError: at the end: the server cannot be read any more.

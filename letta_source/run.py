@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.destination.exceptions import SqlClientNotAvailable
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
@@ -137,6 +138,8 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.extract(source)
         session.writes = True
         pipeline.normalize()
+        # What reading took goes back before the destination takes its own.
+        pa.default_memory_pool().release_unused()
         with sparing(pipeline) if session.appends else nullcontext():
             pipeline.load()
         session.writes = False

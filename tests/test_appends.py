@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import dlt
 import pytest
 from dlt.load.load import Load
 
@@ -102,6 +104,26 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
         job.rename(package.with_name("started_jobs") / job.name)
     assert letta_source.load(server).code == 0
     assert is_whole(letta_source, letta)
+
+
+def test_appending_is_sparing_and_merging_is_not(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def load(pipeline: dlt.Pipeline) -> Any:
+        with pipeline.sql_client() as client:
+            settings = "current_setting('memory_limit'), current_setting('threads')"
+            found.extend(client.execute_sql(f"SELECT {settings}") or ())
+        return real(pipeline)
+
+    real = dlt.Pipeline.load
+    monkeypatch.setattr(dlt.Pipeline, "load", load)
+    for _ in range(2):
+        assert letta_source.load(server).code == 0
+    sparing, usual = found
+    assert sparing == ("143.0 MiB", 1)
+    assert usual != sparing
 
 
 @pytest.mark.parametrize(

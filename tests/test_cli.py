@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -332,3 +333,23 @@ def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
     pipe = f"{sys.executable} -m letta_source.cli discover --json | head -1"
     said = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
     assert (said.stdout, said.stderr) == ("[\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["discover"], 0), (["runn"], 2), ([], 2)])
+def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "letta_source.cli", *arguments], capture_output=True, cwd=ROOT, check=False
+    )
+    assert said.returncode == code
+    assert said.stdout or code
+    assert said.stderr or not code
+
+
+def test_a_load_imports_no_pandas(letta_source: Command, server: Server) -> None:
+    """Which takes half a second, and 40 MB."""
+    program = "import sys; from letta_source.cli import main; main(); sys.exit('pandas' in sys.modules)"
+    options = ["run", "--base-url", server.base_url, "--resources", "agents,agent_messages"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", program, *options], env=environment, check=False)
+    assert said.returncode == 0
+    assert letta_source.count("agent_messages")
