@@ -1,0 +1,79 @@
+"""`python -m benchmarks`: runs the cases, and prints what came of them as markdown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.cases import CASES, CONTENDERS, Bench
+from benchmarks.report import machine, table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    results = []
+    # All of it stays on this machine, whatever proxy there is.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory(prefix="letta-benchmarks-") as name:
+        bench = Bench(options.items, options.agents, options.rounds, options.contenders, Path(name))
+        for case in options.cases:
+            for comparison in CASES[case](bench):
+                print(f"\n{table(comparison)}", flush=True)
+                results.append({"case": case, **asdict(comparison)})
+                if options.results:
+                    options.results.write_text(json.dumps(results, indent=2, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--cases", type=_names(CASES), default=[*CASES], metavar="A,B", help=f"of {', '.join(CASES)}"
+    )
+    parser.add_argument(
+        "--contenders",
+        type=_names(CONTENDERS),
+        default=CONTENDERS,
+        metavar="A,B",
+        help=f"of {', '.join(CONTENDERS)}",
+    )
+    parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="of each run (default: 3)")
+    parser.add_argument(
+        "--items",
+        type=_count,
+        default=200_000,
+        metavar="N",
+        help="of messages, in all; the cases with other data grow and shrink with it (default: 200000)",
+    )
+    parser.add_argument(
+        "--agents", type=_count, default=200, metavar="N", help="that have them (default: 200)"
+    )
+    parser.add_argument("--results", type=Path, metavar="FILE", help="gets every single run, as JSON")
+    return parser
+
+
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
+    def names(text: str) -> list[str]:
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return chosen
+
+    return names
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""How each of those that are compared is called, and how its rows are counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.environments import PEERS, peer_python
+from benchmarks.measure import Failed
+
+_ROOT = Path(__file__).parent.parent
+
+# In a process of its own: a child's memory is never counted as less than its parent's.
+_COUNT = """
+import sys, duckdb
+with duckdb.connect(sys.argv[1], read_only=True) as connection:
+    print(connection.execute(f"SELECT count(*) FROM {sys.argv[2]}").fetchall()[0][0])
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a contender.
+
+    Attributes:
+        pipe: its commands; each reads what the one before prints.
+        settings: its environment variables.
+        before: a command that has to have run, and does not count.
+        rows: given what it printed, how many items of messages it has; none for one that keeps none.
+        keep: given what it printed, keeps what its next run goes on from.
+    """
+
+    pipe: Sequence[Sequence[str]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    before: Sequence[str] = ()
+    rows: Callable[[str], int] | None = None
+    keep: Callable[[str], object] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """All variables: nothing that was set for Letta or for dlt reaches a run."""
+        ours = ("LETTA_", "SOURCES__", "DESTINATION__", "PYTHONPATH")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return {**kept, **self.settings}
+
+
+Contender = Callable[[str, Path, int], Call]
+"""Given the server's URL, a folder and how many requests at once, where it can be told."""
+
+
+def ours(url: str, folder: Path, workers: int) -> Call:
+    """`letta-source run`, of the checkout that this file is in."""
+    options = ("--base-url", url, "--resources", "agents,agent_messages", "--max-workers", str(workers))
+    return Call(
+        [[sys.executable, "-m", "letta_source.cli", "run", *options]],
+        {"DLT_DATA_DIR": str(folder / "dlt"), "PYTHONPATH": str(_ROOT)},
+        rows=lambda said: _count(folder / "letta_db.duckdb", "letta.agent_messages"),
+    )
+
+
+def rest_api(url: str, folder: Path, workers: int) -> Call:
+    """dlt's own source as its manual says it is fastest."""
+    return _rest_api(url, folder, _tuned(workers))
+
+
+def rest_api_again(url: str, folder: Path, workers: int) -> Call:
+    """The same for a run after another: it reads all again, and keeps what it has not.
+
+    It has no cursor for each agent.
+    """
+    return _rest_api(url, folder, _tuned(workers), "insert-only")
+
+
+def rest_api_plain(url: str, folder: Path, workers: int) -> Call:
+    """The same with nothing but parquet."""
+    return _rest_api(url, folder, {})
+
+
+def _tuned(workers: int) -> Mapping[str, str]:
+    return {
+        "EXTRACT__WORKERS": str(workers),
+        "NORMALIZE__WORKERS": "2",
+        "DATA_WRITER__DISABLE_COMPRESSION": "true",
+        "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",
+        "EXTRACT__DATA_WRITER__FILE_MAX_ITEMS": "25000",
+        "NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS": "100000",
+    }
+
+
+def _rest_api(url: str, folder: Path, settings: Mapping[str, str], *strategy: str) -> Call:
+    database = folder / "rest_api.duckdb"
+    return Call(
+        [[sys.executable, str(PEERS / "rest_api.py"), url, str(database), *strategy]],
+        {
+            "DLT_DATA_DIR": str(folder / "dlt"),
+            "RUNTIME__LOG_LEVEL": "CRITICAL",
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            **settings,
+        },
+        rows=lambda said: _count(database, "letta_rest_api.agent_messages"),
+    )
+
+
+def singer(url: str, folder: Path, workers: int) -> Call:
+    """A tap of the Singer SDK into target-duckdb; it goes on from its state."""
+    python = peer_python("singer")
+    database, tap, target, state = (
+        folder / name for name in ("singer.duckdb", "tap.json", "target.json", "state.json")
+    )
+    tap.write_text(json.dumps({"url": url}))
+    target.write_text(
+        json.dumps(
+            {
+                "path": str(database),
+                "default_target_schema": "main",
+                "batch_size_rows": 100_000,
+                "primary_key_required": False,
+            }
+        )
+    )
+    going_on = ["--state", str(state)] if state.exists() else []
+    return Call(
+        [
+            [python, str(PEERS / "tap.py"), "--config", str(tap), *going_on],
+            [str(Path(python).with_name("target-duckdb")), "--config", str(target)],
+        ],
+        {"LOGLEVEL": "WARNING", "TAP_LETTA_LOGLEVEL": "WARNING"},
+        rows=lambda said: _count(database, "main.agent_messages"),
+        keep=lambda said: state.write_text(said.splitlines()[-1]),
+    )
+
+
+def official(url: str, folder: Path, workers: int) -> Call:
+    """The official client in a loop, into pandas; it has no way to read two agents at once."""
+    return Call([[peer_python("official"), str(PEERS / "official.py"), url]], rows=int)
+
+
+def fetch(url: str, folder: Path, workers: int) -> Call:
+    """The same bytes, not parsed."""
+    return Call([_bare(url, workers, "walk")])
+
+
+def poll(url: str, folder: Path, workers: int) -> Call:
+    """The requests of a load that finds nothing new."""
+    return Call([_bare(url, workers, "poll")])
+
+
+def read_json(url: str, folder: Path, workers: int) -> Call:
+    """DuckDB reads the same JSON from disk."""
+    pages = folder / "pages"
+    pages.mkdir(exist_ok=True)
+    script = str(PEERS / "read_json.py")
+    return Call(
+        [[sys.executable, script, url, str(pages), str(folder / "read_json.duckdb")]],
+        before=_bare(url, workers, "walk", str(pages)),
+        rows=int,
+    )
+
+
+def _bare(url: str, workers: int, *what: str) -> list[str]:
+    return [sys.executable, str(PEERS / "bare.py"), url, str(workers), *what]
+
+
+def _count(database: Path, table: str) -> int:
+    command = [sys.executable, "-c", _COUNT, str(database), table]
+    counted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if counted.returncode:
+        raise Failed(f"{table} cannot be counted:\n{counted.stderr[-500:]}")
+    return int(counted.stdout)

@@ -1,0 +1,148 @@
+"""Made-up conversations, as the JSON that the API sends.
+
+The shapes are those of recorded answers; ids, times and texts come from a seed. It is kept small enough for
+millions of items: an agent is one run of bytes, and an id tells the place of its message.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from datetime import datetime, timedelta, timezone
+from random import Random
+
+TURN_ITEMS = 6
+
+# The last turn of a million items is still long ago: no load reads any of them again for being recent.
+_BEGIN = datetime(2025, 1, 1, tzinfo=timezone.utc)
+_MOST_SECONDS = 180
+
+# Makes of a place digits that look like any other, so that ids compress as badly as real ones.
+_PLACES = 1 << 48
+_SCATTER = 0x9E3779B97F4B
+_GATHER = pow(_SCATTER, -1, _PLACES)
+
+_SAID = (
+    "the agent remembers what was said before and answers with what it knows about the person, a tool "
+    "returns a result or none, then memory is edited: plans, dates, 42 prices and so on"
+)
+_WORDS = _SAID.split()
+_ESCAPED = ["prices:\n-", '"result"', "said.\n\nThen"]
+_NOT_ASCII = ["naïve", "Grüße,", "“so”", "世界", "мир", "🎲"]
+
+
+class Agent:
+    """One agent and what was said.
+
+    Attributes:
+        id: of the agent.
+        listed: it, as JSON.
+        messages: how many are stored.
+    """
+
+    def __init__(self, random: Random, texts: list[str], items: int) -> None:
+        self._key = random.getrandbits(48)
+        self.id = f"agent-{_uuid(random, self._key)}"
+        self.listed = json.dumps(
+            {"id": self.id, "name": self.id[:14], "created_at": _BEGIN.isoformat()}, separators=(",", ":")
+        ).encode()
+        self._json = bytearray()
+        # Where each stored message begins, and after the last one where the next would.
+        self._begins = array("Q", [0])
+        self._say(random, texts, items)
+
+    @property
+    def messages(self) -> int:
+        return len(self._begins) - 1
+
+    def page(self, begin: int, end: int) -> memoryview:
+        """Some stored messages, each of one or two items, as a JSON array without its brackets."""
+        first = self._begins[begin]
+        return memoryview(self._json)[first : max(first, self._begins[end] - 1)]
+
+    def items(self, end: int) -> int:
+        """How many items the messages before this one are."""
+        return self._json.count(b'"message_type":', 0, self._begins[end])
+
+    def place(self, message_id: str) -> int:
+        """Which one, from 0, a message is."""
+        return (int(message_id[-12:], 16) - self._key) * _GATHER % _PLACES
+
+    def last_id(self, end: int) -> str:
+        """The id of the last message before this one."""
+        begin = self._begins[end - 1] + len('{"id":"')
+        return self._json[begin : begin + len("message-") + 36].decode()
+
+    def _say(self, random: Random, texts: list[str], items: int) -> None:
+        sent = _BEGIN
+        for left in range(items, 0, -TURN_ITEMS):
+            sent += timedelta(seconds=random.randint(20, _MOST_SECONDS))
+            ids = [
+                _uuid(random, (place * _SCATTER + self._key) % _PLACES)
+                for place in range(self.messages, self.messages + 4)
+            ]
+            for message in _turn(random, texts, ids, sent.isoformat(), left):
+                self._json += ",".join(message).encode() + b","
+                self._begins.append(len(self._json))
+
+
+def make_agents(agents: int, items: int, seed: int = 1) -> list[Agent]:
+    """So many agents, with so many items each; an item has some 920 bytes on the wire."""
+    random = Random(seed)
+    texts = [_text(random) for _ in range(4000)]
+    return [Agent(random, texts, items) for _ in range(agents)]
+
+
+def _text(random: Random) -> str:
+    """Half of a text, as JSON without its quotes.
+
+    Of the whole ones a fifth are not ASCII, and half have line breaks or quotes.
+    """
+    words = [*_WORDS]
+    if random.random() < 0.106:
+        words += _NOT_ASCII
+    if random.random() < 0.293:
+        words += _ESCAPED
+    return json.dumps(" ".join(random.choices(words, k=random.randint(20, 62))), ensure_ascii=False)[1:-1]
+
+
+def _uuid(random: Random, end: int) -> str:
+    digits = f"{random.getrandbits(80):020x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:]}-{end:012x}"
+
+
+def _turn(random: Random, texts: list[str], ids: list[str], date: str, left: int) -> list[list[str]]:
+    """The stored messages of a turn, with the items of each, six in all, but no more than are left."""
+    run, step = _uuid(random, random.getrandbits(48)), _uuid(random, random.getrandbits(48))
+    call = f"call_{random.getrandbits(96):024x}"
+
+    def item(kind: str, message: int, index: int, fields: str, name: str = "null") -> str:
+        return (
+            f'{{"id":"message-{ids[message]}","date":"{date}","name":{name},"message_type":"{kind}",'
+            f'"otid":"{ids[message][:-2]}{index:02x}","sender_id":null,"step_id":"step-{step}",'
+            f'"is_err":null,"seq_id":null,"run_id":"run-{run}",{fields}}}'
+        )
+
+    def text() -> str:
+        # No two alike: a warehouse would store them once.
+        return f"{random.getrandbits(48):x} {random.choice(texts)} {random.choice(texts)}"
+
+    def thought() -> str:
+        return f'"source":"reasoner_model","reasoning":"{text()}","signature":null'
+
+    query = random.choice(texts).partition("\\")[0][:100]
+    sent_call = (
+        f'{{"name":"search_memory","arguments":"{{\\"query\\": \\"{random.getrandbits(48):x} {query}\\"}}",'
+        f'"tool_call_id":"{call}"}}'
+    )
+    result = f'"tool_return":"{text()}","status":"success","tool_call_id":"{call}","stdout":[],"stderr":[]'
+    returned = f'{result},"tool_returns":[{{"type":"tool",{result}}}]'
+    items = [
+        (0, item("user_message", 0, 0, f'"content":"{text()}"')),
+        (1, item("reasoning_message", 1, 0, thought())),
+        (1, item("tool_call_message", 1, 2, f'"tool_call":{sent_call},"tool_calls":[{sent_call}]')),
+        (2, item("tool_return_message", 2, 0, returned, '"search_memory"')),
+        (3, item("reasoning_message", 3, 0, thought())),
+        (3, item("assistant_message", 3, 1, f'"content":"{text()}"')),
+    ][:left]
+    return [[one for at, one in items if at == message] for message in range(items[-1][0] + 1)]

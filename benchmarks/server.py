@@ -1,0 +1,177 @@
+"""A Letta that does nothing but send, so that it is never what is waited for."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, unquote
+from urllib.request import urlopen
+
+from benchmarks.data import Agent, make_agents
+
+Body: TypeAlias = bytes | memoryview
+
+
+@dataclass
+class Letta:
+    """What it holds, and what it was asked since it was reset.
+
+    Attributes:
+        shown: how much of each agent's messages it lets see.
+        delay: seconds it waits before each answer.
+        begun: when the first request came, on the clock of all processes.
+    """
+
+    agents: list[Agent]
+    shown: float = 1.0
+    delay: float = 0.0
+    begun: float | None = None
+    requests: int = 0
+    _places: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = {agent.id: at for at, agent in enumerate(self.agents)}
+
+    def answer(self, target: str) -> list[Body]:
+        """The whole answer to a GET, in parts."""
+        path, _, query = target.partition("?")
+        names = unquote(path).strip("/").split("/")
+        if names[0] == "-":
+            return _answer(b"200 OK", json.dumps(self._told(names[1:])).encode())
+        if self.begun is None:
+            self.begun = time.monotonic()
+        self.requests += 1
+        if self.delay:
+            time.sleep(self.delay)
+        page = self._page(names, dict(parse_qsl(query)))
+        if page is None:
+            return _answer(b"404 Not Found", b'{"detail":"Not Found"}')
+        return _answer(b"200 OK", b"[", page, b"]")
+
+    def _page(self, names: list[str], query: dict[str, str]) -> Body | None:
+        # Without an order the real one has the newest first, and nobody asks for that.
+        if query.get("order") != "asc":
+            return None
+        match names:
+            case ["v1", "agents"]:
+                begin, end = _bounds(query, self._places.__getitem__, len(self.agents))
+                return b",".join(agent.listed for agent in self.agents[begin:end])
+            case ["v1", "agents", agent_id, "messages"] if agent_id in self._places:
+                agent = self.agents[self._places[agent_id]]
+                return agent.page(*_bounds(query, agent.place, self._end(agent)))
+        return None
+
+    def _told(self, names: list[str]) -> Any:
+        """What only the benchmark asks."""
+        match names:
+            case ["show", share]:
+                self.shown = float(share)
+            case ["delay", seconds]:
+                self.delay = float(seconds)
+            case ["reset"]:
+                self.begun, self.requests = None, 0
+            case ["begin"]:
+                # For who reads what was sent before, and has no request to make.
+                self.begun = time.monotonic()
+            case ["asked"]:
+                return {"begun": self.begun, "requests": self.requests}
+            case ["items"]:
+                return sum(agent.items(self._end(agent)) for agent in self.agents)
+            case ["last"]:
+                return {agent.id: agent.last_id(self._end(agent)) for agent in self.agents}
+        return None
+
+    def _end(self, agent: Agent) -> int:
+        return int(agent.messages * self.shown)
+
+
+def _bounds(query: dict[str, str], place: Callable[[str], int], shown: int) -> tuple[int, int]:
+    begin = place(query["after"]) + 1 if query.get("after") else 0
+    end = place(query["before"]) if query.get("before") else shown
+    return begin, max(begin, min(begin + int(query.get("limit", 50)), end))
+
+
+def _answer(status: bytes, *body: Body) -> list[Body]:
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return [head % (status, sum(map(len, body))), *body]
+
+
+def _converse(letta: Letta, connection: socket.socket) -> None:
+    """Answers what one connection asks, one thing after the other."""
+    held = b""
+    with connection, suppress(ConnectionError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while data := connection.recv(1 << 16):
+            held += data
+            while (end := held.find(b"\r\n\r\n")) >= 0:
+                target = held[:end].split(b" ", 2)[1].decode()
+                held = held[end + 4 :]
+                parts = letta.answer(target)
+                # The pages are sent from where they lie: copies of megabytes would cost more than all else.
+                sent = connection.sendmsg(parts)
+                if sent < sum(map(len, parts)):
+                    connection.sendall(b"".join(parts)[sent:])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running one."""
+
+    url: str
+
+    def show(self, share: float) -> None:
+        """Let so much of each agent's messages be seen."""
+        self._tell(f"show/{share}")
+
+    def delay(self, seconds: float) -> None:
+        """Wait so long before each answer."""
+        self._tell(f"delay/{seconds}")
+
+    def reset(self) -> None:
+        """Forget what was asked."""
+        self._tell("reset")
+
+    def asked(self) -> tuple[float | None, int | None]:
+        """When the first request since then came, and how many did."""
+        asked = self._tell("asked")
+        return asked["begun"], asked["requests"]
+
+    def items(self) -> int:
+        """How many items of messages it shows."""
+        return int(self._tell("items"))
+
+    def _tell(self, what: str) -> Any:
+        with urlopen(f"{self.url}/-/{what}") as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def serve(agents: int, items: int) -> Iterator[Server]:
+    """A server, in a process of its own, of so many agents with so many items each."""
+    receiver, sender = multiprocessing.Pipe(False)
+    process = multiprocessing.Process(target=_serve, args=(sender, agents, items), daemon=True)
+    process.start()
+    # Else its end would not be seen here.
+    sender.close()
+    try:
+        yield Server(receiver.recv())
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(sender: Connection, agents: int, items: int) -> None:
+    letta = Letta(make_agents(agents, items))
+    listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+    sender.send(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    while True:
+        connection, _ = listening.accept()
+        threading.Thread(target=_converse, args=(letta, connection), daemon=True).start()
