@@ -109,7 +109,7 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
 def test_appending_is_sparing_and_merging_is_not(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[tuple[Any, ...]] = []
+    found: list[Sequence[Any]] = []
 
     def load(pipeline: dlt.Pipeline) -> Any:
         with pipeline.sql_client() as client:
