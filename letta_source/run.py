@@ -140,7 +140,14 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
-        with sparing(pipeline) if session.appends else nullcontext():
+        try:
+            with sparing(pipeline) if session.appends else nullcontext():
+                pipeline.load()
+        except Exception:
+            if not (session.appends and pipeline.has_pending_data):
+                raise
+            # Messages of many MB need more memory than that.
+            take_back(pipeline)
             pipeline.load()
         session.writes = False
         session.kept = sum(counts.items for counts in session.counts.values())

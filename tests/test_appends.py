@@ -106,6 +106,24 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
     assert is_whole(letta_source, letta)
 
 
+def test_what_fails_in_little_memory_is_loaded_with_more(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    complete = Load.complete_package
+
+    def fail_once(load: Load, *args: Any, **kwargs: Any) -> None:
+        tried.append(args)
+        if len(tried) == 1:
+            raise MemoryError
+        complete(load, *args, **kwargs)
+
+    monkeypatch.setattr(Load, "complete_package", fail_once)
+    assert letta_source.load(server).code == 0
+    assert len(tried) == 2
+    assert is_whole(letta_source, letta)
+
+
 def test_appending_is_sparing_and_merging_is_not(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
