@@ -19,11 +19,9 @@ from dlt.common.storages import LoadStorage, PackageStorage, ParsedLoadJobFileNa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from letta_source.columns import LOAD_ID
-from letta_source.tables import RESOURCES, all_tables
+from letta_source.tables import RESOURCES, WALKED, all_tables
 
 _APPENDING_MB = 150
-# Each parent's messages are one walk; the others can be named twice by what lists them.
-WALKED = ("agent_messages", "group_messages", "conversation_messages")
 
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:

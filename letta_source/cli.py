@@ -132,6 +132,14 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="whose state to go on from (default: letta)",
     )
+    to.add_argument(
+        "--table-format", metavar="FORMAT", help="of files: delta or iceberg, which can change rows"
+    )
+    to.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="load only this part of the agents, as 0/4; the N parts load side by side",
+    )
     what = run.add_argument_group("what")
     what.add_argument("--resources", default="", metavar="A,B", help="only these; `discover` lists them")
     what.add_argument(
@@ -223,6 +231,8 @@ def _run(options: argparse.Namespace) -> int:
             "requests_per_second": options.requests_per_second,
             "refresh": options.refresh,
             "search_query": options.search_query,
+            "shard": options.shard,
+            "table_format": options.table_format,
         },
         resources=[name.strip() for name in options.resources.split(",") if name.strip()],
         destination=options.destination,

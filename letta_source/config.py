@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from letta_source.errors import ConfigError
+from letta_source.shards import WHOLE, Shard
 from letta_source.times import parse_time
 
 CLOUD_URL = "https://api.letta.com"
@@ -64,6 +65,10 @@ def _ids(value: Any) -> Any:
     return tuple(dict.fromkeys(ids))
 
 
+def _shard(value: Any) -> Any:
+    return value if isinstance(value, Shard) else Shard.parse(str(value))
+
+
 def _header(value: Any) -> Any:
     """Goes into a header: an error about it there would show it."""
     if isinstance(value, SecretStr):
@@ -92,6 +97,7 @@ def _url(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+TableFormat = Literal["delta", "iceberg"]
 
 
 class Settings(BaseModel):
@@ -123,6 +129,10 @@ class Settings(BaseModel):
     )
     refresh: bool = Field(False, description="Read everything again, from the start.")
     search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
+    shard: Annotated[Shard, BeforeValidator(_shard)] = Field(
+        WHOLE, description="Only this part of the parents, such as 2/4; counted from 0."
+    )
+    table_format: TableFormat | None = Field(None, description="Of files: what can merge, not only add.")
     validate_items: bool = Field(
         False,
         alias="validate",

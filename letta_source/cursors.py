@@ -69,10 +69,11 @@ class Cursors:
             self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
         return tuple(self._gaps[parent_id])
 
-    def observe(self, parent_id: str, items: Iterable[dict[str, Any]]) -> None:
-        """Takes note of items that were read, in order."""
+    def observe(self, parent_id: str, items: Iterable[dict[str, Any]]) -> int:
+        """Takes note of items that were read, in order; returns how many of them the cursor passes."""
         if parent_id in self._stopped:
-            return
+            return 0
+        passed = 0
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
         last: tuple[datetime | None, str] | None = None
         for item in items:
@@ -85,9 +86,11 @@ class Cursors:
             if gap := self._ahead.pop(parent_id, None):
                 self._gaps[parent_id] = [*self.gaps(parent_id), gap]
             last = time, item["id"]
+            passed += 1
         if last:
             cursor = (last[0].isoformat() if last[0] else None, last[1])
         self._put(parent_id, cursor)
+        return passed
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
         """What lies in it cannot be read; the cursor passes it with the next item, if there is one."""
@@ -209,10 +212,18 @@ class Units:
 
     def done(self, unit: dict[str, Any], complete: bool = True) -> None:
         """A unit whose rows were read, all of them or not."""
-        settled = complete and has_ended(unit) and not self._is_young(unit)
+        settled = complete and self.is_settled(unit)
         time = created_at(unit)
         self._done.add(unit["id"])
         self._changes[unit["id"]] = None if settled else _Unsettled(time.isoformat() if time else None)
+
+    def is_settled(self, unit: dict[str, Any]) -> bool:
+        """Whether it has ended, and is older than the overlap."""
+        return has_ended(unit) and not self._is_young(unit)
+
+    def passed(self, unit: dict[str, Any]) -> None:
+        """A unit that is not to be read; the cursor passes it."""
+        self._done.add(unit["id"])
 
     def gone(self, unit_id: str) -> None:
         """A unit that the server no longer knows."""

@@ -18,6 +18,7 @@ from letta_source.jobs import JOBS
 from letta_source.once import Once
 from letta_source.reading import Reading
 from letta_source.session import Counts
+from letta_source.settled import LoadedIds, Pages, Settled
 from letta_source.shapes import search_result
 from letta_source.stream import Begun, Done, Failed, Happening, Job, stream
 from letta_source.tables import LOAD_ISSUES, Resource
@@ -39,13 +40,20 @@ ROWS_A_YIELD = 20_000
 _TIMELESS = {"agents", "groups", "conversations"}
 
 
-def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> Extraction:
+def extract(
+    resource: Resource,
+    reading: Reading,
+    counts: Counts,
+    tombstones: bool,
+    loaded: LoadedIds | None = None,
+) -> Extraction:
     """Reads one resource.
 
     Whoever takes tables calls `reading.commit` once they are handed over.
 
     Args:
         tombstones: see `letta_source.flatten.Rows`.
+        loaded: for destinations that can only add rows, see `letta_source.settled`.
 
     Yields:
         Tables with some 20,000 root rows, and load_issues; the last time with what is left.
@@ -53,7 +61,7 @@ def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bo
     Raises:
         FatalError: at the end: the server cannot be read any more.
     """
-    gathered = _Gathered(resource, reading, counts, tombstones)
+    gathered = _Gathered(resource, reading, counts, tombstones, loaded)
     fatal: FatalError | None = None
 
     def jobs(client: Any) -> Any:
@@ -77,7 +85,14 @@ def extract(resource: Resource, reading: Reading, counts: Counts, tombstones: bo
 class _Gathered:
     """Takes the happenings of one resource: gathers rows, moves cursors, names what went wrong."""
 
-    def __init__(self, resource: Resource, reading: Reading, counts: Counts, tombstones: bool) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        reading: Reading,
+        counts: Counts,
+        tombstones: bool,
+        loaded: LoadedIds | None,
+    ) -> None:
         # Nothing can be taken out of empty tables.
         self.rows = Rows(resource, tombstones and resource.name not in reading.session.appends)
         self._tombstones = tombstones
@@ -87,6 +102,7 @@ class _Gathered:
         self._incomplete: set[str] = set()
         self._once = Once() if self._name in reading.session.appends else None
         self._read_twice = False
+        self._settled = Settled(resource.name, reading, loaded) if loaded else None
         self._issues: list[Item] = []
         self._wrong = _validator(resource.name) if reading.settings.validate_items else None
 
@@ -99,6 +115,8 @@ class _Gathered:
         elif isinstance(event, Restarted):
             if job.pages == "cursor":
                 self._reading.cursors.restart(parent_id)
+            if self._settled:
+                self._settled.restarted(job, parent_id)
         elif isinstance(event, Gap):
             self._incomplete.add(job.id)
             if job.pages == "cursor":
@@ -107,6 +125,8 @@ class _Gathered:
         elif isinstance(event, Retried):
             left = (event.left.after_id, event.left.before_id) if event.left else None
             self._reading.cursors.replace_gap(parent_id, (event.after_id, event.before_id), left)
+            if self._settled:
+                self._add(self._settled.retried(job), job)
             if event.left:
                 self._report_gap(parent_id, event.left)
         elif isinstance(event, Done):
@@ -115,7 +135,7 @@ class _Gathered:
             self._fail(job, event.error)
 
     def _begin(self, job: Job) -> None:
-        if job.id:
+        if job.id and not job.passes:
             self._counts.parents += 1
         if job.unit and job.in_order:
             self._reading.units(job.key).listed(job.unit)
@@ -128,12 +148,20 @@ class _Gathered:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
             self._report("no_id", parent_id, detail, after_id, before_id)
-        self._move(job, parent_id, items, page.in_order)
-        if not isinstance(items, Columnar) or self._reading.settings.window:
-            items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
-        self._watch_repeats(parent_id, items)
-        self.rows.add(items, parent_id, job.read_again or self._read_twice)
-        self._counts.items += len(items)
+        passed = self._move(job, parent_id, items, page.in_order)
+        if self._settled:
+            items = self._settled.of_page(job, parent_id, items, passed, page.in_order)
+        self._add([(parent_id, items)], job)
+
+    def _add(self, pages: Pages, job: Job) -> None:
+        for parent_id, items in pages:
+            if not isinstance(items, Columnar) or self._reading.settings.window:
+                items = [item for item in items if self._reading.wants(item, self._name in _TIMELESS)]
+            if not items:
+                continue
+            self._watch_repeats(parent_id, items)
+            self.rows.add(items, parent_id, job.read_again or self._read_twice)
+            self._counts.items += len(items)
 
     def _watch_repeats(self, parent_id: str, items: Sequence[Item]) -> None:
         if self._once and not self._once.take(parent_id, ids_of(items)):
@@ -147,18 +175,19 @@ class _Gathered:
                 item_id = str(item.get("id", "")) if isinstance(item, dict) else ""
                 self._report("invalid", parent_id, wrong, item_id, item_id)
 
-    def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> None:
-        if job.pages == "cursor":
-            if in_order:
-                if isinstance(items, Columnar):
-                    items = items.since(self._reading.settled_before)
-                self._reading.cursors.observe(parent_id, items)
-        elif job.pages == "units":
+    def _move(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> int:
+        """Returns how many of the items the parent's cursor passes."""
+        if job.pages == "cursor" and in_order:
+            seen = items.since(self._reading.settled_before) if isinstance(items, Columnar) else items
+            passed = self._reading.cursors.observe(parent_id, seen)
+            return len(items) if passed == len(seen) else passed
+        if job.pages == "units":
             units = self._reading.units(job.key)
             for item in items:
                 if in_order:
                     units.listed(item)
                 units.done(item)
+        return 0
 
     def _stop(self, job: Job, parent_id: str) -> None:
         if job.pages == "cursor":
@@ -167,10 +196,17 @@ class _Gathered:
     def _end(self, job: Job, complete: bool) -> None:
         if self._once:
             self._once.end(job.id)
+        if job.passes:
+            self._reading.units(job.key).passed(job.unit or {})
+            return
         if job.id:
             self._counts.done += 1
         if job.unit:
-            self._reading.units(job.key).done(job.unit, complete)
+            units = self._reading.units(job.key)
+            units.done(job.unit, complete)
+            complete = complete and units.is_settled(job.unit)
+        if self._settled:
+            self._add(self._settled.ended(job, complete), job)
 
     def _fail(self, job: Job, error: ParentError | FamilyMissing) -> None:
         if isinstance(error, FamilyMissing):
@@ -187,6 +223,9 @@ class _Gathered:
             self._report(error.kind, job.id, str(error))
         logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
         self._counts.done += 1
+        if self._settled:
+            # More of it never comes.
+            self._add(self._settled.ended(job, settled=True), job)
         if job.unit:
             self._reading.units(job.key).gone(job.id)
         elif job.pages == "cursor":

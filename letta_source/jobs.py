@@ -15,7 +15,7 @@ from letta_source.lists import has_id, list_events, listed
 from letta_source.message_jobs import messages_job
 from letta_source.pages import Endpoint, as_list, is_gone
 from letta_source.reading import Reading
-from letta_source.stream import Job
+from letta_source.stream import Job, nothing
 from letta_source.times import created_at
 from letta_source.walk import Event, Page, walk_pages
 from letta_source.whole import get_one, walk_whole
@@ -87,7 +87,7 @@ async def batches(client: Client, reading: Reading) -> Jobs:
 
 async def agent_messages(client: Client, reading: Reading) -> Jobs:
     if reading.settings.agent_ids:
-        for agent_id in reading.settings.agent_ids:
+        for agent_id in filter(reading.owns, reading.settings.agent_ids):
             yield messages_job(
                 reading,
                 f"/v1/agents/{agent_id}/messages",
@@ -98,13 +98,14 @@ async def agent_messages(client: Client, reading: Reading) -> Jobs:
             )
         return
     async for agent, _ in listed(client, reading, _agents_endpoint(reading)):
-        path = f"/v1/agents/{agent['id']}/messages"
-        yield messages_job(reading, path, agent["id"], _LOSSLESS, stones_of=agent["id"])
+        if reading.owns(agent["id"]):
+            path = f"/v1/agents/{agent['id']}/messages"
+            yield messages_job(reading, path, agent["id"], _LOSSLESS, stones_of=agent["id"])
 
 
 async def group_messages(client: Client, reading: Reading) -> Jobs:
     async for group, _ in listed(client, reading, _groups_endpoint(reading)):
-        if reading.wants(group):
+        if reading.owns(group["id"]) and reading.wants(group):
             path, manager = f"/v1/groups/{group['id']}/messages", group.get("manager_agent_id")
             stones_of = manager if isinstance(manager, str) else ""
             yield messages_job(reading, path, group["id"], _LOSSLESS, stones_of=stones_of)
@@ -113,8 +114,9 @@ async def group_messages(client: Client, reading: Reading) -> Jobs:
 async def conversation_messages(client: Client, reading: Reading) -> Jobs:
     for key in reading.keys:
         async for conversation, _ in listed(client, reading, _conversations_endpoint(reading, key)):
-            path = f"/v1/conversations/{conversation['id']}/messages"
-            yield messages_job(reading, path, conversation["id"], page_size=_FIXED_PAGE)
+            if reading.owns(conversation["id"]):
+                path = f"/v1/conversations/{conversation['id']}/messages"
+                yield messages_job(reading, path, conversation["id"], page_size=_FIXED_PAGE)
 
 
 async def messages(client: Client, reading: Reading) -> Jobs:
@@ -129,12 +131,12 @@ async def step_messages(client: Client, reading: Reading) -> Jobs:
     for key in reading.keys:
         if await _lists_steps(client, reading):
             async for job in _jobs_by_step(client, reading, key):
-                yield job
+                yield _own(reading, job)
         elif reading.session.no_steps:
             raise FamilyMissing("steps") from reading.session.no_steps
         else:
             async for job in _jobs_by_run(client, reading, key, _messages_of_run):
-                yield job
+                yield _own(reading, job)
 
 
 async def batch_messages(client: Client, reading: Reading) -> Jobs:
@@ -142,7 +144,7 @@ async def batch_messages(client: Client, reading: Reading) -> Jobs:
         return lambda client: _messages_of_batch(client, reading, batch_id)
 
     async for batch in _batches(client, reading):
-        yield _then(batch, of(batch.id))
+        yield _own(reading, _then(batch, of(batch.id)))
 
 
 async def message_search(client: Client, reading: Reading) -> Jobs:
@@ -268,6 +270,12 @@ async def _jobs_by_run(
             yield Job(run["id"], of(run["id"]), key, run, in_order, read_again=again)
     for run_id in units.beyond_list():
         yield _then(_by_id(key, f"/v1/runs/{run_id}", run_id), of(run_id))
+
+
+def _own(reading: Reading, job: Job) -> Job:
+    """Another shard's, and one that another shard had read already, is passed by."""
+    skips = not reading.owns(job.id) or reading.is_behind(job.key, job.id, job.unit or {})
+    return replace(job, events=nothing, passes=True) if skips else job
 
 
 def _then(job: Job, read: Read) -> Job:

@@ -13,7 +13,7 @@ from letta_source.reading import Reading
 from letta_source.session import ListKey
 from letta_source.times import parse_time
 from letta_source.trail import id_of
-from letta_source.walk import Event, Gap, Page, walk_pages
+from letta_source.walk import Event, Gap, Page, Restarted, walk_pages
 
 Item = dict[str, Any]
 
@@ -58,6 +58,8 @@ async def list_events(
                 seen, whole = [], False
         elif isinstance(event, Gap):
             whole = False
+        elif isinstance(event, Restarted):
+            reading.session.relisted = True
         yield "", event
     if whole:
         reading.session.lists[_list_key(endpoint, cursor)] = seen

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import dlt
+import pyarrow.parquet as pq
 from dlt.common.schema import Schema
 from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
 
@@ -58,6 +59,14 @@ def _keep_schema(pipeline: dlt.Pipeline, extracted: Path) -> None:
     kept = pipeline.schemas
     if schema.name not in kept or kept[schema.name].version < schema.version:
         kept.save_schema(schema)
+
+
+def drop_empty(pipeline: dlt.Pipeline) -> None:
+    """Deletes files without rows from packages that are to be loaded, for destinations that fail on them."""
+    folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
+    for file in folder.glob(f"*/{PackageStorage.NEW_JOBS_FOLDER}/*.parquet"):
+        if not pq.read_metadata(file).num_rows:
+            file.unlink()
 
 
 def forget_loaded(pipeline: dlt.Pipeline) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from letta_source.cursors import Cursors, Units
 from letta_source.pages import Endpoint
 from letta_source.session import Session
+from letta_source.shards import bucket_of
 from letta_source.times import created_at, parse_time
 
 
@@ -16,7 +17,8 @@ class Reading:
 
     Args:
         state: of the dlt resource; `cursors` and `unsettled` are documented in `letta_source.cursors`,
-            `listed` holds, for lists whose items have no date, when they were read and up to which id.
+            `listed` holds, for lists whose items have no date, when they were read and up to which id,
+            `digests`, for destinations that can only add rows, by id what was added last.
     """
 
     def __init__(self, session: Session, state: dict[str, Any]) -> None:
@@ -32,6 +34,7 @@ class Reading:
         self.cursors = Cursors(state, **self._tracking)
         self._units: dict[str, Units] = {}
         self._listed: dict[str, str | None] = {}
+        self._digests: dict[str, str] = {}
 
     def bind(self, state: dict[str, Any]) -> None:
         """Goes on in the state of the next load package."""
@@ -99,6 +102,24 @@ class Reading:
     ) -> Endpoint:
         return Endpoint(path, params or {}, page_size or self.settings.page_size, family, plain)
 
+    def owns(self, parent_id: str) -> bool:
+        """Whether the parent falls to this shard."""
+        return self.settings.shard.owns(parent_id)
+
+    def is_behind(self, key: str, unit_id: str, unit: dict[str, Any]) -> bool:
+        """Whether the shard that had the unit before read its list beyond it: see `letta_source.adoption`."""
+        ahead = self._state.get("ahead", {}).get(key, {}).get(str(bucket_of(unit_id)))
+        time = created_at(unit)
+        if self.rereads or not ahead or not time or unit_id in self.units(key).unsettled:
+            return False
+        return time < parse_time(ahead)
+
+    def has_changed(self, item_id: str, digest: str) -> bool:
+        """Whether it was never read, or was another then."""
+        known = self._digests.get(item_id) or self._state.get("digests", {}).get(item_id)
+        self._digests[item_id] = digest
+        return bool(known != digest)
+
     def listed_to(self, key: str) -> str | None:
         """Id up to which a list without dates had been read before the overlap began."""
         settled = (
@@ -121,6 +142,9 @@ class Reading:
         self.cursors.commit()
         for units in self._units.values():
             units.commit()
+        if self._digests and not self.settings.window:
+            self._state.setdefault("digests", {}).update(self._digests)
+        self._digests.clear()
 
     def finish(self) -> None:
         """As `commit`, once everything was read."""

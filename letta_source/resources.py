@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, Literal
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import dlt
-from dlt.common.configuration.container import Container
-from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
+from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.arrow import empty
+from letta_source.destinations import Traits, traits_of_pipeline
 from letta_source.errors import FatalError
 from letta_source.extract import Extraction, extract
 from letta_source.reading import Reading
 from letta_source.session import Session
-from letta_source.tables import LOAD_ISSUES, Resource, Table
+from letta_source.settled import LoadedIds
+from letta_source.tables import LOAD_ISSUES, WALKED, Resource, Table
 
 
 def make_resource(resource: Resource, session: Session) -> DltResource:
@@ -31,6 +35,8 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
             session.enter(_load_id())
             if session.fatal or resource.name in session.done:
                 return
+            if not resource.divided and session.settings.shard.index:
+                return
             if session.is_full:
                 session.has_more = True
                 return
@@ -38,45 +44,63 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
     for table in (*resource.tables, LOAD_ISSUES):
-        made.apply_hints(**_hints(table, "merge"), create_table_variant=True)
+        made.apply_hints(**_hints(table, Traits()), create_table_variant=True)
     return made
 
 
-def _hints(table: Table, write_disposition: Literal["append", "merge"]) -> dict[str, Any]:
+def _hints(table: Table, traits: Traits) -> dict[str, Any]:
+    replaces = traits.writes == "replace"
+    write_disposition: Any = "append" if traits.writes == "append" else "merge"
+    if traits.writes == "upsert":
+        write_disposition = {"disposition": "merge", "strategy": "upsert"}
     return {
         "table_name": table.name,
-        "columns": table.dlt_columns,
+        "columns": table.dlt_columns(traits.json_is_text, hard_delete=replaces),
         # Variants inherit the root's keys: each gets its own.
         "primary_key": table.primary_key,
-        "merge_key": table.merge_key,
+        "merge_key": table.merge_key if replaces else (),
         "write_disposition": write_disposition,
+        **traits.hints,
     }
 
 
-def _hinted(rows: Any, table: Table, write_disposition: Literal["append", "merge"]) -> Any:
-    hints = dlt.mark.make_hints(**_hints(table, write_disposition))
-    return dlt.mark.with_hints(rows, hints, create_table_variant=True)
+class _Hinting:
+    """Says, with the first rows of each table, what the destination has to know of it."""
+
+    def __init__(self, traits: Traits) -> None:
+        self._traits = traits
+        self._said: set[str] = set()
+
+    def __call__(self, rows: Any, table: Table) -> Any:
+        if table.name in self._said:
+            return dlt.mark.with_table_name(rows, table.name)
+        self._said.add(table.name)
+        hints = dlt.mark.make_hints(**_hints(table, self._traits))
+        return dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
 
 def _read(resource: Resource, session: Session) -> Iterator[Any]:
     logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
+    traits = _traits(session)
     state = dlt.current.resource_state()
-    extraction, reading = session.paused.pop(resource.name, None) or _begun(resource, session, state)
+    extraction, reading = session.paused.pop(resource.name, None) or _begun(resource, session, state, traits)
     reading.bind(state)
+    merging, appending = _Hinting(traits), _Hinting(replace(traits, writes="append"))
+    by_name = {table.name: table for table in (*resource.tables, LOAD_ISSUES)}
     appends = resource.name in session.appends
-    by_name = {table.name: table for table in resource.tables}
+
+    def handed(rows: Any, table: Table) -> Any:
+        return (appending if appends and table is not LOAD_ISSUES else merging)(rows, table)
+
     try:
         for tables in extraction:
             if appends and resource.name not in session.appends:
                 # What was handed over is to be merged, too.
                 appends = False
                 for table in resource.tables:
-                    yield _hinted(empty(table), table, "merge")
+                    yield handed(empty(table), table)
             for name, rows in tables:
-                if appends and name in by_name:
-                    yield _hinted(rows, by_name[name], "append")
-                else:
-                    yield dlt.mark.with_table_name(rows, name)
+                yield handed(rows, by_name[name])
                 session.rows += rows.num_rows
             reading.commit()
             if session.is_full:
@@ -95,17 +119,51 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     if session.counts[resource.name].skipped:
         return
     known = dlt.current.source_schema().tables
-    for table in (*resource.tables, LOAD_ISSUES):
-        if table.name not in known:
-            yield _hinted(empty(table), table, "append" if appends else "merge")
+    # Where that fails, whoever sets `checkpoint_rows` makes the tables.
+    if traits.takes_empty or session.checkpoint_rows is not None:
+        for table in by_name.values():
+            if table.name not in known:
+                yield handed(empty(table), table)
 
 
-def _begun(resource: Resource, session: Session, state: dict[str, Any]) -> tuple[Extraction, Reading]:
-    # Without delete-insert a tombstone would be loaded as a row.
-    strategies = Container()[DestinationCapabilitiesContext].supported_merge_strategies or ()
+def _traits(session: Session) -> Traits:
+    try:
+        return traits_of_pipeline(dlt.current.pipeline(), session.settings)
+    except PipelineNotActive:
+        # Iterated without one: all there is, and no tombstones.
+        return Traits("upsert")
+
+
+def _begun(
+    resource: Resource, session: Session, state: dict[str, Any], traits: Traits
+) -> tuple[Extraction, Reading]:
     reading = Reading(session, state)
     counts = session.begin(resource.name)
-    return extract(resource, reading, counts, tombstones="delete-insert" in strategies), reading
+    loaded = _loaded_ids(resource, reading) if traits.writes == "append" else None
+    # Without delete-insert a tombstone would be loaded as a row.
+    return extract(resource, reading, counts, traits.writes == "replace", loaded), reading
+
+
+def _loaded_ids(resource: Resource, reading: Reading) -> LoadedIds:
+    """Asks the destination; all at once where not only some parents are to be asked for."""
+    parent, table = resource.parent, resource.root.name
+    at_once = parent is None or reading.rereads or resource.name not in WALKED
+    found: dict[str, set[str]] = {}
+
+    def loaded(parent_id: str) -> set[str]:
+        if at_once and found:
+            return found.get(parent_id, set())
+        found[parent_id] = set()
+        columns = f"{parent.name}, id" if parent else "'' AS parent, id"
+        where, args = (f" WHERE {parent.name} = %s", (parent_id,)) if parent and not at_once else ("", ())
+        with suppress(DestinationUndefinedEntity), dlt.current.pipeline().sql_client() as client:
+            name = client.make_qualified_table_name(table)
+            with client.execute_query(f"SELECT DISTINCT {columns} FROM {name}{where}", *args) as cursor:
+                for of, one in cursor.fetchall():
+                    found.setdefault(of, set()).add(one)
+        return found.get(parent_id, set()) if at_once else found.pop(parent_id)
+
+    return loaded
 
 
 def _load_id() -> str:

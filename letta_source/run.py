@@ -10,25 +10,30 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.destination.exceptions import SqlClientNotAvailable
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 from dlt.extract import DltSource
 
+from letta_source.adoption import adopt
 from letta_source.appends import appendable, sparing, take_back
 from letta_source.check import check_reachable
+from letta_source.destinations import Traits, limits_of, traits_of_pipeline
 from letta_source.errors import ConfigError, LettaError
-from letta_source.packages import forget_half_written, forget_loaded, mend_after_kill
+from letta_source.packages import drop_empty, forget_half_written, forget_loaded, mend_after_kill
+from letta_source.plain_files import drop_unfinished
 from letta_source.progress import Progress
 from letta_source.session import Session
+from letta_source.shards import Shard
 from letta_source.source import letta
 from letta_source.tables import RESOURCES, all_tables
-from letta_source.target import Target, assert_known, root, said
+from letta_source.target import Target, assert_known, make_tables, root, said
 
 logger = logging.getLogger("letta_source")
 
 # Resources that another working folder loaded: until each was read to its end, a load that was killed there
 # may have left some tables merged, and others not.
 _TO_TAKE_OVER = "letta_source_to_take_over"
+# At once, in dlt.
+_MOST_JOBS = 20
 
 
 @dataclass(frozen=True)
@@ -80,25 +85,18 @@ def load(what: Load, session: Session | None = None) -> Loaded:
         source = source.with_resources(*what.resources)
     selected = list(source.selected_resources)
     _check_selection(selected, session)
-    target = Target(what.pipeline_name, what.destination, what.dataset_name, what.destination_name).resolved()
+    shard = session.settings.shard
+    target = Target(
+        what.pipeline_name, what.destination, what.dataset_name, what.destination_name, shard
+    ).resolved()
     with Progress(session, what.destination), closing(session):
         check_reachable(session.settings)
-        target.check()
+        target.check(session.settings.table_format)
         try:
-            pipeline = target.pipeline()
-            if forget_half_written(pipeline):
-                pipeline = target.pipeline()
-            _say_if_rows_repeat(pipeline, what.destination)
-            mend_after_kill(pipeline)
-            take_back(pipeline)
-            if pipeline.has_pending_data:
-                logger.info("an earlier load was left unfinished: finishing it first")
-                # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
-                pipeline.normalize()
-                pipeline.load()
-            before = _row_counts(pipeline, selected)
-            _load_packages(pipeline, source, session)
-            after = _row_counts(pipeline, selected)
+            with target.held():
+                pipeline, before, after = _loaded(what, target, source, session)
+        except LettaError:
+            raise
         except Exception as error:  # Drivers have exceptions of their own.
             if isinstance(root(error), KeyboardInterrupt):
                 # dlt says it as a failed step.
@@ -123,13 +121,54 @@ class LoadFailed(LettaError):
         self.loaded = loaded
 
 
-def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) -> None:
-    session.checkpoint_rows = session.settings.checkpoint_rows
+def _loaded(
+    what: Load, target: Target, source: DltSource, session: Session
+) -> tuple[dlt.Pipeline, dict[str, int], dict[str, int]]:
+    """The pipeline, and the rows by table before and after."""
+    pipeline = target.pipeline()
+    if forget_half_written(pipeline):
+        pipeline = target.pipeline()
+    traits = traits_of_pipeline(pipeline, session.settings)
+    if limits := limits_of(traits, session.settings):
+        logger.info("%s %s", what.destination, limits)
+    mend_after_kill(pipeline)
+    take_back(pipeline)
+    if pipeline.has_pending_data:
+        logger.info("an earlier load was left unfinished: finishing it first")
+        # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
+        pipeline.normalize()
+        _prepare(pipeline, session, traits)
+        pipeline.load(**_workers(session.settings.shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
+    adopt(pipeline, what.pipeline_name, session.settings.shard)
+    before = _row_counts(pipeline, source.selected_resources)
+    _load_packages(pipeline, source, session, traits)
+    return pipeline, before, _row_counts(pipeline, source.selected_resources)
+
+
+def _prepare(pipeline: dlt.Pipeline, session: Session, traits: Traits) -> None:
+    """What dlt itself would stumble over before it loads."""
+    if not traits.takes_empty:
+        drop_empty(pipeline)
+    if not (traits.takes_empty and session.settings.shard.is_whole):
+        make_tables(pipeline)
+
+
+def _workers(shard: Shard) -> dict[str, int]:
+    """Jobs at once, each with a connection: dlt's twenty, of all shards together; a user's own setting wins."""
+    if shard.is_whole or dlt.config.get("load.workers"):
+        return {}
+    return {"workers": max(1, _MOST_JOBS // shard.count)}
+
+
+def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session, traits: Traits) -> None:
+    session.checkpoint_rows = session.settings.checkpoint_rows
     local: Mapping[str, Any] = pipeline.state["_local"]
     to_take_over = local.get(_TO_TAKE_OVER)
     if to_take_over is None:
+        if traits.writes == "append" and session.settings.shard.is_whole:
+            drop_unfinished(pipeline)
         to_take_over = list(RESOURCES) if _was_loaded_into(pipeline) else []
         pipeline.set_local_state_val(_TO_TAKE_OVER, to_take_over)
     session.appends = appendable(pipeline, source.selected_resources)
@@ -140,9 +179,10 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session) 
         pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
+        _prepare(pipeline, session, traits)
         try:
             with sparing(pipeline) if session.appends else nullcontext():
-                pipeline.load()
+                pipeline.load(**_workers(session.settings.shard))
         except Exception:
             if not (session.appends and pipeline.has_pending_data):
                 raise
@@ -185,19 +225,16 @@ def _check_selection(selected: Iterable[str], session: Session) -> None:
         )
 
 
-def _say_if_rows_repeat(pipeline: dlt.Pipeline, destination: str) -> None:
-    assert pipeline.destination is not None
-    if "delete-insert" not in (pipeline.destination.capabilities().supported_merge_strategies or ()):
-        logger.warning("%s cannot replace rows: what is read again is added again", destination)
-
-
 def _row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
-    """Rows by table; empty where the destination speaks no SQL."""
-    counts = {}
+    """Rows by table; empty where the destination speaks no SQL, or would have to read all its files."""
+    counts: dict[str, int] = {}
+    assert pipeline.destination is not None
+    if pipeline.destination.destination_type == "dlt.destinations.filesystem":
+        return counts
     try:
         with pipeline.sql_client() as client:
             for table in tables:
-                with suppress(DatabaseUndefinedRelation):
+                with suppress(DestinationUndefinedEntity):
                     name = client.make_qualified_table_name(table)
                     rows = client.execute_sql(f"SELECT count(*) FROM {name}")
                     counts[table] = int(rows[0][0]) if rows else 0

@@ -64,6 +64,7 @@ class Session:
         paused: by resource, the extraction that the next load package goes on with, and its reading.
         fatal: why nothing more can be read.
         appends: resources whose tables are empty: what they read is appended while each row comes once.
+        relisted: a list was read again from its start, and named again what was read before.
         takes_over: somebody else loaded before, and may have been killed with some tables merged.
         kept: items in the load packages that were loaded; writes: one is being loaded now.
     """
@@ -85,6 +86,7 @@ class Session:
     counts: dict[str, Counts] = field(default_factory=dict)
     lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    relisted: bool = False
     lists_steps: bool | None = None
     no_steps: Exception | None = None
     _line: list[str] = field(default_factory=list)
@@ -120,6 +122,7 @@ class Session:
         self.counts = {}
         self.lists = {}
         self.missing = set()
+        self.relisted = False
         self.lists_steps = self.no_steps = None
         self.done = set()
         self.fatal = ""

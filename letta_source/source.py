@@ -37,6 +37,8 @@ def letta(
     refresh: bool | None = None,
     search_query: str | None = None,
     validate: bool | None = None,
+    shard: str | None = None,
+    table_format: str | None = None,
     session: Session | None = None,
 ) -> Sequence[DltResource]:
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.

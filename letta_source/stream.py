@@ -35,6 +35,7 @@ class Job:
         pages: what its pages move: the parent's cursor, the units they list, or nothing.
         read_again: its rows may have been loaded before.
         asked_for: the user named it.
+        passes: it only lets the cursor of its list pass the unit, which is not to be read.
     """
 
     id: str
@@ -45,14 +46,15 @@ class Job:
     pages: Literal["cursor", "units"] | None = None
     read_again: bool = False
     asked_for: bool = False
+    passes: bool = False
 
 
-async def _nothing(client: Client) -> AsyncIterator[tuple[str, Event]]:
+async def nothing(client: Client) -> AsyncIterator[tuple[str, Event]]:
     return
     yield
 
 
-FINDING = Job("", _nothing)
+FINDING = Job("", nothing)
 """Stands for the search for jobs itself, in the happening that says it failed."""
 
 

@@ -63,16 +63,20 @@ class Table:
         }
         return pa.schema([pa.field(c.name, types[c.type], nullable=c.nullable) for c in self.columns])
 
-    @cached_property
-    def dlt_columns(self) -> dict[str, TColumnSchema]:
-        """dlt's column hints: only what pyarrow's types cannot say."""
+    def dlt_columns(self, json_is_text: bool = False, hard_delete: bool = True) -> dict[str, TColumnSchema]:
+        """dlt's column hints: only what pyarrow's types cannot say.
+
+        Args:
+            json_is_text: json columns are declared as text.
+            hard_delete: rows that are marked as deleted take others out.
+        """
         hints: dict[str, TColumnSchema] = {}
         for column in self.columns:
             hint: TColumnSchema = {"name": column.name, "description": column.description}
             if column.type == "json":
-                hint["data_type"] = "json"
+                hint["data_type"] = "text" if json_is_text else "json"
             if column.name == DELETED.name:
-                hint["hard_delete"] = True
+                hint["hard_delete"] = hard_delete
             hints[column.name] = hint
         return hints
 
@@ -81,7 +85,8 @@ class Table:
 class Resource:
     """One dlt resource: a root table and, for messages, its children.
 
-    `parent` is the column that names what the rows hang from, or None where nothing does.
+    `parent` is the column that names what the rows hang from, or None where nothing does. `divided` resources
+    are read by all shards, each its parents; shard 0 reads the others.
     """
 
     name: str
@@ -89,6 +94,10 @@ class Resource:
     parent: Column | None = None
     children: Mapping[str, Table] | None = None
     on_request: bool = False
+
+    @property
+    def divided(self) -> bool:
+        return self.parent is not None and self.parent.name != "query"
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -168,6 +177,9 @@ _MESSAGES = (
         on_request=True,
     ),
 )
+
+# Each parent's messages are one walk; others can be named twice by what lists them.
+WALKED = ("agent_messages", "group_messages", "conversation_messages")
 
 RESOURCES: dict[str, Resource] = {resource.name: resource for resource in (*_entities(), *_MESSAGES)}
 

@@ -13,17 +13,23 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException, ConfigurationValueError
-from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import DltException
+from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.utils import digest128
 from dlt.destinations.exceptions import DestinationConnectionError
+from filelock import FileLock, Timeout
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from letta_source.adoption import pipeline_name_of
 from letta_source.errors import ConfigError, LettaError
+from letta_source.shards import WHOLE, Shard
 
 _DESTINATIONS = (
     "duckdb", "postgres", "sqlalchemy", "filesystem", "bigquery", "snowflake", "redshift", "databricks",
     "clickhouse", "motherduck", "athena", "mssql", "synapse", "dremio", "ducklake", "lancedb",
 )  # fmt: skip
+_DUCKDB = "dlt.destinations.duckdb"
 _PLACE = "letta_source_place"
 
 
@@ -33,6 +39,7 @@ class Target:
 
     Attributes:
         destination: its type, as dlt calls it.
+        shard: which of several pipelines that load side by side; each has a staging dataset of its own.
         destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
     """
 
@@ -40,6 +47,7 @@ class Target:
     destination: str
     dataset_name: str
     destination_name: str | None = None
+    shard: Shard = WHOLE
 
     def resolved(self) -> Target:
         """The same; its DuckDB file is `NAME_db.duckdb` where pipeline and dataset are both called NAME.
@@ -58,14 +66,43 @@ class Target:
             raise ConfigError(f"DuckDB cannot tell the file {file} from the dataset {file.stem}: rename one")
         return replace(self, destination_name=name)
 
-    def check(self) -> None:
+    def check(self, table_format: str | None = None) -> None:
         """Opens the destination.
 
         Raises:
-            ConfigError: it cannot be opened.
+            ConfigError: it cannot be opened, or has no such tables.
         """
         with self._tried() as pipeline, pipeline.destination_client() as client:
             client.is_storage_initialized()
+            formats = client.capabilities.supported_table_formats or ()
+            if table_format and table_format not in formats:
+                raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
+            if "{load_id}" not in getattr(client.config, "layout", "{load_id}"):
+                raise ConfigError(
+                    "the layout of the files must hold {load_id}: to tell those of a load that never finished"
+                )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else on this machine runs the pipeline meanwhile: each would mend what the other is doing.
+
+        Raises:
+            ConfigError: somebody does.
+        """
+        folder = Path(get_dlt_pipelines_dir())
+        folder.mkdir(parents=True, exist_ok=True)
+        name = pipeline_name_of(self.pipeline_name, self.shard)
+        lock = FileLock(folder / f"{name}.lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"the pipeline {name} is being run already: wait for it, or choose another --pipeline-name"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
@@ -103,18 +140,39 @@ class Target:
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
     def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
-        destination: Any = self.destination
         if self.destination_name:
             destination = dlt.destination(self.destination_name, destination_type=self.destination)
-        elif duckdb_name and self.destination in ("duckdb", "dlt.destinations.duckdb"):
+        else:
             destination = dlt.destination(self.destination)
+        if duckdb_name and not self.destination_name and destination.destination_type == _DUCKDB:
             destination.config_params["pipeline_name"] = duckdb_name
+        if destination.destination_type == "dlt.destinations.sqlalchemy":
+            # SQLite is locked as soon as two tables are written at once.
+            destination.caps_params["loader_parallelism_strategy"] = "sequential"
+        settings = destination.spec.get_resolvable_fields()
+        if not self.shard.is_whole and "staging_dataset_name_layout" in settings:
+            # In one that they share, shards would merge each other's rows, without an error.
+            destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{self.shard.index}"
         return dlt.pipeline(
-            self.pipeline_name,
+            pipeline_name_of(self.pipeline_name, self.shard),
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
             destination=destination,
             dataset_name=self.dataset_name,
         )
+
+
+def make_tables(pipeline: dlt.Pipeline) -> None:
+    """Makes dataset and tables, or adds columns, before rows come, while other shards may do the same.
+
+    None of that is safe against somebody who does it at the same moment; who comes second finds it done.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(DestinationException),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        stop=stop_after_delay(60),
+        reraise=True,
+    )
+    tries(pipeline.sync_schema)
 
 
 def _clashing_file(pipeline: dlt.Pipeline) -> Path | None:

@@ -30,11 +30,10 @@ from dlt.extract.pipe_iterator import PipeIterator
 from dlt.extract.source import SourceSchemaInjectableContext
 
 from letta_source import run
-from letta_source.appends import WALKED
 from letta_source.config import make_settings
 from letta_source.resources import make_resource
 from letta_source.session import Session
-from letta_source.tables import RESOURCES
+from letta_source.tables import RESOURCES, WALKED
 
 from .warehouse import Row, columns_of, in_order
 

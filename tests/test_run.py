@@ -194,7 +194,9 @@ def test_resources_and_destination_are_chosen(
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "bucket").as_uri())
     said = letta_source.load(server, "--resources", " agents , ", "--destination", "filesystem")
     assert said.code == 0
-    assert said.errors == ["warning: filesystem cannot replace rows: what is read again is added again"]
+    assert said.errors == [
+        "info: filesystem can only add rows: each comes once, when it is complete and older than 0:10:00"
+    ]
     assert said.column("new") == {"agents": "2"}
     assert list((letta_source.folder / "bucket" / "letta" / "agents").iterdir())
 

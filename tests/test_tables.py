@@ -121,14 +121,14 @@ def test_columns_are_told_apart_and_described(table: Table) -> None:
     assert len(set(names)) == len(names) == len(set(fields))
     assert table.description.endswith(".")
     assert all(column.description for column in table.columns)
-    assert {name: hint["description"] for name, hint in table.dlt_columns.items()} == {
+    assert {name: hint["description"] for name, hint in table.dlt_columns().items()} == {
         column.name: column.description for column in table.columns
     }
 
 
 @pytest.mark.parametrize("table", JSON)
 def test_free_form_fields_are_json_columns(table: str) -> None:
-    hints = TABLES[table].dlt_columns
+    hints = TABLES[table].dlt_columns()
     assert {name for name, hint in hints.items() if hint.get("data_type") == "json"} == JSON[table]
     assert {name for name, hint in hints.items() if hint.get("hard_delete")} == {"_deleted"} & hints.keys()
 

@@ -1,0 +1,163 @@
+"""State belongs to the buckets of `letta_source.shards`: a shard takes over that of those it is dealt.
+
+Each shard has a pipeline of its own, and with it a state of its own. Of several states that hold a bucket
+the one with the highest turn counts: a shard that takes a bucket over takes a turn higher than all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import dlt
+from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.pipeline.state_sync import load_pipeline_state_from_destination
+
+from letta_source.shards import Shard, bucket_of
+from letta_source.tables import RESOURCES
+
+State = dict[str, Any]
+"""Of the source: `resources`, `shard` and `turn`."""
+_SOURCE = "letta"
+# Of the resources that are not divided; shard 0 has it.
+_REST = -1
+
+
+def pipeline_name_of(base: str, shard: Shard) -> str:
+    return base if shard.is_whole else f"{base}_shard_{shard.index}"
+
+
+def adopt(pipeline: dlt.Pipeline, base: str, shard: Shard) -> None:
+    """Brings the state of this shard's buckets into the pipeline, from wherever they were read last."""
+    others = _stored_states(pipeline, base)
+    with pipeline.managed_state() as state:
+        sources = state.setdefault("sources", {})
+        mine: State = sources.get(_SOURCE, {})
+        if (adopted := adopted_state(shard, mine, others)) is not mine:
+            sources[_SOURCE] = adopted
+
+
+def adopted_state(shard: Shard, mine: State, others: Iterable[State]) -> State:
+    """The state to go on with; `mine` itself if there is nothing to take over."""
+    states = [state for state in (mine, *others) if state.get("resources")]
+    buckets = [*shard.buckets, *([_REST] if shard.index == 0 else [])]
+    owners = {bucket: _owner(states, bucket) for bucket in buckets}
+    if _shard_of(mine) == shard and all(owner is None or owner is mine for owner in owners.values()):
+        return mine
+    turn = 1 + max((_turn_of(state) for state in states), default=0)
+    resources: State = {}
+    for name, resource in RESOURCES.items():
+        if resource.divided:
+            parts = {
+                bucket: owner["resources"].get(name, {}) if (owner := owners[bucket]) else {}
+                for bucket in shard.buckets
+            }
+            resources[name] = _joined(parts, by_list=name in ("step_messages", "batch_messages"))
+        elif owner := owners.get(_REST):
+            resources[name] = owner["resources"].get(name, {})
+    return {**mine, "resources": resources, "shard": str(shard), "turn": turn}
+
+
+def _owner(states: Iterable[State], bucket: int) -> State | None:
+    holding = [state for state in states if _holds(_shard_of(state), bucket)]
+    return max(holding, key=_turn_of, default=None)
+
+
+def _holds(shard: Shard, bucket: int) -> bool:
+    return shard.index == 0 if bucket == _REST else bucket in shard.buckets
+
+
+def _shard_of(state: State) -> Shard:
+    return Shard.parse(state.get("shard", "0/1"))
+
+
+def _turn_of(state: State) -> int:
+    return int(state.get("turn", 0))
+
+
+def _joined(parts: Mapping[int, State], by_list: bool) -> State:
+    """Of one resource, the state of all buckets in one.
+
+    Args:
+        by_list: cursors are of lists, and what is unsettled falls into buckets; else cursors are of parents.
+    """
+    if not by_list:
+        return {
+            field: {
+                parent_id: kept
+                for bucket, part in parts.items()
+                for parent_id, kept in part.get(field, {}).items()
+                if bucket_of(parent_id) == bucket
+            }
+            for field in ("cursors", "gaps")
+            if any(field in part for part in parts.values())
+        }
+    cursors, ahead = _joined_lists({bucket: part.get("cursors", {}) for bucket, part in parts.items()})
+    for bucket, part in parts.items():
+        for key, positions in part.get("ahead", {}).items():
+            # Where the list has not been read beyond what an earlier owner had.
+            position = positions.get(str(bucket))
+            if position and position > ahead.setdefault(key, {}).get(str(bucket), ""):
+                ahead[key][str(bucket)] = position
+    unsettled: dict[str, dict[str, Any]] = {}
+    for bucket, part in parts.items():
+        for key, units in part.get("unsettled", {}).items():
+            unsettled.setdefault(key, {}).update(
+                {unit_id: since for unit_id, since in units.items() if bucket_of(unit_id) == bucket}
+            )
+    return {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
+
+
+def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, str]]]:
+    """By list the cursor to read on from, that of the bucket that is farthest behind, and how far others are.
+
+    A list that some bucket has no cursor of is read from its start.
+    """
+    joined: State = {}
+    ahead: dict[str, dict[str, str]] = {}
+    for key in {key for of_lists in cursors.values() for key in of_lists}:
+        found = {bucket: of_lists.get(key) for bucket, of_lists in cursors.items()}
+        for bucket, cursor in found.items():
+            if cursor and cursor[0]:
+                ahead.setdefault(key, {})[str(bucket)] = cursor[0]
+        dated = [cursor for cursor in found.values() if cursor and cursor[0]]
+        if len(dated) == len(found):
+            joined[key] = min(dated)
+    return joined, ahead
+
+
+def _stored_states(pipeline: dlt.Pipeline, base: str) -> list[State]:
+    """Those of the other shards' pipelines, as the destination has them."""
+    with pipeline.destination_client() as client:
+        if not isinstance(client, WithStateSync):
+            return []
+        states = []
+        with suppress(DestinationUndefinedEntity):
+            for name in _pipeline_names(client) - {pipeline.pipeline_name}:
+                if name == base or _is_shard_of(name, base):
+                    stored = load_pipeline_state_from_destination(name, client)
+                    states.append((stored or {}).get("sources", {}).get(_SOURCE, {}))
+        return states
+
+
+def _is_shard_of(name: str, base: str) -> bool:
+    prefix, _, index = name.rpartition("_shard_")
+    return prefix == base and index.isdigit()
+
+
+def _pipeline_names(client: Any) -> set[str]:
+    """Of all pipelines that load into this dataset."""
+    if isinstance(client, SqlJobClientBase):
+        table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
+        [column] = client._norm_and_escape_columns("pipeline_name")
+        return {
+            row[0] for row in client.sql_client.execute_sql(f"SELECT DISTINCT {column} FROM {table}") or ()
+        }
+    if isinstance(client, FilesystemClient):
+        files = client._list_dlt_table_files(client.schema.state_table_name)
+        return {parts[0] for _, parts in files}
+    return set()

@@ -1,0 +1,55 @@
+"""Which parents a shard reads: they fall into 64 buckets for ever, and the buckets are dealt to shards."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+BUCKETS = 64
+
+
+def bucket_of(parent_id: str) -> int:
+    """0 to 63; of one id always the same, on every machine."""
+    return zlib.crc32(parent_id.encode()) % BUCKETS
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` that load side by side; `index` counts from 0. Shard 0 has the parents' tables, too."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From `2/4`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if not (match := re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)):
+            raise ValueError("must be INDEX/COUNT, such as 0/4")
+        shard = cls(int(match[1]), int(match[2]))
+        if not 1 <= shard.count <= BUCKETS:
+            raise ValueError(f"must be one of 1 to {BUCKETS} shards")
+        if shard.index >= shard.count:
+            raise ValueError(f"counts from 0: the last is {shard.count - 1}/{shard.count}")
+        return shard
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def is_whole(self) -> bool:
+        return self.count == 1
+
+    @property
+    def buckets(self) -> range:
+        return range(self.index, BUCKETS, self.count)
+
+    def owns(self, parent_id: str) -> bool:
+        return self.is_whole or bucket_of(parent_id) % self.count == self.index
+
+
+WHOLE = Shard(0, 1)
