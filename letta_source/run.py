@@ -138,7 +138,7 @@ def _loaded(
         # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
         pipeline.normalize()
         _prepare(pipeline, session, traits)
-        pipeline.load(**_workers(session.settings.shard))
+        pipeline.load(workers=_workers(session.settings.shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
     adopt(pipeline, what.pipeline_name, session.settings.shard)
@@ -155,11 +155,9 @@ def _prepare(pipeline: dlt.Pipeline, session: Session, traits: Traits) -> None:
         make_tables(pipeline)
 
 
-def _workers(shard: Shard) -> dict[str, int]:
-    """Jobs at once, each with a connection: dlt's twenty, of all shards together; a user's own setting wins."""
-    if shard.is_whole or dlt.config.get("load.workers"):
-        return {}
-    return {"workers": max(1, _MOST_JOBS // shard.count)}
+def _workers(shard: Shard) -> int:
+    """Jobs at once, each with a connection: of all shards together as many as dlt has of one."""
+    return dlt.config.get("load.workers", int) or max(1, _MOST_JOBS // shard.count)
 
 
 def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session, traits: Traits) -> None:
@@ -182,13 +180,13 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session, 
         _prepare(pipeline, session, traits)
         try:
             with sparing(pipeline) if session.appends else nullcontext():
-                pipeline.load(**_workers(session.settings.shard))
+                pipeline.load(workers=_workers(session.settings.shard))
         except Exception:
             if not (session.appends and pipeline.has_pending_data):
                 raise
             # Messages of many MB need more memory than that.
             take_back(pipeline)
-            pipeline.load()
+            pipeline.load(workers=_workers(session.settings.shard))
         session.writes = False
         session.kept = sum(counts.items for counts in session.counts.values())
         forget_loaded(pipeline)

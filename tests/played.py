@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -29,8 +29,9 @@ from dlt.extract.items import TableNameMeta
 from dlt.extract.pipe_iterator import PipeIterator
 from dlt.extract.source import SourceSchemaInjectableContext
 
-from letta_source import run
+from letta_source import resources, run
 from letta_source.config import make_settings
+from letta_source.destinations import Traits
 from letta_source.resources import make_resource
 from letta_source.session import Session
 from letta_source.tables import RESOURCES, WALKED
@@ -181,6 +182,8 @@ class PlayedPipeline:
             patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
             patch.setattr(run, "sparing", lambda pipeline: nullcontext())
             patch.setattr(run, "take_back", lambda pipeline: self._take_back())
+            patch.setattr(run, "adopt", lambda pipeline, name, shard: None)
+            patch.setattr(resources, "_traits", lambda session: Traits())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)
             yield
@@ -188,8 +191,11 @@ class PlayedPipeline:
     def resolved(self) -> PlayedPipeline:
         return self
 
-    def check(self) -> None:
+    def check(self, table_format: None) -> None:
         """Nothing that could be out of reach."""
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def pipeline(self) -> PlayedPipeline:
         return self
@@ -197,6 +203,8 @@ class PlayedPipeline:
     @property
     def destination(self) -> PlayedPipeline:
         return self
+
+    destination_type = "dlt.destinations.duckdb"
 
     def capabilities(self) -> DestinationCapabilitiesContext:
         return self._capabilities
@@ -244,7 +252,7 @@ class PlayedPipeline:
         for _ in self._pending:
             self._faults.step("normalize")
 
-    def load(self) -> None:
+    def load(self, workers: int) -> None:
         while self._pending:
             package = self._pending[0]
             for table, rows in package.rows.items():
