@@ -26,6 +26,7 @@ from letta_source.shards import Shard
 from letta_source.source import letta
 from letta_source.tables import RESOURCES, all_tables
 from letta_source.target import Target, assert_known, make_tables, root, said
+from letta_source.text import cleaned
 
 logger = logging.getLogger("letta_source")
 
@@ -89,6 +90,7 @@ def load(what: Load, session: Session | None = None) -> Loaded:
     target = Target(
         what.pipeline_name, what.destination, what.dataset_name, what.destination_name, shard
     ).resolved()
+    cleaned_before = cleaned()
     with Progress(session, what.destination), closing(session):
         check_reachable(session.settings)
         target.check(session.settings.table_format)
@@ -102,6 +104,8 @@ def load(what: Load, session: Session | None = None) -> Loaded:
                 # dlt says it as a failed step.
                 raise KeyboardInterrupt from error
             raise LoadFailed(said(error)) from error
+    if replaced := cleaned() - cleaned_before:
+        logger.warning("%s texts held NUL or half a character: there is U+FFFD in its place", f"{replaced:,}")
     new = {table: rows - before.get(table, 0) for table, rows in after.items()}
     loaded = Loaded(pipeline, session, new)
     if why := _why_failed(session):

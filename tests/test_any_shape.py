@@ -314,7 +314,7 @@ def test_hard_cases_land_in_a_warehouse_and_do_not_stop_the_cursors(tmp_path: Pa
         warehouse.rows("agent_messages__tool_returns", "message_id", "tool_return")
     )
     assert len(returns["20-MB"]) == 20_000_000
-    assert returns["NUL"] == "ab"
+    assert returns["NUL"] == "a\ufffdb"
     assert returns["lone-surrogate"] == "a\ufffdb"
     assert ("10000-levels",) in warehouse.rows("agent_messages__content", "message_id")
     assert warehouse.rows("agents", "llm_config", "tags")[0] == ("5", '"one"')
