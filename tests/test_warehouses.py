@@ -21,6 +21,7 @@ from dlt.common.destination.utils import verify_schema_capabilities
 from dlt.common.storages import ParsedLoadJobFileName
 
 from letta_source.tables import all_tables
+from letta_source.target import _place
 
 from .warehouses import (
     Example,
@@ -83,6 +84,45 @@ def test_each_example_resolves(example: Example, tmp_path: Path, monkeypatch: py
         assert keys(example.toml) <= known
     finally:
         pipeline.deactivate()
+
+
+@pytest.mark.parametrize(
+    ("destination", "setting", "other"),
+    [
+        ("motherduck", 'database = "', 'database = "other_'),
+        ("bigquery", 'project_id = "', 'project_id = "other-'),
+        # Another than that of the credentials.
+        ("bigquery", "location = ", 'project_id = "other"\nlocation = '),
+        ("snowflake", 'database = "', 'database = "OTHER_'),
+        ("redshift", 'database = "', 'database = "other_'),
+        ("databricks", 'catalog = "', 'catalog = "other_'),
+        ("clickhouse", 'database = "', 'database = "other_'),
+    ],
+)
+def test_two_databases_of_one_account_are_two_places(
+    destination: str, setting: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the cursors of the one, rows would be missing in the other."""
+    toml = next(one.toml for one in EXAMPLES if one.destination == destination)
+    texts = (toml, toml, toml.replace(setting, other))
+    first, again, elsewhere = (place(text, destination, tmp_path, monkeypatch) for text in texts)
+    assert first == again != elsewhere
+
+
+def test_two_folders_of_one_bucket_are_two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f'[destination.filesystem]\nbucket_url = "memory://bucket/{folder}"' for folder in "ab"]
+    one, other = (place(text, "filesystem", tmp_path, monkeypatch) for text in texts)
+    assert one != other
+
+
+def place(toml: str, destination: str, folder: Path, patch: pytest.MonkeyPatch) -> str:
+    configured(folder, toml, patch)
+    with drivers():
+        pipeline = dlt.pipeline("letta", str(folder), destination=destination, dataset_name="letta")
+        try:
+            return _place(pipeline)
+        finally:
+            pipeline.deactivate()
 
 
 def test_each_destination_of_the_table_has_an_example() -> None:
