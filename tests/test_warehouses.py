@@ -21,9 +21,10 @@ from dlt.common.destination.utils import verify_schema_capabilities
 from dlt.common.storages import ParsedLoadJobFileName
 
 from letta_source.tables import all_tables
-from letta_source.target import _place
+from letta_source.target import _DESTINATIONS, _place
 
 from .warehouses import (
+    DOCS,
     Example,
     Promise,
     client,
@@ -129,6 +130,10 @@ def test_each_destination_of_the_table_has_an_example() -> None:
     assert [promise.destination for promise in PROMISES] == list(
         dict.fromkeys(example.destination for example in EXAMPLES)
     )
+
+
+def test_each_destination_that_is_known_is_named() -> None:
+    assert [name for name in _DESTINATIONS if f"`{name}`" not in DOCS] == []
 
 
 @each_promise

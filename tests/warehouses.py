@@ -42,11 +42,9 @@ class Example:
 def examples() -> list[Example]:
     found = []
     for section in re.split(r"^## ", DOCS, flags=re.MULTILINE)[1:]:
-        (destination,) = set(re.findall(r"--destination (\w+)", section))
-        found += [
-            Example(destination, toml)
-            for toml in re.findall(r"^```toml\n(.+?)^```", section, re.MULTILINE | re.DOTALL)
-        ]
+        for toml in re.findall(r"^```toml\n(.+?)^```", section, re.MULTILINE | re.DOTALL):
+            (destination,) = set(re.findall(r"--destination (\w+)", section))
+            found.append(Example(destination, toml))
     return found
 
 
