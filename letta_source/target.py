@@ -191,7 +191,10 @@ def _place(pipeline: dlt.Pipeline) -> str:
         location = config.data_location()
     except ConfigurationValueError:
         location = config.fingerprint()
-    return digest128(f"{config.destination_type} {location} {pipeline.dataset_name}")
+    # The location alone is that of an account: its databases, or the folders of a bucket, are shown by the
+    # configuration. BigQuery's project may be another than that of its credentials.
+    database = f"{config} {getattr(config, 'project_id', None)}"
+    return digest128(f"{config.destination_type} {location} {database} {pipeline.dataset_name}")
 
 
 def _hint(destination: str, error: Exception) -> str:

@@ -17,6 +17,7 @@ LINE = (
     "errors",
     "times",
     "text",
+    "limits",
     "redact",
     "shards",
     "config",
