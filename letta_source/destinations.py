@@ -9,6 +9,7 @@ import dlt
 from dlt.common.destination import DestinationCapabilitiesContext
 
 from letta_source.config import Settings
+from letta_source.limits import LONGEST_TEXT
 
 Writes = Literal["replace", "upsert", "append"]
 """What becomes of rows that were loaded before: all of a message gives way to what comes (`replace`), rows
@@ -25,6 +26,7 @@ class Traits:
     Attributes:
         hints: of dlt, for every table.
         json_is_text: json columns are to be declared as text.
+        longest_text: bytes of it.
         takes_empty: a table can be made by loading no rows into it.
     """
 
@@ -32,6 +34,7 @@ class Traits:
     hints: dict[str, Any] = field(default_factory=dict)
     json_is_text: bool = False
     takes_empty: bool = True
+    longest_text: int | None = None
 
 
 def traits_of(
@@ -51,8 +54,9 @@ def traits_of(
     return Traits(
         _writes(capabilities, hints),
         hints,
-        # It would encode what is JSON already.
-        json_is_text=kind == "sqlalchemy",
+        # Only these take a JSON text for JSON; others would keep it as one string, or refuse it.
+        json_is_text=kind == "sqlalchemy" or capabilities.sqlglot_dialect not in ("duckdb", "postgres"),
+        longest_text=LONGEST_TEXT.get(capabilities.sqlglot_dialect or ""),
         takes_empty=kind not in _FAILS_ON_EMPTY,
     )
 
@@ -86,9 +90,13 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
     """Of the pipeline's destination; the most common ones if it has none yet."""
     if pipeline.destination is None:
         return Traits()
-    return traits_of(
-        pipeline.destination.destination_type, pipeline.destination.capabilities(), settings.table_format
-    )
+    kind = pipeline.destination.destination_type
+    if kind.endswith(".sqlalchemy"):
+        # Only its credentials say which database it is.
+        return traits_of(kind, pipeline.destination_client().capabilities, settings.table_format)
+    # With those of the staging destination, where there is one.
+    with pipeline._maybe_destination_capabilities() as capabilities:
+        return traits_of(kind, capabilities, settings.table_format)
 
 
 def limits_of(traits: Traits, settings: Settings) -> str | None:

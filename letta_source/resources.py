@@ -19,10 +19,13 @@ from letta_source.arrow import empty
 from letta_source.destinations import Traits, traits_of_pipeline
 from letta_source.errors import FatalError
 from letta_source.extract import Extraction, extract
+from letta_source.limits import within
 from letta_source.reading import Reading
 from letta_source.session import Session
 from letta_source.settled import LoadedIds
 from letta_source.tables import LOAD_ISSUES, WALKED, Resource, Table
+
+logger = logging.getLogger(__name__)
 
 
 def make_resource(resource: Resource, session: Session) -> DltResource:
@@ -100,6 +103,7 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
                 for table in resource.tables:
                     yield handed(empty(table), table)
             for name, rows in tables:
+                rows = _within(rows, by_name[name], traits.longest_text)
                 yield handed(rows, by_name[name])
                 session.rows += rows.num_rows
             reading.commit()
@@ -124,6 +128,21 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
         for table in by_name.values():
             if table.name not in known:
                 yield handed(empty(table), table)
+
+
+def _within(rows: Any, table: Table, longest: int | None) -> Any:
+    if longest is None:
+        return rows
+    json = {column.name for column in table.columns if column.type == "json"}
+    rows, cut = within(rows, longest, json)
+    if cut:
+        logger.warning(
+            "%s: %s texts were cut to the %s bytes that the destination holds",
+            table.name,
+            f"{cut:,}",
+            f"{longest:,}",
+        )
+    return rows
 
 
 def _traits(session: Session) -> Traits:
