@@ -6,7 +6,8 @@ the one with the highest turn counts: a shard that takes a bucket over takes a t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,23 +18,34 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
-from letta_source.shards import Shard, bucket_of
+from letta_source.shards import WHOLE, Shard, bucket_of
 from letta_source.tables import RESOURCES
 
 State = dict[str, Any]
-"""Of the source: `resources`, `shard` and `turn`."""
+"""Of the source: `resources`, and `turn` once it was taken over from another shard."""
 _SOURCE = "letta"
 # Of the resources that are not divided; shard 0 has it.
 _REST = -1
 
 
 def pipeline_name_of(base: str, shard: Shard) -> str:
-    return base if shard.is_whole else f"{base}_shard_{shard.index}"
+    return base if shard.is_whole else f"{base}_shard_{shard.index}_of_{shard.count}"
 
 
-def adopt(pipeline: dlt.Pipeline, base: str, shard: Shard) -> None:
-    """Brings the state of this shard's buckets into the pipeline, from wherever they were read last."""
-    others = _stored_states(pipeline, base)
+def stored_states(pipeline: dlt.Pipeline, base: str) -> dict[Shard, State]:
+    """Those of all other shards that ever loaded, as the destination has them."""
+    states = {}
+    with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
+        if isinstance(client, WithStateSync):
+            for name in _pipeline_names(client) - {pipeline.pipeline_name}:
+                if shard := _shard_of(name, base):
+                    stored = load_pipeline_state_from_destination(name, client) or {}
+                    states[shard] = stored.get("sources", {}).get(_SOURCE, {})
+    return states
+
+
+def adopt(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> None:
+    """Brings the state of this shard's buckets into the pipeline, from whoever had them last."""
     with pipeline.managed_state() as state:
         sources = state.setdefault("sources", {})
         mine: State = sources.get(_SOURCE, {})
@@ -41,14 +53,19 @@ def adopt(pipeline: dlt.Pipeline, base: str, shard: Shard) -> None:
             sources[_SOURCE] = adopted
 
 
-def adopted_state(shard: Shard, mine: State, others: Iterable[State]) -> State:
+def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
+    """Whether others loaded its buckets since: what it left unfinished is older than what they loaded."""
+    mine: State = pipeline.state.get("sources", {}).get(_SOURCE, {})
+    return adopted_state(shard, mine, others) is not mine
+
+
+def adopted_state(shard: Shard, mine: State, others: Mapping[Shard, State]) -> State:
     """The state to go on with; `mine` itself if there is nothing to take over."""
-    states = [state for state in (mine, *others) if state.get("resources")]
+    states = {shard: mine, **others}
     buckets = [*shard.buckets, *([_REST] if shard.index == 0 else [])]
     owners = {bucket: _owner(states, bucket) for bucket in buckets}
-    if _shard_of(mine) == shard and all(owner is None or owner is mine for owner in owners.values()):
+    if all(owner is None or owner is mine for owner in owners.values()):
         return mine
-    turn = 1 + max((_turn_of(state) for state in states), default=0)
     resources: State = {}
     for name, resource in RESOURCES.items():
         if resource.divided:
@@ -59,20 +76,16 @@ def adopted_state(shard: Shard, mine: State, others: Iterable[State]) -> State:
             resources[name] = _joined(parts, by_list=name in ("step_messages", "batch_messages"))
         elif owner := owners.get(_REST):
             resources[name] = owner["resources"].get(name, {})
-    return {**mine, "resources": resources, "shard": str(shard), "turn": turn}
+    return {**mine, "resources": resources, "turn": 1 + max(map(_turn_of, states.values()))}
 
 
-def _owner(states: Iterable[State], bucket: int) -> State | None:
-    holding = [state for state in states if _holds(_shard_of(state), bucket)]
+def _owner(states: Mapping[Shard, State], bucket: int) -> State | None:
+    holding = [state for shard, state in states.items() if state.get("resources") and _holds(shard, bucket)]
     return max(holding, key=_turn_of, default=None)
 
 
 def _holds(shard: Shard, bucket: int) -> bool:
     return shard.index == 0 if bucket == _REST else bucket in shard.buckets
-
-
-def _shard_of(state: State) -> Shard:
-    return Shard.parse(state.get("shard", "0/1"))
 
 
 def _turn_of(state: State) -> int:
@@ -101,8 +114,8 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
         for key, positions in part.get("ahead", {}).items():
             # Where the list has not been read beyond what an earlier owner had.
             position = positions.get(str(bucket))
-            if position and position > ahead.setdefault(key, {}).get(str(bucket), ""):
-                ahead[key][str(bucket)] = position
+            if position and position > ahead.get(key, {}).get(str(bucket), []):
+                ahead.setdefault(key, {})[str(bucket)] = position
     unsettled: dict[str, dict[str, Any]] = {}
     for bucket, part in parts.items():
         for key, units in part.get("unsettled", {}).items():
@@ -112,41 +125,29 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
     return {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
 
 
-def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, str]]]:
+def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, list[str]]]]:
     """By list the cursor to read on from, that of the bucket that is farthest behind, and how far others are.
 
     A list that some bucket has no cursor of is read from its start.
     """
     joined: State = {}
-    ahead: dict[str, dict[str, str]] = {}
+    ahead: dict[str, dict[str, list[str]]] = {}
     for key in {key for of_lists in cursors.values() for key in of_lists}:
         found = {bucket: of_lists.get(key) for bucket, of_lists in cursors.items()}
-        for bucket, cursor in found.items():
-            if cursor and cursor[0]:
-                ahead.setdefault(key, {})[str(bucket)] = cursor[0]
-        dated = [cursor for cursor in found.values() if cursor and cursor[0]]
+        dated = {bucket: cursor for bucket, cursor in found.items() if cursor and cursor[0]}
         if len(dated) == len(found):
-            joined[key] = min(dated)
+            joined[key] = min(dated.values())
+        for bucket, cursor in dated.items():
+            if cursor != joined.get(key):
+                ahead.setdefault(key, {})[str(bucket)] = cursor
     return joined, ahead
 
 
-def _stored_states(pipeline: dlt.Pipeline, base: str) -> list[State]:
-    """Those of the other shards' pipelines, as the destination has them."""
-    with pipeline.destination_client() as client:
-        if not isinstance(client, WithStateSync):
-            return []
-        states = []
-        with suppress(DestinationUndefinedEntity):
-            for name in _pipeline_names(client) - {pipeline.pipeline_name}:
-                if name == base or _is_shard_of(name, base):
-                    stored = load_pipeline_state_from_destination(name, client)
-                    states.append((stored or {}).get("sources", {}).get(_SOURCE, {}))
-        return states
-
-
-def _is_shard_of(name: str, base: str) -> bool:
-    prefix, _, index = name.rpartition("_shard_")
-    return prefix == base and index.isdigit()
+def _shard_of(name: str, base: str) -> Shard | None:
+    if name == base:
+        return WHOLE
+    found = re.fullmatch(re.escape(base) + r"_shard_(\d+)_of_(\d+)", name)
+    return Shard(int(found[1]), int(found[2])) if found else None
 
 
 def _pipeline_names(client: Any) -> set[str]:

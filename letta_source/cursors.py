@@ -170,6 +170,7 @@ class Units:
         self._settled_before = settled_before
         self._listed: dict[str, dict[str, Any]] = {}
         self._done: set[str] = set()
+        self._undated: set[str] = set()
         self._changes: dict[str, _Unsettled | None] = {}
         self.bind(state)
 
@@ -222,8 +223,10 @@ class Units:
         return has_ended(unit) and not self._is_young(unit)
 
     def passed(self, unit: dict[str, Any]) -> None:
-        """A unit that is not to be read; the cursor passes it."""
+        """A unit that is not to be read. The cursor passes it; if it has no date, only with a later one."""
         self._done.add(unit["id"])
+        if created_at(unit) is None:
+            self._undated.add(unit["id"])
 
     def gone(self, unit_id: str) -> None:
         """A unit that the server no longer knows."""
@@ -244,7 +247,10 @@ class Units:
         self._changes.clear()
         self._cursors.observe(self._key, ())
         while self._listed and (unit_id := next(iter(self._listed))) in self._done:
-            self._cursors.observe(self._key, [self._listed.pop(unit_id)])
+            unit = self._listed.pop(unit_id)
+            if unit_id not in self._undated:
+                self._cursors.observe(self._key, [unit])
+            self._undated.discard(unit_id)
         self._done &= self._listed.keys()
         self._cursors.commit()
 

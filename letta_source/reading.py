@@ -18,7 +18,8 @@ class Reading:
     Args:
         state: of the dlt resource; `cursors` and `unsettled` are documented in `letta_source.cursors`,
             `listed` holds, for lists whose items have no date, when they were read and up to which id,
-            `digests`, for destinations that can only add rows, by id what was added last.
+            `digests`, for destinations that can only add rows, by id what was added last, `ahead`, by list
+            and bucket, cursors of other shards beyond this one's.
     """
 
     def __init__(self, session: Session, state: dict[str, Any]) -> None:
@@ -35,6 +36,7 @@ class Reading:
         self._units: dict[str, Units] = {}
         self._listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
+        self._ahead: dict[str, dict[str, list[str]]] = state.get("ahead", {})
 
     def bind(self, state: dict[str, Any]) -> None:
         """Goes on in the state of the next load package."""
@@ -106,13 +108,15 @@ class Reading:
         """Whether the parent falls to this shard."""
         return self.settings.shard.owns(parent_id)
 
-    def is_behind(self, key: str, unit_id: str, unit: dict[str, Any]) -> bool:
-        """Whether the shard that had the unit before read its list beyond it: see `letta_source.adoption`."""
-        ahead = self._state.get("ahead", {}).get(key, {}).get(str(bucket_of(unit_id)))
-        time = created_at(unit)
-        if self.rereads or not ahead or not time or unit_id in self.units(key).unsettled:
-            return False
-        return time < parse_time(ahead)
+    def read_to(self, key: str, unit_id: str) -> tuple[str, str] | None:
+        """[created_at, id] to which another shard read the list already, for the unit's bucket.
+
+        None if that is no farther than this shard's own cursor: see `letta_source.adoption`.
+        """
+        ahead = self._ahead.get(key, {}).get(str(bucket_of(unit_id)))
+        if self.rereads or not ahead or unit_id in self.units(key).unsettled:
+            return None
+        return ahead[0], ahead[1]
 
     def has_changed(self, item_id: str, digest: str) -> bool:
         """Whether it was never read, or was another then."""
@@ -149,6 +153,10 @@ class Reading:
     def finish(self) -> None:
         """As `commit`, once everything was read."""
         self.commit()
+        for key, positions in self._state.get("ahead", {}).items():
+            reached = (self.units(key).cursor or ("", ""))[0] or ""
+            for bucket in [bucket for bucket, cursor in positions.items() if cursor[0] <= reached]:
+                del positions[bucket]
         for key, last_id in self._listed.items():
             if last_id and not self.settings.window:
                 stops = self._stops(key)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 from dlt.extract import DltSource
 
-from letta_source.adoption import adopt
+from letta_source.adoption import adopt, is_superseded, stored_states
 from letta_source.appends import appendable, sparing, take_back
 from letta_source.check import check_reachable
 from letta_source.destinations import Traits, limits_of, traits_of_pipeline
@@ -137,6 +137,11 @@ def _loaded(
         logger.info("%s %s", what.destination, limits)
     mend_after_kill(pipeline)
     take_back(pipeline)
+    shard = session.settings.shard
+    others = stored_states(pipeline, what.pipeline_name)
+    if pipeline.has_pending_data and is_superseded(pipeline, shard, others):
+        logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
+        pipeline.drop_pending_packages()
     if pipeline.has_pending_data:
         logger.info("an earlier load was left unfinished: finishing it first")
         # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
@@ -145,7 +150,7 @@ def _loaded(
         pipeline.load(workers=_workers(session.settings.shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
-    adopt(pipeline, what.pipeline_name, session.settings.shard)
+    adopt(pipeline, shard, others)
     before = _row_counts(pipeline, source.selected_resources)
     _load_packages(pipeline, source, session, traits)
     return pipeline, before, _row_counts(pipeline, source.selected_resources)

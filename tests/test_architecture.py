@@ -38,6 +38,7 @@ LINE = (
     "reading",
     "lists",
     "message_jobs",
+    "unit_jobs",
     "jobs",
     "entities",
     "tables",
