@@ -14,7 +14,7 @@ from letta_source.demo import Server, serve
 from ..postgres import create_database, postgres
 from .expected import Expected
 from .loads import Loads
-from .places import MySQL, Place, chosen, make_place
+from .places import Place, chosen, make_place
 from .story import Story
 
 
@@ -49,8 +49,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 def place(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Iterator[Place]:
     place = make_place(request.param, tmp_path, databases.make)
     yield place
-    if isinstance(place, MySQL):
-        place.drop()
+    place.close()
 
 
 @pytest.fixture

@@ -59,6 +59,11 @@ class Expected:
         settled_before = self._story.now - read.lag
         self._settled.check(found, normalized(fresh.everything()), settled_before)
 
+    def widen(self) -> None:
+        """From now on there are more columns."""
+        if self._place.kind == "appends":
+            self._settled.widen()
+
 
 class Settled:
     """Rows come once they have settled, and stay; agents, groups and conversations whenever they changed."""
@@ -84,7 +89,6 @@ class Settled:
         self._before = found
 
     def widen(self) -> None:
-        """From now on there are more columns."""
         self._before = self._place.everything()
 
     def _check_changed(self, table: Table, found: Rows, fresh: Rows) -> None:
@@ -113,9 +117,12 @@ class Settled:
             new = here - before
             owners = dict(zip(fresh[name], _keys(table, fresh[name], merged=True), strict=True))
             early = [row for row in new if owners.get(row) not in may - known]
-            assert not early, f"{name}: not settled, not as it is on the server, or already there before"
+            if early:
+                why = "not settled, not as it is on the server, or there before"
+                pytest.fail(f"{name}: {len(early)} rows {why}:\n{early[0]}", pytrace=False)
             missing = [row for row, key in owners.items() if key in must - known and row not in new]
-            assert not missing, f"{name}: missing"
+            if missing:
+                pytest.fail(f"{name}: {len(missing)} rows missing:\n{missing[0]}", pytrace=False)
 
 
 def _units(fresh: Rows, settled_before: datetime) -> dict[str, tuple[Keys, Keys]]:

@@ -73,6 +73,9 @@ class Place(ABC):
             )
         return made
 
+    def close(self) -> None:
+        """Takes away what is not below its folder."""
+
     @abstractmethod
     def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
         """Columns of tables, as they are stored; of one that is not there no rows."""
@@ -221,7 +224,7 @@ class MySQL(_Database):
         with self._engine.connect() as connection:
             yield lambda query: [tuple(row) for row in connection.execute(sa.text(query))]
 
-    def drop(self) -> None:
+    def close(self) -> None:
         with self._engine.begin() as connection:
             for name in (self.schema, f"{self.schema}_staging"):
                 connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))

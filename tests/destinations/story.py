@@ -49,7 +49,6 @@ class Story:
                 conversation_id = self.letta.add_conversation(agent_id)
                 self.letta.talk(agent_id, "by the way", conversation_id=conversation_id)
                 self.batch_id = self.letta.add_batch(agent_id)
-            self.letta.finish_batch(self.letta.add_batch(self.agents[0]))
             self.unfinished = self.letta.talk(self.agents[0], "think", tools=["roll"], finished=False)
         self._talk_now()
 
@@ -89,7 +88,8 @@ class Story:
         self._talk_now()
 
     def late_arrivals(self) -> None:
-        """Messages take a place among those that were loaded, as a long transaction's do."""
+        """Messages take a place among those that were loaded, as a long transaction's do; another shrinks."""
+        shrink(self.letta, self.longest_young())
         date = self.now - 2 * MINUTE
         for message_id in self._young[:3]:
             agent_id = self.letta.messages.rows[message_id].agent_id
@@ -101,18 +101,15 @@ class Story:
     def a_shrunk_message(self) -> None:
         """It was three items with a tool call, and is one without."""
         self.now += MINUTE
-        shrink(self.letta, self._longest_young())
+        shrink(self.letta, self.longest_young())
 
-    def a_reset_agent(self) -> None:
+    def a_reset_agent_and_a_batch_that_ends(self) -> None:
         with self._hour():
             self.letta.reset_messages(self.agents[1])
             self.letta.delete_message(self.letta.list_of("agent", self.agents[0]).ids()[2])
-        self._talk_now()
-
-    def a_batch_that_ends(self) -> None:
-        with self._hour():
             self.letta.add_batch_messages(self.batch_id, 2)
             self.letta.finish_batch(self.batch_id)
+        self._talk_now()
 
     def a_newer_server(self) -> None:
         """It sends fields that nobody knows, of every type."""
@@ -139,7 +136,8 @@ class Story:
         with self._hour():
             pass
 
-    def _longest_young(self) -> str:
+    def longest_young(self) -> str:
+        """The message with the most items of those that each load reads again."""
         return max(self._young, key=lambda one: len(self.letta.messages.rows[one].items))
 
 
