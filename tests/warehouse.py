@@ -78,7 +78,7 @@ class Merged:
     resources' state, and no source: settings are those of `letta_source.letta`.
 
     Args:
-        upserts: only by the primary key, as where nothing can be taken out: what a message no longer has stays.
+        upserts: only by the primary key: what a message no longer has stays.
     """
 
     def __init__(self, upserts: bool = False) -> None:

@@ -191,6 +191,8 @@ def assert_same(found: Rows, expected: Rows) -> None:
             said.append(f"{name}: {len(missing)} rows missing, {len(too_many)} too many")
         for lacks, has in zip(missing[:2], too_many[:2], strict=False):
             columns = zip(columns_of(name), lacks, has, strict=True)
-            said += [f"  {column}: {was!r:.300}, not {has!r:.300}" for column, was, has in columns if was != has]
+            said += [
+                f"  {column}: {was!r:.300}, not {has!r:.300}" for column, was, has in columns if was != has
+            ]
     if said:
         pytest.fail("\n".join(said), pytrace=False)

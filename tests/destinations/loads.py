@@ -1,4 +1,4 @@
-"""`letta-source run` in processes of their own: at a given hour, killed at a given point, or an older version."""
+"""`letta-source run` in processes of their own: at a given hour, killed at a given point, or older."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from letta_source import columnar
+from letta_source.columns import LETTA_MESSAGE
 from letta_source.demo import Server
 from letta_source.reading import Reading
 from letta_source.tables import RESOURCES, Table
@@ -61,9 +62,7 @@ class Loads:
     def _exit_code(self, options: tuple[str, ...], before: Callable[[], None]) -> int | None:
         command = ["run", "--base-url", self._server.base_url, *self._place.options, *options]
         data = {"DLT_DATA_DIR": str(self._place.folder / "dlt")}
-        process = started(
-            self._place.folder, " ".join(command), {**self._place.environment, **data}, before
-        )
+        process = started(self._place.folder, " ".join(command), {**self._place.environment, **data}, before)
         process.join(LONGEST)
         if process.is_alive():
             process.kill()
@@ -79,7 +78,7 @@ def make_older(patch: pytest.MonkeyPatch) -> None:
             root = _without(resource.root)
             patch.setitem(RESOURCES, name, replace(resource, root=root))
             patch.setitem(TABLES, root.name, root)
-    known = tuple(column for column in columnar.LETTA_MESSAGE if column.name != NEW_COLUMN)
+    known = tuple(column for column in LETTA_MESSAGE if column.name != NEW_COLUMN)
     patch.setattr(columnar, "LETTA_MESSAGE", known)
     patch.setattr(columnar, "_parse_options", columnar._parse_options.__wrapped__)
 

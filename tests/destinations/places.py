@@ -22,15 +22,15 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sqlalchemy as sa
-from deltalake import DeltaTable
-from pyiceberg.table import StaticTable
+from psycopg2.extras import register_default_json, register_default_jsonb
 
 from ..warehouse import TABLES, Row, columns_of, in_order
 
 Kind = Literal["replaces", "upserts", "appends"]
 """What becomes of a row that comes again: its message is replaced, it is itself, or both stay."""
 
+Types = dict[str, frozenset[str]]
+"""By a type of ours, what a destination calls it."""
 Wanted = Mapping[str, Sequence[str]]
 """Columns by table."""
 Query = Callable[[str], list[Row]]
@@ -50,7 +50,7 @@ class Place(ABC):
 
     kind: Kind = "replaces"
     options: tuple[str, ...] = ()
-    types: dict[str, set[str]]
+    types: Types
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ class Place(ABC):
             )
         return made
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most leave nothing behind
         """Takes away what is not below its folder."""
 
     @abstractmethod
@@ -83,6 +83,11 @@ class Place(ABC):
     @abstractmethod
     def column_types(self, table: str) -> dict[str, str]:
         """What the destination calls the type of each column."""
+
+
+def _called(**types: str) -> Types:
+    """Alternatives are separated by `|`."""
+    return {type_: frozenset(names.split("|")) for type_, names in types.items()}
 
 
 def plain(type_: str, value: Any) -> Any:
@@ -135,15 +140,19 @@ class _Database(Place):
         return found
 
     def _select(self, table: str, columns: Sequence[str], types: Mapping[str, str]) -> str:
-        listed = ", ".join(self.column.format(column) for column in columns)
+        listed = ", ".join(self.column.format(one) if one in types else "NULL" for one in columns)
         return f"SELECT {listed} FROM {self.schema}.{table}"
 
 
 class DuckDB(_Database):
-    types = {
-        "timestamp": {"TIMESTAMP WITH TIME ZONE"}, "bool": {"BOOLEAN"}, "json": {"JSON"},
-        "bigint": {"BIGINT"}, "text": {"VARCHAR"}, "double": {"DOUBLE"},
-    }  # fmt: skip
+    types = _called(
+        timestamp="TIMESTAMP WITH TIME ZONE",
+        bool="BOOLEAN",
+        json="JSON",
+        bigint="BIGINT",
+        text="VARCHAR",
+        double="DOUBLE",
+    )
 
     @contextmanager
     def _connected(self) -> Iterator[Query]:
@@ -153,10 +162,14 @@ class DuckDB(_Database):
 
 class Postgres(_Database):
     options = ("--destination", "postgres")
-    types = {
-        "timestamp": {"timestamp with time zone"}, "bool": {"boolean"}, "json": {"json", "jsonb"},
-        "bigint": {"bigint"}, "text": {"character varying", "text"}, "double": {"double precision"},
-    }  # fmt: skip
+    types = _called(
+        timestamp="timestamp with time zone",
+        bool="boolean",
+        json="json|jsonb",
+        bigint="bigint",
+        text="character varying|text",
+        double="double precision",
+    )
 
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder)
@@ -166,6 +179,9 @@ class Postgres(_Database):
     @contextmanager
     def _connected(self) -> Iterator[Query]:
         with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+            for register in (register_default_json, register_default_jsonb):
+                # Unparsed, as it comes from all others.
+                register(connection, loads=str)
 
             def answer(query: str) -> list[Row]:
                 cursor.execute(query)
@@ -173,18 +189,17 @@ class Postgres(_Database):
 
             yield answer
 
-    def _select(self, table: str, columns: Sequence[str], types: Mapping[str, str]) -> str:
-        # psycopg2 would parse json.
-        listed = ", ".join(f'"{one}"' + "::text" * ("json" in types[one]) for one in columns)
-        return f"SELECT {listed} FROM letta.{table}"
-
 
 class SQLite(_Database):
     options = ("--destination", "sqlalchemy")
-    types = {
-        "timestamp": {"DATETIME", "TIMESTAMP"}, "bool": {"BOOLEAN"}, "json": {"JSON", "TEXT"},
-        "bigint": {"BIGINT"}, "text": {"TEXT", "VARCHAR"}, "double": {"DOUBLE", "FLOAT"},
-    }  # fmt: skip
+    types = _called(
+        timestamp="DATETIME|TIMESTAMP",
+        bool="BOOLEAN",
+        json="JSON|TEXT",
+        bigint="BIGINT",
+        text="TEXT|VARCHAR",
+        double="DOUBLE|FLOAT",
+    )
     schema = "main"
     catalog = (
         "SELECT tables.name, columns.name, columns.type FROM"
@@ -206,28 +221,34 @@ class SQLite(_Database):
 class MySQL(_Database):
     """A server of whoever runs the tests; MariaDB is one too. Each test makes a database, and drops it."""
 
-    types = {
-        "timestamp": {"datetime", "timestamp"}, "bool": {"tinyint"}, "json": {"json", "longtext"},
-        "bigint": {"bigint"}, "text": {"longtext", "text", "varchar"}, "double": {"double"},
-    }  # fmt: skip
+    types = _called(
+        timestamp="datetime|timestamp",
+        bool="tinyint",
+        json="json|longtext",
+        bigint="bigint",
+        text="longtext|text|varchar",
+        double="double",
+    )
     column = "`{}`"
 
     def __init__(self, folder: Path, url: str) -> None:
+        from sqlalchemy import create_engine
+
         super().__init__(folder)
         self.schema = f"letta_{uuid4().hex[:12]}"
         self.options = ("--destination", "sqlalchemy", "--dataset-name", self.schema)
         self.environment = {"DESTINATION__SQLALCHEMY__CREDENTIALS": url}
-        self._engine = sa.create_engine(url)
+        self._engine = create_engine(url)
 
     @contextmanager
     def _connected(self) -> Iterator[Query]:
         with self._engine.connect() as connection:
-            yield lambda query: [tuple(row) for row in connection.execute(sa.text(query))]
+            yield lambda query: [tuple(row) for row in connection.exec_driver_sql(query)]
 
     def close(self) -> None:
         with self._engine.begin() as connection:
             for name in (self.schema, f"{self.schema}_staging"):
-                connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
         self._engine.dispose()
 
 
@@ -263,10 +284,14 @@ class _Files(Place):
 
 class Parquet(_Files):
     kind = "appends"
-    types = {
-        "timestamp": {"timestamp[us, tz=UTC]"}, "bool": {"bool"}, "json": {"string", "json"},
-        "bigint": {"int64"}, "text": {"string"}, "double": {"double"},
-    }  # fmt: skip
+    types = _called(
+        timestamp="timestamp[us, tz=UTC]",
+        bool="bool",
+        json="string|json",
+        bigint="int64",
+        text="string",
+        double="double",
+    )
 
     def _arrow(self, folder: Path) -> list[pa.Table]:
         files = sorted(one for one in folder.rglob("*") if one.is_file())
@@ -277,18 +302,23 @@ class Parquet(_Files):
 class Delta(_Files):
     kind = "upserts"
     options = (*_Files.options, "--table-format", "delta")
-    types = {**Parquet.types, "json": {"string"}}
+    types = Parquet.types | _called(json="string")
 
     def _arrow(self, folder: Path) -> list[pa.Table]:
+        # Here, and so below: other tests do without what takes a second to import.
+        from deltalake import DeltaTable
+
         return [DeltaTable(folder).to_pyarrow_table()] if (folder / "_delta_log").is_dir() else []
 
 
 class Iceberg(_Files):
     kind = "upserts"
     options = (*_Files.options, "--table-format", "iceberg")
-    types = {**Parquet.types, "json": {"string", "large_string"}, "text": {"string", "large_string"}}
+    types = Parquet.types | _called(json="string|large_string", text="string|large_string")
 
     def _arrow(self, folder: Path) -> list[pa.Table]:
+        from pyiceberg.table import StaticTable
+
         versions = (folder / "metadata").glob("*.metadata.json")
         newest = max(versions, key=lambda file: file.name, default=None)
         return [StaticTable.from_metadata(str(newest)).scan().to_arrow()] if newest else []
@@ -327,7 +357,9 @@ def chosen(said: str = os.environ.get("ALL_DESTINATIONS", "")) -> list[str]:
     Raises:
         ValueError: one is unknown.
     """
-    names = json.loads(said) if said.startswith("[") else [one.strip() for one in said.split(",") if one.strip()]
+    names = (
+        json.loads(said) if said.startswith("[") else [one.strip() for one in said.split(",") if one.strip()]
+    )
     found = [name for one in names or _PLACES for name in _AS_DLT_SAYS.get(one, [one])]
     if unknown := set(found) - set(_PLACES):
         raise ValueError(f"ALL_DESTINATIONS: {', '.join(sorted(unknown))} is none of {', '.join(_PLACES)}")

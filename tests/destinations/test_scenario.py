@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from .expected import Expected
+from .expected import LOADED, Expected
 from .loads import NEW_COLUMN, Loads, make_older
 from .places import Kind, Place
 from .story import Story
@@ -23,7 +23,7 @@ LIMITS: dict[Kind, list[str]] = {
 }
 
 
-def test_a_day(loads: Loads, expected: Expected, story: Story) -> None:
+def test_a_day(loads: Loads, expected: Expected, place: Place, story: Story) -> None:
     for happens in (
         story.nothing,
         story.nothing,
@@ -35,6 +35,9 @@ def test_a_day(loads: Loads, expected: Expected, story: Story) -> None:
         happens()
         loads.run()
         expected.check()
+    if place.kind == "replaces":
+        for table in (table for resource in LOADED for table in resource.tables):
+            assert place.column_types(table.name).keys() >= {column.name for column in table.columns}
     # Nothing is too young any more.
     loads.run("--lag", "0")
     expected.check("0")
