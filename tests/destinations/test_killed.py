@@ -1,0 +1,39 @@
+"""Loads killed at every step, of a first load and of a later one: the next one leaves no trace of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from .expected import Expected
+from .loads import Loads
+from .story import Story
+
+pytestmark = pytest.mark.destinations
+
+
+@pytest.mark.parametrize("keeps_folder", [True, False], ids=["resumed", "folder lost"])
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (("extract", "load"), ("normalize", "before commit")),
+        (("normalize", "before commit", "after commit"), ("load", "after commit")),
+    ],
+    ids=["in the middle", "at the end"],
+)
+def test_killed_loads(
+    first: tuple[str, ...],
+    later: tuple[str, ...],
+    keeps_folder: bool,
+    loads: Loads,
+    expected: Expected,
+    story: Story,
+) -> None:
+    for points in (first, later):
+        for point in points:
+            loads.kill(point)
+            if not keeps_folder:
+                loads.forget()
+            story.old_messages()
+        loads.run()
+        expected.check()
+        story.an_hour()
