@@ -62,6 +62,7 @@ LINE = (
     "packages",
     "appends",
     "plain_files",
+    "iceberg",
     "run",
     "stop",
     "showcase",
