@@ -1,0 +1,163 @@
+"""What Airflow loads, shard by shard, into PostgreSQL is what one load would have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg2
+import pytest
+
+from letta_source.columns import LOAD_ID
+from letta_source.demo import Letta, Server, serve
+from letta_source.tables import LOAD_ISSUES
+
+from ..postgres import create_database, postgres
+from ..warehouse import TABLES, Merged, Row, in_order, issues, small_letta
+from .server import RUN_TIMEOUT, Airflow, Json, airflow
+
+pytestmark = pytest.mark.airflow
+
+KEY = "sk-let-canary"
+SHARDS = 3
+
+
+@dataclass
+class Schedule:
+    """An Airflow that loads a Letta into a warehouse, and what must be there."""
+
+    airflow: Airflow
+    letta: Letta
+    server: Server
+    warehouse: str
+    logs: Path
+    expected: Merged = field(default_factory=Merged)
+
+    def agents(self) -> list[str]:
+        return list(self.letta.tables["agents"].rows)
+
+    def loads(self, run_id: str) -> list[Json]:
+        """Its tasks that load, by shard."""
+        return [task for task in self.airflow.tasks(run_id) if task["task_id"] == "load"]
+
+    def assert_loaded(self) -> None:
+        """The warehouse has what one load more, without shards, would have."""
+        self.expected.load(self.server, api_key=KEY)
+        with closing(psycopg2.connect(self.warehouse)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'letta'")
+            found = {name for (name,) in cursor.fetchall()} & TABLES.keys()
+            rows = {table: _rows(cursor, table) for table in sorted(found)}
+        expected = {table: _plain(table, rows) for table, rows in self.expected.everything().items()}
+        assert {table for table, rows in expected.items() if rows} <= found
+        # When a load began is in its issues.
+        assert issues(rows.pop(LOAD_ISSUES.name)) == issues(expected.pop(LOAD_ISSUES.name))
+        for table in rows:
+            assert rows[table] == expected[table], table
+
+
+def _rows(cursor: Any, table: str) -> list[Row]:
+    columns = [column for column in TABLES[table].columns if column != LOAD_ID]
+    chosen = [f'"{column.name}"{"::text" if column.type == "json" else ""}' for column in columns]
+    cursor.execute(f"SELECT {', '.join(chosen)} FROM letta.{table}")
+    return _plain(table, cursor.fetchall())
+
+
+def _plain(table: str, rows: list[Row]) -> list[Row]:
+    """Sorted; json as what it says, times in UTC."""
+    kinds = [column.type for column in TABLES[table].columns if column != LOAD_ID]
+
+    def plain(kind: str, value: Any) -> Any:
+        if kind == "json" and value is not None:
+            return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+        return value.astimezone(timezone.utc) if isinstance(value, datetime) else value
+
+    return in_order(tuple(map(plain, kinds, row)) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def schedule(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedule]:
+    """After the first run, which the schedule began by itself."""
+    work_dir = tmp_path_factory.mktemp("airflow")
+    letta = small_letta(agents=6)
+    # No request is sent twice, so that what fails does so at once.
+    settings = {"DLT_DATA_DIR": str(work_dir / "dlt"), "SOURCES__LETTA__RETRIES": "0"}
+    with (
+        serve(letta, api_key=KEY) as server,
+        postgres(work_dir) as postgres_url,
+        airflow(python, work_dir, settings) as running,
+    ):
+        warehouse = create_database(postgres_url, "warehouse")
+        running.set_variable("letta_shards", str(SHARDS))
+        running.set_variable(
+            "dlt_secrets_toml",
+            f'[sources.letta]\nbase_url = "{server.base_url}"\napi_key = "{KEY}"\n'
+            f'[destination.postgres]\ncredentials = "{warehouse}"\n',
+        )
+        schedule = Schedule(running, letta, server, warehouse, work_dir)
+        run_id = running.unpause()
+        assert running.wait(run_id) == "success", running.tasks(run_id)
+        assert [task["map_index"] for task in schedule.loads(run_id)] == list(range(SHARDS))
+        yield schedule
+
+
+def test_every_shard_is_loaded(schedule: Schedule) -> None:
+    schedule.assert_loaded()
+
+
+def test_a_try_goes_on_from_what_the_one_before_left(schedule: Schedule) -> None:
+    for agent_id in schedule.agents():
+        schedule.letta.talk(agent_id, "again", tools=["roll"])
+    with closing(psycopg2.connect(schedule.warehouse)) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE postgres SET lock_timeout = '100ms'")
+        connection.commit()
+        # It can be read and not written.
+        cursor.execute("LOCK TABLE letta.agent_messages IN SHARE MODE")
+        run_id = schedule.airflow.trigger()
+        _wait_until_all_failed(schedule, run_id)
+    assert schedule.airflow.wait(run_id) == "success", schedule.airflow.tasks(run_id)
+    for task in schedule.loads(run_id):
+        first, last = (schedule.airflow.log(run_id, task, number) for number in (1, task["try_number"]))
+        assert "lock timeout" in first
+        assert "an earlier load was left unfinished: finishing it first" in last
+    schedule.assert_loaded()
+
+
+def test_what_cannot_be_read_fails_the_run_and_no_load(schedule: Schedule) -> None:
+    agent_id, *_ = schedule.agents()
+    schedule.letta.talk(agent_id, "this one the server cannot render")
+    poisoned = schedule.letta.list_of("agent", agent_id).ids()[-1]
+    schedule.letta.poison(poisoned)
+    run_id = schedule.airflow.trigger()
+    assert schedule.airflow.wait(run_id) == "failed"
+    tasks = {(task["task_id"], task["state"], task["try_number"]) for task in schedule.airflow.tasks(run_id)}
+    assert tasks == {("shards", "success", 1), ("load", "success", 1), ("read_everything", "failed", 1)}
+    said = [schedule.airflow.log(run_id, task, 1) for task in schedule.loads(run_id)]
+    assert sum("could not be read: see load_issues" in text for text in said) == 1
+    schedule.assert_loaded()
+    schedule.letta.cure(poisoned)
+
+
+def test_no_log_has_a_secret(schedule: Schedule) -> None:
+    logs = [file.read_text(errors="replace") for file in schedule.logs.rglob("*.log")]
+    assert any("writing" in text or "new items" in text for text in logs)
+    assert not any(secret in text for text in logs for secret in (KEY, "postgres:secret@"))
+
+
+def _wait_until_all_failed(schedule: Schedule, run_id: str) -> None:
+    """Until each load has had a try that failed."""
+    deadline = time.monotonic() + RUN_TIMEOUT
+    while time.monotonic() < deadline:
+        loads = schedule.loads(run_id)
+        if len(loads) == SHARDS and all(
+            task["state"] == "up_for_retry" or (task["try_number"] or 0) > 1 for task in loads
+        ):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"not every load failed: {schedule.airflow.tasks(run_id)}")
