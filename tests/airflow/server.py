@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor")
 
 # Seconds.
 RUN_TIMEOUT = 120
+POLL = 0.3
 
 Json = dict[str, Any]
 
@@ -44,7 +46,7 @@ class Airflow:
         """Returns the id of the run that the schedule then begins."""
         self._ask("PATCH", "dags/letta", {"is_paused": False})
         while not (runs := self._ask("GET", "dags/letta/dagRuns")["dag_runs"]):
-            time.sleep(0.1)
+            time.sleep(POLL)
         return str(runs[0]["dag_run_id"])
 
     def trigger(self) -> str:
@@ -62,7 +64,7 @@ class Airflow:
             state = str(self._ask("GET", f"dags/letta/dagRuns/{run_id}")["state"])
             if state in ("success", "failed"):
                 return state
-            time.sleep(0.1)
+            time.sleep(POLL)
         raise TimeoutError(f"the run did not end: {self.tasks(run_id)}")
 
     def tasks(self, run_id: str) -> list[Json]:
@@ -102,7 +104,8 @@ def airflow(python: Path, work_dir: Path, settings: Mapping[str, str]) -> Iterat
         begun = {}
         for component in COMPONENTS:
             log = work_dir / f"{component}.log"
-            process = stack.enter_context(tethered([command, component], log, "TERM", cwd=work_dir, env=env))
+            process = stack.enter_context(tethered([command, component], log, "KILL", cwd=work_dir, env=env))
+            stack.callback(_kill_session, process.pid)
             begun[component] = process, log
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
         wait_for(*begun["api-server"], lambda: _is_there(client, "/api/v2/version"))
@@ -110,6 +113,18 @@ def airflow(python: Path, work_dir: Path, settings: Mapping[str, str]) -> Iterat
         client.headers["Authorization"] = f"Bearer {token}"
         wait_for(*begun["dag-processor"], lambda: _is_there(client, "/api/v2/dags/letta"))
         yield Airflow(client)
+
+
+def _kill_session(session: int) -> None:
+    """Kill a component and all that it started: tasks are process groups of their own.
+
+    Nothing of it is kept; asked to stop, the scheduler at times waits for its workers without end.
+    """
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            _name, _, fields = stat.read_text().rpartition(")")
+            if int(fields.split()[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 def _is_there(client: httpx.Client, path: str) -> bool:

@@ -6,21 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import orjson
 import psycopg2
 import pytest
 
-from letta_source.columns import LOAD_ID
 from letta_source.demo import Letta, Server, serve
-from letta_source.tables import LOAD_ISSUES
 
 from ..postgres import create_database, postgres
-from ..warehouse import TABLES, Merged, Row, in_order, issues, small_letta
-from .server import RUN_TIMEOUT, Airflow, Json, airflow
+from ..warehouse import Merged, small_letta
+from .server import POLL, RUN_TIMEOUT, Airflow, Json, airflow
+from .tables import assert_same
 
 pytestmark = pytest.mark.airflow
 
@@ -48,37 +44,8 @@ class Schedule:
 
     def assert_loaded(self) -> None:
         """The warehouse has what one load more, without shards, would have."""
-        self.expected.load(self.server, api_key=KEY)
-        with closing(psycopg2.connect(self.warehouse)) as connection, connection.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
-            cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'letta'")
-            found = {name for (name,) in cursor.fetchall()} & TABLES.keys()
-            rows = {table: _rows(cursor, table) for table in sorted(found)}
-        expected = {table: _plain(table, rows) for table, rows in self.expected.everything().items()}
-        assert {table for table, rows in expected.items() if rows} <= found
-        # When a load began is in its issues.
-        assert issues(rows.pop(LOAD_ISSUES.name)) == issues(expected.pop(LOAD_ISSUES.name))
-        for table in rows:
-            assert rows[table] == expected[table], table
-
-
-def _rows(cursor: Any, table: str) -> list[Row]:
-    columns = [column for column in TABLES[table].columns if column != LOAD_ID]
-    chosen = [f'"{column.name}"{"::text" if column.type == "json" else ""}' for column in columns]
-    cursor.execute(f"SELECT {', '.join(chosen)} FROM letta.{table}")
-    return _plain(table, cursor.fetchall())
-
-
-def _plain(table: str, rows: list[Row]) -> list[Row]:
-    """Sorted; json as what it says, times in UTC."""
-    kinds = [column.type for column in TABLES[table].columns if column != LOAD_ID]
-
-    def plain(kind: str, value: Any) -> Any:
-        if kind == "json" and value is not None:
-            return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
-        return value.astimezone(timezone.utc) if isinstance(value, datetime) else value
-
-    return in_order(tuple(map(plain, kinds, row)) for row in rows)
+        self.expected.load(self.server, api_key=KEY, retries=0)
+        assert_same(self.warehouse, self.expected)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +70,8 @@ def schedule(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         schedule = Schedule(running, letta, server, warehouse, work_dir)
         run_id = running.unpause()
         assert running.wait(run_id) == "success", running.tasks(run_id)
-        assert [task["map_index"] for task in schedule.loads(run_id)] == list(range(SHARDS))
+        shards = [task["rendered_map_index"] for task in schedule.loads(run_id)]
+        assert shards == [f"{index}/{SHARDS}" for index in range(SHARDS)]
         yield schedule
 
 
@@ -159,5 +127,5 @@ def _wait_until_all_failed(schedule: Schedule, run_id: str) -> None:
             task["state"] == "up_for_retry" or (task["try_number"] or 0) > 1 for task in loads
         ):
             return
-        time.sleep(0.1)
+        time.sleep(POLL)
     raise TimeoutError(f"not every load failed: {schedule.airflow.tasks(run_id)}")
