@@ -52,7 +52,8 @@ class Schedule:
 def schedule(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedule]:
     """After the first run, which the schedule began by itself."""
     work_dir = tmp_path_factory.mktemp("airflow")
-    letta = small_letta(agents=6)
+    # So many that each shard has some.
+    letta = small_letta(agents=8)
     # No request is sent twice, so that what fails does so at once.
     settings = {"DLT_DATA_DIR": str(work_dir / "dlt"), "SOURCES__LETTA__RETRIES": "0"}
     with (
@@ -107,7 +108,7 @@ def test_what_cannot_be_read_fails_the_run_and_no_load(schedule: Schedule) -> No
     tasks = {(task["task_id"], task["state"], task["try_number"]) for task in schedule.airflow.tasks(run_id)}
     assert tasks == {("shards", "success", 1), ("load", "success", 1), ("read_everything", "failed", 1)}
     said = [schedule.airflow.log(run_id, task, 1) for task in schedule.loads(run_id)]
-    assert sum("could not be read: see load_issues" in text for text in said) == 1
+    assert any("could not be read: see load_issues" in text for text in said)
     schedule.assert_loaded()
     schedule.letta.cure(poisoned)
 
