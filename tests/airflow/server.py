@@ -8,11 +8,11 @@ import shutil
 import signal
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -27,6 +27,7 @@ RUN_TIMEOUT = 120
 POLL = 0.3
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,28 @@ class Airflow:
         Raises:
             TimeoutError: It took longer than RUN_TIMEOUT.
         """
+
+        def ended() -> str | None:
+            state = str(self._ask("GET", f"dags/letta/dagRuns/{run_id}")["state"])
+            return state if state in ("success", "failed") else None
+
+        return self._until(run_id, ended)
+
+    def wait_for_failed_try(self, run_id: str) -> None:
+        """Until a task of a run is to be tried again.
+
+        Raises:
+            TimeoutError: It took longer than RUN_TIMEOUT.
+        """
+        self._until(run_id, lambda: any(task["state"] == "up_for_retry" for task in self.tasks(run_id)))
+
+    def _until(self, run_id: str, happened: Callable[[], T | None]) -> T:
         deadline = time.monotonic() + RUN_TIMEOUT
         while time.monotonic() < deadline:
-            state = str(self._ask("GET", f"dags/letta/dagRuns/{run_id}")["state"])
-            if state in ("success", "failed"):
-                return state
+            if what := happened():
+                return what
             time.sleep(POLL)
-        raise TimeoutError(f"the run did not end: {self.tasks(run_id)}")
+        raise TimeoutError(f"it did not come so far: {self.tasks(run_id)}")
 
     def tasks(self, run_id: str) -> list[Json]:
         """What became of each task: `task_id`, `map_index`, `state`, `try_number` and more."""
@@ -146,7 +162,7 @@ def _environment(python: Path, work_dir: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
         "AIRFLOW__API__HOST": "127.0.0.1",
