@@ -24,7 +24,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor")
 
 # Seconds.
 RUN_TIMEOUT = 120
-POLL = 0.3
+POLL = 0.5
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -171,6 +171,6 @@ def _environment(python: Path, work_dir: Path, port: int) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -77,6 +78,18 @@ def schedule(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_every_shard_is_loaded(schedule: Schedule) -> None:
     schedule.assert_loaded()
+    with closing(psycopg2.connect(schedule.warehouse)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT pipeline_name FROM letta._dlt_pipeline_state")
+        states = "\n".join(sorted(name for (name,) in cursor.fetchall()))
+    # Each has a state of its own.
+    assert re.findall(r"^letta_shard_(\d+)", states, re.MULTILINE) == [str(index) for index in range(SHARDS)]
+
+
+def test_settings_are_not_sought_among_the_variables_of_others(schedule: Schedule) -> None:
+    log = (schedule.logs / "api-server.log").read_text()
+    asked = set(re.findall(r"path=/execution/variables/(\w+) ", log))
+    assert {"letta_shards", "dlt_secrets_toml"} <= asked
+    assert asked <= {"letta_shards", "dlt_secrets_toml", "sources", "destination"}
 
 
 def test_a_try_goes_on_from_what_the_one_before_left(schedule: Schedule) -> None:
