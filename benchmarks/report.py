@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.compare import Comparison, Run
-from benchmarks.environments import PEERS
+from benchmarks.contenders import PEERS
 
 _LETTA_SERVER = Path(__file__).parent.parent / "tests" / "live" / "letta-server.txt"
 _HEAD = ("", "seconds (least to most)", "ours = 1", "wall s", "peak MB", "items/s", "requests", "rows")

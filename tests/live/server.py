@@ -12,12 +12,17 @@ from pathlib import Path
 
 import httpx
 
+from ..environments import environment_python
 from ..postgres import create_database, postgres
 from ..tethered import free_port, run_to_end, tethered, wait_for
-from .environment import server_python
 from .model import serve_model
 
 logger = logging.getLogger(__name__)
+
+REQUIREMENTS = Path(__file__).with_name("letta-server.txt")
+
+# The versions the pinned server allows; the list was resolved with the first, so that one is tried first.
+PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 
 # The package carries no migrations: the tables come from its models. They leave the default of
 # `messages.sequence_id` to a sequence that only the migrations would make.
@@ -60,7 +65,7 @@ def letta_server(work_dir: Path) -> Iterator[LettaServer]:
         RuntimeError: Something did not come up; the message ends with the end of its log.
     """
     with _timed("environment"):
-        python = server_python()
+        python = environment_python("letta-server", REQUIREMENTS, PYTHON_VERSIONS)
     work_dir.mkdir(parents=True, exist_ok=True)
     with serve_model() as model_url, postgres(work_dir) as postgres_url:
         database_url = create_database(postgres_url, "letta")
