@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from pathlib import Path
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.storages import LoadStorage, PackageStorage
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
 from letta_source.arrow import empty
@@ -16,22 +13,17 @@ from letta_source.tables import all_tables
 
 
 def add_columns(pipeline: dlt.Pipeline) -> None:
-    """Adds what the packages that are to be loaded have and the tables have not.
+    """Adds what this version of the tables has and the destination has not.
 
-    dlt adds them too, but merges at once: pyiceberg then compares rows of the new schema with those of the
-    last snapshot, which have the old one, and fails.
+    dlt adds columns too, but merges at once: pyiceberg then compares rows of the new schema with those of
+    the last snapshot, which has the old one, and fails.
     """
-    folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
-    changed: set[str] = set()
-    for updates in folder.glob(f"*/{PackageStorage.SCHEMA_UPDATES_FILE_NAME}"):
-        for update in json.loads(updates.read_text("utf-8")):
-            changed.update(update)
-    if not changed:
-        return
-    with pipeline.destination_client() as client:
-        assert isinstance(client, FilesystemClient)
+    schema = pipeline.default_schema
+    with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
+        if not isinstance(client, FilesystemClient) or client.get_stored_schema_by_hash(schema.version_hash):
+            return
         for table in all_tables():
-            if table.name in changed:
+            if table.name in schema.tables:
                 with suppress(DestinationUndefinedEntity):
                     rows = empty(table)
                     # Without rows, but a snapshot.
