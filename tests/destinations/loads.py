@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +52,19 @@ class Loads:
         assert code == 0, said
         return said.splitlines()
 
+    def run_shards(self, count: int) -> None:
+        """All of them at the same time, to the end."""
+        processes = {}
+        for index in range(count):
+            folder = self._place.folder / f"shard_{index}"
+            folder.mkdir(exist_ok=True)
+            options = ("--shard", f"{index}/{count}")
+            processes[folder] = self._started(
+                folder, options, partial(_prepare, self._story.now, None, False)
+            )
+        for folder, process in processes.items():
+            assert self._ended(folder, process) == 0, (folder / "said").read_text()
+
     def kill(self, point: str) -> None:
         """With SIGKILL, at one of `KILL_POINTS`."""
         code = self._exit_code((), partial(_prepare, self._story.now, point, False))
@@ -60,14 +75,20 @@ class Loads:
         shutil.rmtree(self._place.folder / "dlt")
 
     def _exit_code(self, options: tuple[str, ...], before: Callable[[], None]) -> int | None:
+        folder = self._place.folder
+        return self._ended(folder, self._started(folder, options, before))
+
+    def _started(self, folder: Path, options: tuple[str, ...], before: Callable[[], None]) -> BaseProcess:
         command = ["run", "--base-url", self._server.base_url, *self._place.options, *options]
         data = {"DLT_DATA_DIR": str(self._place.folder / "dlt")}
-        process = started(self._place.folder, " ".join(command), {**self._place.environment, **data}, before)
+        return started(folder, " ".join(command), {**self._place.environment, **data}, before)
+
+    def _ended(self, folder: Path, process: BaseProcess) -> int | None:
         process.join(LONGEST)
         if process.is_alive():
             process.kill()
             process.join()
-            raise TimeoutError((self._place.folder / "said").read_text())
+            raise TimeoutError((folder / "said").read_text())
         return process.exitcode
 
 

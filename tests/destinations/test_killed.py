@@ -11,19 +11,18 @@ from .story import Story
 pytestmark = pytest.mark.destinations
 
 
-@pytest.mark.parametrize("keeps_folder", [True, False], ids=["resumed", "folder lost"])
 @pytest.mark.parametrize(
-    ("first", "later"),
+    ("keeps_folder", "first", "later"),
     [
-        (("extract", "load"), ("normalize", "before commit")),
-        (("normalize", "before commit", "after commit"), ("load", "after commit")),
+        (True, ("extract", "load"), ("normalize", "before commit")),
+        (False, ("normalize", "before commit", "after commit"), ("load", "after commit")),
     ],
-    ids=["in the middle", "at the end"],
+    ids=["resumed", "folder lost"],
 )
 def test_killed_loads(
+    keeps_folder: bool,
     first: tuple[str, ...],
     later: tuple[str, ...],
-    keeps_folder: bool,
     loads: Loads,
     expected: Expected,
     story: Story,
