@@ -51,6 +51,7 @@ LINE = (
     "settled",
     "extract",
     "destinations",
+    "loaded",
     "resources",
     "source",
     "__init__",
