@@ -10,7 +10,7 @@ import pytest
 
 from .expected import LOADED, Expected
 from .loads import NEW_COLUMN, Loads, make_older
-from .places import Kind, Place
+from .places import Kind, Place, chosen
 from .story import Story
 
 pytestmark = pytest.mark.destinations
@@ -88,3 +88,19 @@ def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) 
         line for line in said if any(limit in line for limit in LIMITS[place.kind])
     ]
     assert sum("can only" in line for line in said) == len(LIMITS[place.kind])
+
+
+@pytest.mark.skipif("parquet" not in chosen(), reason="ALL_DESTINATIONS leaves plain files out")
+@pytest.mark.parametrize("place", ["parquet"], indirect=True)
+def test_what_is_read_again_for_want_of_a_cursor_is_not_added_again(
+    loads: Loads, place: Place, story: Story
+) -> None:
+    loads.run("--lag", "0")
+    before = place.rows("agent_messages")
+    agent_id = story.agents[0]
+    story.letta.delete_message(story.letta.list_of("agent", agent_id).ids()[-1])
+    story.old_messages()
+    loads.run("--lag", "0")
+    rows = place.rows("agent_messages")
+    assert set(before) < set(rows)
+    assert len(rows) == len(set(rows))
