@@ -16,6 +16,7 @@ from dlt.pipeline.exceptions import PipelineNotActive
 from letta_source.config import Settings
 from letta_source.errors import ConfigError
 from letta_source.limits import LONGEST_TEXT, within
+from letta_source.mysql import widen_texts
 from letta_source.tables import Table
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
         return Traits()
     kind = pipeline.destination.destination_type
     if kind.endswith(".sqlalchemy"):
+        widen_texts()
         # Only its credentials say which database it is.
         return traits_of(kind, pipeline.destination_client().capabilities, settings.table_format)
     # With those of the staging destination, where there is one.

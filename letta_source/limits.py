@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 LONGEST_TEXT: Mapping[str, int] = {
     # VARCHAR(MAX); a text in a SUPER is no longer.
     "redshift": 65_535,
-    # TEXT, which SQLAlchemy takes.
-    "mysql": 65_535,
     "snowflake": 16 * 1024 * 1024,
 }
 """Bytes, by the destination's dialect as sqlglot calls it; others hold what Letta's messages come to."""

@@ -29,6 +29,7 @@ from tenacity import (
 
 from letta_source.adoption import pipeline_name_of
 from letta_source.errors import ConfigError, LettaError
+from letta_source.mysql import widen_texts
 from letta_source.shards import WHOLE, Shard
 
 _DESTINATIONS = (
@@ -156,6 +157,7 @@ class Target:
         if destination.destination_type == "dlt.destinations.sqlalchemy":
             # SQLite is locked as soon as two tables are written at once.
             destination.caps_params["loader_parallelism_strategy"] = "sequential"
+            widen_texts()
         settings = destination.spec.get_resolvable_fields()
         if not self.shard.is_whole and "staging_dataset_name_layout" in settings:
             # In one that they share, shards would merge each other's rows, without an error.

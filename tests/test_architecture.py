@@ -18,6 +18,7 @@ LINE = (
     "times",
     "text",
     "limits",
+    "mysql",
     "redact",
     "shards",
     "config",
