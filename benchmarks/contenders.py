@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.environments import PEERS, peer_python
 from benchmarks.measure import Failed
+from tests.environments import environment_python
+
+PEERS = Path(__file__).with_name("peers")
 
 _ROOT = Path(__file__).parent.parent
 
@@ -107,7 +109,7 @@ def _rest_api(url: str, folder: Path, settings: Mapping[str, str], *strategy: st
 
 def singer(url: str, folder: Path, workers: int) -> Call:
     """A tap of the Singer SDK into target-duckdb; it goes on from its state."""
-    python = peer_python("singer")
+    python = _python("singer")
     database, tap, target, state = (
         folder / name for name in ("singer.duckdb", "tap.json", "target.json", "state.json")
     )
@@ -136,7 +138,7 @@ def singer(url: str, folder: Path, workers: int) -> Call:
 
 def official(url: str, folder: Path, workers: int) -> Call:
     """The official client in a loop, into pandas; it has no way to read two agents at once."""
-    return Call([[peer_python("official"), str(PEERS / "official.py"), url]], rows=int)
+    return Call([[_python("official"), str(PEERS / "official.py"), url]], rows=int)
 
 
 def fetch(url: str, folder: Path, workers: int) -> Call:
@@ -159,6 +161,11 @@ def read_json(url: str, folder: Path, workers: int) -> Call:
         before=_bare(url, workers, "walk", str(pages)),
         rows=int,
     )
+
+
+def _python(name: str) -> str:
+    """Of an environment with `peers/NAME.txt`."""
+    return str(environment_python(f"benchmark-{name}", PEERS / f"{name}.txt"))
 
 
 def _bare(url: str, workers: int, *what: str) -> list[str]:

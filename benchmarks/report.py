@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.compare import Comparison, Run
-from benchmarks.environments import PEERS
+from benchmarks.contenders import PEERS
 from benchmarks.fleet import Fleet, ShardRun
 
 _LETTA_SERVER = Path(__file__).parent.parent / "tests" / "live" / "letta-server.txt"

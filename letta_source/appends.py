@@ -26,8 +26,7 @@ _APPENDING_MB = 150
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
     """The resources whose rows can be appended: their tables are empty, or not there yet."""
-    assert pipeline.destination is not None
-    if pipeline.destination.destination_type != "dlt.destinations.duckdb":
+    if not _is_duckdb(pipeline):
         return set()
     with pipeline.sql_client() as client:
 
@@ -42,6 +41,11 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
             for name in resources
             if name in WALKED and all(is_empty(table.name) for table in RESOURCES[name].tables)
         }
+
+
+def _is_duckdb(pipeline: dlt.Pipeline) -> bool:
+    destination = pipeline.destination
+    return destination is not None and destination.destination_type == "dlt.destinations.duckdb"
 
 
 @contextmanager
@@ -60,6 +64,9 @@ def sparing(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 def take_back(pipeline: dlt.Pipeline) -> None:
     """Takes what unfinished load packages had appended out of its tables, so that it can be loaded again."""
+    if not _is_duckdb(pipeline):
+        # A file that is written again takes the place of the first.
+        return
     folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
     for package in folder.glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
         tables = json.loads(package.read_text("utf-8"))["tables"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dlt
+import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
 
 from letta_source.config import Settings
-from letta_source.limits import LONGEST_TEXT
+from letta_source.limits import LONGEST_TEXT, within
+from letta_source.tables import Table
+
+logger = logging.getLogger(__name__)
 
 Writes = Literal["replace", "upsert", "append"]
 """What becomes of rows that were loaded before: all of a message gives way to what comes (`replace`), rows
@@ -97,6 +102,18 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
     # With those of the staging destination, where there is one.
     with pipeline._maybe_destination_capabilities() as capabilities:
         return traits_of(kind, capabilities, settings.table_format)
+
+
+def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
+    """Rows whose texts the destination can hold; says how many were cut."""
+    if traits.longest_text is None:
+        return rows
+    json = {column.name for column in table.columns if column.type == "json"}
+    rows, cut = within(rows, traits.longest_text, json)
+    if cut:
+        longest = f"{traits.longest_text:,}"
+        logger.warning("%s: %s texts were cut to the %s bytes that fit", table.name, f"{cut:,}", longest)
+    return rows
 
 
 def limits_of(traits: Traits, settings: Settings) -> str | None:

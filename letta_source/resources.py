@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.arrow import empty
-from letta_source.destinations import Traits, traits_of_pipeline
+from letta_source.destinations import Traits, fitted, traits_of_pipeline
 from letta_source.errors import FatalError
 from letta_source.extract import Extraction, extract
-from letta_source.limits import within
+from letta_source.loaded import loaded_ids
 from letta_source.reading import Reading
 from letta_source.session import Session
-from letta_source.settled import LoadedIds
-from letta_source.tables import LOAD_ISSUES, WALKED, Resource, Table
-
-logger = logging.getLogger(__name__)
+from letta_source.tables import LOAD_ISSUES, Resource, Table
 
 
 def make_resource(resource: Resource, session: Session) -> DltResource:
@@ -103,8 +98,8 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
                 for table in resource.tables:
                     yield handed(empty(table), table)
             for name, rows in tables:
-                rows = _within(rows, by_name[name], traits.longest_text)
-                yield handed(rows, by_name[name])
+                table = by_name[name]
+                yield handed(fitted(rows, table, traits), table)
                 session.rows += rows.num_rows
             reading.commit()
             if session.is_full:
@@ -130,21 +125,6 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
                 yield handed(empty(table), table)
 
 
-def _within(rows: Any, table: Table, longest: int | None) -> Any:
-    if longest is None:
-        return rows
-    json = {column.name for column in table.columns if column.type == "json"}
-    rows, cut = within(rows, longest, json)
-    if cut:
-        logger.warning(
-            "%s: %s texts were cut to the %s bytes that the destination holds",
-            table.name,
-            f"{cut:,}",
-            f"{longest:,}",
-        )
-    return rows
-
-
 def _traits(session: Session) -> Traits:
     try:
         return traits_of_pipeline(dlt.current.pipeline(), session.settings)
@@ -158,31 +138,9 @@ def _begun(
 ) -> tuple[Extraction, Reading]:
     reading = Reading(session, state)
     counts = session.begin(resource.name)
-    loaded = _loaded_ids(resource, reading) if traits.writes == "append" else None
+    loaded = loaded_ids(resource, reading) if traits.writes == "append" else None
     # Without delete-insert a tombstone would be loaded as a row.
     return extract(resource, reading, counts, traits.writes == "replace", loaded), reading
-
-
-def _loaded_ids(resource: Resource, reading: Reading) -> LoadedIds:
-    """Asks the destination; all at once where not only some parents are to be asked for."""
-    parent, table = resource.parent, resource.root.name
-    at_once = parent is None or reading.rereads or resource.name not in WALKED
-    found: dict[str, set[str]] = {}
-
-    def loaded(parent_id: str) -> set[str]:
-        if at_once and found:
-            return found.get(parent_id, set())
-        found[parent_id] = set()
-        columns = f"{parent.name}, id" if parent else "'' AS parent, id"
-        where, args = (f" WHERE {parent.name} = %s", (parent_id,)) if parent and not at_once else ("", ())
-        with suppress(DestinationUndefinedEntity), dlt.current.pipeline().sql_client() as client:
-            name = client.make_qualified_table_name(table)
-            with client.execute_query(f"SELECT DISTINCT {columns} FROM {name}{where}", *args) as cursor:
-                for of, one in cursor.fetchall():
-                    found.setdefault(of, set()).add(one)
-        return found.get(parent_id, set()) if at_once else found.pop(parent_id)
-
-    return loaded
 
 
 def _load_id() -> str:

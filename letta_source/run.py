@@ -18,6 +18,7 @@ from letta_source.appends import appendable, sparing, take_back
 from letta_source.check import check_reachable
 from letta_source.destinations import Traits, limits_of, traits_of_pipeline
 from letta_source.errors import ConfigError, LettaError
+from letta_source.iceberg import add_columns
 from letta_source.packages import drop_empty, forget_half_written, forget_loaded, mend_after_kill
 from letta_source.plain_files import drop_unfinished
 from letta_source.progress import Progress
@@ -160,6 +161,8 @@ def _prepare(pipeline: dlt.Pipeline, session: Session, traits: Traits) -> None:
     """What dlt itself would stumble over before it loads."""
     if not traits.takes_empty:
         drop_empty(pipeline)
+    if traits.hints.get("table_format") == "iceberg":
+        add_columns(pipeline)
     if not (traits.takes_empty and session.settings.shard.is_whole):
         make_tables(pipeline)
 

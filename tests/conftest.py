@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from .command import Command
 
+# Where environments are cached; no setting of the source.
+CACHE = "LETTA_SOURCE_CACHE"
+
 # The same examples each time, unless --hypothesis-profile=long: a change fails by what it changed.
 _PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _PATIENT, derandomize=True)
@@ -28,7 +31,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     home = tmp_path_factory.mktemp("dlt")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("LETTA_", "SOURCES__", "DESTINATION__")):
+            if name != CACHE and name.startswith(("LETTA_", "SOURCES__", "DESTINATION__")):
                 patch.delenv(name)
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")

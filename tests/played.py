@@ -185,6 +185,7 @@ class PlayedPipeline:
             patch.setattr(run, "stored_states", lambda pipeline, name: {})
             patch.setattr(run, "adopt", lambda pipeline, shard, others: None)
             patch.setattr(resources, "_traits", lambda session: Traits())
+            patch.setattr(run, "traits_of_pipeline", lambda pipeline, settings: Traits())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)
             yield

@@ -129,11 +129,11 @@ def test_appending_is_sparing_and_merging_is_not(
 ) -> None:
     found: list[Sequence[Any]] = []
 
-    def load(pipeline: dlt.Pipeline) -> Any:
+    def load(pipeline: dlt.Pipeline, **options: Any) -> Any:
         with pipeline.sql_client() as client:
             settings = "current_setting('memory_limit'), current_setting('threads')"
             found.extend(client.execute_sql(f"SELECT {settings}") or ())
-        return real(pipeline)
+        return real(pipeline, **options)
 
     real = dlt.Pipeline.load
     monkeypatch.setattr(dlt.Pipeline, "load", load)

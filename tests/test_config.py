@@ -38,6 +38,8 @@ def test_defaults() -> None:
         "checkpoint_rows": 1_000_000,
         "refresh": False,
         "search_query": None,
+        "shard": {"index": 0, "count": 1},
+        "table_format": None,
         "validate_items": False,
     }
     assert not settings.window

@@ -90,6 +90,6 @@ class Real(LettaMachine):
 TestPlayed = Played.TestCase
 TestPlayed.settings = settings(max_examples=8, stateful_step_count=50)
 TestPlayedOn = pytest.mark.proof(PlayedOn.TestCase)
-TestPlayedOn.settings = settings(max_examples=80 if _IN_CI else 2000, stateful_step_count=50)
+TestPlayedOn.settings = settings(max_examples=50 if _IN_CI else 2000, stateful_step_count=50)
 TestReal = pytest.mark.proof(Real.TestCase)
 TestReal.settings = settings(max_examples=4 if _IN_CI else 100, stateful_step_count=40)

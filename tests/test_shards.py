@@ -107,7 +107,7 @@ def test_other_numbers_of_shards_read_nothing_again(dialect: Any, counts: tuple[
         for count in counts[1:]:
             sharded.load_all(server, count)
             assert Counter(of_parents(server)) == asked
-        busy(letta, 3)
+        busy(letta, 3, OLD + timedelta(days=1))
         whole.load(server, *NAMES)
         sharded.load_all(server, counts[-1])
     assert sharded.everything() == whole.everything()

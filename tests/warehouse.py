@@ -76,10 +76,14 @@ class Merged:
 
     Costs milliseconds instead of a second, for when hundreds of loads prove more than one. Takes the
     resources' state, and no source: settings are those of `letta_source.letta`.
+
+    Args:
+        upserts: only by the primary key: what a message no longer has stays.
     """
 
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[Row, dict[Row, Row]]] = {}
+    def __init__(self, upserts: bool = False) -> None:
+        self._upserts = upserts
+        self.tables: dict[str, dict[Row, dict[Row, dict[str, Any]]]] = {}
         self.states: dict[str, dict[str, Any]] = {}
 
     def load(self, server: Server, *resources: str, **settings: Any) -> Session:
@@ -92,7 +96,7 @@ class Merged:
             state = orjson.loads(orjson.dumps(self.states.get(name, {})))
             reading = Reading(session, state)
             staged: dict[str, list[dict[str, Any]]] = {}
-            for tables in extract(RESOURCES[name], reading, counts, tombstones=True):
+            for tables in extract(RESOURCES[name], reading, counts, tombstones=not self._upserts):
                 for table, arrow in tables:
                     staged.setdefault(table, []).extend(arrow.to_pylist())
                 reading.commit()
@@ -104,16 +108,21 @@ class Merged:
 
     def _merge(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         held = self.tables.setdefault(table.name, {})
-        merge_key = table.merge_key or table.primary_key
+        merge_key = (not self._upserts and table.merge_key) or table.primary_key
         for row in rows:
             held.pop(tuple(row[name] for name in merge_key), None)
         for row in rows:
             if not row.get(DELETED.name):
                 key, merged = (tuple(row[name] for name in names) for names in (table.primary_key, merge_key))
-                held.setdefault(merged, {})[key] = tuple(row[name] for name in columns_of(table.name))
+                held.setdefault(merged, {})[key] = row
 
     def rows(self, table: str) -> list[Row]:
-        return in_order(row for rows in self.tables.get(table, {}).values() for row in rows.values())
+        """Sorted; null where an older version had no such column."""
+        return in_order(
+            tuple(row.get(name) for name in columns_of(table))
+            for rows in self.tables.get(table, {}).values()
+            for row in rows.values()
+        )
 
     def ids(self, table: str, column: str = "id") -> list[str]:
         """One column, sorted."""

@@ -1,0 +1,38 @@
+"""Loads killed at every step, of a first load and of a later one: the next one leaves no trace of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from .expected import Expected
+from .loads import Loads
+from .story import Story
+
+pytestmark = pytest.mark.destinations
+
+
+@pytest.mark.parametrize(
+    ("keeps_folder", "first", "later"),
+    [
+        (True, ("extract", "load"), ("normalize", "before commit")),
+        (False, ("normalize", "before commit", "after commit"), ("load", "after commit")),
+    ],
+    ids=["resumed", "folder lost"],
+)
+def test_killed_loads(
+    keeps_folder: bool,
+    first: tuple[str, ...],
+    later: tuple[str, ...],
+    loads: Loads,
+    expected: Expected,
+    story: Story,
+) -> None:
+    for points in (first, later):
+        for point in points:
+            loads.kill(point)
+            if not keeps_folder:
+                loads.forget()
+            story.old_messages()
+        loads.run()
+        expected.check()
+        story.an_hour()

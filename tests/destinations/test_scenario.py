@@ -1,0 +1,106 @@
+"""The same hours of a Letta, loaded into every kind of destination: each table, row for row, after each load.
+
+Databases hold what a merge in memory holds. Delta and Iceberg replace rows one by one, so what a message no
+longer has stays. Plain files only grow: what has settled comes once, and nothing else ever.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .expected import LOADED, Expected
+from .loads import NEW_COLUMN, Loads, make_older
+from .places import Kind, Place, chosen
+from .story import Story
+
+pytestmark = pytest.mark.destinations
+
+# What a user is told of what a destination cannot do.
+LIMITS: dict[Kind, list[str]] = {
+    "replaces": [],
+    "upserts": ["can only add and change rows"],
+    "appends": ["can only add rows"],
+}
+
+
+def test_a_day(loads: Loads, expected: Expected, place: Place, story: Story) -> None:
+    for happens in (
+        story.nothing,
+        story.nothing,
+        story.an_hour,
+        story.late_arrivals,
+        story.a_reset_agent_and_a_batch_that_ends,
+        story.a_newer_server,
+    ):
+        happens()
+        loads.run()
+        expected.check()
+    if place.kind == "replaces":
+        for table in (table for resource in LOADED for table in resource.tables):
+            assert place.column_types(table.name).keys() >= {column.name for column in table.columns}
+    # Nothing is too young any more.
+    loads.run("--lag", "0")
+    expected.check("0")
+
+
+def test_a_newer_version_with_a_new_column(
+    loads: Loads, expected: Expected, place: Place, story: Story
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        make_older(patch)
+        loads.run(older=True)
+        expected.check()
+    expected.widen()
+    story.an_hour()
+    loads.run()
+    expected.check()
+    # What was loaded by the older version stays without it.
+    assert {row[0] for row in place.rows("agent_messages", NEW_COLUMN)} > {None}
+
+
+def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) -> None:
+    def parts(table: str, column: str, kind: str) -> list[tuple[int, str]]:
+        return [(row[1], row[2]) for row in place.rows(table, column, "position", kind) if row[0] == shrunk]
+
+    def items() -> list[tuple[int, str]]:
+        return parts("agent_messages", "id", "message_type")
+
+    def calls() -> list[tuple[int, str]]:
+        return parts("agent_messages__tool_calls", "message_id", "name")
+
+    shrunk = story.longest_young()
+    said = loads.run()
+    before = items()
+    story.a_shrunk_message()
+    loads.run()
+    now = (0, "reasoning_message")
+    if place.kind == "replaces":
+        assert (items(), calls()) == ([now], [])
+    elif place.kind == "upserts":
+        assert items() == [now, *before[1:]]
+        assert len(calls()) == 1
+    else:
+        assert (before, items()) == ([], [])
+        story.quiet()
+        loads.run()
+        assert (items(), calls()) == ([now], [])
+    assert [line for line in said if "can only" in line] == [
+        line for line in said if any(limit in line for limit in LIMITS[place.kind])
+    ]
+    assert sum("can only" in line for line in said) == len(LIMITS[place.kind])
+
+
+@pytest.mark.skipif("parquet" not in chosen(), reason="ALL_DESTINATIONS leaves plain files out")
+@pytest.mark.parametrize("place", ["parquet"], indirect=True)
+def test_what_is_read_again_for_want_of_a_cursor_is_not_added_again(
+    loads: Loads, place: Place, story: Story
+) -> None:
+    loads.run("--lag", "0")
+    before = place.rows("agent_messages")
+    agent_id = story.agents[0]
+    story.letta.delete_message(story.letta.list_of("agent", agent_id).ids()[-1])
+    story.old_messages()
+    loads.run("--lag", "0")
+    rows = place.rows("agent_messages")
+    assert set(before) < set(rows)
+    assert len(rows) == len(set(rows))

@@ -1,0 +1,27 @@
+"""Shards that load into one PostgreSQL at the same time: its tables are those of one load."""
+
+from __future__ import annotations
+
+import pytest
+
+from .expected import Expected
+from .loads import Loads
+from .places import chosen
+from .story import Story
+
+pytestmark = [
+    pytest.mark.destinations,
+    pytest.mark.skipif("postgres" not in chosen(), reason="ALL_DESTINATIONS leaves PostgreSQL out"),
+    pytest.mark.parametrize("place", ["postgres"], indirect=True),
+]
+
+
+def test_four_shards_become_seven(loads: Loads, expected: Expected, story: Story) -> None:
+    loads.run_shards(4)
+    expected.check()
+    story.an_hour()
+    loads.run_shards(7)
+    expected.check()
+    story.late_arrivals()
+    loads.run()
+    expected.check()

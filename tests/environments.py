@@ -1,0 +1,66 @@
+"""Virtual environments for what is installed beside the project: made from pinned lists, once, and cached."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def environment_python(name: str, requirements: Path, versions: Sequence[str] = (_THIS_VERSION,)) -> Path:
+    """Return the Python of a virtual environment with a pinned list, making it when it is absent.
+
+    The environment is cached below `LETTA_SOURCE_CACHE` (`~/.cache/letta_source` when unset).
+
+    Args:
+        name: Of its folder.
+        requirements: The list, as `uv pip compile` writes it.
+        versions: Of Python that the list works with, such as 3.11, best first; by default that of this one.
+
+    Raises:
+        RuntimeError: There is no interpreter of these versions, or the packages did not install.
+    """
+    version, interpreter = _interpreter(name, versions)
+    key = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("LETTA_SOURCE_CACHE") or "~/.cache/letta_source").expanduser()
+    folder = cache / f"{name}-{key}"
+    python = folder / "bin" / "python"
+    # The last thing written, so that an environment without it is half made.
+    complete = folder / "complete"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _run(interpreter, "-m", "venv", str(folder))
+            _run(str(python), "-m", "pip", "install", "--quiet", "uv")
+            _run(str(python), "-m", "uv", "pip", "install", "--python", str(python), "-r", str(requirements))
+            complete.touch()
+    return python
+
+
+def _interpreter(name: str, versions: Sequence[str]) -> tuple[str, str]:
+    """Return the version ("3.11") and the path of the first that is there."""
+    for version in versions:
+        candidate = sys.executable if version == _THIS_VERSION else shutil.which(f"python{version}")
+        if candidate and _runs(candidate):
+            return version, candidate
+    raise RuntimeError(f"{name} needs Python {', '.join(versions)} on the path; this is {_THIS_VERSION}")
+
+
+def _runs(interpreter: str) -> bool:
+    """Return whether it starts: a version manager's shim may be on the path without its version."""
+    return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}")
