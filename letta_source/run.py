@@ -139,7 +139,7 @@ def _loaded(
     mend_after_kill(pipeline)
     take_back(pipeline)
     shard = session.settings.shard
-    others = stored_states(pipeline, what.pipeline_name)
+    others, seen = stored_states(pipeline, what.pipeline_name, shard)
     if pipeline.has_pending_data and is_superseded(pipeline, shard, others):
         logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
         pipeline.drop_pending_packages()
@@ -151,7 +151,7 @@ def _loaded(
         pipeline.load(workers=_workers(session.settings.shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
-    adopt(pipeline, shard, others)
+    adopt(pipeline, shard, others, seen)
     before = _row_counts(pipeline, source.selected_resources)
     _load_packages(pipeline, source, session, traits)
     return pipeline, before, _row_counts(pipeline, source.selected_resources)
