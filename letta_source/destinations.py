@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.config import Settings
+from letta_source.errors import ConfigError
 from letta_source.limits import LONGEST_TEXT, within
 from letta_source.tables import Table
 
@@ -102,6 +106,22 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
     # With those of the staging destination, where there is one.
     with pipeline._maybe_destination_capabilities() as capabilities:
         return traits_of(kind, capabilities, settings.table_format)
+
+
+def assert_own_staging() -> None:
+    """To be called where a shard loads by a pipeline of the user's own.
+
+    Raises:
+        ConfigError: it would load through the staging dataset that it shares with the others.
+    """
+    with suppress(PipelineNotActive):
+        client: Any = dlt.current.pipeline().destination_client()
+        is_sql = isinstance(client, SqlJobClientBase)
+        if is_sql and client.config.staging_dataset_name_layout == "%s_staging":
+            raise ConfigError(
+                "shards that share a staging dataset merge each other's rows: give each destination a"
+                " staging_dataset_name_layout of its own, or load by letta_source.run.load, which does"
+            )
 
 
 def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:

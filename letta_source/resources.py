@@ -14,7 +14,7 @@ from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.arrow import empty
-from letta_source.destinations import Traits, fitted, traits_of_pipeline
+from letta_source.destinations import Traits, assert_own_staging, fitted, traits_of_pipeline
 from letta_source.errors import FatalError
 from letta_source.extract import Extraction, extract
 from letta_source.loaded import loaded_ids
@@ -33,6 +33,8 @@ def make_resource(resource: Resource, session: Session) -> DltResource:
             session.enter(_load_id())
             if session.fatal or resource.name in session.done:
                 return
+            if not session.settings.shard.is_whole:
+                assert_own_staging()
             if not resource.divided and session.settings.shard.index:
                 return
             if session.is_full:
@@ -121,7 +123,8 @@ def _read(resource: Resource, session: Session) -> Iterator[Any]:
     # Where that fails, whoever sets `checkpoint_rows` makes the tables.
     if traits.takes_empty or session.checkpoint_rows is not None:
         for table in by_name.values():
-            if table.name not in known:
+            held = known.get(table.name, {}).get("columns", {})
+            if any(column.name not in held for column in table.columns):
                 yield handed(empty(table), table)
 
 

@@ -142,19 +142,24 @@ def _loaded(
     others, seen = stored_states(pipeline, what.pipeline_name, shard)
     if pipeline.has_pending_data and is_superseded(pipeline, shard, others):
         logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
-        pipeline.drop_pending_packages()
+        # With its state: what no other has taken over is read again.
+        pipeline.drop()
+        pipeline = target.pipeline()
+        others, seen = stored_states(pipeline, what.pipeline_name, shard)
     if pipeline.has_pending_data:
         logger.info("an earlier load was left unfinished: finishing it first")
         # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
         pipeline.normalize()
         _prepare(pipeline, session, traits)
-        pipeline.load(workers=_workers(session.settings.shard))
+        pipeline.load(workers=_workers(shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
     adopt(pipeline, shard, others, seen)
-    before = _row_counts(pipeline, source.selected_resources)
+    # Of several shards each would count the rows of all.
+    counted = source.selected_resources if shard.is_whole else ()
+    before = _row_counts(pipeline, counted)
     _load_packages(pipeline, source, session, traits)
-    return pipeline, before, _row_counts(pipeline, source.selected_resources)
+    return pipeline, before, _row_counts(pipeline, counted)
 
 
 def _prepare(pipeline: dlt.Pipeline, session: Session, traits: Traits) -> None:
@@ -164,7 +169,7 @@ def _prepare(pipeline: dlt.Pipeline, session: Session, traits: Traits) -> None:
     if traits.hints.get("table_format") == "iceberg":
         add_columns(pipeline)
     if not (traits.takes_empty and session.settings.shard.is_whole):
-        make_tables(pipeline)
+        make_tables(pipeline, session.settings.shard)
 
 
 def _workers(shard: Shard) -> int:

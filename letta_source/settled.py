@@ -39,6 +39,7 @@ class Settled:
         self._held: dict[str, Pages] = {}
         self._handed: dict[str, set[str]] = {}
         self._restarted: set[str] = set()
+        self._ended: set[str] = set()
 
     def of_page(
         self, job: Job, parent_id: str, items: Sequence[Item], settled: int, in_order: bool
@@ -70,11 +71,15 @@ class Settled:
         """What was held back of a run, step or batch: nothing, unless that is settled."""
         held = self._held.pop(job.id, [])
         self._handed.pop(job.id, None)
-        if not (job.unit and settled):
+        if not (job.unit and settled) or job.id in self._ended:
             return []
+        self._ended.add(job.id)
         # A host that lists steps lists them without a date: as above.
         asks = self._reading.session.relisted or bool(self._reading.session.lists_steps)
-        return [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
+        new = [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
+        for parent_id, _ in held:
+            self._handed.pop(parent_id, None)
+        return new
 
     def restarted(self, job: Job, parent_id: str) -> None:
         """What follows was read before."""

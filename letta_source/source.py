@@ -51,6 +51,9 @@ def letta(
     `letta().with_resources("messages")`; `message_search` also when `search_query` is given.
 
     Args:
+        shard: such as `2/4`; each needs a pipeline of its own, and in a database a
+            `staging_dataset_name_layout`: `letta_source.run.load` sees to both, and moves state from shard to
+            shard when their number changes.
         session: takes the settings and shows the counts while loading; for those who watch.
 
     Raises:

@@ -19,7 +19,13 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.utils import digest128
 from dlt.destinations.exceptions import DestinationConnectionError
 from filelock import FileLock, Timeout
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from letta_source.adoption import pipeline_name_of
 from letta_source.errors import ConfigError, LettaError
@@ -144,8 +150,9 @@ class Target:
             destination = dlt.destination(self.destination_name, destination_type=self.destination)
         else:
             destination = dlt.destination(self.destination)
-        if duckdb_name and not self.destination_name and destination.destination_type == _DUCKDB:
-            destination.config_params["pipeline_name"] = duckdb_name
+        if not self.destination_name and destination.destination_type == _DUCKDB:
+            # Its file is called after it: one for all shards.
+            destination.config_params["pipeline_name"] = duckdb_name or self.pipeline_name
         if destination.destination_type == "dlt.destinations.sqlalchemy":
             # SQLite is locked as soon as two tables are written at once.
             destination.caps_params["loader_parallelism_strategy"] = "sequential"
@@ -161,15 +168,15 @@ class Target:
         )
 
 
-def make_tables(pipeline: dlt.Pipeline) -> None:
-    """Makes dataset and tables, or adds columns, before rows come, while other shards may do the same.
+def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
+    """Makes dataset and tables, or adds columns, before rows come.
 
-    None of that is safe against somebody who does it at the same moment; who comes second finds it done.
+    None of that is safe against another shard that does it at the same moment; who tries again finds it done.
     """
     tries = Retrying(
         retry=retry_if_exception_type(DestinationException),
         wait=wait_random_exponential(multiplier=0.2, max=5),
-        stop=stop_after_delay(60),
+        stop=stop_after_attempt(1) if shard.is_whole else stop_after_delay(60),
         reraise=True,
     )
     tries(pipeline.sync_schema)

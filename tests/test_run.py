@@ -239,8 +239,6 @@ def test_the_state_of_shards_of_another_count_is_read_once(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In a large fleet reading them all, each time, would cost each shard as much as it is there to save.
-    # By default DuckDB's file is called as the pipeline, and each shard would have its own.
-    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(letta_source.folder / "letta_db.duckdb"))
     read: list[str] = []
     stored = DuckDbClient.get_stored_state
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
+import dlt
+import dlt.load.load
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letta_source import letta as letta_of
 from letta_source.adoption import State, adopted_state
 from letta_source.demo import Letta, Server, serve
 from letta_source.shards import BUCKETS, WHOLE, Shard, bucket_of
 from letta_source.tables import RESOURCES
 
-from .warehouse import Merged, paths, quiet_agent
+from .command import Command, messages
+from .warehouse import Merged, Warehouse, paths, quiet_agent
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 NAMES = [name for name in RESOURCES if name not in ("message_search", "messages")]
@@ -165,3 +171,51 @@ def test_who_took_a_bucket_over_last_has_its_state() -> None:
     assert adopted["turn"] == 5
     # Who has all of its buckets takes no turn: a load without news would change the state.
     assert adopted_state(WHOLE, adopted, others) is adopted
+
+
+def test_shards_of_a_users_own_pipeline_must_not_share_their_staging(tmp_path: Path) -> None:
+    letta = Letta(seed=5)
+    busy(letta, 4)
+    warehouse = Warehouse(tmp_path)
+    with serve(letta) as server:
+        with pytest.raises(PipelineStepFailed, match="staging_dataset_name_layout"):
+            warehouse.load(server, "agent_messages", shard="0/2")
+        for index in range(2):
+            own = dlt.destinations.duckdb(
+                str(tmp_path / "warehouse.duckdb"), staging_dataset_name_layout=f"%s_staging_{index}"
+            )
+            pipeline = dlt.pipeline(f"shard_{index}", str(tmp_path), destination=own, dataset_name="letta")
+            source = letta_of(server.base_url, shard=f"{index}/2")
+            pipeline.run(source.with_resources("agent_messages"))
+    agents = warehouse.pipeline.dataset()("SELECT DISTINCT agent_id FROM agent_messages").fetchall()
+    assert {row[0] for row in agents} == set(letta.tables["agents"].ids())
+
+
+def test_what_a_shard_left_unfinished_gives_way_to_what_others_loaded_since(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letta = Letta(seed=6)
+    busy(letta, 6)
+    halves = [("--shard", f"{index}/2") for index in range(2)]
+    everything = "SELECT * EXCLUDE _dlt_load_id FROM letta.agent_messages ORDER BY ALL"
+
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    with serve(letta) as server:
+        for half in halves:
+            assert letta_source.load(server, *half).code == 0
+        busy(letta, 6, OLD + timedelta(days=1))
+        with monkeypatch.context() as patch:
+            patch.setattr(dlt.load.load.Load, "complete_package", fail)
+            assert letta_source.load(server, *halves[0]).code == 1
+        assert letta_source.load(server).code == 0
+        whole = letta_source.rows(everything)
+        busy(letta, 6, OLD + timedelta(days=2))
+        for half in halves:
+            said = letta_source.load(server, *half)
+            assert said.code == 0
+            assert ("others have gone on since" in said.err) == (half == halves[0])
+        loaded = letta_source.rows(everything)
+    assert set(whole) < set(loaded)
+    assert len(loaded) == len(set(loaded)) == messages(letta)
