@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.cases import CASES, CONTENDERS, Bench
+from benchmarks.cases import CASES, CONTENDERS, ON_REQUEST, Bench
 from benchmarks.report import machine, table
 
 
@@ -21,11 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="letta-benchmarks-") as name:
-        bench = Bench(options.items, options.agents, options.rounds, options.contenders, Path(name))
+        bench = Bench(
+            options.items, options.agents, options.rounds, options.contenders, Path(name), options.postgres
+        )
         for case in options.cases:
-            for comparison in CASES[case](bench):
-                print(f"\n{table(comparison)}", flush=True)
-                results.append({"case": case, **asdict(comparison)})
+            for result in CASES[case](bench):
+                print(f"\n{table(result)}", flush=True)
+                results.append({"case": case, **asdict(result)})
                 if options.results:
                     options.results.write_text(json.dumps(results, indent=2, ensure_ascii=False))
 
@@ -33,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--cases", type=_names(CASES), default=[*CASES], metavar="A,B", help=f"of {', '.join(CASES)}"
+        "--cases",
+        type=_names(CASES),
+        default=[case for case in CASES if case not in ON_REQUEST],
+        metavar="A,B",
+        help=f"of {', '.join(CASES)} (default: all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument(
         "--contenders",
@@ -52,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--agents", type=_count, default=200, metavar="N", help="that have them (default: 200)"
+    )
+    parser.add_argument(
+        "--postgres", metavar="URL", help="for `fleet`: shards side by side into it, into new schemas scale_N"
     )
     parser.add_argument("--results", type=Path, metavar="FILE", help="gets every single run, as JSON")
     return parser

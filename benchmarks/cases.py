@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import contenders
 from benchmarks.compare import Comparison, Entry, compare
 from benchmarks.data import TURN_ITEMS
+from benchmarks.fleet import Fleet, at_once, by_turns, in_duckdb, in_postgres
 from benchmarks.probe import probe
 from benchmarks.server import Server, serve
 
@@ -29,6 +30,8 @@ CONTENDERS = [
 ]
 
 _LATENCY = 0.05
+# Of an agent, as the API lists it without its tools.
+_LISTED = 3900
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Bench:
         agents: that have them.
         contenders: the names of those that take part.
         folder: for everything that is loaded.
+        postgres: address of a PostgreSQL for shards side by side; none where there is none.
     """
 
     items: int
@@ -47,6 +51,7 @@ class Bench:
     rounds: int
     contenders: Sequence[str]
     folder: Path
+    postgres: str | None = None
 
     def compare(
         self,
@@ -155,6 +160,23 @@ def letta(bench: Bench) -> Iterator[Comparison]:
     yield result
 
 
-CASES: dict[str, Callable[[Bench], Iterator[Comparison]]] = {
-    case.__name__: case for case in (first, hourly, nothing, latency, small, million, size, letta)
+def fleet(bench: Bench) -> Iterator[Fleet]:
+    agents = max(1, bench.items // 2)
+    with serve(agents, TURN_ITEMS, _LISTED) as server:
+        yield by_turns(server, agents, in_duckdb(bench.folder / "fleet"))
+    if not bench.postgres:
+        return
+    agents = max(1, bench.items // 20)
+    for count in (1, 4, 8):
+        with serve(agents, TURN_ITEMS, _LISTED) as server:
+            server.delay(_LATENCY)
+            warehouse = in_postgres(bench.folder / f"fleet_{count}", bench.postgres, f"scale_{count}")
+            result = at_once(server, agents, warehouse, count)
+        result.title += f", {_LATENCY * 1000:.0f} ms a request"
+        yield result
+
+
+CASES: dict[str, Callable[[Bench], Iterator[Comparison | Fleet]]] = {
+    case.__name__: case for case in (first, hourly, nothing, latency, small, million, size, letta, fleet)
 }
+ON_REQUEST = ("fleet",)

@@ -40,12 +40,13 @@ class Agent:
         messages: how many are stored.
     """
 
-    def __init__(self, random: Random, texts: list[str], items: int) -> None:
+    def __init__(self, random: Random, texts: list[str], items: int, prompt: str) -> None:
         self._key = random.getrandbits(48)
         self.id = f"agent-{_uuid(random, self._key)}"
-        self.listed = json.dumps(
-            {"id": self.id, "name": self.id[:14], "created_at": _BEGIN.isoformat()}, separators=(",", ":")
-        ).encode()
+        listed = {"id": self.id, "name": self.id[:14], "created_at": _BEGIN.isoformat()}
+        if prompt:
+            listed["system"] = prompt
+        self.listed = json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode()
         self._json = bytearray()
         # Where each stored message begins, and after the last one where the next would.
         self._begins = array("Q", [0])
@@ -86,11 +87,17 @@ class Agent:
                 self._begins.append(len(self._json))
 
 
-def make_agents(agents: int, items: int, seed: int = 1) -> list[Agent]:
-    """So many agents, with so many items each; an item has some 920 bytes on the wire."""
+def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1) -> list[Agent]:
+    """So many agents, with so many items each; an item has some 920 bytes on the wire.
+
+    Args:
+        listed: characters of an agent's prompt, which the list of agents shows.
+    """
     random = Random(seed)
     texts = [_text(random) for _ in range(4000)]
-    return [Agent(random, texts, items) for _ in range(agents)]
+    prompt = " ".join(json.loads(f'"{text}"') for text in texts)
+    begins = random.choices(range(len(prompt) - listed), k=agents) if listed else [0] * agents
+    return [Agent(random, texts, items, prompt[begin : begin + listed]) for begin in begins]
 
 
 def _text(random: Random) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -31,12 +32,14 @@ class Measured:
     Attributes:
         started, ended: on `time.monotonic`, which all processes share.
         peak: bytes of memory, at most, of all of them.
+        cpu: seconds of processor, of all of them.
         said: what the last one printed.
     """
 
     started: float
     ended: float
     peak: int
+    cpu: float
     said: str
 
 
@@ -84,7 +87,7 @@ def run(
             feed = process.stdout
             processes.append(process)
         with _Watched([process.pid for process in processes]) as watched:
-            largest = sum(_waited(process) for process in processes)
+            usages = [_waited(process) for process in processes]
             ended = time.monotonic()
     if any(process.returncode for process in processes):
         problems = (folder / f"{name}.err").read_text(errors="replace")[-3000:]
@@ -92,14 +95,16 @@ def run(
         raise Failed(
             f"{pipe[-1][:4]} ended with {codes}:\n{problems}{said.read_text(errors='replace')[-500:]}"
         )
-    return Measured(started, ended, max(largest, watched.most), said.read_text(errors="replace"))
+    largest = sum(usage.ru_maxrss for usage in usages) * 1024
+    cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Measured(started, ended, max(largest, watched.most), cpu, said.read_text(errors="replace"))
 
 
-def _waited(process: subprocess.Popen[bytes]) -> int:
-    """Waits for its end; the most memory it, or the largest of its children, had."""
+def _waited(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """Waits for its end; the memory is the most that it, or the largest of its children, had."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * 1024
+    return usage
 
 
 class _Watched:

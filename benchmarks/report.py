@@ -11,8 +11,13 @@ from statistics import median
 
 from benchmarks.compare import Comparison, Run
 from benchmarks.contenders import PEERS
+from benchmarks.fleet import Fleet, ShardRun
 
 _LETTA_SERVER = Path(__file__).parent.parent / "tests" / "live" / "letta-server.txt"
+_FLEET_HEAD = (
+    "", "shard", "seconds", "wall s", "CPU s", "peak MB", "requests", "requests/s", "state MB",
+    "local state MB", "load packages", "MB of them",
+)  # fmt: skip
 _HEAD = ("", "seconds (least to most)", "ours = 1", "wall s", "peak MB", "items/s", "requests", "rows")
 
 
@@ -37,16 +42,44 @@ def _pins(requirements: Path) -> list[str]:
     return [line.replace("==", " ") for line in requirements.read_text().splitlines() if "==" in line]
 
 
-def table(comparison: Comparison) -> str:
-    """One comparison: a title, a line for each entry, and notes."""
+def table(result: Comparison | Fleet) -> str:
+    """A title, a line for each entry, and notes."""
+    rows = _fleet_rows(result) if isinstance(result, Fleet) else _compared_rows(result)
+    lines = [f"### {result.title}", "", *map(_line, rows)]
+    for note in result.notes:
+        lines += ["", note]
+    return "\n".join(lines)
+
+
+def _compared_rows(comparison: Comparison) -> list[Sequence[str]]:
     labels = list(dict.fromkeys(run.label for run in sorted(comparison.runs, key=lambda run: run.round)))
     by_label = {label: [run for run in comparison.runs if run.label == label] for label in labels}
     ours = comparison.median("ours")
-    lines = [f"### {comparison.title}", "", _line(_HEAD), _line(("---", *["---:"] * (len(_HEAD) - 1)))]
-    lines += [_line((label, *_figures(runs, ours))) for label, runs in by_label.items()]
-    for note in comparison.notes:
-        lines += ["", note]
-    return "\n".join(lines)
+    lines = [(label, *_figures(runs, ours)) for label, runs in by_label.items()]
+    return [_HEAD, ("---", *["---:"] * (len(_HEAD) - 1)), *lines]
+
+
+def _fleet_rows(fleet: Fleet) -> list[Sequence[str]]:
+    rule = ("---", *["---:"] * (len(_FLEET_HEAD) - 1))
+    return [_FLEET_HEAD, rule, *map(_shard_figures, fleet.runs)]
+
+
+def _shard_figures(run: ShardRun) -> Sequence[str]:
+    requests = run.requests or 0
+    return (
+        run.case,
+        run.shard,
+        f"{run.seconds:.1f}",
+        f"{run.wall:.1f}",
+        f"{run.cpu:.1f}",
+        f"{run.peak:,.0f}",
+        f"{requests:,}",
+        f"{requests / run.seconds:,.0f}",
+        f"{run.state / 1e6:.2f}",
+        f"{run.local / 1e6:.2f}",
+        f"{run.packages}",
+        f"{run.package_bytes / 1e6:.2f}",
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -25,13 +25,15 @@ class Letta:
     """What it holds, and what it was asked since it was reset.
 
     Attributes:
-        shown: how much of each agent's messages it lets see.
+        shown: how much of their messages it lets see, of the first agents.
+        quiet: the share of the agents that these are; of the others it shows all.
         delay: seconds it waits before each answer.
         begun: when the first request came, on the clock of all processes.
     """
 
     agents: list[Agent]
     shown: float = 1.0
+    quiet: float = 1.0
     delay: float = 0.0
     begun: float | None = None
     requests: int = 0
@@ -72,8 +74,8 @@ class Letta:
     def _told(self, names: list[str]) -> Any:
         """What only the benchmark asks."""
         match names:
-            case ["show", share]:
-                self.shown = float(share)
+            case ["show", share, quiet]:
+                self.shown, self.quiet = float(share), float(quiet)
             case ["delay", seconds]:
                 self.delay = float(seconds)
             case ["reset"]:
@@ -90,7 +92,8 @@ class Letta:
         return None
 
     def _end(self, agent: Agent) -> int:
-        return int(agent.messages * self.shown)
+        is_quiet = self._places[agent.id] < self.quiet * len(self.agents)
+        return int(agent.messages * self.shown) if is_quiet else agent.messages
 
 
 def _bounds(query: dict[str, str], place: Callable[[str], int], shown: int) -> tuple[int, int]:
@@ -127,9 +130,9 @@ class Server:
 
     url: str
 
-    def show(self, share: float) -> None:
-        """Let so much of each agent's messages be seen."""
-        self._tell(f"show/{share}")
+    def show(self, share: float, quiet: float = 1.0) -> None:
+        """Let so much of the messages be seen, of the first agents; `quiet` is the share that these are."""
+        self._tell(f"show/{share}/{quiet}")
 
     def delay(self, seconds: float) -> None:
         """Wait so long before each answer."""
@@ -154,10 +157,14 @@ class Server:
 
 
 @contextmanager
-def serve(agents: int, items: int) -> Iterator[Server]:
-    """A server, in a process of its own, of so many agents with so many items each."""
+def serve(agents: int, items: int, listed: int = 0) -> Iterator[Server]:
+    """A server, in a process of its own, of so many agents with so many items each.
+
+    Args:
+        listed: characters of an agent's prompt, which the list of agents shows.
+    """
     receiver, sender = multiprocessing.Pipe(False)
-    process = multiprocessing.Process(target=_serve, args=(sender, agents, items), daemon=True)
+    process = multiprocessing.Process(target=_serve, args=(sender, agents, items, listed), daemon=True)
     process.start()
     # Else its end would not be seen here.
     sender.close()
@@ -168,8 +175,8 @@ def serve(agents: int, items: int) -> Iterator[Server]:
         process.join()
 
 
-def _serve(sender: Connection, agents: int, items: int) -> None:
-    letta = Letta(make_agents(agents, items))
+def _serve(sender: Connection, agents: int, items: int, listed: int) -> None:
+    letta = Letta(make_agents(agents, items, listed))
     listening = socket.create_server(("127.0.0.1", 0), backlog=100)
     sender.send(f"http://127.0.0.1:{listening.getsockname()[1]}")
     while True:

@@ -14,9 +14,11 @@ from typing import Any
 import dlt
 from dlt.common.destination.client import WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.common.versioned_state import decompress_state
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from dlt.pipeline.state_sync import load_pipeline_state_from_destination
+from dlt.pipeline.state_sync import migrate_state_to_current
 
 from letta_source.shards import WHOLE, Shard, bucket_of
 from letta_source.tables import RESOURCES
@@ -24,6 +26,8 @@ from letta_source.tables import RESOURCES
 State = dict[str, Any]
 """Of the source: `resources`, and `turn` once it was taken over from another shard."""
 _SOURCE = "letta"
+# By pipeline, the load whose state was taken into account: in a fleet each state is large.
+_SEEN = "letta_source_seen_states"
 # Of the resources that are not divided; shard 0 has it.
 _REST = -1
 
@@ -32,25 +36,43 @@ def pipeline_name_of(base: str, shard: Shard) -> str:
     return base if shard.is_whole else f"{base}_shard_{shard.index}_of_{shard.count}"
 
 
-def stored_states(pipeline: dlt.Pipeline, base: str) -> dict[Shard, State]:
-    """Those of all other shards that ever loaded, as the destination has them."""
-    states = {}
+def stored_states(
+    pipeline: dlt.Pipeline, base: str, shard: Shard
+) -> tuple[dict[Shard, State], dict[str, str]]:
+    """What the destination has of other shards that may hold a bucket of this one: those of other counts.
+
+    Returns:
+        Their states, but those that `adopt` saw; and by pipeline the load id of each.
+    """
+    states: dict[Shard, State] = {}
+    seen: dict[str, str] = {}
+    known: Mapping[str, str] = pipeline.state["_local"].get(_SEEN, {})  # type: ignore[assignment]
     with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
         if isinstance(client, WithStateSync):
-            for name in _pipeline_names(client) - {pipeline.pipeline_name}:
-                if shard := _shard_of(name, base):
-                    stored = load_pipeline_state_from_destination(name, client) or {}
-                    states[shard] = stored.get("sources", {}).get(_SOURCE, {})
-    return states
+            for name, load_id in _newest_loads(client).items():
+                other = _shard_of(name, base)
+                if other is None or other.count == shard.count or known.get(name) == load_id:
+                    continue
+                if stored := client.get_stored_state(name):
+                    state: Any = migrate_state_to_current(name, decompress_state(stored.state))
+                    states[other] = state.get("sources", {}).get(_SOURCE, {})
+                    # Older than the newest if that is still being loaded.
+                    seen[name] = stored._dlt_load_id or ""
+    return states, seen
 
 
-def adopt(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> None:
+def adopt(
+    pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State], seen: Mapping[str, str]
+) -> None:
     """Brings the state of this shard's buckets into the pipeline, from whoever had them last."""
     with pipeline.managed_state() as state:
         sources = state.setdefault("sources", {})
         mine: State = sources.get(_SOURCE, {})
         if (adopted := adopted_state(shard, mine, others)) is not mine:
             sources[_SOURCE] = adopted
+        if seen:
+            local: Any = state["_local"]
+            local[_SEEN] = {**local.get(_SEEN, {}), **seen}
 
 
 def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
@@ -150,15 +172,15 @@ def _shard_of(name: str, base: str) -> Shard | None:
     return Shard(int(found[1]), int(found[2])) if found else None
 
 
-def _pipeline_names(client: Any) -> set[str]:
-    """Of all pipelines that load into this dataset."""
+def _newest_loads(client: Any) -> dict[str, str]:
+    """By pipeline that loads into this dataset, the id of the last load that sent a state."""
     if isinstance(client, SqlJobClientBase):
         table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
-        [column] = client._norm_and_escape_columns("pipeline_name")
-        return {
-            row[0] for row in client.sql_client.execute_sql(f"SELECT DISTINCT {column} FROM {table}") or ()
-        }
+        name, load_id = client._norm_and_escape_columns("pipeline_name", C_DLT_LOAD_ID)
+        query = f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}"
+        return {row[0]: row[1] for row in client.sql_client.execute_sql(query) or ()}
     if isinstance(client, FilesystemClient):
         files = client._list_dlt_table_files(client.schema.state_table_name)
-        return {parts[0] for _, parts in files}
-    return set()
+        loads = sorted((parts[1], parts[0]) for _, parts in files)
+        return {name: load_id for load_id, name in loads}
+    return {}

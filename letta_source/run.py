@@ -139,12 +139,13 @@ def _loaded(
     mend_after_kill(pipeline)
     take_back(pipeline)
     shard = session.settings.shard
-    others = stored_states(pipeline, what.pipeline_name)
+    others, seen = stored_states(pipeline, what.pipeline_name, shard)
     if pipeline.has_pending_data and is_superseded(pipeline, shard, others):
         logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
         # With its state: what no other has taken over is read again.
         pipeline.drop()
         pipeline = target.pipeline()
+        others, seen = stored_states(pipeline, what.pipeline_name, shard)
     if pipeline.has_pending_data:
         logger.info("an earlier load was left unfinished: finishing it first")
         # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
@@ -153,7 +154,7 @@ def _loaded(
         pipeline.load(workers=_workers(shard))
     if pipeline.config.restore_from_destination:
         pipeline.sync_destination()
-    adopt(pipeline, shard, others)
+    adopt(pipeline, shard, others, seen)
     # Of several shards each would count the rows of all.
     counted = source.selected_resources if shard.is_whole else ()
     before = _row_counts(pipeline, counted)

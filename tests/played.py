@@ -182,8 +182,8 @@ class PlayedPipeline:
             patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
             patch.setattr(run, "sparing", lambda pipeline: nullcontext())
             patch.setattr(run, "take_back", lambda pipeline: self._take_back())
-            patch.setattr(run, "stored_states", lambda pipeline, name: {})
-            patch.setattr(run, "adopt", lambda pipeline, shard, others: None)
+            patch.setattr(run, "stored_states", lambda pipeline, name, shard: ({}, {}))
+            patch.setattr(run, "adopt", lambda pipeline, shard, others, seen: None)
             patch.setattr(resources, "_traits", lambda session: Traits())
             patch.setattr(run, "traits_of_pipeline", lambda pipeline, settings: Traits())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):

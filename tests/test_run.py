@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
@@ -232,3 +233,31 @@ def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pyt
     said = letta_source.load(server)
     assert (said.code, said.out) == (1, "")
     assert said.errors == ["letta-source: stopped; the next run goes on from the last finished load"]
+
+
+def test_the_state_of_shards_of_another_count_is_read_once(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a large fleet reading them all, each time, would cost each shard as much as it is there to save.
+    read: list[str] = []
+    stored = DuckDbClient.get_stored_state
+
+    def noted(self: DuckDbClient, pipeline_name: str) -> Any:
+        read.append(pipeline_name)
+        return stored(self, pipeline_name)
+
+    def load(shard: str) -> list[str]:
+        letta.add_message(one_of(letta))
+        assert letta_source.load(server, "--shard", shard).code == 0
+        monkeypatch.setattr(DuckDbClient, "get_stored_state", noted)
+        read.clear()
+        assert letta_source.load(server, "--shard", shard).code == 0
+        own = "letta" if shard == "0/1" else f"letta_shard_{shard.replace('/', '_of_')}"
+        return sorted({*read} - {own})
+
+    assert [load(shard) for shard in ("0/1", "0/2", "1/2")] == [[], [], []]
+    letta.add_message(one_of(letta))
+    read.clear()
+    letta_source.load(server, "--shard", "0/1")
+    assert {*read} >= {"letta_shard_0_of_2", "letta_shard_1_of_2"}
+    assert letta_source.count("agent_messages") == messages(letta)
