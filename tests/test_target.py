@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dlt
 import pytest
+from filelock import FileLock
 
 from letta_source.demo import Letta, Server
 
@@ -156,3 +157,23 @@ def test_the_file_lies_in_the_current_folder(
         monkeypatch.chdir(letta_source.folder / folder)
         assert letta_source.load(server, "--resources", "agents").code == 0
         assert letta_source.count("agents", f"{folder}/letta_db.duckdb") == 2
+
+
+def test_a_pipeline_that_is_being_run_is_not_run_again(letta_source: Command, server: Server) -> None:
+    assert letta_source.load(server).code == 0
+    with FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock"):
+        refused = letta_source.load(server)
+        assert (refused.code, "the pipeline letta is being run already" in refused.err) == (2, True)
+        assert letta_source.load(server, "--shard", "0/2").code == 0
+    assert letta_source.load(server).code == 0
+
+
+def test_what_a_destination_has_not_is_refused(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = letta_source.load(server, "--table-format", "delta")
+    assert (refused.code, "duckdb has no delta tables" in refused.err) == (2, True)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__LAYOUT", "{table_name}/{file_id}.{ext}")
+    refused = letta_source.load(server, "--destination", "filesystem")
+    assert (refused.code, "must hold {load_id}" in refused.err) == (2, True)
