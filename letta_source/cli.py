@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except LettaError as error:
-        from letta_source.report import summary
+        from letta_source.summary import summary
         from letta_source.run import LoadFailed
 
         if isinstance(error, LoadFailed) and error.loaded:
@@ -205,14 +205,14 @@ def _check(options: argparse.Namespace) -> int:
 def _discover(options: argparse.Namespace) -> int:
     import json
 
-    from letta_source.report import described, described_text
+    from letta_source.summary import described, described_text
 
     print(json.dumps(described(), indent=2) if options.json else described_text())
     return OK
 
 
 def _run(options: argparse.Namespace) -> int:
-    from letta_source.report import summary
+    from letta_source.summary import summary
     from letta_source.run import Load, load
     from letta_source.session import Session
     from letta_source.stop import stopping, what_is_kept

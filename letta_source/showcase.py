@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from letta_source.demo import recorded_letta, serve
-from letta_source.report import columns, summary
+from letta_source.summary import columns, summary
 from letta_source.run import Load, Loaded, load
 
 _NAME, _DATASET = "letta_demo", "letta"

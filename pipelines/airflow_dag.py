@@ -69,7 +69,7 @@ def letta() -> None:
         # Airflow reads this file every few seconds: what takes a second to import is imported here.
         import dlt
 
-        from letta_source.report import summary
+        from letta_source.summary import summary
         from letta_source.run import Load, load
 
         # Now, for within a source dlt would not find its settings of Airflow's Variables.

@@ -58,7 +58,7 @@ LINE = (
     "__init__",
     "check",
     "progress",
-    "report",
+    "summary",
     "adoption",
     "target",
     "packages",
