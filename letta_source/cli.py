@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except LettaError as error:
-        from letta_source.summary import summary
         from letta_source.run import LoadFailed
+        from letta_source.summary import summary
 
         if isinstance(error, LoadFailed) and error.loaded:
             print(summary(error.loaded.session, error.loaded.new))
@@ -212,10 +212,10 @@ def _discover(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from letta_source.summary import summary
     from letta_source.run import Load, load
     from letta_source.session import Session
     from letta_source.stop import stopping, what_is_kept
+    from letta_source.summary import summary
 
     session = Session()
     what = Load(

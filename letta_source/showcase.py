@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from letta_source.demo import recorded_letta, serve
-from letta_source.summary import columns, summary
 from letta_source.run import Load, Loaded, load
+from letta_source.summary import columns, summary
 
 _NAME, _DATASET = "letta_demo", "letta"
 # Dates are whole seconds: within one, the run says what came first, and calls come before their returns.
