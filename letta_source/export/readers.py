@@ -24,7 +24,7 @@ from letta_source.export.values import conformed, from_rows, utc
 ROWS = 1000
 """Rows a batch at most: those of images are MBs each."""
 # What DuckDB sorts beyond that goes to disk.
-_MEMORY = "1GB"
+_MEMORY = "512MB"
 
 
 @contextmanager
@@ -48,24 +48,25 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
 
 
 def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Reader:
-    client = pipeline.destination_client()
+    client: Any = pipeline.destination_client()
     if isinstance(client, FilesystemClient):
-        stack.enter_context(client)
+        stack.enter_context(client)  # type: ignore[arg-type]  # dlt's own types are too wide.
         spill = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = mounted(client, stack)
         _limit(files.connection, spill)
         return DuckDB(files.connection, None, files.appends, files.known)
     try:
-        sql_client = pipeline.sql_client()
+        sql_client: Any = pipeline.sql_client()
     except SqlClientNotAvailable as error:
         raise ConfigError("this destination answers no SQL: its rows cannot be exported") from error
-    if isinstance(sql_client, DuckDbSqlClient):
-        if folder:
-            sql_client.credentials.read_only = True
-        connection = stack.enter_context(sql_client).native_connection
-        _limit(connection, folder)
-        return DuckDB(connection, sql_client)
-    return Database(pipeline, stack.enter_context(sql_client))
+    is_duckdb = isinstance(sql_client, DuckDbSqlClient)
+    if is_duckdb and folder:
+        sql_client.credentials.read_only = True
+    stack.enter_context(sql_client)
+    if not is_duckdb:
+        return Database(pipeline, sql_client)
+    _limit(sql_client.native_connection, folder)
+    return DuckDB(sql_client.native_connection, sql_client)
 
 
 def _limit(connection: Any, spill: Path | None) -> None:

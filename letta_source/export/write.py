@@ -91,11 +91,13 @@ class Parquet(Writer):
         super().__init__(file, selection)
         self._writer = pq.ParquetWriter(file, selection.schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
-        is_enough = sum(one.num_rows for one in self._waiting) >= _ROWS
-        if is_enough or sum(one.nbytes for one in self._waiting) >= _BYTES:
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= _ROWS or self._bytes >= _BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -106,6 +108,7 @@ class Parquet(Writer):
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting))
             self._waiting = []
+            self._rows = self._bytes = 0
 
 
 class CSV(Writer):
