@@ -59,7 +59,7 @@ def writer(format_: str, file: BinaryIO, selection: Selection) -> Writer:
 
 
 class Writer(ABC):
-    """Of one format; `close` ends what was written, but leaves the file open."""
+    """Of one format. Leaving it ends what was written, but leaves the file open."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         self._file = file
@@ -72,6 +72,13 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Also after an error: pyarrow's writers would write to the closed file when they are collected."""
+        self.close()
 
     def close(self) -> None:  # noqa: B027  # most have nothing to end
         """No more rows."""
