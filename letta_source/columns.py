@@ -10,13 +10,20 @@ Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `source` is the field of the wire it comes from where that has another name."""
+    """One column.
+
+    Attributes:
+        source: the field of the wire it comes from where that has another name.
+        references: `table.column` of what it names. That may be missing: a part of a server's tables may be
+            loaded, and what is deleted there is not listed any more.
+    """
 
     name: str
     type: Type
     description: str
     nullable: bool = True
     source: str | None = None
+    references: str | None = None
 
     @property
     def field(self) -> str:
@@ -61,8 +68,8 @@ _MESSAGE = (
     text("name", "Of the sender; for tool returns the tool's name."),
     text("otid", "Offline threading id: set by the caller, or the message id ending in the item's index."),
     text("sender_id", "Identity or agent that sent it."),
-    text("run_id", "The run it was created in."),
-    text("step_id", "The step it was created in."),
+    text("run_id", "The run it was created in.", references="runs.id"),
+    text("step_id", "The step it was created in.", references="steps.id"),
     boolean("is_err", "Part of a step that failed."),
 )
 _TEXT = text("text", "The readable text: a string content, or its text parts joined by a line break.")
@@ -93,9 +100,9 @@ MESSAGE = (
     CREATED_AT,
     text("role", "assistant, user, tool, function, system or approval."),
     *_MESSAGE,
-    text("agent_id", "The agent it belongs to."),
-    text("group_id", "The group it was sent in."),
-    text("conversation_id", "The conversation it belongs to."),
+    text("agent_id", "The agent it belongs to.", references="agents.id"),
+    text("group_id", "The group it was sent in.", references="groups.id"),
+    text("conversation_id", "The conversation it belongs to.", references="conversations.id"),
     text("model", "The model that made it."),
     _TEXT,
     *_APPROVAL,

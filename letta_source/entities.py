@@ -22,8 +22,9 @@ _CALLBACK = (
     bigint("total_duration_ns", "Whole time, nanoseconds."),
 )
 
-ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
+ENTITIES: dict[str, tuple[str, str, tuple[Column, ...]]] = {
     "agents": (
+        "GET /v1/agents/",
         "Agents, as they are now.",
         (
             text("name", "Its name."),
@@ -67,12 +68,13 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "groups": (
+        "GET /v1/groups/",
         "Multi-agent groups, as they are now.",
         (
             text("manager_type", "round_robin, supervisor, dynamic, sleeptime, …"),
             text("description", "Its description."),
             json("agent_ids", "Its agents."),
-            text("manager_agent_id", "The agent that manages it."),
+            text("manager_agent_id", "The agent that manages it.", references="agents.id"),
             text("termination_token", "Ends a turn of a dynamic group."),
             bigint("max_turns", "Turns before it stops."),
             bigint("sleeptime_agent_frequency", "Turns between two runs of the sleep-time agent."),
@@ -86,10 +88,11 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "runs": (
+        "GET /v1/runs/",
         "Runs: one call of an agent, of one or more steps.",
         (
-            text("agent_id", "The agent that ran."),
-            text("conversation_id", "The conversation it ran in."),
+            text("agent_id", "The agent that ran.", references="agents.id"),
+            text("conversation_id", "The conversation it ran in.", references="conversations.id"),
             text("status", "created, running, completed, failed or cancelled."),
             CREATED_AT,
             timestamp("completed_at", "When it ended."),
@@ -102,10 +105,11 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "steps": (
-        "Steps: one call of a model. The API gives them no date; their run has one.",
+        "GET /v1/steps/",
+        "Steps: one call of a model. They have no date, their run has; self-hosted, it lists them.",
         (
-            text("run_id", "Its run."),
-            text("agent_id", "Its agent."),
+            text("run_id", "Its run.", references="runs.id"),
+            text("agent_id", "Its agent.", references="agents.id"),
             text("status", "pending, success, failed or cancelled."),
             text("stop_reason", "Why it ended."),
             text("model", "The model that was called."),
@@ -137,9 +141,10 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "conversations": (
+        "GET /v1/conversations/",
         "Conversations, as they are now.",
         (
-            text("agent_id", "Its agent."),
+            text("agent_id", "Its agent.", references="agents.id"),
             *AUDIT,
             text("summary", "Its title."),
             timestamp("last_message_at", "When it got its last message."),
@@ -150,6 +155,7 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "batches": (
+        "GET /v1/messages/batches",
         "Batches: many agents' turns sent to a provider at once.",
         (
             text("status", "created, running, pending, completed, failed, cancelled or expired."),
@@ -158,7 +164,7 @@ ENTITIES: dict[str, tuple[str, tuple[Column, ...]]] = {
             text("stop_reason", "Why it ended."),
             text("job_type", "batch."),
             text("user_id", "Who sent it."),
-            text("agent_id", "The agent, where there is one."),
+            text("agent_id", "The agent, where there is one.", references="agents.id"),
             boolean("background", "Ran in the background."),
             json("metadata", "Free-form."),
             *_CALLBACK,
