@@ -7,15 +7,19 @@ import pyarrow.compute as pc
 
 from letta_source.arrow import table_of
 from letta_source.columnar import Columnar
-from letta_source.shapes import parsing, positions
+from letta_source.shapes import parsing, positions, sequences
 from letta_source.tables import Resource
 from letta_source.text import to_json
 
 Arrays = dict[str, pa.Array]
 
 
-def to_tables(resource: Resource, page: Columnar, parent_id: str) -> dict[str, pa.Table]:
-    """The page as a table, `_dlt_load_id` left out, for each that it fills; by name."""
+def to_tables(resource: Resource, page: Columnar, parent_id: str, sequence: int) -> dict[str, pa.Table]:
+    """The page as a table, `_dlt_load_id` left out, for each that it fills; by name.
+
+    Args:
+        sequence: of the first row.
+    """
     assert resource.children is not None
     sent = page.array
     fields = {field.name: sent.field(field.name) for field in sent.type if field.type != pa.null()}
@@ -23,6 +27,7 @@ def to_tables(resource: Resource, page: Columnar, parent_id: str) -> dict[str, p
     root: Arrays = {c.name: fields[c.field] for c in resource.root.columns if c.field in fields}
     root |= {
         "position": pa.array(found, pa.int64()),
+        "sequence": pa.array(sequences(page.ids, found, sequence), pa.int64()),
         "created_at": page.times,
         "text": fields["content"],
     }

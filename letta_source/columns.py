@@ -78,6 +78,10 @@ _APPROVAL = (
     text("approval_request_id", "What is answered: a message id, or a tool call id."),
 )
 POSITION = bigint("position", "0, 1, … among the items of one message id.", nullable=False)
+# Dates are whole seconds, and the API shows no number of its own.
+SEQUENCE = bigint(
+    "sequence", "Grows in the order the server gave the rows of one parent: sorts those of one second."
+)
 
 LETTA_MESSAGE = (
     Column("created_at", "timestamp", "When it was created, in whole seconds.", source="date"),

@@ -12,7 +12,7 @@ from letta_source import shapes
 from letta_source.arrow import to_arrow, with_load_id
 from letta_source.columnar import Columnar
 from letta_source.columnar_tables import to_tables
-from letta_source.columns import CHILDREN, DELETED, EXTRA, LOAD_ID
+from letta_source.columns import CHILDREN, DELETED, EXTRA, LOAD_ID, POSITION, SEQUENCE
 from letta_source.tables import Resource
 from letta_source.text import to_json
 from letta_source.trail import id_of
@@ -36,14 +36,16 @@ class Rows:
         resource: whose tables they are.
         tombstones: whether messages that are read again get a row, marked as deleted, in each child table
             they no longer fill, so that the merge takes out what was there.
+        sequence: of the first row.
     """
 
-    def __init__(self, resource: Resource, tombstones: bool) -> None:
+    def __init__(self, resource: Resource, tombstones: bool, sequence: int = 0) -> None:
         self._resource = resource
         self.tombstones = tombstones
+        self._sequence = sequence
         self._parent = resource.parent.name if resource.parent else None
         self._has_children = resource.children is not None
-        computed = {self._parent, "position", "text", EXTRA.name, LOAD_ID.name}
+        computed = {self._parent, POSITION.name, SEQUENCE.name, "text", EXTRA.name, LOAD_ID.name}
         if not self._has_children:
             computed -= {"text"}
         self._plain = [(c.name, c.field, c.type) for c in resource.root.columns if c.name not in computed]
@@ -65,8 +67,10 @@ class Rows:
     def add(self, items: Sequence[Item], parent_id: str = "", read_again: bool = False) -> None:
         """Adds a page of items that `split_page` let through, all those of one message id together."""
         self.count += len(items)
+        sequence = self._sequence
+        self._sequence += len(items)
         if isinstance(items, Columnar) and not (read_again and self.tombstones):
-            for name, rows in to_tables(self._resource, items, parent_id).items():
+            for name, rows in to_tables(self._resource, items, parent_id, sequence).items():
                 self._made.setdefault(name, []).append(rows)
             return
         root = self._columns[self._resource.root.name]
@@ -78,23 +82,25 @@ class Rows:
                 values = [to_json(without_credentials(field, value)) for value in values]
             root[name].extend(values)
         if self._has_children:
-            self._add_messages(items, parent_id, read_again)
+            self._add_messages(items, parent_id, read_again, sequence)
         else:
             root[EXTRA.name].extend([self._extra(item, {}, parent_id) for item in items])
 
-    def _add_messages(self, items: Sequence[Item], parent_id: str, read_again: bool) -> None:
+    def _add_messages(self, items: Sequence[Item], parent_id: str, read_again: bool, sequence: int) -> None:
         root = self._columns[self._resource.root.name]
         children = _Children()
-        positions = shapes.positions([item["id"] for item in items], [item.get("otid") for item in items])
+        ids = [item["id"] for item in items]
+        positions = shapes.positions(ids, [item.get("otid") for item in items])
         for item, position in zip(items, positions, strict=True):
             text, unknown = children.add(item, position)
             if not self._singulars.isdisjoint(item):
                 unknown |= _unrepeated(item, self._singulars)
             root["text"].append(text)
             root[EXTRA.name].append(self._extra(item, unknown, parent_id))
-        root["position"].extend(positions)
+        root[POSITION.name].extend(positions)
+        root[SEQUENCE.name].extend(shapes.sequences(ids, positions, sequence))
         if read_again and self.tombstones:
-            children.bury({item["id"] for item in items})
+            children.bury(set(ids))
         for name, table in (self._resource.children or {}).items():
             columns, rows = self._columns[table.name], children.rows[name]
             if self._parent is not None:

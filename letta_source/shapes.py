@@ -74,6 +74,15 @@ def positions(ids: Sequence[str], otids: Sequence[Any]) -> list[int]:
     return found
 
 
+def sequences(ids: Sequence[str], positions: Sequence[int], first: int) -> list[int]:
+    """Numbers from `first` on, message by message in the order they came, within each by position."""
+    starts: dict[str, int] = {}
+    return [
+        first + starts.setdefault(message_id, at) + position
+        for at, (message_id, position) in enumerate(zip(ids, positions, strict=True))
+    ]
+
+
 def otid_index(message_id: str, otid: Any) -> int | None:
     """The index in an item's otid, or None where its otid is not made of its id."""
     if otid == message_id:

@@ -22,6 +22,7 @@ from letta_source.columns import (
     MESSAGE,
     POSITION,
     SEARCH,
+    SEQUENCE,
     Column,
     bigint,
     text,
@@ -121,7 +122,7 @@ def _messages(
     root = Table(
         name,
         description,
-        (*key, ID, POSITION, *fields, EXTRA, LOAD_ID),
+        (*key, ID, POSITION, SEQUENCE, *fields, EXTRA, LOAD_ID),
         primary_key=(*parent_key, "id", "position"),
         merge_key=(*parent_key, "id"),
     )

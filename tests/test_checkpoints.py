@@ -18,7 +18,7 @@ from letta_source.demo.api import Answer
 
 from .command import SOME, Command, ago, messages
 from .test_run import before_answers
-from .warehouse import paths, quiet_agent
+from .warehouse import columns_of, paths, quiet_agent
 
 ROOTS = ("agents", "runs", "steps", "agent_messages")
 EVERYTHING = ("--resources", ",".join(ROOTS))
@@ -48,9 +48,13 @@ def cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr("letta_source.extract.ROWS_A_YIELD", 10)
 
 
+def _listed(table: str) -> str:
+    return ", ".join(f'"{column}"' for column in columns_of(table))
+
+
 def everything(command: Command) -> dict[str, list[tuple[object, ...]]]:
     return {
-        table: command.rows(f"SELECT * EXCLUDE _dlt_load_id FROM letta.{table} ORDER BY ALL")
+        table: command.rows(f"SELECT {_listed(table)} FROM letta.{table} ORDER BY ALL")
         for table in (*ROOTS, "agent_messages__content")
     }
 

@@ -356,6 +356,18 @@ def test_rows_start_anew_once_their_tables_were_taken() -> None:
     assert (rows.count, rows.tables("load-1")) == (0, [])
 
 
+def test_rows_are_numbered_message_by_message_as_they_came_and_on_from_page_to_page() -> None:
+    rows = Rows(RESOURCES["step_messages"], tombstones=True, sequence=100)
+    otid = "0f7b1a52-93c4-4d58-a51e-64a2e0b8d4"
+    backwards = [{"id": f"message-{otid}00", "otid": f"{otid}{index}"} for index in ("02", "01", "00")]
+    rows.add([{"id": "m"}, *backwards, {"id": "l"}], "step-1")
+    rows.add([{"id": "n"}], "step-2")
+    landed = _cells(rows)["step_messages"]
+    assert [(row["position"], row["sequence"]) for row in landed] == [
+        (0, 100), (2, 103), (1, 102), (0, 101), (0, 104), (0, 105),
+    ]  # fmt: skip
+
+
 def test_what_has_no_text_as_id_is_no_row() -> None:
     others = [{"id": ""}, {"id": 5}, {"id": None}, {}, [], "a", None]
     a, b = {"id": "a"}, {"id": "b"}

@@ -75,6 +75,23 @@ def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, t
     assert {row[1] for row in before["agent_messages"]} == everyone
 
 
+def test_rows_of_one_second_sort_as_the_server_gave_them_load_after_load(
+    letta: Letta, server: Server
+) -> None:
+    agent = quiet_agent(letta)
+    held = Merged()
+    for _ in range(3):
+        letta.talk(agent, "hi", tools=["roll", "roll"], date=OLD, reasoning=True)
+        held.load(server, *AGENTS, page_size=3)
+    rows = [row for kept in held.tables["agent_messages"].values() for row in kept.values()]
+    assert {row["created_at"] for row in rows} == {OLD}
+    in_order = dict.fromkeys(row["id"] for row in sorted(rows, key=lambda row: row["sequence"]))
+    assert [*in_order] == stored(letta, agent)
+    assert [row["position"] for row in sorted(rows, key=lambda row: (row["id"], row["sequence"]))] == [
+        row["position"] for row in sorted(rows, key=lambda row: (row["id"], row["position"]))
+    ]
+
+
 def test_new_messages_and_new_agents_are_found(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     letta.talk(agent, "hi", date=OLD)

@@ -21,7 +21,7 @@ from letta_source.demo import Letta, Request, Server, recorded_letta, serve
 from letta_source.session import Session
 from letta_source.tables import RESOURCES
 
-from .warehouse import EVERY_RESOURCE, Merged, Row, Warehouse, issues
+from .warehouse import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, issues
 
 KEY = "sk-let-0123456789"
 
@@ -193,7 +193,7 @@ def test_the_state_holds_no_key_and_no_content(loaded: Loaded) -> None:
 
 
 def _column(loaded: Loaded, table: str, column: str) -> list[Row]:
-    place = [each.name for each in RESOURCES[table].root.columns].index(column)
+    place = columns_of(table).index(column)
     return [(row[place],) for row in loaded.tables[table]]
 
 

@@ -22,11 +22,12 @@ PARENTS = {
     "message_search": ["query"],
 }
 LETTA_MESSAGE = _words("""
-    id position created_at message_type name otid sender_id run_id step_id is_err seq_id text reasoning source
+    id position sequence created_at message_type name otid sender_id run_id step_id is_err seq_id text
+    reasoning source
     signature state hidden_reasoning approve approval_request_id reason summary event_type
     event_data extra _dlt_load_id""")
 MESSAGE = _words("""
-    id position created_at role name otid sender_id run_id step_id is_err agent_id group_id
+    id position sequence created_at role name otid sender_id run_id step_id is_err agent_id group_id
     conversation_id model text approve approval_request_id denial_reason batch_item_id tool_call_id
     created_by_id last_updated_by_id updated_at extra _dlt_load_id""")
 SEARCH_RANKS = _words("embedded_text rrf_score fts_rank vector_rank")

@@ -11,7 +11,7 @@ import dlt
 import orjson
 
 from letta_source import letta
-from letta_source.columns import DELETED, LOAD_ID
+from letta_source.columns import DELETED, LOAD_ID, SEQUENCE
 from letta_source.config import make_settings
 from letta_source.demo import Letta, Server
 from letta_source.extract import extract
@@ -26,8 +26,8 @@ TABLES = {table.name: table for table in all_tables()}
 
 
 def columns_of(table: str) -> list[str]:
-    """All but the load's id, which no two loads have in common."""
-    return [column.name for column in TABLES[table].columns if column != LOAD_ID]
+    """All but those which no two loads have in common."""
+    return [column.name for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import psycopg2
 
-from letta_source.columns import LOAD_ID
+from letta_source.columns import LOAD_ID, SEQUENCE
 from letta_source.tables import LOAD_ISSUES
 
 from ..warehouse import TABLES, Merged, Row, in_order, issues
@@ -40,7 +40,7 @@ def _tables(warehouse: str) -> dict[str, list[Row]]:
 
 
 def _rows(cursor: Any, table: str) -> list[Row]:
-    columns = [column for column in TABLES[table].columns if column != LOAD_ID]
+    columns = [column for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
     chosen = [f'"{column.name}"{"::text" if column.type == "json" else ""}' for column in columns]
     cursor.execute(f"SELECT {', '.join(chosen)} FROM letta.{table}")
     return _plain(table, cursor.fetchall())
@@ -48,7 +48,7 @@ def _rows(cursor: Any, table: str) -> list[Row]:
 
 def _plain(table: str, rows: Iterable[Row]) -> list[Row]:
     """Sorted; json as what it says, times in UTC."""
-    kinds = [column.type for column in TABLES[table].columns if column != LOAD_ID]
+    kinds = [column.type for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
 
     def plain(kind: str, value: Any) -> Any:
         if kind == "json" and value is not None:
