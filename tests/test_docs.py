@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
+import letta_source
 from docs import generate
 from letta_source.demo import recorded_letta, serve
 from letta_source.tables import RESOURCES
 
 from .warehouse import EVERY_RESOURCE, TABLES, Merged, columns_of, small_letta
 
+TESTS = Path(__file__).parent
+PACKAGE = Path(letta_source.__file__).parent
+QUIRKS = re.split("^### ", (generate.PAGE.parent / "quirks.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
 # Found by what only Cloud answers.
 ON_CLOUD = ("steps", "message_search")
 
@@ -47,3 +53,26 @@ def test_references_name_ids_of_the_same_kind() -> None:
                 assert found == kinds(*column.references.split(".")), f"{table.name}.{column.name}"
                 met.add(f"{table.name}.{column.name}")
     assert {"agent_messages.run_id", "steps.run_id", "runs.agent_id", "batch_messages.agent_id"} <= met
+
+
+def test_there_are_quirks() -> None:
+    assert len(QUIRKS) > 30
+
+
+@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.partition("\n")[0])
+def test_what_a_quirk_names_is_there(quirk: str) -> None:
+    found = re.search(r"^Where: (.+)\. Tests: (.+)\.$", quirk, re.MULTILINE)
+    assert found, "says nothing of modules and tests"
+    modules, tests = (re.findall("`([^`]+)`", names) for names in found.groups())
+    assert modules
+    assert [name for name in modules if not (PACKAGE / f"{name}.py").exists()] == []
+    assert tests
+    assert [test for test in tests if not is_test(test)] == []
+
+
+def is_test(name: str) -> bool:
+    file, _, function = name.partition("::")
+    path = TESTS / file
+    return path.exists() and function in {
+        node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
+    }
