@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg2
 import pytest
 from dlt.common.versioned_state import decompress_state
+from psycopg2.errors import InsufficientPrivilege
+from psycopg2.extensions import cursor as Cursor
 
 from letta_source.demo import Letta, Server, recorded_letta, serve
+from letta_source.run import Load, load
 
 from .command import ago, two_agents
-from .recipes import Recipe, recipe, recipes
+from .postgres import create_database, postgres
+from .recipes import Recipe, recipes
+from .recipes import recipe as sql_of
 from .warehouse import Warehouse
 
 SOME = ("agents", "agent_messages")
@@ -77,7 +84,7 @@ def test_what_was_deleted_by_age_does_not_come_back(
     warehouse.load(server, *SOME)
     young = letta.add_message(letta.tables["agents"].ids()[0], date=ago(minutes=1))
     warehouse.load(server, *SOME)
-    asked(warehouse, recipe("Retention").replace("365 days", "1 hour"))
+    asked(warehouse, sql_of("Retention").replace("365 days", "1 hour"))
     assert warehouse.ids("agent_messages") == [young]
     warehouse.load(server, *SOME)
     assert warehouse.ids("agent_messages") == [young]
@@ -88,10 +95,10 @@ def test_what_was_deleted_by_age_does_not_come_back(
 def test_agents_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     gone = letta.tables["agents"].ids()[0]
     warehouse.load(server, *SOME)
-    assert asked(warehouse, recipe("What was deleted on the server")) == []
+    assert asked(warehouse, sql_of("What was deleted on the server")) == []
     letta.delete_agent(gone)
     warehouse.load(server, *SOME)
-    assert [row[0] for row in asked(warehouse, recipe("What was deleted on the server"))] == [gone]
+    assert [row[0] for row in asked(warehouse, sql_of("What was deleted on the server"))] == [gone]
 
 
 @pytest.mark.docs
@@ -101,7 +108,7 @@ def test_messages_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, ser
     warehouse.load(server, *SOME)
     letta.delete_message(gone)
     warehouse.load(server, *SOME)
-    last, stale = recipe("What was deleted on the server", 1), recipe("What was deleted on the server", 2)
+    last, stale = sql_of("What was deleted on the server", 1), sql_of("What was deleted on the server", 2)
     [(before,)] = asked(warehouse, last)
     warehouse.load(server, *SOME, refresh=True)
     found = asked(warehouse, re.sub("'[0-9.]+'", f"'{before}'", stale))
@@ -118,7 +125,7 @@ def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse) -> None:
         letta.add_message(agent, text=f"to all, {agent}", date=ago(hours=1), group_ids=[group])
         letta.add_conversation(agent)
         letta.add_batch(agent)
-    erase = recipe("Erase an agent")
+    erase = sql_of("Erase an agent")
     with serve(letta) as server:
         warehouse.load(server)
         everything = traces(warehouse)
@@ -151,7 +158,7 @@ def test_an_incremental_model_has_what_a_full_one_has(
     warehouse: Warehouse, letta: Letta, server: Server
 ) -> None:
     """Late rows, rows that changed and agents with a history come by the load, not by their date."""
-    model = recipe("Incremental models", language="jinja")
+    model = sql_of("Incremental models", language="jinja")
     query = model.partition("}}")[2].replace("{{ this }}", "letta.model")
     query = re.sub(r"\{\{ source\('letta', '(\w+)'\) \}\}", r"letta.\1", query)
     full = re.sub(r"\{% if.+?endif %\}", "", query, flags=re.DOTALL)
@@ -189,7 +196,48 @@ def test_what_is_only_in_the_old_warehouse_is_brought_along(
     assert len(warehouse.ids("agents")) == 1
     (tmp_path / "old" / "warehouse.duckdb").rename(tmp_path / "old.duckdb")
     monkeypatch.chdir(tmp_path)
-    asked(warehouse, recipe("Another destination"))
+    asked(warehouse, sql_of("Another destination"))
     assert len(warehouse.ids("agents")) == 2
-    finished = recipe("Read while a load runs")
+    finished = sql_of("Read while a load runs")
     assert len(asked(warehouse, finished)) == len(warehouse.ids("agent_messages"))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The recorded Letta in a PostgreSQL."""
+    with (
+        postgres(tmp_path_factory.mktemp("postgres")) as url,
+        serve(recorded_letta()) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        made = create_database(url, "letta")
+        patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", made)
+        load(Load({"base_url": server.base_url}, destination="postgres"))
+        yield made
+
+
+@pytest.fixture
+def cursor(database: str) -> Iterator[Cursor]:
+    """In a transaction that is undone."""
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("recipe", recipes("postgres"), ids=str)
+def test_the_sql_runs_in_postgres(cursor: Cursor, recipe: Recipe) -> None:
+    if recipe.engine and "letta_safe" in recipe.sql:
+        cursor.execute(sql_of("Views without texts"))
+    cursor.execute(recipe.sql)
+    rows = cursor.fetchall() if cursor.description else []
+    assert rows or recipe.title in EMPTY or not recipe.sql.startswith(("SELECT", "WITH"))
+
+
+@pytest.mark.docs
+def test_who_may_read_the_views_may_not_read_the_tables(cursor: Cursor) -> None:
+    for at in range(2):
+        cursor.execute(sql_of("Views without texts", at))
+    cursor.execute("SET LOCAL ROLE analyst; SELECT max(text_length) FROM letta_safe.agent_messages")
+    assert cursor.fetchall()[0][0]
+    with pytest.raises(InsufficientPrivilege):
+        cursor.execute("SELECT text FROM letta.agent_messages")
