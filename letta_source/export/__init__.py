@@ -1,0 +1,151 @@
+"""What was loaded, as pandas, as Arrow, and as a conversation to read.
+
+    from letta_source.export import to_pandas
+
+    messages = to_pandas(dlt.attach("letta"), "agent_messages", children=["tool_calls"])
+
+The types are those of `letta_source.tables` whatever the destination: times are UTC with microseconds,
+json is parsed in pandas and text in Arrow. Rows come by parent, `created_at`, `sequence` and key, null
+first. Only finished loads count: while one runs, a message that it has replaced already is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dlt
+    import pandas as pd
+    import pyarrow as pa
+
+    from letta_source.export.transcript import Conversation
+
+__all__ = ["batches", "conversation", "to_arrow", "to_pandas"]
+
+Names = Sequence[str]
+Date = str | date
+
+
+def to_pandas(
+    pipeline: dlt.Pipeline,
+    table: str,
+    *,
+    columns: Names | None = None,
+    agent_ids: Names | None = None,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+    message_types: Names | None = None,
+    children: bool | Names = False,
+) -> pd.DataFrame:
+    """Rows of one table; the arguments are those of `batches`.
+
+    Integers and booleans are pandas' types that can be null; json is the dict, list, … that it says;
+    children are lists of dicts.
+    """
+    from letta_source.export.frames import to_frame
+    from letta_source.export.reading import arrow
+    from letta_source.export.selection import select
+
+    selection = select(
+        table,
+        columns,
+        children,
+        agent_ids=agent_ids,
+        start_date=start_date,
+        end_date=end_date,
+        message_types=message_types,
+    )
+    return to_frame(arrow(pipeline, selection), selection)
+
+
+def to_arrow(
+    pipeline: dlt.Pipeline,
+    table: str,
+    *,
+    columns: Names | None = None,
+    agent_ids: Names | None = None,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+    message_types: Names | None = None,
+    children: bool | Names = False,
+) -> pa.Table:
+    """Rows of one table; the arguments are those of `batches`."""
+    from letta_source.export.reading import arrow
+    from letta_source.export.selection import select
+
+    selection = select(
+        table,
+        columns,
+        children,
+        agent_ids=agent_ids,
+        start_date=start_date,
+        end_date=end_date,
+        message_types=message_types,
+    )
+    return arrow(pipeline, selection)
+
+
+def batches(
+    pipeline: dlt.Pipeline,
+    table: str,
+    *,
+    columns: Names | None = None,
+    agent_ids: Names | None = None,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+    message_types: Names | None = None,
+    children: bool | Names = False,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of one table, a thousand at a time, with memory for not many more.
+
+    Args:
+        pipeline: such as `dlt.attach("letta")`; needs no state, only its destination and dataset.
+        table: any of `letta_source.tables`.
+        columns: in the order given; by default all but `_deleted`.
+        agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
+        start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.
+        message_types: such as `user_message`.
+        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists
+            of structs, empty where there are none. A child's own table is filtered by its messages.
+
+    Raises:
+        ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
+        Changed: a load changed a message between the reads of it and of its children.
+    """
+    from letta_source.export.reading import read
+    from letta_source.export.selection import select
+
+    selection = select(
+        table,
+        columns,
+        children,
+        agent_ids=agent_ids,
+        start_date=start_date,
+        end_date=end_date,
+        message_types=message_types,
+    )
+    return read(pipeline, selection)
+
+
+def conversation(
+    pipeline: dlt.Pipeline,
+    agent_id: str,
+    conversation_id: str | None = None,
+    *,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+) -> Conversation:
+    """What an agent heard, thought, did and said; `str` of it is Markdown.
+
+    Args:
+        conversation_id: only this one; `default` is what is in none. By default everything, by date.
+        start_date, end_date: from the one on, and before the other.
+
+    Raises:
+        ConfigError: no such agent or conversation was loaded, or the agent's messages were not.
+    """
+    from letta_source.export.transcript import read_conversation
+
+    return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date)
