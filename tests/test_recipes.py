@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.run import Load, load
+from letta_source.tables import RESOURCES
 
 from .command import ago, two_agents
 from .postgres import create_database, postgres
@@ -88,7 +89,8 @@ def test_what_was_deleted_by_age_does_not_come_back(
     assert warehouse.ids("agent_messages") == [young]
     warehouse.load(server, *SOME)
     assert warehouse.ids("agent_messages") == [young]
-    assert {row[0] for row in warehouse.rows("agent_messages__content", "message_id")} <= {young}
+    for child in RESOURCES["agent_messages"].tables[1:]:
+        assert set(warehouse.ids(child.name, "message_id")) <= {young}, child.name
 
 
 @pytest.mark.docs
