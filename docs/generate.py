@@ -81,19 +81,16 @@ def _columns(table: Table, parent: Column | None, written: list[Table]) -> str:
             change = f"with {_cell(parent)} in place of {theirs}" if parent else f"without {theirs}"
             key = _names(table.primary_key)
             return f"Key: {key}. The columns of [{other.name}](#{other.name}), {change}.\n"
-    rows = "\n".join(
-        f"| `{c.name}` | {c.type} |{'' if c.nullable else ' never null'} | {_described(c)} |"
-        for c in table.columns
-    )
+    rows = "\n".join(f"| `{c.name}` | {c.type} |{_marks(c)} | {_described(c)} |" for c in table.columns)
     key = f"Key: {_names(table.primary_key)}."
     return f"{key}\n\n| column | type | | |\n| --- | --- | --- | --- |\n{rows}\n"
 
 
-def _without_parents(table: Table) -> list[tuple[str, str, str, bool]]:
+def _without_parents(table: Table) -> list[tuple[str, str, str, bool, bool]]:
     """What tells its columns from those of another, but for the parent's id and whose they are."""
     resource = RESOURCES.get(table.name.partition("__")[0])
     parent = resource.parent.name if resource and resource.parent else None
-    return [(c.name, c.type, c.description, c.nullable) for c in table.columns if c.name != parent]
+    return [(c.name, c.type, c.description, c.nullable, c.content) for c in table.columns if c.name != parent]
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -102,6 +99,10 @@ def _names(names: tuple[str, ...]) -> str:
 
 def _cell(column: Column) -> str:
     return f"`{column.name}` ({_described(column)})"
+
+
+def _marks(column: Column) -> str:
+    return f"{' never null' * (not column.nullable)}{' content' * column.content}"
 
 
 def _described(column: Column) -> str:

@@ -220,7 +220,7 @@ LOAD_ISSUES = Table(
         text("resource", "The resource that was read.", nullable=False),
         text("parent_id", "The agent, group, …; empty for a whole resource.", nullable=False),
         text("kind", "unreadable, no_progress, not_found, no_id, invalid, …", nullable=False),
-        text("detail", "What the server answered."),
+        text("detail", "What the server answered.", content=True),
         text("after_id", "Everything up to this id was read.", nullable=False),
         text("before_id", "Everything from this id on was read.", nullable=False),
         LOAD_ID,
