@@ -15,15 +15,18 @@ from dlt.common.versioned_state import decompress_state
 from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 
+import letta_source
 from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.run import Load, load
+from letta_source.session import Session
 from letta_source.tables import RESOURCES
 
 from .command import ago, two_agents
 from .postgres import create_database, postgres
-from .recipes import Recipe, recipes
-from .recipes import recipe as sql_of
+from .recipes import PAGE, Recipe, recipes
+from .recipes import recipe as code_of
 from .warehouse import Warehouse
+from .warehouses import configured
 
 SOME = ("agents", "agent_messages")
 # Nothing is amiss in what was recorded.
@@ -78,6 +81,18 @@ def test_the_sql_runs(recorded: Warehouse, recipe: Recipe) -> None:
     assert rows or recipe.title in EMPTY or not recipe.sql.startswith(("SELECT", "WITH"))
 
 
+def test_the_mask_of_the_example_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    title = "Masked before anything is written"
+    configured(tmp_path, code_of(title, language="toml"), monkeypatch)
+    monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", "a-key-that-is-long-enough")
+    session = Session()
+    letta_source.letta(base_url="http://127.0.0.1:1", session=session)
+    options = re.findall(r"--mask (\S+?=\w+)", PAGE)
+    assert session.settings.images == "hash"
+    assert session.settings.mask == dict(option.split("=") for option in options)
+    assert len(options) == 3
+
+
 @pytest.mark.docs
 def test_what_was_deleted_by_age_does_not_come_back(
     warehouse: Warehouse, letta: Letta, server: Server
@@ -85,7 +100,7 @@ def test_what_was_deleted_by_age_does_not_come_back(
     warehouse.load(server, *SOME)
     young = letta.add_message(letta.tables["agents"].ids()[0], date=ago(minutes=1))
     warehouse.load(server, *SOME)
-    asked(warehouse, sql_of("Retention").replace("365 days", "1 hour"))
+    asked(warehouse, code_of("Retention").replace("365 days", "1 hour"))
     assert warehouse.ids("agent_messages") == [young]
     warehouse.load(server, *SOME)
     assert warehouse.ids("agent_messages") == [young]
@@ -97,10 +112,10 @@ def test_what_was_deleted_by_age_does_not_come_back(
 def test_agents_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     gone = letta.tables["agents"].ids()[0]
     warehouse.load(server, *SOME)
-    assert asked(warehouse, sql_of("What was deleted on the server")) == []
+    assert asked(warehouse, code_of("What was deleted on the server")) == []
     letta.delete_agent(gone)
     warehouse.load(server, *SOME)
-    assert [row[0] for row in asked(warehouse, sql_of("What was deleted on the server"))] == [gone]
+    assert [row[0] for row in asked(warehouse, code_of("What was deleted on the server"))] == [gone]
 
 
 @pytest.mark.docs
@@ -110,7 +125,7 @@ def test_messages_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, ser
     warehouse.load(server, *SOME)
     letta.delete_message(gone)
     warehouse.load(server, *SOME)
-    last, stale = sql_of("What was deleted on the server", 1), sql_of("What was deleted on the server", 2)
+    last, stale = code_of("What was deleted on the server", 1), code_of("What was deleted on the server", 2)
     [(before,)] = asked(warehouse, last)
     warehouse.load(server, *SOME, refresh=True)
     found = asked(warehouse, re.sub("'[0-9.]+'", f"'{before}'", stale))
@@ -127,7 +142,7 @@ def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse) -> None:
         letta.add_message(agent, text=f"to all, {agent}", date=ago(hours=1), group_ids=[group])
         letta.add_conversation(agent)
         letta.add_batch(agent)
-    erase = sql_of("Erase an agent")
+    erase = code_of("Erase an agent")
     with serve(letta) as server:
         warehouse.load(server)
         everything = traces(warehouse)
@@ -160,7 +175,7 @@ def test_an_incremental_model_has_what_a_full_one_has(
     warehouse: Warehouse, letta: Letta, server: Server
 ) -> None:
     """Late rows, rows that changed and agents with a history come by the load, not by their date."""
-    model = sql_of("Incremental models", language="jinja")
+    model = code_of("Incremental models", language="jinja")
     query = model.partition("}}")[2].replace("{{ this }}", "letta.model")
     query = re.sub(r"\{\{ source\('letta', '(\w+)'\) \}\}", r"letta.\1", query)
     full = re.sub(r"\{% if.+?endif %\}", "", query, flags=re.DOTALL)
@@ -198,9 +213,9 @@ def test_what_is_only_in_the_old_warehouse_is_brought_along(
     assert len(warehouse.ids("agents")) == 1
     (tmp_path / "old" / "warehouse.duckdb").rename(tmp_path / "old.duckdb")
     monkeypatch.chdir(tmp_path)
-    asked(warehouse, sql_of("Another destination"))
+    asked(warehouse, code_of("Another destination"))
     assert len(warehouse.ids("agents")) == 2
-    finished = sql_of("Read while a load runs")
+    finished = code_of("Read while a load runs")
     assert len(asked(warehouse, finished)) == len(warehouse.ids("agent_messages"))
 
 
@@ -229,7 +244,7 @@ def cursor(database: str) -> Iterator[Cursor]:
 @pytest.mark.parametrize("recipe", recipes("postgres"), ids=str)
 def test_the_sql_runs_in_postgres(cursor: Cursor, recipe: Recipe) -> None:
     if recipe.engine and "letta_safe" in recipe.sql:
-        cursor.execute(sql_of("Views without texts"))
+        cursor.execute(code_of("Views without texts"))
     cursor.execute(recipe.sql)
     rows = cursor.fetchall() if cursor.description else []
     assert rows or recipe.title in EMPTY or not recipe.sql.startswith(("SELECT", "WITH"))
@@ -238,7 +253,7 @@ def test_the_sql_runs_in_postgres(cursor: Cursor, recipe: Recipe) -> None:
 @pytest.mark.docs
 def test_who_may_read_the_views_may_not_read_the_tables(cursor: Cursor) -> None:
     for at in range(2):
-        cursor.execute(sql_of("Views without texts", at))
+        cursor.execute(code_of("Views without texts", at))
     cursor.execute("SET LOCAL ROLE analyst; SELECT max(text_length) FROM letta_safe.agent_messages")
     assert cursor.fetchall()[0][0]
     with pytest.raises(InsufficientPrivilege):
