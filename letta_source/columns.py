@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Type = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
@@ -30,6 +34,25 @@ class Column:
     @property
     def field(self) -> str:
         return self.source or self.name
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Json is a text; timestamps are microseconds UTC."""
+        return _arrow_types()[self.type]
+
+
+@cache
+def _arrow_types() -> dict[Type, pa.DataType]:
+    import pyarrow as pa
+
+    return {
+        "text": pa.string(),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", "UTC"),
+        "json": pa.string(),
+    }
 
 
 def text(name: str, description: str, **kwargs: Any) -> Column:

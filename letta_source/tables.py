@@ -54,15 +54,7 @@ class Table:
         """The pyarrow schema; key columns are not nullable, timestamps are microseconds UTC."""
         import pyarrow as pa
 
-        types = {
-            "text": pa.string(),
-            "bigint": pa.int64(),
-            "double": pa.float64(),
-            "bool": pa.bool_(),
-            "timestamp": pa.timestamp("us", "UTC"),
-            "json": pa.string(),
-        }
-        return pa.schema([pa.field(c.name, types[c.type], nullable=c.nullable) for c in self.columns])
+        return pa.schema([pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in self.columns])
 
     def dlt_columns(self, json_is_text: bool = False, hard_delete: bool = True) -> dict[str, TColumnSchema]:
         """dlt's column hints: only what pyarrow's types cannot say.
