@@ -11,9 +11,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.sql_client import WithSqlClient
 
 from letta_source.columns import Column
 from letta_source.errors import ConfigError
@@ -55,10 +56,9 @@ def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Re
         spill = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = mounted(client, stack)
         return DuckDB(files.connection, spill, None, files.appends, files.known)
-    try:
-        sql_client: Any = pipeline.sql_client()
-    except SqlClientNotAvailable as error:
-        raise ConfigError("this destination answers no SQL: its rows cannot be exported") from error
+    if not isinstance(client, WithSqlClient):
+        raise ConfigError("this destination answers no SQL: its rows cannot be exported")
+    sql_client: Any = client.sql_client
     is_duckdb = isinstance(sql_client, DuckDbSqlClient)
     if is_duckdb and folder:
         sql_client.credentials.read_only = True
