@@ -31,7 +31,7 @@ answered AS (
 called AS (
     SELECT
         count(*) AS calls, count(*) FILTER (failed) AS errors,
-        errors / nullif(calls, 0) AS error_rate
+        errors / nullif(count(returned_at), 0) AS error_rate
     FROM call WHERE called_at >= $start AND called_at < $end
 ),
 spent AS (
@@ -70,7 +70,7 @@ ranked AS (
 SELECT
     CASE WHEN rank <= $most THEN tool END AS name, count(DISTINCT tool) AS names, count(*) AS calls,
     count(*) FILTER (failed) AS errors, count(*) FILTER (returned_at IS NULL) AS never_returned,
-    errors / calls AS error_rate,
+    count(*) FILTER (denied) AS denied, errors / nullif(count(returned_at), 0) AS error_rate,
     median(epoch(returned_at) - epoch(called_at)) AS median_seconds,
     quantile_cont(epoch(returned_at) - epoch(called_at), 0.95) AS p95_seconds,
     sum(epoch(returned_at) - epoch(called_at)) AS seconds
@@ -144,14 +144,17 @@ ORDER BY latency DESC, started_at DESC, turn.agent_id LIMIT {SLOWEST}
 """
 
 _ERRORS = """
-SELECT 'run' AS kind, coalesce(stop_reason, 'unknown') AS type, count(*) AS errors,
-    count(DISTINCT agent_id) AS agents, max(created_at) AS last_at, arg_max(id, created_at) AS last_id
-FROM runs WHERE status = 'failed' AND created_at >= $start AND created_at < $end GROUP BY type
-UNION ALL
-SELECT 'step', coalesce(error_type, stop_reason, 'unknown'), count(*), count(DISTINCT agent_id),
-    max(created_at), arg_max(step_id, created_at)
-FROM step_cost
-WHERE (status = 'failed' OR error_type IS NOT NULL) AND created_at >= $start AND created_at < $end GROUP BY 2
+WITH error AS (
+    SELECT 'run' AS kind, coalesce(stop_reason, status) AS type, id, agent_id,
+        coalesce(completed_at, created_at) AS at_time
+    FROM runs WHERE status = 'failed' OR stop_reason = 'error'
+    UNION ALL
+    SELECT 'step', coalesce(error_type, stop_reason, status), step_id, agent_id, created_at
+    FROM step_cost WHERE status = 'failed' OR error_type IS NOT NULL
+)
+SELECT kind, coalesce(type, 'unknown') AS type, count(*) AS errors, count(DISTINCT agent_id) AS agents,
+    max(at_time) AS last_at, arg_max(id, at_time) AS last_id
+FROM error WHERE at_time >= $start AND at_time < $end GROUP BY kind, type
 ORDER BY errors DESC, kind, type LIMIT 50
 """
 

@@ -1,8 +1,8 @@
 """Turns, tool calls and costs out of the tables: what the marts of the dbt package hold too.
 
 A test holds that the two agree. Quirks of Letta's API that this takes into account: dates are whole seconds
-(so `sequence` sorts); a message can be stored with an older date; steps have no date (their run has one, or
-their messages); Letta writes messages of its own as a user; a call that needs approval can come twice.
+(so `sequence` sorts); a message can be stored with an older date; steps have no date (their messages have
+one, or their run); Letta writes messages of its own as a user; a call that needs approval can come twice.
 """
 
 from __future__ import annotations
@@ -15,198 +15,231 @@ from letta_source.report.prices import Price
 
 # Texts that Letta's server itself puts into a user's mouth begin so; those of people are unpacked by the API.
 OWN_MESSAGE = r'^\s*\{\s*"type":\s*"(heartbeat|login|system_alert)"'
-_AGENTS = (
-    "assistant_message",
-    "reasoning_message",
-    "hidden_reasoning_message",
-    "tool_call_message",
-    "tool_return_message",
-    "approval_request_message",
-)
 
 # A row for each row of agent_messages. `turn` is 0 before the first user message of its conversation.
-_ITEM = f"""
+_ITEM = """
 CREATE TABLE item AS
 WITH sent AS (
     SELECT
         m.*, r.conversation_id,
         CASE
-            WHEN message_type = 'user_message' AND o.id IS NULL THEN 'user'
-            WHEN message_type IN {_AGENTS} THEN 'agent'
+            WHEN message_type = 'user_message' AND o.id IS NOT NULL THEN 'system'
+            WHEN message_type IN ('user_message', 'approval_response_message') THEN 'user'
+            WHEN message_type IN ('system_message', 'event_message', 'summary_message') THEN 'system'
+            ELSE 'agent'
         END AS sender,
-        row_number() OVER (
-            PARTITION BY m.agent_id ORDER BY m.created_at, m.sequence NULLS FIRST, m.position, m.id
-        ) AS place
+        row_number() OVER (PARTITION BY m.agent_id ORDER BY m.created_at, m.sequence, m.position, m.id) AS place
     FROM agent_messages AS m
     LEFT JOIN runs AS r ON r.id = m.run_id
     LEFT JOIN own_message AS o ON (o.agent_id, o.id, o.position) = (m.agent_id, m.id, m.position)
 ),
 following AS (
-    SELECT agent_id, id, position, sender = 'user' AND NOT coalesce(
-        lag(sender) OVER conversation = 'user' AND lag(run_id) OVER conversation = run_id, false
-    ) AS begins
+    SELECT
+        agent_id, place,
+        -- Several messages of one request are one turn.
+        message_type = 'user_message' AND NOT coalesce(
+            lag(message_type) OVER earlier = 'user_message'
+            AND lag(run_id) OVER earlier IS NOT DISTINCT FROM run_id, false
+        ) AS begins
     FROM sent
-    WHERE sender IS NOT NULL
-    WINDOW conversation AS (PARTITION BY agent_id, conversation_id ORDER BY place)
+    WHERE sender <> 'system'
+    WINDOW earlier AS (PARTITION BY agent_id, conversation_id ORDER BY place)
 )
 SELECT
-    sent.agent_id, conversation_id, sent.id AS message_id, sent.position, created_at, run_id, step_id, sender,
-    place,
-    coalesce(sum(begins::INTEGER) OVER (
+    sent.agent_id, conversation_id, sent.id AS message_id, sent.position, created_at, sequence, message_type,
+    run_id, step_id, sender, place,
+    sum(coalesce(begins, false)::INTEGER) OVER (
         PARTITION BY sent.agent_id, conversation_id ORDER BY place ROWS UNBOUNDED PRECEDING
-    ), 0) AS turn
-FROM sent
-LEFT JOIN following ON (following.agent_id, following.id, following.position)
-    = (sent.agent_id, sent.id, sent.position)
+    ) AS turn
+FROM sent LEFT JOIN following USING (agent_id, place)
 """
 
-# A row for each tool call. The nth return of an id answers its nth call: models may use one twice.
+# A row for each time that a tool was called. One id can be several calls: models may use it again. It is the
+# same call again after a request for approval that nothing has ended. Returns and denials end calls in order;
+# what the user answers the server repeats as a return, which ends no other.
 _CALL = """
 CREATE TABLE call AS
-WITH event AS (
-    SELECT agent_id, message_id, position, idx, tool_call_id, 'call' AS kind, name, NULL AS status
+WITH requested AS (
+    SELECT agent_id, message_id, arg_min(tool_call_id, (position, idx)) AS tool_call_id
+    FROM agent_messages__tool_calls GROUP BY ALL
+),
+event AS (
+    SELECT agent_id, message_id, position, idx, tool_call_id, 0 AS rank, false AS is_answer, name,
+        NULL::BOOLEAN AS approve, NULL AS status
     FROM agent_messages__tool_calls
     UNION ALL
-    SELECT agent_id, message_id, position, idx, tool_call_id, 'return', NULL, status
-    FROM agent_messages__tool_returns
+    -- Older clients answer with the id of the message that asked, and mean its first call.
+    SELECT a.agent_id, a.message_id, position, idx, coalesce(requested.tool_call_id, a.tool_call_id),
+        CASE WHEN type = 'tool' THEN 2 ELSE 1 END, true, NULL, approve, CASE WHEN type = 'tool' THEN status END
+    FROM agent_messages__approvals AS a
+    LEFT JOIN requested ON (requested.agent_id, requested.message_id) = (a.agent_id, a.tool_call_id)
     UNION ALL
-    SELECT agent_id, message_id, position, idx, tool_call_id, 'return', NULL, status
-    FROM agent_messages__approvals WHERE type = 'tool'
+    SELECT agent_id, message_id, position, idx, tool_call_id, 2, false, NULL, NULL, status
+    FROM agent_messages__tool_returns
 ),
 placed AS (
     SELECT
-        event.*, item.created_at, item.turn, item.conversation_id, item.place,
-        coalesce(tool_call_id, message_id || '/' || position || '/' || idx) AS call_id
+        event.*, item.* EXCLUDE (agent_id, message_id, position),
+        coalesce(tool_call_id, message_id || '/' || item.position || '/' || idx) AS call_id,
+        rank = 2 OR (rank = 1 AND NOT coalesce(approve, true)) AS is_end,
+        row_number() OVER (
+            PARTITION BY agent_id, coalesce(tool_call_id, message_id || '/' || item.position || '/' || idx)
+            ORDER BY created_at, sequence, rank, item.position, idx, message_id
+        ) AS nth
     FROM event JOIN item USING (agent_id, message_id, position)
 ),
+ended AS (
+    SELECT *, sum(is_end::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS ends FROM placed
+),
+seen AS (
+    SELECT agent_id, call_id, nth, NOT coalesce(
+        lag(message_type) OVER earlier = 'approval_request_message' AND lag(ends) OVER earlier = ends, false
+    ) AS is_new
+    FROM ended WHERE rank = 0 WINDOW earlier AS (PARTITION BY agent_id, call_id ORDER BY nth)
+),
 numbered AS (
-    SELECT *, coalesce(sum((kind = 'return')::INTEGER) OVER (
-        PARTITION BY agent_id, call_id ORDER BY place, idx ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ), 0) AS use
-    FROM placed
+    SELECT
+        ended.*, coalesce(is_new, false) AS is_new,
+        sum(coalesce(is_new, false)::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS number
+    FROM ended LEFT JOIN seen USING (agent_id, call_id, nth)
+),
+turning AS (
+    SELECT *, is_end AND NOT coalesce(
+        lag(is_end) OVER earlier AND lag(is_answer) OVER earlier AND NOT is_answer, false
+    ) AS counts
+    FROM numbered WHERE is_new OR is_end
+    WINDOW earlier AS (PARTITION BY agent_id, call_id ORDER BY nth)
+),
+ending AS (
+    SELECT *, sum(counts::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS ended_number
+    FROM turning
+),
+answer AS (
+    SELECT agent_id, call_id, ended_number AS number, min(created_at) AS returned_at,
+        arg_min(coalesce(status, ''), nth) AS status
+    FROM ending WHERE rank = 2 GROUP BY ALL
+),
+decision AS (
+    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve FROM numbered WHERE rank = 1 GROUP BY ALL
 )
 SELECT
-    agent_id, call_id, use,
-    arg_min(name, place) FILTER (kind = 'call') AS name,
-    arg_min(conversation_id, place) FILTER (kind = 'call') AS conversation_id,
-    arg_min(turn, place) FILTER (kind = 'call') AS turn,
-    min(created_at) FILTER (kind = 'call') AS called_at,
-    min(created_at) FILTER (kind = 'return') AS returned_at,
-    bool_or(status = 'error') FILTER (kind = 'return') AS failed
-FROM numbered
-GROUP BY ALL
-HAVING count(*) FILTER (kind = 'call') > 0
+    agent_id, call_id, number, name, conversation_id, turn, created_at AS called_at, returned_at,
+    coalesce(status = 'error', false) AS failed, coalesce(NOT approve, false) AS denied
+FROM (SELECT * EXCLUDE (status, approve) FROM numbered WHERE is_new)
+LEFT JOIN answer USING (agent_id, call_id, number)
+LEFT JOIN decision USING (agent_id, call_id, number)
 """
 
-# A row for each step. It has no date of its own.
+# The turn of a run: that in which it said its first word.
+_RUN_TURN = """
+CREATE TABLE run_turn AS
+SELECT agent_id, run_id, arg_min(conversation_id, (turn, place)) AS conversation_id, min(turn) AS turn
+FROM item WHERE run_id IS NOT NULL AND turn > 0 GROUP BY agent_id, run_id
+"""
+
+# A row for each step; its date is that of its first message, or of its run.
 _STEP_COST = """
 CREATE TABLE step_cost AS
 WITH said AS (
-    SELECT step_id, min(created_at) AS created_at FROM agent_messages WHERE step_id IS NOT NULL GROUP BY ALL
-)
-SELECT
-    steps.id AS step_id, steps.run_id, coalesce(steps.agent_id, runs.agent_id) AS agent_id, steps.status,
-    steps.stop_reason, steps.error_type, coalesce(runs.created_at, said.created_at) AS created_at,
-    coalesce(steps.model_handle, steps.model) AS model,
-    coalesce(prompt_tokens, 0) AS prompt_tokens,
-    coalesce(completion_tokens, 0) AS completion_tokens,
-    coalesce(total_tokens, prompt_tokens + completion_tokens, 0) AS total_tokens,
-    coalesce(cached_input_tokens, 0) AS cached_tokens,
-    coalesce(cache_write_tokens, 0) AS cache_write_tokens,
-    coalesce(reasoning_tokens, 0) AS reasoning_tokens,
-    coalesce(by_handle.input_price, by_model.input_price) IS NOT NULL AS has_price,
-    (
-        greatest(
-            coalesce(prompt_tokens, 0) - coalesce(cached_input_tokens, 0) - coalesce(cache_write_tokens, 0), 0
-        ) * coalesce(by_handle.input_price, by_model.input_price)
-        + coalesce(cached_input_tokens, 0) * coalesce(
-            by_handle.cached_input_price, by_handle.input_price,
-            by_model.cached_input_price, by_model.input_price
-        )
-        + coalesce(cache_write_tokens, 0) * coalesce(
-            by_handle.cache_write_price, by_handle.input_price,
-            by_model.cache_write_price, by_model.input_price
-        )
-        + coalesce(completion_tokens, 0) * coalesce(by_handle.output_price, by_model.output_price)
-    ) / 1e6 AS cost
-FROM steps
-LEFT JOIN runs ON runs.id = steps.run_id
-LEFT JOIN said ON said.step_id = steps.id
-LEFT JOIN price AS by_handle ON by_handle.model = steps.model_handle
-LEFT JOIN price AS by_model ON by_model.model = steps.model
-"""
-
-# A row for each turn; `agent_seconds` is what its runs took, or else what lies between dates in seconds.
-_TURN = """
-CREATE TABLE turn AS
-WITH run_turn AS (
-    -- A run is its first turn's.
-    SELECT run_id, agent_id, arg_min(conversation_id, place) AS conversation_id, arg_min(turn, place) AS turn
-    FROM item WHERE run_id IS NOT NULL AND turn > 0 GROUP BY run_id, agent_id
-),
-run_time AS (
     SELECT
-        agent_id, conversation_id, turn,
-        CASE WHEN count(*) = count(seconds) THEN sum(seconds) END AS seconds, arg_min(run_id, began_at) AS run_id
-    FROM (
-        SELECT
-            run_turn.*, runs.created_at AS began_at,
-            coalesce(total_duration_ns / 1e9, epoch(completed_at) - epoch(runs.created_at)) AS seconds
-        FROM run_turn LEFT JOIN runs ON runs.id = run_turn.run_id
-    )
-    GROUP BY ALL
-),
-tools AS (
-    SELECT
-        agent_id, conversation_id, turn, count(*) AS calls, count(*) FILTER (failed) AS errors,
-        sum(epoch(returned_at) - epoch(called_at)) AS seconds, mode(name) AS most_called
-    FROM call GROUP BY ALL
-),
-step_turn AS (
-    SELECT step_id, arg_min(agent_id, place) AS agent_id, arg_min(conversation_id, place) AS conversation_id,
-        arg_min(turn, place) AS turn
+        step_id,
+        arg_min({'agent_id': agent_id, 'conversation_id': conversation_id, 'turn': turn, 'at': created_at},
+            (turn, place)) AS first
     FROM item WHERE step_id IS NOT NULL GROUP BY step_id
 ),
-models AS (
+priced AS (
     SELECT
-        step_turn.agent_id, step_turn.conversation_id, turn, count(*) AS steps,
-        sum(total_tokens) AS tokens, sum(cost) AS cost
-    FROM step_turn LEFT JOIN step_cost USING (step_id) GROUP BY ALL
+        steps.*, coalesce(by_handle.input_price, by_model.input_price) AS input_price,
+        coalesce(by_handle.cached_input_price, by_model.cached_input_price) AS cached_input_price,
+        coalesce(by_handle.cache_write_price, by_model.cache_write_price) AS cache_write_price,
+        coalesce(by_handle.output_price, by_model.output_price) AS output_price,
+        coalesce(cached_input_tokens, 0) AS cached, coalesce(cache_write_tokens, 0) AS written
+    FROM steps
+    LEFT JOIN price AS by_handle ON by_handle.model = steps.model_handle
+    LEFT JOIN price AS by_model ON by_model.model = steps.model
+)
+SELECT
+    priced.id AS step_id, priced.run_id, coalesce(priced.agent_id, runs.agent_id, first.agent_id) AS agent_id,
+    CASE WHEN first.turn > 0 THEN first.conversation_id ELSE run_turn.conversation_id END AS conversation_id,
+    CASE WHEN first.turn > 0 THEN first.turn ELSE run_turn.turn END AS turn,
+    coalesce(first.at, runs.created_at) AS created_at,
+    priced.status, priced.stop_reason, priced.error_type, coalesce(model_handle, model) AS model,
+    coalesce(prompt_tokens, 0) AS prompt_tokens, coalesce(completion_tokens, 0) AS completion_tokens,
+    coalesce(total_tokens, prompt_tokens + completion_tokens, 0) AS total_tokens,
+    cached AS cached_tokens, written AS cache_write_tokens, coalesce(reasoning_tokens, 0) AS reasoning_tokens,
+    input_price IS NOT NULL AS has_price,
+    (
+        -- Providers count what was cached as a part of the prompt; one that did not would make this negative.
+        greatest(coalesce(prompt_tokens, 0) - cached - written, 0) * input_price + cached * cached_input_price
+        + written * cache_write_price + coalesce(completion_tokens, 0) * output_price
+    ) / 1e6 AS cost
+FROM priced
+LEFT JOIN said ON said.step_id = priced.id
+LEFT JOIN runs ON runs.id = priced.run_id
+LEFT JOIN run_turn
+    ON (run_turn.run_id, run_turn.agent_id) = (priced.run_id, coalesce(priced.agent_id, runs.agent_id))
+"""
+
+# A row for each turn. A run whose duration is not known leaves that of its turn unknown, too: then the dates
+# of messages say it, in whole seconds.
+_TURN = """
+CREATE TABLE turn AS
+WITH timed AS (
+    SELECT
+        run_turn.*, created_at,
+        coalesce(total_duration_ns / 1e9, epoch(completed_at) - epoch(created_at)) AS seconds
+    FROM run_turn LEFT JOIN runs ON runs.id = run_turn.run_id
+),
+ran AS (
+    SELECT
+        agent_id, conversation_id, turn, arg_min(run_id, (created_at, run_id)) AS run_id,
+        CASE WHEN count(*) = count(seconds) THEN sum(seconds) END AS seconds
+    FROM timed GROUP BY ALL
+),
+called AS (
+    SELECT
+        agent_id, conversation_id, turn, count(*) AS calls, count(*) FILTER (failed) AS errors,
+        sum(epoch(returned_at) - epoch(called_at)) AS tool_seconds, mode(name) AS most_called
+    FROM call GROUP BY ALL
+),
+spent AS (
+    SELECT agent_id, conversation_id, turn, count(*) AS steps, sum(total_tokens) AS tokens, sum(cost) AS cost
+    FROM step_cost GROUP BY ALL
 ),
 said AS (
     SELECT
-        agent_id, conversation_id, turn,
-        min(created_at) FILTER (sender = 'user') AS started_at,
+        agent_id, conversation_id, turn, min(created_at) FILTER (sender = 'user') AS started_at,
         max(created_at) FILTER (sender = 'agent') AS answered_at,
-        arg_min(message_id, place) FILTER (sender = 'user') AS message_id,
-        count(DISTINCT message_id) AS messages
+        arg_min(message_id, place) FILTER (sender = 'user') AS message_id
     FROM item WHERE turn > 0 GROUP BY ALL
 )
 SELECT
-    said.*, run_time.run_id,
-    coalesce(run_time.seconds, epoch(answered_at) - epoch(started_at)) AS latency,
-    coalesce(tools.calls, 0) AS calls, coalesce(tools.errors, 0) AS errors, tools.seconds AS tool_seconds,
-    tools.most_called, coalesce(models.steps, 0) AS steps, models.tokens, models.cost
+    said.*, ran.run_id, coalesce(ran.seconds, epoch(answered_at) - epoch(started_at)) AS latency,
+    coalesce(calls, 0) AS calls, coalesce(errors, 0) AS errors, tool_seconds, most_called,
+    coalesce(steps, 0) AS steps, tokens, cost
 FROM said
-LEFT JOIN run_time ON run_time.agent_id = said.agent_id AND run_time.turn = said.turn
-    AND run_time.conversation_id IS NOT DISTINCT FROM said.conversation_id
-LEFT JOIN tools ON tools.agent_id = said.agent_id AND tools.turn = said.turn
-    AND tools.conversation_id IS NOT DISTINCT FROM said.conversation_id
-LEFT JOIN models ON models.agent_id = said.agent_id AND models.turn = said.turn
-    AND models.conversation_id IS NOT DISTINCT FROM said.conversation_id
+LEFT JOIN ran ON (ran.agent_id, ran.turn) = (said.agent_id, said.turn)
+    AND ran.conversation_id IS NOT DISTINCT FROM said.conversation_id
+LEFT JOIN called ON (called.agent_id, called.turn) = (said.agent_id, said.turn)
+    AND called.conversation_id IS NOT DISTINCT FROM said.conversation_id
+LEFT JOIN spent ON (spent.agent_id, spent.turn) = (said.agent_id, said.turn)
+    AND spent.conversation_id IS NOT DISTINCT FROM said.conversation_id
 """
 
 
 def build(store: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> None:
-    """Adds `item`, `call`, `step_cost` and `turn` to a filled store; once."""
+    """Adds `item`, `call`, `run_turn`, `step_cost` and `turn` to a filled store; once.
+
+    Where a cached price is None, such tokens cost what others do.
+    """
     store.execute(
         "CREATE TABLE price (model VARCHAR, input_price DOUBLE, cached_input_price DOUBLE,"
         " cache_write_price DOUBLE, output_price DOUBLE)"
     )
-    rows = [
-        (p.model, p.input_price, p.cached_input_price, p.cache_write_price, p.output_price) for p in prices
-    ]
-    if rows:
-        store.executemany("INSERT INTO price VALUES (?, ?, ?, ?, ?)", rows)
-    for statement in (_ITEM, _CALL, _STEP_COST, _TURN):
+    for p in prices:
+        cached = p.input_price if p.cached_input_price is None else p.cached_input_price
+        write = p.input_price if p.cache_write_price is None else p.cache_write_price
+        values = [p.model, p.input_price, cached, write, p.output_price]
+        store.execute("INSERT INTO price VALUES (?, ?, ?, ?, ?)", values)
+    for statement in (_ITEM, _CALL, _RUN_TURN, _STEP_COST, _TURN):
         store.execute(statement)
