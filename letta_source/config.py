@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import httpx
 from pydantic import (
@@ -98,6 +98,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 TableFormat = Literal["delta", "iceberg"]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -182,8 +183,17 @@ def make_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     ):
         if environ.get(variable):
             values.setdefault(name, environ[variable])
+    return validated(Settings, values)
+
+
+def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The model of these values.
+
+    Raises:
+        ConfigError: naming each that is wrong, and what it must be; never a secret's value.
+    """
     try:
-        return Settings(**values)
+        return model(**values)
     except ValidationError as error:
         raise ConfigError("; ".join(_said(detail) for detail in error.errors())) from None
 

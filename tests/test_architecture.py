@@ -67,6 +67,7 @@ LINE = (
     "iceberg",
     "run",
     "stop",
+    "export",
     "showcase",
     "cli",
 )

@@ -1,0 +1,37 @@
+"""Arrow to pandas: json parsed, children as lists of dicts, numbers that can be null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from letta_source.export.selection import Selection, child_columns
+from letta_source.text import parse_json
+
+_TYPES = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
+    objects = {
+        one.name: list(map(parsed, rows[one.name].to_pylist()))
+        for one in selection.columns
+        if one.type == "json"
+    }
+    for name, table in selection.children.items():
+        json = [one.name for one in child_columns(table) if one.type == "json"]
+        objects[name] = [[_with_parsed(each, json) for each in listed] for listed in rows[name].to_pylist()]
+    frame = rows.drop_columns(list(objects)).to_pandas(types_mapper=_TYPES.get)
+    for name, values in objects.items():
+        frame[name] = pd.Series(values, index=frame.index, dtype=object)
+    return frame[rows.column_names]
+
+
+def parsed(text: str | None) -> Any:
+    """What a JSON text says."""
+    return None if text is None else parse_json(text.encode())
+
+
+def _with_parsed(row: dict[str, Any], json: list[str]) -> dict[str, Any]:
+    return {**row, **{name: parsed(row[name]) for name in json}}

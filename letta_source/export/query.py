@@ -1,0 +1,178 @@
+"""The SQL of an export, as every database takes it: names escaped, values as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from letta_source.columns import LOAD_ID, Column
+from letta_source.errors import ConfigError
+from letta_source.export.selection import AGENT_OF, DATE_OF, Selection, agent_of, child_columns, date_of
+from letta_source.tables import LOAD_ISSUES, RESOURCES, Table
+
+LOADS = "_dlt_loads"
+Query = tuple[str, list[Any]]
+"""Its values stand where `%s` does."""
+
+
+class Reader(Protocol):
+    """One destination, opened.
+
+    Attributes:
+        appends: rows that were loaded before are still there.
+    """
+
+    appends: bool
+
+    def table(self, name: str) -> str:
+        """Its name in SQL."""
+
+    def column(self, name: str) -> str:
+        """Its name in SQL."""
+
+    def selected(self, expression: str, column: Column) -> str:
+        """The column as `stream` can take it."""
+
+    def sorted(self, expression: str) -> str:
+        """A text by its bytes, where a database would otherwise sort as some language does."""
+
+    def moment(self, time: datetime) -> Any:
+        """A time as it is compared with."""
+
+    def columns_of(self, table: str) -> frozenset[str]:
+        """The columns that are there, empty if the table is not.
+
+        Raises:
+            ConfigError: it is not there, and was never to be.
+        """
+
+    def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+        """The rows, of the columns' types, while the database sends them."""
+
+
+class Queries:
+    """Of one selection; a child's rows come in the order of those they hang from."""
+
+    def __init__(self, selection: Selection, reader: Reader) -> None:
+        self._what = selection
+        self._reader = reader
+
+    def rows(self) -> tuple[Query, list[Column]] | None:
+        """Of the table itself, those in the destination of its columns and of its key; None: no table."""
+        table = self._what.table
+        wanted = {column.name: column for column in (*self._what.columns, *_key(table))}
+        return self._child(table, wanted) if self._what.is_child else self._root(wanted)
+
+    def child(self, name: str) -> tuple[Query, list[Column]] | None:
+        table = self._what.children[name]
+        return self._child(table, {column.name: column for column in (*child_columns(table), *_key(table))})
+
+    def _root(self, wanted: dict[str, Column]) -> tuple[Query, list[Column]] | None:
+        there = self._reader.columns_of(self._what.root.name)
+        if not there:
+            return None
+        columns = [column for name, column in wanted.items() if name in there]
+        source, conditions, values = self._source()
+        sql = f"SELECT {self._listed('r', columns)} FROM {source} WHERE {conditions} ORDER BY {self._order()}"
+        return (sql, values), columns
+
+    def _child(self, table: Table, wanted: dict[str, Column]) -> tuple[Query, list[Column]] | None:
+        if not self._reader.columns_of(self._what.root.name):
+            return None
+        there = self._reader.columns_of(table.name)
+        if not there:
+            return None
+        columns = [column for name, column in wanted.items() if name in there]
+        source, conditions, values = self._source()
+        name = self._reader.column
+        # The parent, the message and the position, in the same order in both.
+        pairs = zip(_key(table)[:-1], self._what.root.primary_key, strict=True)
+        on = " AND ".join(f"c.{name(mine.name)} = r.{name(its)}" for mine, its in pairs)
+        if self._reader.appends:
+            conditions += f" AND {self._finished('c')}"
+        sql = (
+            f"SELECT {self._listed('c', columns)} FROM {self._reader.table(table.name)} c JOIN {source} ON {on}"
+            f" WHERE {conditions} ORDER BY {self._order()}, c.{name('idx')}"
+        )
+        return (sql, values), columns
+
+    def _listed(self, alias: str, columns: Sequence[Column]) -> str:
+        return ", ".join(
+            f"{self._reader.selected(f'{alias}.{self._reader.column(one.name)}', one)}"
+            f" AS {self._reader.column(one.name)}"
+            for one in columns
+        )
+
+    def _source(self) -> tuple[str, str, list[Any]]:
+        """The root's rows as `r`, conditions on them, and the values of these."""
+        table = self._reader.table(self._what.root.name)
+        if not (self._reader.appends and self._what.is_entity):
+            conditions, values = self._filtered()
+            return f"{table} r", " AND ".join([self._finished("r"), *conditions]), values
+        # Each time it changed a row was added: the newest is what is there now.
+        load_id, id_ = self._reader.column(LOAD_ID.name), self._reader.column("id")
+        newest = f"row_number() OVER (PARTITION BY a.{id_} ORDER BY a.{load_id} DESC)"
+        source = f"(SELECT a.*, {newest} AS newest FROM {table} a WHERE {self._finished('a')}) r"
+        conditions, values = self._filtered()
+        return source, " AND ".join(["r.newest = 1", *conditions]), values
+
+    def _finished(self, alias: str) -> str:
+        """A load that has not finished has written some tables and not others."""
+        name = self._reader.column
+        loads = f"SELECT {name('load_id')} FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
+        return f"{alias}.{name(LOAD_ID.name)} IN ({loads})"
+
+    def _filtered(self) -> tuple[list[str], list[Any]]:
+        root, filters = self._what.root, self._what.filters
+        conditions, values = [], []
+        if filters.agent_ids:
+            conditions.append(self._through(AGENT_OF, agent_of, _one_of(filters.agent_ids)))
+            values += filters.agent_ids
+        dates = [(">=", filters.start_date), ("<", filters.end_date)]
+        for sign, date in dates:
+            if date:
+                conditions.append(self._through(DATE_OF, date_of, f"{sign} %s"))
+                values.append(self._reader.moment(date))
+        if filters.message_types:
+            conditions.append(f"r.{self._reader.column('message_type')} {_one_of(filters.message_types)}")
+            values += filters.message_types
+        assert root is not LOAD_ISSUES or not conditions
+        return conditions, values
+
+    def _through(self, others: Any, column_of: Any, condition: str) -> str:
+        """On a column of the root, or on that of what its rows hang from."""
+        root, name = self._what.root, self._reader.column
+        if own := column_of(root):
+            return f"r.{name(own)} {condition}"
+        key, other = others[root.name]
+        if not self._reader.columns_of(other):
+            raise ConfigError(f"{root.name} cannot be chosen so without {other}: load these too")
+        asked = name(column_of(RESOURCES[other].root))
+        return f"r.{name(key)} IN (SELECT {name('id')} FROM {self._reader.table(other)} WHERE {asked} {condition})"
+
+    def _order(self) -> str:
+        """By parent, date and sequence, then by the key: so the order is always the same."""
+        root = self._what.root
+        there = self._reader.columns_of(root.name)
+        parent = root.primary_key[:1] if root.merge_key and root.primary_key[0] != "id" else ()
+        names = dict.fromkeys([*parent, "created_at", "sequence", *root.primary_key])
+        by_name = {column.name: column for column in root.columns}
+        return ", ".join(self._sorted(by_name[name]) for name in names if name in by_name and name in there)
+
+    def _sorted(self, column: Column) -> str:
+        name = f"r.{self._reader.column(column.name)}"
+        by = self._reader.sorted(name) if column.type == "text" else name
+        # Whether null is first differs from database to database.
+        return f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END, {by}" if column.nullable else by
+
+
+def _key(table: Table) -> list[Column]:
+    by_name = {column.name: column for column in table.columns}
+    return [by_name[name] for name in table.primary_key]
+
+
+def _one_of(values: Sequence[str]) -> str:
+    return f"IN ({', '.join(['%s'] * len(values))})"

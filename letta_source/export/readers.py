@@ -1,0 +1,214 @@
+"""A loaded dataset, opened: DuckDB, files, or any database that dlt has a driver for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+from letta_source.columns import Column
+from letta_source.errors import ConfigError
+from letta_source.export.files import mounted
+from letta_source.export.query import LOADS, Query, Reader
+from letta_source.export.values import conformed, from_rows, utc
+
+ROWS = 1000
+"""Rows a batch at most: those of images are MBs each."""
+# What DuckDB sorts beyond that goes to disk.
+_MEMORY = "1GB"
+
+
+@contextmanager
+def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reader]:
+    """What the pipeline loaded.
+
+    Args:
+        folder: for what DuckDB cannot hold in memory; then its file is opened to be read only. By default
+            that goes beside the file.
+
+    Raises:
+        ConfigError: nothing was loaded yet, or the destination cannot be read.
+    """
+    with ExitStack() as stack:
+        reader = _reader(pipeline, folder, stack)
+        if not reader.columns_of(LOADS):
+            raise ConfigError(
+                f"nothing was loaded into the dataset {pipeline.dataset_name} yet: run `letta-source run` first"
+            )
+        yield reader
+
+
+def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Reader:
+    client = pipeline.destination_client()
+    if isinstance(client, FilesystemClient):
+        stack.enter_context(client)
+        spill = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        files = mounted(client, stack)
+        _limit(files.connection, spill)
+        return DuckDB(files.connection, None, files.appends, files.known)
+    try:
+        sql_client = pipeline.sql_client()
+    except SqlClientNotAvailable as error:
+        raise ConfigError("this destination answers no SQL: its rows cannot be exported") from error
+    if isinstance(sql_client, DuckDbSqlClient):
+        if folder:
+            sql_client.credentials.read_only = True
+        connection = stack.enter_context(sql_client).native_connection
+        _limit(connection, folder)
+        return DuckDB(connection, sql_client)
+    return Database(pipeline, stack.enter_context(sql_client))
+
+
+def _limit(connection: Any, spill: Path | None) -> None:
+    connection.execute(f"SET memory_limit = '{_MEMORY}'")
+    # Texts of more than 2 GB a batch.
+    connection.execute("SET arrow_large_buffer_size = true")
+    if spill:
+        folder = str(spill).replace("'", "''")
+        connection.execute(f"SET temp_directory = '{folder}'")
+
+
+class _Named:
+    """Names as dlt writes them there."""
+
+    def __init__(self, client: Any, appends: bool) -> None:
+        self._client = client
+        self.appends = appends
+        self._columns: dict[str, frozenset[str]] = {}
+
+    def table(self, name: str) -> str:
+        return str(self._client.make_qualified_table_name(name))
+
+    def column(self, name: str) -> str:
+        return str(self._client.escape_column_name(name))
+
+    def selected(self, expression: str, column: Column) -> str:
+        return expression
+
+    def sorted(self, expression: str) -> str:
+        return expression
+
+    def moment(self, time: datetime) -> Any:
+        return utc(time)
+
+    def columns_of(self, table: str) -> frozenset[str]:
+        if table not in self._columns:
+            self._columns[table] = frozenset(name.lower() for name in self._asked(table))
+        return self._columns[table]
+
+    def _asked(self, table: str) -> list[str]:
+        raise NotImplementedError
+
+
+class DuckDB(_Named):
+    """DuckDB, and what it can be a window on; rows stay Arrow's.
+
+    Args:
+        client: how tables are called; without one as they are.
+        known: tables that were loaded, though those without rows may have no files.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        client: DuckDbSqlClient | None,
+        appends: bool = False,
+        known: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(client, appends)
+        self._connection = connection
+        self._known = known
+
+    def table(self, name: str) -> str:
+        return super().table(name) if self._client else f'"{name}"'
+
+    def column(self, name: str) -> str:
+        return f'"{name}"'
+
+    def selected(self, expression: str, column: Column) -> str:
+        return f"CAST({expression} AS VARCHAR)" if column.type == "json" else expression
+
+    def _asked(self, table: str) -> list[str]:
+        import duckdb
+
+        with suppress(duckdb.CatalogException):
+            return list(self._connection.sql(f"SELECT * FROM {self.table(table)} LIMIT 0").columns)
+        return _absent(table, table in self._known)
+
+    def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+        sql, values = query
+        # Each with a connection of its own: the next query would end the one before.
+        with self._connection.cursor() as cursor:
+            # Not by `execute`, which would hold all rows first.
+            rows = cursor.sql(sql.replace("%s", "?"), params=values)
+            for batch in rows.to_arrow_reader(ROWS):
+                yield from conformed(batch, columns)
+
+
+class Database(_Named):
+    """Any other, by its driver's cursors."""
+
+    def __init__(self, pipeline: dlt.Pipeline, client: Any) -> None:
+        super().__init__(client, appends=not client.capabilities.supported_merge_strategies)
+        self._pipeline = pipeline
+        self._dialect = getattr(client, "dialect_name", client.capabilities.sqlglot_dialect)
+        self._is_psycopg = type(client).__mro__[-4:] and hasattr(client.native_connection, "cursor_factory")
+
+    def selected(self, expression: str, column: Column) -> str:
+        is_parsed = column.type == "json" and self._dialect == "postgres"
+        return f"CAST({expression} AS text)" if is_parsed else expression
+
+    def sorted(self, expression: str) -> str:
+        return f'{expression} COLLATE "C"' if self._dialect == "postgres" else expression
+
+    def moment(self, time: datetime) -> Any:
+        if self._dialect == "sqlite":
+            # There it is a text.
+            return utc(time).strftime("%Y-%m-%d %H:%M:%S.%f")
+        # MySQL's times have no zone.
+        return utc(time).replace(tzinfo=None) if self._dialect in ("mysql", "mariadb") else utc(time)
+
+    def _asked(self, table: str) -> list[str]:
+        with (
+            suppress(DestinationUndefinedEntity),
+            self._client.execute_query(f"SELECT * FROM {self.table(table)} WHERE 1 = 0") as cursor,
+        ):
+            return list(cursor.columns_schema)
+        return _absent(table, False)
+
+    def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+        with self._cursor(query) as cursor:
+            while rows := cursor.fetchmany(ROWS):
+                yield from_rows(rows, columns)
+
+    @contextmanager
+    def _cursor(self, query: Query) -> Iterator[Any]:
+        sql, values = query
+        # A driver may have one result open a connection.
+        with self._pipeline.sql_client() as client:
+            if self._dialect in ("postgres", "redshift"):
+                # A cursor of the server's: psycopg2 would hold all rows first.
+                with client.begin_transaction(), client.native_connection.cursor("letta_export") as cursor:
+                    cursor.itersize = ROWS
+                    cursor.execute(sql, values)
+                    yield cursor
+                return
+            if hasattr(client, "dialect_name"):
+                client.native_connection.execution_options(stream_results=True)
+            with client.execute_query(sql, *values) as cursor:
+                yield cursor
+
+
+def _absent(table: str, was_loaded: bool) -> list[str]:
+    if was_loaded or table == LOADS or "__" in table:
+        return []
+    raise ConfigError(f"{table} was not loaded: `letta-source run --resources {table}` does")

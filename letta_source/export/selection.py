@@ -1,0 +1,165 @@
+"""What of which table is read, checked before anything is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from letta_source.columns import DELETED, LOAD_ID, Column
+from letta_source.config import Ids, Moment, validated
+from letta_source.errors import ConfigError
+from letta_source.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.target import assert_known
+
+# The API gives steps no date, and rows of steps and conversations no agent: what they hang from has it.
+AGENT_OF = {
+    "step_messages": ("step_id", "steps"),
+    "conversation_messages": ("conversation_id", "conversations"),
+}
+DATE_OF = {"steps": ("run_id", "runs")}
+
+
+class Filters(BaseModel):
+    """Which rows; empty or None is all. Dates as the settings take them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    agent_ids: Ids = ()
+    start_date: Moment = None
+    end_date: Moment = None
+    message_types: Ids = ()
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Filters:
+        if self.start_date and self.end_date and self.start_date >= self.end_date:
+            raise ValueError("start_date must be before end_date")
+        return self
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows and columns of one table.
+
+    Attributes:
+        root: the table itself, or the one its rows hang from: it has the dates and types.
+        columns: of the result, in this order; then a list of structs for each child.
+        children: by name, such as `tool_calls`.
+    """
+
+    table: Table
+    root: Table
+    columns: tuple[Column, ...]
+    children: Mapping[str, Table]
+    filters: Filters
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        fields = [self.table.arrow_schema.field(column.name) for column in self.columns]
+        return pa.schema(
+            [*fields, *(pa.field(name, lists_of(child)) for name, child in self.children.items())]
+        )
+
+    @property
+    def is_child(self) -> bool:
+        return self.table is not self.root
+
+    @property
+    def is_entity(self) -> bool:
+        return not self.root.merge_key and self.root is not LOAD_ISSUES
+
+
+def select(
+    table: str,
+    columns: Sequence[str] | None = None,
+    children: bool | Sequence[str] = False,
+    **filters: Any,
+) -> Selection:
+    """What is asked for.
+
+    Args:
+        columns: all but `_deleted` by default.
+        children: names, or True for all.
+        filters: of `Filters`; None is not given.
+
+    Raises:
+        ConfigError: there is no such table, column or child, or the table has nothing to filter by.
+    """
+    tables = {one.name: one for one in all_tables()}
+    assert_known("table", [table], list(tables))
+    resource = RESOURCES.get(table.partition("__")[0])
+    root = resource.root if resource else tables[table]
+    given = {name: value for name, value in filters.items() if value is not None}
+    for name, value in given.items():
+        if name in ("agent_ids", "message_types") and not (isinstance(value, str) or list(value)):
+            raise ConfigError(f"{name} is empty: leave it out for all")
+    selection = Selection(
+        tables[table],
+        root,
+        _columns(tables[table], columns),
+        _children((resource.children if resource else None) or {}, tables[table], children),
+        validated(Filters, given),
+    )
+    _assert_filterable(selection)
+    return selection
+
+
+def child_columns(child: Table) -> tuple[Column, ...]:
+    """What of a child goes into the structs: not what its parent says already, nor of no use there."""
+    left_out = {*child.primary_key, DELETED.name, LOAD_ID.name}
+    return tuple(column for column in child.columns if column.name not in left_out)
+
+
+def lists_of(child: Table) -> pa.ListType:
+    fields = [child.arrow_schema.field(column.name) for column in child_columns(child)]
+    return pa.list_(pa.struct(fields))
+
+
+def date_of(table: Table) -> str | None:
+    """The column that dates its rows."""
+    return "created_at" if any(column.name == "created_at" for column in table.columns) else None
+
+
+def agent_of(table: Table) -> str | None:
+    """The column that names the agent of its rows."""
+    if table.name == "agents":
+        return "id"
+    return "agent_id" if any(column.name == "agent_id" for column in table.columns) else None
+
+
+def _columns(table: Table, names: Sequence[str] | None) -> tuple[Column, ...]:
+    by_name = {column.name: column for column in table.columns}
+    if names is None:
+        return tuple(column for column in table.columns if column.name != DELETED.name)
+    if isinstance(names, str):
+        names = [names]
+    if not names:
+        raise ConfigError("columns is empty: leave it out for all")
+    assert_known(f"column of {table.name}", names, list(by_name))
+    return tuple(by_name[name] for name in dict.fromkeys(names))
+
+
+def _children(known: Mapping[str, Table], table: Table, asked: bool | Iterable[str]) -> dict[str, Table]:
+    if asked is False or asked is None:
+        return {}
+    if not known or table in known.values():
+        raise ConfigError(f"{table.name} has no child tables: leave out children")
+    if asked is True:
+        return dict(known)
+    names = [asked] if isinstance(asked, str) else list(asked)
+    assert_known(f"child of {table.name}", names, list(known))
+    return {name: known[name] for name in dict.fromkeys(names)}
+
+
+def _assert_filterable(selection: Selection) -> None:
+    root, filters = selection.root, selection.filters
+    if filters.agent_ids and not (agent_of(root) or root.name in AGENT_OF):
+        raise ConfigError(f"{root.name} cannot be limited to agents: its rows name none")
+    if (filters.start_date or filters.end_date) and not (date_of(root) or root.name in DATE_OF):
+        raise ConfigError(f"{root.name} cannot be limited by date: its rows have no created_at")
+    if filters.message_types and all(column.name != "message_type" for column in root.columns):
+        raise ConfigError(f"{root.name} cannot be limited to types: its rows have no message_type")

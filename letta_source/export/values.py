@@ -1,0 +1,69 @@
+"""What databases send, as the types of `letta_source.tables` whatever the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.columns import Column
+from letta_source.text import to_json
+from letta_source.times import parse_time
+
+TYPES = {
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "json": pa.string(),
+}
+# pyarrow's texts hold 2 GB a batch.
+_MOST_BYTES = 2**30
+
+
+def conformed(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+    """A batch of Arrow's, its columns in the same order, as one or more of the columns' types."""
+    if batch.nbytes > _MOST_BYTES and batch.num_rows > 1:
+        half = batch.num_rows // 2
+        yield from conformed(batch.slice(0, half), columns)
+        yield from conformed(batch.slice(half), columns)
+        return
+    arrays = [array.cast(TYPES[one.type]) for array, one in zip(batch.columns, columns, strict=True)]
+    yield pa.RecordBatch.from_arrays(arrays, names=[one.name for one in columns])
+
+
+def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> pa.RecordBatch:
+    """Rows of a DB-API driver, their values in the columns' order."""
+    arrays = [_array(values, one) for values, one in zip(zip(*rows, strict=True), columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, names=[one.name for one in columns])
+
+
+def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """With the schema's columns, in its order; null where there is none."""
+    names = set(batch.schema.names)
+    arrays = [batch[one.name] if one.name in names else pa.nulls(batch.num_rows, one.type) for one in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], column: Column) -> pa.Array:
+    type_ = TYPES[column.type]
+    kinds = {type(value) for value in values} - {type(None)}
+    if column.type == "timestamp" and str in kinds:
+        values = [parse_time(value) if isinstance(value, str) else value for value in values]
+    elif column.type == "bool" and kinds - {bool}:
+        values = [None if value is None else bool(value) for value in values]
+    elif column.type == "bigint" and kinds - {int}:
+        values = [None if value is None else int(value) for value in values]
+    elif column.type == "double" and Decimal in kinds:
+        values = [None if value is None else float(value) for value in values]
+    elif column.type == "json" and kinds - {str}:
+        values = [value if isinstance(value, str) else to_json(value) for value in values]
+    return pa.array(values, type_)
+
+
+def utc(time: datetime) -> datetime:
+    return time.astimezone(timezone.utc)
