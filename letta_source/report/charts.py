@@ -20,6 +20,7 @@ from letta_source.report.facts import Facts, Row
 _HUES = tuple(f"var(--c{number})" for number in range(1, 6))
 _Spec = Callable[[int], Spec]
 Key = Sequence[tuple[str, str]]
+_UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,19 @@ def draw(facts: Facts) -> dict[str, Chart]:
         most = max(row["calls"] for row in facts.tools)
         says = f"{len(facts.tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
         key = [(_HUES[0], "success"), (_HUES[1], "error"), (MUTED, "never returned")]
-        charts["tools"] = _chart("Tool calls by tool", key, says, _tools(facts.tools, key))
+        charts["tools"] = _chart("Tool calls", key, says, _tools(facts.tools, key))
+    if any(row["seconds"] for row in facts.tools):
+        charts["tool_time"] = _tool_time(facts.tools)
     if any(row["tokens"] for row in facts.agents):
         total = sum(row["tokens"] or 0 for row in facts.agents)
         says = f"{texts.count(total)} tokens in all; the table below has them by agent."
         key = [(_HUES[0], "input"), (_HUES[4], "cached input"), (_HUES[1], "output")]
         charts["tokens"] = _chart("Tokens by agent", key, says, _tokens(facts.agents, key))
+    if any(row["cost"] for row in facts.agents):
+        total = sum(row["cost"] or 0 for row in facts.agents)
+        says = f"{texts.dollars(total)} in all; the table below has them by agent."
+        costs = [(row, row["cost"] or 0, texts.dollars(row["cost"])) for row in facts.agents]
+        charts["agent_cost"] = _chart("Cost by agent, US dollars", [], says, _totals(costs, "agent"))
     if any(row["tokens"] for row in facts.spending):
         charts["cost"] = _spending(facts.spending, step)
     return charts
@@ -191,10 +199,30 @@ def _tools(rows: Sequence[Row], key: Key) -> _Spec:
 
 def _tokens(rows: Sequence[Row], key: Key) -> _Spec:
     values = []
+    rows = sorted(rows, key=lambda row: (row["name"] is None, -(row["tokens"] or 0)))
     for name, row in zip(_labels(rows, "agent"), rows, strict=True):
         prompt, cached = row["prompt"] or 0, row["cached"] or 0
         values += _stripe(name, key, (max(prompt - cached, 0), cached, row["completion"] or 0), "tokens")
     return _stripes(values, key)
+
+
+def _tool_time(rows: Sequence[Row]) -> Chart:
+    longest = max(row["seconds"] or 0 for row in rows)
+    unit, size = next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
+    times = [(row, (row["seconds"] or 0) / size, texts.seconds(row["seconds"])) for row in rows]
+    total = texts.seconds(sum(row["seconds"] or 0 for row in rows))
+    return _chart(f"Time in tools, {unit}", [], f"{total} in all.", _totals(times, "tool"))
+
+
+def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
+    """One bar each, the longest first and the others last."""
+    ordered = sorted(rows, key=lambda row: (row[0]["name"] is None, -row[1]))
+    labels = _labels([row for row, _, _ in ordered], what)
+    values = [
+        {"name": label, "kind": "", "n": n, "said": f"{label}: {said}"}
+        for label, (_, n, said) in zip(labels, ordered, strict=True)
+    ]
+    return _stripes(values, [(_HUES[0], "")])
 
 
 def _stripe(name: str, key: Key, counts: Iterable[float], unit: str) -> list[dict[str, Any]]:

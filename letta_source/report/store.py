@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -27,6 +28,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
                                   "approve", "status"),
     "load_issues": ("load_started_at", "resource", "parent_id", "kind"),
 }  # fmt: skip
+# More goes to disk.
+_MEMORY = "1GB"
 _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool": "BOOLEAN"}
 
 
@@ -39,6 +42,7 @@ def opened() -> Iterator[duckdb.DuckDBPyConnection]:
         duckdb.connect(str(Path(folder) / "report.duckdb")) as store,
     ):
         store.execute("SET TimeZone = 'UTC'")
+        store.execute(f"SET memory_limit = '{_MEMORY}'")
         types = {table.name: {c.name: c.type for c in table.columns} for table in all_tables()}
         for table, columns in NEEDED.items():
             typed = ", ".join(f"{name} {_TYPES[types[table][name]]}" for name in columns)
@@ -49,8 +53,9 @@ def opened() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def fill(store: duckdb.DuckDBPyConnection, table: str, batches: Iterable[pa.RecordBatch]) -> None:
-    """Adds rows of a table; columns that they lack are null."""
-    for batch in batches:
-        rows = pa.table(batch)
-        chosen = ", ".join(name if name in rows.column_names else "NULL" for name in NEEDED[table])
-        store.from_arrow(rows).query("rows", f"INSERT INTO {table} SELECT {chosen} FROM rows")
+    """Adds rows of a table while they are read; their columns are those of `NEEDED`."""
+    rest = iter(batches)
+    if (first := next(rest, None)) is None:
+        return
+    rows = pa.RecordBatchReader.from_batches(first.schema, chain([first], rest))
+    store.from_arrow(rows).insert_into(table)
