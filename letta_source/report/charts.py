@@ -64,7 +64,7 @@ def draw(facts: Facts) -> dict[str, Chart]:
     if any(row["cost"] for row in facts.agents):
         total = sum(row["cost"] or 0 for row in facts.agents)
         says = f"{texts.dollars(total)} in all; the table below has them by agent."
-        costs = [(row, row["cost"] or 0, texts.dollars(row["cost"])) for row in facts.agents]
+        costs = [(row, row["cost"], texts.dollars(row["cost"])) for row in facts.agents if row["cost"]]
         charts["agent_cost"] = _chart("Cost by agent, US dollars", [], says, _totals(costs, "agent"))
     if any(row["tokens"] for row in facts.spending):
         charts["cost"] = _spending(facts.spending, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -184,7 +184,7 @@ class Facts:
     `MOST`. An empty name is one that the data does not tell.
 
     Attributes:
-        before: `headline` of the period before; None where it holds no message.
+        before: `headline` of the period before; None where it holds no message, or not all of it was loaded.
         activity: a row for each day, or week, whether or not anything happened.
         gaps: what the figures lack.
     """
@@ -203,8 +203,12 @@ class Facts:
     gaps: Row
 
 
-def find(store: duckdb.DuckDBPyConnection, period: Period) -> Facts:
-    """The facts of a period."""
+def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | None) -> Facts:
+    """The facts of a period.
+
+    Args:
+        oldest: when the oldest message was created: a period that began before is not compared with.
+    """
 
     def rows(sql: str, within: Period = period, **more: Any) -> list[Row]:
         given = {"start": _naive(within.start), "end": _naive(within.end), **more}
@@ -214,11 +218,12 @@ def find(store: duckdb.DuckDBPyConnection, period: Period) -> Facts:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     steps = {"step": period.step, "width": f"1 {period.step}"}
-    before = rows(_HEADLINE, period.before)[0]
+    is_whole = oldest is not None and oldest < _naive(period.before.start) + timedelta(days=1)
+    before = rows(_HEADLINE, period.before)[0] if is_whole else None
     return Facts(
         period,
         headline=rows(_HEADLINE)[0],
-        before=before if before["messages"] else None,
+        before=before if before and before["messages"] else None,
         activity=rows(_ACTIVITY, **steps),
         tools=rows(_TOOLS, most=MOST),
         agents=rows(_BY_AGENT, most=MOST),

@@ -11,7 +11,7 @@ from typing import Any
 from letta_source.report import texts
 from letta_source.report.charts import Chart
 from letta_source.report.facts import MOST, SLOWEST, Facts
-from letta_source.report.health import Health
+from letta_source.report.reading import Health
 
 _STALE = timedelta(days=2)
 

@@ -34,8 +34,8 @@ _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool
 
 
 @contextmanager
-def opened() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty store, gone afterwards; times in it are UTC, without a zone."""
+def opened() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """An empty store, and a folder, both gone afterwards; times in it are UTC, without a zone."""
     # A file is compressed, and what does not fit into memory can leave it.
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -49,7 +49,7 @@ def opened() -> Iterator[duckdb.DuckDBPyConnection]:
             store.execute(f"CREATE TABLE {table} ({typed})")
         # Letta's own user messages; see `own_messages`.
         store.execute("CREATE TABLE own_message (agent_id VARCHAR, id VARCHAR, position BIGINT)")
-        yield store
+        yield store, Path(folder)
 
 
 def fill(store: duckdb.DuckDBPyConnection, table: str, batches: Iterable[pa.RecordBatch]) -> None:
