@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from letta_source.export import command as exports
+
 OK, FAILED, USAGE, INCOMPLETE = 0, 1, 2, 3
 
 _EXIT_CODES = """\
@@ -86,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", _run, "load; run again, it adds what is new")
     _add_run_options(run)
 
+    export = _command(commands, "export", exports.export, "write a table, or a part of it, to a file")
+    exports.add_export_options(export)
+    transcript = _command(
+        commands, "transcript", exports.transcript, "print what an agent heard, did and said"
+    )
+    exports.add_transcript_options(transcript)
+    for reads in (export, transcript):
+        reads.epilog = exports.EXIT_CODES
+        _add_place(reads.add_argument_group("where from"))
+
     _command(commands, "demo", _demo, "load a small Letta that is in the package: needs no server, no key")
     return parser
 
@@ -111,27 +123,7 @@ def _add_base_url(command: argparse.ArgumentParser) -> None:
 def _add_run_options(run: argparse.ArgumentParser) -> None:
     _add_base_url(run)
     to = run.add_argument_group("where to")
-    to.add_argument(
-        "--destination",
-        type=_text,
-        default="duckdb",
-        metavar="NAME",
-        help="any destination of dlt (default: duckdb)",
-    )
-    to.add_argument(
-        "--dataset-name",
-        type=_text,
-        default="letta",
-        metavar="NAME",
-        help="schema of the tables (default: letta)",
-    )
-    to.add_argument(
-        "--pipeline-name",
-        type=_text,
-        default="letta",
-        metavar="NAME",
-        help="whose state to go on from (default: letta)",
-    )
+    _add_place(to)
     to.add_argument(
         "--table-format", metavar="FORMAT", help="of files: delta or iceberg, which can change rows"
     )
@@ -175,6 +167,30 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
     how.add_argument(
         "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
+    )
+
+
+def _add_place(place: argparse._ArgumentGroup) -> None:
+    place.add_argument(
+        "--destination",
+        type=_text,
+        default="duckdb",
+        metavar="NAME",
+        help="any destination of dlt (default: duckdb)",
+    )
+    place.add_argument(
+        "--dataset-name",
+        type=_text,
+        default="letta",
+        metavar="NAME",
+        help="schema of the tables (default: letta)",
+    )
+    place.add_argument(
+        "--pipeline-name",
+        type=_text,
+        default="letta",
+        metavar="NAME",
+        help="whose state to go on from (default: letta)",
     )
 
 

@@ -124,6 +124,24 @@ class Target:
         return pipeline
 
     @contextmanager
+    def reading(self) -> Iterator[dlt.Pipeline]:
+        """A pipeline that knows nothing but the place, to read what is there; it leaves no trace.
+
+        Raises:
+            ConfigError: the destination cannot be opened, or its file is not there.
+        """
+        with self._tried() as tried:
+            if (file := _file(tried)) and not file.exists():
+                raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
+        self.check()
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline = self._pipeline(folder)
+            try:
+                yield pipeline
+            finally:
+                pipeline.deactivate()
+
+    @contextmanager
     def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
         """A pipeline for a moment, so that a refused load leaves no trace; what goes wrong is a ConfigError.
 
@@ -187,10 +205,20 @@ def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
 def _clashing_file(pipeline: dlt.Pipeline) -> Path | None:
     """The DuckDB file, if it is called as the dataset: DuckDB cannot tell a schema from its database then."""
     client: Any = pipeline.destination_client()
-    if client.config.destination_type != "duckdb":
-        return None
-    file = Path(client.config.data_location())
-    return file if file.stem.casefold() == client.sql_client.dataset_name.casefold() else None
+    file = _file(pipeline) if client.config.destination_type == "duckdb" else None
+    return file if file and file.stem.casefold() == client.sql_client.dataset_name.casefold() else None
+
+
+def _file(pipeline: dlt.Pipeline) -> Path | None:
+    """That holds the dataset, where it is one: whoever opens one that is not there makes it."""
+    client: Any = pipeline.destination_client()
+    if client.config.destination_type == "duckdb":
+        return Path(client.config.data_location())
+    sql_client = getattr(client, "sql_client", None)
+    if getattr(sql_client, "dialect_name", None) == "sqlite":
+        # dlt gives each dataset a file.
+        return Path(sql_client._sqlite_dataset_filename(sql_client.dataset_name))
+    return None
 
 
 def _place(pipeline: dlt.Pipeline) -> str:

@@ -2,7 +2,7 @@
 
     from letta_source.export import to_pandas
 
-    messages = to_pandas(dlt.attach("letta"), "agent_messages", agent_ids=["agent-…"], children=["tool_calls"])
+    messages = to_pandas(dlt.attach("letta"), "agent_messages", children=["tool_calls"])
 
 The types are those of `letta_source.tables` whatever the destination: times are UTC with microseconds,
 json is parsed in pandas and text in Arrow. Rows come by parent, `created_at`, `sequence` and key, null
@@ -13,22 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dlt
-import pyarrow as pa
-
-from letta_source.export.nesting import Child, nested
-from letta_source.export.query import Queries
-from letta_source.export.readers import opened
-from letta_source.export.selection import Selection, lists_of, select
-from letta_source.export.values import widened
-
 if TYPE_CHECKING:
+    import dlt
     import pandas as pd
+    import pyarrow as pa
 
-__all__ = ["batches", "to_arrow", "to_pandas"]
+    from letta_source.export.transcript import Conversation
+
+__all__ = ["batches", "conversation", "to_arrow", "to_pandas"]
 
 Names = Sequence[str]
 Date = str | date
@@ -47,10 +41,12 @@ def to_pandas(
 ) -> pd.DataFrame:
     """Rows of one table; the arguments are those of `batches`.
 
-    Integers and booleans are pandas' own types that can be null; json is what it says, a dict, a list, …;
+    Integers and booleans are pandas' types that can be null; json is the dict, list, … that it says;
     children are lists of dicts.
     """
     from letta_source.export.frames import to_frame
+    from letta_source.export.reading import arrow
+    from letta_source.export.selection import select
 
     selection = select(
         table,
@@ -61,7 +57,7 @@ def to_pandas(
         end_date=end_date,
         message_types=message_types,
     )
-    return to_frame(pa.Table.from_batches(read(pipeline, selection), selection.schema), selection)
+    return to_frame(arrow(pipeline, selection), selection)
 
 
 def to_arrow(
@@ -76,6 +72,9 @@ def to_arrow(
     children: bool | Names = False,
 ) -> pa.Table:
     """Rows of one table; the arguments are those of `batches`."""
+    from letta_source.export.reading import arrow
+    from letta_source.export.selection import select
+
     selection = select(
         table,
         columns,
@@ -85,7 +84,7 @@ def to_arrow(
         end_date=end_date,
         message_types=message_types,
     )
-    return pa.Table.from_batches(read(pipeline, selection), selection.schema)
+    return arrow(pipeline, selection)
 
 
 def batches(
@@ -108,13 +107,16 @@ def batches(
         agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
         start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.
         message_types: such as `user_message`.
-        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists of
-            structs, empty where there are none. A child's own table is filtered by its messages.
+        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists
+            of structs, empty where there are none. A child's own table is filtered by its messages.
 
     Raises:
         ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
         Changed: a load changed a message between the reads of it and of its children.
     """
+    from letta_source.export.reading import read
+    from letta_source.export.selection import select
+
     selection = select(
         table,
         columns,
@@ -127,21 +129,23 @@ def batches(
     return read(pipeline, selection)
 
 
-def read(
-    pipeline: dlt.Pipeline, selection: Selection, folder: Path | None = None
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a selection; `folder` is that of `letta_source.export.readers.opened`."""
-    with opened(pipeline, folder) as reader:
-        queries = Queries(selection, reader)
-        if (found := queries.rows()) is None:
-            return
-        rows = reader.stream(*found)
-        if selection.children:
-            children = {}
-            for name, table in selection.children.items():
-                asked = queries.child(name)
-                stream = reader.stream(*asked) if asked else iter(())
-                children[name] = Child(stream, table.primary_key[:-1], lists_of(table))
-            rows = nested(rows, selection.root.primary_key, children)
-        for batch in rows:
-            yield widened(batch, selection.schema)
+def conversation(
+    pipeline: dlt.Pipeline,
+    agent_id: str,
+    conversation_id: str | None = None,
+    *,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+) -> Conversation:
+    """What an agent heard, thought, did and said; `str` of it is Markdown.
+
+    Args:
+        conversation_id: only this one; `default` is what is in none. By default everything, by date.
+        start_date, end_date: from the one on, and before the other.
+
+    Raises:
+        ConfigError: no such agent or conversation was loaded, or the agent's messages were not.
+    """
+    from letta_source.export.transcript import read_conversation
+
+    return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date)

@@ -94,7 +94,8 @@ class Queries:
         if self._reader.appends:
             conditions += f" AND {self._finished('c')}"
         sql = (
-            f"SELECT {self._listed('c', columns)} FROM {self._reader.table(table.name)} c JOIN {source} ON {on}"
+            f"SELECT {self._listed('c', columns)}"
+            f" FROM {self._reader.table(table.name)} c JOIN {source} ON {on}"
             f" WHERE {conditions} ORDER BY {self._order()}, c.{name('idx')}"
         )
         return (sql, values), columns
@@ -142,16 +143,17 @@ class Queries:
         assert root is not LOAD_ISSUES or not conditions
         return conditions, values
 
-    def _through(self, others: Any, column_of: Any, condition: str) -> str:
+    def _through(self, ways: Any, column_of: Any, condition: str) -> str:
         """On a column of the root, or on that of what its rows hang from."""
         root, name = self._what.root, self._reader.column
         if own := column_of(root):
             return f"r.{name(own)} {condition}"
-        key, other = others[root.name]
+        key, other = ways[root.name]
         if not self._reader.columns_of(other):
             raise ConfigError(f"{root.name} cannot be chosen so without {other}: load these too")
         asked = name(column_of(RESOURCES[other].root))
-        return f"r.{name(key)} IN (SELECT {name('id')} FROM {self._reader.table(other)} WHERE {asked} {condition})"
+        others = f"SELECT {name('id')} FROM {self._reader.table(other)} WHERE {asked} {condition}"
+        return f"r.{name(key)} IN ({others})"
 
     def _order(self) -> str:
         """By parent, date and sequence, then by the key: so the order is always the same."""

@@ -42,7 +42,7 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
         reader = _reader(pipeline, folder, stack)
         if not reader.columns_of(LOADS):
             raise ConfigError(
-                f"nothing was loaded into the dataset {pipeline.dataset_name} yet: run `letta-source run` first"
+                f"nothing was loaded into the dataset {pipeline.dataset_name} yet: `letta-source run` does"
             )
         yield reader
 
@@ -161,7 +161,6 @@ class Database(_Named):
         super().__init__(client, appends=not client.capabilities.supported_merge_strategies)
         self._pipeline = pipeline
         self._dialect = getattr(client, "dialect_name", client.capabilities.sqlglot_dialect)
-        self._is_psycopg = type(client).__mro__[-4:] and hasattr(client.native_connection, "cursor_factory")
 
     def selected(self, expression: str, column: Column) -> str:
         is_parsed = column.type == "json" and self._dialect == "postgres"

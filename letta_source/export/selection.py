@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -93,9 +94,14 @@ def select(
     assert_known("table", [table], list(tables))
     resource = RESOURCES.get(table.partition("__")[0])
     root = resource.root if resource else tables[table]
-    given = {name: value for name, value in filters.items() if value is not None}
+    given = {
+        name: value if isinstance(value, (str, date)) else list(value)
+        for name, value in filters.items()
+        if value is not None
+    }
     for name, value in given.items():
-        if name in ("agent_ids", "message_types") and not (isinstance(value, str) or list(value)):
+        # An empty one comes of a variable that is not set, or a search that found nothing.
+        if name in ("agent_ids", "message_types") and not (value and all(value)):
             raise ConfigError(f"{name} is empty: leave it out for all")
     selection = Selection(
         tables[table],

@@ -1,0 +1,163 @@
+"""Rows to a file or a pipe as they come: Parquet, CSV, or a JSON object a line."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pc_csv
+import pyarrow.parquet as pq
+
+from letta_source.errors import ConfigError
+from letta_source.export.selection import Selection, child_columns
+
+FORMATS = ("parquet", "csv", "jsonl")
+# Of a row group of Parquet, whichever comes first.
+_ROWS, _BYTES = 50_000, 64 * 2**20
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there once all went well, in the place of one that was there.
+
+    Raises:
+        ConfigError: it cannot be written there.
+    """
+    # Not in the place of a link, nor of a device or a pipe.
+    path = path.resolve()
+    part = path if path.exists() and not path.is_file() else part_of(path)
+    try:
+        file = part.open("wb")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with file:
+            yield file
+        if part != path:
+            part.replace(path)
+    except BaseException:
+        if part != path:
+            part.unlink(missing_ok=True)
+        raise
+
+
+def writer(format_: str, file: BinaryIO, selection: Selection) -> Writer:
+    kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": CSV, "jsonl": JSONL}
+    return kinds[format_](file, selection)
+
+
+class Writer(ABC):
+    """Of one format; `close` ends what was written, but leaves the file open."""
+
+    def __init__(self, file: BinaryIO, selection: Selection) -> None:
+        self._file = file
+        self._selection = selection
+        self._json = [column.name for column in selection.columns if column.type == "json"]
+        self._json_of = {
+            name: [column.name for column in child_columns(table) if column.type == "json"]
+            for name, table in selection.children.items()
+        }
+
+    @abstractmethod
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to end
+        """No more rows."""
+
+    def _children(self, batch: pa.RecordBatch, name: str) -> list[list[dict[str, Any]]]:
+        json = self._json_of[name]
+        return [
+            [{**row, **{one: _fragment(row[one]) for one in json}} for row in rows]
+            for rows in batch[name].to_pylist()
+        ]
+
+
+class Parquet(Writer):
+    """Json is text, for readers that know no other."""
+
+    def __init__(self, file: BinaryIO, selection: Selection) -> None:
+        super().__init__(file, selection)
+        self._writer = pq.ParquetWriter(file, selection.schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        is_enough = sum(one.num_rows for one in self._waiting) >= _ROWS
+        if is_enough or sum(one.nbytes for one in self._waiting) >= _BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting))
+            self._waiting = []
+
+
+class CSV(Writer):
+    """Null is an empty field, an empty text `""`; json and children are JSON texts."""
+
+    def __init__(self, file: BinaryIO, selection: Selection) -> None:
+        super().__init__(file, selection)
+        texts = [
+            pa.field(one.name, pa.string() if one.name in selection.children else one.type)
+            for one in selection.schema
+        ]
+        self._writer = pc_csv.CSVWriter(file, pa.schema(texts))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        arrays = [
+            pa.array([orjson.dumps(rows).decode() for rows in self._children(batch, name)], pa.string())
+            if name in self._selection.children
+            else batch[name]
+            for name in batch.schema.names
+        ]
+        self._writer.write(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class JSONL(Writer):
+    """Json and children are JSON, times as `2026-01-31T12:00:00.000000Z`."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        names = batch.schema.names
+        columns = [self._values(batch, name) for name in names]
+        lines = (
+            orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE)
+            for row in zip(*columns, strict=True)
+        )
+        self._file.write(b"".join(lines))
+
+    def _values(self, batch: pa.RecordBatch, name: str) -> list[Any]:
+        if name in self._selection.children:
+            return self._children(batch, name)
+        column = batch[name]
+        if pa.types.is_timestamp(column.type):
+            column = pc.replace_substring(column.cast(pa.string()), " ", "T")
+        values: list[Any] = column.to_pylist()
+        return [_fragment(value) for value in values] if name in self._json else values
+
+
+def _fragment(text: str | None) -> Any:
+    """A JSON text as the JSON it is. Line breaks in one stand between values only."""
+    if text is None:
+        return None
+    return orjson.Fragment(
+        text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text
+    )
