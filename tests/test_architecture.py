@@ -68,6 +68,7 @@ LINE = (
     "run",
     "stop",
     "export",
+    "report",
     "showcase",
     "cli",
 )
