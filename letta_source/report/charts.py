@@ -48,7 +48,8 @@ def draw(facts: Facts) -> dict[str, Chart]:
         worst = max(slow, key=lambda row: float(row["p95_latency"]))
         says = f"Highest 95th percentile: {texts.seconds(worst['p95_latency'])}, {texts.day(worst['day'])}."
         key = [(_HUES[0], "median"), (_HUES[1], "95th percentile")]
-        charts["latency"] = _chart(f"Latency of turns by {step}, seconds", key, says, _latency(slow))
+        unit, size = _unit(worst["p95_latency"])
+        charts["latency"] = _chart(f"Latency of turns by {step}, {unit}", key, says, _latency(days, slow, size))
     if facts.tools:
         most = max(row["calls"] for row in facts.tools)
         says = f"{len(facts.tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
@@ -67,7 +68,7 @@ def draw(facts: Facts) -> dict[str, Chart]:
         costs = [(row, row["cost"], texts.dollars(row["cost"])) for row in facts.agents if row["cost"]]
         charts["agent_cost"] = _chart("Cost by agent, US dollars", [], says, _totals(costs, "agent"))
     if any(row["tokens"] for row in facts.spending):
-        charts["cost"] = _spending(facts.spending, step)
+        charts["cost"] = _spending(days, facts.spending, step)
     return charts
 
 
@@ -79,19 +80,27 @@ def _at(time: datetime) -> str:
     return time.replace(tzinfo=timezone.utc).isoformat()
 
 
-def _x(width: int) -> Spec:
-    axis = {"format": "%-d %b", "title": None, "grid": False, "tickCount": width // 80}
-    return {"field": "from", "type": "temporal", "scale": {"type": "utc", "nice": False}, "axis": axis}
+def _ms(time: datetime) -> float:
+    return time.replace(tzinfo=timezone.utc).timestamp() * 1000
 
 
-def _boxes(values: list[dict[str, Any]], axis: Spec) -> _Spec:
+def _x(days: Sequence[Row], width: int) -> Spec:
+    """All the days, whether or not there is something to draw."""
+    each = -(-len(days) // (width // 75))
+    axis = {"format": "%-d %b", "title": None, "grid": False, "values": [_ms(row["day"]) for row in days[::each]]}
+    domain = [_ms(days[0]["day"]), _ms(days[-1]["until"])]
+    scale = {"type": "utc", "nice": False, "domain": domain}
+    return {"field": "from", "type": "temporal", "scale": scale, "axis": axis}
+
+
+def _boxes(days: Sequence[Row], values: list[dict[str, Any]], axis: Spec) -> _Spec:
     """Bars over time, `from` and `to`, `low` and `high`: a bar of Vega-Lite's has a width in days only."""
     return lambda width: {
         "height": 170,
         "data": {"values": values},
         "mark": {"type": "rect", "stroke": "var(--card)", "strokeWidth": 1},
         "encoding": {
-            "x": _x(width),
+            "x": _x(days, width),
             "x2": {"field": "to"},
             "y": {"field": "low", "type": "quantitative", "axis": {"title": None, **axis}},
             "y2": {"field": "high"},
@@ -108,10 +117,10 @@ def _box(row: Row, low: float, high: float, hue: str, said: str) -> dict[str, An
 
 def _counts(rows: Sequence[Row], field: str) -> _Spec:
     values = [_box(row, 0, row[field], _HUES[0], f"{texts.count(row[field])} {field}") for row in rows]
-    return _boxes(values, {"format": "~s", "tickMinStep": 1})
+    return _boxes(rows, values, {"format": "~s", "tickMinStep": 1})
 
 
-def _spending(rows: Sequence[Row], step: str) -> Chart:
+def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
     """By model; of tokens, where no model has a price."""
     field = "cost" if any(row["cost"] for row in rows) else "tokens"
     said = texts.dollars if field == "cost" else texts.count
@@ -129,14 +138,19 @@ def _spending(rows: Sequence[Row], step: str) -> Chart:
     total = said(sum(row[field] or 0 for row in rows))
     title = f"Cost a {step} by model, US dollars" if field == "cost" else f"Tokens a {step} by model"
     key = [(hues[rank], names[rank]) for rank in sorted(names) if any(row[field] and row["rank"] == rank for row in rows)]
-    axis = {"format": "$~f" if field == "cost" else "~s"}
-    return _chart(title, key, f"{total} in all; the table of models has them.", _boxes(values, axis))
+    axis = {"format": "$~r" if field == "cost" else "~s"}
+    return _chart(title, key, f"{total} in all; the table of models has them.", _boxes(days, values, axis))
 
 
-def _latency(rows: Sequence[Row]) -> _Spec:
+def _unit(longest: float) -> tuple[str, int]:
+    """Hours, minutes or seconds, and how many seconds that is: as suits the longest of a chart."""
+    return next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
+
+
+def _latency(days: Sequence[Row], rows: Sequence[Row], unit: int) -> _Spec:
     kinds = {"median_latency": ("median", _HUES[0]), "p95_latency": ("95th percentile", _HUES[1])}
     values = [
-        {"from": _at(row["day"] + (row["until"] - row["day"]) / 2), "seconds": row[field], "kind": kind,
+        {"from": _at(row["day"] + (row["until"] - row["day"]) / 2), "time": row[field] / unit, "kind": kind,
          "hue": hue, "said": f"{texts.day(row['day'])}: {kind} {texts.seconds(row[field])}"}
         for row in rows
         for field, (kind, hue) in kinds.items()
@@ -146,8 +160,8 @@ def _latency(rows: Sequence[Row]) -> _Spec:
         "height": 170,
         "data": {"values": values},
         "encoding": {
-            "x": _x(width),
-            "y": {"field": "seconds", "type": "quantitative", "axis": {"title": None, "format": "~s"}},
+            "x": _x(days, width),
+            "y": {"field": "time", "type": "quantitative", "axis": {"title": None, "format": "~r"}},
             "color": {"field": "hue", "type": "nominal", "scale": None, "legend": None},
         },
         "layer": [
@@ -163,13 +177,15 @@ def _latency(rows: Sequence[Row]) -> _Spec:
     }
 
 
-def _stripes(values: list[dict[str, Any]], key: Key) -> _Spec:
+def _stripes(values: list[dict[str, Any]], key: Key, format_: str = "~s") -> _Spec:
     """Horizontal bars, stacked: of each `name`, in the order given, `n` of each kind of the key."""
     names = list(dict.fromkeys(value["name"] for value in values))
     kinds = {kind: at for at, (_, kind) in enumerate(key)}
     hues = {"domain": list(kinds), "range": [hue for hue, _ in key]}
     ordered = [{**value, "order": kinds[value["kind"]]} for value in values]
-    ticks = {"title": None, "format": "~s", "tickCount": 4, "tickMinStep": 1, "domain": False, "ticks": False}
+    ticks = {"title": None, "format": format_, "tickCount": 4, "domain": False, "ticks": False}
+    if format_ == "~s":
+        ticks["tickMinStep"] = 1
     return lambda width: {
         "height": 34 + 22 * len(names),
         "data": {"values": ordered},
@@ -207,8 +223,7 @@ def _tokens(rows: Sequence[Row], key: Key) -> _Spec:
 
 
 def _tool_time(rows: Sequence[Row]) -> Chart:
-    longest = max(row["seconds"] or 0 for row in rows)
-    unit, size = next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
+    unit, size = _unit(max(row["seconds"] or 0 for row in rows))
     times = [(row, (row["seconds"] or 0) / size, texts.seconds(row["seconds"])) for row in rows]
     total = texts.seconds(sum(row["seconds"] or 0 for row in rows))
     return _chart(f"Time in tools, {unit}", [], f"{total} in all.", _totals(times, "tool"))
@@ -222,7 +237,7 @@ def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
         {"name": label, "kind": "", "n": n, "said": f"{label}: {said}"}
         for label, (_, n, said) in zip(labels, ordered, strict=True)
     ]
-    return _stripes(values, [(_HUES[0], "")])
+    return _stripes(values, [(_HUES[0], "")], "~r")
 
 
 def _stripe(name: str, key: Key, counts: Iterable[float], unit: str) -> list[dict[str, Any]]:

@@ -23,10 +23,10 @@ def rough(number: float | None) -> str:
 
 
 def seconds(time: float | None) -> str:
-    """A duration in its own unit: `0.8 s`, `12 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`."""
+    """A duration in its own unit: `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`."""
     if time is None:
         return NONE
-    if time < 9.95:
+    if time < 9.95 and time != int(time):
         return f"{time:.1f} s"
     whole = round(time)
     for one, other, size in (("d", "h", 3600), ("h", "min", 60), ("min", "s", 1)):
