@@ -14,6 +14,7 @@ WIDE, NARROW = 500, 304
 INK, MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
 _VEGA_LITE = "6.1"
 _SVG = "http://www.w3.org/2000/svg"
+_LENGTHS = {"d", "transform"}
 _CONFIG: Spec = {
     # Vega measures texts with the font that it carries; Arial and Liberation Sans have its widths.
     "font": "Arial, Liberation Sans, Helvetica, sans-serif",
@@ -67,6 +68,12 @@ def _embedded(drawn: str) -> str:
         # The page says what the whole shows, and has the figures in tables.
         for name in ("role", "aria-roledescription", "aria-hidden", "pointer-events"):
             element.attrib.pop(name, None)
+        for name in _LENGTHS & element.attrib.keys():
+            # Tenths of a pixel are enough.
+            element.attrib[name] = re.sub(r"\d+\.\d\d+", _tenths, element.attrib[name])
     root.set("aria-hidden", "true")
-    # Tenths of a pixel are enough.
-    return re.sub(r"(\d+\.\d)\d{2,}", r"\1", ElementTree.tostring(root, encoding="unicode"))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _tenths(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}"

@@ -21,7 +21,7 @@ WITH said AS (
     SELECT
         count(DISTINCT agent_id) AS agents,
         count(DISTINCT (agent_id, coalesce(conversation_id, ''))) AS conversations,
-        count(DISTINCT (agent_id, message_id)) AS messages
+        count(*) AS messages
     FROM item WHERE created_at >= $start AND created_at < $end
 ),
 answered AS (
@@ -36,7 +36,7 @@ called AS (
 ),
 spent AS (
     SELECT count(*) AS steps, sum(total_tokens) AS tokens, sum(cost) AS cost,
-        count(*) FILTER (NOT has_price AND total_tokens > 0) AS unpriced
+        count(*) FILTER (NOT has_price) AS unpriced
     FROM step_cost WHERE created_at >= $start AND created_at < $end
 )
 FROM said, answered, called, spent
@@ -47,7 +47,7 @@ WITH bucket AS (
     SELECT unnest(range(date_trunc($step, $start::TIMESTAMP), $end::TIMESTAMP, $width::INTERVAL)) AS day
 ),
 said AS (
-    SELECT date_trunc($step, created_at) AS day, count(DISTINCT (agent_id, message_id)) AS messages
+    SELECT date_trunc($step, created_at) AS day, count(*) AS messages
     FROM item WHERE created_at >= $start AND created_at < $end GROUP BY ALL
 ),
 answered AS (
@@ -79,14 +79,14 @@ FROM called JOIN ranked USING (tool) GROUP BY 1, least(rank, $most + 1) ORDER BY
 
 _BY_AGENT = """
 WITH said AS (
-    SELECT agent_id, count(DISTINCT message_id) AS messages
+    SELECT agent_id, count(*) AS messages
     FROM item WHERE created_at >= $start AND created_at < $end GROUP BY ALL
 ),
 answered AS (
     SELECT agent_id, count(*) AS turns FROM turn WHERE started_at >= $start AND started_at < $end GROUP BY ALL
 ),
 spent AS (
-    SELECT agent_id, sum(prompt_tokens) AS prompt, sum(cached_tokens) AS cached,
+    SELECT agent_id, sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached,
         sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(total_tokens) AS tokens,
         sum(cost) AS cost
     FROM step_cost WHERE created_at >= $start AND created_at < $end GROUP BY ALL
@@ -117,7 +117,7 @@ ranked AS (
 )
 SELECT
     CASE WHEN rank <= $most THEN called END AS name, count(DISTINCT called) AS names, count(*) AS steps,
-    sum(prompt_tokens) AS prompt, sum(cached_tokens) AS cached, sum(cache_write_tokens) AS cache_write,
+    sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached, 
     sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(total_tokens) AS tokens,
     sum(cost) AS cost, bool_and(has_price) AS has_price
 FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER BY least(rank, $most + 1)
@@ -168,7 +168,7 @@ _GAPS = """
 SELECT
     (SELECT count(*) FROM step_cost WHERE created_at IS NULL) AS undated_steps,
     (SELECT list(DISTINCT coalesce(model, '') ORDER BY coalesce(model, '')) FROM step_cost
-     WHERE NOT has_price AND total_tokens > 0 AND created_at >= $start AND created_at < $end) AS unpriced,
+     WHERE NOT has_price AND created_at >= $start AND created_at < $end) AS unpriced,
     (SELECT count(*) FROM turn
      WHERE latency IS NULL AND started_at >= $start AND started_at < $end) AS unanswered,
     (SELECT count(*) FROM agents) AS agents,

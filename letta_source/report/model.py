@@ -164,9 +164,7 @@ SELECT
     CASE WHEN first.turn > 0 THEN first.turn ELSE run_turn.turn END AS turn,
     coalesce(first.at, runs.created_at) AS created_at,
     priced.status, priced.stop_reason, priced.error_type, coalesce(model_handle, model) AS model,
-    coalesce(prompt_tokens, 0) AS prompt_tokens, coalesce(completion_tokens, 0) AS completion_tokens,
-    coalesce(total_tokens, prompt_tokens + completion_tokens, 0) AS total_tokens,
-    cached AS cached_tokens, written AS cache_write_tokens, coalesce(reasoning_tokens, 0) AS reasoning_tokens,
+    prompt_tokens, completion_tokens, total_tokens, cached_input_tokens, reasoning_tokens,
     input_price IS NOT NULL AS has_price,
     (
         -- Providers count what was cached as a part of the prompt; one that did not would make this negative.
