@@ -29,7 +29,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "load_issues": ("load_started_at", "resource", "parent_id", "kind"),
 }  # fmt: skip
 # More goes to disk.
-_MEMORY = "1GB"
+_MEMORY = "512MB"
 _TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool": "BOOLEAN"}
 
 

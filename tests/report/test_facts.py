@@ -34,10 +34,10 @@ def test_a_turn_is_up_to_the_next_user_message(case: Case) -> None:
 
 
 def test_within_a_second_the_server_says_what_came_first(case: Case) -> None:
-    case.say("user", 0, sequence=5, id="z")
-    case.say("assistant", 0, sequence=6, id="y")
-    case.say("user", 0, sequence=7, id="a")
-    case.say("assistant", 3, sequence=8, id="b")
+    case.say("user", 0, sequence=5, id="b")
+    case.say("assistant", 0, sequence=6, id="a")
+    case.say("user", 0, sequence=7, id="c")
+    case.say("assistant", 3, sequence=8, id="d")
     assert _latencies(case) == [0, 3]
 
 
@@ -87,9 +87,12 @@ def test_a_run_says_more_exactly_how_long_it_took(case: Case) -> None:
 
 
 def test_a_run_that_goes_on_leaves_the_dates(case: Case) -> None:
-    case.run("run-1")
+    case.run("run-1", 0, 2)
+    case.run("run-2", 3)
     case.say("user", 0, "run-1")
-    case.say("assistant", 7, "run-1")
+    case.say("approval_request", 2, "run-1")
+    case.say("approval_response", 3, "run-2")
+    case.say("assistant", 7, "run-2")
     assert _latencies(case) == [7]
 
 
@@ -138,8 +141,10 @@ def test_a_tool_that_the_caller_ran_returns_as_an_approval(case: Case) -> None:
     case.decide(4, {"tool_call_id": "c", "type": "tool", "status": "error"})
     # The server repeats it.
     case.answer(4, "error", "c")
+    case.call(100, "local", "c")
+    case.answer(107, "success", "c")
     (local,) = case.facts().tools
-    assert (local["calls"], local["errors"], local["seconds"]) == (1, 1, 4)
+    assert (local["calls"], local["errors"], local["seconds"]) == (2, 1, 11)
 
 
 def test_a_model_may_use_an_id_again(case: Case) -> None:
@@ -283,9 +288,11 @@ def test_what_the_slowest_turn_spent_its_time_on(case: Case) -> None:
     case.say("assistant", 30, "run-1", "step-2")
     case.step("step-1", run_id="run-1", total_tokens=5)
     case.step("step-2", run_id="run-1", total_tokens=7)
+    # One that came to nothing: no message names it.
+    case.step("step-3", run_id="run-1", total_tokens=3)
     (turn,) = case.facts().slowest
     spent = [turn[key] for key in ("latency", "tool_seconds", "rest", "calls", "errors", "steps", "tokens")]
-    assert spent == [30, 20, 10, 1, 1, 2, 12]
+    assert spent == [30, 20, 10, 1, 1, 3, 15]
     assert (turn["name"], turn["most_called"], turn["run_id"]) == ("slow", "search", "run-1")
     assert turn["started_at"] == NOON
 
