@@ -49,7 +49,9 @@ def draw(facts: Facts) -> dict[str, Chart]:
         says = f"Highest 95th percentile: {texts.seconds(worst['p95_latency'])}, {texts.day(worst['day'])}."
         key = [(_HUES[0], "median"), (_HUES[1], "95th percentile")]
         unit, size = _unit(worst["p95_latency"])
-        charts["latency"] = _chart(f"Latency of turns by {step}, {unit}", key, says, _latency(days, slow, size))
+        charts["latency"] = _chart(
+            f"Latency of turns by {step}, {unit}", key, says, _latency(days, slow, size)
+        )
     if facts.tools:
         most = max(row["calls"] for row in facts.tools)
         says = f"{len(facts.tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
@@ -87,7 +89,12 @@ def _ms(time: datetime) -> float:
 def _x(days: Sequence[Row], width: int) -> Spec:
     """All the days, whether or not there is something to draw."""
     each = -(-len(days) // (width // 75))
-    axis = {"format": "%-d %b", "title": None, "grid": False, "values": [_ms(row["day"]) for row in days[::each]]}
+    axis = {
+        "format": "%-d %b",
+        "title": None,
+        "grid": False,
+        "values": [_ms(row["day"]) for row in days[::each]],
+    }
     domain = [_ms(days[0]["day"]), _ms(days[-1]["until"])]
     scale = {"type": "utc", "nice": False, "domain": domain}
     return {"field": "from", "type": "temporal", "scale": scale, "axis": axis}
@@ -137,7 +144,11 @@ def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
                 low = high
     total = said(sum(row[field] or 0 for row in rows))
     title = f"Cost a {step} by model, US dollars" if field == "cost" else f"Tokens a {step} by model"
-    key = [(hues[rank], names[rank]) for rank in sorted(names) if any(row[field] and row["rank"] == rank for row in rows)]
+    key = [
+        (hues[rank], names[rank])
+        for rank in sorted(names)
+        if any(row[field] and row["rank"] == rank for row in rows)
+    ]
     axis = {"format": "$~r" if field == "cost" else "~s"}
     return _chart(title, key, f"{total} in all; the table of models has them.", _boxes(days, values, axis))
 
@@ -253,6 +264,6 @@ def _labels(rows: Sequence[Row], what: str) -> list[str]:
     for row in rows:
         label = texts.short(texts.named(row["name"], what, f"{row['names']} others"))
         while label in labels:
-            label += "′"
+            label += "\N{PRIME}"
         labels.append(label)
     return labels

@@ -82,5 +82,6 @@ def report(options: argparse.Namespace) -> int:
             text = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
                 file.write(text.encode())
-    print(f"{output}: {facts.period.start:%Y-%m-%d} to {facts.period.end:%Y-%m-%d} (UTC), {len(text) // 1000:,} kB")
+    days = f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d} (UTC)"
+    print(f"{output}: {days}, {len(text) // 1000:,} kB")
     return OK

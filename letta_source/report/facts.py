@@ -112,7 +112,9 @@ WITH spent AS (
     SELECT *, coalesce(model, '') AS called FROM step_cost WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
-    SELECT called, row_number() OVER (ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called) AS rank
+    SELECT called, row_number() OVER (
+        ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called
+    ) AS rank
     FROM spent GROUP BY called
 )
 SELECT
@@ -128,7 +130,9 @@ WITH spent AS (
     SELECT *, coalesce(model, '') AS called FROM step_cost WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
-    SELECT called, row_number() OVER (ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called) AS rank
+    SELECT called, row_number() OVER (
+        ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called
+    ) AS rank
     FROM spent GROUP BY called
 )
 SELECT date_trunc($step, created_at) AS day, day + $width::INTERVAL AS until, least(rank, 5) AS rank,
@@ -224,11 +228,11 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
         period,
         headline=rows(_HEADLINE)[0],
         before=before if before and before["messages"] else None,
-        activity=rows(_ACTIVITY, **steps),
+        activity=rows(_ACTIVITY, period, **steps),
         tools=rows(_TOOLS, most=MOST),
         agents=rows(_BY_AGENT, most=MOST),
         models=rows(_BY_MODEL, most=MOST),
-        spending=rows(_COST_BY_DAY, **steps),
+        spending=rows(_COST_BY_DAY, period, **steps),
         slowest=rows(_SLOWEST),
         errors=rows(_ERRORS),
         issues=rows(_ISSUES),

@@ -28,7 +28,9 @@ WITH sent AS (
             WHEN message_type IN ('system_message', 'event_message', 'summary_message') THEN 'system'
             ELSE 'agent'
         END AS sender,
-        row_number() OVER (PARTITION BY m.agent_id ORDER BY m.created_at, m.sequence, m.position, m.id) AS place
+        row_number() OVER (
+            PARTITION BY m.agent_id ORDER BY m.created_at, m.sequence, m.position, m.id
+        ) AS place
     FROM agent_messages AS m
     LEFT JOIN runs AS r ON r.id = m.run_id
     LEFT JOIN own_message AS o ON (o.agent_id, o.id, o.position) = (m.agent_id, m.id, m.position)
@@ -70,7 +72,8 @@ event AS (
     UNION ALL
     -- Older clients answer with the id of the message that asked, and mean its first call.
     SELECT a.agent_id, a.message_id, position, idx, coalesce(requested.tool_call_id, a.tool_call_id),
-        CASE WHEN type = 'tool' THEN 2 ELSE 1 END, true, NULL, approve, CASE WHEN type = 'tool' THEN status END
+        CASE WHEN type = 'tool' THEN 2 ELSE 1 END, true, NULL, approve,
+        CASE WHEN type = 'tool' THEN status END
     FROM agent_messages__approvals AS a
     LEFT JOIN requested ON (requested.agent_id, requested.message_id) = (a.agent_id, a.tool_call_id)
     UNION ALL
@@ -120,7 +123,8 @@ answer AS (
     FROM ending WHERE rank = 2 GROUP BY ALL
 ),
 decision AS (
-    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve FROM numbered WHERE rank = 1 GROUP BY ALL
+    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve
+    FROM numbered WHERE rank = 1 GROUP BY ALL
 )
 SELECT
     agent_id, call_id, number, name, conversation_id, turn, created_at AS called_at, returned_at,

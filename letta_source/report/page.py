@@ -84,7 +84,7 @@ def _figures(facts: Facts) -> list[Figure]:
         change = texts.change(now[key], before[key]) if before else ""
         verdict = ""
         if change and less_is_better is not None and change != "±0%":
-            verdict = "good" if change.startswith("−") == less_is_better else "bad"
+            verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
         return Figure(name, said(now[key]), note, change, verdict)
 
     steps = "" if now["steps"] else "no steps were loaded"

@@ -43,7 +43,9 @@ def read_prices(file: str | None = None) -> list[Price]:
     for row in reader:
         model = (row["model"] or "").strip()
         if not model or model in prices:
-            raise ConfigError(f"--prices {name}, line {reader.line_num}: the model is missing, or there twice")
+            raise ConfigError(
+                f"--prices {name}, line {reader.line_num}: the model is missing, or there twice"
+            )
         values = {column: _price(name, reader.line_num, column, row[column]) for column in PRICES}
         prices[model] = Price(model, **values)  # type: ignore[arg-type]  # _price checked what may be None
     return list(prices.values())

@@ -1,4 +1,4 @@
-"""What a report needs out of a loaded dataset, wherever it is: columns into a store, and the load's health."""
+"""What a report needs out of a loaded dataset, wherever it is: columns, and the load's health."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def health(reader: Reader) -> Health:
     reader.columns_of("agent_messages")
     load_id, status = reader.column("load_id"), reader.column("status")
     finished = f"FROM {reader.table(LOADS)} WHERE {status} = 0"
-    loads = _row(reader, f"SELECT max({load_id}), count(*) {finished}", text("newest", ""), bigint("loads", ""))
+    loads = _row(
+        reader, f"SELECT max({load_id}), count(*) {finished}", text("newest", ""), bigint("loads", "")
+    )
     created_at = reader.column("created_at")
     messages = reader.table("agent_messages")
     span = _row(
@@ -71,7 +73,9 @@ def health(reader: Reader) -> Health:
         name: _row(reader, f"SELECT count(*) FROM {reader.table(name)}", bigint("rows", ""))["rows"]
         for name in there
     }
-    return Health(_began(loads["newest"]), loads["loads"], _naive(span["oldest"]), _naive(span["newest"]), rows)
+    return Health(
+        _began(loads["newest"]), loads["loads"], _naive(span["oldest"]), _naive(span["newest"]), rows
+    )
 
 
 def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, newest: datetime | None) -> Period:

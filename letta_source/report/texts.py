@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-NONE = "–"
+NONE = "\N{EN DASH}"
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _LONGEST = 40
 
 
@@ -52,14 +53,14 @@ def share(part: float | None) -> str:
 
 
 def change(now: float | None, before: float | None) -> str:
-    """`+12%`, `−3%`, `×14`, or nothing where there is nothing to compare."""
+    """As `+12%`; from ten times on as how many times; nothing where there is nothing to compare."""
     if now is None or not before:
         return ""
     by = now / before - 1
     if by >= 9:
-        return f"×{now / before:,.0f}"
+        return f"{TIMES}{now / before:,.0f}"
     text = f"{abs(by):.0%}"
-    return "±0%" if text == "0%" else ("+" if by > 0 else "−") + text
+    return "±0%" if text == "0%" else ("+" if by > 0 else MINUS) + text
 
 
 def day(time: datetime) -> str:

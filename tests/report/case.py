@@ -56,7 +56,9 @@ class Case:
 
     def call(self, at: float, tool: str, *ids: str, kind: str = "tool_call", **more: Any) -> None:
         """A message that calls a tool, once for each id."""
-        self._child("tool_calls", self.say(kind, at, **more), [{"tool_call_id": id_, "name": tool} for id_ in ids])
+        self._child(
+            "tool_calls", self.say(kind, at, **more), [{"tool_call_id": id_, "name": tool} for id_ in ids]
+        )
 
     def answer(self, at: float, status: str | None, *ids: str, **more: Any) -> None:
         """A message of the tool's."""
@@ -77,7 +79,10 @@ class Case:
         self.rows["steps"].append({"id": step_id, "agent_id": self._agent, **row})
 
     def facts(
-        self, period: Period = MARCH, prices: list[Price] | None = None, oldest: datetime = datetime(2025, 1, 1)
+        self,
+        period: Period = MARCH,
+        prices: list[Price] | None = None,
+        oldest: datetime = datetime(2025, 1, 1),
     ) -> Facts:
         with opened() as (store, _):
             for table in NEEDED:

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ return [...document.querySelectorAll('figure.chart')].map(chart => ({
     title: chart.querySelector('figcaption').textContent,
     breaks: getComputedStyle(chart).breakInside,
     height: chart.getBoundingClientRect().height,
-    drawn: [...chart.querySelectorAll('svg')].filter(svg => svg.getBoundingClientRect().height > 0).map(svg => ({
+    drawn: [...chart.querySelectorAll('svg')].filter(svg => svg.getClientRects().length).map(svg => ({
         size: [svg.getBoundingClientRect().width, svg.getBoundingClientRect().height],
         fills: [...svg.querySelectorAll('path')].filter(mark => mark.querySelector('title')).map(mark => ({
             fill: getComputedStyle(mark).fill,
@@ -101,7 +102,9 @@ class Browser:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = made.month()
     end = made.END.replace(tzinfo=timezone.utc)
-    health = Health(made.END, 61, made.END - timedelta(days=made.DAYS), made.END, {t: len(rows[t]) for t in rows})
+    health = Health(
+        made.END, 61, made.END - timedelta(days=made.DAYS), made.END, {t: len(rows[t]) for t in rows}
+    )
     with opened() as (store, _):
         for table in NEEDED:
             fill(store, table, made.batches(rows, table))
@@ -177,9 +180,11 @@ def test_text_can_be_read(browser: Browser, scheme: str) -> None:
 
 def test_headings_tables_and_charts_say_what_they_are(browser: Browser) -> None:
     browser.show(*WIDTHS["desktop"])
-    levels = browser.ask("return [...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))")
+    levels = browser.ask(
+        "return [...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))"
+    )
     assert levels[0] == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     assert browser.ask("return document.querySelectorAll('table').length") == 6
     assert browser.ask("return document.querySelectorAll('thead th:not([scope=col])').length") == 0
     assert browser.ask("return document.querySelectorAll('[role=img]:not([aria-label])').length") == 0
@@ -190,7 +195,11 @@ def test_nothing_leaves_the_file(browser: Browser, report: Path) -> None:
     browser.show(*WIDTHS["desktop"])
     assert browser.log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
     assert asked == [report.as_uri()]
     assert browser.ask("return document.scripts.length") == 0
 
@@ -203,6 +212,8 @@ def test_on_paper(browser: Browser, scheme: str) -> None:
         assert chart["breaks"] == "avoid", "or it could be cut in two"
         assert 100 < chart["height"] < PRINTED[1], "or it must be cut in two"
         assert len(chart["drawn"]) == 1
-    assert browser.ask("return document.scrollingElement.scrollWidth") <= PRINTED[0], "or it is printed smaller"
+    assert browser.ask("return document.scrollingElement.scrollWidth") <= PRINTED[0], (
+        "or it is printed smaller"
+    )
     pages = len(re.findall(rb"/Type\s*/Page\b", browser.printed()))
     assert 4 <= pages <= 7

@@ -208,7 +208,9 @@ def test_a_step_has_the_date_of_its_message_or_of_its_run(case: Case) -> None:
 def test_days_begin_at_midnight_utc(case: Case) -> None:
     for at in (-43201, -43200, 43199, 43200):
         case.say("user", at, f"run-{at}")
-    days = {row["day"].day: (row["messages"], row["turns"]) for row in case.facts().activity if row["messages"]}
+    days = {
+        row["day"].day: (row["messages"], row["turns"]) for row in case.facts().activity if row["messages"]
+    }
     assert days == {1: (1, 1), 2: (2, 2), 3: (1, 1)}
 
 

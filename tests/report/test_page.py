@@ -1,4 +1,4 @@
-"""The report's file: nothing of the data is markup, nothing is asked of a network, nothing said is missing."""
+"""The report's file: nothing of the data is markup, nothing is asked of a network, all is said."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def busy(name: str = "agent", tool: str = "tool", model: str = "model", end: str
     case.answer(4, "error", "a", run="run-1")
     case.say("assistant", 9, "run-1", "step-1")
     case.step("step-1", run_id="run-1", model=model, prompt_tokens=9, completion_tokens=1, total_tokens=10)
-    case.step("step-2", run_id="run-1", model="priced", prompt_tokens=900, total_tokens=900, completion_tokens=0)
+    case.step(
+        "step-2", run_id="run-1", model="priced", prompt_tokens=900, total_tokens=900, completion_tokens=0
+    )
     case.rows["load_issues"] = [
         {"load_started_at": datetime(2026, 4, 1), "resource": end, "parent_id": "p", "kind": end}
     ]
@@ -70,7 +72,15 @@ def evil() -> str:
 
 def test_names_are_text_wherever_they_stand(evil: str) -> None:
     parsed = Parsed(evil)
-    assert not {tag for tag, _ in parsed.tags} & {"script", "img", "iframe", "object", "embed", "link", "form"}
+    assert not {tag for tag, _ in parsed.tags} & {
+        "script",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "link",
+        "form",
+    }
     assert not [key for _, attributes in parsed.tags for key in attributes if key.startswith("on")]
     assert "<script" not in evil
     assert parsed.text.count("<script>") >= 6, "the names are there, and as what they are"
@@ -79,7 +89,10 @@ def test_names_are_text_wherever_they_stand(evil: str) -> None:
 def test_nothing_is_asked_of_a_network(evil: str) -> None:
     for tag, attributes in Parsed(evil).tags:
         for name, value in attributes.items():
-            assert name not in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"), (tag, name)
+            assert name not in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"), (
+                tag,
+                name,
+            )
             # An SVG's namespace is a name.
             assert name.startswith("xmlns") or "://" not in (value or "") or EVIL in str(value), (tag, name)
     style = evil.partition("<style>")[2].partition("</style>")[0]
@@ -153,14 +166,14 @@ def test_less_latency_is_better() -> None:
         case.say("user", day * 86400, f"run{day}")
         case.say("assistant", day * 86400 + seconds, f"run{day}")
     html = html_of(case.facts())
-    assert '5 s <span class="change good">−50%</span>' in html
+    assert f'5 s <span class="change good">{texts.MINUS}50%</span>' in html
     assert '2 <span class="change ">±0%</span>' in html
 
 
 @pytest.mark.parametrize(
     ("time", "said"),
-    [(0, "0 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"),
-     (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, "–")],
+    [(0, "0 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"),
+     (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, texts.NONE)],
 )  # fmt: skip
 def test_durations(time: float | None, said: str) -> None:
     assert texts.seconds(time) == said
@@ -168,14 +181,23 @@ def test_durations(time: float | None, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("now", "before", "said"),
-    [(12, 10, "+20%"), (9, 10, "−10%"), (10, 10, "±0%"), (140, 10, "×14"), (5, 0, ""), (None, 5, ""), (5, None, "")],
+    [
+        (12, 10, "+20%"),
+        (9, 10, f"{texts.MINUS}10%"),
+        (10, 10, "±0%"),
+        (140, 10, f"{texts.TIMES}14"),
+        (5, 0, ""),
+        (None, 5, ""),
+        (5, None, ""),
+    ],
 )
 def test_changes(now: float | None, before: float | None, said: str) -> None:
     assert texts.change(now, before) == said
 
 
 @pytest.mark.parametrize(
-    ("amount", "said"), [(None, "–"), (0, "$0.00"), (0.00001, "<$0.0001"), (0.0042, "$0.0042"), (1234.5, "$1,234.50")]
+    ("amount", "said"),
+    [(None, texts.NONE), (0, "$0.00"), (0.00001, "<$0.0001"), (0.0042, "$0.0042"), (1234.5, "$1,234.50")],
 )
 def test_dollars(amount: float | None, said: str) -> None:
     assert texts.dollars(amount) == said

@@ -33,7 +33,9 @@ def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> N
     assert texts
     assert not [text for (text,) in texts if text in html]
     assert f"agent_messages{count:,}" in "".join(Parsed(html).text.split())
-    said = letta_source("report", "--start-date", "2001-01-01", "--end-date", "2001-02-01", "--output", "old.html")
+    said = letta_source(
+        "report", "--start-date", "2001-01-01", "--end-date", "2001-02-01", "--output", "old.html"
+    )
     assert said.code == 0
     assert "No messages in this period." in (letta_source.folder / "old.html").read_text("utf-8")
 
@@ -44,7 +46,10 @@ def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> N
         (["--days", "0"], "--days must be 1 or more, not 0"),
         (["--days", "2", "--start-date", "2026-01-01"], "leave out --days or --start-date"),
         (["--start-date", "soon"], "--start-date must be a date such as 2026-01-31, not 'soon'"),
-        (["--start-date", "2026-02-01", "--end-date", "2026-01-01"], "there is nothing to report from 2026-02-01"),
+        (
+            ["--start-date", "2026-02-01", "--end-date", "2026-01-01"],
+            "there is nothing to report from 2026-02-01",
+        ),
         (["--output", "no/such/folder.html"], "name a file in a folder that is there"),
         (["--prices", "none.csv"], "--prices none.csv cannot be read"),
         ([], "there is no"),
@@ -93,7 +98,9 @@ def test_prices_that_are_none(tmp_path: Path, line: str, said: str) -> None:
 def test_prices_lack_a_column(tmp_path: Path) -> None:
     file = tmp_path / "prices.csv"
     file.write_text("model,input_price\n")
-    with pytest.raises(ConfigError, match="lacks the columns cached_input_price, cache_write_price, output_price"):
+    with pytest.raises(
+        ConfigError, match="lacks the columns cached_input_price, cache_write_price, output_price"
+    ):
         read_prices(str(file))
 
 
