@@ -29,27 +29,35 @@ with messages as (
 
 ),
 
--- As many as the longest message may have pieces, and only the long messages meet them.
+-- As many as the longest message may have pieces; only the few long messages meet them.
 numbers as (
 
     {{ dbt.generate_series(most // size + 1) | indent(4) }}
 
+),
+
+-- Grouped, so that no database measures a long text once for each number.
+long_messages as (
+
+    select
+        message_key,
+        max(length(said)) as characters
+    from messages
+    where length(said) > {{ size }}
+    group by message_key
+
+),
+
+cuts as (
+
+    select
+        long_messages.message_key,
+        cast(numbers.generated_number - 1 as {{ dbt.type_int() }}) as piece_index
+    from long_messages
+    inner join numbers
+        on (numbers.generated_number - 1) * {{ size }} < long_messages.characters
+
 )
-
-select
-    message_key,
-    agent_id,
-    conversation_key,
-    conversation_id,
-    message_id,
-    message_index,
-    created_at,
-    0 as piece_index,
-    said as piece
-from messages
-where length(said) <= {{ size }}
-
-union all
 
 select
     messages.message_key,
@@ -59,11 +67,11 @@ select
     messages.message_id,
     messages.message_index,
     messages.created_at,
-    cast(numbers.generated_number - 1 as {{ dbt.type_int() }}) as piece_index,
-    substring(
-        messages.said, cast((numbers.generated_number - 1) * {{ size }} + 1 as {{ dbt.type_int() }}), {{ size }}
-    ) as piece
+    coalesce(cuts.piece_index, 0) as piece_index,
+    case
+        when cuts.piece_index is null then messages.said
+        else substring(messages.said, cuts.piece_index * {{ size }} + 1, {{ size }})
+    end as piece
 from messages
-inner join numbers
-    on (numbers.generated_number - 1) * {{ size }} < length(messages.said)
-where length(messages.said) > {{ size }}
+left join cuts
+    on cuts.message_key = messages.message_key
