@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import resources
 from pathlib import Path
 
 import duckdb
@@ -102,6 +103,12 @@ def test_prices_lack_a_column(tmp_path: Path) -> None:
         ConfigError, match="lacks the columns cached_input_price, cache_write_price, output_price"
     ):
         read_prices(str(file))
+
+
+def test_the_prices_are_those_of_the_dbt_package() -> None:
+    ours = resources.files("letta_source.report") / "model_prices.csv"
+    seed = Path(__file__).parent.parent.parent / "dbt" / "seeds" / "letta_model_prices.csv"
+    assert ours.read_bytes() == seed.read_bytes()
 
 
 def test_the_prices_of_the_package_are_prices() -> None:
