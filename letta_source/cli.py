@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from letta_source.export import command as exports
+from letta_source.report import command as reports
 
 OK, FAILED, USAGE, INCOMPLETE = 0, 1, 2, 3
 
@@ -94,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
         commands, "transcript", exports.transcript, "print what an agent heard, did and said"
     )
     exports.add_transcript_options(transcript)
-    for reads in (export, transcript):
-        reads.epilog = exports.EXIT_CODES
+    report = _command(commands, "report", reports.report, "write an HTML page: use, latency, tools, cost")
+    reports.add_options(report)
+    for reads in (export, transcript, report):
+        reads.epilog = reports.EXIT_CODES if reads is report else exports.EXIT_CODES
         _add_place(reads.add_argument_group("where from"))
 
     _command(commands, "demo", _demo, "load a small Letta that is in the package: needs no server, no key")

@@ -70,6 +70,7 @@ LINE = (
     "run",
     "stop",
     "export",
+    "report",
     "showcase",
     "cli",
 )
