@@ -160,6 +160,14 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="Cloud: load what a search for it finds, as message_search",
     )
+    what.add_argument(
+        "--mask",
+        type=_text,
+        action="append",
+        metavar="COLUMN=HOW",
+        help="drop, hash or redact a column, or `content`, all that was said; may be repeated",
+    )
+    what.add_argument("--images", metavar="HOW", help="keep, drop or hash those in messages (default: keep)")
     how = run.add_argument_group("how")
     how.add_argument(
         "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
@@ -252,6 +260,8 @@ def _run(options: argparse.Namespace) -> int:
             "search_query": options.search_query,
             "shard": options.shard,
             "table_format": options.table_format,
+            "mask": options.mask and ",".join(options.mask),
+            "images": options.images,
         },
         resources=[name.strip() for name in options.resources.split(",") if name.strip()],
         destination=options.destination,

@@ -214,7 +214,7 @@ def _file(pipeline: dlt.Pipeline) -> Path | None:
     client: Any = pipeline.destination_client()
     if client.config.destination_type == "duckdb":
         return Path(client.config.data_location())
-    sql_client = getattr(client, "sql_client", None)
+    sql_client: Any = getattr(client, "sql_client", None)
     if getattr(sql_client, "dialect_name", None) == "sqlite":
         # dlt gives each dataset a file.
         return Path(sql_client._sqlite_dataset_filename(sql_client.dataset_name))

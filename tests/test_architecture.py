@@ -48,6 +48,8 @@ LINE = (
     "arrow",
     "columnar_tables",
     "flatten",
+    "images",
+    "mask",
     "once",
     "settled",
     "extract",

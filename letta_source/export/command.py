@@ -91,8 +91,15 @@ def export(options: argparse.Namespace) -> int:
     )
     with _opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read
+        from letta_source.target import said
 
-        rows = _write(read(pipeline, selection, folder), output, format_, selection)
+        try:
+            rows = _write(read(pipeline, selection, folder), output, format_, selection)
+        except (BrokenPipeError, ConfigError):
+            raise
+        except Exception as error:  # Drivers have exceptions of their own.
+            print(f"letta-source: {said(error)}", file=sys.stderr)
+            return FAILED
     print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
     return OK
 
@@ -122,12 +129,11 @@ def _write(batches: Iterator[pa.RecordBatch], output: Path | None, format_: str,
     from letta_source.export.write import writer, written_whole
 
     def write(file: BinaryIO) -> int:
-        writing = writer(format_, file, selection)
         rows = 0
-        for batch in batches:
-            writing.write(batch)
-            rows += batch.num_rows
-        writing.close()
+        with writer(format_, file, selection) as writing:
+            for batch in batches:
+                writing.write(batch)
+                rows += batch.num_rows
         file.flush()
         return rows
 

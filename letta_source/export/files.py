@@ -39,7 +39,7 @@ def mounted(client: FilesystemClient, stack: ExitStack) -> Files:
     Raises:
         ConfigError: other programs changed a table in a way that its files alone do not show.
     """
-    connection = stack.enter_context(duckdb.connect(":memory:", config={"TimeZone": "UTC"}))
+    connection = stack.enter_context(duckdb.connect(":memory:"))
     stored = client.get_stored_schema(_SCHEMA) if client.is_storage_initialized() else None
     if stored is None:
         return Files(connection, True, frozenset())

@@ -128,7 +128,8 @@ class Queries:
 
     def _filtered(self) -> tuple[list[str], list[Any]]:
         root, filters = self._what.root, self._what.filters
-        conditions, values = [], []
+        conditions: list[str] = []
+        values: list[Any] = []
         if filters.agent_ids:
             conditions.append(self._through(AGENT_OF, agent_of, _one_of(filters.agent_ids)))
             values += filters.agent_ids

@@ -11,9 +11,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.sql_client import WithSqlClient
 
 from letta_source.columns import Column
 from letta_source.errors import ConfigError
@@ -23,8 +24,9 @@ from letta_source.export.values import conformed, from_rows, utc
 
 ROWS = 1000
 """Rows a batch at most: those of images are MBs each."""
-# What DuckDB sorts beyond that goes to disk.
-_MEMORY = "1GB"
+# MB for each query: what DuckDB sorts beyond that goes to disk. More threads need more of it.
+_MEMORY, _THREADS = 512, 4
+_UNITS = {"KiB": 2**-10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
 
 
 @contextmanager
@@ -48,33 +50,22 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
 
 
 def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Reader:
-    client = pipeline.destination_client()
+    client: Any = pipeline.destination_client()
     if isinstance(client, FilesystemClient):
-        stack.enter_context(client)
+        stack.enter_context(client)  # type: ignore[arg-type]  # dlt's own types are too wide.
         spill = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = mounted(client, stack)
-        _limit(files.connection, spill)
-        return DuckDB(files.connection, None, files.appends, files.known)
-    try:
-        sql_client = pipeline.sql_client()
-    except SqlClientNotAvailable as error:
-        raise ConfigError("this destination answers no SQL: its rows cannot be exported") from error
-    if isinstance(sql_client, DuckDbSqlClient):
-        if folder:
-            sql_client.credentials.read_only = True
-        connection = stack.enter_context(sql_client).native_connection
-        _limit(connection, folder)
-        return DuckDB(connection, sql_client)
-    return Database(pipeline, stack.enter_context(sql_client))
-
-
-def _limit(connection: Any, spill: Path | None) -> None:
-    connection.execute(f"SET memory_limit = '{_MEMORY}'")
-    # Texts of more than 2 GB a batch.
-    connection.execute("SET arrow_large_buffer_size = true")
-    if spill:
-        folder = str(spill).replace("'", "''")
-        connection.execute(f"SET temp_directory = '{folder}'")
+        return DuckDB(files.connection, spill, None, files.appends, files.known)
+    if not isinstance(client, WithSqlClient):
+        raise ConfigError("this destination answers no SQL: its rows cannot be exported")
+    sql_client: Any = client.sql_client
+    is_duckdb = isinstance(sql_client, DuckDbSqlClient)
+    if is_duckdb and folder:
+        sql_client.credentials.read_only = True
+    stack.enter_context(sql_client)
+    if not is_duckdb:
+        return Database(pipeline, sql_client)
+    return DuckDB(sql_client.native_connection, folder, sql_client)
 
 
 class _Named:
@@ -113,6 +104,7 @@ class DuckDB(_Named):
     """DuckDB, and what it can be a window on; rows stay Arrow's.
 
     Args:
+        spill: a folder for what does not fit into memory; by default beside the database's file.
         client: how tables are called; without one as they are.
         known: tables that were loaded, though those without rows may have no files.
     """
@@ -120,6 +112,7 @@ class DuckDB(_Named):
     def __init__(
         self,
         connection: Any,
+        spill: Path | None,
         client: DuckDbSqlClient | None,
         appends: bool = False,
         known: frozenset[str] = frozenset(),
@@ -127,6 +120,24 @@ class DuckDB(_Named):
         super().__init__(client, appends)
         self._connection = connection
         self._known = known
+        self._most = _megabytes(self._setting("memory_limit"))
+        self._memory = 0
+        self._set("threads", min(_THREADS, int(self._setting("threads"))))
+        # Texts of more than 2 GB a batch.
+        self._set("arrow_large_buffer_size", True)
+        if spill:
+            self._set("temp_directory", str(spill))
+
+    def _setting(self, name: str) -> Any:
+        return self._connection.execute(f"SELECT current_setting('{name}')").fetchone()[0]
+
+    def _set(self, name: str, value: str | int) -> None:
+        said = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
+        self._connection.execute(f"SET {name} = {said}")
+
+    def _add_memory(self, megabytes: int) -> None:
+        self._memory = min(self._memory + megabytes, self._most)
+        self._set("memory_limit", f"{self._memory}MiB")
 
     def table(self, name: str) -> str:
         return super().table(name) if self._client else f'"{name}"'
@@ -145,13 +156,33 @@ class DuckDB(_Named):
         return _absent(table, table in self._known)
 
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+        import duckdb
+
+        self._add_memory(_MEMORY)
         sql, values = query
-        # Each with a connection of its own: the next query would end the one before.
-        with self._connection.cursor() as cursor:
-            # Not by `execute`, which would hold all rows first.
-            rows = cursor.sql(sql.replace("%s", "?"), params=values)
-            for batch in rows.to_arrow_reader(ROWS):
-                yield from conformed(batch, columns)
+        sent = 0
+        while True:
+            # Each with a connection of its own: the next query would end the one before.
+            with self._connection.cursor() as cursor:
+                try:
+                    # Not by `execute`, which would hold all rows first.
+                    rows = cursor.sql(f"{sql.replace('%s', '?')} OFFSET {sent}", params=values)
+                    for batch in rows.to_arrow_reader(ROWS):
+                        yield from conformed(batch, columns)
+                        sent += batch.num_rows
+                    return
+                except (OSError, duckdb.OutOfMemoryException) as error:
+                    # pyarrow passes DuckDB's error on as one of its own.
+                    if "Out of Memory" not in str(error) or self._memory == self._most:
+                        raise
+            # How much a sort needs grows with the rows, if slowly; their order is always the same.
+            self._add_memory(self._memory)
+
+
+def _megabytes(said: str) -> int:
+    """Of DuckDB's `488.2 MiB`."""
+    number, unit = said.split()
+    return int(float(number) * _UNITS[unit])
 
 
 class Database(_Named):

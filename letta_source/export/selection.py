@@ -94,7 +94,7 @@ def select(
     assert_known("table", [table], list(tables))
     resource = RESOURCES.get(table.partition("__")[0])
     root = resource.root if resource else tables[table]
-    given = {
+    given: dict[str, Any] = {
         name: value if isinstance(value, (str, date)) else list(value)
         for name, value in filters.items()
         if value is not None

@@ -13,14 +13,6 @@ from letta_source.columns import Column
 from letta_source.text import to_json
 from letta_source.times import parse_time
 
-TYPES = {
-    "text": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "json": pa.string(),
-}
 # pyarrow's texts hold 2 GB a batch.
 _MOST_BYTES = 2**30
 
@@ -32,7 +24,11 @@ def conformed(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[pa.R
         yield from conformed(batch.slice(0, half), columns)
         yield from conformed(batch.slice(half), columns)
         return
-    arrays = [array.cast(TYPES[one.type]) for array, one in zip(batch.columns, columns, strict=True)]
+    types = [one.arrow_type for one in columns]
+    arrays = [
+        array if array.type == type_ else array.cast(type_)
+        for array, type_ in zip(batch.columns, types, strict=True)
+    ]
     yield pa.RecordBatch.from_arrays(arrays, names=[one.name for one in columns])
 
 
@@ -50,7 +46,7 @@ def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _array(values: Sequence[Any], column: Column) -> pa.Array:
-    type_ = TYPES[column.type]
+    type_ = column.arrow_type
     kinds = {type(value) for value in values} - {type(None)}
     if column.type == "timestamp" and str in kinds:
         values = [parse_time(value) if isinstance(value, str) else value for value in values]

@@ -59,7 +59,7 @@ def writer(format_: str, file: BinaryIO, selection: Selection) -> Writer:
 
 
 class Writer(ABC):
-    """Of one format; `close` ends what was written, but leaves the file open."""
+    """Of one format. Leaving it ends what was written, but leaves the file open."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         self._file = file
@@ -72,6 +72,13 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Also after an error: pyarrow's writers would write to the closed file when they are collected."""
+        self.close()
 
     def close(self) -> None:  # noqa: B027  # most have nothing to end
         """No more rows."""
@@ -91,11 +98,13 @@ class Parquet(Writer):
         super().__init__(file, selection)
         self._writer = pq.ParquetWriter(file, selection.schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
-        is_enough = sum(one.num_rows for one in self._waiting) >= _ROWS
-        if is_enough or sum(one.nbytes for one in self._waiting) >= _BYTES:
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= _ROWS or self._bytes >= _BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -106,6 +115,7 @@ class Parquet(Writer):
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting))
             self._waiting = []
+            self._rows = self._bytes = 0
 
 
 class CSV(Writer):

@@ -1,0 +1,100 @@
+"""An export is what is there, whatever the destination: every row, the types, the order, and the children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+import pytest
+
+from letta_source.columns import DELETED
+from letta_source.export import conversation, to_arrow, to_pandas
+from letta_source.target import Target
+
+from ..warehouse import TABLES, Row, columns_of, in_order
+from .expected import AS_THEY_ARE_NOW, LOADED
+from .loads import Loads
+from .places import Place, plain
+from .story import Story
+
+pytestmark = pytest.mark.destinations
+
+
+@pytest.fixture
+def pipeline(loads: Loads, place: Place, story: Story) -> Iterator[dlt.Pipeline]:
+    """After a day of two loads, by who has nothing but the place."""
+    loads.run()
+    story.an_hour()
+    loads.run()
+    options = dict(zip(place.options[::2], place.options[1::2], strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.folder)
+        for name, value in place.environment.items():
+            patch.setenv(name, value)
+        target = Target(
+            "letta", options.get("--destination", "duckdb"), options.get("--dataset-name", "letta")
+        )
+        with target.resolved().reading() as pipeline:
+            yield pipeline
+
+
+def read(table: str, rows: list[dict[str, Any]]) -> list[Row]:
+    """As a place reads them."""
+    types = {column.name: column.type for column in TABLES[table].columns}
+    names = [name for name in columns_of(table) if name != DELETED]
+    return [tuple(plain(types[name], row[name]) for name in names) for row in rows]
+
+
+def stored(place: Place, table: str) -> list[Row]:
+    names = [name for name in columns_of(table) if name != DELETED]
+    if place.kind != "appends" or table not in AS_THEY_ARE_NOW:
+        return place.rows(table, *names)
+    # A row for each time it changed.
+    by_load = sorted(place.rows(table, "_dlt_load_id", *names), key=lambda row: float(row[0]))
+    return in_order({row[1]: row[1:] for row in by_load}.values())
+
+
+def test_every_table_comes_out_as_it_is(pipeline: dlt.Pipeline, place: Place) -> None:
+    order: dict[str, list[Row]] = {}
+    for table in (table for resource in LOADED for table in resource.tables):
+        exported = to_arrow(pipeline, table.name)
+        assert list(exported.schema) == [one for one in table.arrow_schema if one.name != DELETED]
+        order[table.name] = read(table.name, exported.to_pylist())
+        assert in_order(order[table.name]) == stored(place, table.name)
+    messages = to_arrow(pipeline, "agent_messages", children=True)
+    assert read("agent_messages", messages.to_pylist()) == order["agent_messages"]
+    ids = messages["agent_id"].to_pylist()
+    # By its bytes, whatever language the database speaks.
+    assert ids == sorted(ids)
+    for child in ("content", "tool_calls", "tool_returns", "approvals"):
+        found = [len(rows) for rows in messages[child].to_pylist()]
+        assert sum(found) == len(order[f"agent_messages__{child}"])
+
+
+def test_what_is_asked_for_is_what_comes(pipeline: dlt.Pipeline) -> None:
+    rows = to_arrow(pipeline, "agent_messages").to_pylist()
+    agent_id = rows[0]["agent_id"]
+    dates = sorted({row["created_at"] for row in rows if row["agent_id"] == agent_id})
+    frame = to_pandas(
+        pipeline,
+        "agent_messages",
+        columns=["id", "position", "created_at", "extra"],
+        agent_ids=[agent_id],
+        start_date=dates[1],
+        end_date=dates[-1],
+        message_types=["user_message", "tool_call_message", "assistant_message"],
+    )
+    assert list(zip(frame.id, frame.position, strict=True)) == [
+        (row["id"], row["position"])
+        for row in rows
+        if row["agent_id"] == agent_id
+        and dates[1] <= row["created_at"] < dates[-1]
+        and row["message_type"] in ("user_message", "tool_call_message", "assistant_message")
+    ]
+    assert len(frame)
+    assert str(frame.dtypes["created_at"]) == "datetime64[us, UTC]"
+    steps = to_arrow(pipeline, "steps", start_date=dates[1]).to_pylist()
+    runs = {run["id"] for run in to_arrow(pipeline, "runs", start_date=dates[1]).to_pylist()}
+    assert {step["run_id"] for step in steps} <= runs
+    assert str(conversation(pipeline, agent_id)).count("**User** · ") > 0
