@@ -123,11 +123,11 @@ answer AS (
     FROM ending WHERE rank = 2 GROUP BY ALL
 ),
 decision AS (
-    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve
+    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve, max(created_at) AS decided_at
     FROM numbered WHERE rank = 1 GROUP BY ALL
 )
 SELECT
-    agent_id, call_id, number, name, conversation_id, turn, created_at AS called_at, returned_at,
+    agent_id, call_id, number, name, conversation_id, turn, created_at AS called_at, decided_at, returned_at,
     coalesce(status = 'error', false) AS failed, coalesce(NOT approve, false) AS denied
 FROM (SELECT * EXCLUDE (status, approve) FROM numbered WHERE is_new)
 LEFT JOIN answer USING (agent_id, call_id, number)
@@ -201,7 +201,9 @@ ran AS (
 called AS (
     SELECT
         agent_id, conversation_id, turn, count(*) AS calls, count(*) FILTER (failed) AS errors,
-        sum(epoch(returned_at) - epoch(called_at)) AS tool_seconds, mode(name) AS most_called
+        -- What a person took to approve of it is no work of the tool's.
+        sum(epoch(returned_at) - epoch(coalesce(decided_at, called_at))) AS tool_seconds,
+        mode(name) AS most_called
     FROM call GROUP BY ALL
 ),
 spent AS (

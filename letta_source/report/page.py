@@ -87,7 +87,7 @@ def _figures(facts: Facts) -> list[Figure]:
             verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
         return Figure(name, said(now[key]), note, change, verdict)
 
-    steps = "" if now["steps"] else "no steps were loaded"
+    steps = "" if facts.gaps["steps"] else "no steps were loaded"
     unpriced = f"{texts.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
     return [
         figure("Agents", "agents", texts.rough, f"of {texts.count(facts.gaps['agents'])}"),

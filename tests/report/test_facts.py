@@ -299,6 +299,15 @@ def test_what_the_slowest_turn_spent_its_time_on(case: Case) -> None:
     assert turn["started_at"] == NOON
 
 
+def test_a_wait_for_approval_is_no_time_in_tools(case: Case) -> None:
+    case.say("user", 0)
+    case.call(1, "pay", "c", kind="approval_request")
+    case.decide(50, {"tool_call_id": "c", "type": "approval", "approve": True})
+    case.answer(53, "success", "c")
+    facts = case.facts()
+    assert (facts.slowest[0]["tool_seconds"], facts.tools[0]["seconds"]) == (3, 52)
+
+
 def test_an_empty_dataset(case: Case) -> None:
     facts = case.facts()
     assert facts.headline["messages"] == 0

@@ -64,6 +64,21 @@ def test_refused(letta_source: Command, options: list[str], said: str) -> None:
     assert not list(letta_source.folder.glob("*.html"))
 
 
+def test_help(letta_source: Command) -> None:
+    said = letta_source("report", "--help")
+    assert (said.code, said.err) == (0, "")
+    for option in (
+        "--output",
+        "--days",
+        "--start-date",
+        "--end-date",
+        "--prices",
+        "--destination",
+        "\n  2  ",
+    ):
+        assert option in said.out
+
+
 @pytest.mark.parametrize("missing", ["jinja2", "vl_convert"])
 def test_without_the_extra(letta_source: Command, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
