@@ -13,6 +13,7 @@ from .project import MODELS, Project
 from .story import told
 from .warehouses import Warehouse
 
+ON_REQUEST = {f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request}
 # What a host must have.
 KEPT = ("agents", "agent_messages")
 
@@ -56,7 +57,7 @@ def build(warehouse: Warehouse, folder: Path) -> Built:
     with serve(letta, "cloud") as server:
         warehouse.load(server.base_url, "--resources", "message_search", "--search-query", "dice")
     project = Project.create(folder, warehouse)
-    statuses = project.build(**{f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request})
+    statuses = project.build(**ON_REQUEST)
     return Built(letta, warehouse, project, statuses, project.models())
 
 

@@ -123,14 +123,10 @@ def _placed(letta: Letta, agent_id: str) -> Iterator[tuple[Where, Json]]:
         run = letta.tables["runs"].rows.get(item["run_id"], {})
         conversation_id = run.get("conversation_id")
         if not _is_systems(item):
-            before = last.get(conversation_id)
-            follows = before and (before["message_type"], before["run_id"]) == (
-                "user_message",
-                item["run_id"],
-            )
-            if item["message_type"] == "user_message" and not follows:
+            this = item["message_type"], item["run_id"]
+            if item["message_type"] == "user_message" and last.get(conversation_id) != this:
                 indexes[conversation_id] += 1
-            last[conversation_id] = item
+            last[conversation_id] = this
         yield Where(agent_id, conversation_id, indexes[conversation_id]), item
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
 from letta_source.tables import all_tables
 
-from .built import Built
+from .built import ON_REQUEST, Built
 from .expected import Expected, Where
 from .project import MODELS
 from .story import LONG
@@ -26,7 +27,7 @@ class ModelTests:
         assert kinds["test"] > 100
 
     def test_the_source_is_fresh(self, built: Built) -> None:
-        built.project.run("source", "freshness")
+        built.project.run("source", "freshness", "--vars", json.dumps(ON_REQUEST))
 
     def test_staging_has_every_row_once(self, built: Built) -> None:
         loaded, staged = (
