@@ -26,4 +26,4 @@
 
 {% macro duckdb__letta_type_json() %}json{% endmacro %}
 
-{% macro postgres__letta_type_json() %}jsonb{% endmacro %}
+{% macro postgres__letta_type_json() %}json{% endmacro %}

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from letta_source.demo import Letta
-from letta_source.demo.shapes import Json
+from letta_source.demo.shapes import Json, moment
 
 from .project import PACKAGE
 
@@ -23,7 +23,7 @@ class Where(NamedTuple):
 
     agent_id: str
     conversation_id: str | None
-    index: int
+    number: int
 
 
 @dataclass
@@ -82,7 +82,7 @@ def expected(letta: Letta) -> Expected:
     turn_of: dict[str, Where] = {}
     for agent_id in letta.tables["agents"].rows:
         for where, item in _placed(letta, agent_id):
-            if where.index:
+            if where.number:
                 made.turns[where].messages += 1
                 for one in (item["run_id"], item["step_id"]):
                     if one:
@@ -90,7 +90,7 @@ def expected(letta: Letta) -> Expected:
     for agent_id in letta.tables["agents"].rows:
         made.calls += _calls(letta, agent_id)
     for call in made.calls:
-        if call.where.index:
+        if call.where.number:
             turn = made.turns[call.where]
             turn.tool_calls += 1
             turn.tool_errors += call.status == "error"
@@ -118,16 +118,15 @@ def _placed(letta: Letta, agent_id: str) -> Iterator[tuple[Where, Json]]:
     # The sort is stable: within a second it is the server's order.
     in_order.sort(key=lambda item: datetime.fromisoformat(item["date"]))
     indexes: Counter[str | None] = Counter()
-    last: dict[str | None, Json] = {}
+    last: dict[str | None, tuple[str, str | None]] = {}
     for item in in_order:
         run = letta.tables["runs"].rows.get(item["run_id"], {})
         conversation_id = run.get("conversation_id")
         if not _is_systems(item):
-            before = last.get(conversation_id)
-            follows = before and before["message_type"] == "user_message" and before["run_id"] == item["run_id"]
-            if item["message_type"] == "user_message" and not follows:
+            this = item["message_type"], item["run_id"]
+            if item["message_type"] == "user_message" and last.get(conversation_id) != this:
                 indexes[conversation_id] += 1
-            last[conversation_id] = item
+            last[conversation_id] = this
         yield Where(agent_id, conversation_id, indexes[conversation_id]), item
 
 
@@ -180,12 +179,14 @@ def _costs(letta: Letta) -> dict[str, float | None]:
     for step_id, step in letta.tables["steps"].rows.items():
         price = prices.get(step["model_handle"]) or prices.get(step["model"])
         cached, written = step["cached_input_tokens"] or 0, step["cache_write_tokens"] or 0
-        made[step_id] = price and (
-            (step["prompt_tokens"] - cached - written) * float(price["input_price"])
-            + cached * float(price["cached_input_price"])
-            + written * float(price["cache_write_price"])
-            + step["completion_tokens"] * float(price["output_price"])
-        ) / 1e6  # type: ignore[assignment]  # no price, no cost
+        made[step_id] = None
+        if price:
+            made[step_id] = (
+                (step["prompt_tokens"] - cached - written) * float(price["input_price"])
+                + cached * float(price["cached_input_price"])
+                + written * float(price["cache_write_price"])
+                + step["completion_tokens"] * float(price["output_price"])
+            ) / 1e6
     return made
 
 
@@ -195,5 +196,4 @@ def _duration(run: Json | None) -> float | None:
         return float(run["total_duration_ns"]) / 1e9
     if not run or not run["completed_at"]:
         return None
-    began, ended = (datetime.fromisoformat(run[name].replace("Z", "+00:00")) for name in ("created_at", "completed_at"))
-    return (ended - began).total_seconds()
+    return (moment(run["completed_at"]) - moment(run["created_at"])).total_seconds()

@@ -13,7 +13,7 @@ _BEGIN = datetime(2026, 11, 20, 23, 59, 58, tzinfo=timezone.utc)
 
 
 def told() -> Letta:
-    """Two conversations at once, approvals, heartbeats, a run that goes on, one that failed, tokens cached."""
+    """Two conversations at once, approvals, heartbeats, runs that go on and that failed, tokens cached."""
     letta = recorded_letta()
     _put_runs_of_conversations(letta)
     agent_id = letta.add_agent(name="story")

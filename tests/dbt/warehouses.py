@@ -130,4 +130,4 @@ class Postgres(Warehouse):
             connection.commit()
 
     def copy(self, folder: Path) -> Postgres:
-        return Postgres(folder, self._server, f"{self._name}_copy", self._name)
+        return Postgres(folder, self._server, f"{self._name}_{folder.name}", self._name)
