@@ -114,12 +114,13 @@ def _child_test(table: Table, root: Table) -> Iterator[str]:
 
 
 def _parent_test(column: Column) -> Iterator[str]:
-    """A warning where a parent is not loaded: its column is described as `table.id`."""
-    if parent := re.fullmatch(r"`(\w+)\.id`\.", column.description):
-        enabled = f"{{{{ var('letta__using_{parent[1]}', true) }}}}"
+    """A warning where what a message hangs from is not loaded."""
+    if column.references and not column.nullable:
+        parent = column.references.partition(".")[0]
+        enabled = f"{{{{ var('letta__using_{parent}', true) }}}}"
         yield "        data_tests:"
         yield "          - relationships:"
-        yield f"              arguments: {{to: ref('stg_letta__{parent[1]}'), field: id}}"
+        yield f"              arguments: {{to: ref('stg_letta__{parent}'), field: id}}"
         yield f'              config: {{severity: warn, enabled: "{enabled}"}}'
 
 
