@@ -16,7 +16,7 @@ from letta_source.report.store import opened
 from letta_source.target import Target
 
 from ..report.marts import SAME, of_mart, of_report
-from .conftest import Built
+from .built import Built
 from .warehouses import DATASET
 
 pytestmark = pytest.mark.dbt
