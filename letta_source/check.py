@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from anyio.from_thread import start_blocking_portal
 
 from letta_source.answers import RequestFailed, StatusError, WebPage
 from letta_source.client import Client
@@ -19,6 +21,8 @@ FAMILIES: Mapping[str, str] = {
     "batches": "/v1/messages/batches",
     "messages": "/v1/messages/",
 }
+Answer = TypeVar("Answer")
+
 _MISSING = {404, 405}
 # Half a minute: a server of one's own takes some 15 s to start.
 _WHILE_IT_STARTS = 7
@@ -31,7 +35,7 @@ def check_families(settings: Settings) -> dict[str, str | None]:
     Raises:
         FatalError: the host cannot be reached, refuses the key, or has none of them.
     """
-    return asyncio.run(_check_families(settings))
+    return _answered(lambda: _check_families(settings))
 
 
 async def _check_families(settings: Settings) -> dict[str, str | None]:
@@ -53,7 +57,13 @@ def check_reachable(settings: Settings) -> None:
                     return
         _assert_letta(settings, found)
 
-    asyncio.run(check())
+    _answered(check)
+
+
+def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What comes of it, in a thread of its own: in this one a notebook has its event loop."""
+    with start_blocking_portal() as portal:
+        return portal.call(ask)
 
 
 def _client(settings: Settings, retries: int) -> Client:

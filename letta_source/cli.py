@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from letta_source.export import command as exports
+from letta_source.report import command as reports
 
 OK, FAILED, USAGE, INCOMPLETE = 0, 1, 2, 3
 
@@ -94,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
         commands, "transcript", exports.transcript, "print what an agent heard, did and said"
     )
     exports.add_transcript_options(transcript)
-    for reads in (export, transcript):
-        reads.epilog = exports.EXIT_CODES
+    report = _command(commands, "report", reports.report, "write an HTML page: use, latency, tools, cost")
+    reports.add_options(report)
+    for reads in (export, transcript, report):
+        reads.epilog = reports.EXIT_CODES if reads is report else exports.EXIT_CODES
         _add_place(reads.add_argument_group("where from"))
 
     _command(commands, "demo", _demo, "load a small Letta that is in the package: needs no server, no key")
@@ -157,6 +160,14 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="Cloud: load what a search for it finds, as message_search",
     )
+    what.add_argument(
+        "--mask",
+        type=_text,
+        action="append",
+        metavar="COLUMN=HOW",
+        help="drop, hash or redact a column, or `content`, all that was said; may be repeated",
+    )
+    what.add_argument("--images", metavar="HOW", help="keep, drop or hash those in messages (default: keep)")
     how = run.add_argument_group("how")
     how.add_argument(
         "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
@@ -249,6 +260,8 @@ def _run(options: argparse.Namespace) -> int:
             "search_query": options.search_query,
             "shard": options.shard,
             "table_format": options.table_format,
+            "mask": options.mask and ",".join(options.mask),
+            "images": options.images,
         },
         resources=[name.strip() for name in options.resources.split(",") if name.strip()],
         destination=options.destination,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from ipaddress import ip_address
@@ -69,6 +69,27 @@ def _shard(value: Any) -> Any:
     return value if isinstance(value, Shard) else Shard.parse(str(value))
 
 
+def _mask(value: Any) -> Any:
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        value = {name.strip(): how.strip() for name, _, how in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError("must be actions by column, such as text=hash,agents.system=drop")
+    for name, how in value.items():
+        if how not in ("drop", "hash", "redact", "keep") and not callable(how):
+            raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")
+    return dict(value)
+
+
+def _mask_key(value: Any) -> Any:
+    key = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(key, str) and len(key) < 16:
+        raise ValueError("must have at least 16 characters: a shorter one can be guessed")
+    return value
+
+
 def _header(value: Any) -> Any:
     """Goes into a header: an error about it there would show it."""
     if isinstance(value, SecretStr):
@@ -99,6 +120,7 @@ Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 TableFormat = Literal["delta", "iceberg"]
 Model = TypeVar("Model", bound=BaseModel)
+MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
 
 
 class Settings(BaseModel):
@@ -134,6 +156,15 @@ class Settings(BaseModel):
         WHOLE, description="Only this part of the parents, such as 2/4; counted from 0."
     )
     table_format: TableFormat | None = Field(None, description="Of files: what can merge, not only add.")
+    mask: Annotated[Mapping[str, MaskAction], BeforeValidator(_mask)] = Field(
+        {}, description="By column, or `content` for all that was said: drop, hash, redact or keep."
+    )
+    mask_key: Annotated[SecretStr | None, BeforeValidator(_mask_key)] = Field(
+        None, description="Secret that the hashes are made with; at least 16 characters."
+    )
+    images: Literal["keep", "drop", "hash"] = Field(
+        "keep", description="Images in messages: hash puts their hash and size in their place."
+    )
     validate_items: bool = Field(
         False,
         alias="validate",
@@ -148,6 +179,8 @@ class Settings(BaseModel):
             raise ValueError("lag must not be negative")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be more than 0")
+        if "hash" in self.mask.values() and not self.mask_key:
+            raise ValueError("mask: hash needs a mask_key, set as SOURCES__LETTA__MASK_KEY")
         if self.base_url == CLOUD_URL and not self.api_key:
             raise ValueError(
                 "Letta Cloud needs a key: set LETTA_API_KEY; for a server of your own set LETTA_BASE_URL"

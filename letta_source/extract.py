@@ -15,6 +15,7 @@ from letta_source.columnar import Columnar
 from letta_source.errors import FamilyMissing, FatalError, ParentError, ParentGone
 from letta_source.flatten import Rows, split_page
 from letta_source.jobs import JOBS
+from letta_source.mask import Mask
 from letta_source.once import Once
 from letta_source.reading import Reading
 from letta_source.session import Counts
@@ -104,7 +105,8 @@ class _Gathered:
         self._incomplete: set[str] = set()
         self._once = Once() if self._name in reading.session.appends else None
         self._read_twice = False
-        self._settled = Settled(resource.name, reading, loaded) if loaded else None
+        self._mask = Mask(resource, reading.settings)
+        self._settled = Settled(resource.name, reading, loaded, self._mask) if loaded else None
         self._issues: list[Item] = []
         self._wrong = _validator(resource.name) if reading.settings.validate_items else None
 
@@ -240,15 +242,16 @@ class _Gathered:
         self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = ""
     ) -> None:
         self._counts.problems += 1
+        shown = self._mask.detail(detail)
         between = f" after {after_id}" * bool(after_id) + f" before {before_id}" * bool(before_id)
-        logger.warning("%s: %s %s%s: %s", self._name, parent_id or "the list", kind, between, detail)
+        logger.warning("%s: %s %s%s: %s", self._name, parent_id or "the list", kind, between, shown)
         self._issues.append(
             {
                 "load_started_at": self._reading.session.started_at,
                 "resource": self._name,
                 "parent_id": parent_id,
                 "kind": kind,
-                "detail": detail,
+                "detail": shown,
                 "after_id": after_id,
                 "before_id": before_id,
             }
@@ -262,7 +265,7 @@ class _Gathered:
             columns = {name: [issue[name] for issue in self._issues] for name in self._issues[0]}
             made.append((LOAD_ISSUES.name, with_load_id([to_arrow(LOAD_ISSUES, columns)], load_id)))
             self._issues = []
-        return made
+        return [(name, self._mask.table(name, rows)) for name, rows in made]
 
 
 def _validator(resource: str) -> Callable[[Any], str | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from letta_source.flatten import without_credentials
+from letta_source.mask import Mask
 from letta_source.reading import Reading
 from letta_source.stream import Job
 from letta_source.times import created_at
@@ -30,12 +31,14 @@ class Settled:
 
     Args:
         loaded: asked where the cursors cannot tell what was loaded.
+        mask: nothing of what it hides is kept, not as a digest either.
     """
 
-    def __init__(self, name: str, reading: Reading, loaded: LoadedIds) -> None:
+    def __init__(self, name: str, reading: Reading, loaded: LoadedIds, mask: Mask) -> None:
         self._name = name
         self._reading = reading
         self._loaded = loaded
+        self._mask = mask
         self._held: dict[str, Pages] = {}
         self._handed: dict[str, set[str]] = {}
         self._restarted: set[str] = set()
@@ -61,7 +64,9 @@ class Settled:
             return self._new("", items, asks=not in_order or any(created_at(item) is None for item in items))
         if self._name in _ALWAYS_WHOLE:
             return self._new(parent_id, items)
-        return [item for item in items if self._reading.has_changed(item["id"], _digest(item))]
+        return [
+            item for item in items if self._reading.has_changed(item["id"], _digest(self._mask.item(item)))
+        ]
 
     def retried(self, job: Job) -> Pages:
         """What was read of a gap, once it is known what is left of it."""

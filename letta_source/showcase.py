@@ -9,27 +9,21 @@ from letta_source.run import Load, Loaded, load
 from letta_source.summary import columns, summary
 
 _NAME, _DATASET = "letta_demo", "letta"
-# Dates are whole seconds: within one, the run says what came first, and calls come before their returns.
 _SAMPLE = """
     SELECT message_type, coalesce(text, reasoning, call.said, answer.said)
     FROM {messages} AS message
-    JOIN {runs} AS run ON run.id = message.run_id
     LEFT JOIN (
-        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ') AS said
+        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ' ORDER BY idx) AS said
         FROM {calls} GROUP BY ALL
     ) AS call ON (call.message_id, call.position) = (message.id, message.position)
     LEFT JOIN (
-        SELECT message_id, position, string_agg(tool_return, ', ') AS said
+        SELECT message_id, position, string_agg(tool_return, ', ' ORDER BY idx) AS said
         FROM {returns} GROUP BY ALL
     ) AS answer ON (answer.message_id, answer.position) = (message.id, message.position)
-    WHERE message.agent_id = (
+    WHERE run_id IS NOT NULL AND message.agent_id = (
         SELECT id FROM {agents} WHERE agent_type = 'letta_v1_agent' ORDER BY created_at LIMIT 1
     )
-    ORDER BY run.created_at, CASE
-        WHEN message_type = 'user_message' THEN 0
-        WHEN message.id IN (SELECT message_id FROM {calls}) THEN 1
-        WHEN message_type = 'tool_return_message' THEN 2
-        ELSE 3 END, message.created_at, message.id, message.position
+    ORDER BY message.created_at, message.sequence
     LIMIT 14
 """
 
@@ -64,7 +58,6 @@ def _conversation(loaded: Loaded) -> str:
     with loaded.pipeline.sql_client() as client:
         names = {
             "agents": "agents",
-            "runs": "runs",
             "messages": "agent_messages",
             "calls": "agent_messages__tool_calls",
             "returns": "agent_messages__tool_returns",

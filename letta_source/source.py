@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from letta_source.config import make_settings
+from letta_source.mask import check_mask
 from letta_source.resources import make_resource
 from letta_source.session import Session
 from letta_source.tables import RESOURCES
@@ -39,6 +41,9 @@ def letta(
     validate: bool | None = None,
     shard: str | None = None,
     table_format: str | None = None,
+    mask: dict[str, Any] | None = None,
+    mask_key: TSecretStrValue | None = None,
+    images: str | None = None,
     session: Session | None = None,
 ) -> Sequence[DltResource]:
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.
@@ -61,6 +66,7 @@ def letta(
     """
     given = {name: value for name, value in locals().items() if name != "session"}
     settings = make_settings(given)
+    check_mask(settings)
     if settings.shows_key:
         logger.warning("%s: the key goes over the network unencrypted; use https", settings.base_url)
     session = session or Session()

@@ -42,6 +42,7 @@ def described() -> list[dict[str, Any]]:
     return [
         {
             "resource": resource.name,
+            "endpoint": resource.endpoint,
             "on_request": resource.on_request,
             "tables": [
                 {
@@ -54,6 +55,7 @@ def described() -> list[dict[str, Any]]:
                             "type": column.type,
                             "nullable": column.nullable,
                             "description": column.description,
+                            "references": column.references,
                         }
                         for column in table.columns
                     ],

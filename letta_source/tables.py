@@ -78,11 +78,13 @@ class Table:
 class Resource:
     """One dlt resource: a root table and, for messages, its children.
 
-    `parent` is the column that names what the rows hang from, or None where nothing does. `divided` resources
-    are read by all shards, each its parents; shard 0 reads the others.
+    `endpoint` is where its items come from. `parent` is the column that names what the rows hang from, or
+    None where nothing does. `divided` resources are read by all shards, each its parents; shard 0 reads the
+    others.
     """
 
     name: str
+    endpoint: str
     root: Table
     parent: Column | None = None
     children: Mapping[str, Table] | None = None
@@ -98,7 +100,12 @@ class Resource:
 
 
 def _messages(
-    name: str, description: str, parent: Column | None, fields: tuple[Column, ...], on_request: bool = False
+    name: str,
+    endpoint: str,
+    description: str,
+    parent: Column | None,
+    fields: tuple[Column, ...],
+    on_request: bool = False,
 ) -> Resource:
     key = (parent,) if parent else ()
     # An endpoint's own copy of the parent's id is the parent column.
@@ -111,8 +118,8 @@ def _messages(
         primary_key=(*parent_key, "id", "position"),
         merge_key=(*parent_key, "id"),
     )
-    message_id = text("message_id", f"`{name}.id`.", nullable=False)
-    position = bigint("position", f"`{name}.position`.", nullable=False)
+    message_id = text("message_id", "The message.", nullable=False, references=f"{name}.id")
+    position = bigint("position", "That of the item it belongs to.", nullable=False)
     idx = bigint("idx", "0, 1, … within its item.", nullable=False)
     children = {
         child: Table(
@@ -124,47 +131,68 @@ def _messages(
         )
         for child, (child_description, columns) in CHILDREN.items()
     }
-    return Resource(name, root, parent, children, on_request)
+    return Resource(name, endpoint, root, parent, children, on_request)
 
 
-def _parent(name: str, description: str) -> Column:
-    return text(name, description, nullable=False)
+def _parent(name: str, description: str, references: str | None = None) -> Column:
+    return text(name, description, nullable=False, references=references)
 
 
 def _entities() -> Iterator[Resource]:
-    for name, (description, columns) in ENTITIES.items():
+    for name, (endpoint, description, columns) in ENTITIES.items():
         table = Table(name, description, (ID, *columns, EXTRA, LOAD_ID), primary_key=("id",))
-        yield Resource(name, table)
+        yield Resource(name, endpoint, table)
 
 
 _MESSAGES = (
     _messages(
         "agent_messages",
+        "GET /v1/agents/{agent_id}/messages",
         "Messages by agent, those of all its conversations. One stored message is one or more rows.",
-        _parent("agent_id", "`agents.id`."),
+        _parent("agent_id", "The agent.", "agents.id"),
         LETTA_MESSAGE,
     ),
-    _messages("group_messages", "Messages by group.", _parent("group_id", "`groups.id`."), LETTA_MESSAGE),
+    _messages(
+        "group_messages",
+        "GET /v1/groups/{group_id}/messages",
+        "Messages by group.",
+        _parent("group_id", "The group.", "groups.id"),
+        LETTA_MESSAGE,
+    ),
     _messages(
         "step_messages",
+        "GET /v1/steps/{step_id}/messages",
         "Messages by step; the API renders them unlike those of agents.",
-        _parent("step_id", "`steps.id`."),
+        _parent("step_id", "The step.", "steps.id"),
         LETTA_MESSAGE,
     ),
-    _messages("batch_messages", "Messages by batch.", _parent("batch_id", "`batches.id`."), MESSAGE),
+    _messages(
+        "batch_messages",
+        "GET /v1/messages/batches/{batch_id}/messages",
+        "Messages by batch.",
+        _parent("batch_id", "The batch.", "batches.id"),
+        MESSAGE,
+    ),
     _messages(
         "conversation_messages",
+        "GET /v1/conversations/{conversation_id}/messages",
         "Messages by conversation; a forked one shares messages with its origin.",
-        _parent("conversation_id", "`conversations.id`."),
+        _parent("conversation_id", "The conversation.", "conversations.id"),
         LETTA_MESSAGE,
         on_request=True,
     ),
     _messages(
-        "messages", "Messages of all agents; the API names no agent.", None, LETTA_MESSAGE, on_request=True
+        "messages",
+        "GET /v1/messages/",
+        "Messages of all agents; the API names no agent.",
+        None,
+        LETTA_MESSAGE,
+        on_request=True,
     ),
     _messages(
         "message_search",
-        "What `POST /v1/messages/search` answers (Cloud only).",
+        "POST /v1/messages/search",
+        "What a search finds (Cloud only).",
         _parent("query", "What was searched for."),
         (*SEARCH, *MESSAGE),
         on_request=True,
@@ -184,7 +212,7 @@ LOAD_ISSUES = Table(
         text("resource", "The resource that was read.", nullable=False),
         text("parent_id", "The agent, group, …; empty for a whole resource.", nullable=False),
         text("kind", "unreadable, no_progress, not_found, no_id, invalid, …", nullable=False),
-        text("detail", "What the server answered."),
+        text("detail", "What the server answered.", content=True),
         text("after_id", "Everything up to this id was read.", nullable=False),
         text("before_id", "Everything from this id on was read.", nullable=False),
         LOAD_ID,

@@ -59,6 +59,8 @@ def letta_source(
     # The command sets it for its process; here that outlives it.
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+    # Else what it says would depend on how fast the machine is.
+    monkeypatch.setattr("letta_source.progress._SECONDS_IN_LOG", 3600.0)
     return Command(tmp_path, capsys)
 
 

@@ -56,11 +56,12 @@ def postgres(work_dir: Path) -> Iterator[str]:
             yield url
 
 
-def create_database(url: str, name: str) -> str:
-    """Create an empty database in the server at `url`; returns the database's URL."""
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Create a database in the server at `url`, with what its template has; returns the database's URL."""
     with closing(psycopg2.connect(f"{url}/postgres")) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        names = sql.Identifier(name), sql.Identifier(template)
+        cursor.execute(sql.SQL("create database {} template {}").format(*names))
     return f"{url}/{name}"
 
 

@@ -48,6 +48,8 @@ LINE = (
     "arrow",
     "columnar_tables",
     "flatten",
+    "images",
+    "mask",
     "once",
     "settled",
     "extract",
@@ -68,6 +70,7 @@ LINE = (
     "run",
     "stop",
     "export",
+    "report",
     "showcase",
     "cli",
 )

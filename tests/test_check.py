@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -39,3 +41,12 @@ def test_another_server_is_told_from_letta_at_once() -> None:
         assert len(requests) == 1
     with answering(lambda _: httpx.Response(404)), pytest.raises(NotLetta, match="none of Letta's endpoints"):
         check_reachable(settings())
+
+
+def test_in_a_notebook_an_event_loop_runs_already() -> None:
+    async def cell() -> None:
+        check_reachable(settings())
+
+    with answering(lambda _: httpx.Response(200, json=[])) as requests:
+        asyncio.run(cell())
+    assert len(requests) == 1

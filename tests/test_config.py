@@ -40,6 +40,9 @@ def test_defaults() -> None:
         "search_query": None,
         "shard": {"index": 0, "count": 1},
         "table_format": None,
+        "mask": {},
+        "mask_key": None,
+        "images": "keep",
         "validate_items": False,
     }
     assert not settings.window

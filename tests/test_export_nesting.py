@@ -27,7 +27,7 @@ def cut(rows: Sequence[Any], sizes: Sequence[int], schema: pa.Schema) -> Iterato
         size = sizes[turn % len(sizes)]
         turn += 1
         part = rows[at : at + size]
-        columns = list(zip(*part, strict=True)) or [()] * len(schema)
+        columns: list[Any] = list(zip(*part, strict=True)) or [[]] * len(schema)
         arrays = [pa.array(values, one.type) for values, one in zip(columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         at += size

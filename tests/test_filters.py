@@ -56,6 +56,21 @@ def test_only_the_agents_that_were_asked_for(letta: Letta, server: Server) -> No
         assert merged.rows(name) or session.counts[name].skipped, name
 
 
+def test_agents_come_small_and_hidden_ones_too() -> None:
+    letta = Letta()
+    hidden = letta.add_agent(hidden=True)
+    group = letta.add_group([hidden], hidden=True)
+    message = letta.add_message(hidden, date=OLD, group_ids=[group])
+    merged = Merged()
+    with serve(letta) as server:
+        merged.load(server, "agents", "groups", "agent_messages", "group_messages")
+        [asked] = [request.params for request in server.requests if request.path == "/v1/agents/"][:1]
+    assert asked["include"] == "agent.managed_group"
+    assert (merged.ids("agents"), merged.ids("groups")) == ([hidden], [group])
+    assert message in merged.ids("agent_messages")
+    assert message in merged.ids("group_messages")
+
+
 def test_a_later_load_of_all_agents_misses_nothing(letta: Letta, server: Server) -> None:
     agent, other = letta.tables["agents"].ids()
     merged, whole = Merged(), Merged()

@@ -85,7 +85,7 @@ def test_rows_of_one_second_sort_as_the_server_gave_them_load_after_load(
         held.load(server, *AGENTS, page_size=3)
     rows = [row for kept in held.tables["agent_messages"].values() for row in kept.values()]
     assert {row["created_at"] for row in rows} == {OLD}
-    in_order = dict.fromkeys(row["id"] for row in sorted(rows, key=lambda row: row["sequence"]))
+    in_order = dict.fromkeys(row["id"] for row in sorted(rows, key=lambda row: (row["sequence"], row["id"])))
     assert [*in_order] == stored(letta, agent)
     assert [row["position"] for row in sorted(rows, key=lambda row: (row["id"], row["sequence"]))] == [
         row["position"] for row in sorted(rows, key=lambda row: (row["id"], row["position"]))

@@ -1,0 +1,32 @@
+{#- Seconds from one time to a later one, with their fraction. -#}
+{% macro letta_seconds(earlier, later) %}
+{{- adapter.dispatch('letta_seconds', 'letta')(earlier, later) -}}
+{% endmacro %}
+
+{% macro default__letta_seconds(earlier, later) %}
+({{ dbt.datediff(earlier, later, 'millisecond') }} / 1000.0)
+{%- endmacro %}
+
+{% macro duckdb__letta_seconds(earlier, later) %}
+cast(date_diff('microsecond', {{ earlier }}, {{ later }}) / 1000000.0 as {{ letta_type('double') }})
+{%- endmacro %}
+
+{% macro postgres__letta_seconds(earlier, later) %}
+cast(extract(epoch from ({{ later }} - {{ earlier }})) as {{ letta_type('double') }})
+{%- endmacro %}
+
+{#- The day of a time, in the time zone of the variable letta_time_zone. -#}
+{% macro letta_day(moment) %}
+{{- adapter.dispatch('letta_day', 'letta')(moment) -}}
+{% endmacro %}
+
+{#- Where a warehouse keeps times without a zone they are in UTC. -#}
+{% macro default__letta_day(moment) %}cast({{ moment }} as date){% endmacro %}
+
+{% macro duckdb__letta_day(moment) %}
+cast({{ moment }} at time zone '{{ var("letta_time_zone", "UTC") }}' as date)
+{%- endmacro %}
+
+{% macro postgres__letta_day(moment) %}
+cast({{ moment }} at time zone '{{ var("letta_time_zone", "UTC") }}' as date)
+{%- endmacro %}

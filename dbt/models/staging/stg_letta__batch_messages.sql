@@ -1,0 +1,38 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_batch_messages', true)) }}
+
+{{ letta_staging(
+    using=var('letta__using_batch_messages', true),
+    table=source('letta', 'batch_messages'),
+    loads=source('letta', '_dlt_loads'),
+    key=['batch_id', 'id', 'position'],
+    columns=[
+        ('batch_id', 'text'),
+        ('id', 'text'),
+        ('position', 'bigint'),
+        ('sequence', 'bigint'),
+        ('created_at', 'timestamp'),
+        ('role', 'text'),
+        ('name', 'text'),
+        ('otid', 'text'),
+        ('sender_id', 'text'),
+        ('run_id', 'text'),
+        ('step_id', 'text'),
+        ('is_err', 'bool'),
+        ('agent_id', 'text'),
+        ('group_id', 'text'),
+        ('conversation_id', 'text'),
+        ('model', 'text'),
+        ('text', 'text'),
+        ('approve', 'bool'),
+        ('approval_request_id', 'text'),
+        ('denial_reason', 'text'),
+        ('batch_item_id', 'text'),
+        ('tool_call_id', 'text'),
+        ('created_by_id', 'text'),
+        ('last_updated_by_id', 'text'),
+        ('updated_at', 'timestamp'),
+        ('extra', 'json'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,38 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_conversation_messages', false)) }}
+
+{{ letta_staging(
+    using=var('letta__using_conversation_messages', false),
+    table=source('letta', 'conversation_messages'),
+    loads=source('letta', '_dlt_loads'),
+    key=['conversation_id', 'id', 'position'],
+    columns=[
+        ('conversation_id', 'text'),
+        ('id', 'text'),
+        ('position', 'bigint'),
+        ('sequence', 'bigint'),
+        ('created_at', 'timestamp'),
+        ('message_type', 'text'),
+        ('name', 'text'),
+        ('otid', 'text'),
+        ('sender_id', 'text'),
+        ('run_id', 'text'),
+        ('step_id', 'text'),
+        ('is_err', 'bool'),
+        ('seq_id', 'bigint'),
+        ('text', 'text'),
+        ('reasoning', 'text'),
+        ('source', 'text'),
+        ('signature', 'text'),
+        ('state', 'text'),
+        ('hidden_reasoning', 'text'),
+        ('approve', 'bool'),
+        ('approval_request_id', 'text'),
+        ('reason', 'text'),
+        ('summary', 'text'),
+        ('event_type', 'text'),
+        ('event_data', 'json'),
+        ('extra', 'json'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

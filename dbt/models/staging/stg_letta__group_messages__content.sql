@@ -1,0 +1,35 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_group_messages', true)) }}
+
+{{ letta_staging(
+    using=var('letta__using_group_messages', true),
+    table=source('letta', 'group_messages__content'),
+    loads=source('letta', '_dlt_loads'),
+    key=['group_id', 'message_id', 'position', 'idx'],
+    columns=[
+        ('group_id', 'text'),
+        ('message_id', 'text'),
+        ('position', 'bigint'),
+        ('idx', 'bigint'),
+        ('type', 'text'),
+        ('text', 'text'),
+        ('signature', 'text'),
+        ('reasoning', 'text'),
+        ('is_native', 'bool'),
+        ('data', 'text'),
+        ('source_type', 'text'),
+        ('url', 'text'),
+        ('media_type', 'text'),
+        ('file_id', 'text'),
+        ('detail', 'text'),
+        ('tool_call_id', 'text'),
+        ('name', 'text'),
+        ('input', 'json'),
+        ('is_error', 'bool'),
+        ('content_id', 'text'),
+        ('summary', 'json'),
+        ('encrypted_content', 'text'),
+        ('extra', 'json'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,21 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_group_messages', true)) }}
+
+{{ letta_staging(
+    using=var('letta__using_group_messages', true),
+    table=source('letta', 'group_messages__tool_calls'),
+    loads=source('letta', '_dlt_loads'),
+    key=['group_id', 'message_id', 'position', 'idx'],
+    columns=[
+        ('group_id', 'text'),
+        ('message_id', 'text'),
+        ('position', 'bigint'),
+        ('idx', 'bigint'),
+        ('tool_call_id', 'text'),
+        ('name', 'text'),
+        ('arguments', 'text'),
+        ('arguments_json', 'json'),
+        ('type', 'text'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,23 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_messages', false)) }}
+
+{{ letta_staging(
+    using=var('letta__using_messages', false),
+    table=source('letta', 'messages__approvals'),
+    loads=source('letta', '_dlt_loads'),
+    key=['message_id', 'position', 'idx'],
+    columns=[
+        ('message_id', 'text'),
+        ('position', 'bigint'),
+        ('idx', 'bigint'),
+        ('tool_call_id', 'text'),
+        ('type', 'text'),
+        ('approve', 'bool'),
+        ('reason', 'text'),
+        ('status', 'text'),
+        ('tool_return', 'text'),
+        ('stdout', 'json'),
+        ('stderr', 'json'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,20 @@
+-- Made by generate.py.
+{{ config(enabled=var('letta__using_messages', false)) }}
+
+{{ letta_staging(
+    using=var('letta__using_messages', false),
+    table=source('letta', 'messages__tool_calls'),
+    loads=source('letta', '_dlt_loads'),
+    key=['message_id', 'position', 'idx'],
+    columns=[
+        ('message_id', 'text'),
+        ('position', 'bigint'),
+        ('idx', 'bigint'),
+        ('tool_call_id', 'text'),
+        ('name', 'text'),
+        ('arguments', 'text'),
+        ('arguments_json', 'json'),
+        ('type', 'text'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,28 @@
+-- Made by generate.py.
+{{ letta_staging(
+    using=var('letta__using_runs', true),
+    table=source('letta', 'runs'),
+    loads=source('letta', '_dlt_loads'),
+    key=['id'],
+    columns=[
+        ('id', 'text'),
+        ('agent_id', 'text'),
+        ('conversation_id', 'text'),
+        ('status', 'text'),
+        ('created_at', 'timestamp'),
+        ('completed_at', 'timestamp'),
+        ('stop_reason', 'text'),
+        ('background', 'bool'),
+        ('base_template_id', 'text'),
+        ('metadata', 'json'),
+        ('request_config', 'json'),
+        ('callback_url', 'text'),
+        ('callback_sent_at', 'timestamp'),
+        ('callback_status_code', 'bigint'),
+        ('callback_error', 'text'),
+        ('ttft_ns', 'bigint'),
+        ('total_duration_ns', 'bigint'),
+        ('extra', 'json'),
+        ('_dlt_load_id', 'text'),
+    ],
+) }}

@@ -1,0 +1,30 @@
+-- Every tool call that was loaded is a part of exactly one call.
+with loads as (
+
+    select load_id from {{ source('letta', '_dlt_loads') }} where status = 0
+
+),
+
+loaded as (
+
+    select distinct agent_id, message_id, position, idx
+    from {{ source('letta', 'agent_messages__tool_calls') }}
+    where _dlt_load_id in (select load_id from loads)
+
+),
+
+counted as (
+
+    select
+        (select count(*) from loaded) as loaded,
+        (select sum(times_seen) from {{ ref('int_letta__tool_calls') }}) as seen,
+        (select sum(tool_calls) from {{ ref('letta__message_wide') }}) as wide,
+        (select count(*) from {{ ref('int_letta__tool_calls') }}) as calls,
+        (select sum(calls) from {{ ref('letta__tool_usage') }}) as used
+
+)
+
+select * from counted
+where loaded <> coalesce(seen, 0)
+    or loaded <> coalesce(wide, 0)
+    or calls <> coalesce(used, 0)

@@ -1,0 +1,113 @@
+"""Writes the lower part of `docs/tables.md` from `letta_source.tables`: `python docs/generate.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from letta_source.columns import Column
+from letta_source.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+
+PAGE = Path(__file__).with_name("tables.md")
+_MARK = "by docs/generate.py, from letta_source/tables.py. -->\n"
+# Its children stand for those of all messages.
+_SHOWN = "agent_messages"
+_DIAGRAM = (
+    "Keys and references of what is loaded by default. Other messages have the same four children as"
+    f" `{_SHOWN}`."
+)
+
+
+def page() -> str:
+    """The whole page; what stands above the mark is written by hand."""
+    head, mark, _ = PAGE.read_text("utf-8").partition(_MARK)
+    parts = [f"{head}{mark}\n## Diagram\n\n{_DIAGRAM}\n\n```mermaid\n{diagram()}\n```\n"]
+    written: list[Table] = []
+    for resource in RESOURCES.values():
+        parts.append(_heading(resource))
+        for table in resource.tables:
+            if table is not resource.root:
+                parts.append(f"### {table.name}\n\n{table.description}\n")
+            parts.append(_columns(table, resource.parent, written))
+            written.append(table)
+    parts.append(f"## {LOAD_ISSUES.name}\n\n{LOAD_ISSUES.description}\n")
+    parts.append(_columns(LOAD_ISSUES, None, written))
+    return "\n".join(parts)
+
+
+def diagram() -> str:
+    """Mermaid's `erDiagram` of what is loaded by default: keys and references only."""
+    shown = [
+        table
+        for resource in RESOURCES.values()
+        if not resource.on_request
+        for table in (resource.tables if resource.name == _SHOWN else (resource.root,))
+    ]
+    lines = ["erDiagram"]
+    for table in shown:
+        lines.append(f"    {table.name} {{")
+        for column in table.columns:
+            marks = ["PK"] * (column.name in table.primary_key) + ["FK"] * (column.references is not None)
+            if marks:
+                lines.append(f"        {column.type} {column.name} {', '.join(marks)}")
+        lines.append("    }")
+    for table in shown:
+        lines.extend(f"    {line}" for line in _relations(table))
+    return "\n".join(lines)
+
+
+def _relations(table: Table) -> Iterator[str]:
+    root, _, child = table.name.partition("__")
+    if child:
+        yield f'{root} ||--o{{ {table.name} : "{", ".join(RESOURCES[root].root.primary_key)}"'
+        return
+    for column in table.columns:
+        if column.references:
+            other = column.references.partition(".")[0]
+            yield f'{other} {"|o" if column.nullable else "||"}--o{{ {table.name} : "{column.name}"'
+
+
+def _heading(resource: Resource) -> str:
+    loaded = " Loaded on request only." if resource.on_request else ""
+    return f"## {resource.name}\n\n{resource.root.description}{loaded} From `{resource.endpoint}`.\n"
+
+
+def _columns(table: Table, parent: Column | None, written: list[Table]) -> str:
+    """Its key and columns; of a table that has those of an earlier one, which one that is."""
+    own = _without_parents(table)
+    for other in written:
+        if own == _without_parents(other):
+            theirs = f"`{other.columns[0].name}`"
+            change = f"with {_cell(parent)} in place of {theirs}" if parent else f"without {theirs}"
+            key = _names(table.primary_key)
+            return f"Key: {key}. The columns of [{other.name}](#{other.name}), {change}.\n"
+    rows = "\n".join(f"| `{c.name}` | {c.type} |{_marks(c)} | {_described(c)} |" for c in table.columns)
+    key = f"Key: {_names(table.primary_key)}."
+    return f"{key}\n\n| column | type | | |\n| --- | --- | --- | --- |\n{rows}\n"
+
+
+def _without_parents(table: Table) -> list[tuple[str, str, str, bool, bool]]:
+    """What tells its columns from those of another, but for the parent's id and whose they are."""
+    resource = RESOURCES.get(table.name.partition("__")[0])
+    parent = resource.parent.name if resource and resource.parent else None
+    return [(c.name, c.type, c.description, c.nullable, c.content) for c in table.columns if c.name != parent]
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _cell(column: Column) -> str:
+    return f"`{column.name}` ({_described(column)})"
+
+
+def _marks(column: Column) -> str:
+    return f"{' never null' * (not column.nullable)}{' content' * column.content}"
+
+
+def _described(column: Column) -> str:
+    return column.description + (f" → `{column.references}`" if column.references else "")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

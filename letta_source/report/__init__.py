@@ -1,0 +1,6 @@
+"""`letta-source report`: a loaded dataset as one HTML file, for who leads a team that runs agents.
+
+`read` takes the columns it needs out of any destination into a local DuckDB (`store`); there `model` makes
+turns, tool calls and costs of them, and `facts` what the report says; `charts` draws them and `page` puts
+all of it into one file that needs no network and no script.
+"""

@@ -1,0 +1,79 @@
+"""A specification of Vega-Lite to SVG that can stand in a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+from letta_source.errors import ConfigError
+
+Spec = dict[str, Any]
+# Pixels of the two places for a chart. The narrow one is what a phone of 360 has left.
+WIDE, NARROW = 500, 304
+INK, MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
+_VEGA_LITE = "6.1"
+_SVG = "http://www.w3.org/2000/svg"
+_LENGTHS = {"d", "transform"}
+_CONFIG: Spec = {
+    # Vega measures texts with the font that it carries; Arial and Liberation Sans have its widths.
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"labelColor": MUTED, "gridColor": _LINE, "domainColor": _LINE, "tickColor": _LINE,
+             "labelFontSize": 11, "labelPadding": 4},
+    "axisY": {"domain": False, "ticks": False, "tickCount": 4},
+}  # fmt: skip
+
+
+def assert_drawable() -> None:
+    """Checks that what draws and writes the page is installed.
+
+    Raises:
+        ConfigError: it is not; says how to install it.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f'the report needs {error.name}: pip install ".[report]"') from error
+
+
+def svg(spec: Spec, width: int) -> str:
+    """The drawing, as wide as its place; what is said of a mark shows where the mouse is."""
+    import vl_convert
+
+    given = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "width": width,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "background": None,
+        "padding": {"left": 2, "right": 8, "top": 6, "bottom": 2},
+        "config": _CONFIG,
+        **spec,
+    }
+    return _embedded(vl_convert.vegalite_to_svg(given, vl_version=_VEGA_LITE))
+
+
+def _embedded(drawn: str) -> str:
+    ElementTree.register_namespace("", _SVG)
+    root = ElementTree.fromstring(drawn)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    for element in root.iter():
+        said = element.attrib.pop("aria-label", None)
+        if said and element.attrib.get("role") == "graphics-symbol":
+            title = ElementTree.Element(f"{{{_SVG}}}title")
+            title.text = said
+            element.insert(0, title)
+        # The page says what the whole shows, and has the figures in tables.
+        for name in ("role", "aria-roledescription", "aria-hidden", "pointer-events"):
+            element.attrib.pop(name, None)
+        for name in _LENGTHS & element.attrib.keys():
+            # Tenths of a pixel are enough.
+            element.attrib[name] = re.sub(r"\d+\.\d\d+", _tenths, element.attrib[name])
+    root.set("aria-hidden", "true")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _tenths(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}"

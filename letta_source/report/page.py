@@ -1,0 +1,120 @@
+"""The report as one HTML file: no script, no request, and a policy that forbids both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
+from typing import Any
+
+from letta_source.report import texts
+from letta_source.report.charts import Chart
+from letta_source.report.facts import MOST, SLOWEST, Facts
+from letta_source.report.reading import Health
+
+_STALE = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the headline: a value, how it changed, and whether that is `good`, `bad` or neither."""
+
+    name: str
+    value: str
+    note: str
+    change: str
+    verdict: str
+
+
+def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health, now: datetime) -> str:
+    """The file's text.
+
+    Args:
+        dataset: what the report calls it, such as `letta (duckdb)`.
+        now: when it is made, UTC.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("letta_source.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=lambda number: texts.NONE if number is None else texts.count(number),
+        seconds=texts.seconds,
+        dollars=texts.dollars,
+        share=texts.share,
+        moment=texts.moment,
+        day=texts.day,
+        short=texts.short,
+        named=texts.named,
+        # ElementTree wrote it, and escaped what it holds.
+        drawn=Markup,
+    )
+    last = facts.period.end - timedelta(microseconds=1)
+    return environment.get_template("page.html").render(
+        dataset=dataset,
+        facts=facts,
+        charts=charts,
+        health=health,
+        figures=_figures(facts),
+        warnings=_warnings(facts, health, now),
+        first=facts.period.start,
+        last=last,
+        before=facts.period.before,
+        before_last=facts.period.start - timedelta(microseconds=1),
+        now=now,
+        message_age=texts.age(_since(now, health.newest)) if health.newest else texts.NONE,
+        load_age=texts.age(_since(now, health.last_load)) if health.last_load else texts.NONE,
+        most=MOST,
+        slowest=SLOWEST,
+        version=version("dlt-source-letta"),
+    )
+
+
+def _figures(facts: Facts) -> list[Figure]:
+    now, before = facts.headline, facts.before
+
+    def figure(name: str, key: str, said: Any, note: str = "", less_is_better: bool | None = None) -> Figure:
+        change = texts.change(now[key], before[key]) if before else ""
+        verdict = ""
+        if change and less_is_better is not None and change != "±0%":
+            verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
+        return Figure(name, said(now[key]), note, change, verdict)
+
+    steps = "" if facts.gaps["steps"] else "no steps were loaded"
+    unpriced = f"{texts.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
+    return [
+        figure("Agents", "agents", texts.rough, f"of {texts.count(facts.gaps['agents'])}"),
+        figure("Conversations", "conversations", texts.rough),
+        figure("Messages", "messages", texts.rough),
+        figure("Turns", "turns", texts.rough),
+        figure("Median latency", "median_latency", texts.seconds, "of a turn", True),
+        figure("95th percentile", "p95_latency", texts.seconds, "of latency", True),
+        figure("Tool calls", "calls", texts.rough),
+        figure("Tool errors", "error_rate", texts.share, f"{texts.count(now['errors'])} calls", True),
+        figure("Tokens", "tokens", texts.rough, steps),
+        figure("Cost", "cost", texts.dollars, unpriced),
+    ]
+
+
+def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
+    """What must be known before anything else is read."""
+    said = []
+    if health.last_load is None:
+        said.append("No load has finished yet.")
+    elif _since(now, health.last_load) > _STALE:
+        age = texts.age(_since(now, health.last_load))
+        said.append(f"The last load ended {age} ago: what came since is missing.")
+    if facts.issues:
+        said.append("Something could not be read: see the load's health.")
+    return said
+
+
+def _since(now: datetime, then: datetime) -> timedelta:
+    return max(now - then.replace(tzinfo=timezone.utc), timedelta(0))

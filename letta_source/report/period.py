@@ -1,0 +1,86 @@
+"""The period that a report is about: whole days in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from letta_source.errors import ConfigError
+from letta_source.times import parse_time
+
+DAYS = 30
+_DAY = timedelta(days=1)
+# A bar a day is a hair's breadth on a phone from here on.
+_MOST_BARS = 93
+
+
+@dataclass(frozen=True)
+class Period:
+    """From `start` up to, but without, `end`; both in UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def before(self) -> Period:
+        """The period of the same length that ends where this one starts."""
+        return Period(self.start - (self.end - self.start), self.start)
+
+    @property
+    def step(self) -> str:
+        """What one bar of a chart is: a `day`, or in long periods a `week` from Monday on."""
+        return "day" if self.end - self.start <= _MOST_BARS * _DAY else "week"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A period as people say it, checked; `period` needs the newest date of the data to complete it."""
+
+    start: datetime | None
+    end: datetime | None
+    days: int
+
+    def period(self, newest: datetime | None) -> Period:
+        """The period; without an end it lasts up to the end of the newest message's day.
+
+        Args:
+            newest: when the newest message was created; None of an empty dataset, which ends today.
+
+        Raises:
+            ConfigError: it would end before it starts.
+        """
+        last = newest or datetime.now(timezone.utc)
+        end = self.end or last.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
+        start = self.start or end - self.days * _DAY
+        if start >= end:
+            raise ConfigError(
+                f"there is nothing to report from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}: "
+                "give an earlier --start-date, or a later --end-date"
+            )
+        return Period(start, end)
+
+
+def wanted(start_date: str | None, end_date: str | None, days: int | None) -> Wanted:
+    """The period's options, checked.
+
+    Raises:
+        ConfigError: a date is none, the two are the wrong way round, or there are days and a start.
+    """
+    if days is not None and start_date is not None:
+        raise ConfigError("--days counts back from the end: leave out --days or --start-date")
+    if days is not None and days < 1:
+        raise ConfigError(f"--days must be 1 or more, not {days}")
+    start, end = _date("--start-date", start_date), _date("--end-date", end_date)
+    asked = Wanted(start, end, DAYS if days is None else days)
+    if start and end:
+        asked.period(None)
+    return asked
+
+
+def _date(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} must be a date such as 2026-01-31, not {text!r}") from error

@@ -1,0 +1,67 @@
+"""Model prices: US dollars a million tokens."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from letta_source.errors import ConfigError
+
+PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price")
+_COLUMNS = ("model", *PRICES)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one model; where a cached price is None, such tokens cost what others do."""
+
+    model: str
+    input_price: float
+    cached_input_price: float | None
+    cache_write_price: float | None
+    output_price: float
+
+
+def read_prices(file: str | None = None) -> list[Price]:
+    """The prices in a CSV file with the columns of the package's own, which is the default.
+
+    Raises:
+        ConfigError: there is no such file, a column is missing, a price is none, a model comes twice.
+    """
+    name = file or "model_prices.csv"
+    try:
+        text = Path(file).read_text("utf-8-sig") if file else _own()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--prices {name} cannot be read: {error}") from error
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise ConfigError(f"--prices {name} lacks the columns {', '.join(missing)}")
+    prices = {}
+    for row in reader:
+        model = (row["model"] or "").strip()
+        if not model or model in prices:
+            raise ConfigError(
+                f"--prices {name}, line {reader.line_num}: the model is missing, or there twice"
+            )
+        values = {column: _price(name, reader.line_num, column, row[column]) for column in PRICES}
+        prices[model] = Price(model, **values)  # type: ignore[arg-type]  # _price checked what may be None
+    return list(prices.values())
+
+
+def _own() -> str:
+    return (files("letta_source.report") / "model_prices.csv").read_text("utf-8")
+
+
+def _price(name: str, line: int, column: str, text: str | None) -> float | None:
+    if not (text or "").strip() and column in ("cached_input_price", "cache_write_price"):
+        return None
+    try:
+        price = float(text or "")
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise ConfigError(f"--prices {name}, line {line}: {column} must be dollars, 0 or more, not {text!r}")
+    return price

@@ -1,0 +1,134 @@
+"""What a report needs out of a loaded dataset, wherever it is: columns, and the load's health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from letta_source.columns import Column, bigint, text, timestamp
+from letta_source.errors import ConfigError
+from letta_source.export.query import LOADS, Queries
+from letta_source.export.selection import select
+from letta_source.export.values import widened
+from letta_source.report.model import OWN_MESSAGE
+from letta_source.report.period import Period, Wanted
+from letta_source.report.store import NEEDED, fill
+from letta_source.tables import all_tables
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from letta_source.export.query import Reader
+
+# Of these only what is about as old as the periods: a turn that began a day before is still whole.
+_DATED = tuple(table for table in NEEDED if table.startswith("agent_messages"))
+_LEAD_IN = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a reader must know of the load before trusting the figures; times are UTC without a zone.
+
+    Attributes:
+        last_load: when the newest finished load began; None where there is none.
+        loads: finished ones.
+        oldest, newest: when the oldest and the newest message of an agent were created.
+        rows: by table, of those that are there.
+    """
+
+    last_load: datetime | None
+    loads: int
+    oldest: datetime | None
+    newest: datetime | None
+    rows: Mapping[str, int]
+
+
+def health(reader: Reader) -> Health:
+    """The load's health, asked of the destination.
+
+    Raises:
+        ConfigError: agent_messages was not loaded.
+    """
+    reader.columns_of("agent_messages")
+    load_id, status = reader.column("load_id"), reader.column("status")
+    finished = f"FROM {reader.table(LOADS)} WHERE {status} = 0"
+    loads = _row(
+        reader, f"SELECT max({load_id}), count(*) {finished}", text("newest", ""), bigint("loads", "")
+    )
+    created_at = reader.column("created_at")
+    messages = reader.table("agent_messages")
+    span = _row(
+        reader,
+        f"SELECT min({created_at}), max({created_at}) FROM {messages}",
+        timestamp("oldest", ""),
+        timestamp("newest", ""),
+    )
+    there = [table.name for table in all_tables() if _is_there(reader, table.name)]
+    rows = {
+        name: _row(reader, f"SELECT count(*) FROM {reader.table(name)}", bigint("rows", ""))["rows"]
+        for name in there
+    }
+    return Health(
+        _began(loads["newest"]), loads["loads"], _naive(span["oldest"]), _naive(span["newest"]), rows
+    )
+
+
+def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, newest: datetime | None) -> Period:
+    """Fills the store with what the wanted period and the one before need; gives the period.
+
+    Runs and steps are read whole: the API dates no step, and an old run can have new messages.
+
+    Raises:
+        ConfigError: the period would end before it starts.
+    """
+    period = wanted.period(newest.replace(tzinfo=timezone.utc) if newest else None)
+    since = period.before.start - _LEAD_IN
+    for table, columns in NEEDED.items():
+        if _is_there(reader, table):
+            fill(store, table, _selected(reader, table, columns, since if table in _DATED else None))
+    fill(store, "own_message", _own_messages(reader, since))
+    return period
+
+
+def _selected(
+    reader: Reader, table: str, columns: tuple[str, ...], since: datetime | None, **filters: Any
+) -> Iterator[pa.RecordBatch]:
+    selection = select(table, columns, start_date=since, **filters)
+    if found := Queries(selection, reader).rows():
+        for batch in reader.stream(*found):
+            yield widened(batch, selection.schema)
+
+
+def _own_messages(reader: Reader, since: datetime) -> Iterator[pa.RecordBatch]:
+    columns = ("agent_id", "id", "position", "text")
+    for batch in _selected(reader, "agent_messages", columns, since, message_types=["user_message"]):
+        is_own = pc.match_substring_regex(batch["text"], OWN_MESSAGE)
+        yield batch.filter(is_own).select(columns[:3])
+
+
+def _is_there(reader: Reader, table: str) -> bool:
+    try:
+        return bool(reader.columns_of(table))
+    except ConfigError:
+        # A family that this host does not have, or a resource that was left out.
+        return False
+
+
+def _row(reader: Reader, sql: str, *columns: Column) -> dict[str, Any]:
+    """The only row that a query has."""
+    (row,) = pa.Table.from_batches(reader.stream((sql, []), columns)).to_pylist()
+    return dict(zip((column.name for column in columns), row.values(), strict=True))
+
+
+def _began(load_id: str | None) -> datetime | None:
+    # dlt calls a load by the seconds since 1970 at which it began.
+    return _naive(datetime.fromtimestamp(float(load_id), timezone.utc)) if load_id else None
+
+
+def _naive(time: datetime | None) -> datetime | None:
+    return time.astimezone(timezone.utc).replace(tzinfo=None) if time else None

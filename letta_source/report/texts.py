@@ -1,0 +1,90 @@
+"""Figures and names as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+NONE = "\N{EN DASH}"
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+_LONGEST = 40
+
+
+def count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def rough(number: float | None) -> str:
+    """In three digits, for headlines."""
+    if number is None:
+        return NONE
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
+        if abs(number) >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.3g} {unit}"
+    return count(number)
+
+
+def seconds(time: float | None) -> str:
+    """A duration in its own unit: `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`."""
+    if time is None:
+        return NONE
+    if time < 9.95 and time != int(time):
+        return f"{time:.1f} s"
+    whole = round(time)
+    for one, other, size in (("d", "h", 3600), ("h", "min", 60), ("min", "s", 1)):
+        units = whole // size
+        per = 24 if one == "d" else 60
+        if units >= per:
+            return f"{units // per} {one} {units % per} {other}"
+    return f"{whole} s"
+
+
+def dollars(amount: float | None) -> str:
+    if amount is None:
+        return NONE
+    if 0 < abs(amount) < 0.01:
+        return f"${amount:.2g}" if abs(amount) >= 0.0001 else "<$0.0001"
+    return f"${amount:,.2f}"
+
+
+def share(part: float | None) -> str:
+    if part is None:
+        return NONE
+    return f"{part:.1%}" if part else "0 %".replace(" ", "")
+
+
+def change(now: float | None, before: float | None) -> str:
+    """As `+12%`; from ten times on as how many times; nothing where there is nothing to compare."""
+    if now is None or not before:
+        return ""
+    by = now / before - 1
+    if by >= 9:
+        return f"{TIMES}{now / before:,.0f}"
+    text = f"{abs(by):.0%}"
+    return "±0%" if text == "0%" else ("+" if by > 0 else MINUS) + text
+
+
+def day(time: datetime) -> str:
+    return f"{time.day} {time:%b %Y}"
+
+
+def moment(time: datetime | None) -> str:
+    """To the second; all times of the report are UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S}" if time else NONE
+
+
+def age(time: timedelta) -> str:
+    return "less than a minute" if time < timedelta(minutes=1) else seconds(time.total_seconds())
+
+
+def short(name: str) -> str:
+    """Its beginning and end, where it is long: that is where names differ."""
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 13]}…{name[-12:]}"
+
+
+def named(name: str | None, what: str, others: str) -> str:
+    """A name of the data; None stands for all that are not shown, and the data may have no name."""
+    if name is None:
+        return others
+    return name.strip() or f"({what} without a name)"

@@ -1,0 +1,25 @@
+"""The models of one story, in the warehouse of a module."""
+
+from __future__ import annotations
+
+import pytest
+
+from .built import Built, build, less
+from .expected import Expected, expected
+from .project import Project
+from .warehouses import Warehouse
+
+
+@pytest.fixture(scope="module")
+def built(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(warehouse, tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def held(built: Built) -> Expected:
+    return expected(built.letta)
+
+
+@pytest.fixture(scope="module")
+def smaller(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return less(built, tmp_path_factory.mktemp("less"))

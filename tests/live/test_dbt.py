@@ -1,0 +1,53 @@
+"""The dbt package builds over the real server's data, and counts what the server's own database holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..dbt.project import Project
+from ..dbt.warehouses import DuckDB, Postgres, Warehouse
+from ..postgres import postgres
+from .conftest import Letta
+
+pytestmark = pytest.mark.live
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_the_models_hold_what_the_server_does(letta: Letta, tmp_path: Path, kind: str) -> None:
+    if kind == "duckdb":
+        build_and_compare(letta, DuckDB, tmp_path)
+        return
+    with postgres(tmp_path) as server:
+        build_and_compare(letta, lambda folder: Postgres(folder, server, "letta"), tmp_path)
+
+
+def build_and_compare(letta: Letta, make: Callable[[Path], Warehouse], folder: Path) -> None:
+    warehouse = make(folder)
+    finished = [f"--batch-id={letta.ids.batches[name]}" for name in ("completed", "empty")]
+    warehouse.load(letta.server.base_url, *finished)
+    truth = letta.truth()
+    project = Project.create(folder, warehouse)
+    statuses = project.build()
+    assert set(statuses.values()) <= {"success", "pass"}
+    project.run("source", "freshness")
+
+    rows = project.rows("SELECT agent_id, message_id, count(*) FROM letta__message_wide GROUP BY 1, 2")
+    assert {(agent, message): count for agent, message, count in rows} == {
+        key: len(kinds) for key, kinds in truth.agent_items.items()
+    }
+    assert {step for (step,) in project.rows("SELECT step_id FROM letta__step_costs")} == truth.steps
+    calls = project.rows("SELECT message_id, tool_calls FROM letta__message_wide WHERE tool_calls > 0")
+    assert Counter(dict(calls)) == Counter({key: len(ids) for key, ids in truth.tool_calls.items()})
+    called, returned = (
+        [call for ids in side.values() for call in ids] for side in (truth.tool_calls, truth.tool_returns)
+    )
+    ((found,),) = project.rows("SELECT sum(returned) FROM letta__tool_usage")
+    assert found == sum(call in called for call in returned)
+    ((turns, users),) = project.rows("SELECT count(*), sum(user_messages) FROM letta__turns")
+    assert 0 < turns <= users
+    for mart in ("letta__agent_daily", "letta__conversations", "letta__document", "letta__errors"):
+        assert project.rows(f"SELECT * FROM {mart} LIMIT 1"), mart

@@ -1,0 +1,221 @@
+"""The report in a real browser: nothing leaves it, all is drawn, it fits a phone, and paper."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letta_source.report.charts import draw
+from letta_source.report.facts import find
+from letta_source.report.model import build
+from letta_source.report.page import page
+from letta_source.report.period import Period
+from letta_source.report.prices import read_prices
+from letta_source.report.reading import Health
+from letta_source.report.store import NEEDED, fill, opened
+
+from . import made
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844), "small phone": (320, 640)}
+# Of A4 without its margins, in pixels of CSS.
+PRINTED = (703, 1016)
+CHARTS = """
+return [...document.querySelectorAll('figure.chart')].map(chart => ({
+    title: chart.querySelector('figcaption').textContent,
+    breaks: getComputedStyle(chart).breakInside,
+    ground: getComputedStyle(chart).backgroundColor,
+    height: chart.getBoundingClientRect().height,
+    drawn: [...chart.querySelectorAll('svg')].filter(svg => svg.getClientRects().length).map(svg => ({
+        size: [svg.getBoundingClientRect().width, svg.getBoundingClientRect().height],
+        fills: [...svg.querySelectorAll('path')].filter(mark => mark.querySelector('title')).map(mark => ({
+            // A line has no area.
+            fill: [getComputedStyle(mark).fill, getComputedStyle(mark).stroke].find(one => one != 'none'),
+            area: mark.getBoundingClientRect().width * mark.getBoundingClientRect().height,
+        })),
+        outside: [...svg.querySelectorAll('text')].filter(text => {
+            const inner = text.getBoundingClientRect(), outer = svg.getBoundingClientRect();
+            return inner.left < outer.left - 1 || inner.right > outer.right + 1;
+        }).map(text => text.textContent),
+    })),
+}))
+"""
+# Of WCAG 2.2: the contrast of each text with what is behind it.
+PALE = """
+const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+const behind = element => {
+    for (; element; element = element.parentElement) {
+        const colour = parts(getComputedStyle(element).backgroundColor);
+        if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+};
+return [...document.body.querySelectorAll('*')].filter(element =>
+    [...element.childNodes].some(node => node.nodeType == 3 && node.textContent.trim())
+    && !['title', 'STYLE'].includes(element.tagName) && element.getClientRects().length
+).map(element => {
+    const style = getComputedStyle(element), text = element.tagName == 'text';
+    const [one, other] = [light(parts(text ? style.fill : style.color)), light(behind(element))];
+    return [(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.textContent.trim()];
+}).filter(([contrast]) => contrast < 4.5)
+"""
+
+
+class Browser:
+    """Chromium on one page, which can be given a size, a colour scheme and a medium."""
+
+    def __init__(self, driver: Any, file: Path) -> None:
+        self._driver = driver
+        self._file = file
+
+    def show(self, width: int, height: int, scheme: str = "light", medium: str = "screen") -> None:
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
+        self._driver.get(self._file.as_uri())
+
+    def ask(self, script: str) -> Any:
+        return self._driver.execute_script(script)
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self._driver.get_log(kind))
+
+    def printed(self) -> bytes:
+        answer = self._driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+        return base64.b64decode(answer["data"])
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = made.month()
+    end = made.END.replace(tzinfo=timezone.utc)
+    health = Health(
+        made.END, 61, made.END - timedelta(days=made.DAYS), made.END, {t: len(rows[t]) for t in rows}
+    )
+    with opened() as (store, _):
+        for table in NEEDED:
+            fill(store, table, made.batches(rows, table))
+        build(store, read_prices())
+        facts = find(store, Period(end - timedelta(days=30), end), health.oldest)
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(page("letta (duckdb)", facts, draw(facts), health, datetime.now(timezone.utc)), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser(report: Path) -> Iterator[Browser]:
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    driver = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.fail(
+            "these tests need Chromium and its driver: apt-get install chromium chromium-driver,"
+            " or name the two programs in CHROMIUM and CHROMEDRIVER"
+        )
+    options = ChromeOptions()
+    options.binary_location = chromium
+    # As root it has no sandbox; in containers /dev/shm is small; a name that is looked up is not found.
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    opened = Chrome(options=options, service=ChromeService(driver))
+    try:
+        yield Browser(opened, report)
+    finally:
+        opened.quit()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_chart_is_drawn_once_and_whole(browser: Browser, width: str, scheme: str) -> None:
+    browser.show(*WIDTHS[width], scheme)
+    charts = browser.ask(CHARTS)
+    assert len(charts) == 8
+    for chart in charts:
+        (drawn,) = chart["drawn"]
+        assert drawn["size"][0] > 200, chart["title"]
+        assert drawn["size"][1] > 100, chart["title"]
+        assert sum(mark["area"] > 4 for mark in drawn["fills"]) >= 8, chart["title"]
+        fills = {mark["fill"] for mark in drawn["fills"]}
+        assert not fills & {"rgb(0, 0, 0)", chart["ground"], None}, "a colour is not known"
+        assert drawn["outside"] == [], chart["title"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_only_tables_scroll_sideways(browser: Browser, width: str) -> None:
+    browser.show(*WIDTHS[width])
+    assert browser.ask("return document.scrollingElement.scrollWidth - innerWidth") <= 0
+    outside = """
+        return [...document.querySelectorAll('body *')].filter(element =>
+            !element.closest('.scroll > *') && element.getBoundingClientRect().right > innerWidth + 1
+        ).map(element => element.outerHTML.slice(0, 80))
+    """
+    assert browser.ask(outside) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(browser: Browser, scheme: str) -> None:
+    browser.show(*WIDTHS["desktop"], scheme)
+    assert browser.ask(PALE) == []
+    background = browser.ask("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background))) > 600) == (scheme == "light")
+
+
+def test_headings_tables_and_charts_say_what_they_are(browser: Browser) -> None:
+    browser.show(*WIDTHS["desktop"])
+    levels = browser.ask(
+        "return [...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert browser.ask("return document.querySelectorAll('table').length") == 6
+    assert browser.ask("return document.querySelectorAll('thead th:not([scope=col])').length") == 0
+    assert browser.ask("return document.querySelectorAll('[role=img]:not([aria-label])').length") == 0
+
+
+def test_nothing_leaves_the_file(browser: Browser, report: Path) -> None:
+    browser.log("performance"), browser.log("browser")
+    browser.show(*WIDTHS["desktop"])
+    assert browser.log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert asked == [report.as_uri()]
+    assert browser.ask("return document.scripts.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper(browser: Browser, scheme: str) -> None:
+    browser.show(*PRINTED, scheme, "print")
+    assert browser.ask("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for chart in browser.ask(CHARTS):
+        assert chart["breaks"] == "avoid", "or it could be cut in two"
+        assert 100 < chart["height"] < PRINTED[1], "or it must be cut in two"
+        assert len(chart["drawn"]) == 1
+    assert browser.ask("return document.scrollingElement.scrollWidth") <= PRINTED[0], (
+        "or it is printed smaller"
+    )
+    pages = len(re.findall(rb"/Type\s*/Page\b", browser.printed()))
+    assert 4 <= pages <= 7

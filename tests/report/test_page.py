@@ -1,0 +1,217 @@
+"""The report's file: nothing of the data is markup, nothing is asked of a network, all is said."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from html.parser import HTMLParser
+
+import pytest
+
+from letta_source.report import texts
+from letta_source.report.charts import draw
+from letta_source.report.facts import Facts
+from letta_source.report.page import page
+from letta_source.report.period import Period, wanted
+from letta_source.report.prices import Price
+from letta_source.report.reading import Health
+
+from .case import MARCH, Case
+
+NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)
+HEALTH = Health(datetime(2026, 4, 1), 3, datetime(2026, 1, 1), datetime(2026, 3, 2, 12), {"agents": 1234})
+EVIL = "</title></style><script>alert(1)</script><img src=http://x.example/a onerror=alert(1)>\"'&"
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and all text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def html_of(facts: Facts, health: Health = HEALTH) -> str:
+    """Without charts, which take a while."""
+    return page("letta (duckdb)", facts, {}, health, NOW)
+
+
+def busy(name: str = "agent", tool: str = "tool", model: str = "model", end: str = "end") -> Case:
+    """A case that fills every part of the page."""
+    case = Case()
+    case.agent("agent-1", name)
+    case.run("run-1", 0, 9, status="failed", stop_reason=end)
+    case.say("user", 0, "run-1")
+    case.call(1, tool, "a", "b", run="run-1", step="step-1")
+    case.answer(4, "error", "a", run="run-1")
+    case.say("assistant", 9, "run-1", "step-1")
+    case.step("step-1", run_id="run-1", model=model, prompt_tokens=9, completion_tokens=1, total_tokens=10)
+    case.step(
+        "step-2", run_id="run-1", model="priced", prompt_tokens=900, total_tokens=900, completion_tokens=0
+    )
+    case.rows["load_issues"] = [
+        {"load_started_at": datetime(2026, 4, 1), "resource": end, "parent_id": "p", "kind": end}
+    ]
+    return case
+
+
+@pytest.fixture(scope="module")
+def evil() -> str:
+    facts = busy(EVIL, EVIL, EVIL, EVIL).facts(prices=[Price("priced", 1, 1, 1, 1)])
+    return page(EVIL, facts, draw(facts), HEALTH, NOW)
+
+
+def test_names_are_text_wherever_they_stand(evil: str) -> None:
+    parsed = Parsed(evil)
+    assert not {tag for tag, _ in parsed.tags} & {
+        "script",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "link",
+        "form",
+    }
+    assert not [key for _, attributes in parsed.tags for key in attributes if key.startswith("on")]
+    assert "<script" not in evil
+    assert parsed.text.count("<script>") >= 6, "the names are there, and as what they are"
+
+
+def test_nothing_is_asked_of_a_network(evil: str) -> None:
+    for tag, attributes in Parsed(evil).tags:
+        for name, value in attributes.items():
+            assert name not in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"), (
+                tag,
+                name,
+            )
+            # An SVG's namespace is a name.
+            assert name.startswith("xmlns") or "://" not in (value or "") or EVIL in str(value), (tag, name)
+    style = evil.partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = [attributes.get("content") for tag, attributes in Parsed(evil).tags if tag == "meta"]
+    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
+
+
+def test_every_chart_is_drawn_for_both_places() -> None:
+    facts = busy().facts(prices=[Price("priced", 1, 1, 1, 1)])
+    charts = draw(facts)
+    assert set(charts) == {
+        "messages", "turns", "latency", "tools", "tool_time", "tokens", "agent_cost", "cost"
+    }  # fmt: skip
+    for chart in charts.values():
+        assert chart.wide != chart.narrow
+        for drawn in (chart.wide, chart.narrow):
+            assert " id=" not in drawn, "another chart could have the same"
+            assert len(re.findall(r"<title>", drawn)) >= 1
+    html = page("letta (duckdb)", facts, charts, HEALTH, NOW)
+    assert html.count("<svg") == 2 * len(charts)
+    assert ">$0.0002<" in charts["cost"].wide, "small figures are not cut"
+
+
+def test_an_empty_dataset_says_so() -> None:
+    facts = Case().facts()
+    html = page("letta (duckdb)", facts, draw(facts), Health(None, 0, None, None, {}), NOW)
+    text = Parsed(html).text
+    for said in (
+        "No messages in this period.",
+        "No tool was called in this period.",
+        "No agent was active in this period.",
+        "No steps were loaded",
+        "No turn was answered in this period.",
+        "No run and no step failed in this period.",
+        "Nothing: the table load_issues is empty.",
+        "No load has finished yet.",
+        "There is no full period before to compare with.",
+    ):
+        assert said in text
+    assert "<svg" not in html
+    assert "None" not in text
+
+
+def test_a_host_without_steps_shows_the_rest() -> None:
+    case = Case()
+    case.say("user", 0)
+    case.say("assistant", 5)
+    text = Parsed(html_of(case.facts())).text
+    assert "No steps were loaded" in text
+    assert "no steps were loaded" in text
+    assert "no steps were loaded" not in Parsed(html_of(busy().facts())).text
+
+
+def test_what_is_not_known_is_said() -> None:
+    text = " ".join(Parsed(html_of(busy(model="new-model").facts())).text.split())
+    assert "No price is known for new-model, priced" in text
+    assert "Something could not be read" in text
+    assert "agents1,234" in text
+
+
+def test_a_load_that_stopped_is_said() -> None:
+    stale = Health(datetime(2026, 3, 20), 1, None, datetime(2026, 3, 20), {})
+    assert "The last load ended 13 d 0 h ago" in Parsed(html_of(Case().facts(), stale)).text
+    assert "The last load ended" not in Parsed(html_of(Case().facts())).text
+
+
+def test_less_latency_is_better() -> None:
+    case = Case()
+    for day, seconds in ((-30, 10), (0, 5)):
+        case.say("user", day * 86400, f"run{day}")
+        case.say("assistant", day * 86400 + seconds, f"run{day}")
+    html = html_of(case.facts())
+    assert f'5 s <span class="change good">{texts.MINUS}50%</span>' in html
+    assert '2 <span class="change ">±0%</span>' in html
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [(0, "0 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"),
+     (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, texts.NONE)],
+)  # fmt: skip
+def test_durations(time: float | None, said: str) -> None:
+    assert texts.seconds(time) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [
+        (12, 10, "+20%"),
+        (9, 10, f"{texts.MINUS}10%"),
+        (10, 10, "±0%"),
+        (140, 10, f"{texts.TIMES}14"),
+        (5, 0, ""),
+        (None, 5, ""),
+        (5, None, ""),
+    ],
+)
+def test_changes(now: float | None, before: float | None, said: str) -> None:
+    assert texts.change(now, before) == said
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(None, texts.NONE), (0, "$0.00"), (0.00001, "<$0.0001"), (0.0042, "$0.0042"), (1234.5, "$1,234.50")],
+)
+def test_dollars(amount: float | None, said: str) -> None:
+    assert texts.dollars(amount) == said
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    assert texts.short("a" * 30 + "b" * 30) == "a" * 27 + "…" + "b" * 12
+
+
+def test_the_period_ends_with_the_day_of_the_newest_message() -> None:
+    newest = datetime(2026, 3, 2, 23, 59, tzinfo=timezone.utc)
+    midnight = datetime(2026, 3, 3, tzinfo=timezone.utc)
+    assert wanted(None, None, None).period(newest) == Period(midnight - timedelta(days=30), midnight)
+    assert wanted(None, None, 1).period(newest) == Period(midnight - timedelta(days=1), midnight)
+    assert wanted("2026-03-01", "2026-03-31", None).period(newest) == MARCH
+    assert wanted("2026-03-01T02:00:00+02:00", None, None).period(newest).start == MARCH.start
