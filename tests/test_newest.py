@@ -40,7 +40,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert listed
     names = re.findall(r'"([\w.-]+(?:\[\w+\])?)', listed[1])
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", *names], check=True)
     subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
     return folder / "bin"
