@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import duckdb
 import pytest
 
 from .built import Built, build, less
 from .expected import Expected, expected
 from .project import Project
+from .reports import reported
 from .warehouses import Warehouse
 
 
@@ -23,3 +27,9 @@ def held(built: Built) -> Expected:
 @pytest.fixture(scope="module")
 def smaller(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return less(built, tmp_path_factory.mktemp("less"))
+
+
+@pytest.fixture(scope="module")
+def store(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
+    with reported(built) as store:
+        yield store

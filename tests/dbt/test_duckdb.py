@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .models import ModelTests
+from .reports import ReportTests
 from .variants import VariantTests
 from .warehouses import DuckDB
 
@@ -21,4 +22,8 @@ class TestModels(ModelTests):
 
 
 class TestVariants(VariantTests):
+    pass
+
+
+class TestReport(ReportTests):
     pass

@@ -8,6 +8,7 @@ import pytest
 
 from ..postgres import postgres
 from .models import ModelTests
+from .reports import ReportTests
 from .variants import VariantTests
 from .warehouses import Postgres
 
@@ -26,4 +27,8 @@ class TestModels(ModelTests):
 
 
 class TestVariants(VariantTests):
+    pass
+
+
+class TestReport(ReportTests):
     pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 import pytest
@@ -19,12 +20,10 @@ from ..report.marts import SAME, of_mart, of_report
 from .built import Built
 from .warehouses import DATASET
 
-pytestmark = pytest.mark.dbt
 
-
-@pytest.fixture(scope="module")
-def store(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
-    """What the report made of all that was loaded."""
+@contextmanager
+def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What the report makes of all that was loaded."""
     destination = built.warehouse.options[-1] if built.warehouse.options else "duckdb"
     with pytest.MonkeyPatch.context() as patch, opened() as (store, folder):
         patch.chdir(built.warehouse.folder)
@@ -37,8 +36,11 @@ def store(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
         yield store
 
 
-@pytest.mark.parametrize("mart", SAME)
-def test_the_report_counts_as_the_marts_do(built: Built, store: duckdb.DuckDBPyConnection, mart: str) -> None:
-    counted = of_report(mart, store)
-    assert counted
-    assert counted == of_mart(mart, mart, built.project.rows)
+class ReportTests:
+    @pytest.mark.parametrize("mart", SAME)
+    def test_it_counts_as_the_marts_do(
+        self, built: Built, store: duckdb.DuckDBPyConnection, mart: str
+    ) -> None:
+        counted = of_report(mart, store)
+        assert counted
+        assert counted == of_mart(mart, mart, built.project.rows)
