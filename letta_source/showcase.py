@@ -38,6 +38,9 @@ def show() -> int:
     print(f"\nTables in {_NAME}.duckdb, schema {_DATASET}:\n\n{_tables(loaded)}")
     print(f"\nA conversation:\n\n{_conversation(loaded)}")
     print(
+        "\nLook closer:\n\n"
+        f"  letta-source export agent_messages --pipeline-name {_NAME} --output messages.parquet\n"
+        f"  letta-source report --pipeline-name {_NAME}\n"
         "\nNext, your own server:\n\n"
         "  LETTA_API_KEY=… letta-source run\n"
         "  letta-source run --base-url http://localhost:8283"
