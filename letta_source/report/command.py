@@ -82,6 +82,6 @@ def report(options: argparse.Namespace) -> int:
             text = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
                 file.write(text.encode())
-    days = f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d} (UTC)"
+    days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
     print(f"{output}: {days}, {len(text) // 1000:,} kB")
     return OK

@@ -56,7 +56,6 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         # ElementTree wrote it, and escaped what it holds.
         drawn=Markup,
     )
-    last = facts.period.end - timedelta(microseconds=1)
     return environment.get_template("page.html").render(
         dataset=dataset,
         facts=facts,
@@ -65,9 +64,8 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         figures=_figures(facts),
         warnings=_warnings(facts, health, now),
         first=facts.period.start,
-        last=last,
+        last=facts.period.last,
         before=facts.period.before,
-        before_last=facts.period.start - timedelta(microseconds=1),
         now=now,
         message_age=texts.age(_since(now, health.newest)) if health.newest else texts.NONE,
         load_age=texts.age(_since(now, health.last_load)) if health.last_load else texts.NONE,

@@ -22,6 +22,11 @@ class Period:
     end: datetime
 
     @property
+    def last(self) -> datetime:
+        """The last moment in it, whose day people say."""
+        return self.end - timedelta(microseconds=1)
+
+    @property
     def before(self) -> Period:
         """The period of the same length that ends where this one starts."""
         return Period(self.start - (self.end - self.start), self.start)

@@ -37,7 +37,7 @@ def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> N
     said = letta_source(
         "report", "--start-date", "2001-01-01", "--end-date", "2001-02-01", "--output", "old.html"
     )
-    assert said.code == 0
+    assert (said.code, "2001-01-01 to 2001-01-31 (UTC)" in said.out) == (0, True)
     assert "No messages in this period." in (letta_source.folder / "old.html").read_text("utf-8")
 
 
