@@ -71,3 +71,10 @@ class NoProgress(Unreadable):
     """The server gives a page that was already read."""
 
     kind = "no_progress"
+
+
+class Changed(LettaError):
+    """A load changed the tables while they were read: what was read of them does not fit together."""
+
+    def __init__(self) -> None:
+        super().__init__("a load changed the tables while they were read: try again")

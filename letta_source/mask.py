@@ -24,7 +24,7 @@ REDACTED = "[redacted]"
 CONTENT = "content"
 """Stands for all columns that hold what was said, thought, called and returned."""
 # One says what the other does.
-_DOUBLES = {"arguments": "arguments_json", "arguments_json": "arguments"}
+_DOUBLES = {"arguments": ("arguments_json",), "arguments_json": ("arguments",)}
 
 
 class Mask:
@@ -139,7 +139,7 @@ def _every_table() -> Iterator[tuple[str, Table]]:
 
 def _names(resource: str, table: Table, column: Column) -> list[str]:
     """What a column can be called, the most exact first."""
-    own = [column.name, *(_DOUBLES[column.name] for _ in range(column.name in _DOUBLES))]
+    own = [column.name, *_DOUBLES.get(column.name, ())]
     names = [f"{where}.{name}" for name in own for where in dict.fromkeys((table.name, resource))] + own
     return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names
 

@@ -14,7 +14,7 @@ import pytest
 
 from letta_source import letta as letta_source
 from letta_source.demo import Letta, Server, recorded_letta, serve
-from letta_source.errors import ConfigError
+from letta_source.errors import Changed, ConfigError
 from letta_source.export import batches, readers, to_arrow, to_pandas
 from letta_source.tables import RESOURCES
 
@@ -312,3 +312,12 @@ def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
     # It has no rows yet, and so no files.
     with pytest.raises(ConfigError, match="agent_messages was not loaded"):
         to_arrow(pipeline, "agent_messages")
+
+
+def test_a_load_between_the_reads_of_messages_and_children_is_told(own: Warehouse) -> None:
+    """A message that a load has replaced since shows without its children, which is no answer."""
+    read = batches(own.pipeline, "agent_messages", children=True)
+    next(read)
+    changed(own, "UPDATE agent_messages SET _dlt_load_id = 'later'")
+    with pytest.raises(Changed, match="try again"):
+        list(read)

@@ -239,3 +239,13 @@ def test_transcript(there: Command, folder: Path) -> None:
     nobody = there("transcript", "agent-nobody")
     assert nobody.code == 2
     assert nobody.err.startswith("letta-source: no agent agent-nobody was loaded: it is none of the 2 in ")
+
+
+def test_a_load_meanwhile_fails_the_export_and_leaves_no_file(
+    there: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter([(1, 0), (1, 5)])
+    monkeypatch.setattr("letta_source.export.readers.DuckDB.row", lambda *_: next(seen))
+    said = there("export", "agent_messages", "--children", "--output", "messages.jsonl")
+    assert (said.code, "try again" in said.err) == (1, True)
+    assert not [file for file in there.files() if "messages.jsonl" in file]

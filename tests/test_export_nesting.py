@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.export.nesting import Changed, Child, nested
+from letta_source.errors import Changed
+from letta_source.export.nesting import Child, nested
 
 SCHEMA = pa.schema([("parent", pa.string()), ("id", pa.string()), ("position", pa.int64())])
 TYPE = pa.list_(pa.struct([("said", pa.string()), ("missing", pa.int64())]))

@@ -112,7 +112,7 @@ def batches(
 
     Raises:
         ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
-        Changed: a load changed a message between the reads of it and of its children.
+        Changed: at the end, with `children`: a load changed the tables while they were read.
     """
     from letta_source.export.reading import read
     from letta_source.export.selection import select

@@ -8,14 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from letta_source.errors import LettaError
-
-
-class Changed(LettaError):
-    """The tables changed between two reads."""
-
-    def __init__(self) -> None:
-        super().__init__("a load changed the tables while they were read: try again")
+from letta_source.errors import Changed
 
 
 class Child:

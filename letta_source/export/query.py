@@ -49,6 +49,9 @@ class Reader(Protocol):
             ConfigError: it is not there, and was never to be.
         """
 
+    def row(self, sql: str) -> tuple[Any, ...]:
+        """The only row of a query, as it is now."""
+
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """The rows, of the columns' types, while the database sends them."""
 
@@ -65,6 +68,13 @@ class Queries:
         table = self._what.table
         wanted = {column.name: column for column in (*self._what.columns, *_key(table))}
         return self._child(table, wanted) if self._what.is_child else self._root(wanted)
+
+    def loads(self) -> str:
+        """How many loads have finished, and how many rows are of one that has not: each load changes it."""
+        root, name = self._reader.table(self._what.root.name), self._reader.column
+        finished = f"SELECT count(*) FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
+        unfinished = f"SELECT count(*) FROM {root} r WHERE NOT {self._finished('r')}"
+        return f"SELECT ({finished}) AS finished, ({unfinished}) AS unfinished"
 
     def child(self, name: str) -> tuple[Query, list[Column]] | None:
         table = self._what.children[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -68,7 +69,7 @@ def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Re
     return DuckDB(sql_client.native_connection, folder, sql_client)
 
 
-class _Named:
+class _Named(ABC):
     """Names as dlt writes them there."""
 
     def __init__(self, client: Any, appends: bool) -> None:
@@ -96,8 +97,9 @@ class _Named:
             self._columns[table] = frozenset(name.lower() for name in self._asked(table))
         return self._columns[table]
 
+    @abstractmethod
     def _asked(self, table: str) -> list[str]:
-        raise NotImplementedError
+        """The columns of a table as the destination has them."""
 
 
 class DuckDB(_Named):
@@ -154,6 +156,10 @@ class DuckDB(_Named):
         with suppress(duckdb.CatalogException):
             return list(self._connection.sql(f"SELECT * FROM {self.table(table)} LIMIT 0").columns)
         return _absent(table, table in self._known)
+
+    def row(self, sql: str) -> tuple[Any, ...]:
+        with self._connection.cursor() as cursor:
+            return tuple(cursor.execute(sql).fetchone())
 
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         import duckdb
@@ -214,6 +220,10 @@ class Database(_Named):
         ):
             return list(cursor.columns_schema)
         return _absent(table, False)
+
+    def row(self, sql: str) -> tuple[Any, ...]:
+        with self._pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+            return tuple(cursor.fetchone() or ())
 
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         with self._cursor(query) as cursor:

@@ -8,6 +8,7 @@ from pathlib import Path
 import dlt
 import pyarrow as pa
 
+from letta_source.errors import Changed
 from letta_source.export.nesting import Child, nested
 from letta_source.export.query import Queries
 from letta_source.export.readers import opened
@@ -24,6 +25,8 @@ def read(
         if (found := queries.rows()) is None:
             return
         rows = reader.stream(*found)
+        # Children are read by queries of their own, which see what a load did meanwhile.
+        loads = reader.row(queries.loads()) if selection.children else None
         if selection.children:
             children = {}
             for name, table in selection.children.items():
@@ -33,6 +36,8 @@ def read(
             rows = nested(rows, selection.root.primary_key, children)
         for batch in rows:
             yield widened(batch, selection.schema)
+        if loads and reader.row(queries.loads()) != loads:
+            raise Changed
 
 
 def arrow(pipeline: dlt.Pipeline, selection: Selection) -> pa.Table:

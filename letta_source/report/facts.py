@@ -119,7 +119,7 @@ ranked AS (
 )
 SELECT
     CASE WHEN rank <= $most THEN called END AS name, count(DISTINCT called) AS names, count(*) AS steps,
-    sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached, 
+    sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached,
     sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(total_tokens) AS tokens,
     sum(cost) AS cost, bool_and(has_price) AS has_price
 FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER BY least(rank, $most + 1)

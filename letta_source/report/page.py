@@ -108,7 +108,7 @@ def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
         said.append("No load has finished yet.")
     elif _since(now, health.last_load) > _STALE:
         age = texts.age(_since(now, health.last_load))
-        said.append(f"The last load ended {age} ago: what came since is missing.")
+        said.append(f"The last finished load began {age} ago: what came since is missing.")
     if facts.issues:
         said.append("Something could not be read: see the load's health.")
     return said

@@ -157,8 +157,8 @@ def test_what_is_not_known_is_said() -> None:
 
 def test_a_load_that_stopped_is_said() -> None:
     stale = Health(datetime(2026, 3, 20), 1, None, datetime(2026, 3, 20), {})
-    assert "The last load ended 13 d 0 h ago" in Parsed(html_of(Case().facts(), stale)).text
-    assert "The last load ended" not in Parsed(html_of(Case().facts())).text
+    assert "The last finished load began 13 d 0 h ago" in Parsed(html_of(Case().facts(), stale)).text
+    assert "The last finished load began" not in Parsed(html_of(Case().facts())).text
 
 
 def test_less_latency_is_better() -> None:
