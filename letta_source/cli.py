@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
     # pyarrow's own would keep what large pages took; this one gives it back, and is no slower.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    from letta_source.errors import Changed, LettaError
+    from letta_source.errors import LettaError, OutputFailed
 
     try:
         return int(options.command(options))
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, LoadFailed) and error.loaded:
             print(summary(error.loaded.session, error.loaded.new))
         print(f"letta-source: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, (LoadFailed, Changed)) else USAGE
+        return FAILED if isinstance(error, (LoadFailed, OutputFailed)) else USAGE
     except BrokenPipeError:
         # Whoever read our output had enough: `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

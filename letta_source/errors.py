@@ -73,7 +73,11 @@ class NoProgress(Unreadable):
     kind = "no_progress"
 
 
-class Changed(LettaError):
+class OutputFailed(LettaError):
+    """What was loaded was found, but could not be given out."""
+
+
+class Changed(OutputFailed):
     """A load changed the tables while they were read: what was read of them does not fit together."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from tenacity import (
 )
 
 from letta_source.adoption import pipeline_name_of
-from letta_source.errors import ConfigError, LettaError
+from letta_source.errors import ConfigError, LettaError, OutputFailed
 from letta_source.mysql import widen_texts
 from letta_source.shards import WHOLE, Shard
 
@@ -129,6 +129,7 @@ class Target:
 
         Raises:
             ConfigError: the destination cannot be opened, or its file is not there.
+            OutputFailed: whoever reads met an error.
         """
         with self._tried() as tried:
             if (file := _file(tried)) and not file.exists():
@@ -138,6 +139,10 @@ class Target:
             pipeline = self._pipeline(folder)
             try:
                 yield pipeline
+            except (LettaError, BrokenPipeError):
+                raise
+            except Exception as error:  # Drivers have exceptions of their own.
+                raise OutputFailed(said(error)) from error
             finally:
                 pipeline.deactivate()
 

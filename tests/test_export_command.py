@@ -241,11 +241,29 @@ def test_transcript(there: Command, folder: Path) -> None:
     assert nobody.err.startswith("letta-source: no agent agent-nobody was loaded: it is none of the 2 in ")
 
 
-def test_a_load_meanwhile_fails_the_export_and_leaves_no_file(
-    there: Command, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "agent_messages", "--children", "--output", "messages.jsonl"],
+        ["transcript", "agent-1"],
+        ["report", "--output", "report.html"],
+    ],
+)
+def test_what_fails_while_it_reads_says_so_and_leaves_no_file(
+    there: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
+    def fail(*_: object) -> None:
+        raise duckdb.IOException("the disk is gone")
+
+    monkeypatch.setattr("letta_source.export.readers.DuckDB.stream", fail)
+    before = there.files()
+    said = there(*arguments)
+    assert (said.code, said.errors) == (1, ["letta-source: IOException: the disk is gone"])
+    assert there.files() == before
+
+
+def test_a_load_meanwhile_fails_an_export(there: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter([(1, 0), (1, 5)])
     monkeypatch.setattr("letta_source.export.readers.DuckDB.row", lambda *_: next(seen))
-    said = there("export", "agent_messages", "--children", "--output", "messages.jsonl")
+    said = there("export", "agent_messages", "--children")
     assert (said.code, "try again" in said.err) == (1, True)
-    assert not [file for file in there.files() if "messages.jsonl" in file]

@@ -67,7 +67,7 @@ def export(options: argparse.Namespace) -> int:
     """Writes one table.
 
     Raises:
-        LettaError: nothing was written.
+        LettaError: nothing was written to the file.
     """
     from letta_source.errors import ConfigError
     from letta_source.export.selection import select
@@ -91,15 +91,8 @@ def export(options: argparse.Namespace) -> int:
     )
     with _opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read
-        from letta_source.target import said
 
-        try:
-            rows = _write(read(pipeline, selection, folder), output, format_, selection)
-        except (BrokenPipeError, ConfigError):
-            raise
-        except Exception as error:  # Drivers have exceptions of their own.
-            print(f"letta-source: {said(error)}", file=sys.stderr)
-            return FAILED
+        rows = _write(read(pipeline, selection, folder), output, format_, selection)
     print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
     return OK
 
