@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import Failed
-from tests.environments import environment_python
+from tests.support.environments import environment_python
 
 PEERS = Path(__file__).with_name("peers")
 
@@ -58,7 +58,7 @@ def ours(url: str, folder: Path, workers: int) -> Call:
     """`letta-source run`, of the checkout that this file is in."""
     options = ("--base-url", url, "--resources", "agents,agent_messages", "--max-workers", str(workers))
     return Call(
-        [[sys.executable, "-m", "letta_source.cli", "run", *options]],
+        [[sys.executable, "-m", "letta_source.cli.main", "run", *options]],
         {"DLT_DATA_DIR": str(folder / "dlt"), "PYTHONPATH": str(_ROOT)},
         rows=lambda said: _count(folder / "letta_db.duckdb", "letta.agent_messages"),
     )

@@ -16,9 +16,9 @@ import psycopg2
 from psycopg2 import sql
 
 from benchmarks.server import Server
-from tests.live.seed import TOOLS, UNICODE, Api
-from tests.live.server import LettaServer, letta_server
-from tests.live.truth import read_truth
+from tests.support.letta_server import LettaServer, letta_server
+from tests.support.seed import TOOLS, UNICODE, Api
+from tests.support.truth import read_truth
 
 _SAID = (
     f"Please think. {UNICODE}",

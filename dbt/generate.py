@@ -1,4 +1,4 @@
-"""Writes what of this package is a copy of `letta_source.tables`: the sources and the staging models.
+"""Writes what of this package is a copy of `letta_source.schema.tables`: the sources and the staging models.
 
 Run by hand, with `letta_source` importable, when a table changes: `python dbt/generate.py`. A test holds that
 the files are as this makes them.
@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from letta_source.columns import DELETED, Column
-from letta_source.tables import LOAD_ISSUES, RESOURCES, Table
+from letta_source.schema.columns import DELETED, Column
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table
 
 PACKAGE = Path(__file__).parent
 STAGING = PACKAGE / "models" / "staging"

@@ -1,12 +1,12 @@
-"""Writes the lower part of `docs/tables.md` from `letta_source.tables`: `python docs/generate.py`."""
+"""Writes the lower part of `docs/tables.md` from `letta_source.schema.tables`: `python docs/generate.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from letta_source.columns import Column
-from letta_source.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+from letta_source.schema.columns import Column
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/tables.py. -->\n"

@@ -11,11 +11,11 @@ import dlt
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
-from letta_source.config import make_settings
-from letta_source.mask import check_mask
-from letta_source.resources import make_resource
-from letta_source.session import Session
-from letta_source.tables import RESOURCES
+from letta_source.extract.resources import make_resource
+from letta_source.rows.mask import check_mask
+from letta_source.schema.tables import RESOURCES
+from letta_source.settings import make_settings
+from letta_source.state.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def letta(
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.
 
     What is not given comes from dlt's config (`sources.letta.…`), then from LETTA_API_KEY, LETTA_BASE_URL
-    and LETTA_PROJECT, then from the defaults of `letta_source.config.Settings`, which says what each
+    and LETTA_PROJECT, then from the defaults of `letta_source.settings.Settings`, which says what each
     setting means. No request is made until the source is extracted.
 
     `conversation_messages`, `messages` and `message_search` are loaded only on request:
@@ -57,7 +57,7 @@ def letta(
 
     Args:
         shard: such as `2/4`; each needs a pipeline of its own, and in a database a
-            `staging_dataset_name_layout`: `letta_source.run.load` sees to both, and moves state from shard to
+            `staging_dataset_name_layout`: `letta_source.load` sees to both, and moves state from shard to
             shard when their number changes.
         session: takes the settings and shows the counts while loading; for those who watch.
 

@@ -69,8 +69,8 @@ def letta() -> None:
         # Airflow reads this file every few seconds: what takes a second to import is imported here.
         import dlt
 
-        from letta_source.run import Load, load
-        from letta_source.summary import summary
+        from letta_source.loading.run import Load, load
+        from letta_source.loading.summary import summary
 
         # Now, for within a source dlt would not find its settings of Airflow's Variables.
         dlt.current.run_context()

@@ -13,7 +13,7 @@ import dlt
 from dagster_dlt import DagsterDltResource, dlt_assets
 
 from letta_source import letta
-from letta_source.session import Session
+from letta_source.state.session import Session
 
 session = Session()
 

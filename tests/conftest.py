@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from letta_source.demo import Letta, Server
-
-    from .command import Command
+    from tests.support.command import Command
 
 # Where environments are cached; no setting of the source.
 CACHE = "LETTA_SOURCE_CACHE"
@@ -41,7 +40,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
     """Retries come at once; the seconds they would have waited."""
-    from .wire import no_waits
+    from tests.support.wire import no_waits
 
     with no_waits() as waited:
         yield waited
@@ -52,7 +51,7 @@ def letta_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """The command line in a folder of its own, where no request is sent twice."""
-    from .command import Command
+    from tests.support.command import Command
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
@@ -60,13 +59,13 @@ def letta_source(
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
     # Else what it says would depend on how fast the machine is.
-    monkeypatch.setattr("letta_source.progress._SECONDS_IN_LOG", 3600.0)
+    monkeypatch.setattr("letta_source.cli.progress._SECONDS_IN_LOG", 3600.0)
     return Command(tmp_path, capsys)
 
 
 @pytest.fixture
 def letta() -> Letta:
-    from .command import two_agents
+    from tests.support.command import two_agents
 
     return two_agents()
 

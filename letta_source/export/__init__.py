@@ -4,7 +4,7 @@
 
     messages = to_pandas(dlt.attach("letta"), "agent_messages", children=["tool_calls"])
 
-The types are those of `letta_source.tables` whatever the destination: times are UTC with microseconds,
+The types are those of `letta_source.schema.tables` whatever the destination: times are UTC with microseconds,
 json is parsed in pandas and text in Arrow. Rows come by parent, `created_at`, `sequence` and key, null
 first. Only finished loads count: while one runs, a message that it has replaced already is missing.
 """
@@ -102,7 +102,7 @@ def batches(
 
     Args:
         pipeline: such as `dlt.attach("letta")`; needs no state, only its destination and dataset.
-        table: any of `letta_source.tables`.
+        table: any of `letta_source.schema.tables`.
         columns: in the order given; by default all but `_deleted`.
         agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
         start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.

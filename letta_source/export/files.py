@@ -19,7 +19,7 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
-from letta_source.tables import all_tables
+from letta_source.schema.tables import all_tables
 
 _SCHEMA = "letta"
 

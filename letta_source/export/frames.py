@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from letta_source.export.selection import Selection, child_columns
-from letta_source.text import parse_json
+from letta_source.safe_text import parse_json
 
 _TYPES = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from letta_source.columns import LOAD_ID, Column
 from letta_source.errors import ConfigError
 from letta_source.export.selection import AGENT_OF, DATE_OF, Selection, agent_of, child_columns, date_of
-from letta_source.tables import LOAD_ISSUES, RESOURCES, Table
+from letta_source.schema.columns import LOAD_ID, Column
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table
 
 LOADS = "_dlt_loads"
 Query = tuple[str, list[Any]]

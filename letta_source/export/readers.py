@@ -17,11 +17,11 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.sql_client import WithSqlClient
 
-from letta_source.columns import Column
 from letta_source.errors import ConfigError
 from letta_source.export.files import mounted
 from letta_source.export.query import LOADS, Query, Reader
 from letta_source.export.values import conformed, from_rows, utc
+from letta_source.schema.columns import Column
 
 ROWS = 1000
 """Rows a batch at most: those of images are MBs each."""

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from letta_source.columns import DELETED, LOAD_ID, Column
-from letta_source.config import Ids, Moment, validated
 from letta_source.errors import ConfigError
-from letta_source.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
-from letta_source.target import assert_known
+from letta_source.loading.target import assert_known
+from letta_source.schema.columns import DELETED, LOAD_ID, Column
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.settings import Ids, Moment, validated
 
 # The API gives steps no date, and rows of steps and conversations no agent: what they hang from has it.
 AGENT_OF = {

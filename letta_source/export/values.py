@@ -1,4 +1,4 @@
-"""What databases send, as the types of `letta_source.tables` whatever the database."""
+"""What databases send, as the types of `letta_source.schema.tables` whatever the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from letta_source.columns import Column
-from letta_source.text import to_json
+from letta_source.safe_text import to_json
+from letta_source.schema.columns import Column
 from letta_source.times import parse_time
 
 # pyarrow's texts hold 2 GB a batch.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from letta_source.columns import Column, bigint, text, timestamp
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Queries
 from letta_source.export.selection import select
@@ -18,7 +17,8 @@ from letta_source.export.values import widened
 from letta_source.report.model import OWN_MESSAGE
 from letta_source.report.period import Period, Wanted
 from letta_source.report.store import NEEDED, fill
-from letta_source.tables import all_tables
+from letta_source.schema.columns import Column, bigint, text, timestamp
+from letta_source.schema.tables import all_tables
 
 if TYPE_CHECKING:
     import duckdb

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ..environments import environment_python
+from tests.support.environments import environment_python
 
 REQUIREMENTS = Path(__file__).with_name("airflow.txt")
 

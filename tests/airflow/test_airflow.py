@@ -12,11 +12,10 @@ import psycopg2
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-
-from ..postgres import create_database, postgres
-from ..warehouse import Merged, small_letta
-from .server import Airflow, Json, airflow
-from .tables import assert_same
+from tests.support.airflow_server import Airflow, Json, airflow
+from tests.support.airflow_tables import assert_same
+from tests.support.library_loads import Merged, small_letta
+from tests.support.postgres import create_database, postgres
 
 pytestmark = pytest.mark.airflow
 

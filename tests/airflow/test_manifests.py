@@ -13,11 +13,10 @@ import pytest
 import yaml
 
 from letta_source.demo import serve
-
-from ..postgres import create_database, postgres
-from ..warehouse import Merged, small_letta
-from .server import ROOT
-from .tables import assert_same
+from tests.support.airflow_server import ROOT
+from tests.support.airflow_tables import assert_same
+from tests.support.library_loads import Merged, small_letta
+from tests.support.postgres import create_database, postgres
 
 pytestmark = pytest.mark.airflow
 

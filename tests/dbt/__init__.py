@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.dbt.models", "tests.dbt.variants", "tests.dbt.warehouses")
+pytest.register_assert_rewrite(
+    "tests.support.dbt_models", "tests.support.dbt_variants", "tests.support.dbt_warehouses"
+)

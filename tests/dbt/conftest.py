@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from .built import Built, build, less
-from .expected import Expected, expected
-from .project import Project
-from .reports import reported
-from .warehouses import Warehouse
+from tests.support.dbt_built import Built, build, less
+from tests.support.dbt_expected import Expected, expected
+from tests.support.dbt_project import Project
+from tests.support.dbt_reports import reported
+from tests.support.dbt_warehouses import Warehouse
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .models import ModelTests
-from .reports import ReportTests
-from .variants import VariantTests
-from .warehouses import DuckDB
+from tests.support.dbt_models import ModelTests
+from tests.support.dbt_reports import ReportTests
+from tests.support.dbt_variants import VariantTests
+from tests.support.dbt_warehouses import DuckDB
 
 pytestmark = pytest.mark.dbt
 

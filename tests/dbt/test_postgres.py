@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..postgres import postgres
-from .models import ModelTests
-from .reports import ReportTests
-from .variants import VariantTests
-from .warehouses import Postgres
+from tests.support.dbt_models import ModelTests
+from tests.support.dbt_reports import ReportTests
+from tests.support.dbt_variants import VariantTests
+from tests.support.dbt_warehouses import Postgres
+from tests.support.postgres import postgres
 
 pytestmark = pytest.mark.dbt
 

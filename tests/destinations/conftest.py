@@ -10,12 +10,11 @@ from uuid import uuid4
 import pytest
 
 from letta_source.demo import Server, serve
-
-from ..postgres import create_database, postgres
-from .expected import Expected
-from .loads import Loads
-from .places import Place, chosen, make_place
-from .story import Story
+from tests.support.cli_loads import Loads
+from tests.support.expected_rows import Expected
+from tests.support.hours import Story
+from tests.support.places import Place, chosen, make_place
+from tests.support.postgres import create_database, postgres
 
 
 class Databases:

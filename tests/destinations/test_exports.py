@@ -9,15 +9,14 @@ from typing import Any
 import dlt
 import pytest
 
-from letta_source.columns import DELETED
 from letta_source.export import conversation, to_arrow, to_pandas
-from letta_source.target import Target
-
-from ..warehouse import TABLES, Row, columns_of, in_order
-from .expected import AS_THEY_ARE_NOW, LOADED
-from .loads import Loads
-from .places import Place, plain
-from .story import Story
+from letta_source.loading.target import Target
+from letta_source.schema.columns import DELETED
+from tests.support.cli_loads import Loads
+from tests.support.expected_rows import AS_THEY_ARE_NOW, LOADED
+from tests.support.hours import Story
+from tests.support.library_loads import TABLES, Row, columns_of, in_order
+from tests.support.places import Place, plain
 
 pytestmark = pytest.mark.destinations
 

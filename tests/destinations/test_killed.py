@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .expected import Expected
-from .loads import Loads
-from .story import Story
+from tests.support.cli_loads import Loads
+from tests.support.expected_rows import Expected
+from tests.support.hours import Story
 
 pytestmark = pytest.mark.destinations
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from .expected import LOADED, Expected
-from .loads import NEW_COLUMN, Loads, make_older
-from .places import Kind, Place, chosen
-from .story import Story
+from tests.support.cli_loads import NEW_COLUMN, Loads, make_older
+from tests.support.expected_rows import LOADED, Expected
+from tests.support.hours import Story
+from tests.support.places import Kind, Place, chosen
 
 pytestmark = pytest.mark.destinations
 

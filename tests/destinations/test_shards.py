@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .expected import Expected
-from .loads import Loads
-from .places import chosen
-from .story import Story
+from tests.support.cli_loads import Loads
+from tests.support.expected_rows import Expected
+from tests.support.hours import Story
+from tests.support.places import chosen
 
 pytestmark = [
     pytest.mark.destinations,

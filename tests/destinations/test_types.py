@@ -12,12 +12,11 @@ import pytest
 
 from letta_source.demo import Letta, serve
 from letta_source.demo.shapes import call, tool_return_item
-
-from ..warehouse import TABLES, columns_of, quiet_agent
-from .conftest import Databases
-from .loads import Loads
-from .places import Place, chosen, make_place
-from .story import Story
+from tests.destinations.conftest import Databases
+from tests.support.cli_loads import Loads
+from tests.support.hours import Story
+from tests.support.library_loads import TABLES, columns_of, quiet_agent
+from tests.support.places import Place, chosen, make_place
 
 pytestmark = pytest.mark.destinations
 

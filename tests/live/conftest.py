@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from .seed import Seeded, more, seed
-from .server import LettaServer, letta_server
-from .truth import Truth, read_truth
+from tests.support.letta_server import LettaServer, letta_server
+from tests.support.seed import Seeded, more, seed
+from tests.support.truth import Truth, read_truth
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ..dbt.project import Project
-from ..dbt.warehouses import DuckDB, Postgres, Warehouse
-from ..postgres import postgres
-from .conftest import Letta
+from tests.live.conftest import Letta
+from tests.support.dbt_project import Project
+from tests.support.dbt_warehouses import DuckDB, Postgres, Warehouse
+from tests.support.postgres import postgres
 
 pytestmark = pytest.mark.live
 

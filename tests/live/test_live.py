@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.tables import RESOURCES
-
-from .conftest import Letta
-from .truth import Truth
-from .warehouse import Warehouse
+from letta_source.schema.tables import RESOURCES
+from tests.live.conftest import Letta
+from tests.support.loaded_duckdb import Warehouse
+from tests.support.truth import Truth
 
 pytestmark = pytest.mark.live
 

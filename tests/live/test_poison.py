@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from .conftest import Letta
-from .seed import Api
-from .tables import Tables
-from .warehouse import Warehouse
+from tests.live.conftest import Letta
+from tests.support.loaded_duckdb import Warehouse
+from tests.support.seed import Api
+from tests.support.server_rows import Tables
 
 pytestmark = pytest.mark.live
 

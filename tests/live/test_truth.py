@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Letta
-from .truth import Items
+from tests.live.conftest import Letta
+from tests.support.truth import Items
 
 pytestmark = pytest.mark.live
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..environments import environment_python
+from tests.support.environments import environment_python
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "explore.ipynb"
 RUN = """
 import sys, nbclient, nbformat

@@ -23,8 +23,7 @@ from letta_source.report.period import Period
 from letta_source.report.prices import read_prices
 from letta_source.report.reading import Health
 from letta_source.report.store import NEEDED, fill, opened
-
-from . import made
+from tests.support import busy_month as made
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,7 @@ import pytest
 from letta_source.report.facts import MOST
 from letta_source.report.period import Period
 from letta_source.report.prices import Price
-
-from .case import MARCH, NOON, Case
+from tests.support.report_case import MARCH, NOON, Case
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from letta_source.report.page import page
 from letta_source.report.period import Period, wanted
 from letta_source.report.prices import Price
 from letta_source.report.reading import Health
-
-from .case import MARCH, Case
+from tests.support.report_case import MARCH, Case
 
 NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)
 HEALTH = Health(datetime(2026, 4, 1), 3, datetime(2026, 1, 1), datetime(2026, 3, 2, 12), {"agents": 1234})

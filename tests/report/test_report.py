@@ -12,9 +12,9 @@ import pytest
 from letta_source.demo import Server
 from letta_source.errors import ConfigError
 from letta_source.report.prices import PRICES, read_prices
-
-from ..command import Command
-from .test_page import Parsed
+from tests.report.test_page import Parsed
+from tests.support.command import Command
+from tests.support.paths import ROOT
 
 HEAD = ",".join(("model", *PRICES))
 
@@ -122,7 +122,7 @@ def test_prices_lack_a_column(tmp_path: Path) -> None:
 
 def test_the_prices_are_those_of_the_dbt_package() -> None:
     ours = resources.files("letta_source.report") / "model_prices.csv"
-    seed = Path(__file__).parent.parent.parent / "dbt" / "seeds" / "letta_model_prices.csv"
+    seed = ROOT / "dbt" / "seeds" / "letta_model_prices.csv"
     assert ours.read_bytes() == seed.read_bytes()
 
 

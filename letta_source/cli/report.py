@@ -1,0 +1,87 @@
+"""`letta-source report`. Imports nothing heavy before it is run."""
+
+from __future__ import annotations
+
+import argparse
+
+OK, FAILED = 0, 1
+EXIT_CODES = """\
+exit codes:
+  0  the report was written
+  1  it was not; a file that was there is as it was
+  2  wrong usage or configuration, or nothing was loaded there
+
+Credentials are dlt's own settings, as for `letta-source run`.
+"""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output", default="letta-report.html", metavar="FILE", help="default: letta-report.html"
+    )
+    period = command.add_argument_group("period, in days of UTC")
+    period.add_argument(
+        "--days", type=int, metavar="N", help="as many, up to the day of the newest message (default: 30)"
+    )
+    period.add_argument("--start-date", metavar="DATE", help="from then on")
+    period.add_argument("--end-date", metavar="DATE", help="up to then, without that day")
+    command.add_argument_group("cost").add_argument(
+        "--prices",
+        metavar="FILE",
+        help="CSV: model, and dollars a million tokens as input_price, cached_input_price, cache_write_price,"
+        " output_price (default: some models' list prices)",
+    )
+
+
+def report(options: argparse.Namespace) -> int:
+    """Writes the report.
+
+    Raises:
+        LettaError: nothing was written.
+    """
+    from datetime import datetime, timezone
+    from pathlib import Path
+
+    from letta_source.errors import ConfigError
+    from letta_source.report.drawing import assert_drawable
+    from letta_source.report.period import wanted
+    from letta_source.report.prices import read_prices
+
+    assert_drawable()
+    asked = wanted(options.start_date, options.end_date, options.days)
+    prices = read_prices(options.prices)
+    output = Path(options.output)
+    if output.is_dir() or not output.parent.is_dir():
+        raise ConfigError(f"--output {output}: name a file in a folder that is there")
+
+    from letta_source.cli.signals import stopping
+    from letta_source.export.readers import opened as opened_dataset
+    from letta_source.export.write import part_of, written_whole
+    from letta_source.loading.target import Target
+    from letta_source.report.charts import draw
+    from letta_source.report.facts import find
+    from letta_source.report.model import build
+    from letta_source.report.page import page
+    from letta_source.report.reading import health, read
+    from letta_source.report.store import opened
+
+    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    with opened() as (store, folder):
+
+        def last_words() -> str:
+            part_of(output.resolve()).unlink(missing_ok=True)
+            return "letta-source: stopped; no report was written"
+
+        with stopping(FAILED, last_words), target.reading() as pipeline:
+            with opened_dataset(pipeline, folder) as reader:
+                state = health(reader)
+                period = read(reader, store, asked, state.newest)
+            build(store, prices)
+            facts = find(store, period, state.oldest)
+            name = f"{options.dataset_name} ({options.destination})"
+            text = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
+            with written_whole(output) as file:
+                file.write(text.encode())
+    days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
+    print(f"{output}: {days}, {len(text) // 1000:,} kB")
+    return OK

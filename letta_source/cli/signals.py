@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM end the process at once.
+
+A load may be killed at any moment and loses nothing, so there is nothing to tidy up; and a request, or a
+merge in the database, would not stop in time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from letta_source.state.session import Session
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
+    """Ends the process on either signal, with a last line on standard error; needs the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+
+    def watch() -> None:
+        while number := told.recv(1):
+            if number[0] not in _SIGNALS:
+                continue
+            try:
+                os.write(2, f"\n{last_words()}\n".encode())
+            finally:
+                # Also where nobody listens any more.
+                os._exit(exit_code)
+
+    watching = threading.Thread(target=watch, name="letta_source.cli.signals", daemon=True)
+    watching.start()
+    # Python runs handlers between two steps of the main thread, which may be a long wait; the descriptor
+    # is told at once.
+    handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
+    descriptor = signal.set_wakeup_fd(tells.fileno())
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        tells.close()
+        watching.join()
+        told.close()
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The thread that watches ends the process."""
+
+
+def what_is_kept(session: Session) -> str:
+    """For a load that is stopped."""
+    if session.writes:
+        return "stopped while a load package was written: the next run finishes it first"
+    if session.kept:
+        return f"stopped: {session.kept:,} items are loaded, the next run goes on from there"
+    return "stopped: nothing was loaded yet, the next run begins where this one did"

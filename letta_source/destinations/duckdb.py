@@ -1,0 +1,93 @@
+"""A first load into DuckDB appends its messages: where nothing is, there is nothing to replace.
+
+It takes less than half the time of a merge. Each row comes exactly once, because rows that were read twice
+are merged after all (`extract.repeats`), and because what a killed load had appended is
+taken back before its package is loaded again. Elsewhere, where a connection may break after a statement was done, dlt itself
+may send it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.storages import LoadStorage, PackageStorage, ParsedLoadJobFileName
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from letta_source.schema.columns import LOAD_ID
+from letta_source.schema.tables import RESOURCES, WALKED, all_tables
+
+_APPENDING_MB = 150
+
+
+def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
+    """The resources whose rows can be appended: their tables are empty, or not there yet."""
+    if not _is_duckdb(pipeline):
+        return set()
+    with pipeline.sql_client() as client:
+
+        def is_empty(table: str) -> bool:
+            with suppress(DatabaseUndefinedRelation):
+                name = client.make_qualified_table_name(table)
+                return not client.execute_sql(f"SELECT 1 FROM {name} LIMIT 1")
+            return True
+
+        return {
+            name
+            for name in resources
+            if name in WALKED and all(is_empty(table.name) for table in RESOURCES[name].tables)
+        }
+
+
+def _is_duckdb(pipeline: dlt.Pipeline) -> bool:
+    destination = pipeline.destination
+    return destination is not None and destination.destination_type == "dlt.destinations.duckdb"
+
+
+@contextmanager
+def sparing(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """While the block runs, DuckDB appends with little memory and with one thread a table.
+
+    By default it takes most of the memory there is. The tables are loaded side by side; a thread that has one
+    for itself fills whole row groups, which go to disk once, not to the log before.
+    """
+    with pipeline.sql_client() as client:
+        # Other connections of this process share the database with ours, and what is set.
+        client.execute_sql(f"SET GLOBAL memory_limit = '{_APPENDING_MB}MB'")
+        client.execute_sql("SET GLOBAL threads = 1")
+        yield
+
+
+def take_back(pipeline: dlt.Pipeline) -> None:
+    """Takes what unfinished load packages had appended out of its tables, so that it can be loaded again."""
+    if not _is_duckdb(pipeline):
+        # A file that is written again takes the place of the first.
+        return
+    folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
+    for package in folder.glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
+        tables = json.loads(package.read_text("utf-8"))["tables"]
+        _take_back(pipeline, package.parent, tables)
+
+
+def _take_back(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any]) -> None:
+    appended = {t.name for t in all_tables() if tables.get(t.name, {}).get("write_disposition") == "append"}
+    begun = [
+        (table, job)
+        for state in (PackageStorage.STARTED_JOBS_FOLDER, PackageStorage.COMPLETED_JOBS_FOLDER)
+        for job in (package / state).glob("*")
+        if (table := ParsedLoadJobFileName.parse(job.name).table_name) in appended
+    ]
+    if not begun:
+        return
+    with pipeline.sql_client() as client:
+        for table in {table for table, _ in begun}:
+            name = client.make_qualified_table_name(table)
+            client.execute_sql(f"DELETE FROM {name} WHERE {LOAD_ID.name} = %s", package.name)
+    # Not before: what is no longer begun is taken for what was never appended.
+    for _, job in begun:
+        (package / PackageStorage.PENDING_TRANSITIONS_FOLDER / job.name).unlink(missing_ok=True)
+        job.rename(package / PackageStorage.NEW_JOBS_FOLDER / job.name)

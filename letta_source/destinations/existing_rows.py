@@ -1,0 +1,47 @@
+"""Asks the destination which rows it holds."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+
+from letta_source.extract.append_only import LoadedIds
+from letta_source.schema.tables import WALKED, Resource
+from letta_source.state.resource_state import Reading
+
+logger = logging.getLogger(__name__)
+
+
+def loaded_ids(resource: Resource, reading: Reading) -> LoadedIds:
+    """Ids for `letta_source.extract.append_only`: of one parent, or of all at once if many will be asked for."""
+    parent = resource.parent.name if resource.parent else None
+    all_at_once = parent is None or reading.rereads or resource.name not in WALKED
+    found: dict[str, set[str]] = {}
+    asked: set[str] = set()
+
+    def loaded(parent_id: str) -> set[str]:
+        only = None if all_at_once else parent_id
+        if not asked or (only and only not in asked):
+            asked.add(parent_id)
+            for of, one in _ids(resource.root.name, parent, only):
+                found.setdefault(of, set()).add(one)
+        return found.get(parent_id, set())
+
+    return loaded
+
+
+def _ids(table: str, parent: str | None, only: str | None) -> list[tuple[str, str]]:
+    """Each id with its parent's, which is empty where there is none."""
+    columns = f"{parent}, id" if parent else "'', id"
+    where, values = (f" WHERE {parent} = %s", (only,)) if only else ("", ())
+    try:
+        with suppress(DestinationUndefinedEntity), dlt.current.pipeline().sql_client() as client:
+            name = client.make_qualified_table_name(table)
+            rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {name}{where}", *values)
+            return [(row[0], row[1]) for row in rows or ()]
+    except SqlClientNotAvailable:
+        logger.warning("%s: the destination cannot tell what it holds: rows may come twice", table)
+    return []

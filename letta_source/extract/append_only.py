@@ -1,0 +1,108 @@
+"""For destinations that can only add rows: each comes once, when nothing can change it any more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from letta_source.extract.workers import Job
+from letta_source.items import ids_of
+from letta_source.rows.flatten import without_credentials
+from letta_source.rows.mask import Mask
+from letta_source.state.resource_state import Reading
+from letta_source.times import created_at
+
+Item = dict[str, Any]
+Pages = list[tuple[str, Sequence[Item]]]
+"""Items by their parent."""
+LoadedIds = Callable[[str], set[str]]
+"""Given a parent's id, the ids that the destination holds of it; given "", those of a table without one."""
+
+# The server gives the whole list, or whole result, each time.
+_ALWAYS_WHOLE = ("batches", "batch_messages", "message_search")
+
+
+class Settled:
+    """Decides what of one resource is handed over.
+
+    Messages are, up to the first that is younger than the overlap; what hangs from a run, a step or a batch,
+    once that has ended and all of it was read; agents, groups and conversations, each time they changed.
+
+    Args:
+        loaded: asked where the cursors cannot tell what was loaded.
+        mask: nothing of what it hides is kept, not as a digest either.
+    """
+
+    def __init__(self, name: str, reading: Reading, loaded: LoadedIds, mask: Mask) -> None:
+        self._name = name
+        self._reading = reading
+        self._loaded = loaded
+        self._mask = mask
+        self._held: dict[str, Pages] = {}
+        self._handed: dict[str, set[str]] = {}
+        self._restarted: set[str] = set()
+        self._ended: set[str] = set()
+
+    def of_page(
+        self, job: Job, parent_id: str, items: Sequence[Item], settled: int, in_order: bool
+    ) -> Sequence[Item]:
+        """What can be handed over now.
+
+        Args:
+            settled: how many of the first items the cursor passes.
+        """
+        if job.unit or (job.pages == "cursor" and not in_order):
+            self._held.setdefault(job.id, []).append((parent_id, items))
+            return []
+        if job.pages == "cursor":
+            return self._new(parent_id, items if settled == len(items) else items[:settled])
+        if job.pages == "units":
+            units = self._reading.units(job.key)
+            items = [item for item in items if units.is_settled(item)]
+            # What has no date is listed again until its list was read beyond it for as long as the overlap.
+            return self._new("", items, asks=not in_order or any(created_at(item) is None for item in items))
+        if self._name in _ALWAYS_WHOLE:
+            return self._new(parent_id, items)
+        return [
+            item for item in items if self._reading.has_changed(item["id"], _digest(self._mask.item(item)))
+        ]
+
+    def retried(self, job: Job) -> Pages:
+        """What was read of a gap, once it is known what is left of it."""
+        return [(parent_id, self._new(parent_id, items)) for parent_id, items in self._held.pop(job.id, [])]
+
+    def ended(self, job: Job, settled: bool) -> Pages:
+        """What was held back of a run, step or batch: nothing, unless that is settled."""
+        held = self._held.pop(job.id, [])
+        self._handed.pop(job.id, None)
+        if not (job.unit and settled) or job.id in self._ended:
+            return []
+        self._ended.add(job.id)
+        # A host that lists steps lists them without a date: as above.
+        asks = self._reading.session.relisted or bool(self._reading.session.lists_steps)
+        new = [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
+        for parent_id, _ in held:
+            self._handed.pop(parent_id, None)
+        return new
+
+    def restarted(self, job: Job, parent_id: str) -> None:
+        """What follows was read before."""
+        self._restarted.add(parent_id)
+        if job.unit:
+            self._held[job.id] = [page for page in self._held.get(job.id, []) if page[0] != parent_id]
+
+    def _new(self, parent_id: str, items: Sequence[Item], asks: bool = False) -> Sequence[Item]:
+        handed = self._handed.setdefault(parent_id, set())
+        asks = asks or parent_id in self._restarted or self._reading.rereads or self._name in _ALWAYS_WHOLE
+        if asks and items:
+            known = handed | self._loaded(parent_id)
+            items = [item for item in items if item["id"] not in known]
+        handed.update(ids_of(items))
+        return items
+
+
+def _digest(item: Item) -> str:
+    """Of all that is loaded of it."""
+    kept = {field: without_credentials(field, value) for field, value in item.items()}
+    return hashlib.blake2b(repr(kept).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()

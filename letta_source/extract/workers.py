@@ -1,0 +1,193 @@
+"""Many walks at once, in order within each, with bounded memory. Knows nothing of tables.
+
+One thread of its own runs the walks on asyncio; the caller's thread takes what they yield.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from letta_source.api.client import Client
+from letta_source.api.rate_limit import Pace
+from letta_source.errors import FamilyMissing, ParentError
+from letta_source.paging.walk import Event, Page
+from letta_source.settings import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to read: an agent's messages, a list, a run's steps, …
+
+    Attributes:
+        id: of the parent or unit; empty for a list.
+        events: given a client, yields (parent id, event).
+        key: of the list that gave it, or that it reads; empty for an unfiltered one.
+        unit: the run, step or batch it reads, if it is one.
+        in_order: the unit comes in the order of its list; false for one that is read by its id.
+        pages: what its pages move: the parent's cursor, the units they list, or nothing.
+        read_again: its rows may have been loaded before.
+        asked_for: the user named it.
+        passes: it only lets the cursor of its list pass the unit, which is not to be read.
+    """
+
+    id: str
+    events: Callable[[Client], AsyncIterator[tuple[str, Event]]]
+    key: str = ""
+    unit: dict[str, Any] | None = None
+    in_order: bool = True
+    pages: Literal["cursor", "units"] | None = None
+    read_again: bool = False
+    asked_for: bool = False
+    passes: bool = False
+
+
+async def nothing(client: Client) -> AsyncIterator[tuple[str, Event]]:
+    return
+    yield
+
+
+FINDING = Job("", nothing)
+"""Stands for the search for jobs itself, in the happening that says it failed."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The job was found; comes in the order of the list that named it."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """All of the job was read."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended early; what it yielded before stands."""
+
+    error: ParentError | FamilyMissing
+
+
+Happening = tuple[Job, str, Event | Begun | Done | Failed]
+Jobs = Callable[[Client], AsyncIterator[Job]]
+
+
+@dataclass
+class _Bridge:
+    """From the event loop's thread to the caller's, holding so many pages at most."""
+
+    size: int
+    out: queue.SimpleQueue[Happening | BaseException | None] = field(default_factory=queue.SimpleQueue)
+    room: asyncio.Semaphore = field(init=False)
+
+    def open(self) -> None:
+        self.room = asyncio.Semaphore(self.size)
+
+    async def put(self, happening: Happening) -> None:
+        if isinstance(happening[2], Page):
+            await self.room.acquire()
+        self.out.put(happening)
+
+
+@contextmanager
+def stream(
+    settings: Settings, jobs: Jobs, on_request: Callable[[], None], pace: Pace | None = None
+) -> Iterator[Iterator[Happening]]:
+    """What the jobs yield, as it comes; leaving the block stops them.
+
+    Args:
+        jobs: given a client, finds the jobs; they start while it goes on.
+        on_request: called, in the other thread, as each request is sent.
+        pace: of the load.
+
+    Raises:
+        FatalError: from a job or from finding them, while iterating; other errors of theirs are happenings.
+    """
+    bridge = _Bridge(size=settings.max_workers)
+    loop = asyncio.new_event_loop()
+    # For large pages; each thread keeps some memory.
+    loop.set_default_executor(ThreadPoolExecutor(os.cpu_count(), "letta_source.paging.pages"))
+
+    async def run() -> None:
+        bridge.open()
+        async with Client(settings, on_request, pace) as client:
+            await _work(client, jobs, settings.max_workers, bridge)
+
+    # Made before the thread, so that leaving the block cancels it however early that is.
+    main = loop.create_task(run())
+
+    def thread_main() -> None:
+        end: BaseException | None = None
+        try:
+            loop.run_until_complete(main)
+        except BaseException as error:  # handed to the caller's thread
+            end = error
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        bridge.out.put(end)
+
+    thread = threading.Thread(target=thread_main, name="letta_source", daemon=True)
+    thread.start()
+    try:
+        yield _taken(bridge, loop)
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(main.cancel)
+            thread.join()
+        loop.close()
+
+
+def _taken(bridge: _Bridge, loop: asyncio.AbstractEventLoop) -> Iterator[Happening]:
+    while True:
+        happening = bridge.out.get()
+        if happening is None:
+            return
+        if isinstance(happening, BaseException):
+            raise happening
+        if isinstance(happening[2], Page):
+            loop.call_soon_threadsafe(bridge.room.release)
+        yield happening
+
+
+async def _work(client: Client, jobs: Jobs, workers: int, bridge: _Bridge) -> None:
+    found: asyncio.Queue[Job | None] = asyncio.Queue(maxsize=workers)
+
+    async def find() -> None:
+        try:
+            async for job in jobs(client):
+                await bridge.put((job, job.id, Begun()))
+                await found.put(job)
+        except (ParentError, FamilyMissing) as error:
+            await bridge.put((FINDING, "", Failed(error)))
+        for _ in range(workers):
+            await found.put(None)
+
+    async def work() -> None:
+        while (job := await found.get()) is not None:
+            await _do(client, job, bridge)
+
+    tasks = [asyncio.create_task(find()), *(asyncio.create_task(work()) for _ in range(workers))]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _do(client: Client, job: Job, bridge: _Bridge) -> None:
+    try:
+        async for parent_id, event in job.events(client):
+            await bridge.put((job, parent_id, event))
+    except (ParentError, FamilyMissing) as error:
+        await bridge.put((job, job.id, Failed(error)))
+    else:
+        await bridge.put((job, job.id, Done()))

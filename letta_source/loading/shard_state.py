@@ -1,0 +1,186 @@
+"""State belongs to the buckets of `letta_source.shards`: a shard takes over that of those it is dealt.
+
+Each shard has a pipeline of its own, and with it a state of its own. Of several states that hold a bucket
+the one with the highest turn counts: a shard that takes a bucket over takes a turn higher than all others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import dlt
+from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.common.versioned_state import decompress_state
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.pipeline.state_sync import migrate_state_to_current
+
+from letta_source.schema.tables import RESOURCES
+from letta_source.shards import WHOLE, Shard, bucket_of
+
+State = dict[str, Any]
+"""Of the source: `resources`, and `turn` once it was taken over from another shard."""
+_SOURCE = "letta"
+# By pipeline, the load whose state was taken into account: in a fleet each state is large.
+_SEEN = "letta_source_seen_states"
+# Of the resources that are not divided; shard 0 has it.
+_REST = -1
+
+
+def pipeline_name_of(base: str, shard: Shard) -> str:
+    return base if shard.is_whole else f"{base}_shard_{shard.index}_of_{shard.count}"
+
+
+def stored_states(
+    pipeline: dlt.Pipeline, base: str, shard: Shard
+) -> tuple[dict[Shard, State], dict[str, str]]:
+    """What the destination has of other shards that may hold a bucket of this one: those of other counts.
+
+    Returns:
+        Their states, but those that `adopt` saw; and by pipeline the load id of each.
+    """
+    states: dict[Shard, State] = {}
+    seen: dict[str, str] = {}
+    known: Mapping[str, str] = pipeline.state["_local"].get(_SEEN, {})  # type: ignore[assignment]
+    with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
+        if isinstance(client, WithStateSync):
+            for name, load_id in _newest_loads(client).items():
+                other = _shard_of(name, base)
+                if other is None or other.count == shard.count or known.get(name) == load_id:
+                    continue
+                if stored := client.get_stored_state(name):
+                    state: Any = migrate_state_to_current(name, decompress_state(stored.state))
+                    states[other] = state.get("sources", {}).get(_SOURCE, {})
+                    # Older than the newest if that is still being loaded.
+                    seen[name] = stored._dlt_load_id or ""
+    return states, seen
+
+
+def adopt(
+    pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State], seen: Mapping[str, str]
+) -> None:
+    """Brings the state of this shard's buckets into the pipeline, from whoever had them last."""
+    with pipeline.managed_state() as state:
+        sources = state.setdefault("sources", {})
+        mine: State = sources.get(_SOURCE, {})
+        if (adopted := adopted_state(shard, mine, others)) is not mine:
+            sources[_SOURCE] = adopted
+        if seen:
+            local: Any = state["_local"]
+            local[_SEEN] = {**local.get(_SEEN, {}), **seen}
+
+
+def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
+    """Whether others loaded its buckets since: what it left unfinished is older than what they loaded."""
+    mine: State = pipeline.state.get("sources", {}).get(_SOURCE, {})
+    return adopted_state(shard, mine, others) is not mine
+
+
+def adopted_state(shard: Shard, mine: State, others: Mapping[Shard, State]) -> State:
+    """The state to go on with; `mine` itself if there is nothing to take over."""
+    states = {shard: mine, **others}
+    buckets = [*shard.buckets, *([_REST] if shard.index == 0 else [])]
+    owners = {bucket: _owner(states, bucket) for bucket in buckets}
+    if all(owner is None or owner is mine for owner in owners.values()):
+        return mine
+    resources: State = {}
+    for name, resource in RESOURCES.items():
+        if resource.divided:
+            parts = {
+                bucket: owner["resources"].get(name, {}) if (owner := owners[bucket]) else {}
+                for bucket in shard.buckets
+            }
+            resources[name] = _joined(parts, by_list=name in ("step_messages", "batch_messages"))
+        elif owner := owners.get(_REST):
+            resources[name] = owner["resources"].get(name, {})
+    return {**mine, "resources": resources, "turn": 1 + max(map(_turn_of, states.values()))}
+
+
+def _owner(states: Mapping[Shard, State], bucket: int) -> State | None:
+    holding = [state for shard, state in states.items() if state.get("resources") and _holds(shard, bucket)]
+    return max(holding, key=_turn_of, default=None)
+
+
+def _holds(shard: Shard, bucket: int) -> bool:
+    return shard.index == 0 if bucket == _REST else bucket in shard.buckets
+
+
+def _turn_of(state: State) -> int:
+    return int(state.get("turn", 0))
+
+
+def _joined(parts: Mapping[int, State], by_list: bool) -> State:
+    """Of one resource, the state of all buckets in one.
+
+    Args:
+        by_list: cursors are of lists, and what is unsettled falls into buckets; else cursors are of parents.
+    """
+    if not by_list:
+        return {
+            field: {
+                parent_id: kept
+                for bucket, part in parts.items()
+                for parent_id, kept in part.get(field, {}).items()
+                if bucket_of(parent_id) == bucket
+            }
+            for field in ("cursors", "gaps")
+            if any(field in part for part in parts.values())
+        }
+    cursors, ahead = _joined_lists({bucket: part.get("cursors", {}) for bucket, part in parts.items()})
+    for bucket, part in parts.items():
+        for key, positions in part.get("ahead", {}).items():
+            # Where the list has not been read beyond what an earlier owner had.
+            position = positions.get(str(bucket))
+            if position and position > ahead.get(key, {}).get(str(bucket), []):
+                ahead.setdefault(key, {})[str(bucket)] = position
+    unsettled: dict[str, dict[str, Any]] = {}
+    for bucket, part in parts.items():
+        for key, units in part.get("unsettled", {}).items():
+            unsettled.setdefault(key, {}).update(
+                {unit_id: since for unit_id, since in units.items() if bucket_of(unit_id) == bucket}
+            )
+    return {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
+
+
+def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, list[str]]]]:
+    """By list the cursor to read on from, that of the bucket that is farthest behind, and how far others are.
+
+    A list that some bucket has no cursor of is read from its start.
+    """
+    joined: State = {}
+    ahead: dict[str, dict[str, list[str]]] = {}
+    for key in {key for of_lists in cursors.values() for key in of_lists}:
+        found = {bucket: of_lists.get(key) for bucket, of_lists in cursors.items()}
+        dated = {bucket: cursor for bucket, cursor in found.items() if cursor and cursor[0]}
+        if len(dated) == len(found):
+            joined[key] = min(dated.values())
+        for bucket, cursor in dated.items():
+            if cursor != joined.get(key):
+                ahead.setdefault(key, {})[str(bucket)] = cursor
+    return joined, ahead
+
+
+def _shard_of(name: str, base: str) -> Shard | None:
+    if name == base:
+        return WHOLE
+    found = re.fullmatch(re.escape(base) + r"_shard_(\d+)_of_(\d+)", name)
+    return Shard(int(found[1]), int(found[2])) if found else None
+
+
+def _newest_loads(client: Any) -> dict[str, str]:
+    """By pipeline that loads into this dataset, the id of the last load that sent a state."""
+    if isinstance(client, SqlJobClientBase):
+        table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
+        name, load_id = client._norm_and_escape_columns("pipeline_name", C_DLT_LOAD_ID)
+        query = f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}"
+        return {row[0]: row[1] for row in client.sql_client.execute_sql(query) or ()}
+    if isinstance(client, FilesystemClient):
+        files = client._list_dlt_table_files(client.schema.state_table_name)
+        loads = sorted((parts[1], parts[0]) for _, parts in files)
+        return {name: load_id for load_id, name in loads}
+    return {}

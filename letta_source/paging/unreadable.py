@@ -1,0 +1,131 @@
+"""The far side of a message that the server cannot give: what comes next after it?
+
+A poisoned message fails every page that holds it, and nobody knows its id. So what follows it is reached
+from beyond: back from the newest message, or from one of the runs after it, as there may be more poison
+between it and the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from letta_source.api.responses import RequestFailed
+from letta_source.items import Trail, ids_of
+from letta_source.paging.pages import Lost, Pages
+
+# Messages a page on the way back from a stone: what cannot be read is near.
+_NEAR = 8
+
+_WAYS: Sequence[str] = ("before", "after")
+
+Stones = AsyncIterator[str]
+"""Ids of messages of the same list, in about its order, from about the cursor on."""
+
+
+async def far_edge(
+    pages: Pages, cursor: str | None, forward: str, stones: Stones | None
+) -> tuple[Sequence[Any], bool]:
+    """Goes back from beyond to the first message after the cursor that the server can give.
+
+    Pages in descending order serve only to find ids: what they mean differs from list to list.
+
+    Args:
+        forward: the name of the cursor that leads on.
+
+    Returns:
+        The items of that message, none if there is none; and whether nothing unreadable lies between it and
+        the cursor: the trouble passed.
+    """
+    pages.size = 1
+    if stones is not None:
+        async for stone in stones:
+            if await _is_beyond(pages, cursor, stone):
+                edge, meets = await _back_from_stone(pages, cursor, forward, stone)
+                if edge:
+                    return edge, meets
+                pages.size = 1
+    return await _back_from_newest(pages, cursor, forward)
+
+
+async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:
+    """Whether what cannot be read lies between the cursor and the stone."""
+    try:
+        await pages.ask({"after": cursor, "before": stone})
+    except Lost:
+        return False
+    except RequestFailed:
+        return True
+    return False
+
+
+async def _back_from_stone(
+    pages: Pages, cursor: str | None, forward: str, stone: str
+) -> tuple[Sequence[Any], bool]:
+    following = await pages.tried({"after": stone}) or []
+    ids = [stone, *ids_of(following)[-1:]]
+    if cursor is None:
+        # Its place is taken by the stone, to find the way back.
+        beyond = ids_of(await pages.tried({"after": ids[-1]}) or [])[-1:]
+        if len(ids) < 2 or not beyond:
+            return [], False
+        between = await pages.tried({"before": beyond[0], "after": stone}, "desc")
+        ways = _WAYS[:1] if between else _WAYS[1:]
+    else:
+        ways = _WAYS
+    pages.size = min(_NEAR, pages.largest)
+    return await _back_from(pages, cursor, forward, following, ids[-1], ways)
+
+
+async def _back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[Sequence[Any], bool]:
+    newest, oldest = await pages.tried({}, "desc"), await pages.tried({})
+    if not newest or not (newest_ids := ids_of(newest)):
+        return [], newest == []
+    if cursor in newest_ids:
+        return [], True
+    if oldest and newest_ids[0] in ids_of(oldest):
+        # Groups without a manager ignore `order`: there is no other side.
+        return [], True
+    pages.size = pages.largest
+    return await _back_from(pages, cursor, forward, newest, newest_ids[0])
+
+
+async def _back_from(
+    pages: Pages,
+    cursor: str | None,
+    forward: str,
+    edge: Sequence[Any],
+    edge_id: str,
+    ways: Sequence[str] = _WAYS,
+) -> tuple[Sequence[Any], bool]:
+    """Back from a message, given with its items where these are known, as far as the cursor."""
+    trail = Trail()
+    trail.add(edge)
+    oldest_first: bool | None = None
+    # Newest first, self-hosted goes back by `before`, Cloud by `after`: between two cursors the wrong way
+    # round there is nothing.
+    for back in ways:
+        ahead = "after" if back == "before" else "before"
+        page = await pages.tried({back: edge_id, ahead: cursor}, "desc")
+        if page != []:
+            break
+    while page:
+        ids = list(dict.fromkeys(ids_of(page)))
+        if not ids or len(trail.fresh(page)) < len(page):
+            return edge, False
+        if oldest_first is None and len(ids) > 1:
+            # The pages of an agent come oldest first, whatever the order.
+            oldest_first = await _oldest_first(pages, forward, ids)
+        edge_id = ids[0] if oldest_first else ids[-1]
+        edge = [item for item in page if edge_id in ids_of([item])]
+        trail.add(page)
+        page = await pages.tried({back: edge_id, ahead: cursor}, "desc")
+    return edge, page is not None
+
+
+async def _oldest_first(pages: Pages, forward: str, ids: list[str]) -> bool:
+    """Whether the first of these ids is followed by another of them."""
+    size, pages.size = pages.size, 1
+    following = await pages.tried({forward: ids[0]})
+    pages.size = size
+    return not set(ids).isdisjoint(ids_of(following or []))

@@ -1,0 +1,88 @@
+"""One parent's messages: from its cursor on, and what could not be read before."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from letta_source.api.client import Client
+from letta_source.errors import FamilyMissing, ParentError
+from letta_source.extract.workers import Job
+from letta_source.paging.pages import Endpoint, Pages
+from letta_source.paging.unreadable import Stones
+from letta_source.paging.walk import Event, Gap, Page, Retried, walk_pages
+from letta_source.plan.lists import has_id
+from letta_source.state.cursors import Between
+from letta_source.state.resource_state import Reading
+from letta_source.times import created_at, parse_time
+
+
+def messages_job(
+    reading: Reading,
+    path: str,
+    parent_id: str,
+    params: Mapping[str, str | int] | None = None,
+    family: str | None = None,
+    page_size: int | None = None,
+    asked_for: bool = False,
+    stones_of: str = "",
+) -> Job:
+    """Walks a parent's messages.
+
+    Args:
+        stones_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
+    """
+    cursor, gaps = reading.cursors.get(parent_id), reading.cursors.gaps(parent_id)
+    endpoint = reading.endpoint(path, params, family, page_size, plain=True)
+
+    async def events(client: Client) -> AsyncIterator[tuple[str, Event]]:
+        for gap in gaps:
+            async for event in _retried(client, endpoint, gap):
+                yield parent_id, event
+
+        def find_stones(reached: datetime | None) -> Stones:
+            since = reached or (parse_time(cursor[0]) if cursor and cursor[0] else None)
+            return _last_messages(client, reading, stones_of, since)
+
+        async for event in walk_pages(
+            client,
+            endpoint,
+            cursor[1] if cursor else None,
+            find_stones=find_stones if stones_of else None,
+        ):
+            # The cursor passes a gap, which is kept.
+            yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
+
+    read_again = reading.loaded_before or cursor is not None
+    return Job(parent_id, events, pages="cursor", read_again=read_again, asked_for=asked_for)
+
+
+async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIterator[Event]:
+    """What lies in a gap that an earlier load left."""
+    after_id, before_id = gap
+    left: Gap | None = None
+    async for event in walk_pages(client, endpoint, after_id or None, until=before_id):
+        if isinstance(event, Gap):
+            left = event
+        elif isinstance(event, Page):
+            yield event
+    yield Retried(after_id, before_id, left)
+
+
+async def _last_messages(client: Client, reading: Reading, agent_id: str, since: datetime | None) -> Stones:
+    """The id of the last message of each run of an agent, since about then."""
+    runs = walk_pages(client, reading.endpoint("/v1/runs/", {"agent_id": agent_id}, "runs"))
+    # Without them there is the way back from the newest message.
+    with suppress(FamilyMissing, ParentError):
+        async for event in runs:
+            for run in event.items if isinstance(event, Page) else ():
+                time = created_at(run) if has_id(run) else None
+                if time is None or (since and time < since):
+                    continue
+                last = Pages(client, Endpoint(f"/v1/runs/{run['id']}/messages", page_size=1))
+                for message in await last.tried({}, "desc") or ():
+                    if has_id(message):
+                        yield message["id"]
+                        break

@@ -1,0 +1,180 @@
+"""What must not be stored, taken out of rows before anything is written."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from letta_source.errors import ConfigError
+from letta_source.rows.images import Images
+from letta_source.safe_text import parse_json, to_json
+from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+from letta_source.settings import MaskAction, Settings
+
+Item = dict[str, Any]
+_Masking = Callable[[str], str | None]
+
+REDACTED = "[redacted]"
+CONTENT = "content"
+"""Stands for all columns that hold what was said, thought, called and returned."""
+# One says what the other does.
+_DOUBLES = {"arguments": ("arguments_json",), "arguments_json": ("arguments",)}
+
+
+class Mask:
+    """Masks the tables of one resource, and load_issues.
+
+    Where anything of a resource is masked its `extra` is dropped, unless it is named: fields without a column
+    may say the same.
+    """
+
+    def __init__(self, resource: Resource, settings: Settings) -> None:
+        self._root = resource.root
+        self._key = settings.mask_key.get_secret_value().encode() if settings.mask_key else b""
+        self._images = Images(settings.images, self._key) if settings.images != "keep" else None
+        named = {table.name: dict(_actions(settings.mask, resource.name, table)) for table in resource.tables}
+        if any(how != "keep" for hows in named.values() for how in hows.values()):
+            for table in resource.tables:
+                if EXTRA in table.columns:
+                    named[table.name].setdefault(EXTRA.name, "drop")
+        named[LOAD_ISSUES.name] = dict(_actions(settings.mask, LOAD_ISSUES.name, LOAD_ISSUES))
+        self._by_table = {
+            table.name: [
+                (column, self._masking(named[table.name][column.name]))
+                for column in table.columns
+                if named[table.name].get(column.name, "keep") != "keep"
+            ]
+            for table in (*resource.tables, LOAD_ISSUES)
+        }
+        # Those that are masked as content were seen to already.
+        self._spares_images = self._images is not None and not any(
+            name.rpartition(".")[2] in ("data", "url") for name in settings.mask
+        )
+
+    def _masking(self, how: MaskAction) -> _Masking:
+        if callable(how):
+            return how
+        return {"drop": _drop, "redact": _redact, "hash": self._hash}[how]
+
+    def _hash(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
+
+    def table(self, name: str, rows: pa.Table) -> pa.Table:
+        """The rows of one of the tables, masked; their schema stays."""
+        if self._images:
+            rows = self._images.without(rows)
+        shown = rows
+        for column, masking in self._by_table[name]:
+            at = rows.schema.get_field_index(column.name)
+            masked = _masked(column, rows.column(at), masking)
+            if self._spares_images and column.name in ("data", "url"):
+                is_image = pc.equal(rows.column("type"), "image")
+                masked = pc.if_else(pc.fill_null(is_image, False), rows.column(at), masked)
+            shown = shown.set_column(at, rows.schema.field(at), masked)
+        return shown
+
+    def item(self, item: Item) -> Item:
+        """The fields of an item of the root table that are stored, masked."""
+        maskings = {column.name: masking for column, masking in self._by_table[self._root.name]}
+        known = {column.field: column for column in self._root.columns}
+        shown: Item = {}
+        for field, value in item.items():
+            masking = maskings.get(known[field].name if field in known else EXTRA.name)
+            shown[field] = value if masking is None or value is None else masking(_said(value))
+        return shown
+
+    def detail(self, text: str) -> str | None:
+        """Why something could not be read: servers quote what they were sent."""
+        for column, masking in self._by_table[LOAD_ISSUES.name]:
+            if column.name == "detail":
+                return masking(text)
+        return text
+
+
+def check_mask(settings: Settings) -> None:
+    """Checks that all of `mask` can be done.
+
+    Raises:
+        ConfigError: a name is unknown, or of a column that tells rows apart, or that holds no text.
+    """
+    for name, how in settings.mask.items():
+        found = [
+            (table, column)
+            for resource, table in _every_table()
+            for column in table.columns
+            if name in _names(resource, table, column)
+        ]
+        if not found:
+            known = {
+                one
+                for resource, table in _every_table()
+                for c in table.columns
+                for one in _names(resource, table, c)
+            }
+            near = get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]}?" if near else "`letta-source discover` lists them"
+            raise ConfigError(f"mask: there is no column {name!r}: {hint}")
+        for table, column in found:
+            if not column.nullable or column in (DELETED, SEQUENCE):
+                raise ConfigError(
+                    f"mask: {table.name}.{column.name} tells rows apart and has to stay; "
+                    f"other tables' can be named, as TABLE.{column.name}"
+                )
+            if column.type not in ("text", "json") and how not in ("drop", "keep"):
+                raise ConfigError(f"mask: {table.name}.{column.name} holds no text: it can only be dropped")
+
+
+def _every_table() -> Iterator[tuple[str, Table]]:
+    for resource in RESOURCES.values():
+        for table in resource.tables:
+            yield resource.name, table
+    yield LOAD_ISSUES.name, LOAD_ISSUES
+
+
+def _names(resource: str, table: Table, column: Column) -> list[str]:
+    """What a column can be called, the most exact first."""
+    own = [column.name, *_DOUBLES.get(column.name, ())]
+    names = [f"{where}.{name}" for name in own for where in dict.fromkeys((table.name, resource))] + own
+    return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names
+
+
+def _actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:
+    for column in table.columns:
+        for name in _names(resource, table, column):
+            if name in mask:
+                yield column.name, mask[name]
+                break
+
+
+def _masked(column: Column, values: pa.ChunkedArray, masking: _Masking) -> pa.ChunkedArray:
+    if masking is _drop:
+        return pa.chunked_array([pa.nulls(len(values), values.type)])
+    masked = [None if value is None else masking(value) for value in values.to_pylist()]
+    if column.type == "json":
+        masked = [None if text is None else _as_json(text) for text in masked]
+    return pa.chunked_array([pa.array(masked, values.type)])
+
+
+def _as_json(text: str) -> str | None:
+    try:
+        return to_json(parse_json(text.encode()))
+    except ValueError:
+        return to_json(text)
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value) or ""
+
+
+def _drop(_: str) -> None:
+    return None
+
+
+def _redact(_: str) -> str:
+    return REDACTED

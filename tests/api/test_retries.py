@@ -1,0 +1,326 @@
+"""What is tried again and when, whom a failure is blamed on, and what ends the load."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+import pytest
+
+from letta_source.api.client import Client
+from letta_source.api.responses import RequestFailed, StatusError, WebPage, retry_after
+from letta_source.demo import Letta, serve
+from letta_source.errors import AuthError, Unreachable
+from tests.support.wire import Answer, answering, get, one_by_one, settings, web_page
+
+pytestmark = pytest.mark.usefixtures("waits")
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(
+            pytest.param(httpx.Response(status), id=str(status))
+            for status in (408, 425, 429, 500, 502, 503, 504)
+        ),
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.ReadTimeout("slow"),
+        httpx.ReadError("reset"),
+        httpx.WriteError("reset"),
+        httpx.PoolTimeout("busy"),
+        httpx.RemoteProtocolError("hung up"),
+        httpx.DecodingError("no gzip"),
+        httpx.Response(200, content=b'[{"id": "agent-'),
+        web_page(502),
+    ],
+    ids=repr,
+)
+def test_what_may_pass_is_tried_again(failure: Answer) -> None:
+    with answering(one_by_one([failure, failure, httpx.Response(200, json=[1])])) as requests:
+        assert get(retries=2) == [1]
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 422, 501])
+def test_other_statuses_are_not_tried_again(status: int) -> None:
+    with (
+        answering(lambda _: httpx.Response(status, json={"detail": "No."})) as requests,
+        pytest.raises(StatusError, match=f"{status}: No.") as caught,
+    ):
+        get()
+    assert (caught.value.status, caught.value.detail, len(requests)) == (status, "No.", 1)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_retries_are_counted(retries: int) -> None:
+    with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
+        get(retries=retries)
+    assert len(requests) == 1 + retries
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        (httpx.Response(500), 3),
+        (httpx.Response(504), 3),
+        (httpx.ReadTimeout("slow"), 3),
+        (httpx.ReadError("reset"), 3),
+        (httpx.Response(200, content=b"[1"), 3),
+        (httpx.Response(503), 6),
+        (httpx.Response(429), 6),
+    ],
+    ids=repr,
+)
+def test_what_a_smaller_page_may_help_is_tried_less_often(failure: Answer, tries: int) -> None:
+    with answering(one_by_one([failure] * 9)) as requests, pytest.raises(RequestFailed):
+        get(retries=5, page_retries=2)
+    assert len(requests) == tries
+
+
+def test_the_waits_grow(waits: list[float]) -> None:
+    with answering(lambda _: httpx.Response(503)), pytest.raises(StatusError):
+        get(retries=10)
+    assert len(waits) == 10
+    assert waits[:7] == sorted(waits[:7])
+    assert 0.25 <= waits[0] <= 0.5
+    assert 30 <= waits[-1] <= 30.25
+
+
+def test_the_waits_end(waits: list[float]) -> None:
+    with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
+        get(retries=100)
+    assert 500 <= sum(waits) <= 600
+    assert len(requests) == 1 + len(waits)
+
+
+def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None:
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+    asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", past, "soon")]
+    with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
+        get()
+    assert waits == [pytest.approx(7, abs=0.1), pytest.approx(1.125, abs=0.126)]
+
+
+def test_nobody_waits_for_longer_than_ten_minutes(waits: list[float]) -> None:
+    asks = httpx.Response(429, headers={"retry-after": "3600"}, json={"detail": "Slow down."})
+    with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match="asks to wait 3,600 s"):
+        get()
+    assert (len(requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("90", 90),
+        ("1.5", 1.5),
+        ("-1", 0),
+        ("Mon, 04 May 2026 12:01:00 GMT", 60),
+        ("Mon, 04 May 2026 14:01:00 +0200", 60),
+        # Dates that name no zone are in UTC.
+        ("Mon, 04 May 2026 12:01:00 -0000", 60),
+        ("Mon, 04 May 2026 12:01:00", 60),
+        ("Mon, 04 May 2026 11:59:00 GMT", 0),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_the_load_at_once(status: int) -> None:
+    with (
+        answering(lambda _: httpx.Response(status, json={"detail": "Who?"})) as requests,
+        pytest.raises(AuthError, match=r"letta\.test refuses the key.*LETTA_API_KEY.*Who\?"),
+    ):
+        get()
+    assert len(requests) == 1
+
+
+def test_nobody_at_home_ends_the_load() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} cannot be reached: is the URL right"):
+        get(f"http://127.0.0.1:{port}", retries=1)
+
+
+def test_a_web_page_is_not_letta() -> None:
+    with (
+        answering(lambda _: web_page(200)) as requests,
+        pytest.raises(WebPage, match="set the base URL to the API's"),
+    ):
+        get()
+    assert len(requests) == 1
+
+
+def test_a_web_page_in_the_middle_of_a_load_may_pass() -> None:
+    with answering(one_by_one([web_page(200), httpx.Response(200, json=[])])):
+        assert get(looks_again=True) == []
+
+
+class _Outage:
+    """A server that is away for so many requests, then answers; one path never does.
+
+    Attributes:
+        paths: what was asked for.
+    """
+
+    def __init__(self, requests: int, status: int = 500) -> None:
+        self.paths: list[str] = []
+        self._requests, self._status = requests, status
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.paths.append(request.url.path)
+        if len(self.paths) <= self._requests or request.url.path == "/bad":
+            return httpx.Response(self._status)
+        return httpx.Response(200, json=[])
+
+
+def test_a_request_that_fails_alone_is_given_up() -> None:
+    outage = _Outage(0)
+    with answering(outage), pytest.raises(StatusError):
+        get(path="/bad", retries=1, looks_again=True)
+    assert outage.paths == ["/bad", "/bad", "/v1/agents/"]
+
+
+def test_nobody_is_blamed_for_an_outage() -> None:
+    outage = _Outage(5)
+    with answering(outage):
+        assert get(path="/good", retries=1, looks_again=True) == []
+    assert outage.paths == ["/good"] * 2 + ["/v1/agents/", "/v1/runs/"] + ["/v1/agents/"] * 2 + ["/good"]
+
+
+def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if len(requests) in (3, 4, 5):
+            raise httpx.ConnectError("refused")
+        return httpx.Response(502 if len(requests) < 3 else 200, json=[])
+
+    with answering(answer) as requests:
+        assert get(path="/good", retries=3, page_retries=1, looks_again=True) == []
+
+
+def test_the_simplest_question_may_be_refused() -> None:
+    """Where a family is missing, or a list holds what the server cannot render."""
+    answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
+    with (
+        answering(lambda request: httpx.Response(answers[request.url.path])) as requests,
+        pytest.raises(StatusError),
+    ):
+        get(path="/bad", retries=0, looks_again=True)
+    assert len(requests) == 3
+
+
+@pytest.mark.parametrize("status", [200, 429, 500, 502, 503])
+def test_a_server_that_is_gone_for_good(status: int) -> None:
+    with answering(lambda _: web_page(status)), pytest.raises(Unreachable, match="answers nothing any more"):
+        get(path="/good", retries=1, looks_again=True)
+
+
+def test_another_reader_that_is_answered_shows_that_the_server_is_there() -> None:
+    letta = Letta()
+    agent = letta.add_agent()
+    letta.poison(letta.list_of("agent", agent).ids()[0])
+    bad = f"/v1/agents/{agent}/messages"
+
+    async def main(base_url: str) -> None:
+        async with Client(settings(base_url, retries=5)) as client:
+            reading = asyncio.create_task(client.get(bad))
+            while not reading.done():
+                await client.get("/v1/groups/")
+            with pytest.raises(StatusError):
+                await reading
+
+    with serve(letta) as server:
+        asyncio.run(main(server.base_url))
+    assert {request.path for request in server.requests} == {"/v1/groups/", bad}
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    with (
+        answering(lambda _: httpx.Response(200, content=drip())) as requests,
+        pytest.raises(RequestFailed, match="ReadTimeout"),
+    ):
+        get(timeout=0.05, retries=1)
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_proxy_that_refuses_may_think_again(status: int) -> None:
+    with answering(one_by_one([web_page(status), httpx.Response(200, json=[])])):
+        assert get() == []
+    with answering(lambda _: web_page(status)) as requests, pytest.raises(AuthError):
+        get(retries=2)
+    assert len(requests) == 3
+
+
+def test_a_500_costs_the_next_request_nothing() -> None:
+    letta = Letta()
+    agent, other = letta.add_agent(), letta.add_agent()
+    letta.poison(letta.list_of("agent", agent).ids()[0])
+
+    async def main(base_url: str) -> Any:
+        # To look whether the server answers would be the next request.
+        async with Client(settings(base_url, retries=0), looks_again=False) as client:
+            with pytest.raises(StatusError, match="500: An unknown error occurred"):
+                await client.get(f"/v1/agents/{agent}/messages")
+            return await client.get(f"/v1/agents/{other}/messages")
+
+    with serve(letta) as server:
+        assert len(asyncio.run(main(server.base_url))) == 1
+
+
+@contextmanager
+def two_connections(body: bytes, requests: int) -> Iterator[str]:
+    """A server that answers one request a connection, and hangs up, unannounced, on the first or second."""
+
+    def reply() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + body)
+                if requests == 2:
+                    connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=reply)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_connection_that_was_reset_is_survived() -> None:
+    async def main(base_url: str) -> list[Any]:
+        async with Client(settings(base_url, retries=1)) as client:
+            return [await client.get("/v1/agents/"), await client.get("/v1/agents/")]
+
+    with two_connections(b"[42]", requests=2) as base_url:
+        assert asyncio.run(main(base_url)) == [[42], [42]]
+
+
+def test_a_body_cut_short_is_a_failed_request() -> None:
+    with (
+        two_connections(b"[4", requests=1) as base_url,
+        pytest.raises(RequestFailed, match="RemoteProtocolError on /v1/agents/"),
+    ):
+        get(base_url, retries=1)

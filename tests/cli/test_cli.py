@@ -1,0 +1,356 @@
+"""What the commands say, and how they refuse: one clear line, exit code 2, nothing touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from letta_source.demo import Letta, Server, recorded_letta, serve
+from letta_source.errors import ConfigError
+from letta_source.schema.tables import RESOURCES
+from letta_source.settings import Settings
+from tests.support.command import KEY, Command, web_server
+from tests.support.paths import ROOT
+
+OPTIONS = {
+    "check": ["--base-url"],
+    "discover": ["--json"],
+    "run": [
+        *("--base-url", "--destination", "--dataset-name", "--pipeline-name", "--resources", "--agent-id"),
+        *("--batch-id", "--start-date", "--end-date", "--refresh", "--search-query", "--lag", "--page-size"),
+        "--max-workers",
+    ],
+    "demo": [],
+}
+NOT_EMPTY = (
+    "--destination",
+    "--dataset-name",
+    "--pipeline-name",
+    "--agent-id",
+    "--batch-id",
+    "--search-query",
+)
+# Of a port that nothing listens on: the discard protocol's.
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    letta = Letta()
+    letta.add_agent()
+    with serve(letta) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Settings]:
+    """The settings that a run begins with; it ends there."""
+    seen: list[Settings] = []
+
+    def check_reachable(settings: Settings) -> None:
+        seen.append(settings)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("letta_source.loading.run.check_reachable", check_reachable)
+    return lambda: seen.pop()
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_names_options_and_exit_codes(letta_source: Command, command: str) -> None:
+    said = letta_source(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    for option in (*OPTIONS[command], "LETTA_API_KEY", "LETTA_BASE_URL", "LETTA_PROJECT"):
+        assert option in said.out
+    for code in "0123":
+        assert f"\n  {code}  " in said.out
+
+
+def test_help_names_the_commands(letta_source: Command) -> None:
+    said = letta_source("--help")
+    assert said.code == 0
+    assert all(f"\n    {command} " in said.out for command in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--base-url https://api.letta.com", "Letta Cloud needs a key: set LETTA_API_KEY"),
+        ("--base-url localhost", "base_url: must be a URL such as http://localhost:8283"),
+        (f"--base-url {NOBODY}", f"{NOBODY} cannot be reached: is the URL right, is the server up?"),
+        (
+            "--resources agents,agent_mesages",
+            "unknown resource 'agent_mesages': did you mean agent_messages?",
+        ),
+        ("--resources xyz", "unknown resource 'xyz': there are agents, groups, "),
+        ("--start-date yesterday", "start_date: must be a date such as 2026-01-31 or "),
+        ("--end-date 2026-13-01", "end_date: must be a date such as "),
+        ("--start-date 2026-02-01 --end-date 2026-02-01", "start_date must be before end_date"),
+        ("--lag soon", "lag: must be a duration such as 600, 10m or 2h"),
+        ("--page-size 0", "page_size: Input should be greater than or equal to 1"),
+        ("--page-size 1001", "page_size: Input should be less than or equal to 1000"),
+        ("--max-workers 0", "max_workers: Input should be greater than or equal to 1"),
+        ("--resources message_search", "message_search needs a query: --search-query TEXT"),
+        ("--resources messages --agent-id agent-1", "messages cannot be limited to agents, "),
+        ("--destination postgrs", "unknown destination 'postgrs': did you mean postgres?"),
+        ("--destination postgres", "postgres cannot be opened: "),
+        ("--destination filesystem", "filesystem cannot be opened: "),
+        ("--pipeline-name a/b", "duckdb cannot be opened: The pipeline name `a/b` "),
+    ],
+)
+def test_wrong_usage_is_one_line_and_touches_nothing(
+    letta_source: Command, server: Server, options: str, line: str
+) -> None:
+    said = letta_source("run", "--base-url", server.base_url, *options.split())
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    assert len(said.errors) == 1
+    assert said.err.startswith(f"letta-source: {line}")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("destination", ["postgres", "filesystem"])
+def test_missing_credentials_are_named(letta_source: Command, server: Server, destination: str) -> None:
+    said = letta_source("run", "--base-url", server.base_url, "--destination", destination)
+    setting = {"postgres": "CREDENTIALS", "filesystem": "BUCKET_URL"}[destination]
+    assert said.err.endswith(f"; set DESTINATION__{destination.upper()}__{setting}\n")
+
+
+@pytest.mark.parametrize("options", ["--page-size x", *(f"{one}=" for one in NOT_EMPTY)])
+def test_options_without_sense_are_refused(letta_source: Command, options: str) -> None:
+    said = letta_source("run", *options.split())
+    assert said.code == 2
+    assert f"error: argument {options.replace('=', ' ').split()[0]}: " in said.errors[-1]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_wrong_key_is_refused(letta_source: Command, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("LETTA_API_KEY", KEY)
+    with serve(Letta(), api_key="another") as server:
+        said = letta_source(command, "--base-url", server.base_url)
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    assert said.errors == [
+        "letta-source: 127.0.0.1 refuses the key (401): set LETTA_API_KEY to a key that may read. "
+        "It says: Unauthorized"
+    ]
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "line"),
+    [
+        (403, "application/json", b'{"detail": "no read scope"}', "127.0.0.1 refuses the key (403): "),
+        (403, "text/plain", b"you sent: ", "127.0.0.1 refuses the key (403): "),
+        (
+            200,
+            "text/html",
+            b"<html>Welcome</html>",
+            "127.0.0.1 answers with a web page, not with Letta's API",
+        ),
+        (404, "application/json", b'{"detail": "Not Found"}', "{url} has none of Letta's endpoints: "),
+        (200, "application/json", b"{", "{url}/v1/agents/: "),
+        (503, "text/plain", b"", "{url}/v1/agents/ answers 503: "),
+    ],
+)
+def test_what_is_no_letta_is_refused(
+    letta_source: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    content_type: str,
+    body: bytes,
+    line: str,
+) -> None:
+    monkeypatch.setenv("LETTA_API_KEY", KEY)
+    echo = ["authorization"] if content_type == "text/plain" else []
+    with web_server(status, content_type, body, echo) as url:
+        said = letta_source("run", "--base-url", url)
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    assert len(said.errors) == 1
+    assert said.err.startswith(f"letta-source: {line.format(url=url)}")
+    assert KEY not in said.err
+
+
+def test_every_option_reaches_the_settings(letta_source: Command, settings: Callable[[], Settings]) -> None:
+    letta_source(
+        *("run", "--base-url", "http://letta.test:1/v1/", "--agent-id", "agent-1", "--agent-id", "agent-2"),
+        *("--batch-id", "batch-1", "--batch-id", "batch-2", "--start-date", "2026-01-02", "--lag", "2h"),
+        *("--end-date", "2026-01-03T04:05:06+01:00", "--page-size", "7", "--max-workers", "3", "--refresh"),
+        *("--search-query", "a b"),
+    )
+    chosen = settings().model_dump(mode="json", exclude_defaults=True)
+    assert chosen == {
+        "base_url": "http://letta.test:1",
+        "agent_ids": ["agent-1", "agent-2"],
+        "batch_ids": ["batch-1", "batch-2"],
+        "start_date": "2026-01-02T00:00:00Z",
+        "end_date": "2026-01-03T03:05:06Z",
+        "lag": "PT2H",
+        "page_size": 7,
+        "max_workers": 3,
+        "refresh": True,
+        "search_query": "a b",
+        # Of the environment of these tests.
+        "retries": 0,
+    }
+
+
+def test_options_win_over_config_and_config_over_lettas_variables(
+    letta_source: Command, settings: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LETTA_BASE_URL", "http://variable.test")
+    monkeypatch.setenv("LETTA_PROJECT", "mine")
+    monkeypatch.setenv("LETTA_API_KEY", KEY)
+    letta_source("run")
+    seen = settings()
+    assert (seen.base_url, seen.project) == ("http://variable.test", "mine")
+    assert seen.api_key
+    assert seen.api_key.get_secret_value() == KEY
+    monkeypatch.setenv("SOURCES__LETTA__BASE_URL", "http://config.test")
+    monkeypatch.setenv("SOURCES__LETTA__REFRESH", "true")
+    letta_source("run")
+    assert settings().base_url == "http://config.test"
+    letta_source("run", "--base-url", "http://option.test")
+    seen = settings()
+    assert (seen.base_url, seen.refresh) == ("http://option.test", True)
+
+
+def test_check_of_a_server_of_ones_own(letta_source: Command) -> None:
+    with serve(recorded_letta(), missing=["groups"]) as server:
+        said = letta_source("check", "--base-url", server.base_url)
+    first, *families = said.out.splitlines()
+    assert (said.code, said.err, first) == (0, "", f"{server.base_url} answers without a key.")
+    assert dict(line.split()[:2] for line in families) == {
+        **dict.fromkeys(("agents", "runs", "conversations", "batches", "messages"), "yes"),
+        "groups": "no,",
+        "steps": "no,",
+    }
+    assert "  groups         no, skipped (404: Not Found)" in families
+    assert "  steps          no, read through runs (400: " in said.out
+    assert letta_source.files() == []
+
+
+@pytest.mark.parametrize("variable", ["LETTA_BASE_URL", "SOURCES__LETTA__BASE_URL"])
+def test_check_of_cloud(letta_source: Command, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("LETTA_API_KEY", KEY)
+    with serve(recorded_letta(), "cloud", api_key=KEY) as server:
+        monkeypatch.setenv(variable, server.base_url)
+        said = letta_source("check")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"{server.base_url} answers with the key.\n")
+    assert "  steps          yes\n" in said.out
+    assert "  batches        no, skipped (404" in said.out
+
+
+def test_discover_lists_every_resource(letta_source: Command) -> None:
+    said = letta_source("discover")
+    assert (said.code, said.err) == (0, "")
+    for resource in RESOURCES.values():
+        assert f"{resource.name}{' (on request)' * resource.on_request}" in said.out.splitlines()
+        for table in resource.tables:
+            assert (
+                f"  {table.name}: {table.description}\n    key: {', '.join(table.primary_key)}\n" in said.out
+            )
+
+
+def test_discover_for_machines(letta_source: Command) -> None:
+    said = letta_source("discover", "--json")
+    found = {
+        each["resource"]: (
+            each["on_request"],
+            {
+                table["table"]: (
+                    tuple(table["primary_key"]),
+                    [
+                        (one["name"], one["type"], one["nullable"], one["description"])
+                        for one in table["columns"]
+                    ],
+                )
+                for table in each["tables"]
+            },
+        )
+        for each in json.loads(said.out)
+    }
+    assert found == {
+        name: (
+            resource.on_request,
+            {
+                table.name: (
+                    table.primary_key,
+                    [(one.name, one.type, one.nullable, one.description) for one in table.columns],
+                )
+                for table in resource.tables
+            },
+        )
+        for name, resource in RESOURCES.items()
+    }
+
+
+def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LETTA_API_KEY", "LETTA_PROJECT", "SOURCES__LETTA__API_KEY", "SOURCES__LETTA__PROJECT"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("LETTA_BASE_URL", NOBODY)
+    monkeypatch.setenv("SOURCES__LETTA__AGENT_IDS", '["agent-of-mine"]')
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(letta_source.folder / "mine.duckdb"))
+    servers: list[Server] = []
+
+    class Serving:
+        def __init__(self, letta: Letta) -> None:
+            self._context = serve(letta)
+
+        def __enter__(self) -> Server:
+            servers.append(self._context.__enter__())
+            return servers[-1]
+
+        def __exit__(self, *error: object) -> None:
+            self._context.__exit__(None, None, None)
+
+    monkeypatch.setattr("letta_source.cli.demo.serve", Serving)
+    first = letta_source("demo")
+    again = [sys.executable, "-m", "letta_source.cli.main", "demo"]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    second = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert (first.code, second.returncode) == (0, 0)
+    messages = letta_source.count("agent_messages", "letta_demo.duckdb")
+    assert f"  agent_messages                 {messages}\n" in first.out
+    assert not list(letta_source.folder.glob("mine*"))
+    for out in (first.out, second.stdout):
+        assert "\n  tool_call          roll_dice {" in out
+        assert "\n  LETTA_API_KEY=… letta-source run\n" in out
+    assert "Traceback" not in second.stderr
+    sent = [value for server in servers for request in server.requests for value in request.headers.values()]
+    assert sent
+    assert not [value for value in sent if KEY in value]
+
+
+def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
+    pipe = f"{sys.executable} -m letta_source.cli.main discover --json | head -1"
+    said = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert (said.stdout, said.stderr) == ("[\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["discover"], 0), (["runn"], 2), ([], 2)])
+def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "letta_source.cli.main", *arguments],
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert said.returncode == code
+    assert said.stdout or code
+    assert said.stderr or not code
+
+
+def test_a_load_imports_no_pandas(letta_source: Command, server: Server) -> None:
+    """Which takes half a second, and 40 MB."""
+    program = "import sys; from letta_source.cli.main import main; main(); sys.exit('pandas' in sys.modules)"
+    options = ["run", "--base-url", server.base_url, "--resources", "agents,agent_messages"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", program, *options], env=environment, check=False)
+    assert said.returncode == 0
+    assert letta_source.count("agent_messages")

@@ -1,0 +1,141 @@
+"""What is shown while a load goes on: a moving line on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from letta_source.cli import progress
+from letta_source.cli.progress import Progress, describe
+from letta_source.state.session import Counts, Session
+
+CLEAR = "\r\x1b[K"
+logger = logging.getLogger("letta_source.paging.walk")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_ON_TERMINAL", 0.001)
+    monkeypatch.setattr(progress, "_SECONDS_IN_LOG", 0.001)
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.001)
+
+
+def session(**counts: Counts) -> Session:
+    session = Session()
+    session.counts.update(counts)
+    return session
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({}, "starting"),
+        ({"agents": Counts(items=1200, begun=10.0)}, "reading agents: 1,200 items, 600 items/s"),
+        (
+            {
+                "agents": Counts(items=3, begun=1.0, ended=2.0),
+                "agent_messages": Counts(parents=1500, done=2, items=9, begun=9.0),
+            },
+            "reading agent_messages: 2 of 1,500 parents, 9 items, 3 items/s",
+        ),
+        ({"agents": Counts(items=1, begun=12.0)}, "reading agents: 1 items, 0 items/s"),
+        (
+            {
+                "agents": Counts(items=1000, begun=1.0, ended=2.0),
+                "runs": Counts(items=5, begun=2.0, ended=3.0),
+            },
+            "writing 1,005 items to postgres",
+        ),
+    ],
+)
+def test_each_stage_has_its_line(
+    monkeypatch: pytest.MonkeyPatch, counts: dict[str, Counts], line: str
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 12.0)
+    assert describe(session(**counts), "postgres") == line
+
+
+def test_on_a_terminal_one_line_moves_and_is_cleared_at_the_end() -> None:
+    out, watched = Terminal(), session(agents=Counts(items=1, begun=0.0))
+    with Progress(watched, "duckdb", out):
+        wait_for(lambda: "reading agents" in out.getvalue())
+        watched.counts["agents"].ended = 1.0
+        wait_for(lambda: "writing 1 items" in out.getvalue())
+    said = out.getvalue()
+    assert "\n" not in said
+    assert said.endswith(CLEAR)
+    assert all(len(line) <= 110 for line in said.split(CLEAR))
+
+
+def test_a_long_line_does_not_wrap() -> None:
+    out = Terminal()
+    with Progress(session(agents=Counts(ended=1.0)), "duckdb" * 100, out):
+        wait_for(lambda: "duckdb" in out.getvalue())
+    assert max(map(len, out.getvalue().split(CLEAR))) == 110
+
+
+def test_in_a_log_each_line_stands_alone() -> None:
+    out = io.StringIO()
+    with Progress(session(agents=Counts(items=1, ended=1.0)), "duckdb", out):
+        wait_for(lambda: out.getvalue().count("\n") > 1)
+    assert set(out.getvalue().splitlines()) == {"0 s: writing 1 items to duckdb"}
+
+
+def test_records_do_not_run_into_the_moving_line() -> None:
+    out = Terminal()
+    with Progress(session(), "duckdb", out):
+        wait_for(lambda: "starting" in out.getvalue())
+        for number in range(100):
+            logger.warning("number %d", number)
+    said = out.getvalue()
+    for number in range(100):
+        assert f"{CLEAR}warning: number {number}\n" in said
+    assert set(said.split(CLEAR)) == {
+        "",
+        "starting",
+        *(f"warning: number {number}\n" for number in range(100)),
+    }
+
+
+def test_records_of_a_log_come_from_info_up() -> None:
+    out = io.StringIO()
+    with Progress(session(), "duckdb", out):
+        logger.debug("too much")
+        logger.info("one %s", "thing")
+    assert "info: one thing\n" in out.getvalue()
+    assert "too much" not in out.getvalue()
+
+
+def test_it_ends_with_the_load_and_leaves_the_log_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    package = logging.getLogger("letta_source")
+    caplog.set_level(logging.ERROR, "letta_source")
+    own = logging.NullHandler()
+    package.addHandler(own)
+    before = (list(package.handlers), package.level)
+    with Progress(session(), "duckdb", io.StringIO()):
+        assert own in package.handlers
+    assert (package.handlers, package.level) == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "letta_source.cli.progress"]
+    package.removeHandler(own)
+
+
+def test_it_writes_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(session(), "duckdb"):
+        logger.warning("here")
+    assert "warning: here\n" in capsys.readouterr().err

@@ -1,0 +1,34 @@
+"""The connector chooses what docs/warehouses.md promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dlt
+import pytest
+
+from letta_source.destinations.capabilities import traits_of_pipeline
+from letta_source.settings import make_settings
+from tests.support.driverless_clients import Promise, promises
+
+WRITES = {"replace": "delete-insert", "upsert": "upsert", "append": "append"}
+
+
+@pytest.mark.parametrize("promise", promises(), ids=str)
+def test_what_the_docs_promise_is_chosen(
+    promise: Promise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:///:memory:")
+    for staging, file_format in zip((None, "filesystem"), promise.files, strict=False):
+        pipeline = dlt.pipeline(
+            f"by_{staging}",
+            str(tmp_path),
+            destination=promise.destination,
+            staging=staging,
+            dataset_name="letta",
+        )
+        traits = traits_of_pipeline(pipeline, make_settings({"base_url": "http://localhost"}, {}))
+        pipeline.deactivate()
+        assert traits.hints == {"file_format": file_format}
+        assert WRITES[traits.writes] == promise.writes[0]
+        assert traits.json_is_text == (promise.json == "text")

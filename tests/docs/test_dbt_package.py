@@ -1,0 +1,30 @@
+"""What of the dbt package is a copy of something else is that."""
+
+from __future__ import annotations
+
+import re
+from runpy import run_path
+
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "dbt"
+
+
+def test_the_staging_models_are_as_generated() -> None:
+    made = run_path(str(PACKAGE / "generate.py"))["files"]()
+    folder = PACKAGE / "models" / "staging"
+    assert {path.name: path.read_text("utf-8") for path in folder.iterdir()} == made
+
+
+def test_every_model_is_in_the_readme() -> None:
+    readme = (PACKAGE / "README.md").read_text("utf-8")
+    models = {path.stem for path in PACKAGE.glob("models/*/*letta__*.sql")}
+    assert {name for name in models if f"`{name}`" not in readme and not name.startswith("stg_")} == set()
+
+
+def test_every_variable_is_in_the_readme() -> None:
+    readme = (PACKAGE / "README.md").read_text("utf-8")
+    files = (path for ending in ("sql", "yml") for path in PACKAGE.glob(f"m*/**/*.{ending}"))
+    variables = {name for path in files for name in re.findall(r"var\(['\"](\w+)", path.read_text("utf-8"))}
+    assert len(variables) > 20
+    assert {name for name in variables if f"`{name}`" not in readme} == set()

@@ -1,0 +1,95 @@
+"""The pages of `docs/` say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import letta_source
+from docs import generate
+from letta_source.demo import recorded_letta, serve
+from letta_source.schema.tables import RESOURCES
+from tests.support.library_loads import EVERY_RESOURCE, TABLES, Merged, columns_of, small_letta
+from tests.support.paths import ROOT
+
+TESTS = ROOT / "tests"
+PACKAGE = Path(letta_source.__file__).parent
+QUIRKS = re.split("^### ", (generate.PAGE.parent / "quirks.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+# Found by what only Cloud answers.
+ON_CLOUD = ("steps", "message_search")
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    assert generate.PAGE.read_text("utf-8") == generate.page(), "run python docs/generate.py"
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_items_come_from_the_endpoint_that_is_named(resource: str) -> None:
+    method, path = RESOURCES[resource].endpoint.split()
+    pattern = re.sub(r"\{\w+\}", "[^/]+", path)
+    with serve(small_letta(), "cloud" if resource in ON_CLOUD else "self-hosted") as server:
+        Merged().load(server, resource, search_query="hi")
+        asked = [request for request in server.requests if request.method == method]
+    assert any(re.fullmatch(pattern, request.path) for request in asked)
+
+
+def test_references_name_ids_of_the_same_kind() -> None:
+    merged = Merged()
+    with serve(recorded_letta()) as server:
+        merged.load(server, *EVERY_RESOURCE)
+
+    def kinds(table: str, column: str) -> set[str]:
+        """What Letta's ids begin with: run, agent, …"""
+        place = columns_of(table).index(column)
+        return {row[place].partition("-")[0] for row in merged.rows(table) if row[place]}
+
+    met = set()
+    for table in TABLES.values():
+        for column in table.columns:
+            if column.references and (found := kinds(table.name, column.name)):
+                assert found == kinds(*column.references.split(".")), f"{table.name}.{column.name}"
+                met.add(f"{table.name}.{column.name}")
+    assert {"agent_messages.run_id", "steps.run_id", "runs.agent_id", "batch_messages.agent_id"} <= met
+
+
+def test_there_are_quirks() -> None:
+    assert len(QUIRKS) > 30
+
+
+@pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.partition("\n")[0])
+def test_what_a_quirk_names_is_there(quirk: str) -> None:
+    found = re.search(r"^Where: (.+)\. Tests: (.+)\.$", quirk, re.MULTILINE)
+    assert found, "says nothing of modules and tests"
+    modules, tests = (re.findall("`([^`]+)`", names) for names in found.groups())
+    assert modules
+    assert [name for name in modules if not (PACKAGE / f"{name}.py").exists()] == []
+    assert tests
+    assert [test for test in tests if not is_test(test)] == []
+
+
+def is_test(name: str) -> bool:
+    file, _, function = name.partition("::")
+    path = TESTS / file
+    return path.exists() and function in {
+        node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
+    }
+
+
+def anchors(page: Path) -> set[str]:
+    """Of headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", sorted(generate.PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8"))
+    dead = []
+    for path, anchor in links:
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(f"{path}#{anchor}")
+    assert dead == []

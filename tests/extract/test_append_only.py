@@ -1,0 +1,198 @@
+"""Destinations that can only add rows: each row comes once, whatever makes the server give it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from letta_source.extract.collect import extract
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.settings import make_settings
+from letta_source.state.resource_state import Reading
+from letta_source.state.session import Session
+from tests.support.library_loads import TABLES, Merged, quiet_agent
+
+OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
+NAMES = [name for name in RESOURCES if name not in ("message_search", "messages")]
+AS_THEY_ARE_NOW = ("agents", "groups", "conversations")
+
+
+class Added:
+    """A warehouse that can only add rows."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        self.states: dict[str, dict[str, Any]] = {}
+
+    def load(self, server: Server, *names: str, **settings: Any) -> Session:
+        session = Session()
+        session.settings = make_settings({"base_url": server.base_url, **settings}, {})
+        session.enter("load")
+        for name in names or NAMES:
+            self._load(name, session)
+        return session
+
+    def _load(self, name: str, session: Session) -> None:
+        resource = RESOURCES[name]
+        parent = resource.parent.name if resource.parent else None
+        held = list(self.rows[name])
+
+        def loaded(parent_id: str) -> set[str]:
+            return {row["id"] for row in held if parent is None or row[parent] == parent_id}
+
+        state = orjson.loads(orjson.dumps(self.states.get(name, {})))
+        reading = Reading(session, state)
+        for tables in extract(resource, reading, session.begin(name), tombstones=False, loaded=loaded):
+            for table, arrow in tables:
+                self.rows[table].extend(arrow.to_pylist())
+            reading.commit()
+        self.states[name] = state
+
+    def ids(self, table: str) -> list[str]:
+        return sorted(row["id"] for row in self.rows[table])
+
+    def twice(self) -> list[str]:
+        """Tables in which a key stands more than once."""
+        found = []
+        for name, rows in self.rows.items():
+            keys = Counter(tuple(row[key] for key in TABLES[name].primary_key) for row in rows)
+            if name not in (*AS_THEY_ARE_NOW, LOAD_ISSUES.name) and len(keys) < len(rows):
+                found.append(name)
+        return found
+
+
+@pytest.fixture
+def letta() -> Letta:
+    return Letta(seed=0)
+
+
+@pytest.fixture(params=["self-hosted", "cloud"])
+def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
+    with serve(letta, request.param) as server:
+        yield server
+
+
+def talks(letta: Letta, hours: int = 3, days: int = 0) -> str:
+    agent = quiet_agent(letta)
+    for hour in range(hours):
+        letta.talk(agent, "hi", tools=["roll"], date=OLD + timedelta(days=days, hours=hour))
+    return agent
+
+
+def stored(letta: Letta, agent: str) -> list[str]:
+    return letta.list_of("agent", agent).ids()
+
+
+def whole(server: Server) -> Merged:
+    merged = Merged()
+    merged.load(server, *NAMES)
+    return merged
+
+
+def test_what_is_old_comes_once(letta: Letta, server: Server) -> None:
+    talks(letta)
+    letta.add_batch(letta.add_agent())
+    added = Added()
+    for _ in range(3):
+        added.load(server, page_size=2)
+    assert added.twice() == []
+    assert set(added.ids("step_messages")) == set(whole(server).ids("step_messages"))
+    assert added.ids("steps") == whole(server).ids("steps") != []
+
+
+def test_what_is_young_comes_when_it_is_old(letta: Letta, server: Server) -> None:
+    agent = talks(letta)
+    young = letta.add_message(agent)
+    behind = letta.add_message(agent, date=OLD)
+    run = letta.talk(agent, "now", date=OLD, finished=False)
+    added = Added()
+    added.load(server)
+    assert {young, behind}.isdisjoint(added.ids("agent_messages"))
+    assert run not in added.ids("runs")
+    letta.finish_run(run)
+    added.load(server, lag=0)
+    assert added.twice() == []
+    assert set(added.ids("agent_messages")) == set(stored(letta, agent))
+    assert run in added.ids("runs")
+
+
+def test_a_vanished_cursor_repeats_nothing(letta: Letta, server: Server) -> None:
+    agent = talks(letta)
+    added = Added()
+    added.load(server)
+    letta.delete_message(stored(letta, agent)[-1])
+    news = letta.add_message(agent, date=OLD + timedelta(days=1))
+    added.load(server)
+    assert added.twice() == []
+    assert news in added.ids("agent_messages")
+
+
+def test_a_list_that_is_read_again_repeats_nothing(letta: Letta, server: Server) -> None:
+    talks(letta)
+    doomed = talks(letta, 4)
+    added = Added()
+    added.load(server)
+    # With its runs the list's cursor goes.
+    letta.delete_agent(doomed)
+    talks(letta, days=1)
+    added.load(server)
+    assert added.twice() == []
+    assert set(whole(server).ids("step_messages")) <= set(added.ids("step_messages"))
+
+
+def test_a_batch_that_is_asked_for_repeats_nothing(letta: Letta) -> None:
+    batch = letta.add_batch(letta.add_agent())
+    letta.finish_batch(batch)
+    added = Added()
+    with serve(letta) as server:
+        for _ in range(2):
+            added.load(server, "batches", "batch_messages", batch_ids=[batch], lag=0)
+    assert added.ids("batches") == [batch]
+    assert added.ids("batch_messages") != []
+    assert added.twice() == []
+
+
+@pytest.mark.parametrize("again", [{"refresh": True}, {"start_date": "2024-01-01"}])
+def test_what_is_asked_for_again_is_not_added_again(letta: Letta, server: Server, again: Any) -> None:
+    talks(letta)
+    letta.add_batch(letta.add_agent())
+    added = Added()
+    added.load(server)
+    added.load(server, **again)
+    added.load(server)
+    assert added.twice() == []
+
+
+def test_what_is_beyond_an_unreadable_message_comes_once(letta: Letta, server: Server) -> None:
+    agent = talks(letta)
+    first, bad, *_, last = stored(letta, agent)
+    letta.poison(bad)
+    added = Added()
+    for _ in range(2):
+        assert added.load(server, "agent_messages", retries=0).problems == 1
+    assert added.twice() == []
+    assert {first, last} <= set(added.ids("agent_messages"))
+    letta.cure(bad)
+    for _ in range(2):
+        added.load(server, "agent_messages")
+    assert added.twice() == []
+    assert set(added.ids("agent_messages")) == set(stored(letta, agent))
+
+
+def test_agents_come_each_time_they_changed(letta: Letta, server: Server) -> None:
+    agent, _ = letta.add_agent(), letta.add_agent()
+    added = Added()
+    for _ in range(2):
+        added.load(server, "agents")
+    assert len(added.rows["agents"]) == 2
+    letta.tables["agents"].rows[agent]["name"] = "another"
+    for _ in range(2):
+        added.load(server, "agents")
+    assert [row["name"] for row in added.rows["agents"] if row["id"] == agent][1:] == ["another"]
+    assert len(added.rows["agents"]) == 3

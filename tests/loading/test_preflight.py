@@ -1,0 +1,51 @@
+"""The first contact with a server, before anything is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from letta_source.errors import NotLetta, Unreachable
+from letta_source.loading.preflight import check_families, check_reachable
+from tests.support.wire import answering, settings
+
+pytestmark = pytest.mark.usefixtures("waits")
+
+
+@pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), httpx.Response(502), httpx.Response(503)])
+def test_a_load_waits_for_a_server_that_is_being_started(
+    failure: httpx.Response | Exception, waits: list[float]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if len(requests) > 7:
+            return httpx.Response(200, json=[])
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    with answering(answer) as requests:
+        check_reachable(settings())
+    assert 20 < sum(waits) < 40
+    with answering(answer) as requests, pytest.raises(Unreachable):
+        check_families(settings())
+    assert len(requests) == 2
+
+
+def test_another_server_is_told_from_letta_at_once() -> None:
+    with answering(lambda _: httpx.Response(200, html="<html>Hi</html>")) as requests:
+        with pytest.raises(NotLetta, match="answers with a web page"):
+            check_reachable(settings())
+        assert len(requests) == 1
+    with answering(lambda _: httpx.Response(404)), pytest.raises(NotLetta, match="none of Letta's endpoints"):
+        check_reachable(settings())
+
+
+def test_in_a_notebook_an_event_loop_runs_already() -> None:
+    async def cell() -> None:
+        check_reachable(settings())
+
+    with answering(lambda _: httpx.Response(200, json=[])) as requests:
+        asyncio.run(cell())
+    assert len(requests) == 1

@@ -1,0 +1,178 @@
+"""Where a load goes: the DuckDB file, what is refused before anything is touched, and whose state it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dlt
+import pytest
+from filelock import FileLock
+
+from letta_source.demo import Letta, Server
+from tests.support.command import Command, ago, messages, one_of
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process has the DuckDB file open."""
+    code = f"import duckdb, sys; held = duckdb.connect({str(file)!r}); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        yield
+        other.communicate()
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "dataset"),
+    [
+        ([], "letta_db.duckdb", "letta"),
+        (["--dataset-name", "chats"], "letta.duckdb", "chats"),
+        (["--pipeline-name", "mine"], "mine.duckdb", "letta"),
+        # DuckDB's names know no case.
+        (["--dataset-name", "Letta"], "letta_db.duckdb", "letta"),
+    ],
+)
+def test_file_and_schema_of_duckdb(
+    letta_source: Command, server: Server, options: list[str], file: str, dataset: str
+) -> None:
+    assert letta_source.load(server, "--resources", "agents", *options).code == 0
+    assert [one for one in letta_source.files() if "duckdb" in one] == [file]
+    assert letta_source.count("agents", file, dataset) == 2
+
+
+def test_credentials_choose_the_file(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (letta_source.folder / "sub").mkdir()
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "sub/warehouse.duckdb")
+    assert letta_source.load(server, "--resources", "agents").code == 0
+    assert [one for one in letta_source.files() if "duckdb" in one] == ["sub/warehouse.duckdb"]
+
+
+@pytest.mark.parametrize("file", ["letta.duckdb", "sub/letta.duckdb", "LETTA.db"])
+def test_a_configured_file_called_as_the_dataset_is_refused(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", file)
+    said = letta_source.load(server)
+    path = letta_source.folder / file
+    assert (said.code, letta_source.files(), server.requests) == (2, [], [])
+    assert said.errors == [
+        f"letta-source: DuckDB cannot tell the file {path} from the dataset {path.stem}: rename one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("none/x.duckdb", None, "No such file or directory"),
+        ("text.duckdb", b"no database " * 999, "not a valid DuckDB database"),
+        ("locked.duckdb", None, "Could not set lock on file"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_refused(
+    letta_source: Command,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    content: bytes | None,
+    said: str,
+) -> None:
+    path = letta_source.folder / file
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(path))
+    with ExitStack() as stack:
+        if content:
+            path.write_bytes(content)
+        if file.startswith("locked"):
+            stack.enter_context(locked(path))
+        before = letta_source.files()
+        refused = letta_source.load(server)
+        assert letta_source.files() == before
+    assert (refused.code, refused.out, len(refused.errors)) == (2, "", 1)
+    assert refused.err.startswith("letta-source: duckdb cannot be opened: ")
+    assert said in refused.err
+    # Whether the server is there was asked before.
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://me:s3cret@127.0.0.1:9/x", "Connection refused"),
+        ("postgresql+other://me:s3cret@127.0.0.1:9/x", "://***@"),
+        ("me:s3cret@127.0.0.1:9/x", "set DESTINATION__POSTGRES__CREDENTIALS"),
+    ],
+)
+def test_a_database_server_that_cannot_be_reached_is_refused(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+    refused = letta_source.load(server, "--destination", "postgres")
+    assert (refused.code, refused.out, letta_source.files(), len(refused.errors)) == (2, "", [], 1)
+    assert refused.err.startswith("letta-source: postgres cannot be opened: ")
+    assert said in refused.err
+    assert "s3cret" not in refused.err
+
+
+def test_a_refused_load_moves_no_state(letta_source: Command, letta: Letta, server: Server) -> None:
+    letta_source.load(server)
+    kept = {
+        file: (letta_source.folder / file).read_bytes()
+        for file in letta_source.files()
+        if file.startswith("dlt")
+    }
+    for options in (["--destination", "postgres"], ["--pipeline-name", "a/b"], ["--start-date", "x"]):
+        assert letta_source.load(server, *options).code == 2
+    assert {file: (letta_source.folder / file).read_bytes() for file in kept} == kept
+    assert [file for file in letta_source.files() if file.startswith("dlt") and file not in kept] == []
+    attached = dlt.attach("letta").dataset()("SELECT id FROM agents").df()
+    assert attached is not None
+    assert len(attached) == 2
+
+
+def test_cursors_belong_to_one_place(letta_source: Command, letta: Letta, server: Server) -> None:
+    """dlt keeps one state a pipeline: what only another place got would never come here."""
+    letta_source.load(server)
+    for _ in range(2):
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        assert letta_source.load(server, "--dataset-name", "other").code == 0
+    assert letta_source.count("agent_messages", "letta.duckdb", "other") == messages(letta)
+    assert letta_source.load(server).column("new")["agent_messages"] == "2"
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_the_file_lies_in_the_current_folder(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here", "there"):
+        (letta_source.folder / folder).mkdir()
+        monkeypatch.chdir(letta_source.folder / folder)
+        assert letta_source.load(server, "--resources", "agents").code == 0
+        assert letta_source.count("agents", f"{folder}/letta_db.duckdb") == 2
+
+
+def test_a_pipeline_that_is_being_run_is_not_run_again(letta_source: Command, server: Server) -> None:
+    assert letta_source.load(server).code == 0
+    with FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock"):
+        refused = letta_source.load(server)
+        assert (refused.code, "the pipeline letta is being run already" in refused.err) == (2, True)
+        assert letta_source.load(server, "--shard", "0/2").code == 0
+    assert letta_source.load(server).code == 0
+
+
+def test_what_a_destination_has_not_is_refused(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = letta_source.load(server, "--table-format", "delta")
+    assert (refused.code, "duckdb has no delta tables" in refused.err) == (2, True)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__LAYOUT", "{table_name}/{file_id}.{ext}")
+    refused = letta_source.load(server, "--destination", "filesystem")
+    assert (refused.code, "must hold {load_id}" in refused.err) == (2, True)

@@ -1,0 +1,56 @@
+"""Families of endpoints that a host does not have: only they are skipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from letta_source.demo import serve
+from letta_source.schema.tables import RESOURCES
+from tests.support.library_loads import EVERY_RESOURCE, Merged, small_letta
+
+ON_CLOUD = ["agents", "runs", "steps", "conversations", "step_messages", "agent_messages"]
+
+
+@pytest.fixture(scope="module")
+def untouched() -> Merged:
+    """A load of a host that has every family; both dialects give the same rows."""
+    merged = Merged()
+    with serve(small_letta()) as server:
+        merged.load(server, *EVERY_RESOURCE)
+    return merged
+
+
+# Where `/v1/steps/` gives no list, steps come through runs.
+@pytest.mark.parametrize(
+    ("dialect", "missing", "skipped"),
+    [
+        ("self-hosted", {"agents"}, {"agents", "agent_messages"}),
+        ("self-hosted", {"groups"}, {"groups", "group_messages"}),
+        ("self-hosted", {"runs"}, {"runs", "steps", "step_messages"}),
+        ("self-hosted", {"steps"}, {"step_messages"}),
+        ("self-hosted", {"conversations"}, {"conversations", "conversation_messages"}),
+        ("self-hosted", {"batches"}, {"batches", "batch_messages"}),
+        ("self-hosted", {"messages"}, {"messages"}),
+        ("self-hosted", {"runs", "steps"}, {"runs", "steps", "step_messages"}),
+        ("cloud", {"runs"}, {"runs"}),
+        ("cloud", {"steps"}, {"step_messages"}),
+        ("cloud", {"runs", "steps"}, {"runs", "steps", "step_messages"}),
+    ],
+)
+def test_a_missing_family_costs_nothing_else(
+    dialect: Any, missing: set[str], skipped: set[str], untouched: Merged, caplog: pytest.LogCaptureFixture
+) -> None:
+    merged = Merged()
+    resources = EVERY_RESOURCE if dialect == "self-hosted" else ON_CLOUD
+    with serve(small_letta(), dialect, missing=missing) as server:
+        session = merged.load(server, *resources)
+    assert {name for name, counts in session.counts.items() if counts.skipped} == skipped
+    for name in resources:
+        for table in RESOURCES[name].tables:
+            expected = [] if name in skipped else untouched.rows(table.name)
+            assert [row[:2] for row in merged.rows(table.name)] == [row[:2] for row in expected], table.name
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(line.partition(": skipped, ")[0] for line in warnings) == sorted(missing)
+    assert session.problems == 0

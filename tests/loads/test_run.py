@@ -1,0 +1,260 @@
+"""A load from the command line: what it prints, how it ends, and how the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import duckdb
+import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+
+from letta_source.demo import Letta, Server, serve
+from letta_source.demo.api import Answer, answer
+from tests.support.command import SOME, Command, messages, one_of
+from tests.support.paths import ROOT
+
+
+def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer | None]) -> None:
+    """Calls `act` with each path that is asked for; what it returns, if anything, is the answer."""
+
+    def acting(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        return act(path) or answer(letta, dialect, method, path, *args, **kwargs)
+
+    monkeypatch.setattr("letta_source.demo.server.answer", acting)
+
+
+def test_the_table_counts_what_was_added(letta_source: Command, letta: Letta, server: Server) -> None:
+    first = letta_source.load(server)
+    assert (first.code, first.err) == (0, "")
+    head, *rows = first.out.splitlines()
+    assert head.split("  ")[0] == "resource"
+    assert head.split() == ["resource", "parents", "new", "items", "requests", "seconds", "problems"]
+    assert [row.split()[0] for row in rows] == ["agents", "agent_messages"]
+    agents, of_messages = (row.split() for row in rows)
+    assert agents[1:3] == ["-", "2"]
+    assert of_messages[1:3] == ["2", str(messages(letta))]
+    assert int(agents[3]) + int(of_messages[3]) == len(server.requests) - 1
+    assert (agents[5], of_messages[5]) == ("0", "0")
+    # The overlap is read again, but nothing is added.
+    assert letta_source.load(server).column("new") == {"agents": "0", "agent_messages": "0"}
+    letta.add_message(one_of(letta))
+    assert letta_source.load(server).column("new") == {"agents": "0", "agent_messages": "1"}
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_state_comes_back_from_the_warehouse(letta_source: Command, letta: Letta, server: Server) -> None:
+    letta_source.load(server)
+    letta.add_message(one_of(letta))
+    shutil.rmtree(letta_source.folder / "dlt")
+    server.requests.clear()
+    assert letta_source.load(server).column("new") == {"agents": "0", "agent_messages": "1"}
+    first = next(
+        request for request in server.requests if request.path == f"/v1/agents/{one_of(letta)}/messages"
+    )
+    assert "after" in first.params
+
+
+def test_a_deleted_warehouse_is_filled_again(letta_source: Command, letta: Letta, server: Server) -> None:
+    for _ in range(2):
+        letta_source.load(server)
+        assert letta_source.count("agent_messages") == messages(letta)
+        (letta_source.folder / "letta_db.duckdb").unlink()
+
+
+def test_what_cannot_be_read_is_named(letta_source: Command, letta: Letta, server: Server) -> None:
+    agent_id, bad = one_of(letta), next(reversed(letta.messages.rows))
+    letta.poison(bad)
+    said = letta_source.load(server)
+    assert said.code == 3
+    assert said.column("problems") == {"agents": "0", "agent_messages": "1"}
+    assert said.errors[-1] == "1 could not be read: see load_issues"
+    warnings = [line for line in said.errors if line.startswith("warning: ")]
+    rows = letta_source.rows("SELECT resource, parent_id, kind, detail, after_id FROM letta.load_issues")
+    assert [tuple(row[:3]) for row in rows] == [
+        ("agent_messages", letta.messages.rows[bad].agent_id, "unreadable")
+    ]
+    assert len(warnings) == 1
+    for value in rows[0]:
+        assert str(value) in warnings[0]
+    assert agent_id not in warnings[0]
+    letta.cure(bad)
+    said = letta_source.load(server)
+    assert (said.code, said.column("problems")) == (0, {"agents": "0", "agent_messages": "0"})
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_key_revoked_in_the_middle_ends_the_load(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        before_answers(patch, lambda path: Answer(401, {"detail": "revoked"}) if "messages" in path else None)
+        said = letta_source.load(server)
+    assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
+    assert said.errors == [
+        "letta-source: 127.0.0.1 refuses the key (401): set LETTA_API_KEY to a key that may read. "
+        "It says: revoked"
+    ]
+    assert letta_source.load(server).code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_server_that_goes_away_ends_the_load(
+    letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    with monkeypatch.context() as patch, ExitStack() as stack:
+        server = stack.enter_context(serve(letta))
+
+        def leave() -> None:
+            asked.wait()
+            stack.close()
+
+        leaving = threading.Thread(target=leave)
+        leaving.start()
+
+        def slow(path: str) -> None:
+            if "/messages" in path:
+                asked.set()
+                leaving.join(timeout=5)
+
+        before_answers(patch, slow)
+        said = letta_source.load(server, "--max-workers", "1")
+    assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
+    assert said.errors[-1] == (
+        f"letta-source: {server.base_url} cannot be reached: is the URL right, is the server up?"
+    )
+    assert "Traceback" not in said.err
+
+
+def in_a_process(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, with dlt's log as it is there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    del environment["RUNTIME__LOG_LEVEL"]
+    command = [
+        sys.executable,
+        "-m",
+        "letta_source.cli.main",
+        "run",
+        "--base-url",
+        server.base_url,
+        *SOME,
+        *options,
+    ]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_rows_that_the_database_refuses_end_the_load_without_a_traceback(
+    letta_source: Command, server: Server
+) -> None:
+    with duckdb.connect("letta_db.duckdb") as connection:
+        connection.execute("CREATE SCHEMA letta; CREATE TABLE letta.agents (name integer[])")
+    failed = in_a_process(server, "--resources", "agents")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert len(failed.stderr.splitlines()) == 1
+    assert failed.stderr.startswith("letta-source: ConversionException: Conversion Error: ")
+
+
+def test_what_a_failed_load_left_is_finished_first(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, ExitStack() as held:
+
+        def lock(path: str) -> None:
+            # The load has begun: this process keeps the other one out of the file.
+            if path.endswith("/messages"):
+                held.enter_context(duckdb.connect("letta_db.duckdb"))
+
+        before_answers(patch, lock)
+        failed = in_a_process(server)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert len(failed.stderr.splitlines()) == 1
+    assert failed.stderr.startswith("letta-source: IOException: IO Error: Could not set lock on file ")
+    server.requests.clear()
+    letta.add_message(one_of(letta))
+    said = letta_source.load(server)
+    assert (said.code, said.errors) == (0, ["info: an earlier load was left unfinished: finishing it first"])
+    # All but the new one were in what was left.
+    assert said.column("new") == {"agents": "0", "agent_messages": "1"}
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_resources_and_destination_are_chosen(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "bucket").as_uri())
+    said = letta_source.load(server, "--resources", " agents , ", "--destination", "filesystem")
+    assert said.code == 0
+    assert said.errors == [
+        "info: filesystem can only add rows: each comes once, when it is complete and older than 0:10:00"
+    ]
+    assert said.column("new") == {"agents": "2"}
+    assert list((letta_source.folder / "bucket" / "letta" / "agents").iterdir())
+
+
+def test_missing_families_stand_in_the_table(letta_source: Command, letta: Letta) -> None:
+    with serve(letta, missing=["groups"]) as server:
+        said = letta_source.load(server, "--resources", "agents,groups")
+    assert said.code == 0
+    assert said.out.splitlines()[-1].split() == ["groups", "groups", "missing"]
+
+
+def test_the_scheduled_load_ends_with_the_same_codes(
+    letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = letta.add_message(one_of(letta))
+    # It loads everything: the less there is, the faster.
+    with serve(letta, missing=["groups", "runs", "steps", "conversations", "batches"]) as server:
+        monkeypatch.setenv("LETTA_BASE_URL", server.base_url)
+        monkeypatch.setattr(sys, "argv", ["letta_pipeline.py"])
+        for change, code in ((letta.poison, 3), (letta.cure, 0)):
+            change(bad)
+            with pytest.raises(SystemExit) as left:
+                runpy.run_path(str(ROOT / "pipelines" / "letta_pipeline.py"), run_name="__main__")
+            assert left.value.code == code
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(sent: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("letta_source.extract.collect.split_page", stop)
+    said = letta_source.load(server)
+    assert (said.code, said.out) == (1, "")
+    assert said.errors == ["letta-source: stopped; the next run goes on from the last finished load"]
+
+
+def test_the_state_of_shards_of_another_count_is_read_once(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a large fleet reading them all, each time, would cost each shard as much as it is there to save.
+    read: list[str] = []
+    stored = DuckDbClient.get_stored_state
+
+    def noted(self: DuckDbClient, pipeline_name: str) -> Any:
+        read.append(pipeline_name)
+        return stored(self, pipeline_name)
+
+    def load(shard: str) -> list[str]:
+        letta.add_message(one_of(letta))
+        assert letta_source.load(server, "--shard", shard).code == 0
+        monkeypatch.setattr(DuckDbClient, "get_stored_state", noted)
+        read.clear()
+        assert letta_source.load(server, "--shard", shard).code == 0
+        own = "letta" if shard == "0/1" else f"letta_shard_{shard.replace('/', '_of_')}"
+        return sorted({*read} - {own})
+
+    assert [load(shard) for shard in ("0/1", "0/2", "1/2")] == [[], [], []]
+    letta.add_message(one_of(letta))
+    read.clear()
+    letta_source.load(server, "--shard", "0/1")
+    assert {*read} >= {"letta_shard_0_of_2", "letta_shard_1_of_2"}
+    assert letta_source.count("agent_messages") == messages(letta)

@@ -1,0 +1,220 @@
+"""Shards: together they load what one load does, and any number of them goes on where others ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import dlt.load.load
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from letta_source import letta as letta_of
+from letta_source.demo import Letta, Server, serve
+from letta_source.loading.shard_state import State, adopted_state
+from letta_source.schema.tables import RESOURCES
+from letta_source.shards import BUCKETS, WHOLE, Shard, bucket_of
+from tests.support.command import Command, messages
+from tests.support.library_loads import Merged, Warehouse, paths, quiet_agent
+
+OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
+NAMES = [name for name in RESOURCES if name not in ("message_search", "messages")]
+
+
+class Sharded(Merged):
+    """Several pipelines into one warehouse, each with a state of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: dict[Shard, State] = {}
+
+    def load_shard(self, server: Server, index: int, count: int) -> None:
+        shard = Shard(index, count)
+        others = {other: state for other, state in self.sources.items() if other != shard}
+        state = adopted_state(shard, self.sources.get(shard, {}), others)
+        self.states = {**state.get("resources", {})}
+        resources = [name for name in NAMES if RESOURCES[name].divided or index == 0]
+        self.load(server, *resources, shard=str(shard))
+        self.sources[shard] = {**state, "resources": self.states}
+
+    def load_all(self, server: Server, count: int, but: Sequence[int] = ()) -> None:
+        for index in range(count):
+            if index not in but:
+                self.load_shard(server, index, count)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("4/4", "counts from 0: the last is 3/4"),
+        ("0/65", "must be one of 1 to 64 shards"),
+        ("0/0", "must be one of 1 to 64 shards"),
+        ("-1/4", "must be INDEX/COUNT"),
+        ("3", "must be INDEX/COUNT"),
+    ],
+)
+def test_a_wrong_shard_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Shard.parse(text)
+
+
+def test_an_id_falls_into_the_same_bucket_for_ever() -> None:
+    # State that was kept before is found by it.
+    ids = ("agent-00000000-0000-4000-8000-000000000000", "run-1", "é")
+    assert [bucket_of(one) for one in ids] == [63, 35, 62]
+
+
+@given(st.integers(1, BUCKETS), st.text())
+def test_each_parent_has_one_shard(count: int, parent_id: str) -> None:
+    owners = [index for index in range(count) if Shard(index, count).owns(parent_id)]
+    assert len(owners) == 1
+    assert bucket_of(parent_id) in Shard(owners[0], count).buckets
+
+
+def busy(letta: Letta, agents: int, date: datetime | None = OLD) -> None:
+    for hour in range(agents):
+        agent = quiet_agent(letta)
+        at = date + timedelta(hours=hour) if date else None
+        conversation, group = letta.add_conversation(agent), letta.add_group([agent])
+        letta.talk(agent, "hi", tools=["roll"], conversation_id=conversation, date=at)
+        letta.add_message(agent, date=at, group_ids=[group])
+
+
+@pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
+@pytest.mark.parametrize("count", [2, 7])
+def test_shards_together_load_what_one_load_does(dialect: Any, count: int) -> None:
+    letta, whole, sharded = Letta(seed=1), Merged(), Sharded()
+    busy(letta, 6)
+    with serve(letta, dialect) as server:
+        whole.load(server, *NAMES)
+        sharded.load_all(server, count)
+    assert sharded.everything() == whole.everything()
+    assert whole.rows("step_messages") != []
+
+
+@pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
+@pytest.mark.parametrize("counts", [(1, 4, 7), (7, 4, 1), (2, 3, 2)])
+def test_other_numbers_of_shards_read_nothing_again(dialect: Any, counts: tuple[int, ...]) -> None:
+    letta, whole, sharded = Letta(seed=2), Merged(), Sharded()
+    busy(letta, 6)
+    with serve(letta, dialect) as server:
+        whole.load(server, *NAMES)
+        sharded.load_all(server, counts[0])
+        paths(server)
+        whole.load(server, *NAMES)
+        asked = Counter(of_parents(server))
+        for count in counts[1:]:
+            sharded.load_all(server, count)
+            assert Counter(of_parents(server)) == asked
+        busy(letta, 3, OLD + timedelta(days=1))
+        whole.load(server, *NAMES)
+        sharded.load_all(server, counts[-1])
+    assert sharded.everything() == whole.everything()
+
+
+def of_parents(server: Server) -> list[tuple[str, str | None]]:
+    """What was asked of agents, groups, steps and batches, and from which cursor on."""
+    return [asked for asked in paths(server) if asked[0].endswith(("/messages", "/steps"))]
+
+
+@pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
+def test_a_shard_that_lags_behind_is_read_on_from_where_it_was(dialect: Any) -> None:
+    letta, whole, sharded = Letta(seed=3), Merged(), Sharded()
+    busy(letta, 8)
+    with serve(letta, dialect) as server:
+        sharded.load_all(server, 4)
+        busy(letta, 8, OLD + timedelta(days=1))
+        sharded.load_all(server, 4, but=[2])
+        known = set(sharded.ids("step_messages", "step_id"))
+        paths(server)
+        sharded.load_all(server, 3)
+        again = [path.split("/")[3] for path, _ in of_parents(server) if path.startswith("/v1/steps/")]
+        whole.load(server, *NAMES)
+    assert sharded.everything() == whole.everything()
+    assert known.isdisjoint(again)
+    assert again != []
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_shards_come_and_go_and_fail_and_nothing_is_lost(data: st.DataObject) -> None:
+    letta, whole, sharded = Letta(seed=4), Merged(), Sharded()
+    with serve(letta, data.draw(st.sampled_from(["self-hosted", "cloud"]))) as server:
+        for day in range(data.draw(st.integers(1, 4))):
+            busy(letta, data.draw(st.integers(0, 3)), OLD + timedelta(days=day))
+            if data.draw(st.booleans()):
+                busy(letta, 1, None)
+            count = data.draw(st.integers(1, 5))
+            missed = data.draw(st.sets(st.integers(0, count - 1)))
+            sharded.load_all(server, count, but=sorted(missed))
+        sharded.load_all(server, data.draw(st.integers(1, 5)))
+        whole.load(server, *NAMES)
+    assert sharded.everything() == whole.everything()
+
+
+def test_who_took_a_bucket_over_last_has_its_state() -> None:
+    parent = next(one for one in map(str, range(1000)) if bucket_of(one) == 2)
+
+    def state(turn: int, cursor: str) -> State:
+        return {"turn": turn, "resources": {"agent_messages": {"cursors": {parent: [cursor, "message-1"]}}}}
+
+    others = {Shard(0, 2): state(3, "2024"), Shard(2, 4): state(4, "2025")}
+    adopted = adopted_state(WHOLE, state(0, "2023"), others)
+    assert adopted["resources"]["agent_messages"]["cursors"] == {parent: ["2025", "message-1"]}
+    assert adopted["turn"] == 5
+    # Who has all of its buckets takes no turn: a load without news would change the state.
+    assert adopted_state(WHOLE, adopted, others) is adopted
+
+
+def test_shards_of_a_users_own_pipeline_must_not_share_their_staging(tmp_path: Path) -> None:
+    letta = Letta(seed=5)
+    busy(letta, 4)
+    warehouse = Warehouse(tmp_path)
+    with serve(letta) as server:
+        with pytest.raises(PipelineStepFailed, match="staging_dataset_name_layout"):
+            warehouse.load(server, "agent_messages", shard="0/2")
+        for index in range(2):
+            own = dlt.destinations.duckdb(
+                str(tmp_path / "warehouse.duckdb"), staging_dataset_name_layout=f"%s_staging_{index}"
+            )
+            pipeline = dlt.pipeline(f"shard_{index}", str(tmp_path), destination=own, dataset_name="letta")
+            source = letta_of(server.base_url, shard=f"{index}/2")
+            pipeline.run(source.with_resources("agent_messages"))
+    agents = warehouse.pipeline.dataset()("SELECT DISTINCT agent_id FROM agent_messages").fetchall()
+    assert {row[0] for row in agents} == set(letta.tables["agents"].ids())
+
+
+def test_what_a_shard_left_unfinished_gives_way_to_what_others_loaded_since(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letta = Letta(seed=6)
+    busy(letta, 6)
+    halves = [("--shard", f"{index}/2") for index in range(2)]
+    everything = "SELECT * EXCLUDE (_dlt_load_id, sequence) FROM letta.agent_messages ORDER BY ALL"
+
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    with serve(letta) as server:
+        for half in halves:
+            assert letta_source.load(server, *half).code == 0
+        busy(letta, 6, OLD + timedelta(days=1))
+        with monkeypatch.context() as patch:
+            patch.setattr(dlt.load.load.Load, "complete_package", fail)
+            assert letta_source.load(server, *halves[0]).code == 1
+        assert letta_source.load(server).code == 0
+        whole = letta_source.rows(everything)
+        busy(letta, 6, OLD + timedelta(days=2))
+        for half in halves:
+            said = letta_source.load(server, *half)
+            assert said.code == 0
+            assert ("others have gone on since" in said.err) == (half == halves[0])
+        loaded = letta_source.rows(everything)
+    assert set(whole) < set(loaded)
+    assert len(loaded) == len(set(loaded)) == messages(letta)

@@ -1,0 +1,293 @@
+"""Runs, steps and batches, load after load: read until they have ended, and then no more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from tests.support.library_loads import Merged, issues, paths
+
+OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
+RUNS = ("runs", "steps", "step_messages")
+BATCHES = ("batches", "batch_messages")
+
+
+@pytest.fixture
+def letta() -> Letta:
+    return Letta(seed=0)
+
+
+@pytest.fixture(params=["self-hosted", "cloud"])
+def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
+    with serve(letta, request.param) as server:
+        yield server
+
+
+def add_step(letta: Letta, run_id: str) -> tuple[str, str]:
+    """One more step of a run, with one message; their ids."""
+    step = letta.tables["steps"].rows[letta.list_of("run steps", run_id).ids()[-1]]
+    step_id = f"step-{uuid4()}"
+    letta.put("steps", {**step, "id": step_id})
+    return step_id, letta.add_message(step["agent_id"], step_id=step_id, run_id=run_id)
+
+
+def asked_for(server: Server, unit_id: str) -> int:
+    return sum(unit_id in path for path, _ in paths(server))
+
+
+@pytest.mark.parametrize("lag", [0, "10m"])
+def test_an_unfinished_run_is_read_until_it_ended(letta: Letta, server: Server, lag: Any) -> None:
+    run = letta.talk(letta.add_agent(), "hi", date=OLD, finished=False)
+    letta.talk(letta.add_agent(), "done", date=OLD + timedelta(hours=1))
+    merged = Merged()
+    merged.load(server, *RUNS, lag=lag)
+    assert Counter(merged.ids("runs", "status")) == {"running": 1, "completed": 1}
+    assert Counter(merged.ids("steps", "status")) == {"pending": 1, "success": 1}
+    step, message = add_step(letta, run)
+    merged.load(server, *RUNS, lag=lag)
+    assert step in merged.ids("step_messages", "step_id")
+    assert message in merged.ids("step_messages")
+    letta.finish_run(run)
+    merged.load(server, *RUNS, lag=lag)
+    assert set(merged.ids("runs", "status")) == {"completed"}
+    assert Counter(merged.ids("steps", "status")) == {"success": 3}
+
+
+def test_a_run_that_ended_before_the_overlap_is_not_read_again(letta: Letta, server: Server) -> None:
+    run = letta.talk(letta.add_agent(), "hi", date=OLD, finished=False)
+    merged = Merged()
+    merged.load(server, *RUNS)
+    letta.finish_run(run)
+    steps = letta.list_of("run steps", run).ids()
+    # It ended just now: what is written about it right after is still to be found.
+    merged.load(server, *RUNS)
+    step, message = add_step(letta, run)
+    letta.finish_run(run)
+    merged.load(server, *RUNS)
+    assert (step, message) in {(row[0], row[1]) for row in merged.rows("step_messages")}
+    merged.load(server, *RUNS, lag=0)
+    paths(server)
+    merged.load(server, *RUNS, lag=0)
+    assert not [path for path, _ in paths(server) if any(one in path for one in (run, step, *steps))]
+
+
+def test_what_is_written_just_after_a_step_ended_is_found(letta: Letta, server: Server) -> None:
+    agent = letta.add_agent()
+    runs = [letta.talk(agent, "hi") for _ in range(2)]
+    merged = Merged()
+    merged.load(server, *RUNS)
+    steps = [letta.list_of("run steps", run).ids()[0] for run in runs]
+    message = letta.add_message(agent, step_id=steps[0], run_id=runs[0])
+    merged.load(server, *RUNS)
+    assert (steps[0], message) in {row[:2] for row in merged.rows("step_messages")}
+
+
+def test_steps_committed_late_are_found_inside_the_overlap(letta: Letta) -> None:
+    agent = letta.add_agent()
+    runs = [letta.talk(agent, "hi", date=OLD + timedelta(hours=hour)) for hour in range(2)]
+    merged = Merged()
+    with serve(letta, "cloud") as server:
+        merged.load(server, "steps")
+        [known] = letta.list_of("run steps", runs[0]).ids()
+        late = f"step-{uuid4()}"
+        letta.put("steps", {**letta.tables["steps"].rows[known], "id": late}, OLD + timedelta(minutes=1))
+        merged.load(server, "steps")
+    assert late in merged.ids("steps")
+
+
+def test_messages_of_a_step_committed_late_are_found_before_one_without_messages(letta: Letta) -> None:
+    """A step has no date but its messages'; one without any is not taken for an old one."""
+    agent = letta.add_agent()
+    run = letta.talk(agent, "hi", date=OLD)
+    [known] = letta.list_of("run steps", run).ids()
+    empty, late = f"step-{uuid4()}", f"step-{uuid4()}"
+    now = datetime.now(timezone.utc)
+    letta.put("steps", {**letta.tables["steps"].rows[known], "id": empty}, now)
+    merged = Merged()
+    with serve(letta, "cloud") as server:
+        merged.load(server, "step_messages")
+        letta.put("steps", {**letta.tables["steps"].rows[known], "id": late}, now - timedelta(seconds=1))
+        message = letta.add_message(agent, step_id=late, run_id=run)
+        merged.load(server, "step_messages")
+        assert (late, message) in {row[:2] for row in merged.rows("step_messages")}
+        paths(server)
+        # Until it is known for longer than the overlap.
+        for _ in range(2):
+            merged.load(server, "step_messages", lag=0)
+        asked = [path for path, _ in paths(server)]
+    assert asked.count(f"/v1/steps/{empty}/messages") == 1
+
+
+def test_requests_do_not_grow_with_settled_runs(letta: Letta, server: Server) -> None:
+    agent = letta.add_agent()
+    unfinished = letta.talk(agent, "hi", date=OLD, finished=False)
+    needed = []
+    for _ in range(2):
+        for _ in range(6):
+            letta.talk(agent, "hi", tools=["roll"], date=OLD - timedelta(days=1))
+        merged = Merged()
+        merged.load(server, *RUNS)
+        paths(server)
+        merged.load(server, *RUNS)
+        needed.append(paths(server))
+    first, second = ([path for path, _ in asked] for asked in needed)
+    assert sorted(first) == sorted(second)
+    steps = letta.list_of("run steps", unfinished).ids()
+    assert {path for path in first if not path.endswith(("/runs/", "/steps/"))} <= {
+        f"/v1/runs/{unfinished}",
+        f"/v1/runs/{unfinished}/steps",
+        *(f"/v1/steps/{step}{rest}" for step in steps for rest in ("", "/messages")),
+    }
+
+
+@pytest.mark.parametrize("page_size", [2, 1000])
+def test_new_runs_are_found_load_after_load(letta: Letta, server: Server, page_size: int) -> None:
+    agent = letta.add_agent()
+    merged, afresh = Merged(), Merged()
+    for hour in range(4):
+        for minute in range(2):
+            letta.talk(agent, "hi", tools=["roll"], date=OLD + timedelta(hours=hour, minutes=minute))
+        merged.load(server, *RUNS, page_size=page_size)
+    afresh.load(server, *RUNS)
+    assert merged.everything() == afresh.everything()
+    assert len(merged.rows("runs")) == 8
+
+
+def test_runs_are_read_on_after_the_last_one_known_was_deleted(letta: Letta, server: Server) -> None:
+    kept, doomed = letta.add_agent(), letta.add_agent()
+    runs = [letta.talk(agent, "hi", date=OLD + timedelta(hours=n)) for n, agent in enumerate([kept, doomed])]
+    merged = Merged()
+    merged.load(server, *RUNS, page_size=1)
+    letta.delete_agent(doomed)
+    runs.append(letta.talk(kept, "hi", date=OLD + timedelta(hours=3)))
+    session = merged.load(server, *RUNS, page_size=1)
+    assert session.problems == 0
+    assert merged.ids("runs") == sorted(runs)
+
+
+def test_a_deleted_unfinished_run_stays_and_is_not_asked_for_again(letta: Letta, server: Server) -> None:
+    doomed, kept = letta.add_agent(), letta.add_agent()
+    run = letta.talk(doomed, "hi", date=OLD, finished=False)
+    letta.talk(kept, "hi", date=OLD + timedelta(hours=1))
+    merged = Merged()
+    merged.load(server, *RUNS)
+    letta.delete_agent(doomed)
+    session = merged.load(server, *RUNS)
+    paths(server)
+    merged.load(server, *RUNS)
+    assert asked_for(server, run) == 0
+    assert session.problems == 0
+    assert run in merged.ids("runs")
+
+
+def test_a_step_with_an_unreadable_message_is_read_again(letta: Letta, server: Server) -> None:
+    agent = letta.add_agent()
+    letta.talk(agent, "hi", date=OLD)
+    bad = letta.list_of("agent", agent).ids()[1]
+    merged, afresh = Merged(), Merged()
+    letta.poison(bad, status=400)
+    session = merged.load(server, *RUNS)
+    [(resource, _, kind)] = issues(merged.rows("load_issues"))
+    assert (resource, kind, session.problems) == ("step_messages", "unreadable", 1)
+    assert bad not in merged.ids("step_messages")
+    letta.cure(bad)
+    merged.load(server, *RUNS)
+    afresh.load(server, *RUNS)
+    assert merged.rows("step_messages") == afresh.rows("step_messages")
+
+
+def test_a_batch_is_read_to_its_end_though_the_list_forgot_it(letta: Letta) -> None:
+    batch = letta.add_batch(letta.add_agent(), messages=2)
+    merged = Merged()
+    with serve(letta) as server:
+        merged.load(server, *BATCHES)
+        assert merged.ids("batches", "status") == ["running"]
+        letta.add_batch_messages(batch, 3)
+        letta.finish_batch(batch)
+        merged.load(server, *BATCHES)
+        assert merged.ids("batches", "status") == ["completed"]
+        assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
+        merged.load(server, *BATCHES, lag=0)
+        paths(server)
+        merged.load(server, *BATCHES, lag=0)
+        assert asked_for(server, batch) == 0
+    assert len(merged.rows("batch_messages__tool_calls")) == 3
+
+
+def test_finished_batches_are_read_when_named(letta: Letta) -> None:
+    batch = letta.add_batch(letta.add_agent(), status="completed")
+    merged = Merged()
+    with serve(letta) as server:
+        merged.load(server, *BATCHES)
+        assert merged.ids("batches") == []
+        merged.load(server, *BATCHES, batch_ids=[batch])
+    assert merged.ids("batches") == [batch]
+    assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
+
+
+def test_an_unknown_batch_is_named_and_the_others_go_on(letta: Letta) -> None:
+    known, unknown = letta.add_batch(letta.add_agent()), f"job-{uuid4()}"
+    merged = Merged()
+    with serve(letta) as server:
+        session = merged.load(server, *BATCHES, batch_ids=[unknown])
+    assert session.problems == 2
+    assert sorted(issues(merged.rows("load_issues"))) == [
+        ("batch_messages", unknown, "not_found"),
+        ("batches", unknown, "not_found"),
+    ]
+    assert set(merged.ids("batch_messages", "batch_id")) == {known}
+
+
+@pytest.mark.parametrize("messages", [1, 2, 3, 8, 9])
+def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> None:
+    batch = letta.add_batch(letta.add_agent(), messages=messages)
+    merged = Merged()
+    with serve(letta) as server:
+        merged.load(server, "batch_messages", page_size=2)
+        limits = [request.params["limit"] for request in server.requests if batch in request.path]
+    assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
+    # The page that is not full is the end: batches have no cursors.
+    assert limits == ["2", "4", "8", "16"][: 1 + (messages >= 2) + (messages >= 4) + (messages >= 8)]
+
+
+def test_a_long_list_is_read_again_rather_than_kept(
+    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = letta.add_agent()
+    for hour in range(5):
+        letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
+    kept, read_again = Merged(), Merged()
+    kept.load(server, *RUNS, page_size=2)
+    lists = sum(path == "/v1/runs/" for path, _ in paths(server))
+    monkeypatch.setattr("letta_source.plan.lists._MOST_KEPT", 3)
+    session = read_again.load(server, *RUNS, page_size=2)
+    assert sum(path == "/v1/runs/" for path, _ in paths(server)) >= lists
+    assert [len(found) for found in session.lists.values() if len(found) > 3] == []
+    assert read_again.everything() == kept.everything()
+
+
+@pytest.mark.parametrize("page_size", [1, 1000])
+@pytest.mark.parametrize(("before", "later"), [(0, 0), (1, 1)])
+def test_runs_of_one_time_are_all_found(
+    letta: Letta, server: Server, page_size: int, before: int, later: int
+) -> None:
+    """Where the server's cursors are swapped, its dates tell on which side of the cursor a page lies."""
+    agent = letta.add_agent()
+    for _ in range(before):
+        letta.talk(agent, "before", date=OLD - timedelta(hours=1))
+    merged = Merged()
+    for more in (2, 1, 1, 3):
+        for _ in range(more):
+            letta.talk(agent, "hi", date=OLD)
+        if more == 3:
+            for _ in range(later):
+                letta.talk(agent, "later", date=OLD + timedelta(hours=1))
+        assert merged.load(server, "runs", "steps", page_size=page_size).problems == 0
+        assert merged.ids("runs") == sorted(letta.tables["runs"].rows)
+        assert merged.ids("steps") == sorted(letta.tables["steps"].rows)

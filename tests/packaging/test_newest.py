@@ -1,0 +1,74 @@
+"""What is installed on a fresh machine tomorrow: the newest of everything, beyond what the project caps."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.newest
+
+
+# As the README has it, on what `letta-source demo` loads.
+PROGRAM = """
+import warnings
+warnings.simplefilter("error")
+import dlt
+from letta_source.export import batches, conversation, to_arrow, to_pandas
+
+pipeline = dlt.attach("letta_demo")
+messages = to_pandas(pipeline, "agent_messages", children=["tool_calls"])
+assert str(messages.dtypes["created_at"]) == "datetime64[us, UTC]", messages.dtypes
+assert {type(config) for config in to_pandas(pipeline, "agents").llm_config} == {dict}
+assert sum(batch.num_rows for batch in batches(pipeline, "agent_messages")) == len(messages)
+assert to_arrow(pipeline, "agent_messages").num_rows == len(messages)
+assert "**User**" in str(conversation(pipeline, messages.agent_id[0]))
+print(len(messages))
+"""
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of commands of an environment with no version held back."""
+    folder = tmp_path_factory.mktemp("newest")
+    listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert listed
+    names = re.findall(r'"([\w.-]+(?:\[\w+\])?)', listed[1])
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--upgrade", *names], check=True)
+    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
+    return folder / "bin"
+
+
+def test_what_was_loaded_comes_out(newest: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "DLT_DATA_DIR": str(tmp_path / "dlt")}
+    environment.pop("PYTHONPATH", None)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [newest / command[0], *command[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("letta-source", "demo")
+    rows = int(run("python", "-c", PROGRAM))
+    place = ("--pipeline-name", "letta_demo")
+    lines = run("letta-source", "export", "agent_messages", "--children", *place).splitlines()
+    assert len(list(map(json.loads, lines))) == rows
+    for name in ("m.csv", "m.parquet"):
+        run("letta-source", "export", "agent_messages", *place, "--output", name)
+        assert (tmp_path / name).stat().st_size

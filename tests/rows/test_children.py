@@ -1,0 +1,259 @@
+"""Each form of an object on the wire becomes one row, and says whether the row is all of it."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letta_source.rows import children as shapes
+from letta_source.schema.tables import RESOURCES
+
+Json = dict[str, Any]
+
+CHILDREN = RESOURCES["messages"].children or {}
+IMAGE = {"media_type": "image/png", "data": "aGk=", "detail": "low"}
+LETTA_IMAGE = {**IMAGE, "file_id": "file-1"}
+CALL_PART = {"type": "tool_call", "name": "roll", "signature": "s"}
+RETURN_PART = {"type": "tool_return", "tool_call_id": "c", "is_error": False}
+SUMMARIZED = {"type": "summarized_reasoning", "encrypted_content": "xx"}
+ROLL: Json = {"name": "roll", "arguments": '{"sides": 6}'}
+RETURNED = {"tool_call_id": "c", "status": "error", "tool_return": "4", "type": "tool"}
+DECISION = {"type": "approval", "tool_call_id": "c", "reason": "no"}
+
+
+def _filled(child: str, row: shapes.Row) -> Json:
+    """What is not null in a row; it has no key but its table's columns."""
+    assert row.keys() <= {column.name for column in CHILDREN[child].columns} - {"_deleted"}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "text": "hi", "signature": "s"},
+        {"type": "reasoning", "is_native": True, "reasoning": "hm", "signature": "s"},
+        {"type": "redacted_reasoning", "data": "xx"},
+        {"type": "omitted_reasoning", "signature": "s"},
+    ],
+)
+def test_parts_with_columns_of_their_fields_names(part: Json) -> None:
+    assert _filled("content", shapes.content_part(part)) == part
+
+
+@pytest.mark.parametrize(
+    ("part", "row"),
+    [
+        ({"source": {"type": "url", "url": "u"}}, {"source_type": "url", "url": "u"}),
+        ({"source": {"type": "base64", **IMAGE}}, {"source_type": "base64", **IMAGE}),
+        ({"source": {"type": "letta", **LETTA_IMAGE}}, {"source_type": "letta", **LETTA_IMAGE}),
+        ({**CALL_PART, "id": "c", "input": {"a": 1}}, {**CALL_PART, "tool_call_id": "c", "input": '{"a":1}'}),
+        ({**RETURN_PART, "content": "4"}, {**RETURN_PART, "text": "4"}),
+        ({**SUMMARIZED, "id": "r", "summary": [1]}, {**SUMMARIZED, "content_id": "r", "summary": "[1]"}),
+    ],
+)
+def test_parts_with_columns_of_other_names(part: Json, row: Json) -> None:
+    typed: Json = {"type": "image"}
+    assert _filled("content", shapes.content_part({**typed, **part})) == {**typed, **row}
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "extra"),
+    [
+        ({"type": "video", "text": "t", "frames": 3}, {"type": "video", "text": "t"}, {"frames": 3}),
+        ({"type": "video", "id": "v", "input": 1}, {"type": "video"}, {"id": "v", "input": 1}),
+        (
+            {"type": "image", "source": {"type": "url", "url": "u", "alt": "a"}, "dpi": 72},
+            {"type": "image", "source_type": "url", "url": "u"},
+            {"source": {"alt": "a"}, "dpi": 72},
+        ),
+        ({"type": "image", "source": "u"}, {"type": "image"}, {"source": "u"}),
+        (
+            {"type": "image", "data": "a", "source": {"data": "b"}},
+            {"type": "image", "data": "a"},
+            {"source": {"data": "b"}},
+        ),
+        ({**CALL_PART, "id": "a", "tool_call_id": "b"}, {**CALL_PART, "tool_call_id": "b"}, {"id": "a"}),
+        ({"type": "tool_return", "is_error": "no"}, {"type": "tool_return"}, {"is_error": "no"}),
+        ({"type": "reasoning", "is_native": 1}, {"type": "reasoning"}, {"is_native": 1}),
+        ({"_deleted": True, "extra": 1}, {}, {"_deleted": True, "extra": 1}),
+        ("bare", {}, "bare"),
+        (5, {}, 5),
+    ],
+)
+def test_unknown_parts_and_fields_stand_in_extra(part: Any, row: Json, extra: Any) -> None:
+    filled = _filled("content", shapes.content_part(part))
+    assert json.loads(filled.pop("extra")) == extra
+    assert filled == row
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {**ROLL, "tool_call_id": "c", "type": "function"},
+        {"id": "c", "type": "function", "function": ROLL},
+    ],
+)
+def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
+    row, whole = shapes.tool_call(sent)
+    assert row == {**ROLL, "tool_call_id": "c", "type": "function", "arguments_json": ROLL["arguments"]}
+    assert whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "parsed"),
+    [
+        ('{"si', '{"si', None),
+        ("", "", None),
+        (None, None, None),
+        ({"a": 1}, '{"a":1}', '{"a":1}'),
+        ('"\\ud800"', ..., '"\ufffd"'),
+        ('"\ud800"', ..., '"\ufffd"'),
+        ('{"a": NaN}', ..., '{"a":"NaN"}'),
+        # What is nested deeper stays text.
+        ("[" * 202 + "]" * 202, ..., "[" * 200 + '"[[]]"' + "]" * 200),
+        # PostgreSQL takes no NUL in json, escaped or not.
+        ('{"a": "x\\u0000y", "n": 99999999999999999999}', ..., '{"a":"x\ufffdy","n":99999999999999999999}'),
+    ],
+)
+def test_arguments_stay_as_sent_beside_the_json_they_may_be(arguments: Any, text: Any, parsed: Any) -> None:
+    row, whole = shapes.tool_call({"name": None, "arguments": arguments})
+    assert row["arguments"] == (arguments if text is ... else text)
+    assert row.get("arguments_json") == parsed
+    assert whole
+
+
+@pytest.mark.parametrize(
+    ("sent", "row"),
+    [
+        ({"name": "f", "index": 0}, {"name": "f"}),
+        ({"id": "c", "function": {"name": "f", "strict": True}}, {"name": "f", "tool_call_id": "c"}),
+        ({"id": "c", "index": 0, "function": {"name": "f"}}, {"name": "f", "tool_call_id": "c"}),
+        ({"name": "f", "_deleted": True, "arguments_json": "no json"}, {"name": "f"}),
+        ("roll", {}),
+    ],
+)
+def test_tool_calls_with_more_than_columns_hold(sent: Any, row: Json) -> None:
+    shaped, whole = shapes.tool_call(sent)
+    assert _filled("tool_calls", shaped) == row
+    assert not whole
+
+
+@pytest.mark.parametrize(
+    ("sent", "row", "whole"),
+    [
+        ({**RETURNED, "stdout": ["a"], "stderr": []}, {**RETURNED, "stdout": '["a"]', "stderr": "[]"}, True),
+        ({**RETURNED, "stdout": None, "stderr": None}, RETURNED, True),
+        ({**RETURNED, "tool_return": [IMAGE]}, {**RETURNED, "tool_return": [IMAGE]}, True),
+        ({"tool_call_id": "c", "func_response": "4"}, {"tool_call_id": "c", "tool_return": "4"}, True),
+        ({"tool_return": "4", "func_response": "5"}, {"tool_return": "4"}, False),
+        ({**RETURNED, "duration_ms": 5, "_deleted": True}, RETURNED, False),
+        (["4"], {}, False),
+    ],
+)
+def test_tool_returns_also_where_they_answer_a_request_for_approval(
+    sent: Any, row: Json, whole: bool
+) -> None:
+    for child, shape in (("tool_returns", shapes.tool_return), ("approvals", shapes.approval)):
+        shaped, complete = shape(sent)
+        assert (_filled(child, shaped), complete) == (row, whole)
+
+
+@pytest.mark.parametrize(
+    ("more", "approve", "whole"),
+    [
+        ({"approve": False}, False, True),
+        ({"approve": True}, True, True),
+        ({"approve": None}, None, True),
+        ({"approve": "yes"}, None, False),
+        ({"approve": 1}, None, False),
+        ({"approve": True, "by": "user-1"}, True, False),
+    ],
+)
+def test_approvals(more: Json, approve: bool | None, whole: bool) -> None:
+    row, complete = shapes.approval({**DECISION, **more})
+    assert row.pop("approve") is approve
+    assert _filled("approvals", row) == DECISION
+    assert complete is whole
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, []), ([1, 2], [1, 2]), ({}, [{}]), ("a", ["a"])])
+def test_one_object_or_null_is_taken_where_a_list_is_documented(value: Any, expected: list[Any]) -> None:
+    assert list(shapes.listed(value)) == expected
+
+
+def _bits(message_id: str) -> int:
+    return UUID(message_id.removeprefix("message-")).int & ~0x7F
+
+
+def _item(message_id: str, index: int) -> Json:
+    """With the otid that the server makes; 128 stands for the request for approval at its end."""
+    otid = message_id if index == 128 else str(UUID(int=_bits(message_id) | index))
+    return {"id": message_id, "otid": otid, "index": index}
+
+
+def _positions(items: list[dict[str, Any]]) -> list[int]:
+    return shapes.positions([item["id"] for item in items], [item["otid"] for item in items])
+
+
+# The indexes of each message's items.
+messages = st.dictionaries(
+    st.uuids().map(lambda uuid: f"message-{uuid}"),
+    st.sets(st.integers(0, 128), min_size=1, max_size=5),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(messages=messages, random=st.randoms())
+def test_positions_are_the_ranks_of_the_otids_indexes(messages: dict[str, set[int]], random: Random) -> None:
+    items = [_item(message_id, index) for message_id, of in messages.items() for index in of]
+    random.shuffle(items)
+    ranks = [sorted(messages[item["id"]]).index(item["index"]) for item in items]
+    assert _positions(items) == ranks
+
+
+@given(
+    messages=messages,
+    other=st.none() | st.integers() | st.text() | st.uuids().map(str),
+    random=st.randoms(),
+)
+def test_positions_are_as_they_came_where_an_otid_lacks_an_index(
+    messages: dict[str, set[int]], other: Any, random: Random
+) -> None:
+    items = [_item(message_id, index) for message_id, of in messages.items() for index in of]
+    items += [{"id": message_id, "otid": other} for message_id in messages]
+    random.shuffle(items)
+    came: dict[str, int] = dict.fromkeys(messages, -1)
+    for item, position in zip(items, _positions(items), strict=True):
+        came[item["id"]] += 1
+        assert position == came[item["id"]]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "message-a80"]), st.sampled_from(["", "a80", "a83", "azz", 5])))
+)
+def test_no_two_items_have_one_key(pairs: list[tuple[str, Any]]) -> None:
+    items = [{"id": message_id, "otid": otid} for message_id, otid in pairs]
+    keys = sorted((item["id"], position) for item, position in zip(items, _positions(items), strict=True))
+    ids = sorted(message_id for message_id, _ in pairs)
+    assert keys == [(message_id, at - ids.index(message_id)) for at, message_id in enumerate(ids)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "item"),
+    [
+        ({"rrf_score": 1.5, "message": {"id": "m"}}, {"rrf_score": 1.5, "id": "m"}),
+        ({"id": "r", "message": {"id": "m"}}, {"id": "m", "search_result": {"id": "r"}}),
+        ({"message_id": "m", "content": "hi"}, {"id": "m", "content": "hi"}),
+        ({"message_id": "m", "id": "r", "message": None}, {"message_id": "m", "id": "r", "message": None}),
+        (5, 5),
+    ],
+)
+def test_search_results_lose_nothing(sent: Any, item: Any) -> None:
+    assert shapes.search_result(sent) == item

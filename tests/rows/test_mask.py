@@ -1,0 +1,375 @@
+"""What is masked is stored nowhere, and the rest as ever."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from letta_source import letta
+from letta_source.demo import Letta, Server, serve
+from letta_source.demo.api import Answer, answer
+from letta_source.errors import ConfigError
+from letta_source.rows.flatten import Rows
+from letta_source.rows.mask import Mask
+from letta_source.schema.columns import CHILDREN, Column
+from letta_source.schema.tables import RESOURCES, Resource
+from letta_source.settings import make_settings
+from tests.support.canary import Canary, every_line
+from tests.support.command import Command
+from tests.support.library_loads import EVERY_RESOURCE, Warehouse
+
+Json = dict[str, Any]
+
+URL = "http://localhost:8283"
+MASK_KEY = "a-key-that-is-long-enough"
+SECRET = "Grandma Canary lives at 12 Finch Row"
+CANARY = Canary(SECRET)
+IMAGE = base64.b64encode(SECRET.encode()).decode()
+DATA_URL = f"data:image/png;base64,{IMAGE}"
+HASH = f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()} {len(SECRET)} bytes"
+
+
+def masked(resource: str, *items: Json, parent: str = "p", **settings: Any) -> dict[str, list[Json]]:
+    """The rows of some items, by table, without what is null."""
+    mask = Mask(RESOURCES[resource], make_settings({"base_url": URL, **settings}, {}))
+    rows = Rows(RESOURCES[resource], tombstones=True)
+    rows.add([{"id": f"m{at}", **item} for at, item in enumerate(items)], parent)
+    found = {}
+    for name, table in rows.tables("load-1"):
+        shown = mask.table(name, table)
+        assert shown.schema == table.schema
+        found[name] = [{k: v for k, v in row.items() if v is not None} for row in shown.to_pylist()]
+    return found
+
+
+def one(resource: str, item: Json, table: str = "", **settings: Any) -> Json:
+    (row,) = masked(resource, item, **settings)[table or resource]
+    return row
+
+
+def said(column: Column) -> Any:
+    """A value with the secret, for a column of content."""
+    return {"deep": [SECRET]} if column.type == "json" else SECRET
+
+
+CONTENT = [
+    (resource, column)
+    for resource in RESOURCES.values()
+    for column in resource.root.columns
+    if column.content
+]
+
+
+@pytest.mark.parametrize("how", ["drop", "redact", "hash"])
+def test_all_content_is_masked_in_every_table(how: str) -> None:
+    for resource in RESOURCES.values():
+        for table, rows in masked(
+            resource.name, telling(resource), mask={"content": how}, mask_key=MASK_KEY
+        ).items():
+            assert not CANARY.is_in(str(rows)), table
+            held = {column for row in rows for column in row}
+            (known,) = (one for one in resource.tables if one.name == table)
+            content = {column.name for column in known.columns if column.content}
+            assert held & content == (set() if how == "drop" else held & content)
+            assert how == "drop" or held & content, table
+
+
+def telling(resource: Resource) -> Json:
+    """An item that says the secret wherever something can be said."""
+    item = {c.field: said(c) for c in resource.root.columns if c.content and c.name not in ("extra", "text")}
+    item |= {"unknown": [SECRET]}
+    if resource.children is None:
+        return item
+    content, calls, returns, approvals = (
+        {c.name: said(c) for c in columns if c.content and c.name != "extra"}
+        for _, columns in CHILDREN.values()
+    )
+    image = {"type": "image", "source": {"type": "base64", "data": IMAGE, "beyond": SECRET}}
+    return item | {
+        "content": [{"type": "text", **content, "unknown": SECRET}, image, SECRET, [SECRET]],
+        "tool_calls": [
+            {"name": "t", **calls},
+            {"name": "t", "arguments": json.dumps(said_json()), "v2": SECRET},
+            SECRET,
+        ],
+        "tool_returns": [{"status": "error", **returns}, {"tool_return": [{"type": "text", "text": SECRET}]}],
+        "approvals": [{"type": "approval", **approvals}],
+    }
+
+
+def said_json() -> Json:
+    return {"address": SECRET}
+
+
+def test_every_cell_that_is_not_masked_stays_as_it_is() -> None:
+    item = {"content": "hi", "name": "ann", "is_err": True, "tool_calls": [{"name": "t", "arguments": "{}"}]}
+    plain = masked("agent_messages", item)
+    found = masked("agent_messages", item, mask={"agent_messages.text": "redact"})
+    for table, rows in plain.items():
+        for row in rows:
+            row |= {"text": "[redacted]"} if "text" in row else {}
+        assert found[table] == rows
+
+
+def test_redacted_json_is_json() -> None:
+    row = one("runs", {"metadata": {"a": SECRET}}, mask={"metadata": "redact"})
+    assert json.loads(row["metadata"]) == "[redacted]"
+    assert one("runs", {"metadata": None}, mask={"metadata": "redact"}).keys() & {"metadata"} == set()
+
+
+def test_a_hash_is_an_hmac_and_the_same_everywhere() -> None:
+    expected = hmac.new(MASK_KEY.encode(), b"ann@example.org", "sha256").hexdigest()
+    mask = {"sender_id": "hash", "created_by_id": "hash"}
+    assert (
+        one("agent_messages", {"sender_id": "ann@example.org"}, mask=mask, mask_key=MASK_KEY)["sender_id"]
+        == expected
+    )
+    assert (
+        one("agents", {"created_by_id": "ann@example.org"}, mask=mask, mask_key=MASK_KEY)["created_by_id"]
+        == expected
+    )
+    other = one("agents", {"created_by_id": "ann@example.org"}, mask=mask, mask_key=MASK_KEY + "!")[
+        "created_by_id"
+    ]
+    assert other != expected
+
+
+def test_a_function_of_ones_own() -> None:
+    mask = {"text": lambda text: text.replace("Ann", "A."), "metadata": lambda text: text.upper()}
+    assert one("agent_messages", {"content": "Ann says"}, mask=mask)["text"] == "A. says"
+    assert json.loads(one("runs", {"metadata": {"a": "b"}}, mask=mask)["metadata"]) == {"A": "B"}
+
+
+def test_the_more_exact_name_wins() -> None:
+    mask = {
+        "content": "drop",
+        "text": "redact",
+        "agent_messages.text": "keep",
+        "agent_messages__content.text": "redact",
+    }
+    found = masked("agent_messages", {"content": "hi", "reasoning": "so"}, mask=mask)
+    assert found["agent_messages"][0]["text"] == "hi"
+    assert "reasoning" not in found["agent_messages"][0]
+    assert found["agent_messages__content"][0]["text"] == "[redacted]"
+    assert one("group_messages", {"content": "hi"}, mask=mask)["text"] == "[redacted]"
+    assert (
+        one("agent_messages", {"reasoning": "so"}, mask={"agent_messages.content": "drop"}).get("reasoning")
+        is None
+    )
+    assert (
+        one("group_messages", {"reasoning": "so"}, mask={"agent_messages.content": "drop"})["reasoning"]
+        == "so"
+    )
+
+
+def test_arguments_and_their_json_go_together() -> None:
+    item = {"tool_calls": [{"name": "t", "arguments": '{"a": 1}'}]}
+    for name in ("arguments", "arguments_json"):
+        row = one("agent_messages", item, "agent_messages__tool_calls", mask={name: "drop"})
+        assert row.keys() & {"arguments", "arguments_json"} == set()
+
+
+def test_unknown_fields_go_with_what_is_masked_unless_they_are_to_stay() -> None:
+    item = {"description": "d", "unknown": SECRET}
+    assert "extra" not in one("agents", item, mask={"agents.description": "drop"})
+    assert "extra" in one("agents", item, mask={"agents.description": "drop", "extra": "keep"})
+    assert "extra" in one("agents", item, mask={"runs.metadata": "drop", "agents.description": "keep"})
+    parts = {"content": [{"type": "text", "text": "t", "unknown": SECRET}]}
+    assert "extra" not in one("agent_messages", parts, "agent_messages__content", mask={"name": "drop"})
+
+
+def test_what_is_no_text_can_be_dropped() -> None:
+    assert "is_err" not in one("agent_messages", {"is_err": True}, mask={"is_err": "drop"})
+
+
+def content(*parts: Any) -> Json:
+    return {"content": list(parts)}
+
+
+PART = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}
+
+
+def test_images_stay_unless_said_otherwise() -> None:
+    assert one("agent_messages", content(PART), "agent_messages__content")["data"] == IMAGE
+
+
+def test_images_are_dropped() -> None:
+    row = one("agent_messages", content(PART), "agent_messages__content", images="drop")
+    assert (row.get("data"), row["type"], row["media_type"]) == (None, "image", "image/png")
+
+
+@pytest.mark.parametrize("mask", [{}, {"content": "redact"}])
+def test_images_are_replaced_by_hash_and_size(mask: Json) -> None:
+    row = one("agent_messages", content(PART), "agent_messages__content", images="hash", mask=mask)
+    assert row["data"] == HASH
+
+
+def test_what_is_named_is_masked_also_of_images() -> None:
+    mask = {"data": "redact"}
+    row = one("agent_messages", content(PART), "agent_messages__content", images="hash", mask=mask)
+    assert row["data"] == "[redacted]"
+
+
+def test_with_a_key_images_are_hashed_with_it() -> None:
+    keyed = hmac.new(MASK_KEY.encode(), SECRET.encode(), "sha256").hexdigest()
+    row = one("agent_messages", content(PART), "agent_messages__content", images="hash", mask_key=MASK_KEY)
+    assert row["data"] == f"hmac-sha256:{keyed} {len(SECRET)} bytes"
+
+
+@pytest.mark.parametrize("images", ["drop", "hash"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        content({"type": "image", "source": {"type": "url", "url": DATA_URL}}),
+        content({"type": "image", "source": {"type": "url", "url": f"https://example.org/{IMAGE}"}}),
+        content({"type": "image", "data": IMAGE, "source": {"type": "base64", "data": IMAGE}}),
+        content({"type": "image", "source": {"type": "base64", "data": SECRET + "!"}}),
+        content({"type": "image_url", "image_url": {"url": f"https://example.org/{IMAGE}"}}),
+        content({"type": "text", "text": f"look: ![it]({DATA_URL}) nice"}),
+        content([{"type": "image", "data": IMAGE}]),
+        {"content": f"look: {DATA_URL}"},
+        {"tool_returns": [{"tool_return": [{"type": "text", "text": "x"}, PART]}]},
+        {"tool_returns": [{"tool_return": json.dumps([PART])}]},
+        {"tool_returns": [{"tool_return": "x", "v2": [PART]}]},
+        {"approvals": [{"type": "tool", "tool_return": [PART]}]},
+        {"future": {"media_type": "image/webp", "data": IMAGE}},
+    ],
+    ids=str,
+)
+def test_images_wherever_they_are(item: Json, images: str) -> None:
+    assert CANARY.is_in(str(masked("agent_messages", item)))
+    found = masked("agent_messages", item, images=images)
+    assert not CANARY.is_in(str(found))
+    assert ("sha256:" in str(found)) == (images == "hash")
+
+
+def test_what_is_no_image_stays() -> None:
+    item = {
+        "content": [
+            {"type": "text", "text": "an image of data:text/plain,hi"},
+            {"type": "redacted_reasoning", "data": IMAGE},
+        ],
+        "tool_returns": [{"tool_return": "an image, not JSON"}, {"tool_return": '{"image": {"data": "x"}}'}],
+    }
+    assert masked("agent_messages", item, images="drop") == masked("agent_messages", item)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"mask": {"txt": "drop"}}, "no column 'txt': did you mean text"),
+        ({"mask": {"agents.sytem": "drop"}}, "did you mean agents.system"),
+        ({"mask": {"id": "hash"}, "mask_key": MASK_KEY}, "agents.id tells rows apart"),
+        ({"mask": {"agent_id": "drop"}}, "agent_messages.agent_id tells rows apart"),
+        ({"mask": {"_dlt_load_id": "drop"}}, "tells rows apart"),
+        ({"mask": {"sequence": "drop"}}, "tells rows apart"),
+        ({"mask": {"is_err": "redact"}}, "holds no text: it can only be dropped"),
+        ({"mask": {"text": "hide"}}, "text: 'hide' is not drop, hash, redact or keep"),
+        ({"mask": {"text": "hash"}}, "hash needs a mask_key"),
+        ({"mask": ["text"]}, "must be actions by column"),
+        ({"mask_key": "short-canary"}, "at least 16 characters"),
+        ({"images": "blur"}, "images: Input should be 'keep', 'drop' or 'hash'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_masked_is_refused_before_any_request(settings: Json, why: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        letta(base_url=URL, **settings)
+    assert why in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+def test_a_digest_of_what_is_hidden_is_not_kept() -> None:
+    def shown(description: str, **settings: Any) -> Json:
+        mask = Mask(RESOURCES["agents"], make_settings({"base_url": URL, **settings}, {}))
+        return mask.item({"id": "a", "description": description, "unknown": description, "name": "n"})
+
+    for how in ("drop", "redact"):
+        assert shown("a", mask={"description": how}) == shown("b", mask={"description": how})
+    hashed = {"mask": {"description": "hash"}, "mask_key": MASK_KEY}
+    assert shown("a", **hashed) != shown("b", **hashed)
+    assert shown("a", **hashed)["unknown"] is None
+    assert shown("a") == {"id": "a", "description": "a", "unknown": "a", "name": "n"}
+
+
+@pytest.fixture
+def telltale(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A Letta whose every resource says the secret, and that quotes it where it fails."""
+    small = Letta(seed=0)
+    agent = small.add_agent()
+    small.talk(agent, SECRET, tools=["roll"])
+    small.add_message(agent, [telling(RESOURCES["agent_messages"]) | {"message_type": "user_message"}])
+    conversation = small.add_conversation(agent)
+    small.talk(agent, SECRET, conversation_id=conversation)
+    group = small.add_group([agent])
+    small.add_batch(agent)
+    for name, rows in small.tables.items():
+        if name in RESOURCES:
+            for row in rows.rows.values():
+                row |= {k: v for k, v in telling(RESOURCES[name]).items()}
+
+    def tell(letta: Letta, dialect: Any, method: str, path: str, *rest: Any, **given: Any) -> Answer:
+        if path == f"/v1/groups/{group}/messages":
+            return Answer(400, {"detail": f"cannot render {SECRET}"})
+        return answer(letta, dialect, method, path, *rest, **given)
+
+    monkeypatch.setattr("letta_source.demo.server.answer", tell)
+    with serve(small) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("destination", "how"), [("duckdb", "redact"), ("filesystem", "hash")])
+def test_a_run_leaves_no_trace(
+    letta_source: Command, telltale: Server, monkeypatch: pytest.MonkeyPatch, destination: str, how: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(letta_source.folder / "lake"))
+    monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", MASK_KEY)
+    every = ("--resources", ",".join(EVERY_RESOURCE), "--destination", destination)
+    run = ("run", "--base-url", telltale.base_url, *every, "--lag", "0s")
+    with every_line() as lines:
+        said = letta_source(*run, "--mask", f"content={how}", "--images", "drop")
+    assert (said.code, "unreadable" in said.err or "group" in said.err) == (3, True)
+    assert [line for line in (said.out, said.err, *lines) if CANARY.is_in(line)] == []
+    assert CANARY.files(letta_source.folder) == []
+    assert Canary(MASK_KEY).files(letta_source.folder) == []
+
+
+def test_the_trace_would_be_found(letta_source: Command, telltale: Server) -> None:
+    said = letta_source("run", "--base-url", telltale.base_url, "--resources", "agents,group_messages")
+    assert (said.code, CANARY.is_in(said.err)) == (3, True)
+    assert "letta_db.duckdb" in CANARY.files(letta_source.folder)
+
+
+def test_settings_of_files_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Letta(seed=0)
+    small.add_message(small.add_agent(), text="hello")
+    monkeypatch.setenv("SOURCES__LETTA__MASK", '{"text": "redact"}')
+    with serve(small) as server:
+        warehouse = Warehouse(tmp_path)
+        warehouse.load(server, "agent_messages")
+    assert {row[0] for row in warehouse.rows("agent_messages", "text")} == {"[redacted]"}
+
+
+@pytest.mark.parametrize(("how", "rows"), [("drop", 1), ("hash", 2)])
+def test_of_files_what_is_hidden_makes_no_new_row(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch, how: str, rows: int
+) -> None:
+    lake = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(lake))
+    monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", MASK_KEY)
+    small = Letta(seed=0)
+    agent = small.tables["agents"].rows[small.add_agent()]
+    options = ("--resources", "agents", "--destination", "filesystem", "--mask", f"description={how}")
+    with serve(small) as server:
+        for agent["description"] in ("a bird", "a canary"):
+            assert letta_source("run", "--base-url", server.base_url, *options).code == 0
+    files = (lake / "letta" / "agents").glob("*.parquet")
+    assert sum(pq.read_metadata(file).num_rows for file in files) == rows

@@ -1,0 +1,240 @@
+"""How far parents and lists were read: what moves a cursor, what holds it, and what comes again."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letta_source.state.cursors import Cursors, Units, has_ended
+
+EDGE = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+OLD = EDGE - timedelta(hours=1)
+
+
+def item(name: str, date: datetime | None = OLD) -> dict[str, Any]:
+    return {"id": name, "date": date.isoformat() if date else None}
+
+
+def unit(
+    name: str, status: str = "completed", created: datetime | None = OLD, ended: datetime | None = None
+) -> Any:
+    times = {"created_at": created.isoformat() if created else None}
+    return {"id": name, "status": status, **times, "completed_at": ended.isoformat() if ended else None}
+
+
+def read(state: dict[str, Any], *units: dict[str, Any], key: str = "") -> Units:
+    """A run that lists these units and reads all of them."""
+    tracked = Units(state, key, EDGE)
+    for one in units:
+        tracked.listed(one)
+        tracked.done(one)
+    tracked.commit()
+    return Units(state, key, EDGE)
+
+
+def test_a_cursor_stops_before_the_first_young_item() -> None:
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, EDGE)
+    cursors.observe("agent", [item("a"), item("b"), item("young", EDGE), item("old again")])
+    cursors.observe("agent", [item("old on the next page")])
+    cursors.commit()
+    assert state == {"cursors": {"agent": [OLD.isoformat(), "b"]}}
+    assert Cursors(state, EDGE).get("agent") == (OLD.isoformat(), "b")
+
+
+@given(
+    ages=st.lists(st.one_of(st.none(), st.integers(-3, 3))),
+    page=st.integers(1, 4),
+    commit=st.booleans(),
+)
+def test_a_cursor_never_passes_what_is_young(ages: list[int | None], page: int, commit: bool) -> None:
+    items = [
+        item(str(place), None if age is None else EDGE + timedelta(seconds=age))
+        for place, age in enumerate(ages)
+    ]
+    young = next((place for place, age in enumerate(ages) if age is not None and age >= 0), len(ages))
+    cursors = Cursors({}, EDGE)
+    for start in range(0, len(items), page):
+        cursors.observe("agent", items[start : start + page])
+        if commit:
+            cursors.commit()
+    cursors.commit()
+    cursor = cursors.get("agent")
+    assert (cursor[1] if cursor else None) == (str(young - 1) if young else None)
+
+
+def test_cursors_move_only_when_committed() -> None:
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, EDGE)
+    cursors.observe("agent", [item("a")])
+    assert state == {"cursors": {}}
+    cursors.commit()
+    cursors.observe("agent", [item("b")])
+    assert state["cursors"]["agent"][1] == "a"
+
+
+def test_items_without_a_date_do_not_hold_a_cursor() -> None:
+    cursors = Cursors({}, EDGE)
+    cursors.observe("agent", [item("a"), item("b", None)])
+    cursors.commit()
+    assert cursors.get("agent") == (None, "b")
+
+
+def test_parents_have_cursors_of_their_own() -> None:
+    cursors = Cursors({}, EDGE)
+    cursors.observe("young", [item("a", EDGE)])
+    cursors.observe("old", [item("b")])
+    cursors.commit()
+    # Known, but to be read from its start; and never seen.
+    assert (cursors.get("young"), cursors.get("unknown")) == ((None, None), None)
+    assert cursors.get("old") == (OLD.isoformat(), "b")
+
+
+def test_a_stopped_cursor_stays() -> None:
+    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "a"]}}, EDGE)
+    cursors.stop("agent")
+    cursors.observe("agent", [item("b")])
+    cursors.commit()
+    assert cursors.get("agent") == (OLD.isoformat(), "a")
+
+
+def test_a_restarted_cursor_begins_anew() -> None:
+    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "vanished"]}}, EDGE)
+    cursors.observe("agent", [item("young", EDGE)])
+    cursors.restart("agent")
+    cursors.commit()
+    assert cursors.get("agent") == (None, None)
+    cursors.observe("agent", [item("b")])
+    cursors.commit()
+    assert cursors.get("agent") == (OLD.isoformat(), "b")
+
+
+def test_a_forgotten_parent_leaves_the_state() -> None:
+    state = {"cursors": {"agent": [OLD.isoformat(), "a"], "other": [OLD.isoformat(), "b"]}}
+    cursors = Cursors(state, EDGE)
+    cursors.restart("agent")
+    cursors.forget("agent")
+    cursors.commit()
+    assert state == {"cursors": {"other": [OLD.isoformat(), "b"]}}
+
+
+def test_a_window_neither_reads_nor_moves_cursors() -> None:
+    state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}}
+    before = json.dumps(state)
+    cursors, units = Cursors(state, EDGE, frozen=True), Units(state, "", EDGE, frozen=True)
+    assert cursors.get("agent") is None
+    cursors.observe("agent", [item("b")])
+    units.listed(unit("run"))
+    units.done(unit("run", "running"))
+    cursors.commit()
+    units.commit()
+    assert units.cursor is None
+    assert json.dumps(state) == before
+
+
+def test_a_refresh_reads_from_the_start_and_moves_the_cursor() -> None:
+    state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "z"]}}
+    cursors = Cursors(state, EDGE, ignored=True)
+    assert cursors.get("agent") is None
+    cursors.observe("agent", [item("a"), item("b")])
+    cursors.commit()
+    assert state["cursors"]["agent"][1] == "b"
+
+
+@pytest.mark.parametrize("status", ["created", "running", "pending"])
+def test_unfinished_units_are_read_again_until_they_end(status: str) -> None:
+    state: dict[str, Any] = {}
+    again = read(state, unit("a"), unit("unfinished", status), unit("c"))
+    assert again.cursor == (OLD.isoformat(), "c")
+    assert again.beyond_list() == again.unsettled == ("unfinished",)
+    again.done(unit("unfinished"))
+    again.commit()
+    assert Units(state, "", EDGE).unsettled == ()
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired", "success", "unheard of"])
+def test_any_other_status_is_an_end(status: str) -> None:
+    assert has_ended({"status": status})
+
+
+def test_units_that_ended_just_now_are_read_once_more() -> None:
+    state: dict[str, Any] = {}
+    assert read(state, unit("a", ended=EDGE)).unsettled == ("a",)
+    later = Units(state, "", EDGE + timedelta(minutes=1))
+    later.done(unit("a", ended=EDGE))
+    later.commit()
+    assert Units(state, "", EDGE).unsettled == ()
+
+
+def test_the_list_is_read_again_from_its_first_young_unit() -> None:
+    again = read({}, unit("a"), unit("young", created=EDGE), unit("old again", "running"))
+    assert again.cursor == (OLD.isoformat(), "a")
+    assert again.unsettled == ("young", "old again")
+
+
+def test_what_the_list_gives_is_not_asked_for_by_id() -> None:
+    later = OLD + timedelta(seconds=1)
+    again = read({}, unit("before", "running"), unit("a", created=later), unit("young", created=EDGE))
+    assert again.cursor == (later.isoformat(), "a")
+    assert again.beyond_list() == ("before",)
+
+
+def test_units_without_a_date_are_asked_for_by_id() -> None:
+    again = read({}, unit("a", "pending", created=None), unit("b", created=None))
+    assert again.cursor == (None, "b")
+    assert again.beyond_list() == ("a",)
+
+
+def test_a_list_never_read_has_nothing_beyond_it() -> None:
+    assert Units({"unsettled": {"": {"a": None}}}, "", EDGE).beyond_list() == ()
+
+
+def test_the_cursor_waits_for_units_that_were_not_read() -> None:
+    state: dict[str, Any] = {}
+    units = Units(state, "", EDGE)
+    first, second, third = (unit(name) for name in "abc")
+    for one in (first, second, third):
+        units.listed(one)
+    units.done(first)
+    units.done(third)
+    units.commit()
+    assert units.cursor == (OLD.isoformat(), "a")
+    units.done(second)
+    units.commit()
+    assert units.cursor == (OLD.isoformat(), "c")
+
+
+def test_a_unit_read_in_part_is_read_again() -> None:
+    state: dict[str, Any] = {}
+    units = Units(state, "", EDGE)
+    units.listed(unit("a"))
+    units.done(unit("a"), complete=False)
+    units.commit()
+    assert Units(state, "", EDGE).beyond_list() == ("a",)
+
+
+def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
+    state: dict[str, Any] = {}
+    again = read(state, unit("a", "running"))
+    again.gone("a")
+    again.commit()
+    assert Units(state, "", EDGE).unsettled == ()
+
+
+def test_lists_with_other_filters_are_worked_off_apart() -> None:
+    state: dict[str, Any] = {}
+    read(state, unit("a", "running"), key="agent")
+    unfiltered = Units(state, "", EDGE)
+    assert (unfiltered.cursor, unfiltered.unsettled) == (None, ())
+    assert Units(state, "agent", EDGE).unsettled == ("a",)
+
+
+def test_the_state_is_json() -> None:
+    state: dict[str, Any] = {}
+    read(state, unit("a", "running"), unit("b", "running", created=None), unit("c", created=EDGE))
+    assert Units(json.loads(json.dumps(state)), "", EDGE).unsettled == ("a", "b", "c")

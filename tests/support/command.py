@@ -1,0 +1,126 @@
+"""The command line, run in this process, and what it said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from letta_source.cli.main import main
+from letta_source.demo import Letta, Server
+from tests.support.library_loads import quiet_agent
+
+KEY = "sk-let-canary"
+SOME = ("--resources", "agents,agent_messages")
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return self.err.splitlines()
+
+    def column(self, name: str) -> dict[str, str]:
+        """A column of the printed table, by resource."""
+        head, *rows = [line.split() for line in self.out.replace("new items", "new").splitlines()]
+        return {row[0]: row[head.index(name)] for row in rows}
+
+
+class Command:
+    """`letta-source` in a folder of its own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Said:
+        self._capsys.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as left:
+            # So argparse ends.
+            code = int(left.code or 0)
+        return Said(code, *self._capsys.readouterr())
+
+    def load(self, server: Server, *options: str) -> Said:
+        """Runs, by default for two resources only: all take some seconds."""
+        return self("run", "--base-url", server.base_url, *SOME, *options)
+
+    def rows(self, query: str, file: str = "letta_db.duckdb") -> list[tuple[object, ...]]:
+        with duckdb.connect(str(self.folder / file)) as connection:
+            return connection.sql(query).fetchall()
+
+    def count(self, table: str, file: str = "letta_db.duckdb", dataset: str = "letta") -> int:
+        return len(self.rows(f"SELECT 1 FROM {dataset}.{table}", file))
+
+    def files(self) -> list[str]:
+        """All files here and of dlt, with the tables and the state of what was loaded."""
+        return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
+
+
+def two_agents() -> Letta:
+    """One turn each, so long ago that it lies before what the next run reads again."""
+    letta = Letta()
+    for _ in range(2):
+        letta.talk(quiet_agent(letta), "hello", tools=["roll_dice"], date=ago(hours=2))
+    return letta
+
+
+def ago(**span: int) -> datetime:
+    return datetime.now(timezone.utc) - timedelta(**span)
+
+
+def one_of(letta: Letta) -> str:
+    """An agent."""
+    return next(iter(letta.tables["agents"].rows))
+
+
+def messages(letta: Letta) -> int:
+    """Items of all messages, as agent_messages holds them."""
+    return sum(len(message.items) for message in letta.messages.rows.values())
+
+
+@contextmanager
+def web_server(status: int, content_type: str, body: bytes, echo: Collection[str] = ()) -> Iterator[str]:
+    """A server that is no Letta, and answers everything alike.
+
+    Args:
+        echo: headers of the request to append to the body.
+
+    Yields:
+        Its URL.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said = body + "".join(self.headers.get(name, "") for name in echo).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keeps standard error for what is tested."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

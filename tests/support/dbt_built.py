@@ -1,0 +1,74 @@
+"""A Letta, loaded into a warehouse, and its models built there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from letta_source.demo import Letta, serve
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from tests.support.dbt_project import MODELS, Project
+from tests.support.dbt_story import told
+from tests.support.dbt_warehouses import Warehouse
+
+ON_REQUEST = {f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request}
+# What a host must have.
+KEPT = ("agents", "agent_messages")
+
+_OF_NO_FINISHED_LOAD = """
+    INSERT INTO agent_messages (agent_id, id, position, created_at, message_type, _dlt_load_id)
+    SELECT agent_id, 'message-unfinished', 0, created_at, message_type, '9999999999.0'
+    FROM agent_messages LIMIT 1
+"""
+# As plain files have it: a row for each change.
+_OLD_VERSIONS = """
+    INSERT INTO agents (id, name, _dlt_load_id) SELECT id, 'its old name', '1.0' FROM agents
+"""
+_OLD_LOAD = """
+    INSERT INTO _dlt_loads (load_id, status, inserted_at)
+    SELECT '1.0', 0, min(inserted_at) FROM _dlt_loads
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What one `dbt build` made.
+
+    Attributes:
+        statuses: of each of its nodes, by id.
+        models: what it knew of each model and seed that is on, by name.
+    """
+
+    letta: Letta
+    warehouse: Warehouse
+    project: Project
+    statuses: dict[str, str]
+    models: dict[str, dict[str, Any]]
+
+
+def build(warehouse: Warehouse, folder: Path) -> Built:
+    """Load every family, those on request too, and build their models."""
+    letta = told()
+    everything = [name for name in RESOURCES if name != "message_search"]
+    with serve(letta) as server:
+        warehouse.load(server.base_url, "--resources", ",".join(everything))
+    with serve(letta, "cloud") as server:
+        warehouse.load(server.base_url, "--resources", "message_search", "--search-query", "dice")
+    project = Project.create(folder, warehouse)
+    statuses = project.build(**ON_REQUEST)
+    return Built(letta, warehouse, project, statuses, project.models())
+
+
+def less(built: Built, folder: Path) -> Project:
+    """A project over two families, some columns short, with what an unfinished load and older ones left."""
+    warehouse = built.warehouse.copy(folder)
+    gone = [t.name for r in RESOURCES.values() if r.name not in KEPT for t in r.tables] + [LOAD_ISSUES.name]
+    warehouse.execute(
+        # The copy has the models, too, and views hold on to what they read.
+        f"DROP SCHEMA {MODELS} CASCADE",
+        *(f"DROP TABLE {name}" for name in gone),
+        *(f"ALTER TABLE agent_messages DROP COLUMN {name}" for name in ("sequence", "seq_id", "extra")),
+        *(_OF_NO_FINISHED_LOAD, _OLD_VERSIONS, _OLD_LOAD),
+    )
+    return replace(built.project, warehouse=warehouse)

@@ -1,0 +1,95 @@
+"""The dbt package as its users run it: a project that has it as a package, over one warehouse."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.dbt_warehouses import Warehouse
+from tests.support.environments import environment_python
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "dbt"
+REQUIREMENTS = ROOT / "tests" / "dbt" / "dbt.txt"
+PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.10")
+
+# Seconds; a build takes some 30 of them.
+LONGEST = 300
+
+# In what the warehouse calls the schema of the models.
+MODELS = "letta_models"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the package and of `integration_tests`, in a folder of its own."""
+
+    folder: Path
+    warehouse: Warehouse
+
+    @classmethod
+    def create(cls, folder: Path, warehouse: Warehouse) -> Project:
+        unwanted = shutil.ignore_patterns("target", "logs", "dbt_packages", "package-lock.yml")
+        shutil.copytree(PACKAGE, folder / "dbt", ignore=unwanted)
+        project = cls(folder / "dbt" / "integration_tests", warehouse)
+        project.run("deps")
+        return project
+
+    def run(self, *arguments: str) -> str:
+        """One call of dbt, for which a warning is an error too; returns what it said.
+
+        Raises:
+            AssertionError: its exit code is not 0.
+        """
+        code, said = self.try_run(*arguments)
+        assert code == 0, said
+        return said
+
+    def try_run(self, *arguments: str) -> tuple[int, str]:
+        """One call of dbt, whatever comes of it: its exit code, and what it said."""
+        python = environment_python("dbt", REQUIREMENTS, PYTHON_VERSIONS)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "LETTA_"))},
+            **self.warehouse.models_environment,
+            "LETTA_DBT_SCHEMA": MODELS,
+            "DO_NOT_TRACK": "1",
+        }
+        done = subprocess.run(
+            [str(python.with_name("dbt")), "--warn-error", "--no-use-colors", "--quiet", *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def build(self, **variables: Any) -> dict[str, str]:
+        """`dbt build`; returns the status of each node, by its id."""
+        self.run("build", "--vars", json.dumps(variables))
+        return self.statuses()
+
+    def statuses(self) -> dict[str, str]:
+        """The status of each node of the last call, by its id."""
+        results = self._artifact("run_results")["results"]
+        return {result["unique_id"]: result["status"] for result in results}
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """What the last call knew of each model and seed of the package that is on, by its name."""
+        nodes = self._artifact("manifest")["nodes"].values()
+        return {node["name"]: node for node in nodes if node["resource_type"] in ("model", "seed")}
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the warehouse answers; tables are those of the models."""
+        return self.warehouse.rows(query, MODELS)
+
+    def _artifact(self, name: str) -> dict[str, Any]:
+        artifact: dict[str, Any] = json.loads((self.folder / "target" / f"{name}.json").read_text())
+        return artifact

@@ -1,0 +1,45 @@
+"""`letta-source report` counts as the marts do, row by row, and with the same prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+import pytest
+
+from letta_source.export.readers import opened as opened_dataset
+from letta_source.loading.target import Target
+from letta_source.report.model import build
+from letta_source.report.period import wanted
+from letta_source.report.prices import read_prices
+from letta_source.report.reading import health, read
+from letta_source.report.store import opened
+from tests.support.dbt_built import Built
+from tests.support.dbt_warehouses import DATASET
+from tests.support.report_marts import SAME, of_mart, of_report
+
+
+@contextmanager
+def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What the report makes of all that was loaded."""
+    destination = built.warehouse.options[-1] if built.warehouse.options else "duckdb"
+    with pytest.MonkeyPatch.context() as patch, opened() as (store, folder):
+        patch.chdir(built.warehouse.folder)
+        for name, value in built.warehouse.load_environment.items():
+            patch.setenv(name, value)
+        target = Target("letta", destination, DATASET).resolved()
+        with target.reading() as pipeline, opened_dataset(pipeline, folder) as reader:
+            read(reader, store, wanted("2000-01-01", None, None), health(reader).newest)
+        build(store, read_prices())
+        yield store
+
+
+class ReportTests:
+    @pytest.mark.parametrize("mart", SAME)
+    def test_it_counts_as_the_marts_do(
+        self, built: Built, store: duckdb.DuckDBPyConnection, mart: str
+    ) -> None:
+        counted = of_report(mart, store)
+        assert counted
+        assert counted == of_mart(mart, mart, built.project.rows)

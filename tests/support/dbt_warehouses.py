@@ -1,0 +1,133 @@
+"""A DuckDB file and a PostgreSQL database that `letta-source run` fills and dbt builds in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import psycopg2
+
+from tests.support.postgres import create_database
+
+DATASET = "letta"
+
+
+class Warehouse(ABC):
+    """One database.
+
+    Attributes:
+        folder: where the loads run.
+        options, load_environment: what a user says to load into it.
+        models_environment: what `integration_tests/profiles.yml` asks for.
+    """
+
+    options: tuple[str, ...]
+    load_environment: dict[str, str]
+    models_environment: dict[str, str]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, base_url: str, *arguments: str) -> None:
+        """`letta-source run` into the dataset `letta`."""
+        environment = {
+            **os.environ,
+            **self.load_environment,
+            "LETTA_BASE_URL": base_url,
+            "DLT_DATA_DIR": str(self.folder / "dlt"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "letta_source.cli.main", "run", *self.options, *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def tables(self) -> set[str]:
+        """The loaded tables."""
+        query = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{DATASET}'"
+        return {name for (name,) in self.rows(query) if not name.startswith("_dlt")}
+
+    @abstractmethod
+    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def execute(self, *statements: str) -> None:
+        """Change what was loaded."""
+
+    @abstractmethod
+    def copy(self, folder: Path) -> Warehouse:
+        """Another one with the same content."""
+
+
+class DuckDB(Warehouse):
+    options = ()
+    load_environment: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._file = folder / "letta_db.duckdb"
+        self.models_environment = {"LETTA_DBT_TARGET": "duckdb", "LETTA_DBT_DUCKDB": str(self._file)}
+
+    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self._file), read_only=True) as connection:
+            connection.execute(f"SET schema = '{schema}'")
+            return connection.execute(query).fetchall()
+
+    def execute(self, *statements: str) -> None:
+        with duckdb.connect(str(self._file)) as connection:
+            connection.execute(f"SET schema = '{DATASET}'")
+            for statement in statements:
+                connection.execute(statement)
+
+    def copy(self, folder: Path) -> DuckDB:
+        shutil.copy(self._file, folder / self._file.name)
+        return DuckDB(folder)
+
+
+class Postgres(Warehouse):
+    options = ("--destination", "postgres")
+
+    def __init__(self, folder: Path, server: str, name: str, template: str = "template1") -> None:
+        super().__init__(folder)
+        self._server = server
+        self._name = name
+        self._url = create_database(server, name, template)
+        self.load_environment = {"DESTINATION__POSTGRES__CREDENTIALS": self._url}
+        parts = urlsplit(self._url)
+        self.models_environment = {
+            "LETTA_DBT_TARGET": "postgres",
+            "LETTA_DBT_HOST": parts.hostname or "",
+            "LETTA_DBT_PORT": str(parts.port),
+            "LETTA_DBT_USER": parts.username or "",
+            "LETTA_DBT_PASSWORD": parts.password or "",
+            "LETTA_DBT_DATABASE": name,
+        }
+
+    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SET search_path TO {schema}")
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def execute(self, *statements: str) -> None:
+        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SET search_path TO {DATASET}")
+            for statement in statements:
+                cursor.execute(statement)
+            connection.commit()
+
+    def copy(self, folder: Path) -> Postgres:
+        return Postgres(folder, self._server, f"{self._name}_{folder.name}", self._name)

@@ -1,0 +1,147 @@
+"""A Letta whose hours pass: what happens on it between one load and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from letta_source.demo import Letta
+from letta_source.demo import letta as mutators
+from letta_source.state import session
+
+MINUTE = timedelta(minutes=1)
+
+
+def stop_clock(moment: datetime, patch: pytest.MonkeyPatch) -> None:
+    """From now on a load begins at this moment."""
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return moment.astimezone(tz)
+
+    patch.setattr(session, "datetime", Stopped)
+
+
+class Story:
+    """Agents with groups, conversations and batches; each method is what comes to pass in an hour.
+
+    Attributes:
+        now: what its clocks say, and those of `at`; a day ago when it begins.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.letta = Letta(seed)
+        self.now = datetime.now(timezone.utc) - timedelta(hours=24)
+        self._young: list[str] = []
+        with self._hour():
+            self.agents = [self.letta.add_agent() for _ in range(3)]
+            for agent_id, manager in zip(self.agents, ("round_robin", "supervisor", "dynamic"), strict=True):
+                group_id = self.letta.add_group([agent_id], manager)
+                for number in range(8):
+                    date = self.now + number * MINUTE
+                    self.letta.add_message(agent_id, text=f"{number} 🙂", group_ids=[group_id], date=date)
+                self.letta.talk(agent_id, "hi", tools=["roll", "look"], approval=True, reasoning=True)
+                conversation_id = self.letta.add_conversation(agent_id)
+                self.letta.talk(agent_id, "by the way", conversation_id=conversation_id)
+                self.batch_id = self.letta.add_batch(agent_id)
+            self.unfinished = self.letta.talk(self.agents[0], "think", tools=["roll"], finished=False)
+        self._talk_now()
+
+    @contextmanager
+    def at(self) -> Iterator[None]:
+        """What is done, and what is loaded in this process, happens at this hour."""
+        with pytest.MonkeyPatch.context() as patch:
+            stop_clock(self.now, patch)
+            patch.setattr(mutators, "_now", lambda: self.now)
+            yield
+
+    @contextmanager
+    def _hour(self) -> Iterator[None]:
+        """It begins with what happens in the block, so that all of that is old when it ends."""
+        with self.at():
+            yield
+        self.now += 60 * MINUTE
+
+    def _talk_now(self) -> None:
+        """Within what each load reads again: the last three messages and their parts."""
+        before = set(self.letta.messages.ids())
+        for agent_id in self.agents[:2]:
+            self.letta.talk(agent_id, "now", tools=["roll"], reasoning=True, date=self.now - 3 * MINUTE)
+        self._young = [one for one in self.letta.messages.ids() if one not in before]
+
+    def nothing(self) -> None:
+        """Not even time passes."""
+
+    def an_hour(self) -> None:
+        with self._hour():
+            agent_id = self.letta.add_agent()
+            self.agents.append(agent_id)
+            self.letta.talk(agent_id, "new here", tools=["look"])
+            self.letta.talk(self.agents[1], "later", tools=["roll"], approval=True)
+            self.letta.replace_row("agents", self.agents[0], name="renamed", updated_at=f"{self.now:%FT%TZ}")
+            self.letta.finish_run(self.unfinished)
+        self._talk_now()
+
+    def late_arrivals(self) -> None:
+        """Messages take a place among those that were loaded, as a long transaction's do; another shrinks."""
+        shrink(self.letta, self.longest_young())
+        date = self.now - 2 * MINUTE
+        for message_id in self._young[:3]:
+            agent_id = self.letta.messages.rows[message_id].agent_id
+            self.letta.add_message(agent_id, text="late", before=message_id, date=date)
+        with self._hour():
+            pass
+        self._talk_now()
+
+    def a_shrunk_message(self) -> None:
+        """It was three items with a tool call, and is one without."""
+        self.now += MINUTE
+        shrink(self.letta, self.longest_young())
+
+    def a_reset_agent_and_a_batch_that_ends(self) -> None:
+        with self._hour():
+            self.letta.reset_messages(self.agents[1])
+            self.letta.delete_message(self.letta.list_of("agent", self.agents[0]).ids()[2])
+            self.letta.add_batch_messages(self.batch_id, 2)
+            self.letta.finish_batch(self.batch_id)
+        self._talk_now()
+
+    def a_newer_server(self) -> None:
+        """It sends fields that nobody knows, of every type."""
+        new = {"new_text": "ä", "new_number": 1.5, "new_list": [{"a": None}], "new_flag": True}
+        with self._hour():
+            item = {"message_type": "user_message", "content": "new", **new}
+            self.letta.add_message(self.agents[0], [item])
+            self.letta.add_message(self.agents[0], [{"message_type": "new_message", **new}])
+            part = {"type": "new_part", **new}
+            self.letta.add_message(self.agents[0], [{"message_type": "user_message", "content": [part]}])
+            for agent_id in self.agents:
+                self.letta.replace_row("agents", agent_id, **new)
+            run_id = self.letta.talk(self.agents[2], "new")
+            self.letta.replace_row("runs", run_id, **new)
+
+    def old_messages(self) -> None:
+        """Only messages, and all so old that no load reads them again."""
+        with self._hour():
+            for agent_id in self.agents:
+                self.letta.talk(agent_id, "more", tools=["roll"], reasoning=True)
+
+    def quiet(self) -> None:
+        """All is old."""
+        with self._hour():
+            pass
+
+    def longest_young(self) -> str:
+        """The message with the most items of those that each load reads again."""
+        return max(self._young, key=lambda one: len(self.letta.messages.rows[one].items))
+
+
+def shrink(letta: Letta, message_id: str) -> None:
+    """It loses all but one item, and all its tool calls."""
+    reasoning = {"message_type": "reasoning_message", "reasoning": "less", "source": "reasoner_model"}
+    letta.replace_items(message_id, [reasoning])

@@ -1,0 +1,166 @@
+"""The source as a library, and what its tables then hold: with dlt into DuckDB, or merged in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+import orjson
+
+from letta_source import letta
+from letta_source.demo import Letta, Server
+from letta_source.extract.collect import extract
+from letta_source.schema.columns import DELETED, LOAD_ID, SEQUENCE
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.settings import make_settings
+from letta_source.state.resource_state import Reading
+from letta_source.state.session import Session
+
+Row = tuple[Any, ...]
+
+EVERY_RESOURCE = [name for name in RESOURCES if name != "message_search"]
+TABLES = {table.name: table for table in all_tables()}
+
+
+def columns_of(table: str) -> list[str]:
+    """All but those which no two loads have in common."""
+    return [column.name for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=repr)
+
+
+class Warehouse:
+    """A dlt pipeline with its own state and DuckDB file, both in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pipeline = dlt.pipeline(
+            "letta",
+            pipelines_dir=str(folder / "pipelines"),
+            # DuckDB cannot tell a schema from a database file of the same name.
+            destination=dlt.destinations.duckdb(str(folder / "warehouse.duckdb")),
+            dataset_name="letta",
+        )
+
+    def load(self, server: Server, *resources: str, **settings: Any) -> Session:
+        """Loads some resources, by default all that are not on request only."""
+        session = Session()
+        source = letta(**{"base_url": server.base_url, "session": session, **settings})
+        self.pipeline.run(source.with_resources(*resources) if resources else source)
+        return session
+
+    def tables(self) -> list[str]:
+        """Those of the source; dlt's own are none of them."""
+        return sorted(self.pipeline.default_schema.data_table_names())
+
+    def rows(self, table: str, *columns: str) -> list[Row]:
+        """Sorted; all columns but the load's id, or those that are named."""
+        with self.pipeline.sql_client() as client:
+            chosen = ", ".join(f'"{name}"' for name in columns or columns_of(table))
+            return in_order(map(tuple, client.execute_sql(f"SELECT {chosen} FROM {table}") or ()))
+
+    def ids(self, table: str, column: str = "id") -> list[str]:
+        """One column, sorted."""
+        return [row[0] for row in self.rows(table, column)]
+
+    def everything(self) -> dict[str, list[Row]]:
+        return {table: self.rows(table) for table in self.tables()}
+
+
+class Merged:
+    """The same without dlt and DuckDB: what the source yields, merged in memory by its keys.
+
+    Costs milliseconds instead of a second, for when hundreds of loads prove more than one. Takes the
+    resources' state, and no source: settings are those of `letta_source.letta`.
+
+    Args:
+        upserts: only by the primary key: what a message no longer has stays.
+    """
+
+    def __init__(self, upserts: bool = False) -> None:
+        self._upserts = upserts
+        self.tables: dict[str, dict[Row, dict[Row, dict[str, Any]]]] = {}
+        self.states: dict[str, dict[str, Any]] = {}
+
+    def load(self, server: Server, *resources: str, **settings: Any) -> Session:
+        session = Session()
+        # What `letta_source.letta` does, without the time that dlt takes to look for its configuration.
+        session.settings = make_settings({"base_url": server.base_url, **settings}, {})
+        session.enter("load")
+        for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
+            counts = session.begin(name)
+            state = orjson.loads(orjson.dumps(self.states.get(name, {})))
+            reading = Reading(session, state)
+            staged: dict[str, list[dict[str, Any]]] = {}
+            for tables in extract(RESOURCES[name], reading, counts, tombstones=not self._upserts):
+                for table, arrow in tables:
+                    staged.setdefault(table, []).extend(arrow.to_pylist())
+                reading.commit()
+            # Of a load that fails neither the rows nor the state are kept.
+            self.states[name] = state
+            for table, rows in staged.items():
+                self._merge(TABLES[table], rows)
+        return session
+
+    def _merge(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        held = self.tables.setdefault(table.name, {})
+        merge_key = (not self._upserts and table.merge_key) or table.primary_key
+        for row in rows:
+            held.pop(tuple(row[name] for name in merge_key), None)
+        for row in rows:
+            if not row.get(DELETED.name):
+                key, merged = (tuple(row[name] for name in names) for names in (table.primary_key, merge_key))
+                held.setdefault(merged, {})[key] = row
+
+    def rows(self, table: str) -> list[Row]:
+        """Sorted; null where an older version had no such column."""
+        return in_order(
+            tuple(row.get(name) for name in columns_of(table))
+            for rows in self.tables.get(table, {}).values()
+            for row in rows.values()
+        )
+
+    def ids(self, table: str, column: str = "id") -> list[str]:
+        """One column, sorted."""
+        place = columns_of(table).index(column)
+        return sorted(row[place] for row in self.rows(table))
+
+    def everything(self) -> dict[str, list[Row]]:
+        return {name: self.rows(name) for name in TABLES}
+
+
+def small_letta(agents: int = 1) -> Letta:
+    """Agents with a turn, a conversation, a group and a batch each; the same ids each time."""
+    letta = Letta(seed=0)
+    for hour in range(agents):
+        agent_id = letta.add_agent()
+        letta.talk(agent_id, "hi", tools=["roll"], date=datetime(2024, 5, 4, hour, tzinfo=timezone.utc))
+        letta.add_message(agent_id, group_ids=[letta.add_group([agent_id])])
+        letta.add_conversation(agent_id)
+        letta.add_batch(agent_id)
+    return letta
+
+
+def quiet_agent(letta: Letta) -> str:
+    """A new agent without its system message: all its messages are as old as the test makes them."""
+    agent_id = letta.add_agent()
+    letta.delete_message(letta.list_of("agent", agent_id).ids()[0])
+    return agent_id
+
+
+def paths(server: Server) -> list[tuple[str, str | None]]:
+    """Path and cursor of each request, in order; forgets them."""
+    asked = [(request.path, request.params.get("after")) for request in server.requests]
+    server.requests.clear()
+    return asked
+
+
+def issues(rows: Iterable[Row]) -> list[tuple[str, str, str]]:
+    """Resource, parent and kind of rows of load_issues."""
+    names = columns_of(LOAD_ISSUES.name)
+    places = [names.index(name) for name in ("resource", "parent_id", "kind")]
+    return [(row[places[0]], row[places[1]], row[places[2]]) for row in rows]

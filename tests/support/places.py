@@ -1,0 +1,366 @@
+"""Where loads go, by destination: how the command line is told, and what is there, read without dlt.
+
+`ALL_DESTINATIONS` chooses, as in dlt's own tests: a list in JSON or with commas, of the names here or of
+dlt's (`sqlalchemy`, `filesystem`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import duckdb
+import psycopg2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from psycopg2.extras import register_default_json, register_default_jsonb
+
+from tests.support.library_loads import TABLES, Row, columns_of, in_order
+
+Kind = Literal["replaces", "upserts", "appends"]
+"""What becomes of a row that comes again: its message is replaced, it is itself, or both stay."""
+
+Types = dict[str, frozenset[str]]
+"""By a type of ours, what a destination calls it."""
+Wanted = Mapping[str, Sequence[str]]
+"""Columns by table."""
+Query = Callable[[str], list[Row]]
+
+# Before the tests forget all settings of who runs them.
+_MYSQL = os.environ.get("DESTINATION__MYSQL__CREDENTIALS")
+
+
+class Place(ABC):
+    """An empty destination of a test's own.
+
+    Attributes:
+        folder: where a load runs; what is local is below it.
+        options, environment: what a user says to load into it.
+        types: what its columns of each of our types may be called.
+    """
+
+    kind: Kind = "replaces"
+    options: tuple[str, ...] = ()
+    types: Types
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+
+    def rows(self, table: str, *columns: str) -> list[Row]:
+        """Sorted, as Python's values; all columns but the load's id, or those that are named."""
+        return self._rows({table: columns or columns_of(table)})[table]
+
+    def everything(self) -> dict[str, list[Row]]:
+        return self._rows({table: columns_of(table) for table in TABLES})
+
+    def _rows(self, wanted: Wanted) -> dict[str, list[Row]]:
+        made = {}
+        for table, rows in self._read(wanted).items():
+            by_name = {column.name: column.type for column in TABLES[table].columns}
+            types = [by_name[name] for name in wanted[table]]
+            made[table] = in_order(
+                tuple(plain(type_, value) for type_, value in zip(types, row, strict=True)) for row in rows
+            )
+        return made
+
+    def close(self) -> None:  # noqa: B027  # most leave nothing behind
+        """Takes away what is not below its folder."""
+
+    @abstractmethod
+    def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
+        """Columns of tables, as they are stored; of one that is not there no rows."""
+
+    @abstractmethod
+    def column_types(self, table: str) -> dict[str, str]:
+        """What the destination calls the type of each column."""
+
+
+def _called(**types: str) -> Types:
+    """Alternatives are separated by `|`."""
+    return {type_: frozenset(names.split("|")) for type_, names in types.items()}
+
+
+def plain(type_: str, value: Any) -> Any:
+    """One value as every destination has it: times are UTC, json is written in one way.
+
+    Raises:
+        ValueError: it is no time, or no json.
+    """
+    if value is None:
+        return None
+    if type_ == "timestamp":
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    if type_ == "bool":
+        # Some have none of their own: what they call BOOLEAN is 0 and 1.
+        return {0: False, 1: True}.get(value, value)
+    if type_ == "json":
+        return json.dumps(json.loads(value), sort_keys=True, ensure_ascii=False)
+    return value
+
+
+class _Database(Place):
+    """Answers queries."""
+
+    schema = "letta"
+    catalog = "SELECT table_name, column_name, data_type FROM information_schema.columns"
+    column = '"{}"'
+
+    @abstractmethod
+    @contextmanager
+    def _connected(self) -> Iterator[Query]:
+        """Yields what answers a query."""
+
+    def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
+        with self._connected() as query:
+            there = self._types(query)
+            return {
+                table: query(self._select(table, columns, there[table])) if table in there else []
+                for table, columns in wanted.items()
+            }
+
+    def column_types(self, table: str) -> dict[str, str]:
+        with self._connected() as query:
+            return self._types(query)[table]
+
+    def _types(self, query: Query) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for table, column, type_ in query(f"{self.catalog} WHERE table_schema = '{self.schema}'"):
+            found.setdefault(table, {})[column] = type_
+        return found
+
+    def _select(self, table: str, columns: Sequence[str], types: Mapping[str, str]) -> str:
+        listed = ", ".join(self.column.format(one) if one in types else "NULL" for one in columns)
+        return f"SELECT {listed} FROM {self.schema}.{table}"
+
+
+class DuckDB(_Database):
+    types = _called(
+        timestamp="TIMESTAMP WITH TIME ZONE",
+        bool="BOOLEAN",
+        json="JSON",
+        bigint="BIGINT",
+        text="VARCHAR",
+        double="DOUBLE",
+    )
+
+    @contextmanager
+    def _connected(self) -> Iterator[Query]:
+        with duckdb.connect(str(self.folder / "letta_db.duckdb"), read_only=True) as connection:
+            yield lambda query: connection.execute(query).fetchall()
+
+
+class Postgres(_Database):
+    options = ("--destination", "postgres")
+    types = _called(
+        timestamp="timestamp with time zone",
+        bool="boolean",
+        json="json|jsonb",
+        bigint="bigint",
+        text="character varying|text",
+        double="double precision",
+    )
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder)
+        self._url = url
+        self.environment = {"DESTINATION__POSTGRES__CREDENTIALS": url}
+
+    @contextmanager
+    def _connected(self) -> Iterator[Query]:
+        with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
+            for register in (register_default_json, register_default_jsonb):
+                # Unparsed, as it comes from all others.
+                register(connection, loads=str)
+
+            def answer(query: str) -> list[Row]:
+                cursor.execute(query)
+                return cursor.fetchall()
+
+            yield answer
+
+
+class SQLite(_Database):
+    options = ("--destination", "sqlalchemy")
+    types = _called(
+        timestamp="DATETIME|TIMESTAMP",
+        bool="BOOLEAN",
+        json="JSON|TEXT",
+        bigint="BIGINT",
+        text="TEXT|VARCHAR",
+        double="DOUBLE|FLOAT",
+    )
+    schema = "main"
+    catalog = (
+        "SELECT tables.name, columns.name, columns.type FROM"
+        " (SELECT name, 'main' AS table_schema FROM sqlite_master) AS tables"
+        " JOIN pragma_table_info(tables.name) AS columns"
+    )
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.environment = {"DESTINATION__SQLALCHEMY__CREDENTIALS": f"sqlite:///{folder / 'warehouse.db'}"}
+
+    @contextmanager
+    def _connected(self) -> Iterator[Query]:
+        # dlt gives each dataset a file.
+        with closing(sqlite3.connect(self.folder / "warehouse__letta.db")) as connection:
+            yield lambda query: connection.execute(query).fetchall()
+
+
+class MySQL(_Database):
+    """A server of whoever runs the tests; MariaDB is one too. Each test makes a database, and drops it."""
+
+    types = _called(
+        timestamp="datetime|timestamp",
+        bool="tinyint",
+        json="json|longtext",
+        bigint="bigint",
+        text="longtext|text|varchar",
+        double="double",
+    )
+    column = "`{}`"
+
+    def __init__(self, folder: Path, url: str) -> None:
+        from sqlalchemy import create_engine
+
+        super().__init__(folder)
+        self.schema = f"letta_{uuid4().hex[:12]}"
+        self.options = ("--destination", "sqlalchemy", "--dataset-name", self.schema)
+        self.environment = {"DESTINATION__SQLALCHEMY__CREDENTIALS": url}
+        self._engine = create_engine(url)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Query]:
+        with self._engine.connect() as connection:
+            yield lambda query: [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def close(self) -> None:
+        with self._engine.begin() as connection:
+            for name in (self.schema, f"{self.schema}_staging"):
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        self._engine.dispose()
+
+
+class _Files(Place):
+    """Below one folder: a folder each table."""
+
+    options: tuple[str, ...] = ("--destination", "filesystem")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.lake = folder / "lake"
+        self.environment = {"DESTINATION__FILESYSTEM__BUCKET_URL": self.lake.as_uri()}
+
+    def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
+        return {table: self._read_one(table, columns) for table, columns in wanted.items()}
+
+    def _read_one(self, table: str, columns: Sequence[str]) -> list[Row]:
+        rows: list[Row] = []
+        for held in self._arrow(self.lake / "letta" / table):
+            # Files of an older version lack columns.
+            missing = pa.nulls(held.num_rows)
+            values = [(held[one] if one in held.column_names else missing).to_pylist() for one in columns]
+            rows += zip(*values, strict=True)
+        return rows
+
+    def column_types(self, table: str) -> dict[str, str]:
+        found = self._arrow(self.lake / "letta" / table)
+        return {field.name: str(field.type) for field in found[-1].schema} if found else {}
+
+    @abstractmethod
+    def _arrow(self, folder: Path) -> list[pa.Table]: ...
+
+
+class Parquet(_Files):
+    kind = "appends"
+    types = _called(
+        timestamp="timestamp[us, tz=UTC]",
+        bool="bool",
+        json="string|json",
+        bigint="int64",
+        text="string",
+        double="double",
+    )
+
+    def _arrow(self, folder: Path) -> list[pa.Table]:
+        files = sorted(one for one in folder.rglob("*") if one.is_file())
+        assert {one.suffix for one in files} <= {".parquet"}, files
+        return [pq.ParquetFile(file).read() for file in files]
+
+
+class Delta(_Files):
+    kind = "upserts"
+    options = (*_Files.options, "--table-format", "delta")
+    types = Parquet.types | _called(json="string")
+
+    def _arrow(self, folder: Path) -> list[pa.Table]:
+        # Here, and so below: other tests do without what takes a second to import.
+        from deltalake import DeltaTable
+
+        return [DeltaTable(folder).to_pyarrow_table()] if (folder / "_delta_log").is_dir() else []
+
+
+class Iceberg(_Files):
+    kind = "upserts"
+    options = (*_Files.options, "--table-format", "iceberg")
+    types = Parquet.types | _called(json="string|large_string", text="string|large_string")
+
+    def _arrow(self, folder: Path) -> list[pa.Table]:
+        from pyiceberg.table import StaticTable
+
+        versions = (folder / "metadata").glob("*.metadata.json")
+        newest = max(versions, key=lambda file: file.name, default=None)
+        return [StaticTable.from_metadata(str(newest)).scan().to_arrow()] if newest else []
+
+
+_PLACES: dict[str, Callable[[Path, Callable[[], str]], Place]] = {
+    "duckdb": lambda folder, postgres: DuckDB(folder),
+    "postgres": lambda folder, postgres: Postgres(folder, postgres()),
+    "sqlite": lambda folder, postgres: SQLite(folder),
+    "mysql": lambda folder, postgres: _mysql(folder),
+    "parquet": lambda folder, postgres: Parquet(folder),
+    "delta": lambda folder, postgres: Delta(folder),
+    "iceberg": lambda folder, postgres: Iceberg(folder),
+}
+_AS_DLT_SAYS = {"sqlalchemy": ["sqlite", "mysql"], "filesystem": ["parquet", "delta", "iceberg"]}
+
+
+def make_place(name: str, folder: Path, postgres: Callable[[], str]) -> Place:
+    """An empty one.
+
+    Args:
+        postgres: makes an empty database, and gives its URL.
+    """
+    return _PLACES[name](folder, postgres)
+
+
+def _mysql(folder: Path) -> Place:
+    if not _MYSQL:
+        pytest.skip("needs a server: DESTINATION__MYSQL__CREDENTIALS=mysql+pymysql://user:password@host")
+    return MySQL(folder, _MYSQL)
+
+
+def chosen(said: str = os.environ.get("ALL_DESTINATIONS", "")) -> list[str]:
+    """The destinations that the environment chooses; all by default.
+
+    Raises:
+        ValueError: one is unknown.
+    """
+    names = (
+        json.loads(said) if said.startswith("[") else [one.strip() for one in said.split(",") if one.strip()]
+    )
+    found = [name for one in names or _PLACES for name in _AS_DLT_SAYS.get(one, [one])]
+    if unknown := set(found) - set(_PLACES):
+        raise ValueError(f"ALL_DESTINATIONS: {', '.join(sorted(unknown))} is none of {', '.join(_PLACES)}")
+    return found

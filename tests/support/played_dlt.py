@@ -1,0 +1,310 @@
+"""What dlt does with load packages, played in memory: a run of the command line in milliseconds.
+
+A package is extracted with the state as of then, normalized, and loaded: table by table, the state with the
+last. What fails before the package is whole leaves no trace of it; what fails later leaves it in the working
+folder, where the next run finishes it first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import dlt
+import orjson
+import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import ConfigSectionContext
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.exceptions import SqlClientNotAvailable
+from dlt.common.pipeline import StateInjectableContext
+from dlt.common.schema import Schema
+from dlt.common.storages.load_package import LoadPackageStateInjectableContext
+from dlt.extract import DltResource
+from dlt.extract.items import TableNameMeta
+from dlt.extract.pipe_iterator import PipeIterator
+from dlt.extract.source import SourceSchemaInjectableContext
+
+from letta_source.destinations.capabilities import Traits
+from letta_source.extract import resources
+from letta_source.extract.resources import make_resource
+from letta_source.loading import run
+from letta_source.schema.tables import RESOURCES, WALKED
+from letta_source.settings import make_settings
+from letta_source.state.session import Session
+from tests.support.library_loads import Row, columns_of, in_order
+
+State = dict[str, Any]
+
+
+class Crash(BaseException):
+    """The process is gone: no handler of errors sees it."""
+
+
+@dataclass
+class Faults:
+    """Crashes a phase (walk, extract, normalize, load) when it comes to some step of its own."""
+
+    phase: str = ""
+    steps: int = 0
+
+    def step(self, phase: str) -> None:
+        """To be called before each step of a phase."""
+        if phase == self.phase:
+            self.steps -= 1
+            if self.steps < 0:
+                self.phase = ""
+                raise Crash(phase)
+
+
+class _Hints(NamedTuple):
+    """What dlt was told of a table."""
+
+    merges: bool
+    primary_key: tuple[str, ...]
+    merge_key: tuple[str, ...]
+    hard_delete: tuple[str, ...]
+
+
+_KNOWN_HINTS: dict[str, _Hints] = {}
+
+
+def _hints(made: DltResource, table: str) -> _Hints:
+    """The same for each load; found once, as dlt takes milliseconds."""
+    if table not in _KNOWN_HINTS:
+        schema = made.compute_table_schema(None, TableNameMeta(table))
+        told = [
+            tuple(name for name, column in schema["columns"].items() if column.get(hint))
+            for hint in ("primary_key", "merge_key", "hard_delete")
+        ]
+        _KNOWN_HINTS[table] = _Hints(schema["write_disposition"] == "merge", *told)
+    return _KNOWN_HINTS[table]
+
+
+class _Table:
+    """Rows by merge key, or by primary key where there is none other."""
+
+    def __init__(self) -> None:
+        self._held: dict[Row, list[dict[str, Any]]] = {}
+
+    def rows(self, columns: Sequence[str]) -> list[Row]:
+        return [tuple(row[name] for name in columns) for rows in self._held.values() for row in rows]
+
+    def take(self, hints: _Hints, rows: Sequence[dict[str, Any]]) -> None:
+        """In one transaction: deletes what any staged row has the key of, then inserts each once."""
+        by = hints.merge_key or hints.primary_key
+        keys = [tuple(row[name] for name in by) for row in rows]
+        if hints.merges:
+            for key in keys:
+                self._held.pop(key, None)
+        inserted = set()
+        for key, row in zip(keys, rows, strict=True):
+            whole = tuple(row[name] for name in hints.primary_key)
+            if hints.merges and (whole in inserted or any(row[name] for name in hints.hard_delete)):
+                continue
+            inserted.add(whole)
+            self._held.setdefault(key, []).append(row)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self._held.values())
+
+    def forget(self, load_id: str) -> None:
+        """Deletes what a load package brought."""
+        for key, rows in self._held.items():
+            self._held[key] = [row for row in rows if row["_dlt_load_id"] != load_id]
+
+
+@dataclass
+class _Package:
+    load_id: str
+    state: State
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    hints: dict[str, _Hints] = field(default_factory=dict)
+
+
+@dataclass
+class _Source:
+    """The part of dlt's source that is asked for; made without a look at dlt's configuration."""
+
+    session: Session
+    selected_resources: tuple[str, ...]
+
+    def with_resources(self, *names: str) -> _Source:
+        return _Source(self.session, names)
+
+    def made(self) -> list[DltResource]:
+        return [make_resource(RESOURCES[name], self.session) for name in self.selected_resources]
+
+
+class _Storage:
+    """Of load packages: theirs have no state of their own."""
+
+    def get_load_package_state(self, load_id: str) -> State:
+        return {}
+
+
+class PlayedPipeline:
+    """The part of dlt's pipeline that `letta_source.loading.run` uses, its destination, and its target."""
+
+    config = SimpleNamespace(restore_from_destination=True)
+
+    def __init__(self, faults: Faults) -> None:
+        self._tables: dict[str, _Table] = defaultdict(_Table)
+        self._faults = faults
+        self._capabilities = dlt.destinations.duckdb().capabilities()
+        self._schema = Schema("letta")
+        self._remote: State = {}
+        self._packages = 0
+        self.lose_folder()
+
+    def lose_folder(self) -> None:
+        """Takes the working folder away: pending packages, and the state of what was extracted last."""
+        self._pending: list[_Package] = []
+        self._local: State | None = None
+        self._here: State = {}
+
+    def rows(self, table: str) -> list[Row]:
+        """In order; all columns but the load's id."""
+        return in_order(self._tables[table].rows(columns_of(table)))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """`letta_source.loading.run.load` finds this pipeline instead of dlt's."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "letta", _made_source)
+            patch.setattr(run, "Target", lambda *names: self)
+            patch.setattr(run, "check_reachable", lambda settings: None)
+            patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
+            patch.setattr(run, "sparing", lambda pipeline: nullcontext())
+            patch.setattr(run, "take_back", lambda pipeline: self._take_back())
+            patch.setattr(run, "stored_states", lambda pipeline, name, shard: ({}, {}))
+            patch.setattr(run, "adopt", lambda pipeline, shard, others, seen: None)
+            patch.setattr(resources, "_traits", lambda session: Traits())
+            patch.setattr(run, "traits_of_pipeline", lambda pipeline, settings: Traits())
+            for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
+                patch.setattr(run, of_dlts_disk, lambda pipeline: None)
+            yield
+
+    def resolved(self) -> PlayedPipeline:
+        return self
+
+    def check(self, table_format: None) -> None:
+        """Nothing that could be out of reach."""
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def pipeline(self) -> PlayedPipeline:
+        return self
+
+    @property
+    def destination(self) -> PlayedPipeline:
+        return self
+
+    destination_type = "dlt.destinations.duckdb"
+
+    def capabilities(self) -> DestinationCapabilitiesContext:
+        return self._capabilities
+
+    def sql_client(self) -> Any:
+        raise SqlClientNotAvailable("pipeline", "letta", "memory")
+
+    @property
+    def has_pending_data(self) -> bool:
+        return bool(self._pending)
+
+    @property
+    def state(self) -> State:
+        return {**(self._local or {}), "_local": self._here}
+
+    def set_local_state_val(self, name: str, value: Any) -> None:
+        self._here[name] = value
+
+    def sync_destination(self) -> None:
+        if self._local is None:
+            self._local = _copy(self._remote)
+
+    def extract(self, source: _Source) -> None:
+        self._packages += 1
+        package = _Package(str(self._packages), _copy(self._local or {}))
+        made = {each.name: each for each in source.made()}
+        pipes = [each._pipe for each in made.values()]
+        with self._contexts(package), PipeIterator.from_pipes(pipes, futures_poll_interval=0) as items:
+            for item in items:
+                self._faults.step("extract")
+                rows: Any = item.item
+                name, disposition = _told(item.meta)
+                self._schema.tables.setdefault(name, {"name": name, "columns": {}})
+                package.rows.setdefault(name, []).extend(rows.to_pylist())
+                hints = _hints(made[item.pipe.name], name)
+                if disposition:
+                    hints = hints._replace(merges=disposition == "merge")
+                elif name in package.hints:
+                    hints = package.hints[name]
+                package.hints[name] = hints
+        package.state = self._local = _copy(package.state)
+        self._pending.append(package)
+
+    def normalize(self) -> None:
+        for _ in self._pending:
+            self._faults.step("normalize")
+
+    def load(self, workers: int) -> None:
+        while self._pending:
+            package = self._pending[0]
+            for table, rows in package.rows.items():
+                self._faults.step("load")
+                self._tables[table].take(package.hints[table], rows)
+            self._faults.step("load")
+            self._remote = package.state
+            del self._pending[0]
+
+    def _appendable(self, names: Sequence[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if name in WALKED and all(self._tables[table.name].is_empty for table in RESOURCES[name].tables)
+        }
+
+    def _take_back(self) -> None:
+        for package in self._pending:
+            for table, hints in package.hints.items():
+                if not hints.merges:
+                    self._tables[table].forget(package.load_id)
+
+    @contextmanager
+    def _contexts(self, package: _Package) -> Iterator[None]:
+        storage: Any = _Storage()
+        state: Any = package.state
+        with ExitStack() as stack:
+            for context in (
+                ConfigSectionContext(source_state_key="letta"),
+                StateInjectableContext(state=state),
+                SourceSchemaInjectableContext(self._schema),
+                self._capabilities,
+                LoadPackageStateInjectableContext(load_id=package.load_id, storage=storage),
+            ):
+                stack.enter_context(Container().injectable_context(context))
+            yield
+
+
+def _told(meta: Any) -> tuple[str, str | None]:
+    """The table that rows are for, and what is to be done with its rows, if that is said anew."""
+    if isinstance(meta, TableNameMeta):
+        return meta.table_name, None
+    return meta.hints["table_name"], meta.hints["write_disposition"]
+
+
+def _made_source(session: Session, **given: Any) -> _Source:
+    session.settings = make_settings(given, {})
+    return _Source(session, tuple(name for name, each in RESOURCES.items() if not each.on_request))
+
+
+def _copy(state: State) -> State:
+    copied: State = orjson.loads(orjson.dumps(state))
+    return copied

@@ -1,0 +1,53 @@
+"""The command line in processes of their own. They start with what a load imports, which takes seconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_IMPORTED = (
+    "letta_source.loading.run", "dlt.destinations.impl.duckdb.duck", "dlt.sources.helpers.requests",
+    "anyio._backends._asyncio", "httpcore", "pandas", "pyarrow.parquet",
+    "dlt.destinations.impl.postgres.postgres", "adbc_driver_manager.dbapi",
+    "dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client", "dlt.destinations.impl.filesystem.filesystem",
+    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg",
+)  # fmt: skip
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(list(_IMPORTED))
+
+
+def started(
+    folder: Path,
+    command: str,
+    environment: Mapping[str, str],
+    before: Callable[[], object] | None = None,
+) -> BaseProcess:
+    """`letta-source` in this folder, whose file `said` gets what it says.
+
+    Args:
+        before: is called in that process first; a function that can be pickled.
+    """
+    process = _FORKS.Process(target=_run, args=(folder, command, environment, before))
+    process.start()
+    return process
+
+
+def _run(
+    folder: Path,
+    command: str,
+    environment: Mapping[str, str],
+    before: Callable[[], object] | None,
+) -> None:
+    from letta_source.cli.main import main
+
+    os.chdir(folder)
+    os.environ.update(environment)
+    said = os.open("said", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    if before:
+        before()
+    raise SystemExit(main(command.split()))

@@ -1,0 +1,48 @@
+"""The SQL of `docs/recipes.md`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tests.support.paths import ROOT
+
+PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A block of code.
+
+    Attributes:
+        title: of its section.
+        engine: the database it is for; empty for any.
+    """
+
+    title: str
+    engine: str
+    sql: str
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.engine}".strip()
+
+
+def recipes(engine: str) -> list[Recipe]:
+    """Those that this database runs."""
+    return [recipe for recipe in _all("sql") if recipe.engine in ("", engine)]
+
+
+def recipe(title: str, at: int = 0, language: str = "sql") -> str:
+    """The code of one section."""
+    return [recipe.sql for recipe in _all(language) if recipe.title == title][at]
+
+
+def _all(language: str) -> list[Recipe]:
+    found = []
+    for section in re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]:
+        title = section.partition("\n")[0]
+        for engine, sql in re.findall(
+            rf"^```{language} ?(\w*)\n(.+?)^```", section, re.MULTILINE | re.DOTALL
+        ):
+            found.append(Recipe(title, engine, sql))
+    return found

@@ -1,0 +1,106 @@
+"""Text and json hold nothing that a warehouse refuses, and otherwise what was sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letta_source.safe_text import MAX_DEPTH, clean, parse_json, to_json
+
+UNSAFE = re.compile("[\0\ud800-\udfff]")
+texts = st.text(st.characters(exclude_categories=()) | st.sampled_from("\0\ud800\udfff\\u"))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    max_leaves=8,
+)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [*value, *_texts(list(value.values()))]
+    return [text for inner in value for text in _texts(inner)] if isinstance(value, list) else []
+
+
+@given(texts)
+def test_clean_takes_out_nul_and_replaces_each_lone_surrogate(text: str) -> None:
+    assert clean(text) == "".join(
+        "\ufffd" if 0xD800 <= ord(char) <= 0xDFFF else char for char in text if char != "\0"
+    )
+
+
+@given(values.filter(lambda value: value is not None))
+def test_json_is_safe_and_otherwise_as_sent(value: Any) -> None:
+    made = to_json(value)
+    assert made is not None
+    read = json.loads(made)
+    assert not any(UNSAFE.search(text) for text in _texts(read))
+    if not any(UNSAFE.search(text) for text in _texts(value)):
+        assert json.dumps(read) == json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "made"),
+    [
+        (None, None),
+        ("", '""'),
+        ({}, "{}"),
+        ("a\0b", '"a\ufffdb"'),
+        ("\\u0000", '"\\\\u0000"'),
+        ({"a\0": ["\0b", "\ud83d\ude00"]}, '{"a\ufffd":["\ufffdb","\ufffd\ufffd"]}'),
+        ({"é": 2**70}, '{"é":1180591620717411303424}'),
+        # orjson writes null for these.
+        ({"a": float("nan"), "b": [None, -float("inf")]}, '{"a":"NaN","b":[null,"-Infinity"]}'),
+        # No two keys become one.
+        ({"a\0": 1, "a\ud800": 2}, '{"a\ufffd":1,"a\ufffd\ufffd":2}'),
+    ],
+)
+def test_json(value: Any, made: str | None) -> None:
+    assert to_json(value) == made
+
+
+@given(values)
+def test_json_reads_as_sent(value: Any) -> None:
+    assert json.dumps(parse_json(json.dumps(value).encode())) == json.dumps(value)
+
+
+@pytest.mark.parametrize("beside", [b'"a"', b'"\\ud800 [{ \\" \\\\"'])
+@pytest.mark.parametrize("depth", [1, MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, 500, 20_000])
+def test_where_the_text_begins_is_the_same_whatever_stands_beside(beside: bytes, depth: int) -> None:
+    # The list around them is a level too.
+    first, inner, last = parse_json(b"[%b,%b1%b,2]" % (beside, b"[" * depth, b"]" * depth))
+    assert (first, last) == (json.loads(beside), 2)
+    levels = 0
+    while isinstance(inner, list):
+        (inner,) = inner
+        levels += 1
+    assert levels == min(depth, MAX_DEPTH - 1)
+    assert inner == ("[" * (depth - levels) + "1" + "]" * (depth - levels) if depth > levels else 1)
+
+
+def test_what_lies_deeper_is_the_text_it_came_as() -> None:
+    sent = b"[" * MAX_DEPTH + b'{"a" : ["\xc3\xa9\\n]"]}, [ ]' + b"]" * MAX_DEPTH
+    read = parse_json(sent)
+    for _ in range(MAX_DEPTH - 1):
+        (read,) = read
+    assert read == ['{"a" : ["\u00e9\\n]"]}', "[ ]"]
+    assert to_json(parse_json(sent)) is not None
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"[", b"[" * 5_000, b"[}" * 5_000, b'"\xff"', b"[" * 300 + b"]" * 299, b'["a]', b"nul"]
+)
+def test_what_is_no_json_raises(sent: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(sent)
+
+
+def test_an_integer_that_python_refuses_stays_text() -> None:
+    assert parse_json(b"[1%b, 2]" % (b"0" * 5_000)) == ["1" + "0" * 5_000, 2]
