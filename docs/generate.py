@@ -9,7 +9,7 @@ from letta_source.schema.columns import Column
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
 
 PAGE = Path(__file__).with_name("tables.md")
-_MARK = "by docs/generate.py, from letta_source/tables.py. -->\n"
+_MARK = "by docs/generate.py, from letta_source/schema. -->\n"
 # Its children stand for those of all messages.
 _SHOWN = "agent_messages"
 _DIAGRAM = (

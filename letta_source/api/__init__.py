@@ -1,0 +1,1 @@
+"""Speak HTTP with a Letta server: requests, retries, rate limit, and what an answer means."""

@@ -1,0 +1,1 @@
+"""The command line, `letta-source`: a module a command."""

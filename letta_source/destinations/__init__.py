@@ -1,0 +1,1 @@
+"""What destinations can do, and what dlt does not do for them."""

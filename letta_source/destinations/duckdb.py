@@ -1,8 +1,8 @@
 """A first load into DuckDB appends its messages: where nothing is, there is nothing to replace.
 
 It takes less than half the time of a merge. Each row comes exactly once, because rows that were read twice
-are merged after all (`extract.repeats`), and because what a killed load had appended is
-taken back before its package is loaded again. Elsewhere, where a connection may break after a statement was done, dlt itself
+are merged after all (`extract.repeats`), and because what a killed load had appended is taken back before
+its package is loaded again. Elsewhere, where a connection may break after a statement was done, dlt itself
 may send it again.
 """
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
-from letta_source.extract.append_only import LoadedIds
 from letta_source.schema.tables import WALKED, Resource
 from letta_source.state.resource_state import Reading
 
 logger = logging.getLogger(__name__)
 
+LoadedIds = Callable[[str], set[str]]
+"""Given a parent's id, the ids that the destination holds of it; given "", those of a table without one."""
+
 
 def loaded_ids(resource: Resource, reading: Reading) -> LoadedIds:
-    """Ids for `letta_source.extract.append_only`: of one parent, or of all at once if many will be asked for."""
+    """Ids for `extract.append_only`: of one parent, or of all at once if many will be asked for."""
     parent = resource.parent.name if resource.parent else None
     all_at_once = parent is None or reading.rereads or resource.name not in WALKED
     found: dict[str, set[str]] = {}

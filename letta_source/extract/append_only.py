@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from letta_source.extract.workers import Job
+from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.items import ids_of
+from letta_source.plan.job import Job
 from letta_source.rows.flatten import without_credentials
 from letta_source.rows.mask import Mask
 from letta_source.state.resource_state import Reading
@@ -16,8 +17,6 @@ from letta_source.times import created_at
 Item = dict[str, Any]
 Pages = list[tuple[str, Sequence[Item]]]
 """Items by their parent."""
-LoadedIds = Callable[[str], set[str]]
-"""Given a parent's id, the ids that the destination holds of it; given "", those of a table without one."""
 
 # The server gives the whole list, or whole result, each time.
 _ALWAYS_WHOLE = ("batches", "batch_messages", "message_search")

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.errors import FamilyMissing, FatalError, ParentError, ParentGone
-from letta_source.extract.append_only import LoadedIds, Pages, Settled
+from letta_source.extract.append_only import Pages, Settled
 from letta_source.extract.repeats import Once
-from letta_source.extract.workers import Begun, Done, Failed, Happening, Job, stream
+from letta_source.extract.workers import Begun, Done, Failed, Happening, stream
 from letta_source.items import ids_of
-from letta_source.paging.walk import Gap, Page, Restarted, Retried
+from letta_source.paging.events import Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import JOBS
+from letta_source.plan.job import Job
 from letta_source.rows.arrow import to_arrow, with_load_id
 from letta_source.rows.children import search_result
 from letta_source.rows.columnar import Columnar

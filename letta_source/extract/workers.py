@@ -13,46 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from letta_source.api.client import Client
 from letta_source.api.rate_limit import Pace
 from letta_source.errors import FamilyMissing, ParentError
-from letta_source.paging.walk import Event, Page
+from letta_source.paging.events import Event, Page
+from letta_source.plan.job import Job, nothing
 from letta_source.settings import Settings
-
-
-@dataclass(frozen=True)
-class Job:
-    """One thing to read: an agent's messages, a list, a run's steps, …
-
-    Attributes:
-        id: of the parent or unit; empty for a list.
-        events: given a client, yields (parent id, event).
-        key: of the list that gave it, or that it reads; empty for an unfiltered one.
-        unit: the run, step or batch it reads, if it is one.
-        in_order: the unit comes in the order of its list; false for one that is read by its id.
-        pages: what its pages move: the parent's cursor, the units they list, or nothing.
-        read_again: its rows may have been loaded before.
-        asked_for: the user named it.
-        passes: it only lets the cursor of its list pass the unit, which is not to be read.
-    """
-
-    id: str
-    events: Callable[[Client], AsyncIterator[tuple[str, Event]]]
-    key: str = ""
-    unit: dict[str, Any] | None = None
-    in_order: bool = True
-    pages: Literal["cursor", "units"] | None = None
-    read_again: bool = False
-    asked_for: bool = False
-    passes: bool = False
-
-
-async def nothing(client: Client) -> AsyncIterator[tuple[str, Event]]:
-    return
-    yield
-
 
 FINDING = Job("", nothing)
 """Stands for the search for jobs itself, in the happening that says it failed."""

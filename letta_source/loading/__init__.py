@@ -1,0 +1,1 @@
+"""Run a load: preflight, recovery, load packages, outcome."""

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import ParentGone, Unreadable
+from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list, is_gone
-from letta_source.paging.walk import Page
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page]:

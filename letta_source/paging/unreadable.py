@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from letta_source.api.responses import RequestFailed
-from letta_source.items import Trail, ids_of
+from letta_source.items import ids_of
+from letta_source.paging.cycle import Trail
 from letta_source.paging.pages import Lost, Pages
 
 # Messages a page on the way back from a stone: what cannot be read is near.

@@ -6,14 +6,15 @@ Every walk ends: on an empty page, or with an error when a page brings nothing n
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone
-from letta_source.items import Trail, id_of, ids_of
+from letta_source.items import id_of, ids_of
+from letta_source.paging.cycle import Trail
+from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Stones, far_edge
 from letta_source.times import created_at
@@ -21,43 +22,6 @@ from letta_source.times import created_at
 _RESTARTS = 3
 
 FindStones = Callable[[datetime | None], Stones]
-
-
-@dataclass(frozen=True)
-class Page:
-    """Items of one parent, in ascending order, as sent; never empty.
-
-    `in_order` is false beyond an item that could not be read: cursors do not move over these.
-    """
-
-    items: Sequence[Any]
-    in_order: bool = True
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """The item under the cursor is gone: what follows is read from the start."""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What the server cannot give, between two ids; an empty one is the end of the list."""
-
-    after_id: str
-    before_id: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Retried:
-    """A gap that an earlier load left was tried again; `left` is what remains of it."""
-
-    after_id: str
-    before_id: str
-    left: Gap | None
-
-
-Event = Page | Restarted | Gap | Retried
 
 
 async def walk_pages(

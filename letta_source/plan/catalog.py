@@ -8,10 +8,10 @@ from typing import Any, Literal
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import ConfigError, FamilyMissing, Unreadable
-from letta_source.extract.workers import Job
+from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.unpaged import get_one, walk_whole
-from letta_source.paging.walk import Event, Page
+from letta_source.plan.job import Job
 from letta_source.plan.lists import has_id, list_events, listed
 from letta_source.plan.messages import messages_job
 from letta_source.plan.runs_and_steps import (

@@ -8,8 +8,9 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import id_of
+from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import Event, Gap, Page, Restarted, walk_pages
+from letta_source.paging.walk import walk_pages
 from letta_source.state.cursors import Cursor
 from letta_source.state.resource_state import Reading
 from letta_source.state.session import ListKey

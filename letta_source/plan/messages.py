@@ -9,10 +9,11 @@ from datetime import datetime
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError
-from letta_source.extract.workers import Job
+from letta_source.paging.events import Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.unreadable import Stones
-from letta_source.paging.walk import Event, Gap, Page, Retried, walk_pages
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.job import Job
 from letta_source.plan.lists import has_id
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import Reading

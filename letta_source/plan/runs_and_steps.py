@@ -10,10 +10,11 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError
 from letta_source.errors import ParentError, Unreadable
-from letta_source.extract.workers import Job, nothing
+from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint, is_gone
 from letta_source.paging.unpaged import get_one
-from letta_source.paging.walk import Event, Page, walk_pages
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.job import Job, nothing
 from letta_source.plan.lists import has_id, listed
 from letta_source.state.resource_state import Reading
 from letta_source.times import created_at, parse_time

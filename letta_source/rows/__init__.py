@@ -1,0 +1,1 @@
+"""Turn pages of items into Arrow tables: parsing, flattening, masks."""

@@ -1,0 +1,1 @@
+"""Every table and column, and one card a resource: all that is true of it."""

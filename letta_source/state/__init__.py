@@ -1,0 +1,1 @@
+"""What a load remembers: cursors, unfinished runs, the state of each resource."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from letta_source.paging.pages import Endpoint
 from letta_source.shards import bucket_of
-from letta_source.state.cursors import Cursors, Units
+from letta_source.state.cursors import Cursors
 from letta_source.state.session import Session
+from letta_source.state.units import Units
 from letta_source.times import created_at, parse_time
 
 

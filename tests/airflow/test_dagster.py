@@ -11,9 +11,9 @@ import pytest
 
 from letta_source.demo import serve
 from letta_source.state.session import Session
-from tests.support.airflow_server import ROOT
 from tests.support.airflow_tables import assert_same
 from tests.support.library_loads import Merged, small_letta
+from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
 
 pytestmark = pytest.mark.airflow

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from letta_source.demo import serve
-from tests.support.airflow_server import ROOT
 from tests.support.airflow_tables import assert_same
 from tests.support.library_loads import Merged, small_letta
+from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
 
 pytestmark = pytest.mark.airflow

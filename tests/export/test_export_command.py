@@ -166,7 +166,10 @@ def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals,
 
 
 def test_who_has_read_enough_is_no_error(there: Command) -> None:
-    program = "import sys; from letta_source.cli.main import command; sys.argv[1:] = ['export', 'agents']; command()"
+    program = (
+        "import sys; from letta_source.cli.main import command\n"
+        "sys.argv[1:] = ['export', 'agents']; command()"
+    )
     process = in_a_process(there, program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stderr

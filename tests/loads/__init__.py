@@ -1,0 +1,1 @@
+"""Whole loads: what is asked for, what lands, and how the next load goes on."""

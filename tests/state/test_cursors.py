@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.state.cursors import Cursors, Units, has_ended
+from letta_source.state.cursors import Cursors
+from letta_source.state.units import Units, has_ended
 
 EDGE = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 OLD = EDGE - timedelta(hours=1)

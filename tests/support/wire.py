@@ -21,8 +21,9 @@ from letta_source.api.client import Client
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer
 from letta_source.errors import LettaError
+from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import Event, Page, walk_pages
+from letta_source.paging.walk import walk_pages
 from letta_source.settings import Settings, make_settings
 
 HOST = "http://letta.test"

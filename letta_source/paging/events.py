@@ -1,0 +1,44 @@
+"""What a walk yields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Page:
+    """Items of one parent, in ascending order, as sent; never empty.
+
+    `in_order` is false beyond an item that could not be read: cursors do not move over these.
+    """
+
+    items: Sequence[Any]
+    in_order: bool = True
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The item under the cursor is gone: what follows is read from the start."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What the server cannot give, between two ids; an empty one is the end of the list."""
+
+    after_id: str
+    before_id: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A gap that an earlier load left was tried again; `left` is what remains of it."""
+
+    after_id: str
+    before_id: str
+    left: Gap | None
+
+
+Event = Page | Restarted | Gap | Retried
