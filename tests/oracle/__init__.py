@@ -1,0 +1,1 @@
+"""What commit cc101f0 did, kept to compare later code with: see `make`."""

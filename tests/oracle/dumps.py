@@ -1,0 +1,164 @@
+"""Schema, rows and dlt's tables as plain JSON: the same of commit cc101f0 and of the code that is tested.
+
+Imports nothing of the code but what is public, so that it runs with either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+Rows = list[Json]
+
+MESSAGES = ("agent_messages", "group_messages", "step_messages", "conversation_messages", "messages")
+LOAD_ID = "1700000000.5"
+SEQUENCE = 1_700_000_000_000_000
+# By name, dlt's destination, its credentials, and the table format.
+DESTINATIONS: dict[str, tuple[str, dict[str, str], str | None]] = {
+    "duckdb": ("duckdb", {"credentials": "letta_db.duckdb"}, None),
+    "postgres": ("postgres", {"credentials": "postgresql://letta:letta@localhost/letta"}, None),
+    "sqlite": ("sqlalchemy", {"credentials": "sqlite:///letta.db"}, None),
+    "files": ("filesystem", {"bucket_url": "lake"}, None),
+    "delta": ("filesystem", {"bucket_url": "lake"}, "delta"),
+    "iceberg": ("filesystem", {"bucket_url": "lake"}, "iceberg"),
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The body of one answer: how it is parsed is part of what is compared.
+
+    Attributes:
+        name: What a failing test calls it.
+        again: Its messages were loaded before, so tombstones are due.
+    """
+
+    name: str
+    resource: str
+    parent_id: str
+    body: str
+    again: bool = False
+
+    @property
+    def is_walked(self) -> bool:
+        """True for a list of messages, whose pages the code may parse in a way of their own."""
+        return self.resource in MESSAGES
+
+
+def schema_dump(resources: Mapping[str, Any], tables: Iterable[Any]) -> Json:
+    """All that is promised of tables and resources, but for descriptions.
+
+    Args:
+        resources, tables: `RESOURCES` and `all_tables()` of `letta_source`.
+    """
+    return {
+        "resources": {
+            name: {
+                "endpoint": each.endpoint,
+                "root": each.root.name,
+                "children": {child: table.name for child, table in (each.children or {}).items()},
+                "parent": each.parent and each.parent.name,
+                "on_request": each.on_request,
+                "divided": each.divided,
+            }
+            for name, each in resources.items()
+        },
+        "tables": {
+            table.name: {
+                "primary_key": list(table.primary_key),
+                "merge_key": list(table.merge_key),
+                "columns": {
+                    column.name: {
+                        "type": column.type,
+                        "arrow": str(table.arrow_schema.field(column.name).type),
+                        "nullable": table.arrow_schema.field(column.name).nullable,
+                        "field": column.field,
+                        "content": column.content,
+                        "references": column.references,
+                    }
+                    for column in table.columns
+                },
+            }
+            for table in tables
+        },
+    }
+
+
+def dlt_dump(schema: Any) -> Json:
+    """The tables of a dlt schema, those of dlt itself left out, with all hints but descriptions."""
+    return {
+        name: {
+            **{
+                hint: value for hint, value in table.items() if hint not in ("name", "columns", "description")
+            },
+            "columns": {
+                column["name"]: {
+                    hint: value for hint, value in column.items() if hint not in ("name", "description")
+                }
+                for column in table["columns"].values()
+            },
+        }
+        for name, table in sorted(schema.tables.items())
+        if not name.startswith("_dlt")
+    }
+
+
+def dlt_dumps(folder: Path, base_url: str, cloud_url: str) -> Json:
+    """What dlt is told of the tables, by destination; nothing is loaded, no destination is asked.
+
+    Args:
+        folder: For dlt's own files.
+        base_url, cloud_url: Where the same Letta answers, self-hosted and as Cloud.
+    """
+    import dlt
+
+    from letta_source import letta
+
+    def extracted(name: str, source: Any) -> Json:
+        kind, credentials, _ = DESTINATIONS[name]
+        destination = dlt.destination(kind, **credentials)
+        pipeline = dlt.pipeline(
+            f"letta_{name}", str(folder / name), destination=destination, dataset_name="letta"
+        )
+        try:
+            pipeline.extract(source)
+            return dlt_dump(pipeline.default_schema)
+        finally:
+            pipeline.deactivate()
+
+    every = [name for name in letta(base_url).resources if name != "message_search"]
+    dumped = {
+        name: extracted(name, letta(base_url, table_format=table_format).with_resources(*every))
+        for name, (_, _, table_format) in DESTINATIONS.items()
+    }
+    search = letta(cloud_url, search_query="day").with_resources("message_search")
+    dumped["duckdb"] |= extracted("duckdb", search)
+    return dumped
+
+
+def rows_dump(tables: Mapping[str, Any]) -> dict[str, Rows]:
+    """Rows by table, of pyarrow tables: without nulls, times as texts; empty tables left out."""
+    return {
+        name: [
+            {column: _plain(value) for column, value in row.items() if value is not None}
+            for row in table.to_pylist()
+        ]
+        for name, table in sorted(tables.items())
+        if table.num_rows
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def to_line(value: Any) -> str:
+    """One line of JSON; lone surrogates, which no row holds, would raise here."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    text.encode()
+    return text

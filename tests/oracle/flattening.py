@@ -1,0 +1,29 @@
+"""One page to rows, as the code that is tested does it: the one place to change when that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.columnar import read_columnar
+from letta_source.flatten import Rows, split_page
+from letta_source.shapes import search_result
+from letta_source.tables import RESOURCES
+from letta_source.text import parse_json
+
+from .dumps import LOAD_ID, SEQUENCE, Page
+
+
+def tables_of(page: Page) -> dict[str, pa.Table]:
+    """The page's rows by table; `_dlt_load_id` is LOAD_ID, `sequence` begins with SEQUENCE."""
+    body = page.body.encode()
+    items: Sequence[Any] | None = read_columnar(body) if page.is_walked else None
+    if items is None:
+        items = parse_json(body)
+    if page.resource == "message_search":
+        items = [search_result(item) for item in items]
+    rows = Rows(RESOURCES[page.resource], tombstones=True, sequence=SEQUENCE)
+    rows.add(split_page(items)[0], page.parent_id, page.again)
+    return dict(rows.tables(LOAD_ID))

@@ -1,0 +1,55 @@
+"""What is kept, read."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .dumps import Json, Page, Rows
+
+FOLDER = Path(__file__).parent / "cc101f0"
+
+
+def schema() -> Json:
+    """The dump of `dumps.schema_dump`, with that of dlt's tables under "dlt"."""
+    kept: Json = json.loads(_text("schema.json"))
+    return kept
+
+
+def pages() -> Iterator[tuple[Page, dict[str, Rows]]]:
+    """Each page, and the rows that were made of it by table."""
+    for line in _text("rows.jsonl").split("\n"):
+        if line:
+            kept = json.loads(line)
+            yield Page(**kept["page"]), kept["rows"]
+
+
+def _text(name: str) -> str:
+    return lzma.decompress((FOLDER / f"{name}.xz").read_bytes()).decode()
+
+
+def differences(kept: Any, found: Any, path: str = "") -> Iterator[str]:
+    """Each place where they differ, in a line; what only `found` has is not one, if it is a mapping's key.
+
+    So columns, tables and hints may be added: a change of what was there is found.
+    """
+    if isinstance(kept, dict) and isinstance(found, dict):
+        for key, value in kept.items():
+            if key in found:
+                yield from differences(value, found[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}: {_short(value)} is gone"
+    elif isinstance(kept, list) and isinstance(found, list) and len(kept) == len(found):
+        for at, (one, other) in enumerate(zip(kept, found, strict=True)):
+            yield from differences(one, other, f"{path}[{at}]")
+    # Their texts tell 1 from 1.0 and true, 0.0 from -0.0, and NaN is NaN.
+    elif repr(kept) != repr(found):
+        yield f"{path}: {_short(kept)} became {_short(found)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:200]}…"

@@ -1,0 +1,43 @@
+"""Tables, columns, keys, resources and what dlt is told of them: what commit cc101f0 had is still there."""
+
+from __future__ import annotations
+
+import pytest
+
+from letta_source.demo import serve
+from letta_source.tables import RESOURCES, all_tables
+
+from . import kept
+from .dumps import DESTINATIONS, Json, dlt_dumps, schema_dump
+from .story import Story
+
+FOUND = schema_dump(RESOURCES, all_tables())
+KEPT = kept.schema()
+
+
+@pytest.mark.parametrize("table", KEPT["tables"])
+def test_a_table_keeps_its_keys_and_columns(table: str) -> None:
+    assert list(kept.differences(KEPT["tables"][table], FOUND["tables"].get(table))) == []
+
+
+@pytest.mark.parametrize("resource", KEPT["resources"])
+def test_a_resource_keeps_what_it_loads(resource: str) -> None:
+    assert list(kept.differences(KEPT["resources"][resource], FOUND["resources"].get(resource))) == []
+
+
+def test_resources_are_read_in_the_order_of_then() -> None:
+    # Later ones know what earlier ones listed.
+    assert [name for name in FOUND["resources"] if name in KEPT["resources"]] == list(KEPT["resources"])
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Json:
+    letta = Story().letta
+    with serve(letta) as self_hosted, serve(letta, "cloud") as cloud:
+        return dlt_dumps(tmp_path_factory.mktemp("dlt"), self_hosted.base_url, cloud.base_url)
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_dlt_is_told_the_same(destination: str, told: Json) -> None:
+    assert KEPT["dlt"][destination]
+    assert list(kept.differences(KEPT["dlt"][destination], told[destination])) == []
