@@ -25,7 +25,7 @@ class Case:
     """One warehouse.
 
     Attributes:
-        place: Which class of `tests.destinations.places` reads it.
+        place: Which class of `tests.support.places` reads it.
         runs: The options of each load; one after the other they load everything.
         rows: The name of the rows that it holds in the end.
         killed: The step of dlt after which its last load ended: everything was extracted, or normalized, or

@@ -31,8 +31,7 @@ from letta_source.demo.shapes import (
     tool_return_item,
     user_item,
 )
-
-from .dumps import MESSAGES, Page
+from tests.oracle.dumps import MESSAGES, Page
 
 # Numbers and texts that have to be written into the body as they stand: Python's json cannot.
 _RAW = {

@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from letta_source.columnar import read_columnar
-from letta_source.flatten import Rows, split_page
-from letta_source.shapes import search_result
-from letta_source.tables import RESOURCES
-from letta_source.text import parse_json
-
-from .dumps import LOAD_ID, SEQUENCE, Page
+from letta_source.rows.children import search_result
+from letta_source.rows.columnar import read_columnar
+from letta_source.rows.flatten import Rows, split_page
+from letta_source.safe_text import parse_json
+from letta_source.schema.tables import RESOURCES
+from tests.oracle.dumps import LOAD_ID, SEQUENCE, Page
 
 
 def tables_of(page: Page) -> dict[str, pa.Table]:

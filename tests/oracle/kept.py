@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .dumps import Json, Page, Rows
+from tests.oracle.dumps import Json, Page, Rows
 
 FOLDER = Path(__file__).parent / "cc101f0"
 

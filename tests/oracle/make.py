@@ -22,10 +22,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from letta_source.demo import serve
-
-from .corpus import generated_pages, recorded_pages
-from .kept import FOLDER
-from .story import Story
+from tests.oracle.corpus import generated_pages, recorded_pages
+from tests.oracle.kept import FOLDER
+from tests.oracle.story import Story
 
 
 def make_schema_and_rows(old: Path, folder: Path) -> None:

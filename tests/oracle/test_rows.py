@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from . import kept
-from .dumps import Page, Rows, rows_dump
-from .flattening import tables_of
+from tests.oracle import kept
+from tests.oracle.dumps import Page, Rows, rows_dump
+from tests.oracle.flattening import tables_of
 
 SCHEMA = kept.schema()["tables"]
 PAGES = {page.name: (page, rows) for page, rows in kept.pages()}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from letta_source.demo import serve
-from letta_source.tables import RESOURCES, all_tables
-
-from . import kept
-from .dumps import DESTINATIONS, Json, dlt_dumps, schema_dump
-from .story import Story
+from letta_source.schema.tables import RESOURCES, all_tables
+from tests.oracle import kept
+from tests.oracle.dumps import DESTINATIONS, Json, dlt_dumps, schema_dump
+from tests.oracle.story import Story
 
 FOUND = schema_dump(RESOURCES, all_tables())
 KEPT = kept.schema()
