@@ -44,6 +44,14 @@ def letta(
     mask: dict[str, Any] | None = None,
     mask_key: TSecretStrValue | None = None,
     images: str | None = None,
+    headers: dict[str, TSecretStrValue] | None = None,
+    ca_bundle: str | None = None,
+    client_cert: str | None = None,
+    proxy: TSecretStrValue | None = None,
+    memory_limit: str | int | None = None,
+    changes: str | None = None,
+    sweep_interval: str | float | timedelta | None = None,
+    reread_window: str | float | timedelta | None = None,
     session: Session | None = None,
 ) -> Sequence[DltResource]:
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.

@@ -43,6 +43,14 @@ def test_defaults() -> None:
         "mask": {},
         "mask_key": None,
         "images": "keep",
+        "headers": {},
+        "ca_bundle": None,
+        "client_cert": None,
+        "proxy": None,
+        "memory_limit": 512_000_000,
+        "changes": "auto",
+        "sweep_interval": timedelta(days=1),
+        "reread_window": timedelta(days=7),
         "validate_items": False,
     }
     assert not settings.window

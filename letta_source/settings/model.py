@@ -7,10 +7,9 @@ wins over Letta's own variables (`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJE
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,98 +25,30 @@ from pydantic import (
 )
 
 from letta_source.errors import ConfigError
+from letta_source.settings.values import (
+    bytes_value,
+    duration_value,
+    file_value,
+    files_value,
+    header_value,
+    headers_value,
+    ids_value,
+    mask_key_value,
+    mask_value,
+    moment_value,
+    proxy_value,
+    shard_value,
+    url_value,
+)
 from letta_source.shards import WHOLE, Shard
-from letta_source.times import parse_time
 
 CLOUD_URL = "https://api.letta.com"
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d)?\s*", re.IGNORECASE)
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LEAST_MEMORY = 64_000_000
 
 
-def _duration(value: Any) -> Any:
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        value = float(match[1]) * _UNITS[(match[2] or "s").lower()]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            return timedelta(seconds=value)
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("must be a duration such as 600, 10m or 2h")
-
-
-def _moment(value: Any) -> Any:
-    if value is None:
-        return None
-    with suppress(ValueError):
-        if isinstance(value, (str, date)):
-            return parse_time(value if isinstance(value, str) else value.isoformat())
-    raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
-
-
-def _ids(value: Any) -> Any:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    ids = list(value) if isinstance(value, Iterable) else [value]
-    if not all(isinstance(one, str) for one in ids):
-        raise ValueError("must be ids, in a list or with commas between them")
-    return tuple(dict.fromkeys(ids))
-
-
-def _shard(value: Any) -> Any:
-    return value if isinstance(value, Shard) else Shard.parse(str(value))
-
-
-def _mask(value: Any) -> Any:
-    if value is None:
-        return {}
-    if isinstance(value, str):
-        pairs = (part.partition("=") for part in value.split(",") if part.strip())
-        value = {name.strip(): how.strip() for name, _, how in pairs}
-    if not isinstance(value, Mapping):
-        raise ValueError("must be actions by column, such as text=hash,agents.system=drop")
-    for name, how in value.items():
-        if how not in ("drop", "hash", "redact", "keep") and not callable(how):
-            raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")
-    return dict(value)
-
-
-def _mask_key(value: Any) -> Any:
-    key = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(key, str) and len(key) < 16:
-        raise ValueError("must have at least 16 characters: a shorter one can be guessed")
-    return value
-
-
-def _header(value: Any) -> Any:
-    """Goes into a header: an error about it there would show it."""
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    if isinstance(value, str):
-        # Keys read from a file end in a line break.
-        value = value.strip()
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError("must be plain ASCII, without line breaks")
-    return value
-
-
-def _url(value: Any) -> Any:
-    url = str(value).strip().rstrip("/").removesuffix("/v1")
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError("must be a URL such as http://localhost:8283")
-    if parsed.userinfo:
-        raise ValueError("must not hold a user or password: give the key as api_key")
-    return url
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
-Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+Duration = Annotated[timedelta, BeforeValidator(duration_value)]
+Moment = Annotated[datetime | None, BeforeValidator(moment_value)]
+Ids = Annotated[tuple[str, ...], BeforeValidator(ids_value)]
 TableFormat = Literal["delta", "iceberg"]
 Model = TypeVar("Model", bound=BaseModel)
 MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
@@ -128,11 +59,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    base_url: Annotated[str, BeforeValidator(_url)] = Field(CLOUD_URL, description="Where Letta answers.")
-    api_key: Annotated[SecretStr | None, BeforeValidator(_header)] = Field(
+    base_url: Annotated[str, BeforeValidator(url_value)] = Field(
+        CLOUD_URL, description="Where Letta answers."
+    )
+    api_key: Annotated[SecretStr | None, BeforeValidator(header_value)] = Field(
         None, description="The key; a self-hosted server may need none."
     )
-    project: Annotated[str | None, BeforeValidator(_header)] = Field(
+    project: Annotated[str | None, BeforeValidator(header_value)] = Field(
         None, description="Cloud: slug of the project, sent as X-Project."
     )
     agent_ids: Ids = Field((), description="Only these agents.")
@@ -152,18 +85,42 @@ class Settings(BaseModel):
     )
     refresh: bool = Field(False, description="Read everything again, from the start.")
     search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
-    shard: Annotated[Shard, BeforeValidator(_shard)] = Field(
+    shard: Annotated[Shard, BeforeValidator(shard_value)] = Field(
         WHOLE, description="Only this part of the parents, such as 2/4; counted from 0."
     )
     table_format: TableFormat | None = Field(None, description="Of files: what can merge, not only add.")
-    mask: Annotated[Mapping[str, MaskAction], BeforeValidator(_mask)] = Field(
+    mask: Annotated[Mapping[str, MaskAction], BeforeValidator(mask_value)] = Field(
         {}, description="By column, or `content` for all that was said: drop, hash, redact or keep."
     )
-    mask_key: Annotated[SecretStr | None, BeforeValidator(_mask_key)] = Field(
+    mask_key: Annotated[SecretStr | None, BeforeValidator(mask_key_value)] = Field(
         None, description="Secret that the hashes are made with; at least 16 characters."
     )
     images: Literal["keep", "drop", "hash"] = Field(
         "keep", description="Images in messages: hash puts their hash and size in their place."
+    )
+    headers: Annotated[Mapping[str, SecretStr], BeforeValidator(headers_value)] = Field(
+        {}, description="Header fields for every request, such as those a gateway asks for; secret."
+    )
+    ca_bundle: Annotated[str | None, BeforeValidator(file_value)] = Field(
+        None, description="PEM file of certificate authorities to trust; else SSL_CERT_FILE, then certifi's."
+    )
+    client_cert: Annotated[str | None, BeforeValidator(files_value)] = Field(
+        None, description="PEM file with a client certificate and its key, or two files as CERT,KEY."
+    )
+    proxy: Annotated[SecretStr | None, BeforeValidator(proxy_value)] = Field(
+        None, description="URL of a proxy, or none; else HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."
+    )
+    memory_limit: Annotated[int, BeforeValidator(bytes_value)] = Field(
+        512_000_000, ge=_LEAST_MEMORY, description="Bytes that bodies and rows may take while they are read."
+    )
+    changes: Literal["auto", "on", "off"] = Field(
+        "auto", description="Ask the server which agents have news, instead of asking every agent."
+    )
+    sweep_interval: Duration = Field(
+        timedelta(days=1), description="How often every agent is asked, and recent messages are read again."
+    )
+    reread_window: Duration = Field(
+        timedelta(days=7), description="How far back a sweep reads messages again, for edits."
     )
     validate_items: bool = Field(
         False,
@@ -179,6 +136,11 @@ class Settings(BaseModel):
             raise ValueError("lag must not be negative")
         if self.timeout <= timedelta(0):
             raise ValueError("timeout must be more than 0")
+        for name in ("sweep_interval", "reread_window"):
+            if getattr(self, name) < timedelta(0):
+                raise ValueError(f"{name} must not be negative")
+        if self.api_key and "authorization" in {name.lower() for name in self.headers}:
+            raise ValueError("headers: Authorization is set from api_key: leave out one of them")
         if "hash" in self.mask.values() and not self.mask_key:
             raise ValueError("mask: hash needs a mask_key, set as SOURCES__LETTA__MASK_KEY")
         if self.base_url == CLOUD_URL and not self.api_key:

@@ -1,0 +1,201 @@
+"""Parsers of single values: durations, dates, ids, sizes, URLs, header fields, files.
+
+Each takes what people write in code, in a variable or in a TOML file. Raises ValueError with what the value
+must be; the text never holds the value, which may be a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import date, timedelta
+from math import isfinite
+from pathlib import Path, PurePath
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from letta_source.shards import Shard
+from letta_source.times import parse_time
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d)?\s*", re.IGNORECASE)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmg]i?)?b?)\s*", re.IGNORECASE)
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Another value of these would break the requests, or send them elsewhere.
+_OWN_HEADERS = {
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+}
+_PROXY = "must be a URL such as http://proxy.example:8080, or none"
+
+
+def duration_value(value: Any) -> Any:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        value = float(match[1]) * _UNITS[(match[2] or "s").lower()]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return timedelta(seconds=value)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("must be a duration such as 600, 10m or 2h")
+
+
+def moment_value(value: Any) -> Any:
+    if value is None:
+        return None
+    with suppress(ValueError):
+        if isinstance(value, (str, date)):
+            return parse_time(value if isinstance(value, str) else value.isoformat())
+    raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
+
+
+def ids_value(value: Any) -> Any:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    ids = list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(one, str) for one in ids):
+        raise ValueError("must be ids, in a list or with commas between them")
+    return tuple(dict.fromkeys(ids))
+
+
+def shard_value(value: Any) -> Any:
+    return value if isinstance(value, Shard) else Shard.parse(str(value))
+
+
+def mask_value(value: Any) -> Any:
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        value = {name.strip(): how.strip() for name, _, how in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError("must be actions by column, such as text=hash,agents.system=drop")
+    for name, how in value.items():
+        if how not in ("drop", "hash", "redact", "keep") and not callable(how):
+            raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")
+    return dict(value)
+
+
+def mask_key_value(value: Any) -> Any:
+    key = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(key, str) and len(key) < 16:
+        raise ValueError("must have at least 16 characters: a shorter one can be guessed")
+    return value
+
+
+def header_value(value: Any) -> Any:
+    """Goes into a header: an error about it there would show it."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, str):
+        # Keys read from a file end in a line break.
+        value = value.strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("must be plain ASCII, without line breaks")
+    return value
+
+
+def headers_value(value: Any) -> Any:
+    """Header fields by name, from a mapping, JSON, or a text with one `Name: value` a line."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        value = _headers_of_text(value)
+    if not isinstance(value, Mapping):
+        raise ValueError('must be a mapping such as {"X-Tenant": "zoo"}, or lines such as X-Tenant: zoo')
+    headers = {}
+    for name, field in value.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise ValueError("one is not the name of a header: letters, digits and hyphens")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"{name}: is set by this program")
+        try:
+            headers[name] = header_value(str(field) if isinstance(field, (int, float)) else field)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if not isinstance(headers[name], str):
+            raise ValueError(f"{name}: must be a text")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("a header is given twice")
+    return headers
+
+
+def _headers_of_text(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        with suppress(ValueError):
+            return json.loads(text)
+        return None
+    fields = [line.partition(":") for line in text.splitlines() if line.strip()]
+    if not all(colon for _, colon, _ in fields):
+        return None
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
+def proxy_value(value: Any) -> Any:
+    """Keep the URL of a proxy secret: it may hold a password."""
+    url = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(url, str):
+        raise ValueError(_PROXY)
+    url = url.strip()
+    if url.lower() == "none":
+        return "none"
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https", "socks5", "socks5h") or not parsed.host:
+        raise ValueError(_PROXY)
+    return url
+
+
+def file_value(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be the path of a file")
+    if not Path(value).is_file():
+        raise ValueError(f"there is no file {value}")
+    return value
+
+
+def files_value(value: Any) -> Any:
+    """Check a file with certificate and key, or the two files with a comma between them."""
+    if isinstance(value, str) and not Path(value).is_file():
+        parts = [part.strip() for part in value.split(",")]
+        if len(parts) <= 2:
+            return ",".join(file_value(part) for part in parts)
+    return file_value(value)
+
+
+def bytes_value(value: Any) -> Any:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        value = float(match[1]) * _SIZES[(match[2] or "b").lower().removesuffix("b")]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
+        return int(value)
+    raise ValueError("must be a size such as 512MB or 1GiB")
+
+
+def url_value(value: Any) -> Any:
+    url = str(value).strip().rstrip("/").removesuffix("/v1")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError("must be a URL such as http://localhost:8283")
+    if "?" in url or "#" in url:
+        raise ValueError("must not hold a query or a fragment: only host and path, before /v1")
+    if parsed.userinfo:
+        raise ValueError("must not hold a user or password: give the key as api_key")
+    return url
