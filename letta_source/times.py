@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 
@@ -30,7 +31,7 @@ def _parsed(text: str) -> datetime:
     return parsed
 
 
-def created_at(item: dict[str, object]) -> datetime | None:
+def created_at(item: Mapping[str, object]) -> datetime | None:
     """When the item was created, from `date` or `created_at`; None where it says nothing readable."""
     sent = item.get("date") or item.get("created_at")
     if not isinstance(sent, str):

@@ -74,7 +74,7 @@ class Progress(logging.Handler):
 def describe(session: Session, destination: str) -> str:
     """One line: what is being read, how far, how fast."""
     reading = [(name, counts) for name, counts in list(session.counts.items()) if counts.ended is None]
-    if session.writes or not reading:
+    if session.written.is_writing or not reading:
         items = sum(counts.items for counts in session.counts.values())
         return f"writing {items:,} items to {destination}" if session.counts else "starting"
     name, counts = reading[-1]

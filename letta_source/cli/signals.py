@@ -60,8 +60,8 @@ def _nothing(number: int, frame: object) -> None:
 
 def what_is_kept(session: Session) -> str:
     """For a load that is stopped."""
-    if session.writes:
+    if session.written.is_writing:
         return "stopped while a load package was written: the next run finishes it first"
-    if session.kept:
-        return f"stopped: {session.kept:,} items are loaded, the next run goes on from there"
+    if session.written.items:
+        return f"stopped: {session.written.items:,} items are loaded, the next run goes on from there"
     return "stopped: nothing was loaded yet, the next run begins where this one did"

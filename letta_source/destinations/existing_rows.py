@@ -10,7 +10,7 @@ import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.schema.tables import WALKED, Resource
-from letta_source.state.resource_state import Reading
+from letta_source.state.resource_state import ResourceState
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,10 @@ LoadedIds = Callable[[str], set[str]]
 """Given a parent's id, the ids that the destination holds of it; given "", those of a table without one."""
 
 
-def loaded_ids(resource: Resource, reading: Reading) -> LoadedIds:
+def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
     """Ids for `extract.append_only`: of one parent, or of all at once if many will be asked for."""
     parent = resource.parent.name if resource.parent else None
-    all_at_once = parent is None or reading.rereads or resource.name not in WALKED
+    all_at_once = parent is None or state.rereads or resource.name not in WALKED
     found: dict[str, set[str]] = {}
     asked: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""For destinations that can only add rows: each comes once, when nothing can change it any more."""
+"""Holds rows back for destinations that can only add them, until nothing can change them any more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from letta_source.items import ids_of
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import without_credentials
 from letta_source.rows.mask import Mask
-from letta_source.state.resource_state import Reading
+from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
 
 Item = dict[str, Any]
@@ -22,78 +22,77 @@ Pages = list[tuple[str, Sequence[Item]]]
 _ALWAYS_WHOLE = ("batches", "batch_messages", "message_search")
 
 
-class Settled:
-    """Decides what of one resource is handed over.
+class AppendOnly:
+    """Decides which items of one resource are handed over, each once.
 
     Messages are, up to the first that is younger than the overlap; what hangs from a run, a step or a batch,
-    once that has ended and all of it was read; agents, groups and conversations, each time they changed.
+    once that is finished and all of it was read; agents, groups and conversations, each time they changed.
 
     Args:
         loaded: asked where the cursors cannot tell what was loaded.
         mask: nothing of what it hides is kept, not as a digest either.
     """
 
-    def __init__(self, name: str, reading: Reading, loaded: LoadedIds, mask: Mask) -> None:
+    def __init__(self, name: str, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
         self._name = name
-        self._reading = reading
+        self._state = state
         self._loaded = loaded
         self._mask = mask
         self._held: dict[str, Pages] = {}
         self._handed: dict[str, set[str]] = {}
         self._restarted: set[str] = set()
-        self._ended: set[str] = set()
+        self._done: set[str] = set()
 
-    def of_page(
-        self, job: Job, parent_id: str, items: Sequence[Item], settled: int, in_order: bool
+    def page(
+        self, job: Job, parent_id: str, items: Sequence[Item], passed: int, in_order: bool
     ) -> Sequence[Item]:
-        """What can be handed over now.
+        """The items of a page that can be handed over now.
 
         Args:
-            settled: how many of the first items the cursor passes.
+            passed: how many of the first items the cursor passes.
         """
-        if job.unit or (job.pages == "cursor" and not in_order):
+        if job.moves == "parent" or (job.moves == "cursor" and not in_order):
             self._held.setdefault(job.id, []).append((parent_id, items))
             return []
-        if job.pages == "cursor":
-            return self._new(parent_id, items if settled == len(items) else items[:settled])
-        if job.pages == "units":
-            units = self._reading.units(job.key)
-            items = [item for item in items if units.is_settled(item)]
+        if job.moves == "cursor":
+            return self._new(parent_id, items if passed == len(items) else items[:passed])
+        if job.moves == "worklist":
+            worklist = self._state.worklist(job.key)
+            items = [item for item in items if worklist.is_finished(item)]
             # What has no date is listed again until its list was read beyond it for as long as the overlap.
             return self._new("", items, asks=not in_order or any(created_at(item) is None for item in items))
         if self._name in _ALWAYS_WHOLE:
             return self._new(parent_id, items)
-        return [
-            item for item in items if self._reading.has_changed(item["id"], _digest(self._mask.item(item)))
-        ]
+        return [item for item in items if self._state.has_changed(item["id"], _digest(self._mask.item(item)))]
 
-    def retried(self, job: Job) -> Pages:
-        """What was read of a gap, once it is known what is left of it."""
+    def gap_retried(self, job: Job) -> Pages:
+        """The items that were read of a gap, once it is known what is left of it."""
         return [(parent_id, self._new(parent_id, items)) for parent_id, items in self._held.pop(job.id, [])]
 
-    def ended(self, job: Job, settled: bool) -> Pages:
-        """What was held back of a run, step or batch: nothing, unless that is settled."""
+    def end(self, job: Job, finished: bool) -> Pages:
+        """The items that were held back of a run, step or batch; none unless it is finished."""
         held = self._held.pop(job.id, [])
         self._handed.pop(job.id, None)
-        if not (job.unit and settled) or job.id in self._ended:
+        if not (job.moves == "parent" and finished) or job.id in self._done:
             return []
-        self._ended.add(job.id)
+        self._done.add(job.id)
         # A host that lists steps lists them without a date: as above.
-        asks = self._reading.session.relisted or bool(self._reading.session.lists_steps)
+        host = self._state.session.host
+        asks = host.has_restarted_list or bool(host.lists_steps)
         new = [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
         for parent_id, _ in held:
             self._handed.pop(parent_id, None)
         return new
 
-    def restarted(self, job: Job, parent_id: str) -> None:
-        """What follows was read before."""
+    def restart(self, job: Job, parent_id: str) -> None:
+        """Notes that what follows of a parent was read before."""
         self._restarted.add(parent_id)
-        if job.unit:
+        if job.moves == "parent":
             self._held[job.id] = [page for page in self._held.get(job.id, []) if page[0] != parent_id]
 
     def _new(self, parent_id: str, items: Sequence[Item], asks: bool = False) -> Sequence[Item]:
         handed = self._handed.setdefault(parent_id, set())
-        asks = asks or parent_id in self._restarted or self._reading.rereads or self._name in _ALWAYS_WHOLE
+        asks = asks or parent_id in self._restarted or self._state.rereads or self._name in _ALWAYS_WHOLE
         if asks and items:
             known = handed | self._loaded(parent_id)
             items = [item for item in items if item["id"] not in known]
@@ -102,6 +101,6 @@ class Settled:
 
 
 def _digest(item: Item) -> str:
-    """Of all that is loaded of it."""
+    """A digest of all that is loaded of the item."""
     kept = {field: without_credentials(field, value) for field, value in item.items()}
     return hashlib.blake2b(repr(kept).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,33 +19,54 @@ from letta_source.errors import FatalError
 from letta_source.extract.collect import Extraction, extract
 from letta_source.rows.arrow import empty
 from letta_source.schema.tables import LOAD_ISSUES, Resource, Table
-from letta_source.state.resource_state import Reading
+from letta_source.settings import Settings
+from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 
 
-def make_resource(resource: Resource, session: Session) -> DltResource:
-    """The dlt resource that loads `resource`, its children and its issues."""
+def current_traits(settings: Settings) -> Traits:
+    """What the destination of dlt's active pipeline can do; without one all, but no tombstones."""
+    try:
+        return traits_of_pipeline(dlt.current.pipeline(), settings)
+    except PipelineNotActive:
+        return Traits("upsert")
+
+
+def make_resource(
+    resource: Resource, session: Session, traits_of: Callable[[Settings], Traits] = current_traits
+) -> DltResource:
+    """Makes the dlt resource that loads `resource`, its children and its issues.
+
+    Args:
+        traits_of: given the settings, what the destination can do; called when reading begins.
+    """
 
     def read() -> Iterator[Any]:
-        with session.turn(resource.name) as has_come:
-            while not has_come():
+        with session.queued(resource.name) as is_first:
+            while not is_first():
                 yield None
             session.enter(_load_id())
-            if session.fatal or resource.name in session.done:
+            if not _is_due(resource, session):
                 return
-            if not session.settings.shard.is_whole:
-                assert_own_staging()
-            if not resource.divided and session.settings.shard.index:
+            if session.packages.is_full:
+                session.packages.has_more = True
                 return
-            if session.is_full:
-                session.has_more = True
-                return
-            yield from _read(resource, session)
+            yield from _Read(resource, session, traits_of(session.settings)).tables()
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
     for table in (*resource.tables, LOAD_ISSUES):
         made.apply_hints(**_hints(table, Traits()), create_table_variant=True)
     return made
+
+
+def _is_due(resource: Resource, session: Session) -> bool:
+    """True if this shard has the resource, and it was not read yet."""
+    if session.packages.fatal or resource.name in session.packages.read:
+        return False
+    shard = session.settings.shard
+    if not shard.is_whole:
+        assert_own_staging()
+    return resource.divided or not shard.index
 
 
 def _hints(table: Table, traits: Traits) -> dict[str, Any]:
@@ -65,89 +86,113 @@ def _hints(table: Table, traits: Traits) -> dict[str, Any]:
 
 
 class _Hinting:
-    """Says, with the first rows of each table, what the destination has to know of it."""
+    """Gives dlt, with the first rows of each table, the hints that the destination needs."""
 
     def __init__(self, traits: Traits) -> None:
         self._traits = traits
-        self._said: set[str] = set()
+        self._hinted: set[str] = set()
 
     def __call__(self, rows: Any, table: Table) -> Any:
-        if table.name in self._said:
+        if table.name in self._hinted:
             return dlt.mark.with_table_name(rows, table.name)
-        self._said.add(table.name)
+        self._hinted.add(table.name)
         hints = dlt.mark.make_hints(**_hints(table, self._traits))
         return dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
 
-def _read(resource: Resource, session: Session) -> Iterator[Any]:
-    logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
-    traits = _traits(session)
-    state = dlt.current.resource_state()
-    extraction, reading = session.paused.pop(resource.name, None) or _begun(resource, session, state, traits)
-    reading.bind(state)
-    merging, appending = _Hinting(traits), _Hinting(replace(traits, writes="append"))
-    by_name = {table.name: table for table in (*resource.tables, LOAD_ISSUES)}
-    appends = resource.name in session.appends
+class _Handover:
+    """Marks rows for dlt: to be appended while the tables are empty and each row comes once, else merged."""
 
-    def handed(rows: Any, table: Table) -> Any:
-        return (appending if appends and table is not LOAD_ISSUES else merging)(rows, table)
+    def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
+        self._resource = resource
+        self._session = session
+        self._traits = traits
+        self._merging, self._appending = _Hinting(traits), _Hinting(replace(traits, writes="append"))
+        self._appends = resource.name in session.before.empty
 
-    try:
-        for tables in extraction:
-            if appends and resource.name not in session.appends:
-                # What was handed over is to be merged, too.
-                appends = False
-                for table in resource.tables:
-                    yield handed(empty(table), table)
+    def rows(self, rows: Any, table: Table) -> Any:
+        hinting = self._appending if self._appends and table is not LOAD_ISSUES else self._merging
+        return hinting(fitted(rows, table, self._traits), table)
+
+    def switch(self) -> Iterator[Any]:
+        """Once a row came again, has dlt merge what was handed over before, too."""
+        if self._appends and self._resource.name not in self._session.before.empty:
+            self._appends = False
+            for table in self._resource.tables:
+                yield self.rows(empty(table), table)
+
+
+class _Read:
+    """One resource's reading within one load package: begun, or gone on with."""
+
+    def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
+        logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
+        self._resource = resource
+        self._session = session
+        self._traits = traits
+        self._tables = {table.name: table for table in (*resource.tables, LOAD_ISSUES)}
+        self._handover = _Handover(resource, session, traits)
+        self._extraction, self._state = self._resumed_or_begun()
+
+    def tables(self) -> Iterator[Any]:
+        """Yields marked rows until the resource is read or the load package is full."""
+        packages, name = self._session.packages, self._resource.name
+        try:
+            yield from self._extracted()
+        except FatalError as error:
+            if packages.max_rows is None:
+                raise
+            # Who sets `max_rows` loads what was read, then looks at `fatal`.
+            packages.fatal = str(error)
+            return
+        finally:
+            if name not in packages.paused:
+                self._extraction.close()
+        if name in packages.paused:
+            return
+        packages.read.add(name)
+        if not self._session.counts[name].skipped:
+            yield from self._incomplete_tables()
+
+    def _resumed_or_begun(self) -> tuple[Extraction, ResourceState]:
+        stored = dlt.current.resource_state()
+        if paused := self._session.packages.paused.pop(self._resource.name, None):
+            paused[1].bind(stored)
+            return paused
+        state = ResourceState(self._session, stored)
+        counts = self._session.begin(self._resource.name)
+        loaded = loaded_ids(self._resource, state) if self._traits.writes == "append" else None
+        # Without delete-insert a tombstone would be loaded as a row.
+        tombstones = self._traits.writes == "replace"
+        return extract(self._resource, state, counts, tombstones, loaded), state
+
+    def _extracted(self) -> Iterator[Any]:
+        packages = self._session.packages
+        for tables in self._extraction:
+            yield from self._handover.switch()
             for name, rows in tables:
-                table = by_name[name]
-                yield handed(fitted(rows, table, traits), table)
-                session.rows += rows.num_rows
-            reading.commit()
-            if session.is_full:
-                session.paused[resource.name] = extraction, reading
-                session.has_more = True
+                yield self._handover.rows(rows, self._tables[name])
+                packages.rows += rows.num_rows
+            self._state.commit()
+            if packages.is_full:
+                packages.paused[self._resource.name] = self._extraction, self._state
+                packages.has_more = True
                 return
-    except FatalError as error:
-        if session.checkpoint_rows is None:
-            raise
-        session.fatal = str(error)
-        return
-    finally:
-        if resource.name not in session.paused:
-            extraction.close()
-    session.done.add(resource.name)
-    if session.counts[resource.name].skipped:
-        return
-    known = dlt.current.source_schema().tables
-    # Where that fails, whoever sets `checkpoint_rows` makes the tables.
-    if traits.takes_empty or session.checkpoint_rows is not None:
-        for table in by_name.values():
+
+    def _incomplete_tables(self) -> Iterator[Any]:
+        """Yields empty tables for those that dlt does not know all columns of."""
+        # Where empty tables fail, whoever sets `max_rows` makes the tables.
+        if not self._traits.takes_empty and self._session.packages.max_rows is None:
+            return
+        known = dlt.current.source_schema().tables
+        for table in self._tables.values():
             held = known.get(table.name, {}).get("columns", {})
             if any(column.name not in held for column in table.columns):
-                yield handed(empty(table), table)
-
-
-def _traits(session: Session) -> Traits:
-    try:
-        return traits_of_pipeline(dlt.current.pipeline(), session.settings)
-    except PipelineNotActive:
-        # Iterated without one: all there is, and no tombstones.
-        return Traits("upsert")
-
-
-def _begun(
-    resource: Resource, session: Session, state: dict[str, Any], traits: Traits
-) -> tuple[Extraction, Reading]:
-    reading = Reading(session, state)
-    counts = session.begin(resource.name)
-    loaded = loaded_ids(resource, reading) if traits.writes == "append" else None
-    # Without delete-insert a tombstone would be loaded as a row.
-    return extract(resource, reading, counts, traits.writes == "replace", loaded), reading
+                yield self._handover.rows(empty(table), table)
 
 
 def _load_id() -> str:
-    """Of the load package that is being extracted; empty where a resource is iterated without a pipeline."""
+    """Id of the load package that is being extracted; empty without a pipeline."""
     try:
         return load_package_state()["load_id"]
     except CurrentLoadPackageStateNotAvailable:

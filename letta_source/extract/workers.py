@@ -1,4 +1,4 @@
-"""Many walks at once, in order within each, with bounded memory. Knows nothing of tables.
+"""Run many jobs at once, in order within each, with bounded memory. Knows nothing of tables.
 
 One thread of its own runs the walks on asyncio; the caller's thread takes what they yield.
 """
@@ -18,11 +18,11 @@ from letta_source.api.client import Client
 from letta_source.api.rate_limit import Pace
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.paging.events import Event, Page
-from letta_source.plan.job import Job, nothing
+from letta_source.plan.job import Job, ParentSeen, nothing
 from letta_source.settings import Settings
 
 FINDING = Job("", nothing)
-"""Stands for the search for jobs itself, in the happening that says it failed."""
+"""Stands for the search for jobs itself, in the event that says it failed."""
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,33 @@ class Failed:
     error: ParentError | FamilyMissing
 
 
-Happening = tuple[Job, str, Event | Begun | Done | Failed]
+JobEvent = tuple[Job, str, Event | ParentSeen | Begun | Done | Failed]
+"""A job, the id of the parent that the event concerns, and the event."""
 Jobs = Callable[[Client], AsyncIterator[Job]]
 
 
 @dataclass
 class _Bridge:
-    """From the event loop's thread to the caller's, holding so many pages at most."""
+    """Carries events from the event loop's thread to the caller's, with at most `size` pages between."""
 
     size: int
-    out: queue.SimpleQueue[Happening | BaseException | None] = field(default_factory=queue.SimpleQueue)
+    out: queue.SimpleQueue[JobEvent | BaseException | None] = field(default_factory=queue.SimpleQueue)
     room: asyncio.Semaphore = field(init=False)
 
     def open(self) -> None:
         self.room = asyncio.Semaphore(self.size)
 
-    async def put(self, happening: Happening) -> None:
-        if isinstance(happening[2], Page):
+    async def put(self, job_event: JobEvent) -> None:
+        if isinstance(job_event[2], Page):
             await self.room.acquire()
-        self.out.put(happening)
+        self.out.put(job_event)
 
 
 @contextmanager
 def stream(
     settings: Settings, jobs: Jobs, on_request: Callable[[], None], pace: Pace | None = None
-) -> Iterator[Iterator[Happening]]:
-    """What the jobs yield, as it comes; leaving the block stops them.
+) -> Iterator[Iterator[JobEvent]]:
+    """Yields an iterator over what the jobs yield, as it comes; leaving the block stops them.
 
     Args:
         jobs: given a client, finds the jobs; they start while it goes on.
@@ -75,7 +76,7 @@ def stream(
         pace: of the load.
 
     Raises:
-        FatalError: from a job or from finding them, while iterating; other errors of theirs are happenings.
+        FatalError: from a job or from finding them, while iterating; other errors of theirs are events.
     """
     bridge = _Bridge(size=settings.max_workers)
     loop = asyncio.new_event_loop()
@@ -110,16 +111,16 @@ def stream(
         loop.close()
 
 
-def _taken(bridge: _Bridge, loop: asyncio.AbstractEventLoop) -> Iterator[Happening]:
+def _taken(bridge: _Bridge, loop: asyncio.AbstractEventLoop) -> Iterator[JobEvent]:
     while True:
-        happening = bridge.out.get()
-        if happening is None:
+        job_event = bridge.out.get()
+        if job_event is None:
             return
-        if isinstance(happening, BaseException):
-            raise happening
-        if isinstance(happening[2], Page):
+        if isinstance(job_event, BaseException):
+            raise job_event
+        if isinstance(job_event[2], Page):
             loop.call_soon_threadsafe(bridge.room.release)
-        yield happening
+        yield job_event
 
 
 async def _work(client: Client, jobs: Jobs, workers: int, bridge: _Bridge) -> None:

@@ -178,7 +178,7 @@ def _workers(shard: Shard) -> int:
 
 
 def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session, traits: Traits) -> None:
-    session.checkpoint_rows = session.settings.checkpoint_rows
+    session.packages.max_rows = session.settings.checkpoint_rows
     local: Mapping[str, Any] = pipeline.state["_local"]
     to_take_over = local.get(_TO_TAKE_OVER)
     if to_take_over is None:
@@ -186,31 +186,31 @@ def _load_packages(pipeline: dlt.Pipeline, source: DltSource, session: Session, 
             drop_unfinished(pipeline)
         to_take_over = list(RESOURCES) if _was_loaded_into(pipeline) else []
         pipeline.set_local_state_val(_TO_TAKE_OVER, to_take_over)
-    session.appends = appendable(pipeline, source.selected_resources)
-    session.takes_over = not set(source.selected_resources).isdisjoint(to_take_over)
+    session.before.empty = appendable(pipeline, source.selected_resources)
+    session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
     while True:
         pipeline.extract(source)
-        session.writes = True
+        session.written.is_writing = True
         pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
         _prepare(pipeline, session, traits)
         try:
-            with sparing(pipeline) if session.appends else nullcontext():
+            with sparing(pipeline) if session.before.empty else nullcontext():
                 pipeline.load(workers=_workers(session.settings.shard))
         except Exception:
-            if not (session.appends and pipeline.has_pending_data):
+            if not (session.before.empty and pipeline.has_pending_data):
                 raise
             # Messages of many MB need more memory than that.
             take_back(pipeline)
             pipeline.load(workers=_workers(session.settings.shard))
-        session.writes = False
-        session.kept = sum(counts.items for counts in session.counts.values())
+        session.written.is_writing = False
+        session.written.items = sum(counts.items for counts in session.counts.values())
         forget_loaded(pipeline)
-        if not session.has_more:
+        if not session.packages.has_more:
             break
-        logger.info("%s items are loaded, and where to go on from here is kept", f"{session.kept:,}")
-    if not session.fatal:
+        logger.info("%s items are loaded, and where to go on from here is kept", f"{session.written.items:,}")
+    if not session.packages.fatal:
         rest = [name for name in to_take_over if name not in source.selected_resources]
         if rest != to_take_over:
             pipeline.set_local_state_val(_TO_TAKE_OVER, rest)
@@ -223,8 +223,8 @@ def _was_loaded_into(pipeline: dlt.Pipeline) -> bool:
 
 
 def _why_failed(session: Session) -> str | None:
-    if session.fatal:
-        return session.fatal
+    if session.packages.fatal:
+        return session.packages.fatal
     for name, counts in session.counts.items():
         if counts.failed * 2 > counts.parents:
             return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"

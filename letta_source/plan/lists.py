@@ -12,18 +12,13 @@ from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.state.cursors import Cursor
-from letta_source.state.resource_state import Reading
-from letta_source.state.session import ListKey
+from letta_source.state.host import Host, ListKey
 from letta_source.times import parse_time
 
 Item = dict[str, Any]
 
 # What is kept of an item that only names something to read.
-_SLIM = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", "manager_agent_id")
-
-
-# Of a longer list nothing is kept: whoever needs it reads it again.
-_MOST_KEPT = 100_000
+_KEPT_FIELDS = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", "manager_agent_id")
 
 
 def has_id(item: Any) -> bool:
@@ -31,65 +26,70 @@ def has_id(item: Any) -> bool:
 
 
 def slim(item: Item) -> Item:
-    return {name: item[name] for name in _SLIM if name in item}
+    """The fields of an item that say what to read of it."""
+    return {name: item[name] for name in _KEPT_FIELDS if name in item}
 
 
 async def list_events(
     client: Client,
-    reading: Reading,
+    host: Host,
     endpoint: Endpoint,
     cursor: Cursor | None = None,
     keep: Callable[[Item], Item] = slim,
 ) -> AsyncIterator[tuple[str, Event]]:
-    """The pages of a list; what it named is kept for the other resources of this load.
+    """Walks a list; what it names is kept for the other resources of this load.
 
     Args:
         keep: what of each item to keep.
+
+    Raises:
+        FamilyMissing: the host has no such list.
     """
     family = endpoint.family or endpoint.path
-    if family in reading.session.missing:
+    if family in host.missing:
         raise FamilyMissing(family)
     since, after = cursor or (None, None)
-    seen: list[Item] = []
+    named: list[Item] = []
     whole = True
     async for event in walk_pages(client, endpoint, after, parse_time(since) if since else None):
         if isinstance(event, Page):
-            seen.extend(keep(item) for item in event.items if has_id(item))
-            if len(seen) > _MOST_KEPT:
-                seen, whole = [], False
+            named.extend(keep(item) for item in event.items if has_id(item))
+            if len(named) > host.max_listed:
+                named, whole = [], False
         elif isinstance(event, Gap):
             whole = False
         elif isinstance(event, Restarted):
-            reading.session.relisted = True
+            host.has_restarted_list = True
         yield "", event
     if whole:
-        reading.session.lists[_list_key(endpoint, cursor)] = seen
+        host.lists[_list_key(endpoint, cursor)] = named
 
 
 async def listed(
     client: Client,
-    reading: Reading,
+    host: Host,
     endpoint: Endpoint,
     cursor: Cursor | None = None,
     keep: Callable[[Item], Item] = slim,
     once: bool = True,
 ) -> AsyncIterator[tuple[Item, bool]]:
-    """What a list names, and whether it comes in the list's order.
+    """Yields each item that a list names, and True if it comes in the list's order.
 
     Args:
         once: each once, also where the list was read again from its start; costs memory for each.
 
     Raises:
+        FamilyMissing: the host has no such list.
         Unreadable: at the end, if the server could not give all of the list.
     """
-    known = reading.session.lists.get(_list_key(endpoint, cursor))
+    known = host.lists.get(_list_key(endpoint, cursor))
     if known is not None:
         for item in known:
             yield item, True
         return
     seen: set[str] = set()
     lacks: str | None = None
-    async for _, event in list_events(client, reading, endpoint, cursor, keep):
+    async for _, event in list_events(client, host, endpoint, cursor, keep):
         if isinstance(event, Gap):
             lacks = event.detail
         elif isinstance(event, Page):

@@ -13,55 +13,57 @@ from letta_source.paging.events import Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.unreadable import Stones
 from letta_source.paging.walk import walk_pages
-from letta_source.plan.job import Job
+from letta_source.plan.host import runs_endpoint
+from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
+from letta_source.settings import Settings
 from letta_source.state.cursors import Between
-from letta_source.state.resource_state import Reading
+from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at, parse_time
 
 
 def messages_job(
-    reading: Reading,
+    state: ResourceState,
     path: str,
     parent_id: str,
     params: Mapping[str, str | int] | None = None,
     family: str | None = None,
     page_size: int | None = None,
     asked_for: bool = False,
-    stones_of: str = "",
+    anchors_of: str = "",
 ) -> Job:
-    """Walks a parent's messages.
+    """A walk over a parent's messages.
 
     Args:
-        stones_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
+        anchors_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
     """
-    cursor, gaps = reading.cursors.get(parent_id), reading.cursors.gaps(parent_id)
-    endpoint = reading.endpoint(path, params, family, page_size, plain=True)
+    cursor, gaps = state.cursors.get(parent_id), state.cursors.gaps(parent_id)
+    endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family, plain=True)
 
-    async def events(client: Client) -> AsyncIterator[tuple[str, Event]]:
+    async def events(client: Client) -> Events:
         for gap in gaps:
             async for event in _retried(client, endpoint, gap):
                 yield parent_id, event
 
-        def find_stones(reached: datetime | None) -> Stones:
+        def find_anchors(reached: datetime | None) -> Stones:
             since = reached or (parse_time(cursor[0]) if cursor and cursor[0] else None)
-            return _last_messages(client, reading, stones_of, since)
+            return _last_messages(client, state.settings, anchors_of, since)
 
         async for event in walk_pages(
             client,
             endpoint,
             cursor[1] if cursor else None,
-            find_stones=find_stones if stones_of else None,
+            find_stones=find_anchors if anchors_of else None,
         ):
             # The cursor passes a gap, which is kept.
             yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
 
-    read_again = reading.loaded_before or cursor is not None
-    return Job(parent_id, events, pages="cursor", read_again=read_again, asked_for=asked_for)
+    read_again = state.loaded_before or cursor is not None
+    return Job(parent_id, events, "cursor", read_again=read_again, asked_for=asked_for)
 
 
 async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIterator[Event]:
-    """What lies in a gap that an earlier load left."""
+    """Reads what lies in a gap that an earlier load left."""
     after_id, before_id = gap
     left: Gap | None = None
     async for event in walk_pages(client, endpoint, after_id or None, until=before_id):
@@ -72,9 +74,9 @@ async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIte
     yield Retried(after_id, before_id, left)
 
 
-async def _last_messages(client: Client, reading: Reading, agent_id: str, since: datetime | None) -> Stones:
-    """The id of the last message of each run of an agent, since about then."""
-    runs = walk_pages(client, reading.endpoint("/v1/runs/", {"agent_id": agent_id}, "runs"))
+async def _last_messages(client: Client, settings: Settings, agent_id: str, since: datetime | None) -> Stones:
+    """Yields the id of the last message of each run of an agent, since about then."""
+    runs = walk_pages(client, runs_endpoint(settings, agent_id))
     # Without them there is the way back from the newest message.
     with suppress(FamilyMissing, ParentError):
         async for event in runs:

@@ -7,7 +7,7 @@ from there; the merge takes the repeats out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any
 
@@ -69,8 +69,8 @@ class Cursors:
             self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
         return tuple(self._gaps[parent_id])
 
-    def observe(self, parent_id: str, items: Iterable[dict[str, Any]]) -> int:
-        """Takes note of items that were read, in order; returns how many of them the cursor passes."""
+    def observe(self, parent_id: str, items: Iterable[Mapping[str, Any]]) -> int:
+        """Notes items that were read, in order; returns how many of them the cursor passes."""
         if parent_id in self._stopped:
             return 0
         passed = 0

@@ -1,167 +1,144 @@
-"""One resource's reading of one load: its state and cursors, and what it shares with the others."""
+"""One resource's state: its shape, and how a load moves it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, cast
 
-from letta_source.paging.pages import Endpoint
 from letta_source.shards import bucket_of
 from letta_source.state.cursors import Cursors
 from letta_source.state.session import Session
-from letta_source.state.units import Units
-from letta_source.times import created_at, parse_time
+from letta_source.state.worklist import Worklist
+from letta_source.times import parse_time
 
 
-class Reading:
-    """One resource's reading: its state, and the session it belongs to.
+class StoredState(TypedDict, total=False):
+    """What dlt keeps of one resource between loads.
 
-    Args:
-        state: of the dlt resource; `cursors` and `unsettled` are documented in `letta_source.state.cursors`,
-            `listed` holds, for lists whose items have no date, when they were read and up to which id,
-            `digests`, for destinations that can only add rows, by id what was added last, `ahead`, by list
-            and bucket, cursors of other shards beyond this one's.
+    A list's key is the agent it is filtered by, and empty for the whole list. Of a message walk or a list,
+    a cursor is `[created_at, id]` of the newest item that the next load need not read again, as ISO 8601 text
+    in UTC or null.
     """
 
-    def __init__(self, session: Session, state: dict[str, Any]) -> None:
+    cursors: dict[str, list[str | None]]
+    """By parent, or by list's key, how far it was read."""
+    gaps: dict[str, list[list[str]]]
+    """By parent, `[after id, before id]` around what could not be read and is tried again."""
+    unsettled: dict[str, dict[str, str | None]]
+    """By list's key and id, the runs, steps or batches to be read again, and when each was created."""
+    listed: dict[str, list[list[str]]]
+    """By key of a list without dates, `[time of the load, last id]`: the newest before the overlap, and all
+    since."""
+    digests: dict[str, str]
+    """By id, a digest of what was added last, for destinations that can only add rows."""
+    ahead: dict[str, dict[str, list[str]]]
+    """By list's key and bucket, cursors of other shards beyond this one's."""
+
+
+class ResourceState:
+    """One resource's state during one load; moves only with `commit` and `finish`.
+
+    Args:
+        session: of the load.
+        stored: the dict that dlt keeps, see `StoredState`.
+    """
+
+    def __init__(self, session: Session, stored: dict[str, Any]) -> None:
         self.session = session
         self.settings = session.settings
-        self._state = state
+        self._stored = cast(StoredState, stored)
         self.settled_before = session.started_at - self.settings.lag
         self._tracking: dict[str, Any] = {
             "settled_before": self.settled_before,
             "frozen": self.settings.window,
             "ignored": self.settings.refresh,
         }
-        self.cursors = Cursors(state, **self._tracking)
-        self._units: dict[str, Units] = {}
-        self._listed: dict[str, str | None] = {}
+        self.cursors = Cursors(stored, **self._tracking)
+        self._worklists: dict[str, Worklist] = {}
+        self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
-        self._ahead: dict[str, dict[str, list[str]]] = state.get("ahead", {})
+        self._ahead: dict[str, dict[str, list[str]]] = self._stored.get("ahead", {})
 
-    def bind(self, state: dict[str, Any]) -> None:
+    def bind(self, stored: dict[str, Any]) -> None:
         """Goes on in the state of the next load package."""
-        self._state = state
-        self.cursors.bind(state)
-        for units in self._units.values():
-            units.bind(state)
+        self._stored = cast(StoredState, stored)
+        self.cursors.bind(stored)
+        for worklist in self._worklists.values():
+            worklist.bind(stored)
 
-    def units(self, key: str) -> Units:
-        """Of the list that `key` names."""
-        if key not in self._units:
-            self._units[key] = Units(self._state, key, **self._tracking)
-        return self._units[key]
+    def worklist(self, key: str) -> Worklist:
+        """The runs, steps or batches of the list with this key."""
+        if key not in self._worklists:
+            self._worklists[key] = Worklist(cast(dict[str, Any], self._stored), key, **self._tracking)
+        return self._worklists[key]
 
     @property
     def rereads(self) -> bool:
-        """Whether what the cursors are beyond is read."""
+        """True if items before the cursors are read again."""
         return self.settings.window or self.settings.refresh
 
     @property
     def loaded_before(self) -> bool:
-        """Whether rows may have been loaded before, whatever the cursors say."""
-        return self.rereads or self.session.takes_over
+        """True if rows may have been loaded before, whatever the cursors say."""
+        return self.rereads or self.session.before.from_elsewhere
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The lists to read: one an agent if only some were asked for, so that each has its own cursor."""
-        return self.settings.agent_ids or ("",)
-
-    @property
-    def filter_key(self) -> str:
-        """Names the one list of those that cannot be filtered by agent."""
-        return ",".join(sorted(self.settings.agent_ids))
-
-    def wants(self, item: dict[str, Any], timeless: bool = False) -> bool:
-        """Whether the item is one of the agents and, unless timeless, of the window that were asked for."""
-        only = self.settings.agent_ids
-        if only and (item.get("agent_id") or only[0]) not in only:
-            return False
-        # A group's manager is none of its agent_ids.
-        members = item.get("agent_ids")
-        if only and isinstance(members, list):
-            members = [*members, item.get("manager_agent_id")]
-            if not any(member in only for member in members):
-                return False
-        if timeless or not self.settings.window:
-            return True
-        time = created_at(item)
-        start, end = self.settings.start_date, self.settings.end_date
-        return time is None or not ((start and time < start) or (end and time >= end))
-
-    def may_hold(self, run: dict[str, Any]) -> bool:
-        """Whether anything of this run can lie in the window that was asked for."""
-        begun, ended = created_at(run), created_at({"date": run.get("completed_at")})
-        start, end = self.settings.start_date, self.settings.end_date
-        return not ((start and ended and ended < start) or (end and begun and begun >= end))
-
-    def endpoint(
-        self,
-        path: str,
-        params: Mapping[str, str | int] | None = None,
-        family: str | None = None,
-        page_size: int | None = None,
-        plain: bool = False,
-    ) -> Endpoint:
-        return Endpoint(path, params or {}, page_size or self.settings.page_size, family, plain)
-
-    def owns(self, parent_id: str) -> bool:
-        """Whether the parent falls to this shard."""
-        return self.settings.shard.owns(parent_id)
-
-    def read_to(self, key: str, unit_id: str) -> tuple[str, str] | None:
-        """[created_at, id] to which another shard read the list already, for the unit's bucket.
+    def read_to(self, key: str, parent_id: str) -> tuple[str, str] | None:
+        """[created_at, id] to which another shard read the list already, for the parent's bucket.
 
         None if that is no farther than this shard's own cursor: see `letta_source.loading.shard_state`.
         """
-        ahead = self._ahead.get(key, {}).get(str(bucket_of(unit_id)))
-        if self.rereads or not ahead or unit_id in self.units(key).unsettled:
+        ahead = self._ahead.get(key, {}).get(str(bucket_of(parent_id)))
+        if self.rereads or not ahead or parent_id in self.worklist(key).unfinished:
             return None
         return ahead[0], ahead[1]
 
     def has_changed(self, item_id: str, digest: str) -> bool:
-        """Whether it was never read, or was another then."""
-        known = self._digests.get(item_id) or self._state.get("digests", {}).get(item_id)
+        """True if the item was never read, or was another then; notes the digest."""
+        known = self._digests.get(item_id) or self._stored.get("digests", {}).get(item_id)
         self._digests[item_id] = digest
-        return bool(known != digest)
+        return known != digest
 
     def listed_to(self, key: str) -> str | None:
         """Id up to which a list without dates had been read before the overlap began."""
-        settled = (
-            []
-            if self.rereads
-            else [stop for stop in self._stops(key) if parse_time(stop[0]) < self.settled_before]
-        )
+        if self.rereads:
+            return None
+        settled = [stop for stop in self._stops(key) if parse_time(stop[0]) < self.settled_before]
         return settled[-1][1] if settled else None
 
-    def now_listed_to(self, key: str, last_id: str | None) -> None:
-        """Takes note of the last id of such a list; `finish` keeps it."""
-        self._listed[key] = last_id or self.listed_to(key)
+    def note_last_listed(self, key: str, last_id: str | None) -> None:
+        """Notes the last id of a list without dates; `finish` keeps it."""
+        self._last_listed[key] = last_id or self.listed_to(key)
 
     def _stops(self, key: str) -> list[list[str]]:
-        stops: list[list[str]] = self._state.get("listed", {}).get(key, [])
-        return stops
+        return self._stored.get("listed", {}).get(key, [])
 
     def commit(self) -> None:
         """Moves all cursors over what was handed over."""
         self.cursors.commit()
-        for units in self._units.values():
-            units.commit()
+        for worklist in self._worklists.values():
+            worklist.commit()
         if self._digests and not self.settings.window:
-            self._state.setdefault("digests", {}).update(self._digests)
+            self._stored.setdefault("digests", {}).update(self._digests)
         self._digests.clear()
 
     def finish(self) -> None:
-        """As `commit`, once everything was read."""
+        """Commits, once everything was read."""
         self.commit()
-        for key, positions in self._state.get("ahead", {}).items():
-            reached = (self.units(key).cursor or ("", ""))[0] or ""
+        self._forget_passed()
+        if not self.settings.window:
+            self._keep_last_listed()
+
+    def _forget_passed(self) -> None:
+        """Drops the other shards' cursors that this shard's own has reached."""
+        for key, positions in self._stored.get("ahead", {}).items():
+            reached = (self.worklist(key).cursor or ("", ""))[0] or ""
             for bucket in [bucket for bucket, cursor in positions.items() if cursor[0] <= reached]:
                 del positions[bucket]
-        for key, last_id in self._listed.items():
-            if last_id and not self.settings.window:
+
+    def _keep_last_listed(self) -> None:
+        for key, last_id in self._last_listed.items():
+            if last_id:
                 stops = self._stops(key)
                 settled = [stop for stop in stops if parse_time(stop[0]) < self.settled_before]
                 kept = settled[-1:] + stops[len(settled) :]
                 kept.append([self.session.started_at.isoformat(), last_id])
-                self._state.setdefault("listed", {})[key] = kept
+                self._stored.setdefault("listed", {})[key] = kept

@@ -12,7 +12,8 @@ import pytest
 
 from letta_source.cli import progress
 from letta_source.cli.progress import Progress, describe
-from letta_source.state.session import Counts, Session
+from letta_source.state.counts import Counts
+from letta_source.state.session import Session
 
 CLEAR = "\r\x1b[K"
 logger = logging.getLogger("letta_source.paging.walk")

@@ -11,7 +11,7 @@ from dlt.load.load import Load
 
 from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer
-from letta_source.extract.repeats import Once
+from letta_source.extract.repeats import Repeats
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, messages, one_of
 
@@ -77,7 +77,7 @@ def test_what_is_read_twice_is_merged(
         return None
 
     before_answers(monkeypatch, delete_the_last_read)
-    monkeypatch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 1)
+    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
     assert letta_source.load(server, *ONE_A_PAGE).code == 0
     assert merged(letta_source)
@@ -153,7 +153,7 @@ def test_appending_is_sparing_and_merging_is_not(
 )
 def test_once(pages: Sequence[tuple[str, Sequence[str]]], once: bool) -> None:
     """A page without ids stands for the end of its parent."""
-    seen = Once()
+    seen = Repeats()
     took = []
     for parent_id, ids in pages:
         if ids:

@@ -14,7 +14,7 @@ from letta_source.demo import Letta, Server, serve
 from letta_source.extract.collect import extract
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
 from letta_source.settings import make_settings
-from letta_source.state.resource_state import Reading
+from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 from tests.support.library_loads import TABLES, Merged, quiet_agent
 
@@ -47,11 +47,11 @@ class Added:
             return {row["id"] for row in held if parent is None or row[parent] == parent_id}
 
         state = orjson.loads(orjson.dumps(self.states.get(name, {})))
-        reading = Reading(session, state)
-        for tables in extract(resource, reading, session.begin(name), tombstones=False, loaded=loaded):
+        tracked = ResourceState(session, state)
+        for tables in extract(resource, tracked, session.begin(name), tombstones=False, loaded=loaded):
             for table, arrow in tables:
                 self.rows[table].extend(arrow.to_pylist())
-            reading.commit()
+            tracked.commit()
         self.states[name] = state
 
     def ids(self, table: str) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from letta_source.api.client import Client
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, FamilyMissing, ParentGone, Unreachable, Unreadable
-from letta_source.extract.workers import FINDING, Begun, Done, Failed, Happening, stream
+from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
 from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
@@ -89,25 +89,25 @@ def finding(*jobs: Job, error: Exception | None = None) -> Callable[[Client], As
     return find
 
 
-def run(*jobs: Job, error: Exception | None = None, **given: Any) -> list[Happening]:
-    with stream(settings(**given), finding(*jobs, error=error), lambda: None) as happenings:
-        return list(happenings)
+def run(*jobs: Job, error: Exception | None = None, **given: Any) -> list[JobEvent]:
+    with stream(settings(**given), finding(*jobs, error=error), lambda: None) as job_events:
+        return list(job_events)
 
 
-def of(happenings: list[Happening], name: str) -> list[Any]:
-    """What came of one job: the page's content or the kind of happening."""
-    events = [event for one, _, event in happenings if one.id == name]
+def of(job_events: list[JobEvent], name: str) -> list[Any]:
+    """What came of one job: the page's content or the kind of event."""
+    events = [event for one, _, event in job_events if one.id == name]
     return [event.items[0] if isinstance(event, Page) else type(event) for event in events]
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
 def test_what_one_job_gives_comes_in_order(workers: int) -> None:
     names = [f"agent-{number}" for number in range(20)]
-    happenings = run(*(counting(name, 7) for name in names), max_workers=workers)
-    assert all(of(happenings, name) == [Begun, *range(7), Done] for name in names)
-    assert len(happenings) == 20 * 9
-    assert [one.id for one, _, event in happenings if isinstance(event, Begun)] == names
-    assert {parent_id for one, parent_id, _ in happenings if one.id == names[3]} == {names[3]}
+    job_events = run(*(counting(name, 7) for name in names), max_workers=workers)
+    assert all(of(job_events, name) == [Begun, *range(7), Done] for name in names)
+    assert len(job_events) == 20 * 9
+    assert [one.id for one, _, event in job_events if isinstance(event, Begun)] == names
+    assert {parent_id for one, parent_id, _ in job_events if one.id == names[3]} == {names[3]}
 
 
 def test_no_jobs_at_all() -> None:
@@ -154,11 +154,11 @@ def test_who_does_not_take_holds_up_the_jobs() -> None:
         return before
 
     jobs = finding(*(tireless(str(number)) for number in range(20)))
-    with stream(settings(max_workers=4), jobs, lambda: None) as happenings:
-        # Eight happenings lie ready, and each of the four workers holds one page.
+    with stream(settings(max_workers=4), jobs, lambda: None) as job_events:
+        # Eight job_events lie ready, and each of the four workers holds one page.
         assert settled() <= 8 + 4
         for _ in range(100):
-            next(happenings)
+            next(job_events)
         assert settled() <= 100 + 8 + 4
     assert made > 50
 
@@ -171,9 +171,9 @@ def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
             found.append(number)
             yield waiting(str(number), [])
 
-    with stream(settings(max_workers=2), find, lambda: None) as happenings:
+    with stream(settings(max_workers=2), find, lambda: None) as job_events:
         for _ in range(5):
-            next(happenings)
+            next(job_events)
         time.sleep(0.1)
         # Two are being done, two wait, and one would.
         assert len(found) == 5
@@ -185,9 +185,9 @@ def test_leaving_early_stops_the_jobs(pages: int) -> None:
     names = {"a", "b", "c"}
     with stream(
         settings(), finding(*(waiting(name, ended, pages) for name in names)), lambda: None
-    ) as happenings:
+    ) as job_events:
         for _ in range(3 + min(pages, 2)):
-            next(happenings)
+            next(job_events)
         time.sleep(0.02)
     assert set(ended) == names
 
@@ -204,7 +204,7 @@ def test_leaving_at_once_stops_the_jobs() -> None:
     assert not thread.is_alive()
 
 
-def _read_agents(base_url: str, told: list[int] | None = None) -> list[Happening]:
+def _read_agents(base_url: str, told: list[int] | None = None) -> list[JobEvent]:
     async def find(client: Client) -> AsyncIterator[Job]:
         for agent in await client.get("/v1/agents/", {"order": "asc"}):
             path, agent_id = f"/v1/agents/{agent['id']}/messages", agent["id"]
@@ -216,16 +216,16 @@ def _read_agents(base_url: str, told: list[int] | None = None) -> list[Happening
             yield job(agent_id, events)
 
     told = [] if told is None else told
-    with stream(settings(base_url), find, lambda: told.append(threading.get_ident())) as happenings:
-        return list(happenings)
+    with stream(settings(base_url), find, lambda: told.append(threading.get_ident())) as job_events:
+        return list(job_events)
 
 
 def test_walks_over_a_server() -> None:
     letta, told = Letta(), list[int]()
     agents = [letta.add_agent() for _ in range(12)]
     with serve(letta) as server:
-        happenings = _read_agents(server.base_url, told)
-    assert {parent_id for _, parent_id, event in happenings if isinstance(event, Done)} == set(agents)
+        job_events = _read_agents(server.base_url, told)
+    assert {parent_id for _, parent_id, event in job_events if isinstance(event, Done)} == set(agents)
     assert len(told) == len(server.requests)
     assert threading.get_ident() not in told
 
@@ -255,26 +255,26 @@ def test_a_fatal_error_reaches_the_caller_and_ends_the_others(error: Exception) 
 
 
 def test_what_came_before_a_fatal_error_was_given() -> None:
-    taken: list[Happening] = []
+    taken: list[JobEvent] = []
     jobs = finding(counting("a", 2, AuthError("no")))
-    with stream(settings(), jobs, lambda: None) as happenings, pytest.raises(AuthError):
-        taken.extend(happenings)
+    with stream(settings(), jobs, lambda: None) as job_events, pytest.raises(AuthError):
+        taken.extend(job_events)
     assert of(taken, "a") == [Begun, 0, 1]
 
 
 @pytest.mark.parametrize("error", [ParentGone("gone"), Unreadable("500"), FamilyMissing("groups")])
 def test_a_parent_that_fails_leaves_the_others_alone(error: ParentGone | Unreadable | FamilyMissing) -> None:
-    happenings = run(counting("a", 5), counting("b", 1, error), counting("c", 5), max_workers=2)
-    assert of(happenings, "b") == [Begun, 0, Failed]
-    assert of(happenings, "a") == of(happenings, "c") == [Begun, 0, 1, 2, 3, 4, Done]
-    assert [event.error for _, _, event in happenings if isinstance(event, Failed)] == [error]
+    job_events = run(counting("a", 5), counting("b", 1, error), counting("c", 5), max_workers=2)
+    assert of(job_events, "b") == [Begun, 0, Failed]
+    assert of(job_events, "a") == of(job_events, "c") == [Begun, 0, 1, 2, 3, 4, Done]
+    assert [event.error for _, _, event in job_events if isinstance(event, Failed)] == [error]
 
 
 @pytest.mark.parametrize("error", [Unreadable("500"), FamilyMissing("agents")])
 def test_jobs_found_before_an_error_are_finished(error: Exception) -> None:
-    happenings = run(*(counting(name, 5) for name in "abc"), error=error, max_workers=1)
-    assert all(of(happenings, name) == [Begun, 0, 1, 2, 3, 4, Done] for name in "abc")
-    assert [(one, event) for one, _, event in happenings if isinstance(event, Failed)] == [
+    job_events = run(*(counting(name, 5) for name in "abc"), error=error, max_workers=1)
+    assert all(of(job_events, name) == [Begun, 0, 1, 2, 3, 4, Done] for name in "abc")
+    assert [(one, event) for one, _, event in job_events if isinstance(event, Failed)] == [
         (FINDING, Failed(error))  # type: ignore[arg-type]
     ]
 
@@ -291,8 +291,8 @@ def test_an_interruption_of_the_caller_closes_everything(interruption: type[Base
     jobs = finding(*(waiting(name, ended, pages=1000) for name in "abc"))
 
     def consume() -> None:
-        with stream(settings(), jobs, lambda: None) as happenings:
-            for number, _ in enumerate(happenings):
+        with stream(settings(), jobs, lambda: None) as job_events:
+            for number, _ in enumerate(job_events):
                 if number == 20:
                     raise interruption
 

@@ -44,7 +44,7 @@ def server(letta: Letta) -> Iterator[Server]:
 def cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Load packages of some `rows` rows, to which extraction yields in small pieces."""
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", str(rows))
-    monkeypatch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 10)
+    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 10)
 
 
 def _listed(table: str) -> str:

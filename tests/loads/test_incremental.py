@@ -18,8 +18,10 @@ from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.plan import messages as message_jobs
 from letta_source.schema.tables import RESOURCES
-from letta_source.state.resource_state import Reading
-from letta_source.state.session import Counts, Session
+from letta_source.state.counts import Counts
+from letta_source.state.packages import Packages
+from letta_source.state.resource_state import ResourceState
+from letta_source.state.session import Session
 from tests.support.library_loads import Merged, Warehouse, issues, paths, quiet_agent
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -215,20 +217,19 @@ def test_an_agent_deleted_after_it_was_listed_is_no_issue(
     assert doomed not in merged.states["agent_messages"]["cursors"]
 
 
-def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta) -> None:
     agent = quiet_agent(letta)
     for _ in range(6):
         letta.add_message(agent, date=OLD)
-    monkeypatch.setattr(extract, "ROWS_A_YIELD", 1)
-    session = Session()
+    session = Session(packages=Packages(rows_per_yield=1))
     state: dict[str, Any] = {}
     with serve(letta) as server:
         source.letta(base_url=server.base_url, page_size=2, session=session)
-        reading = Reading(session, state)
-        handed = extract.extract(RESOURCES["agent_messages"], reading, Counts(), tombstones=True)
+        tracked = ResourceState(session, state)
+        handed = extract.extract(RESOURCES["agent_messages"], tracked, Counts(), tombstones=True)
         next(handed)
         assert state == {"cursors": {}}
-        reading.commit()
+        tracked.commit()
         assert state["cursors"][agent][1] == stored(letta, agent)[1]
         assert sum(1 for _ in handed) == 3
     assert state["cursors"][agent][1] == stored(letta, agent)[-1]

@@ -23,9 +23,9 @@ import duckdb
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.extract import collect as extract
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.state import packages as state_packages
 from tests.support.command import ago
 from tests.support.library_loads import Row, Warehouse, columns_of, in_order, quiet_agent
 from tests.support.processes import started
@@ -146,7 +146,7 @@ def _signal(process: BaseProcess, number: signal.Signals) -> None:
 
 def small_chunks() -> None:
     """A little data makes several load packages of one resource."""
-    extract.ROWS_A_YIELD = 25
+    state_packages.ROWS_PER_YIELD = 25
 
 
 def _has_packages(folder: Path) -> bool:

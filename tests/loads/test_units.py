@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from letta_source.demo import Letta, Server, serve
+from letta_source.state.host import Host
 from tests.support.library_loads import Merged, issues, paths
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -256,19 +257,16 @@ def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> N
     assert limits == ["2", "4", "8", "16"][: 1 + (messages >= 2) + (messages >= 4) + (messages >= 8)]
 
 
-def test_a_long_list_is_read_again_rather_than_kept(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_list_is_read_again_rather_than_kept(letta: Letta, server: Server) -> None:
     agent = letta.add_agent()
     for hour in range(5):
         letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
     kept, read_again = Merged(), Merged()
     kept.load(server, *RUNS, page_size=2)
     lists = sum(path == "/v1/runs/" for path, _ in paths(server))
-    monkeypatch.setattr("letta_source.plan.lists._MOST_KEPT", 3)
-    session = read_again.load(server, *RUNS, page_size=2)
+    session = read_again.load(server, *RUNS, page_size=2, host=Host(max_listed=3))
     assert sum(path == "/v1/runs/" for path, _ in paths(server)) >= lists
-    assert [len(found) for found in session.lists.values() if len(found) > 3] == []
+    assert [len(found) for found in session.host.lists.values() if len(found) > 3] == []
     assert read_again.everything() == kept.everything()
 
 

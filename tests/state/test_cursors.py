@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.state.cursors import Cursors
-from letta_source.state.units import Units, has_ended
+from letta_source.state.worklist import Worklist, is_finished
 
 EDGE = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 OLD = EDGE - timedelta(hours=1)
@@ -28,14 +28,14 @@ def unit(
     return {"id": name, "status": status, **times, "completed_at": ended.isoformat() if ended else None}
 
 
-def read(state: dict[str, Any], *units: dict[str, Any], key: str = "") -> Units:
+def read(state: dict[str, Any], *units: dict[str, Any], key: str = "") -> Worklist:
     """A run that lists these units and reads all of them."""
-    tracked = Units(state, key, EDGE)
+    tracked = Worklist(state, key, EDGE)
     for one in units:
-        tracked.listed(one)
-        tracked.done(one)
+        tracked.add(one)
+        tracked.close(one)
     tracked.commit()
-    return Units(state, key, EDGE)
+    return Worklist(state, key, EDGE)
 
 
 def test_a_cursor_stops_before_the_first_young_item() -> None:
@@ -127,11 +127,11 @@ def test_a_forgotten_parent_leaves_the_state() -> None:
 def test_a_window_neither_reads_nor_moves_cursors() -> None:
     state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}}
     before = json.dumps(state)
-    cursors, units = Cursors(state, EDGE, frozen=True), Units(state, "", EDGE, frozen=True)
+    cursors, units = Cursors(state, EDGE, frozen=True), Worklist(state, "", EDGE, frozen=True)
     assert cursors.get("agent") is None
     cursors.observe("agent", [item("b")])
-    units.listed(unit("run"))
-    units.done(unit("run", "running"))
+    units.add(unit("run"))
+    units.close(unit("run", "running"))
     cursors.commit()
     units.commit()
     assert units.cursor is None
@@ -152,30 +152,30 @@ def test_unfinished_units_are_read_again_until_they_end(status: str) -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a"), unit("unfinished", status), unit("c"))
     assert again.cursor == (OLD.isoformat(), "c")
-    assert again.beyond_list() == again.unsettled == ("unfinished",)
-    again.done(unit("unfinished"))
+    assert again.beyond_list() == again.unfinished == ("unfinished",)
+    again.close(unit("unfinished"))
     again.commit()
-    assert Units(state, "", EDGE).unsettled == ()
+    assert Worklist(state, "", EDGE).unfinished == ()
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired", "success", "unheard of"])
 def test_any_other_status_is_an_end(status: str) -> None:
-    assert has_ended({"status": status})
+    assert is_finished({"status": status})
 
 
 def test_units_that_ended_just_now_are_read_once_more() -> None:
     state: dict[str, Any] = {}
-    assert read(state, unit("a", ended=EDGE)).unsettled == ("a",)
-    later = Units(state, "", EDGE + timedelta(minutes=1))
-    later.done(unit("a", ended=EDGE))
+    assert read(state, unit("a", ended=EDGE)).unfinished == ("a",)
+    later = Worklist(state, "", EDGE + timedelta(minutes=1))
+    later.close(unit("a", ended=EDGE))
     later.commit()
-    assert Units(state, "", EDGE).unsettled == ()
+    assert Worklist(state, "", EDGE).unfinished == ()
 
 
 def test_the_list_is_read_again_from_its_first_young_unit() -> None:
     again = read({}, unit("a"), unit("young", created=EDGE), unit("old again", "running"))
     assert again.cursor == (OLD.isoformat(), "a")
-    assert again.unsettled == ("young", "old again")
+    assert again.unfinished == ("young", "old again")
 
 
 def test_what_the_list_gives_is_not_asked_for_by_id() -> None:
@@ -192,50 +192,50 @@ def test_units_without_a_date_are_asked_for_by_id() -> None:
 
 
 def test_a_list_never_read_has_nothing_beyond_it() -> None:
-    assert Units({"unsettled": {"": {"a": None}}}, "", EDGE).beyond_list() == ()
+    assert Worklist({"unsettled": {"": {"a": None}}}, "", EDGE).beyond_list() == ()
 
 
 def test_the_cursor_waits_for_units_that_were_not_read() -> None:
     state: dict[str, Any] = {}
-    units = Units(state, "", EDGE)
+    units = Worklist(state, "", EDGE)
     first, second, third = (unit(name) for name in "abc")
     for one in (first, second, third):
-        units.listed(one)
-    units.done(first)
-    units.done(third)
+        units.add(one)
+    units.close(first)
+    units.close(third)
     units.commit()
     assert units.cursor == (OLD.isoformat(), "a")
-    units.done(second)
+    units.close(second)
     units.commit()
     assert units.cursor == (OLD.isoformat(), "c")
 
 
 def test_a_unit_read_in_part_is_read_again() -> None:
     state: dict[str, Any] = {}
-    units = Units(state, "", EDGE)
-    units.listed(unit("a"))
-    units.done(unit("a"), complete=False)
+    units = Worklist(state, "", EDGE)
+    units.add(unit("a"))
+    units.close(unit("a"), complete=False)
     units.commit()
-    assert Units(state, "", EDGE).beyond_list() == ("a",)
+    assert Worklist(state, "", EDGE).beyond_list() == ("a",)
 
 
 def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a", "running"))
-    again.gone("a")
+    again.forget("a")
     again.commit()
-    assert Units(state, "", EDGE).unsettled == ()
+    assert Worklist(state, "", EDGE).unfinished == ()
 
 
 def test_lists_with_other_filters_are_worked_off_apart() -> None:
     state: dict[str, Any] = {}
     read(state, unit("a", "running"), key="agent")
-    unfiltered = Units(state, "", EDGE)
-    assert (unfiltered.cursor, unfiltered.unsettled) == (None, ())
-    assert Units(state, "agent", EDGE).unsettled == ("a",)
+    unfiltered = Worklist(state, "", EDGE)
+    assert (unfiltered.cursor, unfiltered.unfinished) == (None, ())
+    assert Worklist(state, "agent", EDGE).unfinished == ("a",)
 
 
 def test_the_state_is_json() -> None:
     state: dict[str, Any] = {}
     read(state, unit("a", "running"), unit("b", "running", created=None), unit("c", created=EDGE))
-    assert Units(json.loads(json.dumps(state)), "", EDGE).unsettled == ("a", "b", "c")
+    assert Worklist(json.loads(json.dumps(state)), "", EDGE).unfinished == ("a", "b", "c")

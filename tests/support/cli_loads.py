@@ -19,7 +19,7 @@ from letta_source.demo import Server
 from letta_source.rows import columnar
 from letta_source.schema.columns import LETTA_MESSAGE
 from letta_source.schema.tables import RESOURCES, Table
-from letta_source.state.resource_state import Reading
+from letta_source.state.resource_state import ResourceState
 from tests.support.hours import Story, stop_clock
 from tests.support.library_loads import TABLES
 from tests.support.places import Place
@@ -119,7 +119,7 @@ def _prepare(now: datetime, point: str | None, older: bool) -> None:
 
 def _kill_in_extract(patch: pytest.MonkeyPatch) -> None:
     """In the middle of it."""
-    _kill_before(patch, Reading, "commit", calls=4)
+    _kill_before(patch, ResourceState, "commit", calls=4)
 
 
 def _kill_in_normalize(patch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class Expected:
         """
         found = self._place.everything()
         assert not found[LOAD_ISSUES.name]
-        settings = {} if lag is None else {"lag": lag}
+        settings: dict[str, Any] = {} if lag is None else {"lag": lag}
         with self._story.at():
             if self._place.kind != "appends":
                 self._merged.load(self._server, **settings)

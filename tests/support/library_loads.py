@@ -16,7 +16,8 @@ from letta_source.extract.collect import extract
 from letta_source.schema.columns import DELETED, LOAD_ID, SEQUENCE
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
 from letta_source.settings import make_settings
-from letta_source.state.resource_state import Reading
+from letta_source.state.host import Host
+from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 
 Row = tuple[Any, ...]
@@ -86,20 +87,20 @@ class Merged:
         self.tables: dict[str, dict[Row, dict[Row, dict[str, Any]]]] = {}
         self.states: dict[str, dict[str, Any]] = {}
 
-    def load(self, server: Server, *resources: str, **settings: Any) -> Session:
-        session = Session()
+    def load(self, server: Server, *resources: str, host: Host | None = None, **settings: Any) -> Session:
+        session = Session(host=host or Host())
         # What `letta_source.letta` does, without the time that dlt takes to look for its configuration.
         session.settings = make_settings({"base_url": server.base_url, **settings}, {})
         session.enter("load")
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
             counts = session.begin(name)
             state = orjson.loads(orjson.dumps(self.states.get(name, {})))
-            reading = Reading(session, state)
+            tracked = ResourceState(session, state)
             staged: dict[str, list[dict[str, Any]]] = {}
-            for tables in extract(RESOURCES[name], reading, counts, tombstones=not self._upserts):
+            for tables in extract(RESOURCES[name], tracked, counts, tombstones=not self._upserts):
                 for table, arrow in tables:
                     staged.setdefault(table, []).extend(arrow.to_pylist())
-                reading.commit()
+                tracked.commit()
             # Of a load that fails neither the rows nor the state are kept.
             self.states[name] = state
             for table, rows in staged.items():

@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect
-from letta_source.extract import collect as extract
 from letta_source.loading.run import Load, LoadFailed, load
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.state.packages import ROWS_PER_YIELD, Packages
 from letta_source.state.session import Session
 from letta_source.times import created_at, parse_time
 from tests.support.library_loads import Row, columns_of
@@ -68,6 +68,7 @@ class LettaMachine(RuleBasedStateMachine):
         self.letta = Letta(seed=0)
         self.settings: dict[str, Any] = {"base_url": HOST, "retries": 1, "page_size": 2, "max_workers": 2}
         self.lag = "10m"
+        self._rows_per_yield = ROWS_PER_YIELD
         self._old = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
         self._fixed: set[str] = set()
         self._late = False
@@ -251,7 +252,7 @@ class LettaMachine(RuleBasedStateMachine):
     @rule(rows=st.sampled_from([1, 5, 20, 1_000_000]), a_yield=st.sampled_from([1, 4, 10_000]))
     def change_checkpoints(self, rows: int, a_yield: int) -> None:
         self.settings["checkpoint_rows"] = rows
-        self._patch.setattr(extract, "ROWS_A_YIELD", a_yield)
+        self._rows_per_yield = a_yield
 
     @rule(selected=st.sampled_from(SELECTIONS))
     def load(self, selected: tuple[str, ...]) -> None:
@@ -289,7 +290,7 @@ class LettaMachine(RuleBasedStateMachine):
         self._poisoned_once |= {(unit.resource, unit.parent_id) for unit in units if self._is_poisoned(unit)}
         if lag == "0":
             self._fixed = set(self.letta.messages.ids())
-        session = Session()
+        session = Session(packages=Packages(rows_per_yield=self._rows_per_yield))
         try:
             load(Load({**self.settings, "lag": lag, **more}, selected), session)
         except Crash:

@@ -30,7 +30,6 @@ from dlt.extract.pipe_iterator import PipeIterator
 from dlt.extract.source import SourceSchemaInjectableContext
 
 from letta_source.destinations.capabilities import Traits
-from letta_source.extract import resources
 from letta_source.extract.resources import make_resource
 from letta_source.loading import run
 from letta_source.schema.tables import RESOURCES, WALKED
@@ -138,7 +137,10 @@ class _Source:
         return _Source(self.session, names)
 
     def made(self) -> list[DltResource]:
-        return [make_resource(RESOURCES[name], self.session) for name in self.selected_resources]
+        return [
+            make_resource(RESOURCES[name], self.session, lambda settings: Traits())
+            for name in self.selected_resources
+        ]
 
 
 class _Storage:
@@ -184,7 +186,6 @@ class PlayedPipeline:
             patch.setattr(run, "take_back", lambda pipeline: self._take_back())
             patch.setattr(run, "stored_states", lambda pipeline, name, shard: ({}, {}))
             patch.setattr(run, "adopt", lambda pipeline, shard, others, seen: None)
-            patch.setattr(resources, "_traits", lambda session: Traits())
             patch.setattr(run, "traits_of_pipeline", lambda pipeline, settings: Traits())
             for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
                 patch.setattr(run, of_dlts_disk, lambda pipeline: None)

@@ -1,0 +1,79 @@
+"""Gather one resource's items into rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from letta_source.extract.append_only import Pages
+from letta_source.extract.repeats import Repeats
+from letta_source.items import ids_of
+from letta_source.plan.filters import is_wanted
+from letta_source.plan.job import Job
+from letta_source.rows.columnar import Columnar
+from letta_source.rows.flatten import Rows
+from letta_source.schema.tables import Resource
+from letta_source.state.counts import Counts
+from letta_source.state.session import Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Item = dict[str, Any]
+
+# Agents and conversations are loaded as they are now, whatever the window.
+_TIMELESS = {"agents", "groups", "conversations"}
+
+
+class GatheredRows:
+    """Rows of one resource since they were last taken.
+
+    While its tables are empty and each item comes once, they are appended without tombstones. With the first
+    repeat the resource leaves `session.before.empty`, and rows are merged from then on.
+
+    Args:
+        tombstones: see `letta_source.rows.flatten.Rows`.
+    """
+
+    def __init__(self, resource: Resource, session: Session, counts: Counts, tombstones: bool) -> None:
+        self._name = resource.name
+        self._session = session
+        self._counts = counts
+        self._tombstones = tombstones
+        appends = resource.name in session.before.empty
+        # Later loads number on: no load reads a row a microsecond. Nothing can be taken out of empty tables.
+        self._rows = Rows(resource, tombstones and not appends, sequence=time.time_ns() // 1000)
+        self._repeats = Repeats() if appends else None
+        self._has_repeats = False
+
+    @property
+    def count(self) -> int:
+        return self._rows.count
+
+    def add(self, pages: Pages, job: Job) -> None:
+        """Adds the items that the settings ask for, page by page."""
+        settings = self._session.settings
+        for parent_id, items in pages:
+            if not isinstance(items, Columnar) or settings.window:
+                items = [item for item in items if is_wanted(settings, item, self._name in _TIMELESS)]
+            if not items:
+                continue
+            self._watch_repeats(parent_id, items)
+            self._rows.add(items, parent_id, job.read_again or self._has_repeats)
+            self._counts.items += len(items)
+
+    def end(self, job: Job) -> None:
+        """Ends a job: none of its items is to come again."""
+        if self._repeats:
+            self._repeats.end(job.id)
+
+    def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
+        """The rows so far; then starts anew."""
+        return self._rows.tables(load_id)
+
+    def _watch_repeats(self, parent_id: str, items: Sequence[Item]) -> None:
+        if self._repeats and not self._repeats.take(parent_id, ids_of(items)):
+            self._repeats, self._has_repeats = None, True
+            self._session.before.empty.discard(self._name)
+            self._rows.tombstones = self._tombstones

@@ -1,0 +1,44 @@
+"""What the settings ask for: which lists to read, and which items of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from letta_source.settings import Settings
+from letta_source.times import created_at
+
+
+def list_keys(settings: Settings) -> tuple[str, ...]:
+    """Keys of the lists to read: one per agent that was asked for, each with its own cursor."""
+    return settings.agent_ids or ("",)
+
+
+def joint_key(settings: Settings) -> str:
+    """Key of the one list where it cannot be filtered by agent."""
+    return ",".join(sorted(settings.agent_ids))
+
+
+def is_wanted(settings: Settings, item: Mapping[str, Any], timeless: bool = False) -> bool:
+    """True if the item is of the agents and, unless timeless, of the window that were asked for."""
+    only = settings.agent_ids
+    if only and (item.get("agent_id") or only[0]) not in only:
+        return False
+    # A group's manager is none of its agent_ids.
+    members = item.get("agent_ids")
+    if only and isinstance(members, list):
+        members = [*members, item.get("manager_agent_id")]
+        if not any(member in only for member in members):
+            return False
+    if timeless or not settings.window:
+        return True
+    time = created_at(item)
+    start, end = settings.start_date, settings.end_date
+    return time is None or not ((start and time < start) or (end and time >= end))
+
+
+def may_hold(settings: Settings, run: Mapping[str, Any]) -> bool:
+    """True if anything of this run can lie in the window that was asked for."""
+    begun, ended = created_at(run), created_at({"date": run.get("completed_at")})
+    start, end = settings.start_date, settings.end_date
+    return not ((start and ended and ended < start) or (end and begun and begun >= end))

@@ -1,0 +1,41 @@
+"""What one resource did so far in a load."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass
+class Counts:
+    """Counts of one resource, shown while it is read and in the summary.
+
+    Attributes:
+        parents: agents, groups, … found so far; 0 for a plain list.
+        done: how many of them were read.
+        failed: how many could not be read, or not to their end.
+        items: items read, those of the overlap too.
+        requests: HTTP requests, retries too.
+        problems: parents and messages that could not be read.
+        skipped: why it was not read at all, or None.
+        begun, ended: readings of the monotonic clock, or None.
+    """
+
+    parents: int = 0
+    done: int = 0
+    failed: int = 0
+    items: int = 0
+    requests: int = 0
+    problems: int = 0
+    skipped: str | None = None
+    begun: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        if self.begun is None:
+            return 0.0
+        return (self.ended or time.monotonic()) - self.begun
+
+    def count_request(self) -> None:
+        self.requests += 1

@@ -1,0 +1,46 @@
+"""What a load learned of the host: the families it lacks, and the lists it gave."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+ListKey = tuple[str, tuple[tuple[str, str | int], ...], tuple[str | None, str | None] | None]
+"""Names a list: its path, its parameters and the cursor it was read from."""
+
+
+@dataclass
+class Host:
+    """Knowledge that the resources of one load share.
+
+    Attributes:
+        base_url: of the host, for log lines.
+        missing: families of endpoints that it does not have.
+        lists: what each list named, kept for the resources that need it later.
+        max_listed: a longer list is not kept; whoever needs it reads it again.
+        has_restarted_list: a list was read again from its start, and named again what was read before.
+        lists_steps: True if it answers `/v1/steps/`; None until it was asked.
+        no_steps: what it answered if it has nothing under `/v1/steps`: no steps' messages either.
+    """
+
+    base_url: str = ""
+    missing: set[str] = field(default_factory=set)
+    lists: dict[ListKey, list[dict[str, Any]]] = field(default_factory=dict)
+    max_listed: int = 100_000
+    has_restarted_list: bool = False
+    lists_steps: bool | None = None
+    no_steps: Exception | None = None
+
+    def miss(self, family: str, why: str) -> None:
+        """Notes, and logs once, that the host does not have a family of endpoints."""
+        if family not in self.missing:
+            self.missing.add(family)
+            logger.warning("%s: skipped, %s does not have them (%s)", family, self.base_url, why)
+
+    def miss_step_list(self, no_steps: Exception | None) -> None:
+        """Notes that steps are read through runs; `no_steps` as the attribute."""
+        self.lists_steps, self.no_steps = False, no_steps
+        logger.info("steps: %s has no list of them, they are read through runs", self.base_url)

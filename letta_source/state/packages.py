@@ -1,0 +1,84 @@
+"""The load packages of one load, and what the destination held before it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+# dlt takes some 10 ms for each table of a yield.
+ROWS_PER_YIELD = 20_000
+
+
+@dataclass
+class Packages:
+    """The load package that is being extracted, and what the next one goes on with.
+
+    Attributes:
+        max_rows: rows of a load package; None for all in one. Who sets it extracts again as long as
+            `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
+        rows_per_yield: root rows handed to dlt at once.
+        load_id: of the package that is being extracted; empty without a pipeline.
+        rows: handed over for it so far.
+        has_more: the package is full, and something is left to read.
+        paused: by resource, the extraction that the next package goes on with, and its state.
+        read: resources that were read to their end.
+        fatal: why nothing more can be read, or empty.
+    """
+
+    max_rows: int | None = None
+    rows_per_yield: int = field(default_factory=lambda: ROWS_PER_YIELD)
+    load_id: str = ""
+    rows: int = 0
+    has_more: bool = False
+    paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    fatal: str = ""
+
+    def open(self, load_id: str) -> bool:
+        """Starts the package with this id, unless it was started; returns True if a load starts with it."""
+        if load_id and load_id == self.load_id:
+            return False
+        starts_load = not self.has_more
+        self.load_id, self.rows, self.has_more = load_id, 0, False
+        if starts_load:
+            self.read, self.fatal = set(), ""
+        return starts_load
+
+    @property
+    def is_full(self) -> bool:
+        """True once the load package has all the rows it may have."""
+        return self.max_rows is not None and self.rows >= self.max_rows
+
+    def close(self) -> None:
+        """Ends what is paused."""
+        for extraction, _ in self.paused.values():
+            extraction.close()
+        self.paused.clear()
+        self.has_more = False
+
+
+@dataclass
+class TablesBefore:
+    """What the destination held before this load; set by whoever loads, for the resources to read.
+
+    Attributes:
+        empty: resources whose tables are empty: what they read is appended while each row comes once.
+        from_elsewhere: somebody else loaded before, and may have been killed with some tables merged.
+    """
+
+    empty: set[str] = field(default_factory=set)
+    from_elsewhere: bool = False
+
+
+@dataclass
+class Written:
+    """What of the load is in the destination.
+
+    Attributes:
+        items: in the load packages that were loaded.
+        is_writing: True while one is being loaded.
+    """
+
+    items: int = 0
+    is_writing: bool = False
