@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -11,11 +13,17 @@ from dlt.load.load import Load
 
 from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer
+from letta_source.destinations.duckdb import take_back
 from letta_source.extract.repeats import Repeats
+from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
-from tests.support.command import Command, messages, one_of
+from tests.support.command import Command, ago, messages, one_of
 
 ONE_A_PAGE = ("--page-size", "1", "--max-workers", "1")
+
+
+def stop(*_: object, **__: object) -> None:
+    raise InterruptedError
 
 
 def merged(letta_source: Command) -> bool:
@@ -87,12 +95,49 @@ def test_what_is_read_twice_is_merged(
     assert is_whole(letta_source, letta)
 
 
+@pytest.mark.parametrize("package_rows", ["1", "2"])
+def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    package_rows: str,
+) -> None:
+    """The message under the cursor is deleted, and one before it loses its call and its return."""
+    agent = one_of(letta)
+    for _ in range(2):
+        letta.add_message(agent, date=ago(hours=1))
+    ids = letta.list_of("agent", agent).ids()
+    calling, returning = (
+        next(one for one in ids if any(kind in item for item in letta.messages.rows[one].items))
+        for kind in ("tool_calls", "tool_returns")
+    )
+    asked: list[str] = []
+
+    def shrink_and_delete(path: str) -> Answer | None:
+        if path == f"/v1/agents/{agent}/messages":
+            asked.append(path)
+            if len(asked) == len(ids):
+                for one in (calling, returning):
+                    letta.replace_items(one, [{"message_type": "assistant_message", "content": "no more"}])
+                letta.delete_message(ids[-2])
+        return None
+
+    assert ids.index(calling) < ids.index(returning) < len(ids) - 2
+    before_answers(monkeypatch, shrink_and_delete)
+    monkeypatch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 1)
+    monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
+    assert letta_source.load(server, *ONE_A_PAGE).code == 0
+    assert letta.messages.rows[calling].items[0]["content"] == "no more"
+    for child in ("tool_calls", "tool_returns"):
+        found = letta_source.rows(f"SELECT message_id FROM letta.agent_messages__{child}")
+        assert {calling, returning}.isdisjoint(str(row[0]) for row in found)
+        assert found
+
+
 def test_what_a_load_that_stopped_had_appended_comes_once(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object, **__: object) -> None:
-        raise InterruptedError
-
     with monkeypatch.context() as patch:
         patch.setattr(Load, "complete_package", stop)
         assert letta_source.load(server).code == 1
@@ -102,6 +147,78 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
     for job in package.glob("agent_messages*"):
         job.rename(package.with_name("started_jobs") / job.name)
     assert letta_source.load(server).code == 0
+    assert is_whole(letta_source, letta)
+
+
+@pytest.mark.parametrize("started", [(), (0,), (-1,), (0, -1), None], ids=str)
+@pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content"])
+def test_what_was_begun_comes_once_whatever_was_finished_of_it(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    started: tuple[int, ...] | None,
+) -> None:
+    """A table in several files: none, some or all of them were being loaded when the load was killed."""
+    package = package_of_small_files(letta_source, server, monkeypatch)
+    files = sorted((package / "completed_jobs").glob(f"{table}.*"))
+    assert len(files) > 2
+    for job in files if started is None else [files[place] for place in started]:
+        job.rename(package / "started_jobs" / job.name)
+    assert letta_source.load(server).code == 0
+    assert is_whole(letta_source, letta)
+
+
+@pytest.mark.parametrize("state", ["completed", "retry", "failed"])
+def test_what_was_begun_is_loaded_though_it_was_noted_as_done(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """dlt notes how a job ended before it moves its file; the rows are taken back, so the note is void."""
+    package = package_of_small_files(letta_source, server, monkeypatch)
+    job = min((package / "completed_jobs").glob("agent_messages.*"))
+    job.rename(package / "started_jobs" / job.name)
+    notes = package / ".pending_transitions"
+    notes.mkdir(exist_ok=True)
+    (notes / job.name).write_text(json.dumps({"state": state, "failed_message": "it was killed"}))
+    assert letta_source.load(server).code == 0
+    assert is_whole(letta_source, letta)
+
+
+def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows were taken back, then the load was killed again as soon as dlt had begun it anew."""
+    package = package_of_small_files(letta_source, server, monkeypatch)
+    job = min((package / "completed_jobs").glob("agent_messages.*"))
+    note = package / ".pending_transitions" / job.name
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(json.dumps({"state": "completed", "failed_message": None}))
+    pipeline = Target("letta", "duckdb", "letta").resolved().pipeline()
+    take_back(pipeline)
+    (package / "new_jobs" / job.name).rename(package / "started_jobs" / job.name)
+    pipeline.load()
+    assert is_whole(letta_source, letta)
+
+
+def package_of_small_files(command: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a load package, loaded but not finished, whose tables are in several files each."""
+    with monkeypatch.context() as patch:
+        patch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 1)
+        patch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
+        patch.setattr(Load, "complete_package", stop)
+        assert command.load(server, *ONE_A_PAGE).code == 1
+    (package,) = (command.folder / "dlt/pipelines/letta/load/normalized").glob("*/")
+    return package
+
+
+@pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content", "agent_messages__tool_calls"])
+def test_a_table_that_was_emptied_by_hand_is_filled_and_the_others_are_not_doubled(
+    letta_source: Command, letta: Letta, server: Server, table: str
+) -> None:
+    assert letta_source.load(server).code == 0
+    letta_source.rows(f"DELETE FROM letta.{table} RETURNING 1")
+    assert letta_source.load(server, "--refresh").code == 0
     assert is_whole(letta_source, letta)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import dlt
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from letta_source import letta as letta_source
@@ -311,6 +313,31 @@ def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
     # It has no rows yet, and so no files.
     with pytest.raises(ConfigError, match="agent_messages was not loaded"):
         to_arrow(pipeline, "agent_messages")
+
+
+def test_of_plain_files_children_of_an_unfinished_load_are_left_out(tmp_path: Path, server: Server) -> None:
+    """It was killed between its tables: its messages are of a finished load, not all their children."""
+    lake = tmp_path / "lake" / "letta"
+    pipeline = dlt.pipeline(
+        "letta",
+        pipelines_dir=str(tmp_path / "dlt"),
+        destination=dlt.destinations.filesystem((tmp_path / "lake").as_uri()),
+        dataset_name="letta",
+    )
+    pipeline.run(letta_source(base_url=server.base_url).with_resources("agent_messages"))
+    tables = [name for name in TABLES if name.startswith("agent_messages__")]
+    before = {name: to_arrow(pipeline, name) for name in tables}
+    nested = to_arrow(pipeline, "agent_messages", children=True)
+    for name in tables:
+        for file in list((lake / name).glob("*.parquet")):
+            kept = pq.read_table(file)
+            at = kept.schema.get_field_index("_dlt_load_id")
+            other = pa.array(["1900000000.5"] * kept.num_rows, kept.schema.field(at).type)
+            killed = kept.set_column(at, kept.schema.field(at), other)
+            pq.write_table(killed, lake / name / f"1900000000.5.{file.name.rpartition('.')[0][-10:]}.parquet")
+    assert to_arrow(pipeline, "agent_messages", children=True).equals(nested)
+    assert {name: to_arrow(pipeline, name) for name in tables} == before
+    assert before["agent_messages__content"].num_rows > 0
 
 
 def test_a_load_between_the_reads_of_messages_and_children_is_told(own: Warehouse) -> None:

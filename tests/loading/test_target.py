@@ -7,12 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dlt
+import pyarrow.parquet as pq
 import pytest
+from dlt.common.destination.exceptions import DestinationTransientException
 from filelock import FileLock
 
 from letta_source.demo import Letta, Server
+from letta_source.loading.target import Target, make_tables
+from letta_source.shards import WHOLE, Shard
 from tests.support.command import Command, ago, messages, one_of
 
 
@@ -146,6 +151,115 @@ def test_cursors_belong_to_one_place(letta_source: Command, letta: Letta, server
     assert letta_source.count("agent_messages", "letta.duckdb", "other") == messages(letta)
     assert letta_source.load(server).column("new")["agent_messages"] == "2"
     assert letta_source.count("agent_messages") == messages(letta)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        (("one.duckdb", "letta"), ("one.duckdb", "other")),
+        (("one.duckdb", "letta"), ("two.duckdb", "letta")),
+    ],
+    ids=["two datasets of one file", "two files with one dataset"],
+)
+def test_each_dataset_of_each_file_has_its_own_cursors(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    places: tuple[tuple[str, str], ...],
+) -> None:
+    for file, dataset in places * 2:
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", file)
+        assert letta_source.load(server, "--dataset-name", dataset).code == 0
+        assert letta_source.count("agent_messages", file, dataset) == messages(letta)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [(("lake", "letta"), ("lake", "other")), (("lake", "letta"), ("sea", "letta"))],
+    ids=["two datasets of one bucket", "two buckets with one dataset"],
+)
+def test_each_dataset_of_each_bucket_has_its_own_cursors(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    places: tuple[tuple[str, str], ...],
+) -> None:
+    for bucket, dataset in places * 2:
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / bucket).as_uri())
+        options = ("--destination", "filesystem", "--dataset-name", dataset)
+        assert letta_source.load(server, *options).code == 0
+        files = (letta_source.folder / bucket / dataset / "agent_messages").glob("*.parquet")
+        assert sum(pq.read_metadata(file).num_rows for file in files) == messages(letta)
+
+
+def test_a_place_that_is_loaded_again_keeps_its_working_folder(letta_source: Command, server: Server) -> None:
+    """Without the state that the destination has, a dropped one would have to be read again."""
+    letta_source.load(server)
+    letta_source.rows("DELETE FROM letta._dlt_pipeline_state")
+    server.requests.clear()
+    assert letta_source.load(server).code == 0
+    asked = [request.params for request in server.requests if request.path.endswith("/messages")]
+    assert all("after" in params for params in asked)
+    assert asked
+
+
+ADDRESS = "postgresql://me:s3cret@one.test:5432/warehouse"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("s3cret", "an0ther", True),
+        ("one.test", "two.test", False),
+        ("/warehouse", "/archive", False),
+    ],
+)
+def test_a_database_server_and_a_database_in_it_are_a_place_and_a_password_is_not(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
+) -> None:
+    kept = []
+    for address in (ADDRESS, ADDRESS.replace(old, new), ADDRESS.replace(old, new)):
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
+        pipeline = Target("letta", "postgres", "letta").pipeline()
+        kept.append(pipeline.state["_local"].get("seen"))
+        pipeline.set_local_state_val("seen", address)
+    assert (kept[1] is not None, kept[2] is not None) == (same, True)
+
+
+class Racing:
+    """A pipeline whose tables another shard makes at the same moment: some tries fail."""
+
+    def __init__(self, failing: int, error: Exception) -> None:
+        self.tries = 0
+        self._failing, self._error = failing, error
+
+    def sync_schema(self) -> None:
+        self.tries += 1
+        if self.tries <= self._failing:
+            raise self._error
+
+
+@pytest.mark.parametrize("failing", [0, 1, 3])
+def test_shards_that_make_tables_at_once_try_again(failing: int) -> None:
+    pipeline: Any = Racing(failing, DestinationTransientException("made by another"))
+    make_tables(pipeline, Shard(0, 2))
+    assert pipeline.tries == failing + 1
+
+
+@pytest.mark.parametrize(
+    ("shard", "error"),
+    [(WHOLE, DestinationTransientException("no such disk")), (Shard(0, 2), OSError("no such disk"))],
+)
+def test_tables_that_cannot_be_made_are_an_error_at_once(shard: Shard, error: Exception) -> None:
+    """Nobody makes them meanwhile, or it is no error of the destination's."""
+    pipeline: Any = Racing(9, error)
+    with pytest.raises(type(error)):
+        make_tables(pipeline, shard)
+    assert pipeline.tries == 1
 
 
 def test_the_file_lies_in_the_current_folder(

@@ -172,6 +172,36 @@ def test_who_took_a_bucket_over_last_has_its_state() -> None:
     assert adopted_state(WHOLE, adopted, others) is adopted
 
 
+def everyones(count: int) -> dict[Shard, State]:
+    """States of shards that each keep something of every bucket, as a state grows when buckets move."""
+    units = {f"unit-{number}": f"2024-05-04T12:00:{number % 60:02}+00:00" for number in range(400)}
+    assert {bucket_of(one) for one in units} == {*range(BUCKETS)}
+    cursors = {one: [date, "last"] for one, date in units.items()}
+    gaps = {one: [["a", "c"]] for one in units}
+    walked = {"cursors": cursors, "gaps": gaps}
+    of_lists = {"cursors": {"": ["2024-05-05", "last"]}, "unsettled": {"": units, "agent-1": units}}
+    resources = {name: walked if name.startswith(("agent", "group")) else of_lists for name in NAMES}
+    return {Shard(index, count): {"turn": 1, "resources": resources} for index in range(count)}
+
+
+@pytest.mark.parametrize(("count", "before"), [(1, 4), (4, 1), (3, 2), (64, 5)])
+def test_a_shard_takes_over_what_is_of_its_buckets_and_no_more(count: int, before: int) -> None:
+    """Else the state of each would grow by that of all, each time the number of shards changes."""
+    for index in {0, count // 2, count - 1}:
+        shard = Shard(index, count)
+        resources = adopted_state(shard, {}, everyones(before))["resources"]
+        owned = {f"unit-{number}" for number in range(400) if shard.owns(f"unit-{number}")}
+        for name in ("agent_messages", "group_messages"):
+            assert set(resources[name]["cursors"]) == set(resources[name]["gaps"]) == owned
+        for name in ("step_messages", "batch_messages"):
+            unsettled = resources[name]["unsettled"]
+            assert {key: set(units) for key, units in unsettled.items()} == {"": owned, "agent-1": owned}
+        # Those that are not divided are shard 0's alone, whole.
+        assert ("runs" in resources) == (index == 0)
+        if index == 0:
+            assert resources["runs"] == everyones(before)[Shard(0, before)]["resources"]["runs"]
+
+
 def test_shards_of_a_users_own_pipeline_must_not_share_their_staging(tmp_path: Path) -> None:
     letta = Letta(seed=5)
     busy(letta, 4)

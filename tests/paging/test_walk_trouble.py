@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from itertools import product
+from itertools import groupby, product
 from random import Random
 from typing import Any
 
@@ -175,6 +175,36 @@ def test_trouble_that_passes_leaves_no_gap(kind: str, dialect: Dialect, poisoned
 
 
 @both_dialects
+@pytest.mark.parametrize(
+    ("size", "places"), [(1, (3, 7)), (1, (0, 9)), (1, (2, 5, 8)), (3, (3, 7)), (3, (0, 9))], ids=str
+)
+def test_trouble_that_passes_again_and_again_leaves_no_gap(
+    dialect: Dialect, size: int, places: tuple[int, ...]
+) -> None:
+    """Each outage begins once the one before is over and past, and is cured while its far side is sought."""
+    ten = Ten()
+    waiting, seen = list(places), [0]
+    ten.poison((waiting[0],))
+
+    def cure() -> None:
+        if ten.letta.poisoned and newest_first(requests) > seen[0]:
+            seen[0] = newest_first(requests)
+            ten.letta.cure(ten.ids[waiting.pop(0)])
+        if not ten.letta.poisoned and waiting and requests:
+            after = requests[-1].url.params.get("after", "")
+            if after in ten.ids and ten.ids.index(after) >= places[-len(waiting) - 1]:
+                seen[0] = newest_first(requests)
+                ten.poison((waiting[0],))
+
+    with playing(ten.letta, dialect) as requests:
+        read = ten.endpoint("agents", size)
+        walked = gather(lambda client: walk_pages(client, read), on_request=cure).whole()
+    assert waiting == []
+    assert held(walked) == [(one, True) for one in ten.ids]
+    assert walked.others == []
+
+
+@both_dialects
 def test_an_agent_that_goes_while_it_is_read(dialect: Dialect) -> None:
     ten = Ten()
     ten.poison((5,))
@@ -219,6 +249,28 @@ def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response 
     assert (walked.ids, walked.others) == (IDS, [])
     assert limits(requests)[:7] == [1000] * 3 + [250] * 3 + [62]
     assert len(requests) < 40
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize(
+    "failure", [httpx.Response(500), httpx.ReadTimeout("slow"), httpx.Response(200, content=b"[")]
+)
+def test_a_page_is_tried_three_times_and_a_message_five(
+    failure: httpx.Response | Exception, retries: int
+) -> None:
+    """A page can be asked for smaller; what cannot be made smaller is worth more. Settings may say less."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    with answering(answer) as requests:
+        walk(HOST, Endpoint(ENDPOINT.path, page_size=20), retries=retries)
+    pages, message = 1 + min(retries, 2), 1 + min(retries, 4)
+    asked = [(one.url.params["order"], int(one.url.params["limit"])) for one in requests]
+    found = [(*which, len(list(same))) for which, same in groupby(asked)]
+    assert found[:4] == [("asc", 20, pages), ("asc", 5, pages), ("asc", 1, message), ("desc", 1, message)]
 
 
 def test_what_took_too_long_once_is_not_asked_for_again() -> None:

@@ -64,6 +64,20 @@ def test_several_messages_of_one_request_are_one_turn(case: Case) -> None:
     assert case.facts().gaps["unanswered"] == 1
 
 
+def test_several_messages_without_a_run_are_one_turn(case: Case) -> None:
+    """Where no run is named nothing tells them apart; one that names a run is of another request."""
+    case.say("user", 0)
+    case.say("user", 1)
+    case.say("assistant", 4)
+    assert case.facts().headline["turns"] == 1
+    assert _latencies(case) == [4]
+    for at, first, second in ((100, "run-1", None), (200, None, "run-2")):
+        case.say("user", at, first)
+        case.say("user", at + 1, second)
+        case.say("assistant", at + 2, second)
+    assert case.facts().headline["turns"] == 5
+
+
 def test_letta_itself_writes_as_a_user(case: Case) -> None:
     case.event(0)
     case.say("user", 1)
@@ -144,6 +158,14 @@ def test_a_tool_that_the_caller_ran_returns_as_an_approval(case: Case) -> None:
     case.answer(107, "success", "c")
     (local,) = case.facts().tools
     assert (local["calls"], local["errors"], local["seconds"]) == (2, 1, 11)
+
+
+def test_an_answer_without_a_status_is_no_error_whatever_repeats_it(case: Case) -> None:
+    case.call(0, "local", "c", kind="approval_request")
+    case.decide(4, {"tool_call_id": "c", "type": "tool"})
+    case.answer(4, "error", "c")
+    (local,) = case.facts().tools
+    assert (local["calls"], local["errors"], local["never_returned"], local["error_rate"]) == (1, 0, 0, 0)
 
 
 def test_a_model_may_use_an_id_again(case: Case) -> None:

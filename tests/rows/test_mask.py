@@ -251,6 +251,26 @@ def test_images_wherever_they_are(item: Json, images: str) -> None:
     assert ("sha256:" in str(found)) == (images == "hash")
 
 
+# Whether it could be base64 depends on its length, once what base64 does not know is passed over.
+@pytest.mark.parametrize("beyond", range(8))
+def test_an_address_is_hashed_as_it_is(beyond: int) -> None:
+    url = f"https://example.org/a-b_c.png?{'x' * beyond}"
+    part = {"type": "image", "source": {"type": "url", "url": url}}
+    row = one("agent_messages", content(part), "agent_messages__content", images="hash")
+    assert row["url"] == f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "file"}, {"type": 5}], ids=str)
+def test_only_what_is_called_an_image_is_spared(kind: Json) -> None:
+    """Without a type nobody knows what it is: it is masked as content."""
+    part = {**kind, "data": IMAGE}
+    settings: Json = {"mask": {"content": "hash"}, "mask_key": MASK_KEY, "images": "hash"}
+    rows = masked("agent_messages", content(part, PART), **settings)["agent_messages__content"]
+    hashed = hmac.new(MASK_KEY.encode(), IMAGE.encode(), "sha256").hexdigest()
+    assert [row["data"].rpartition(":")[0] for row in rows] == ["", "hmac-sha256"]
+    assert rows[0]["data"] == hashed
+
+
 def test_what_is_no_image_stays() -> None:
     item = {
         "content": [

@@ -115,6 +115,19 @@ def test_a_restarted_cursor_begins_anew() -> None:
     assert cursors.get("agent") == (OLD.isoformat(), "b")
 
 
+def test_a_restart_forgets_the_gap_that_was_met() -> None:
+    """The walk begins anew, and meets what is still unreadable again."""
+    state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}, "gaps": {"agent": [["0", "1"]]}}
+    cursors = Cursors(state, EDGE)
+    cursors.meet_gap("agent", ("a", "c"))
+    cursors.restart("agent")
+    cursors.observe("agent", [item("c"), item("d")])
+    cursors.commit()
+    assert state["cursors"] == {"agent": [OLD.isoformat(), "d"]}
+    assert not state["gaps"]
+    assert Cursors(state, EDGE).gaps("agent") == ()
+
+
 def test_a_forgotten_parent_leaves_the_state() -> None:
     state = {"cursors": {"agent": [OLD.isoformat(), "a"], "other": [OLD.isoformat(), "b"]}}
     cursors = Cursors(state, EDGE)
