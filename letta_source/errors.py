@@ -16,9 +16,26 @@ LettaError
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `letta-source`."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+
 
 class LettaError(Exception):
-    """Any error of letta_source; its message says what to do."""
+    """Any error of letta_source; its message says what to do.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+    """
+
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(LettaError, ValueError):
@@ -75,6 +92,8 @@ class NoProgress(Unreadable):
 
 class OutputFailed(LettaError):
     """What was loaded was found, but could not be given out."""
+
+    exit_code = ExitCode.FAILED
 
 
 class Changed(OutputFailed):

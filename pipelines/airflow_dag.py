@@ -69,16 +69,15 @@ def letta() -> None:
         # Airflow reads this file every few seconds: what takes a second to import is imported here.
         import dlt
 
-        from letta_source.loading.run import Load, load
-        from letta_source.loading.summary import summary
+        from letta_source import Load, load
 
         # Now, for within a source dlt would not find its settings of Airflow's Variables.
         dlt.current.run_context()
         loaded = load(Load({"shard": shard}, destination=DESTINATION, dataset_name=DATASET_NAME))
-        logger.info("shard %s\n%s", shard, summary(loaded.session, loaded.new))
-        if loaded.session.problems:
-            logger.warning("%d could not be read: see load_issues", loaded.session.problems)
-        return loaded.session.problems
+        logger.info("shard %s\n%s", shard, loaded.summary())
+        if loaded.problems:
+            logger.warning("%d could not be read: see load_issues", loaded.problems)
+        return loaded.problems
 
     @task(retries=0)
     def read_everything(problems: list[int]) -> None:

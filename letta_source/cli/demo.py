@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
+from typing import TYPE_CHECKING, Any
 
-from letta_source.demo import recorded_letta, serve
-from letta_source.loading.run import Load, Loaded, load
-from letta_source.loading.summary import columns, summary
+from letta_source.cli.arguments import add_command
+from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.loading.outcome import Loaded
 
 _NAME, _DATASET = "letta_demo", "letta"
 _SAMPLE = """
@@ -28,13 +32,23 @@ _SAMPLE = """
 """
 
 
-def show() -> int:
-    """Loads it into DuckDB and prints what came of it."""
+def add_to(commands: Any) -> None:
+    summary = "load a small Letta that is in the package: needs no server, no key"
+    add_command(commands, "demo", demo, summary)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Load it into DuckDB and print what came of it."""
+    from letta_source.cli.progress import Progress
+    from letta_source.demo import recorded_letta, serve
+    from letta_source.loading.run import Load, load
+
     with serve(recorded_letta()) as server:
         # Given, so that the user's own are not taken: settings here, the destination by its name.
         settings = {"base_url": server.base_url, "api_key": "demo", "project": "", "agent_ids": []}
-        loaded = load(Load(settings, dataset_name=_DATASET, pipeline_name=_NAME, destination_name=_NAME))
-    print(summary(loaded.session, loaded.new))
+        what = Load(settings, dataset_name=_DATASET, pipeline_name=_NAME, destination_name=_NAME)
+        loaded = load(what, Progress)
+    print(loaded.summary())
     print(f"\nTables in {_NAME}.duckdb, schema {_DATASET}:\n\n{_tables(loaded)}")
     print(f"\nA conversation:\n\n{_conversation(loaded)}")
     print(
@@ -45,16 +59,18 @@ def show() -> int:
         "  LETTA_API_KEY=… letta-source run\n"
         "  letta-source run --base-url http://localhost:8283"
     )
-    return 0
+    return ExitCode.OK
 
 
 def _tables(loaded: Loaded) -> str:
+    from letta_source.loading.outcome import aligned
+
     with loaded.pipeline.sql_client() as client:
         rows = []
         for name in loaded.pipeline.default_schema.data_table_names():
             counted = client.execute_sql(f"SELECT count(*) FROM {client.make_qualified_table_name(name)}")
             rows.append((f"  {name}", f"{counted[0][0]:,}" if counted else "0"))
-    return columns(("  table", "rows"), rows)
+    return aligned(("  table", "rows"), rows)
 
 
 def _conversation(loaded: Loaded) -> str:

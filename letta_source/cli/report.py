@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-OK, FAILED = 0, 1
-EXIT_CODES = """\
-exit codes:
-  0  the report was written
-  1  it was not; a file that was there is as it was
-  2  wrong usage or configuration, or nothing was loaded there
+from letta_source.cli.arguments import add_command, add_place, exit_codes
+from letta_source.errors import ExitCode
 
-Credentials are dlt's own settings, as for `letta-source run`.
-"""
+CODES = exit_codes(
+    {
+        ExitCode.OK: "the report was written",
+        ExitCode.FAILED: "it was not; a file that was there is as it was",
+        ExitCode.USAGE: "wrong usage or configuration, or nothing was loaded there",
+    },
+    "Credentials are dlt's own settings, as for `letta-source run`.\n",
+)
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_to(commands: Any) -> None:
+    summary = "write an HTML page: use, latency, tools, cost"
+    command = add_command(commands, "report", report, summary, CODES)
     command.add_argument(
         "--output", default="letta-report.html", metavar="FILE", help="default: letta-report.html"
     )
@@ -31,6 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="CSV: model, and dollars a million tokens as input_price, cached_input_price, cache_write_price,"
         " output_price (default: some models' list prices)",
     )
+    add_place(command.add_argument_group("where from"))
 
 
 def report(options: argparse.Namespace) -> int:
@@ -72,7 +78,7 @@ def report(options: argparse.Namespace) -> int:
             part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; no report was written"
 
-        with stopping(FAILED, last_words), target.reading() as pipeline:
+        with stopping(ExitCode.FAILED, last_words), target.reading() as pipeline:
             with opened_dataset(pipeline, folder) as reader:
                 state = health(reader)
                 period = read(reader, store, asked, state.newest)
@@ -84,4 +90,4 @@ def report(options: argparse.Namespace) -> int:
                 file.write(text.encode())
     days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
     print(f"{output}: {days}, {len(text) // 1000:,} kB")
-    return OK
+    return ExitCode.OK

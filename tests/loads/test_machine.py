@@ -21,6 +21,8 @@ from dlt.load.load import Load
 from dlt.normalize.normalize import Normalize
 from hypothesis import settings
 
+from letta_source.loading.run import Load as LoadOrder
+from letta_source.state.session import Session
 from tests.support.library_loads import Row, columns_of, in_order
 from tests.support.living_letta import LettaMachine
 from tests.support.played_dlt import PlayedPipeline
@@ -33,7 +35,9 @@ class Played(LettaMachine):
 
     def open(self) -> None:
         self._pipeline = PlayedPipeline(self.faults)
-        self.stack.enter_context(self._pipeline.in_place())
+
+    def run(self, what: LoadOrder, session: Session) -> None:
+        self._pipeline.run(what, session)
 
     def rows(self, table: str) -> list[Row]:
         return self._pipeline.rows(table)

@@ -24,7 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect
-from letta_source.loading.run import Load, LoadFailed, load
+from letta_source.loading.outcome import LoadFailed
+from letta_source.loading.run import Load, load
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
 from letta_source.state.packages import ROWS_PER_YIELD, Packages
 from letta_source.state.session import Session
@@ -276,6 +277,10 @@ class LettaMachine(RuleBasedStateMachine):
         more: dict[str, dict[str, Any]] = {"window": {"start_date": _YOUNG}, "refresh": {"refresh": True}}
         self._load(selected, **more.get(otherwise, {}))
 
+    def run(self, what: Load, session: Session) -> None:
+        """Load as the command line does."""
+        load(what, session=session)
+
     def _load(self, selected: tuple[str, ...], **more: Any) -> None:
         # What came late is for a load with an overlap.
         lag = "10m" if self._late or selected != RESOURCES_LOADED or more else self.lag
@@ -292,7 +297,7 @@ class LettaMachine(RuleBasedStateMachine):
             self._fixed = set(self.letta.messages.ids())
         session = Session(packages=Packages(rows_per_yield=self._rows_per_yield))
         try:
-            load(Load({**self.settings, "lag": lag, **more}, selected), session)
+            self.run(Load({**self.settings, "lag": lag, **more}, selected), session)
         except Crash:
             return
         except Endless:

@@ -8,7 +8,7 @@ folder, where the next run finishes it first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import dlt
 import orjson
-import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import ConfigSectionContext
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -32,6 +31,7 @@ from dlt.extract.source import SourceSchemaInjectableContext
 from letta_source.destinations.capabilities import Traits
 from letta_source.extract.resources import make_resource
 from letta_source.loading import run
+from letta_source.loading.workspace import Workspace
 from letta_source.schema.tables import RESOURCES, WALKED
 from letta_source.settings import make_settings
 from letta_source.state.session import Session
@@ -174,22 +174,31 @@ class PlayedPipeline:
         """In order; all columns but the load's id."""
         return in_order(self._tables[table].rows(columns_of(table)))
 
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """`letta_source.loading.run.load` finds this pipeline instead of dlt's."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "letta", _made_source)
-            patch.setattr(run, "Target", lambda *names: self)
-            patch.setattr(run, "check_reachable", lambda settings: None)
-            patch.setattr(run, "appendable", lambda pipeline, names: self._appendable(names))
-            patch.setattr(run, "sparing", lambda pipeline: nullcontext())
-            patch.setattr(run, "take_back", lambda pipeline: self._take_back())
-            patch.setattr(run, "stored_states", lambda pipeline, name, shard: ({}, {}))
-            patch.setattr(run, "adopt", lambda pipeline, shard, others, seen: None)
-            patch.setattr(run, "traits_of_pipeline", lambda pipeline, settings: Traits())
-            for of_dlts_disk in ("forget_half_written", "mend_after_kill", "forget_loaded"):
-                patch.setattr(run, of_dlts_disk, lambda pipeline: None)
-            yield
+    def run(self, what: run.Load, session: Session) -> None:
+        """Load as the command line does, into this pipeline instead of dlt's."""
+        pipeline = self
+
+        class Played(Workspace):
+            traits = Traits()
+
+            def open(self) -> None:
+                self.pipeline = pipeline  # type: ignore[assignment]
+                pipeline.take_back()
+
+            def take_over(self) -> None:
+                pipeline.sync_destination()
+
+            def appendable(self, names: Iterable[str]) -> set[str]:
+                return pipeline.appendable(names)
+
+            def load_package(self, appends: bool) -> None:
+                pipeline.normalize()
+                pipeline.load(workers=1)
+
+        as_target: Any = self
+        source: Any = _made_source
+        parts = run.Parts(source, lambda *names: as_target, lambda settings: None, Played)
+        run.load(what, session=session, parts=parts)
 
     def resolved(self) -> PlayedPipeline:
         return self
@@ -265,14 +274,14 @@ class PlayedPipeline:
             self._remote = package.state
             del self._pending[0]
 
-    def _appendable(self, names: Sequence[str]) -> set[str]:
+    def appendable(self, names: Iterable[str]) -> set[str]:
         return {
             name
             for name in names
             if name in WALKED and all(self._tables[table.name].is_empty for table in RESOURCES[name].tables)
         }
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
         for package in self._pending:
             for table, hints in package.hints.items():
                 if not hints.merges:

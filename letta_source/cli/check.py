@@ -1,0 +1,32 @@
+"""`letta-source check`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from letta_source.cli.arguments import add_command
+from letta_source.cli.run import CODES, add_base_url
+from letta_source.errors import ExitCode
+
+
+def add_to(commands: Any) -> None:
+    command = add_command(commands, "check", check, "reach the server, and say what it has", CODES)
+    add_base_url(command)
+
+
+def check(options: argparse.Namespace) -> int:
+    from letta_source.loading.preflight import check_families
+    from letta_source.source import letta
+    from letta_source.state.session import Session
+
+    session = Session()
+    # dlt takes None for a value, and its config would not be asked.
+    letta(**({} if options.base_url is None else {"base_url": options.base_url}), session=session)
+    families = check_families(session.settings)
+    key = "with the key" if session.settings.api_key else "without a key"
+    print(f"{session.settings.base_url} answers {key}.")
+    for family, missing in families.items():
+        fallback = ", read through runs" if family == "steps" else ", skipped"
+        print(f"  {family:<14} {'yes' if missing is None else f'no{fallback} ({missing[:80]})'}")
+    return ExitCode.OK

@@ -1,0 +1,36 @@
+"""Open what was loaded, for the commands that read it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    import dlt
+
+
+@contextmanager
+def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[dlt.Pipeline, Path]]:
+    """The pipeline, and a folder for what does not fit into memory; ends the process when it is told to."""
+    from letta_source.cli.signals import stopping
+    from letta_source.export.write import part_of
+    from letta_source.loading.target import Target
+
+    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    with tempfile.TemporaryDirectory(prefix="letta-export-") as folder:
+
+        def last_words() -> str:
+            shutil.rmtree(folder, ignore_errors=True)
+            if output:
+                part_of(output.resolve()).unlink(missing_ok=True)
+            return "letta-source: stopped; nothing was exported"
+
+        with stopping(ExitCode.FAILED, last_words), target.reading() as pipeline:
+            yield pipeline, Path(folder)

@@ -1,0 +1,134 @@
+"""`letta-source run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from letta_source.cli.arguments import add_command, add_place, exit_codes, joined, names, text
+from letta_source.errors import ExitCode
+
+CODES = exit_codes(
+    {
+        ExitCode.OK: "everything was loaded",
+        ExitCode.FAILED: "the load failed",
+        ExitCode.USAGE: "wrong usage or configuration; nothing was touched",
+        ExitCode.INCOMPLETE: "loaded, but something could not be read: the log and the table load_issues"
+        " name it",
+    },
+    "The key is taken from LETTA_API_KEY, the server from LETTA_BASE_URL (default\n"
+    "https://api.letta.com), the project from LETTA_PROJECT, or all three from dlt's config and secrets.\n",
+)
+
+
+def add_to(commands: Any) -> None:
+    _add_options(add_command(commands, "run", run, "load; run again, it adds what is new", CODES))
+
+
+def add_base_url(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283"
+    )
+
+
+def _add_options(run: argparse.ArgumentParser) -> None:
+    add_base_url(run)
+    to = run.add_argument_group("where to")
+    add_place(to)
+    to.add_argument(
+        "--table-format", metavar="FORMAT", help="of files: delta or iceberg, which can change rows"
+    )
+    to.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="load only this part of the agents, as 0/4; the N parts load side by side",
+    )
+    what = run.add_argument_group("what")
+    what.add_argument("--resources", default="", metavar="A,B", help="only these; `discover` lists them")
+    what.add_argument(
+        "--agent-id", type=text, action="append", metavar="ID", help="only this agent; may be repeated"
+    )
+    what.add_argument(
+        "--batch-id",
+        type=text,
+        action="append",
+        metavar="ID",
+        help="also this batch, which the server's list forgot; may be repeated",
+    )
+    what.add_argument(
+        "--start-date", metavar="DATE", help="only what was created then or later; leaves the state alone"
+    )
+    what.add_argument(
+        "--end-date", metavar="DATE", help="only what was created before it; leaves the state alone"
+    )
+    what.add_argument("--refresh", action="store_true", default=None, help="read everything again")
+    what.add_argument(
+        "--search-query",
+        type=text,
+        metavar="TEXT",
+        help="Cloud: load what a search for it finds, as message_search",
+    )
+    what.add_argument(
+        "--mask",
+        type=text,
+        action="append",
+        metavar="COLUMN=HOW",
+        help="drop, hash or redact a column, or `content`, all that was said; may be repeated",
+    )
+    what.add_argument("--images", metavar="HOW", help="keep, drop or hash those in messages (default: keep)")
+    how = run.add_argument_group("how")
+    how.add_argument(
+        "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
+    )
+    how.add_argument(
+        "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
+    )
+    how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+    how.add_argument(
+        "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from letta_source.cli.progress import Progress
+    from letta_source.cli.signals import stopping, what_is_kept
+    from letta_source.loading.outcome import LoadFailed
+    from letta_source.loading.run import Load, load
+    from letta_source.state.session import Session
+
+    session = Session()
+    what = Load(
+        settings={
+            "base_url": options.base_url,
+            "agent_ids": options.agent_id,
+            "batch_ids": options.batch_id,
+            "start_date": options.start_date,
+            "end_date": options.end_date,
+            "lag": options.lag,
+            "page_size": options.page_size,
+            "max_workers": options.max_workers,
+            "requests_per_second": options.requests_per_second,
+            "refresh": options.refresh,
+            "search_query": options.search_query,
+            "shard": options.shard,
+            "table_format": options.table_format,
+            "mask": joined(options.mask),
+            "images": options.images,
+        },
+        resources=names(options.resources) or [],
+        destination=options.destination,
+        dataset_name=options.dataset_name,
+        pipeline_name=options.pipeline_name,
+    )
+    try:
+        with stopping(ExitCode.FAILED, lambda: f"letta-source: {what_is_kept(session)}"):
+            loaded = load(what, Progress, session)
+    except LoadFailed as failed:
+        if failed.loaded:
+            print(failed.loaded.summary())
+        raise
+    print(loaded.summary())
+    if loaded.problems:
+        print(f"{loaded.problems} could not be read: see load_issues", file=sys.stderr)
+    return loaded.exit_code

@@ -1,0 +1,41 @@
+"""`letta-source transcript`. Imports nothing heavy before it is run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from letta_source.cli.arguments import add_command, add_place, add_window
+from letta_source.cli.export import CODES
+from letta_source.cli.loaded import opened
+from letta_source.errors import ExitCode
+
+
+def add_to(commands: Any) -> None:
+    summary = "print what an agent heard, did and said"
+    command = add_command(commands, "transcript", transcript, summary, CODES)
+    command.add_argument("agent_id", metavar="AGENT_ID", help="whose messages; the table agents lists them")
+    what = command.add_argument_group("what")
+    what.add_argument(
+        "--conversation-id", metavar="ID", help="only this conversation; `default` is what is in none"
+    )
+    add_window(what)
+    add_place(command.add_argument_group("where from"))
+
+
+def transcript(options: argparse.Namespace) -> int:
+    """Prints what was said."""
+    from letta_source.export import conversation
+
+    with opened(options, None) as (pipeline, _):
+        said = conversation(
+            pipeline,
+            options.agent_id,
+            options.conversation_id,
+            start_date=options.start_date,
+            end_date=options.end_date,
+        )
+    sys.stdout.buffer.write(f"{said}\n".encode())
+    sys.stdout.flush()
+    return ExitCode.OK

@@ -1,0 +1,33 @@
+"""A long load is cut into load packages: each is loaded, and with it its cursors, before the next is read."""
+
+from __future__ import annotations
+
+import logging
+
+from dlt.extract import DltSource
+
+from letta_source.loading.workspace import Workspace
+from letta_source.state.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+def load_packages(workspace: Workspace, source: DltSource, session: Session) -> None:
+    """Extract and load package after package, some `checkpoint_rows` rows each, until all was read."""
+    session.packages.max_rows = session.settings.checkpoint_rows
+    to_take_over = workspace.to_take_over()
+    session.before.empty = workspace.appendable(source.selected_resources)
+    session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
+    while True:
+        workspace.pipeline.extract(source)
+        session.written.is_writing = True
+        workspace.load_package(appends=bool(session.before.empty))
+        session.written.is_writing = False
+        session.written.items = sum(counts.items for counts in session.counts.values())
+        if not session.packages.has_more:
+            break
+        logger.info("%s items are loaded, and where to go on from here is kept", f"{session.written.items:,}")
+    if not session.packages.fatal:
+        rest = [name for name in to_take_over if name not in source.selected_resources]
+        if rest != to_take_over:
+            workspace.set_to_take_over(rest)

@@ -1,0 +1,42 @@
+"""What a load sets of dlt's own settings, where the environment does not say otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TELEMETRY = "RUNTIME__DLTHUB_TELEMETRY"
+SETTINGS = {
+    # dlt reports usage to its makers unless told not to.
+    TELEMETRY: "false",
+    # dlt would keep the files of every load package that was loaded, with prompts in them.
+    "LOAD__DELETE_COMPLETED_JOBS": "true",
+}
+
+
+def set_for_process() -> None:
+    """Apply `SETTINGS` for good, before dlt is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def dlt_settings() -> Iterator[None]:
+    """Apply `SETTINGS` while the block runs, as environment variables: dlt looks there first."""
+    import dlt
+    from dlt.common.runtime.telemetry import is_telemetry_started, start_telemetry, stop_telemetry
+
+    added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
+    # Another pipeline of this process may have started the reports.
+    paused = is_telemetry_started() and os.environ[TELEMETRY] == SETTINGS[TELEMETRY]
+    if paused:
+        stop_telemetry()
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+        if paused:
+            start_telemetry(dlt.current.run_context().runtime_config)

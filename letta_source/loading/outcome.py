@@ -1,0 +1,106 @@
+"""What came of a load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+
+from letta_source.errors import ExitCode, LettaError
+from letta_source.state.session import Session
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of a load.
+
+    Attributes:
+        pipeline: dlt's, to read the tables with.
+        session: counts and problems by resource.
+        new: rows added by table, where the destination can count them.
+    """
+
+    pipeline: dlt.Pipeline
+    session: Session
+    new: Mapping[str, int]
+
+    @property
+    def problems(self) -> int:
+        """How many parents and messages could not be read: `load_issues` names them."""
+        return self.session.problems
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `letta-source run` ends with."""
+        return ExitCode.INCOMPLETE if self.problems else ExitCode.OK
+
+    def summary(self) -> str:
+        """Return a table for people: resource, parents, new items, requests, seconds, problems."""
+        rows: list[Sequence[str]] = []
+        for name, counts in self.session.counts.items():
+            if counts.skipped:
+                rows.append((name, "", counts.skipped, "", "", ""))
+                continue
+            parents = f"{counts.parents:,}" if counts.parents else "-"
+            added = f"{self.new.get(name, counts.items):,}"
+            seconds = f"{counts.seconds:.1f}"
+            rows.append((name, parents, added, f"{counts.requests:,}", seconds, f"{counts.problems:,}"))
+        return aligned(("resource", "parents", "new items", "requests", "seconds", "problems"), rows)
+
+
+class LoadFailed(LettaError):
+    """The load began and failed; the next one goes on from the last package that was loaded.
+
+    Attributes:
+        loaded: what came of it nevertheless, if all that was read was loaded.
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, why: str, loaded: Loaded | None = None) -> None:
+        super().__init__(why)
+        self.loaded = loaded
+
+
+def why_failed(session: Session) -> str | None:
+    """Return why a load that ended counts as failed, or None."""
+    if session.packages.fatal:
+        return session.packages.fatal
+    for name, counts in session.counts.items():
+        if counts.failed * 2 > counts.parents:
+            return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"
+    return None
+
+
+def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
+    """Count rows by table; empty where the destination speaks no SQL, or would have to read all its files."""
+    counts: dict[str, int] = {}
+    assert pipeline.destination is not None
+    if pipeline.destination.destination_type == "dlt.destinations.filesystem":
+        return counts
+    try:
+        with pipeline.sql_client() as client:
+            for table in tables:
+                with suppress(DestinationUndefinedEntity):
+                    name = client.make_qualified_table_name(table)
+                    rows = client.execute_sql(f"SELECT count(*) FROM {name}")
+                    counts[table] = int(rows[0][0]) if rows else 0
+    except SqlClientNotAvailable:
+        return {}
+    return counts
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table for people: the first column to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

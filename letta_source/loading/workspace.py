@@ -1,0 +1,140 @@
+"""The pipeline of one load, and the upkeep that it needs besides dlt's own steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import dlt
+import pyarrow as pa
+
+from letta_source.destinations.capabilities import Traits, traits_of_pipeline
+from letta_source.destinations.duckdb import appendable, sparing, take_back
+from letta_source.destinations.filesystem import drop_unfinished
+from letta_source.destinations.iceberg import add_columns
+from letta_source.loading.outcome import row_counts
+from letta_source.loading.recovery import drop_empty, forget_half_written, forget_loaded, mend_after_kill
+from letta_source.loading.shard_state import adopt, is_superseded, stored_states
+from letta_source.loading.target import Target, make_tables
+from letta_source.schema.tables import RESOURCES, all_tables
+from letta_source.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Resources that another working folder loaded: until each was read to its end, a load that was killed there
+# may have left some tables merged, and others not.
+_TO_TAKE_OVER = "letta_source_to_take_over"
+# Jobs at once, in dlt.
+_MOST_JOBS = 20
+
+
+class Workspace:
+    """One target's pipeline, opened; a test gives one that touches no disk.
+
+    Attributes:
+        pipeline: dlt's.
+        traits: what its destination can do.
+    """
+
+    pipeline: dlt.Pipeline
+    traits: Traits
+
+    def __init__(self, target: Target, settings: Settings) -> None:
+        self._target = target
+        self._settings = settings
+        self._shard = settings.shard
+        self.open()
+
+    def open(self) -> None:
+        """Open the pipeline; take away what a kill left half-written, half-loaded or superseded."""
+        self.pipeline = self._target.pipeline()
+        if forget_half_written(self.pipeline):
+            self.pipeline = self._target.pipeline()
+        self.traits = traits_of_pipeline(self.pipeline, self._settings)
+        mend_after_kill(self.pipeline)
+        take_back(self.pipeline)
+        self._find_other_shards()
+        if self.pipeline.has_pending_data and is_superseded(self.pipeline, self._shard, self._others):
+            logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
+            # With its state: what no other has taken over is read again.
+            self.pipeline.drop()
+            self.pipeline = self._target.pipeline()
+            self._find_other_shards()
+
+    def _find_other_shards(self) -> None:
+        self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
+
+    def finish_pending(self) -> None:
+        """Load what an earlier load left in the working folder."""
+        if self.pipeline.has_pending_data:
+            logger.info("an earlier load was left unfinished: finishing it first")
+            # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
+            self.pipeline.normalize()
+            self._prepare()
+            self._load()
+
+    def take_over(self) -> None:
+        """Go on from the destination's state, and where other shards ended."""
+        if self.pipeline.config.restore_from_destination:
+            self.pipeline.sync_destination()
+        adopt(self.pipeline, self._shard, self._others, self._seen)
+
+    def to_take_over(self) -> list[str]:
+        """Return the resources that another working folder loaded and this one has not read to their end."""
+        local: Mapping[str, Any] = self.pipeline.state["_local"]
+        known: list[str] | None = local.get(_TO_TAKE_OVER)
+        if known is None:
+            if self.traits.writes == "append" and self._shard.is_whole:
+                drop_unfinished(self.pipeline)
+            known = list(RESOURCES) if self._was_loaded_into() else []
+            self.set_to_take_over(known)
+        return known
+
+    def set_to_take_over(self, resources: list[str]) -> None:
+        self.pipeline.set_local_state_val(_TO_TAKE_OVER, resources)
+
+    def _was_loaded_into(self) -> bool:
+        """Return True if state came back from the destination, or rows without a state are there."""
+        tables = [table.name for table in all_tables()]
+        return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
+
+    def appendable(self, resources: Iterable[str]) -> set[str]:
+        """Return the resources whose rows can be appended: their tables are empty, or not there yet."""
+        return appendable(self.pipeline, resources)
+
+    def load_package(self, appends: bool) -> None:
+        """Normalize and load what was extracted.
+
+        Args:
+            appends: rows are appended to empty tables.
+        """
+        self.pipeline.normalize()
+        # What reading took goes back before the destination takes its own.
+        pa.default_memory_pool().release_unused()
+        self._prepare()
+        try:
+            with sparing(self.pipeline) if appends else nullcontext():
+                self._load()
+        except Exception:
+            if not (appends and self.pipeline.has_pending_data):
+                raise
+            # Messages of many MB need more memory than that.
+            take_back(self.pipeline)
+            self._load()
+        forget_loaded(self.pipeline)
+
+    def _prepare(self) -> None:
+        """Do away with what dlt itself would stumble over before it loads."""
+        if not self.traits.takes_empty:
+            drop_empty(self.pipeline)
+        if self.traits.hints.get("table_format") == "iceberg":
+            add_columns(self.pipeline)
+        if not (self.traits.takes_empty and self._shard.is_whole):
+            make_tables(self.pipeline, self._shard)
+
+    def _load(self) -> None:
+        # Each job has a connection: of all shards together there are as many as dlt has of one.
+        workers = dlt.config.get("load.workers", int) or max(1, _MOST_JOBS // self._shard.count)
+        self.pipeline.load(workers=workers)
