@@ -1,13 +1,23 @@
-"""The warehouses that are kept, and how each was left and is gone on with."""
+"""The warehouses that are kept: how each was left, and how it is gone on with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from letta_source.demo import Server
+from tests.oracle import kept
+from tests.oracle.dumps import plain
+from tests.support import places
 
 Killed = Literal["", "extracted", "normalized", "begun"]
+Rows = dict[str, list[list[Any]]]
+Asked = list[list[str]]
 
-# The working folder, whatever it is called: what is kept can be unpacked anywhere.
+# The working folder, wherever that is: state knows the place it belongs to, and can be unpacked anywhere.
 _HERE = "/proc/self/cwd"
 ENVIRONMENT = {
     "DLT_DATA_DIR": f"{_HERE}/dlt",
@@ -17,7 +27,11 @@ ENVIRONMENT = {
     "SOURCES__LETTA__MASK_KEY": "0123456789abcdef",
     "SOURCES__LETTA__RETRIES": "0",
 }
-_FILES = ("--destination", "filesystem")
+_WHOLE = ("",)
+_SHARDS = tuple(f"--shard {index}/4" for index in range(4))
+_FILES = ("--destination filesystem",)
+_DELTA = ("--destination filesystem --table-format delta",)
+_MASKED = ("--mask content=hash --mask name=drop --images hash",)
 
 
 @dataclass(frozen=True)
@@ -25,40 +39,67 @@ class Case:
     """One warehouse.
 
     Attributes:
-        place: Which class of `tests.support.places` reads it.
         runs: The options of each load; one after the other they load everything.
+        place: What reads it.
         rows: The name of the rows that it holds in the end.
-        killed: The step of dlt after which its last load ended: everything was extracted, or normalized, or
-            some of its jobs were loaded. Else it was finished.
-        days: How many days were on the server when it was left; the last load was that of the last day.
-        poisoned: One message could not be read; "cured" if it can when the load goes on.
+        killed: What dlt had done when the last load was killed: extracted, normalized, or begun to load.
+        days: Days on the server when it was left.
+        poisoned: A message of the first day cannot be read; "cured": it can again when the load goes on.
+        left: The name of the case that it was left as, if not its own.
     """
 
-    place: Literal["DuckDB", "Parquet", "Delta"] = "DuckDB"
-    runs: tuple[tuple[str, ...], ...] = ((),)
+    runs: tuple[str, ...] = _WHOLE
+    place: type[places.Place] = places.DuckDB
     rows: str = "whole"
     killed: Killed = ""
     days: int = 1
     poisoned: Literal["", "cured", "still"] = ""
-    environment: dict[str, str] = field(default_factory=dict)
+    left: str = ""
 
 
-DAYS = 3
 CASES = {
     "whole": Case(),
-    "shards": Case(runs=tuple(("--shard", f"{index}/4") for index in range(4))),
-    "files": Case("Parquet", (_FILES,), rows="files"),
-    "delta": Case("Delta", ((*_FILES, "--table-format", "delta"),), rows="delta"),
-    "masked": Case(
-        runs=(("--mask", "content=hash", "--mask", "name=drop", "--images", "hash"),), rows="masked"
-    ),
-    "unreadable": Case(poisoned="cured"),
-    "unreadable still": Case(poisoned="still", rows="unreadable"),
+    "shards": Case(_SHARDS),
+    "files": Case(_FILES, places.Parquet, rows="files"),
+    "delta": Case(_DELTA, places.Delta),
+    "masked": Case(_MASKED, rows="masked"),
+    "unreadable": Case(poisoned="still", rows="unreadable"),
+    "unreadable, then cured": Case(poisoned="cured", rows="cured", left="unreadable"),
     "first extracted": Case(killed="extracted"),
     "first normalized": Case(killed="normalized"),
     "first begun": Case(killed="begun"),
     "extracted": Case(killed="extracted", days=2),
     "normalized": Case(killed="normalized", days=2),
     "begun": Case(killed="begun", days=2),
-    "files begun": Case("Parquet", (_FILES,), rows="files begun", killed="begun", days=2),
+    "files begun": Case(_FILES, places.Parquet, rows="files begun", killed="begun", days=2),
 }
+_OF_THE_LOAD = ("_dlt_load_id", "sequence", "load_started_at")
+
+
+def rows_of(case: Case, folder: Path) -> Rows:
+    """Rows by table, in the columns of commit cc101f0: later code may add some. Times are texts."""
+    place = case.place(folder)
+    held = {table: place.rows(table, *columns) for table, columns in columns_of_then().items()}
+    return {table: [[plain(value) for value in row] for row in rows] for table, rows in held.items() if rows}
+
+
+def columns_of_then() -> dict[str, list[str]]:
+    """By table, but for those that no two loads have in common."""
+    return {
+        table: [name for name in described["columns"] if name not in _OF_THE_LOAD]
+        for table, described in kept.schema()["tables"].items()
+    }
+
+
+def asked_of(server: Server) -> Asked:
+    """What was asked of single parents, runs, …: path and cursors, sorted; lists are read each time."""
+    return sorted(
+        [request.path, request.params.get("after", ""), request.params.get("before", "")]
+        for request in server.requests
+        if "-" in request.path
+    )
+
+
+def asked_too_much(asked: Iterable[list[str]], before: Iterable[list[str]]) -> list[tuple[str, ...]]:
+    """Requests that were not made before, or not so often."""
+    return sorted((Counter(map(tuple, asked)) - Counter(map(tuple, before))).elements())

@@ -145,7 +145,7 @@ def rows_dump(tables: Mapping[str, Any]) -> dict[str, Rows]:
     """Rows by table, of pyarrow tables: without nulls, times as texts; empty tables left out."""
     return {
         name: [
-            {column: _plain(value) for column, value in row.items() if value is not None}
+            {column: plain(value) for column, value in row.items() if value is not None}
             for row in table.to_pylist()
         ]
         for name, table in sorted(tables.items())
@@ -153,7 +153,8 @@ def rows_dump(tables: Mapping[str, Any]) -> dict[str, Rows]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Times as texts."""
     return value.isoformat() if isinstance(value, datetime) else value
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import lzma
+import tarfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.oracle.dumps import Json, Page, Rows
 FOLDER = Path(__file__).parent / "cc101f0"
 
 
+@cache
 def schema() -> Json:
     """The dump of `dumps.schema_dump`, with that of dlt's tables under "dlt"."""
     kept: Json = json.loads(_text("schema.json"))
@@ -25,6 +28,22 @@ def pages() -> Iterator[tuple[Page, dict[str, Rows]]]:
         if line:
             kept = json.loads(line)
             yield Page(**kept["page"]), kept["rows"]
+
+
+def warehouses() -> Json:
+    """By name, the "rows" that warehouses held in the end, and by case what was "asked" on the way there."""
+    found: Json = json.loads(_text("warehouses.json"))
+    return found
+
+
+def unpack(name: str, folder: Path) -> None:
+    """The warehouse and dlt's folder, as a case left them."""
+    with tarfile.open(FOLDER / archive_name(name)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def archive_name(case: str) -> str:
+    return f"{case.replace(' ', '_')}.tar.xz"
 
 
 def _text(name: str) -> str:

@@ -13,18 +13,40 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from letta_source.demo import serve
+from letta_source.demo import Server, serve
+from tests.oracle.cases import CASES, ENVIRONMENT, Asked, Case, Killed, Rows, asked_of, rows_of
 from tests.oracle.corpus import generated_pages, recorded_pages
-from tests.oracle.kept import FOLDER
-from tests.oracle.story import Story
+from tests.oracle.dumps import to_line
+from tests.oracle.kept import FOLDER, archive_name
+from tests.oracle.story import DAYS, Story
+
+_KILLED = 99
+# What ends the process, as a kill does: before dlt's next step, or before the ninth of its jobs is done.
+_KILL: dict[Killed, str] = {
+    "": "",
+    "extracted": f"import dlt, os; dlt.Pipeline.normalize = lambda *_, **__: os._exit({_KILLED})",
+    "normalized": f"import dlt, os; dlt.Pipeline.load = lambda *_, **__: os._exit({_KILLED})",
+    "begun": f"""
+import os, sys
+done = []
+def see(event, arguments):
+    if event == "os.rename" and "completed_jobs" in str(arguments[1]):
+        done.append(arguments)
+        if len(done) == 9:
+            os._exit({_KILLED})
+sys.addaudithook(see)
+""",
+}
 
 
 def make_schema_and_rows(old: Path, folder: Path) -> None:
@@ -35,13 +57,81 @@ def make_schema_and_rows(old: Path, folder: Path) -> None:
         servers = [stack.enter_context(serve(letta, dialect)) for dialect in ("self-hosted", "cloud")]
         script = str(Path(__file__).with_name("old_code.py"))
         urls = [server.base_url for server in servers]
-        subprocess.run([old / "python", script, folder, *urls], check=True, cwd=folder)
+        subprocess.run(
+            [old / "python", script, folder, *urls],
+            check=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
     for name in ("schema.json", "rows.jsonl"):
         keep(name, (folder / name).read_bytes())
 
 
 def write_lines(file: Path, lines: Iterable[str]) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def make_warehouses(old: Path) -> None:
+    """Leaves each warehouse as its case says, keeps it, and goes on with it."""
+    rows: dict[str, Rows] = {}
+    asked: dict[str, Asked] = {}
+    for name, case in CASES.items():
+        print(name)
+        story = Story()
+        with serve(story.letta) as server, TemporaryDirectory() as folder:
+            load = Load(old, server, case, Path(folder))
+            if case.poisoned:
+                story.letta.poison(story.unreadable)
+            for _ in range(1, case.days):
+                load.run()
+                story.day()
+            load.run(case.killed)
+            if not case.left:
+                load.archive(FOLDER / archive_name(name))
+            for _ in range(case.days, DAYS):
+                story.day()
+            if case.poisoned == "cured":
+                story.letta.cure(story.unreadable)
+            server.requests.clear()
+            load.run()
+            held = rows_of(case, Path(folder))
+            if rows.setdefault(case.rows, held) != held:
+                raise AssertionError(f"{name}: its rows are not those of {case.rows}")
+            asked[name] = asked_of(server)
+    keep("warehouses.json", to_line({"rows": rows, "asked": asked}).encode())
+
+
+class Load:
+    """Loads of one case by the old command."""
+
+    def __init__(self, old: Path, server: Server, case: Case, folder: Path) -> None:
+        self._old = old
+        self._server = server
+        self._case = case
+        self._folder = folder
+
+    def run(self, killed: Killed = "") -> None:
+        command = str(self._old / "letta-source")
+        for options in self._case.runs:
+            arguments = ["run", "--base-url", self._server.base_url, *options.split()]
+            script = f"{_KILL[killed]}\nimport runpy, sys\nsys.argv = {[command, *arguments]}\n"
+            script += f"runpy.run_path({command!r}, run_name='__main__')"
+            environment = {"PATH": os.environ["PATH"], **ENVIRONMENT}
+            done = subprocess.run([self._old / "python", "-c", script], cwd=self._folder, env=environment)
+            expected = [_KILLED] if killed else [0, 3] if self._case.poisoned else [0]
+            assert done.returncode in expected, done.returncode
+
+    def archive(self, file: Path) -> None:
+        def clean(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+            """Nothing of who makes it, nor what no load reads."""
+            if info.name.endswith((".lock", "trace.pickle")):
+                return None
+            info.uid = info.gid = info.mtime = 0
+            info.uname = info.gname = ""
+            return info
+
+        with tarfile.open(file, "w:xz", preset=9) as archive:
+            archive.add(self._folder, ".", filter=clean)
 
 
 def keep(name: str, content: bytes) -> None:
@@ -52,6 +142,7 @@ def main(old: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory() as folder:
         make_schema_and_rows(old, Path(folder))
+    make_warehouses(old)
 
 
 if __name__ == "__main__":

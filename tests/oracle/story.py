@@ -14,6 +14,7 @@ from letta_source.demo.letta import AgentType
 from letta_source.demo.shapes import Json, user_item
 
 _START = datetime(2024, 5, 4, 8, tzinfo=timezone.utc)
+DAYS = 3
 _KINDS: tuple[AgentType, ...] = ("letta_v1_agent", "memgpt_v2_agent", "letta_v1_agent", "letta_v1_agent")
 _PART = {"type": "text", "text": "look", "signature": None}
 _IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGFsbG8="}}
@@ -36,6 +37,7 @@ class Story:
 
     Attributes:
         unreadable: A message of the first day.
+        batches: All of them; the first has ended on the last day, when no list names it any more.
     """
 
     def __init__(self) -> None:
@@ -43,7 +45,7 @@ class Story:
         self._days = 0
         self._agents: list[str] = []
         self._open_runs: list[str] = []
-        self._open_batches: list[str] = []
+        self.batches: list[str] = []
         self._hour = _START
         self.day()
         self.unreadable = self.letta.list_of("agent", self._agents[0]).ids()[4]
@@ -68,9 +70,11 @@ class Story:
         with self._hours():
             for run_id in self._open_runs:
                 letta.finish_run(run_id)
-            for batch_id in self._open_batches:
+            for batch_id in self.batches:
                 letta.add_batch_messages(batch_id, 2)
-                letta.finish_batch(batch_id)
+            # Not sooner: the list does not name what has ended, and no load would know of it.
+            if self._days == DAYS:
+                letta.finish_batch(self.batches[0])
             new = [letta.add_agent(kind) for kind in (_KINDS if self._days == 1 else _KINDS[:1])]
             for number, agent_id in enumerate(new):
                 group_id = letta.add_group([agent_id], "supervisor" if number % 2 else "round_robin")
@@ -87,5 +91,4 @@ class Story:
             letta.fork_conversation(conversation_id)
             letta.replace_row("agents", second, name=f"renamed {self._days}")
             self._open_runs = [letta.talk(second, "think", tools=["roll"], finished=False)]
-            self._open_batches = [letta.add_batch(first)]
-            letta.finish_batch(letta.add_batch(second))
+            self.batches.append(letta.add_batch(first))

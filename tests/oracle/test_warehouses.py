@@ -1,0 +1,97 @@
+"""Warehouses that commit cc101f0 left are gone on with: nothing is lost, doubled or read twice."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from tests.oracle import kept
+from tests.oracle.additions import comparable
+from tests.oracle.cases import (
+    CASES,
+    ENVIRONMENT,
+    Case,
+    asked_of,
+    asked_too_much,
+    columns_of_then,
+    rows_of,
+)
+from tests.oracle.story import DAYS, Story
+from tests.support.processes import started
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd")
+
+KEPT = kept.warehouses()
+# What they show is shown by others too, as far as one can tell.
+_LONG = {"first extracted", "first normalized", "files begun", "unreadable"}
+
+
+def load(case: Case, folder: Path, server: Server, more: str = "") -> None:
+    for options in case.runs:
+        process = started(folder, f"run --base-url {server.base_url} {options} {more}", ENVIRONMENT)
+        process.join()
+        said = (folder / "said").read_text()
+        assert process.exitcode == (3 if case.poisoned == "still" else 0), said
+
+
+def assert_same_rows(case: Case, folder: Path) -> None:
+    before, after = KEPT["rows"][case.rows], rows_of(case, folder)
+    assert after.keys() == before.keys()
+    for table, columns in columns_of_then().items():
+        then, now = (
+            Counter(
+                tuple(comparable(table, name, value) for name, value in zip(columns, row, strict=True))
+                for row in held.get(table, ())
+            )
+            for held in (before, after)
+        )
+        assert (list((then - now).elements()), list((now - then).elements())) == ([], []), table
+
+
+def assert_in_order(letta: Letta, case: Case, folder: Path) -> None:
+    """`sequence` sorts an agent's messages as the server does, whoever loaded them."""
+    rows = case.place(folder).rows("agent_messages", "agent_id", "sequence", "id")
+    for agent_id in letta.tables["agents"].ids():
+        numbered = sorted((row[1], row[2]) for row in rows if row[0] == agent_id)
+        assert list(dict.fromkeys(one for _, one in numbered)) == letta.list_of("agent", agent_id).ids()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.proof if name in _LONG else ()) for name in CASES],
+)
+def test_what_was_left_is_gone_on_with(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    kept.unpack(case.left or name, tmp_path)
+    story = Story()
+    for _ in range(1, DAYS):
+        story.day()
+    if case.poisoned == "still":
+        story.letta.poison(story.unreadable)
+    with serve(story.letta) as server:
+        load(case, tmp_path, server)
+        assert asked_too_much(asked_of(server), KEPT["asked"][name]) == []
+    assert_same_rows(case, tmp_path)
+    if not case.poisoned:
+        assert_in_order(story.letta, case, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "whole",
+        pytest.param("masked", marks=pytest.mark.proof),
+        pytest.param("delta", marks=pytest.mark.proof),
+    ],
+)
+def test_what_is_gone_on_with_holds_what_a_first_load_does(name: str, tmp_path: Path) -> None:
+    story = Story()
+    for _ in range(1, DAYS):
+        story.day()
+    with serve(story.letta) as server:
+        load(CASES[name], tmp_path, server, f"--batch-id {story.batches[0]}")
+    assert_same_rows(CASES[name], tmp_path)
