@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from letta_source.schema.columns import Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table, all_tables
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/schema. -->\n"
@@ -17,11 +17,17 @@ _DIAGRAM = (
     f" `{_SHOWN}`."
 )
 
+_CONTENT = (
+    "The mask `content` covers every column that can quote people. Other messages have the children of"
+    f" `{_SHOWN}`."
+)
+
 
 def page() -> str:
     """The whole page; what stands above the mark is written by hand."""
     head, mark, _ = PAGE.read_text("utf-8").partition(_MARK)
     parts = [f"{head}{mark}\n## Diagram\n\n{_DIAGRAM}\n\n```mermaid\n{diagram()}\n```\n"]
+    parts.append(f"## What content covers\n\n{_CONTENT}\n\n{covered()}\n")
     written: list[Table] = []
     for resource in RESOURCES.values():
         parts.append(_heading(resource))
@@ -33,6 +39,17 @@ def page() -> str:
     parts.append(f"## {LOAD_ISSUES.name}\n\n{LOAD_ISSUES.description}\n")
     parts.append(_columns(LOAD_ISSUES, None, written))
     return "\n".join(parts)
+
+
+def covered() -> str:
+    """A line for each table: its columns that the mask `content` covers."""
+    lines = []
+    for table in all_tables():
+        root, _, child = table.name.partition("__")
+        names = tuple(column.name for column in table.columns if column.content)
+        if names and (not child or root == _SHOWN):
+            lines.append(f"- `{table.name}`: {_names(names)}")
+    return "\n".join(lines)
 
 
 def diagram() -> str:

@@ -96,7 +96,7 @@ class _Collector:
         self._mask = Mask(resource, settings)
         self._positions = Positions(state)
         self.rows = GatheredRows(resource, session, counts, tombstones)
-        self._issues = Issues(resource.name, session.started_at, counts, self._mask, settings.validate_items)
+        self._issues = Issues(resource, session.started_at, counts, self._mask, settings.validate_items)
         self._append_only = AppendOnly(resource.name, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,

@@ -11,7 +11,7 @@ from letta_source.paging.events import Gap
 from letta_source.rows.arrow import to_arrow, with_load_id
 from letta_source.rows.flatten import Nameless
 from letta_source.rows.mask import Mask
-from letta_source.schema.tables import LOAD_ISSUES
+from letta_source.schema.tables import LOAD_ISSUES, Resource
 from letta_source.state.counts import Counts
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Issues:
     """
 
     def __init__(
-        self, resource: str, started_at: datetime, counts: Counts, mask: Mask, validate: bool
+        self, resource: Resource, started_at: datetime, counts: Counts, mask: Mask, validate: bool
     ) -> None:
-        self._resource = resource
+        self._resource = resource.name
         self._started_at = started_at
         self._counts = counts
         self._mask = mask
@@ -89,15 +89,13 @@ class Issues:
         return [(LOAD_ISSUES.name, with_load_id([to_arrow(LOAD_ISSUES, columns)], load_id))]
 
 
-def _validator(resource: str) -> Callable[[Any], str | None]:
+def _validator(resource: Resource) -> Callable[[Any], str | None]:
     """A function that says what is wrong with an item of this resource, without its content."""
     from pydantic import ValidationError
 
-    from letta_source.models import WIRE
-
     def wrong(item: Any) -> str | None:
         try:
-            WIRE[resource].validate_python(item)
+            resource.adapter.validate_python(item)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             return f"{'.'.join(map(str, first['loc']))}: {first['msg']} ({error.error_count()} in all)"

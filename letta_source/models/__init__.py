@@ -1,4 +1,7 @@
-"""The shapes that Letta's API answers with, one model each: to read, and for the ``validate`` setting.
+"""The shapes that Letta's API answers with, one model each: the one description of each field.
+
+The tables, their documentation, the dbt package, ``discover`` and ``validate`` are derived from them by
+``letta_source.schema``; how a field is stored is marked in its annotation, see ``marks``.
 
 - Required is what makes a row or carries an item's meaning; everything else may be null or absent.
 - Fields not declared here are kept, at every depth: Letta adds some between releases. For the same reason a
@@ -11,10 +14,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from pydantic import ConfigDict, TypeAdapter
-
+from .agents import Agent, Conversation, Group
 from .base import Unknown, Wire
 from .content import (
     Base64Image,
@@ -33,7 +33,6 @@ from .content import (
     ToolReturnContent,
     UrlImage,
 )
-from .entities import Agent, Batch, Conversation, Group, Run, Step
 from .messages import (
     ApprovalRequestMessage,
     ApprovalResponseMessage,
@@ -49,6 +48,7 @@ from .messages import (
     UnknownMessage,
     UserMessage,
 )
+from .runs import Batch, Run, Step
 from .stored import Message, MessageSearchItem, MessageSearchResult, SearchHit
 from .tools import (
     Approval,
@@ -62,7 +62,6 @@ from .tools import (
 )
 
 __all__ = [
-    "WIRE",
     "Agent",
     "Approval",
     "ApprovalRequestMessage",
@@ -112,23 +111,3 @@ __all__ = [
     "UserMessage",
     "Wire",
 ]
-
-_DEFER: Final = ConfigDict(defer_build=True)
-_LETTA_MESSAGE: Final[TypeAdapter[Any]] = TypeAdapter(LettaMessage, config=_DEFER)
-
-WIRE: Final[dict[str, TypeAdapter[Any]]] = {
-    "agents": TypeAdapter(Agent),
-    "groups": TypeAdapter(Group),
-    "runs": TypeAdapter(Run),
-    "steps": TypeAdapter(Step),
-    "conversations": TypeAdapter(Conversation),
-    "batches": TypeAdapter(Batch),
-    "agent_messages": _LETTA_MESSAGE,
-    "group_messages": _LETTA_MESSAGE,
-    "step_messages": _LETTA_MESSAGE,
-    "conversation_messages": _LETTA_MESSAGE,
-    "messages": _LETTA_MESSAGE,
-    "batch_messages": TypeAdapter(Message),
-    "message_search": TypeAdapter(SearchHit, config=_DEFER),
-}
-"""By resource: ``WIRE[resource].validate_python(item)`` gives the model, or raises ``ValidationError``."""

@@ -1,4 +1,4 @@
-"""What all shapes share, and how one of several is chosen."""
+"""The base of all shapes, fields that several shapes have, and how one of several shapes is chosen."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from .marks import CLEAR, TIME, ref
+
 JsonObject: TypeAlias = dict[str, object]
 ToolStatus: TypeAlias = Literal["success", "error"]
 # The text as sent, so that an item dumps to what came in. UTC, also where a run's date has no offset.
 Timestamp: TypeAlias = Annotated[
-    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$")
+    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$"), TIME
 ]
 
 
 class Wire(BaseModel):
-    """What all shapes share: unknown fields stay, known ones are checked without coercion."""
+    """The base of all shapes: unknown fields stay, known ones are checked without coercion."""
 
     # Built on first use: building all validators would double the module's import time.
     model_config = ConfigDict(extra="allow", strict=True, defer_build=True, protected_namespaces=())
@@ -24,21 +26,25 @@ class Wire(BaseModel):
 class Unknown(Wire):
     """An image source, content part or approval of a type that is not declared here."""
 
-    type: str = Field(description="The type's name.")
+    type: Annotated[str, CLEAR] = Field(description="The type's name.")
 
 
-class Record(Wire):
-    """What is stored under an id of its own, with who made it and when."""
-
-    id: str = Field(description="Its id.")
-    created_at: Timestamp | None = Field(None, description="When it was made, in microseconds.")
-    updated_at: Timestamp | None = Field(None, description="When it last changed, in microseconds.")
-    created_by_id: str | None = Field(None, description="The user who made it.")
-    last_updated_by_id: str | None = Field(None, description="The user who last changed it.")
+# A shape's columns come in the order of its fields: what several shapes have is a type, not a base class.
+Id: TypeAlias = Annotated[str, CLEAR, Field(description="Letta's id.")]
+AgentId: TypeAlias = Annotated[str | None, ref("agents.id"), Field(description="The agent.")]
+ConversationId: TypeAlias = Annotated[
+    str | None, ref("conversations.id"), Field(description="The conversation it was sent in.")
+]
+CreatedAt: TypeAlias = Annotated[Timestamp | None, Field(description="When it was created.")]
+UpdatedAt: TypeAlias = Annotated[Timestamp | None, Field(description="When it last changed.")]
+CreatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The user who created it.")]
+LastUpdatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The user who last changed it.")]
+ProjectId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the project.")]
+BaseTemplateId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the base template.")]
 
 
 def read(value: object, name: str) -> object:
-    """A field of an item that is being validated (a dict) or dumped (a model)."""
+    """Return a field of an item that is being validated (a dict) or dumped (a model)."""
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 

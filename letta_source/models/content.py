@@ -7,32 +7,52 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from .base import JsonObject, Unknown, Wire, pick
+from .marks import CLEAR, COLUMNS, CONTENT, AsColumn
+
+_SOURCE_TYPE = AsColumn(content=False, name="source_type")
+_MediaType: TypeAlias = Annotated[str | None, CLEAR, Field(description="MIME type of an image.")]
+_Detail: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="How closely the model looks at an image: low, high or auto.")
+]
+Signature: TypeAlias = Annotated[
+    str | None, CONTENT, Field(description="The provider's signature of the reasoning.")
+]
+# The tool's name is its developer's, and what tools were called how often is no content.
+ToolName: TypeAlias = Annotated[str | None, CLEAR, Field(description="The tool.")]
 
 
 class UrlImage(Wire):
-    type: Literal["url"] = Field(description="An image elsewhere; it was seen to make its whole page fail.")
-    url: str = Field(description="Its address.")
+    """An image elsewhere; one was seen to make its whole page fail."""
 
-
-class Base64Image(Wire):
-    type: Literal["base64"] = Field(description="An image inside the message.")
-    media_type: str = Field(description="MIME type.")
-    data: str = Field(description="The image in base64, easily hundreds of kB.")
-    detail: str | None = Field(None, description="How closely the model looks: low, high, auto.")
+    type: Annotated[Literal["url"], _SOURCE_TYPE] = Field(description="Always `url`.")
+    url: Annotated[str, CONTENT] = Field(description="Address of an image.")
 
 
 class LettaImage(Wire):
-    type: Literal["letta"] = Field(description="An image Letta stores: the only kind seen in lists.")
-    file_id: str = Field(description="The stored file.")
-    media_type: str | None = Field(None, description="MIME type.")
-    data: str | None = Field(None, description="The image in base64; lists send it along.")
-    detail: str | None = Field(None, description="How closely the model looks: low, high, auto.")
+    """An image that Letta stores: the only kind seen in lists."""
+
+    type: Annotated[Literal["letta"], _SOURCE_TYPE] = Field(description="Always `letta`.")
+    media_type: _MediaType = None
+    file_id: Annotated[str, CLEAR] = Field(description="The file of an image that Letta stores.")
+    data: Annotated[str | None, CONTENT] = Field(
+        None, description="Its base64, hundreds of kB; lists send it along."
+    )
+    detail: _Detail = None
+
+
+class Base64Image(Wire):
+    """An image inside the message."""
+
+    type: Annotated[Literal["base64"], _SOURCE_TYPE] = Field(description="Always `base64`.")
+    media_type: Annotated[str, CLEAR] = Field(description="Its MIME type.")
+    data: Annotated[str, CONTENT] = Field(description="The image in base64, easily hundreds of kB.")
+    detail: _Detail = None
 
 
 _KnownImage: TypeAlias = (
     Annotated[UrlImage, Tag("url")]
-    | Annotated[Base64Image, Tag("base64")]
     | Annotated[LettaImage, Tag("letta")]
+    | Annotated[Base64Image, Tag("base64")]
 )
 ImageSource: TypeAlias = Annotated[
     _KnownImage | Annotated[Unknown, Tag("unknown")], pick("type", _KnownImage)
@@ -40,68 +60,97 @@ ImageSource: TypeAlias = Annotated[
 
 
 class TextContent(Wire):
-    type: Literal["text"] = Field(description="Text.")
-    text: str = Field(description="The text.")
-    signature: str | None = Field(None, description="The provider's seal on the reasoning behind it.")
+    """Text."""
 
-
-class ImageContent(Wire):
-    type: Literal["image"] = Field(description="An image.")
-    source: ImageSource = Field(description="Where it is.")
-
-
-class ToolCallContent(Wire):
-    type: Literal["tool_call"] = Field(description="A tool call (Gemini), which `tool_calls` has too.")
-    id: str = Field(description="The call's id.")
-    name: str = Field(description="The tool.")
-    input: JsonObject = Field(description="The arguments as an object; everywhere else they are JSON text.")
-    signature: str | None = Field(None, description="The provider's seal on the reasoning behind it.")
-
-
-class ToolReturnContent(Wire):
-    type: Literal["tool_return"] = Field(description="A tool's result as content.")
-    tool_call_id: str = Field(description="The call it answers.")
-    content: str = Field(description="The result.")
-    is_error: bool = Field(description="Whether the tool failed.")
+    type: Annotated[Literal["text"], CLEAR] = Field(description="Always `text`.")
+    text: Annotated[str, CONTENT] = Field(description="The text; of a tool_return, the result.")
+    signature: Signature = None
 
 
 class ReasoningContent(Wire):
-    type: Literal["reasoning"] = Field(description="Readable reasoning.")
-    is_native: bool = Field(description="True from a reasoning model, false from prompting.")
-    reasoning: str = Field(description="The reasoning.")
-    signature: str | None = Field(None, description="The provider's seal on it.")
+    """Readable reasoning."""
+
+    type: Annotated[Literal["reasoning"], CLEAR] = Field(description="Always `reasoning`.")
+    reasoning: Annotated[str, CONTENT] = Field(description="The model's reasoning.")
+    is_native: bool = Field(description="Reasoning by the model itself, not by prompting.")
+    signature: Signature = None
 
 
 class RedactedReasoningContent(Wire):
-    type: Literal["redacted_reasoning"] = Field(description="Reasoning that the provider made unreadable.")
-    data: str = Field(description="The unreadable form.")
+    """Reasoning that the provider made unreadable."""
+
+    type: Annotated[Literal["redacted_reasoning"], CLEAR] = Field(description="Always `redacted_reasoning`.")
+    data: Annotated[str, CONTENT] = Field(description="An image in base64, or the redacted reasoning.")
 
 
 class OmittedReasoningContent(Wire):
-    type: Literal["omitted_reasoning"] = Field(description="Reasoning that took place but was not sent.")
-    signature: str | None = Field(None, description="The provider's seal on it.")
+    """Reasoning that took place but was not sent."""
+
+    type: Annotated[Literal["omitted_reasoning"], CLEAR] = Field(description="Always `omitted_reasoning`.")
+    signature: Signature = None
+
+
+class ImageContent(Wire):
+    """An image."""
+
+    type: Annotated[Literal["image"], CLEAR] = Field(description="Always `image`.")
+    source: Annotated[ImageSource, COLUMNS] = Field(description="Where the image is.")
+
+
+class ToolCallContent(Wire):
+    """A tool call (Gemini), which `tool_calls` has too."""
+
+    type: Annotated[Literal["tool_call"], CLEAR] = Field(description="Always `tool_call`.")
+    id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(
+        description="The call, of a tool_call and a tool_return."
+    )
+    name: Annotated[str, CLEAR] = Field(description="The tool of a tool_call.")
+    input: Annotated[JsonObject, CONTENT] = Field(
+        description="The arguments of a tool_call as an object; everywhere else they are JSON text."
+    )
+    signature: Signature = None
+
+
+class ToolReturnContent(Wire):
+    """A tool's result as content."""
+
+    type: Annotated[Literal["tool_return"], CLEAR] = Field(description="Always `tool_return`.")
+    tool_call_id: Annotated[str, CLEAR] = Field(description="The call that the part answers.")
+    content: Annotated[str, AsColumn(content=True, name="text")] = Field(description="The result as text.")
+    is_error: bool = Field(description="Whether the tool of a tool_return failed.")
 
 
 class SummaryPart(Wire):
-    index: int = Field(description="Position, from 0.")
-    text: str = Field(description="The text.")
+    """A piece of a summary of reasoning."""
+
+    index: int = Field(description="Position in the summary, from 0.")
+    text: Annotated[str, CONTENT] = Field(description="The piece's text.")
 
 
 class SummarizedReasoningContent(Wire):
-    type: Literal["summarized_reasoning"] = Field(description="A summary of reasoning (OpenAI responses).")
-    id: str = Field(description="The provider's id of the reasoning.")
-    summary: list[SummaryPart] = Field(description="The summary.")
-    encrypted_content: str | None = Field(None, description="The full reasoning, encrypted.")
+    """A summary of reasoning (OpenAI responses)."""
+
+    type: Annotated[Literal["summarized_reasoning"], CLEAR] = Field(
+        description="Always `summarized_reasoning`."
+    )
+    id: Annotated[str, AsColumn(content=False, name="content_id")] = Field(
+        description="The provider's id of summarized reasoning."
+    )
+    summary: Annotated[list[SummaryPart], CONTENT] = Field(description="The summary of the reasoning.")
+    encrypted_content: Annotated[str | None, CONTENT] = Field(
+        None, description="The whole of a summarized reasoning, encrypted."
+    )
 
 
+# In the order of the columns that they fill.
 _KnownContent: TypeAlias = (
     Annotated[TextContent, Tag("text")]
-    | Annotated[ImageContent, Tag("image")]
-    | Annotated[ToolCallContent, Tag("tool_call")]
-    | Annotated[ToolReturnContent, Tag("tool_return")]
     | Annotated[ReasoningContent, Tag("reasoning")]
     | Annotated[RedactedReasoningContent, Tag("redacted_reasoning")]
     | Annotated[OmittedReasoningContent, Tag("omitted_reasoning")]
+    | Annotated[ImageContent, Tag("image")]
+    | Annotated[ToolCallContent, Tag("tool_call")]
+    | Annotated[ToolReturnContent, Tag("tool_return")]
     | Annotated[SummarizedReasoningContent, Tag("summarized_reasoning")]
 )
 ContentPart: TypeAlias = Annotated[

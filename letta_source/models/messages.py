@@ -6,115 +6,191 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from .base import JsonObject, Timestamp, ToolStatus, Wire, pick
-from .content import Content
+from .base import Id, JsonObject, Timestamp, ToolStatus, Wire, pick
+from .content import Content, Signature
+from .marks import CLEAR, CONTENT, REPEATED, ROWS, AsColumn, ref
 from .tools import ApprovalResult, ToolCall, ToolCalls, ToolReturn
+
+# Fields that an item of a message and a stored message have.
+Name: TypeAlias = Annotated[
+    str | None, CONTENT, Field(description="Who speaks; for a tool's result, the tool.")
+]
+# 7 bits, not two hex digits: the index is the last byte modulo 128, its top bit is still the id's.
+# What users send may be anything, so it is content.
+Otid: TypeAlias = Annotated[
+    str | None,
+    CONTENT,
+    Field(
+        description="Offline threading id: the id with its last 7 bits replaced by the item's index. But "
+        "user messages have the sender's or null, approval requests the id itself, system messages and "
+        "approval responses null."
+    ),
+]
+SenderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The identity or agent that sent it.")]
+RunId: TypeAlias = Annotated[str | None, ref("runs.id"), Field(description="The run it was created in.")]
+StepId: TypeAlias = Annotated[str | None, ref("steps.id"), Field(description="The step it was created in.")]
+IsErr: TypeAlias = Annotated[
+    bool | None, Field(description="True in a failed step; LettaMessages have null for false.")
+]
+Approve: TypeAlias = Annotated[
+    bool | None, Field(description="The decision about a call, where it is a single one.")
+]
+ApprovalRequestId: TypeAlias = Annotated[
+    str | None,
+    CLEAR,
+    Field(description="What the single decision is about: the call's id, not a message's as documented."),
+]
+_FIRST_RESULT = "Of the first result."
 
 
 class UnknownMessage(Wire):
     """An item of a type that is not declared here: only what its row needs is asked of it."""
 
-    id: str = Field(description="The stored message.")
-    message_type: str = Field(description="The type's name.")
+    id: Id
+    message_type: Annotated[str, CLEAR] = Field(description="Its type.")
 
 
-class Sent(Wire):
-    """What an item of a message and a stored message have in common."""
-
-    id: str = Field(description="The stored message.")
-    name: str | None = Field(None, description="Who speaks; for a tool's result, the tool.")
-    # 7 bits, not two hex digits: the index is the last byte modulo 128, its top bit is still the id's.
-    otid: str | None = Field(
-        None,
-        description="The id with its last 7 bits replaced by the item's index. But user messages have the "
-        "sender's or null, approval requests the id itself, system messages and approval responses null.",
-    )
-    sender_id: str | None = Field(None, description="The identity or agent that sent it.")
-    run_id: str | None = Field(None, description="The run it is from.")
-    step_id: str | None = Field(None, description="The step it is from.")
-    is_err: bool | None = Field(None, description="True in a failed step; LettaMessages have null for false.")
-
-
-class _Item(Sent):
+class _Item(Wire):
     """An item of a stored message: reasoning, text and calls of one turn are items with one `id`."""
 
-    date: Timestamp = Field(description="In whole seconds, so items tie. Lists are not ordered by it.")
+    id: Id
+    date: Annotated[Timestamp, AsColumn(content=False, name="created_at")] = Field(
+        description="When it was created, in whole seconds, so items tie. Lists are not ordered by it."
+    )
+    # Each item's own is one of those that are declared here.
+    message_type: Annotated[str, CLEAR] = Field(description="The item's type.")
+    name: Name = None
+    otid: Otid = None
+    sender_id: SenderId = None
+    run_id: RunId = None
+    step_id: StepId = None
+    is_err: IsErr = None
     seq_id: int | None = Field(None, description="Position in a stream; null in lists.")
 
 
 class SystemMessage(_Item):
-    message_type: Literal["system_message"] = Field(description="A system prompt.")
-    content: Content = Field(description="The prompt; only ever seen as a string.")
+    """A system prompt."""
+
+    message_type: Annotated[Literal["system_message"], CLEAR] = Field(description="Always `system_message`.")
+    content: Annotated[Content, ROWS] = Field(description="The prompt; only ever seen as a string.")
 
 
 class UserMessage(_Item):
-    message_type: Literal["user_message"] = Field(description="A user's words; in lists also a summary.")
-    content: Content = Field(description="A string, or text and image parts.")
+    """A user's words; in lists also a summary."""
+
+    message_type: Annotated[Literal["user_message"], CLEAR] = Field(description="Always `user_message`.")
+    content: Annotated[Content, ROWS] = Field(description="A string, or text and image parts.")
 
 
 class AssistantMessage(_Item):
-    message_type: Literal["assistant_message"] = Field(description="The agent's words.")
-    content: Content = Field(description="A string, or text parts.")
+    """The agent's words."""
+
+    message_type: Annotated[Literal["assistant_message"], CLEAR] = Field(
+        description="Always `assistant_message`."
+    )
+    content: Annotated[Content, ROWS] = Field(description="A string, or text parts.")
 
 
 class ReasoningMessage(_Item):
-    message_type: Literal["reasoning_message"] = Field(description="Reasoning; from steps also plain text.")
-    reasoning: str = Field(description="The reasoning.")
-    source: Literal["reasoner_model", "non_reasoner_model"] | None = Field(None, description="Native or not.")
-    signature: str | None = Field(None, description="The provider's seal on it.")
+    """Reasoning; from steps also plain text."""
+
+    message_type: Annotated[Literal["reasoning_message"], CLEAR] = Field(
+        description="Always `reasoning_message`."
+    )
+    reasoning: Annotated[str, CONTENT] = Field(description="What the model thought.")
+    source: Annotated[Literal["reasoner_model", "non_reasoner_model"] | None, CLEAR] = Field(
+        None, description="Of reasoning, native or not: reasoner_model or non_reasoner_model."
+    )
+    signature: Signature = None
 
 
 class HiddenReasoningMessage(_Item):
-    message_type: Literal["hidden_reasoning_message"] = Field(description="Reasoning that cannot be read.")
-    state: Literal["redacted", "omitted"] = Field(description="Made unreadable, or not sent at all.")
-    hidden_reasoning: str | None = Field(None, description="The unreadable form; null where omitted.")
+    """Reasoning that cannot be read."""
+
+    message_type: Annotated[Literal["hidden_reasoning_message"], CLEAR] = Field(
+        description="Always `hidden_reasoning_message`."
+    )
+    state: Annotated[Literal["redacted", "omitted"], CLEAR] = Field(
+        description="Of hidden reasoning: redacted (made unreadable) or omitted (not sent at all)."
+    )
+    hidden_reasoning: Annotated[str | None, CONTENT] = Field(
+        None, description="The unreadable form of redacted reasoning."
+    )
 
 
 class ToolCallMessage(_Item):
-    message_type: Literal["tool_call_message"] = Field(description="Calls of tools.")
-    tool_calls: ToolCalls | None = Field(None, description="The calls.")
-    tool_call: ToolCall | None = Field(None, deprecated=True, description="The first of `tool_calls`.")
+    """Calls of tools."""
+
+    message_type: Annotated[Literal["tool_call_message"], CLEAR] = Field(
+        description="Always `tool_call_message`."
+    )
+    tool_calls: Annotated[ToolCalls | None, ROWS] = Field(None, description="The calls.")
+    tool_call: Annotated[ToolCall | None, REPEATED] = Field(
+        None, deprecated=True, description="The first of `tool_calls`."
+    )
 
 
 class ToolReturnMessage(_Item):
-    message_type: Literal["tool_return_message"] = Field(description="Results of tools.")
-    tool_returns: list[ToolReturn] | None = Field(None, description="The results.")
-    tool_return: str | None = Field(None, deprecated=True, description="Of the first result, as text.")
-    status: ToolStatus | None = Field(None, deprecated=True, description="Of the first result.")
-    tool_call_id: str | None = Field(None, deprecated=True, description="Of the first result.")
-    stdout: list[str] | None = Field(None, deprecated=True, description="Of the first result.")
-    stderr: list[str] | None = Field(None, deprecated=True, description="Of the first result.")
+    """Results of tools."""
+
+    message_type: Annotated[Literal["tool_return_message"], CLEAR] = Field(
+        description="Always `tool_return_message`."
+    )
+    tool_returns: Annotated[list[ToolReturn] | None, ROWS] = Field(None, description="The results.")
+    tool_return: Annotated[str | None, REPEATED] = Field(None, deprecated=True, description=_FIRST_RESULT)
+    status: Annotated[ToolStatus | None, REPEATED] = Field(None, deprecated=True, description=_FIRST_RESULT)
+    tool_call_id: Annotated[str | None, REPEATED] = Field(None, deprecated=True, description=_FIRST_RESULT)
+    stdout: Annotated[list[str] | None, REPEATED] = Field(None, deprecated=True, description=_FIRST_RESULT)
+    stderr: Annotated[list[str] | None, REPEATED] = Field(None, deprecated=True, description=_FIRST_RESULT)
 
 
 class ApprovalRequestMessage(_Item):
-    message_type: Literal["approval_request_message"] = Field(description="Calls that wait for a decision.")
-    tool_calls: ToolCalls | None = Field(None, description="The calls.")
-    tool_call: ToolCall | None = Field(None, deprecated=True, description="The first of `tool_calls`.")
+    """Calls that wait for a decision."""
+
+    message_type: Annotated[Literal["approval_request_message"], CLEAR] = Field(
+        description="Always `approval_request_message`."
+    )
+    tool_calls: Annotated[ToolCalls | None, ROWS] = Field(None, description="The calls that wait.")
+    tool_call: Annotated[ToolCall | None, REPEATED] = Field(
+        None, deprecated=True, description="The first call that waits."
+    )
 
 
 class ApprovalResponseMessage(_Item):
-    message_type: Literal["approval_response_message"] = Field(description="Decisions about calls.")
-    approvals: list[ApprovalResult] | None = Field(None, description="One for each call.")
-    approve: bool | None = Field(None, deprecated=True, description="Of the first decision.")
-    approval_request_id: str | None = Field(
-        None,
-        deprecated=True,
-        description="Of the first decision: the call's id, not a message's as documented.",
+    """Decisions about calls."""
+
+    message_type: Annotated[Literal["approval_response_message"], CLEAR] = Field(
+        description="Always `approval_response_message`."
     )
-    reason: str | None = Field(None, deprecated=True, description="Of the first decision.")
+    approvals: Annotated[list[ApprovalResult] | None, ROWS] = Field(None, description="One for each call.")
+    approve: Approve = Field(None, deprecated=True)
+    approval_request_id: ApprovalRequestId = Field(None, deprecated=True)
+    reason: Annotated[str | None, CONTENT] = Field(
+        None, deprecated=True, description="Why the call of a single decision may run or not."
+    )
 
 
 # Of the two spellings each of these types has, the first is the server's, the second the reference's.
 class SummaryMessage(_Item):
-    message_type: Literal["summary_message", "summary"] = Field(description="What a compaction left.")
-    summary: str = Field(description="The summary.")
-    compaction_stats: JsonObject | None = Field(None, description="Tokens and messages before and after.")
+    """What a compaction left."""
+
+    message_type: Annotated[Literal["summary_message", "summary"], CLEAR] = Field(
+        description="`summary_message` or `summary`."
+    )
+    summary: Annotated[str, CONTENT] = Field(description="The summary that a compaction left.")
+    compaction_stats: Annotated[JsonObject | None, CLEAR] = Field(
+        None, description="Of a compaction: what triggered it, tokens and messages before and after."
+    )
 
 
 class EventMessage(_Item):
-    message_type: Literal["event_message", "event"] = Field(description="What happened to the agent.")
-    event_type: str = Field(description="So far only `compaction`.")
-    event_data: JsonObject = Field(description="Details of the event.")
+    """What happened to the agent."""
+
+    message_type: Annotated[Literal["event_message", "event"], CLEAR] = Field(
+        description="`event_message` or `event`."
+    )
+    event_type: Annotated[str, CLEAR] = Field(description="Of an event; so far only compaction.")
+    event_data: Annotated[JsonObject, CONTENT] = Field(description="Details of the event.")
 
 
 _KnownMessage: TypeAlias = (

@@ -6,51 +6,88 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from .base import Record, Timestamp, Wire, read
+from .base import (
+    AgentId,
+    ConversationId,
+    CreatedAt,
+    CreatedById,
+    Id,
+    LastUpdatedById,
+    Timestamp,
+    UpdatedAt,
+    Wire,
+    read,
+)
 from .content import Content, ContentPart
-from .messages import Sent
+from .marks import CLEAR, COLUMNS, CONTENT, ROWS, AsColumn, ref
+from .messages import ApprovalRequestId, Approve, IsErr, Name, Otid, RunId, SenderId, StepId
 from .tools import ApprovalResult, MessageToolReturn, OpenAIToolCall
 
 
-class Message(Sent, Record):
+class Message(Wire):
     """A message as Letta stores it: what batches and the older search answer with."""
 
-    role: str = Field(description="assistant, user, tool, function, system, approval, summary.")
-    content: list[ContentPart] | None = Field(None, description="Always parts, never a string.")
-    model: str | None = Field(None, description="The model that answered.")
-    agent_id: str | None = Field(None, description="The agent.")
-    group_id: str | None = Field(None, description="The group it was sent in.")
-    conversation_id: str | None = Field(None, description="The conversation it was sent in.")
-    batch_item_id: str | None = Field(None, description="The batch's request it answers.")
-    tool_calls: list[OpenAIToolCall] | None = Field(None, description="The calls of role assistant.")
-    tool_call_id: str | None = Field(None, description="The call that role tool answers.")
-    tool_returns: list[MessageToolReturn] | None = Field(None, description="The results of role tool.")
-    approvals: list[ApprovalResult] | None = Field(None, description="The decisions of role approval.")
-    approve: bool | None = Field(None, description="The single decision of older messages.")
-    approval_request_id: str | None = Field(None, description="What the single decision is about.")
-    denial_reason: str | None = Field(None, description="Why the single decision was no.")
+    id: Id
+    created_at: CreatedAt = None
+    role: Annotated[str, CLEAR] = Field(
+        description="assistant, user, tool, function, system, approval or summary."
+    )
+    name: Name = None
+    otid: Otid = None
+    sender_id: SenderId = None
+    run_id: RunId = None
+    step_id: StepId = None
+    is_err: IsErr = None
+    agent_id: AgentId = None
+    group_id: Annotated[str | None, ref("groups.id")] = Field(None, description="The group it was sent in.")
+    conversation_id: ConversationId = None
+    model: Annotated[str | None, CLEAR] = Field(None, description="The model that answered.")
+    content: Annotated[list[ContentPart] | None, ROWS] = Field(
+        None, description="Always parts, never a string."
+    )
+    tool_calls: Annotated[list[OpenAIToolCall] | None, ROWS] = Field(
+        None, description="The calls of role assistant."
+    )
+    tool_returns: Annotated[list[MessageToolReturn] | None, ROWS] = Field(
+        None, description="The results of role tool."
+    )
+    approvals: Annotated[list[ApprovalResult] | None, ROWS] = Field(
+        None, description="The decisions of role approval."
+    )
+    approve: Approve = None
+    approval_request_id: ApprovalRequestId = None
+    denial_reason: Annotated[str | None, CONTENT] = Field(None, description="Why the single decision was no.")
+    batch_item_id: Annotated[str | None, CLEAR] = Field(None, description="The batch's request it answers.")
+    tool_call_id: Annotated[str | None, CLEAR] = Field(None, description="The call that role tool answers.")
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    updated_at: UpdatedAt = None
 
 
 class MessageSearchResult(Wire):
     """A hit of an agent-level search, with its scores."""
 
-    embedded_text: str = Field(description="The text that was searched.")
-    message: Message = Field(description="The message.")
+    embedded_text: Annotated[str, CONTENT] = Field(description="The text that was searched.")
     rrf_score: float = Field(description="Reciprocal rank fusion of both ranks; more is better.")
     fts_rank: int | None = Field(None, description="Rank in the full-text search.")
     vector_rank: int | None = Field(None, description="Rank in the vector search.")
+    message: Annotated[Message, COLUMNS] = Field(description="The message.")
 
 
 class MessageSearchItem(Wire):
     """A hit of `/v1/messages/search` by the server's source (0.16): an item of a message, without scores."""
 
-    message_id: str = Field(description="The stored message; there is no `id`.")
-    message_type: str = Field(description="Of LettaMessage; system, user, assistant, reasoning.")
-    created_at: Timestamp = Field(description="When; there is no `date`.")
-    agent_id: str | None = Field(None, description="The agent.")
-    conversation_id: str | None = Field(None, description="The conversation it was sent in.")
-    content: Content | None = Field(None, description="The words; null for reasoning.")
-    reasoning: str | None = Field(None, description="The reasoning.")
+    message_id: Annotated[str, AsColumn(content=False, name="id")] = Field(
+        description="The stored message; there is no `id`."
+    )
+    message_type: Annotated[str, CLEAR] = Field(
+        description="Of a hit: system_message, user_message, assistant_message or reasoning_message."
+    )
+    created_at: Timestamp = Field(description="When it was created; there is no `date`.")
+    agent_id: AgentId = None
+    conversation_id: ConversationId = None
+    content: Annotated[Content | None, ROWS] = Field(None, description="The words; null for reasoning.")
+    reasoning: Annotated[str | None, CONTENT] = Field(None, description="The reasoning that was found.")
 
 
 SearchHit: TypeAlias = Annotated[

@@ -7,15 +7,30 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from .base import ToolStatus, Unknown, Wire, read
-from .content import Content
+from .content import Content, ToolName
+from .marks import CLEAR, COLUMNS, CONTENT, AsColumn
+
+_RESULT = AsColumn(content=True, name="tool_return", type="text")
+_Arguments: TypeAlias = Annotated[
+    str | None,
+    CONTENT,
+    Field(description="The arguments: JSON text as the model wrote it, which may not parse."),
+]
+_Status: TypeAlias = Annotated[ToolStatus, CLEAR, Field(description="How the tool ended: success or error.")]
+_Stdout: TypeAlias = Annotated[list[str] | None, CONTENT, Field(description="What the tool printed.")]
+_Stderr: TypeAlias = Annotated[
+    list[str] | None, CONTENT, Field(description="What the tool printed as errors.")
+]
 
 
 class ToolCall(Wire):
     """A call as LettaMessages have it. In streams any field may be null: a delta."""
 
-    name: str | None = Field(None, description="The tool.")
-    arguments: str | None = Field(None, description="JSON text as the model wrote it; it may not parse.")
-    tool_call_id: str | None = Field(None, description="The call's id.")
+    tool_call_id: Annotated[str | None, CLEAR] = Field(
+        None, description="The call's id; pairs it with its result and its approval."
+    )
+    name: ToolName = None
+    arguments: _Arguments = None
 
 
 # The calls of a message. In streams a single delta may stand in place of the list.
@@ -26,46 +41,60 @@ ToolCalls: TypeAlias = Annotated[
 
 
 class OpenAIFunction(Wire):
-    name: str | None = Field(None, description="The tool; null in a delta.")
-    arguments: str | None = Field(None, description="JSON text as the model wrote it; it may not parse.")
+    """What an OpenAI tool call calls. In streams any field may be null: a delta."""
+
+    name: ToolName = None
+    arguments: _Arguments = None
 
 
 class OpenAIToolCall(Wire):
     """A call as Messages have it (batches, search)."""
 
-    id: str = Field(description="The call's id.")
-    function: OpenAIFunction = Field(description="What is called, and with what.")
-    type: Literal["function"] = Field(description="Always `function`.")
+    id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(description="The call's id.")
+    function: Annotated[OpenAIFunction, COLUMNS] = Field(description="What is called, and with what.")
+    type: Annotated[Literal["function"], CLEAR] = Field(
+        description="Always `function`; LettaMessages have none."
+    )
 
 
-class _Returned(Wire):
-    status: ToolStatus = Field(description="How the tool ended.")
-    stdout: list[str] | None = Field(None, description="What it printed.")
-    stderr: list[str] | None = Field(None, description="What it printed as errors.")
-
-
-class ToolReturn(_Returned):
+class ToolReturn(Wire):
     """A tool's result as LettaMessages have it."""
 
-    type: Literal["tool"] | None = Field(None, description="Always `tool`.")
-    tool_call_id: str = Field(description="The call it answers.")
-    tool_return: Content = Field(description="The result; parts where it has images.")
+    tool_call_id: Annotated[str, CLEAR] = Field(description="The call that the result answers.")
+    status: _Status
+    tool_return: Annotated[Content, _RESULT] = Field(
+        description="The result; parts of content, which it has where there are images, as JSON text."
+    )
+    stdout: _Stdout = None
+    stderr: _Stderr = None
+    type: Annotated[Literal["tool"] | None, CLEAR] = Field(
+        None, description="Always `tool`; Messages have none."
+    )
 
 
-class MessageToolReturn(_Returned):
+class MessageToolReturn(Wire):
     """A tool's result as Messages have it (batches, search); without a `type`."""
 
-    tool_call_id: object = Field(None, description="The call it answers; the reference allows any type.")
-    func_response: Content | None = Field(None, description="The result; text is JSON: status, message.")
+    tool_call_id: Annotated[object, AsColumn(content=False, type="text")] = Field(
+        None, description="The call that it answers; the reference allows any type."
+    )
+    status: _Status
+    func_response: Annotated[Content | None, _RESULT] = Field(
+        None, description="The result; text is JSON: status, message."
+    )
+    stdout: _Stdout = None
+    stderr: _Stderr = None
 
 
 class Approval(Wire):
     """A decision about a call that waited for one."""
 
-    type: Literal["approval"] | None = Field(None, description="Always `approval`.")
-    tool_call_id: str = Field(description="The call.")
-    approve: bool = Field(description="Whether it may run.")
-    reason: str | None = Field(None, description="Why.")
+    tool_call_id: Annotated[str, CLEAR] = Field(description="The call that was asked about.")
+    type: Annotated[Literal["approval"] | None, CLEAR] = Field(
+        None, description="`approval`, or `tool` for the result of a tool that the client ran itself."
+    )
+    approve: bool = Field(description="Whether the call may run.")
+    reason: Annotated[str | None, CONTENT] = Field(None, description="Why the call may run or not.")
 
 
 def _approval_form(value: object) -> str:

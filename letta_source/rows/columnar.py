@@ -17,10 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from letta_source.models import LettaMessage
 from letta_source.safe_text import parse_json
-from letta_source.schema.columns import LETTA_MESSAGE
+from letta_source.schema.wire import columns_of
 
 Item = dict[str, Any]
+
+LETTA_MESSAGE = columns_of(LettaMessage)
 
 # Of ids, one after the other: a subset of what `trail.id_of` lets through.
 _PLAIN_IDS = re.compile("[A-Za-z0-9_-]+")
@@ -117,13 +120,13 @@ def _item_type() -> pa.StructType:
     """A plain message: its content is a text, what is called and returned is in Letta's own form."""
     types = {"text": pa.string(), "timestamp": pa.string(), "bigint": pa.int64(), "bool": pa.bool_()}
     # Of type null: with a value there, the page is none of plain messages.
-    none = dict.fromkeys(("event_data", "approve", "approvals"), pa.null())
+    none = dict.fromkeys(("event_data", "compaction_stats", "approve", "approvals"), pa.null())
     lines = pa.list_(pa.string())
     returned = dict.fromkeys(_RETURNED, pa.string()) | {"stdout": lines, "stderr": lines}
     call = pa.struct([(name, pa.string()) for name in _CALLED])
     fields = {
         "id": pa.string(),
-        **{c.field: types[c.type] for c in LETTA_MESSAGE if c.field not in ("text", *none)},
+        **{c.field: types[c.type] for c in LETTA_MESSAGE if c.field not in ("id", *none)},
         **none,
         "content": pa.string(),
         "tool_call": call,

@@ -14,8 +14,8 @@ from letta_source.rows.arrow import to_arrow, with_load_id
 from letta_source.rows.columnar import Columnar
 from letta_source.rows.columnar_tables import to_tables
 from letta_source.safe_text import to_json
-from letta_source.schema.columns import CHILDREN, DELETED, EXTRA, LOAD_ID, POSITION, SEQUENCE
-from letta_source.schema.tables import Resource
+from letta_source.schema.columns import DELETED, EXTRA, LOAD_ID, POSITION, SEQUENCE
+from letta_source.schema.tables import CHILDREN, Resource
 
 if TYPE_CHECKING:
     import pyarrow as pa

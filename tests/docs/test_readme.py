@@ -8,8 +8,7 @@ import re
 import pytest
 
 from letta_source.cli.main import main
-from letta_source.schema.columns import CHILDREN
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.schema.tables import CHILDREN, LOAD_ISSUES, RESOURCES
 from letta_source.settings import Settings
 from letta_source.source import letta
 from tests.support.paths import ROOT

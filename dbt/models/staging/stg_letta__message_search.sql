@@ -36,6 +36,8 @@
         ('created_by_id', 'text'),
         ('last_updated_by_id', 'text'),
         ('updated_at', 'timestamp'),
+        ('message_type', 'text'),
+        ('reasoning', 'text'),
         ('extra', 'json'),
         ('_dlt_load_id', 'text'),
     ],

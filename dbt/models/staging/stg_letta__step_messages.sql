@@ -29,6 +29,7 @@
         ('approval_request_id', 'text'),
         ('reason', 'text'),
         ('summary', 'text'),
+        ('compaction_stats', 'json'),
         ('event_type', 'text'),
         ('event_data', 'json'),
         ('extra', 'json'),

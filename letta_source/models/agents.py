@@ -1,0 +1,194 @@
+"""Agents, their groups and their conversations."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
+
+from .base import (
+    BaseTemplateId,
+    CreatedAt,
+    CreatedById,
+    Id,
+    JsonObject,
+    LastUpdatedById,
+    ProjectId,
+    Timestamp,
+    UpdatedAt,
+    Wire,
+)
+from .marks import CLEAR, CONTENT, ref
+from .messages import ApprovalRequestMessage
+
+_TemplateId: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Cloud: the template it was made from.")
+]
+_DeploymentId: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Cloud: the deployment it belongs to.")
+]
+_Hidden: TypeAlias = Annotated[
+    bool | None, Field(description="Not shown in Letta's own interface; lists leave it out unless asked.")
+]
+
+
+class Group(Wire):
+    """Agents that work together. It has no dates."""
+
+    id: Id
+    manager_type: Annotated[str, CLEAR] = Field(
+        description="round_robin, supervisor, dynamic, sleeptime, swarm and others."
+    )
+    description: Annotated[str | None, CONTENT] = Field(None, description="What the group is for.")
+    agent_ids: Annotated[list[str], CLEAR] = Field(description="Its agents.")
+    manager_agent_id: Annotated[str | None, ref("agents.id")] = Field(
+        None, description="The agent that manages it; null for round_robin."
+    )
+    termination_token: Annotated[str | None, CONTENT] = Field(
+        None, description="The word that ends a turn of a dynamic group."
+    )
+    max_turns: int | None = Field(None, description="Turns before it stops.")
+    sleeptime_agent_frequency: int | None = Field(
+        None, description="Turns between two runs of the sleep-time agent."
+    )
+    turns_counter: int | None = Field(None, description="Turns so far.")
+    last_processed_message_id: Annotated[str | None, CLEAR] = Field(
+        None, description="Where the sleep-time agent stopped reading."
+    )
+    max_message_buffer_length: int | None = Field(None, description="Most messages in context, roughly.")
+    min_message_buffer_length: int | None = Field(None, description="Fewest messages in context, roughly.")
+    shared_block_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, deprecated=True, description="Deprecated: memory blocks it shares."
+    )
+    project_id: ProjectId = None
+    template_id: _TemplateId = None
+    base_template_id: BaseTemplateId = None
+    deployment_id: _DeploymentId = None
+    hidden: _Hidden = None
+
+
+class Agent(Wire):
+    """An agent. Nothing in it tells for sure that it has new messages."""
+
+    id: Id
+    name: Annotated[str, CONTENT] = Field(description="Its name.")
+    agent_type: Annotated[str | None, CLEAR] = Field(
+        None, description="letta_v1_agent, memgpt_v2_agent and others."
+    )
+    description: Annotated[str | None, CONTENT] = Field(None, description="What the agent is for.")
+    created_at: CreatedAt = None
+    updated_at: UpdatedAt = None
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    model: Annotated[str | None, CLEAR] = Field(
+        None, description="Handle of its model, provider/model; null was seen for some agents."
+    )
+    embedding: Annotated[str | None, CLEAR] = Field(None, description="Handle of its embedding model.")
+    system: Annotated[str | None, CONTENT] = Field(None, description="Its system prompt.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels of the agent.")
+    message_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, description="Messages in its context window, not all there are."
+    )
+    tool_rules: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Which tool may follow which."
+    )
+    llm_config: Annotated[JsonObject | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: use `model` and `model_settings`."
+    )
+    embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: use `embedding`."
+    )
+    model_settings: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="Settings of the agent's model."
+    )
+    compaction_settings: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="How a full context is summarized."
+    )
+    response_format: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="The form that answers are held to."
+    )
+    metadata: Annotated[JsonObject | None, CONTENT] = Field(None, description="The user's own, free-form.")
+    memory: Annotated[JsonObject | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: its core memory; use `blocks`."
+    )
+    blocks: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Memory blocks; empty unless the server sends them."
+    )
+    tools: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Tools with their source code; empty unless the server sends them."
+    )
+    sources: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None,
+        deprecated=True,
+        description="Deprecated: files, now folders; mostly empty.",
+    )
+    tool_exec_environment_variables: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: use `secrets`; loaded without their values, too."
+    )
+    secrets: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Environment variables of its tools; loaded without their values."
+    )
+    project_id: ProjectId = None
+    template_id: _TemplateId = None
+    base_template_id: BaseTemplateId = None
+    deployment_id: _DeploymentId = None
+    entity_id: Annotated[str | None, CLEAR] = Field(
+        None, description="Cloud: what it is called in its template."
+    )
+    identity_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, deprecated=True, description="Deprecated: ids of `identities`."
+    )
+    identities: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Identities that it belongs to."
+    )
+    pending_approval: Annotated[ApprovalRequestMessage | None, CONTENT] = Field(
+        None, description="The request for approval that waits for a decision."
+    )
+    message_buffer_autoclear: bool | None = Field(None, description="Whether it forgets earlier messages.")
+    enable_sleeptime: bool | None = Field(None, description="Whether a second agent tends its memory.")
+    multi_agent_group: Annotated[Group | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: use `managed_group`."
+    )
+    managed_group: Annotated[Group | None, CONTENT] = Field(None, description="The group it manages.")
+    last_run_completion: Timestamp | None = Field(
+        None, description="When its last run ended; may be null though it ran."
+    )
+    last_run_duration_ms: int | None = Field(None, description="Length of its last run, milliseconds.")
+    last_stop_reason: Annotated[str | None, CLEAR] = Field(None, description="Why its last run ended.")
+    timezone: Annotated[str | None, CLEAR] = Field(None, description="Its time zone, an IANA name.")
+    max_files_open: int | None = Field(None, description="Files it may have open.")
+    per_file_view_window_char_limit: int | None = Field(None, description="Characters it sees of a file.")
+    hidden: _Hidden = None
+
+
+class Conversation(Wire):
+    """One of an agent's threads; a fork shares messages with its origin, under the same ids."""
+
+    id: Id
+    agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent whose thread it is.")
+    created_at: CreatedAt = None
+    updated_at: UpdatedAt = None
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    summary: Annotated[str | None, CONTENT] = Field(None, description="What it is about, or its title.")
+    last_message_at: Timestamp | None = Field(None, description="When it was last written to.")
+    in_context_message_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, description="Messages in its context window."
+    )
+    isolated_block_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, description="Memory blocks of its own."
+    )
+    model: Annotated[str | None, CLEAR] = Field(
+        None, description="Handle of its model, where it has its own."
+    )
+    model_settings: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="Settings of its own model."
+    )
+    archived: bool | None = Field(None, description="Cloud: whether it is archived.")
+    archived_at: Timestamp | None = Field(None, description="Cloud: when it was archived.")
+    description: Annotated[str | None, CONTENT] = Field(
+        None, description="Cloud: a generated description of what it is about."
+    )
+    context_window_limit: int | None = Field(
+        None, description="Cloud: tokens of its context window, where it has its own limit."
+    )

@@ -1,0 +1,148 @@
+"""The work of agents: runs and their steps, and batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from .base import (
+    AgentId,
+    BaseTemplateId,
+    ConversationId,
+    CreatedAt,
+    CreatedById,
+    Id,
+    JsonObject,
+    LastUpdatedById,
+    ProjectId,
+    Timestamp,
+    UpdatedAt,
+    Wire,
+)
+from .marks import CLEAR, CONTENT, ref
+
+_CompletedAt: TypeAlias = Annotated[Timestamp | None, Field(description="When it ended.")]
+_StopReason: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Why it ended: end_turn, error, max_steps, cancelled and others.")
+]
+_Background: TypeAlias = Annotated[bool | None, Field(description="Whether the caller did not wait.")]
+_Metadata: TypeAlias = Annotated[
+    JsonObject | None, CONTENT, Field(description="The caller's and the server's own, free-form.")
+]
+_CallbackUrl: TypeAlias = Annotated[str | None, CONTENT, Field(description="Called when it ends.")]
+_CallbackSentAt: TypeAlias = Annotated[
+    Timestamp | None, Field(description="When the callback was last tried.")
+]
+_CallbackStatusCode: TypeAlias = Annotated[int | None, Field(description="HTTP status of the callback.")]
+_CallbackError: TypeAlias = Annotated[str | None, CONTENT, Field(description="Why the callback failed.")]
+_TtftNs: TypeAlias = Annotated[int | None, Field(description="Time to the first token, nanoseconds.")]
+_TotalDurationNs: TypeAlias = Annotated[int | None, Field(description="Whole time, nanoseconds.")]
+
+
+class Run(Wire):
+    """One request to an agent. Until it is finished it changes."""
+
+    id: Id
+    agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent that ran.")
+    conversation_id: ConversationId = None
+    status: Annotated[str, CLEAR] = Field(description="created, running, completed, failed or cancelled.")
+    created_at: Timestamp = Field(description="When it began, in microseconds.")
+    completed_at: _CompletedAt = None
+    stop_reason: _StopReason = None
+    background: _Background = None
+    base_template_id: BaseTemplateId = None
+    metadata: _Metadata = None
+    request_config: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="How the caller wanted messages shown."
+    )
+    callback_url: _CallbackUrl = None
+    callback_sent_at: _CallbackSentAt = None
+    callback_status_code: _CallbackStatusCode = None
+    callback_error: _CallbackError = None
+    ttft_ns: _TtftNs = None
+    total_duration_ns: _TotalDurationNs = None
+
+
+class Batch(Wire):
+    """Many requests at once. Its list forgets it when it has ended; by its id it still answers."""
+
+    id: Id
+    status: Annotated[str, CLEAR] = Field(
+        description="created, running, pending, completed, failed, cancelled or expired."
+    )
+    created_at: CreatedAt = None
+    updated_at: UpdatedAt = None
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    completed_at: _CompletedAt = None
+    stop_reason: _StopReason = None
+    job_type: Annotated[str | None, CLEAR] = Field(None, description="Always `batch`.")
+    user_id: Annotated[str | None, CLEAR] = Field(None, description="The user who sent it.")
+    agent_id: Annotated[str | None, ref("agents.id")] = Field(
+        None, description="Null: a batch has many agents."
+    )
+    background: _Background = None
+    metadata: _Metadata = None
+    callback_url: _CallbackUrl = None
+    callback_sent_at: _CallbackSentAt = None
+    callback_status_code: _CallbackStatusCode = None
+    callback_error: _CallbackError = None
+    ttft_ns: _TtftNs = None
+    total_duration_ns: _TotalDurationNs = None
+
+
+class Step(Wire):
+    """One call of a model within a run. It has no date at all."""
+
+    id: Id
+    run_id: Annotated[str | None, ref("runs.id")] = Field(None, description="The run it is part of.")
+    agent_id: AgentId = None
+    status: Annotated[str | None, CLEAR] = Field(None, description="pending, success, failed or cancelled.")
+    stop_reason: Annotated[str | None, CLEAR] = Field(
+        None, description="Why the agent stopped here; null where it went on."
+    )
+    model: Annotated[str | None, CLEAR] = Field(None, description="The model that was called.")
+    model_handle: Annotated[str | None, CLEAR] = Field(None, description="The same as provider/model.")
+    model_endpoint: Annotated[str | None, CONTENT] = Field(None, description="URL of the model.")
+    provider_id: Annotated[str | None, CLEAR] = Field(None, description="The provider as configured.")
+    provider_name: Annotated[str | None, CLEAR] = Field(
+        None, description="The provider's name: openai, anthropic and others."
+    )
+    provider_category: Annotated[str | None, CLEAR] = Field(
+        None, description="base, or byok: the user's own key."
+    )
+    context_window_limit: int | None = Field(None, description="The model's context, tokens.")
+    prompt_tokens: int | None = Field(None, description="Tokens in.")
+    completion_tokens: int | None = Field(None, description="Tokens out.")
+    total_tokens: int | None = Field(None, description="Tokens in and out.")
+    cached_input_tokens: int | None = Field(
+        None, description="Tokens read from the provider's cache; null if not told."
+    )
+    cache_write_tokens: int | None = Field(
+        None, description="Tokens written to the provider's cache; null if not told."
+    )
+    reasoning_tokens: int | None = Field(
+        None, description="Tokens out that were spent on reasoning; null if not told."
+    )
+    prompt_tokens_details: Annotated[JsonObject | None, CLEAR] = Field(
+        None, description="Tokens in, as the provider details them."
+    )
+    completion_tokens_details: Annotated[JsonObject | None, CLEAR] = Field(
+        None, description="Tokens out, as the provider details them."
+    )
+    origin: Annotated[str | None, CLEAR] = Field(None, description="Where the request came from.")
+    organization_id: Annotated[str | None, CLEAR] = Field(None, description="The organization.")
+    project_id: ProjectId = None
+    tid: Annotated[str | None, CLEAR] = Field(None, description="The transaction.")
+    trace_id: Annotated[str | None, CLEAR] = Field(None, description="The trace.")
+    request_id: Annotated[str | None, CLEAR] = Field(None, description="Cloud: the request in its log.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="Labels of the step.")
+    messages: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: empty, messages are listed apart."
+    )
+    feedback: Annotated[Literal["positive", "negative"] | None, CLEAR] = Field(
+        None, description="A person's verdict: positive or negative."
+    )
+    error_type: Annotated[str | None, CONTENT] = Field(None, description="The error's class.")
+    error_data: Annotated[JsonObject | None, CONTENT] = Field(None, description="The error's details.")

@@ -1,0 +1,107 @@
+"""Columns of what the API sends, derived from the fields of `letta_source.models`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from letta_source.models.marks import TIME, AsColumn, AsColumns, AsRows, Repeated, Type
+from letta_source.schema.columns import Column
+
+Model = type[BaseModel]
+Mark = AsColumn | AsColumns | AsRows | Repeated
+
+_TYPES: dict[Any, Type] = {str: "text", bool: "bool", int: "bigint", float: "double"}
+
+
+def models_of(shape: Any) -> tuple[Model, ...]:
+    """Return the models of a union, in order; of one model, that."""
+    if isinstance(shape, type):
+        return (shape,) if issubclass(shape, BaseModel) else ()
+    members = get_args(shape)[:1] if get_origin(shape) is Annotated else get_args(shape)
+    return tuple(dict.fromkeys(model for member in members for model in models_of(member)))
+
+
+def columns_of(shape: Any, computed: Mapping[str, Column] | None = None) -> tuple[Column, ...]:
+    """Return the columns of a model, or of a union of models: each once, in the order they are met.
+
+    Args:
+        computed: By field, the column that is made of its value; it is put where the field is met.
+
+    Raises:
+        TypeError: A text or json field has no mark that says whether it is content.
+    """
+    found: dict[str, Column] = {}
+    kinds: dict[str, dict[tuple[str, ...], None]] = {}
+    for model in models_of(shape):
+        for field, info in _fields(model):
+            if wire := _column(model, field, info):
+                found.setdefault(wire.name, wire)
+                if kind := _literals(info.annotation):
+                    kinds.setdefault(wire.name, {})[kind] = None
+            if made := (computed or {}).get(field):
+                found.setdefault(made.name, made)
+    for name, alternatives in kinds.items():
+        if len(alternatives) > 1:
+            # It tells the models of a union apart: each says its own.
+            values = dict.fromkeys(value for kind in alternatives for value in kind)
+            found[name] = replace(found[name], description=f"One of: {', '.join(values)}.")
+    return tuple(found.values())
+
+
+def _fields(model: Model) -> Iterator[tuple[str, FieldInfo]]:
+    for field, info in model.model_fields.items():
+        if isinstance(_mark(info), AsColumns):
+            for inner in models_of(info.annotation):
+                yield from _fields(inner)
+        else:
+            yield field, info
+
+
+def _column(model: Model, field: str, info: FieldInfo) -> Column | None:
+    mark = _mark(info)
+    if mark is not None and not isinstance(mark, AsColumn):
+        return None
+    type_ = (mark and mark.type) or _type(info)
+    if mark is None:
+        if type_ in ("text", "json"):
+            raise TypeError(f"{model.__name__}.{field}: mark whether it is content")
+        mark = AsColumn(content=False)
+    return Column(
+        mark.name or field,
+        type_,
+        info.description or "",
+        source=field if mark.name else None,
+        content=mark.content,
+        references=mark.references,
+    )
+
+
+def _mark(info: FieldInfo) -> Mark | None:
+    return next((mark for mark in info.metadata if isinstance(mark, Mark)), None)
+
+
+def _type(info: FieldInfo) -> Type:
+    members = _members(info.annotation)
+    if TIME in info.metadata or any(TIME in get_args(member) for member in members):
+        return "timestamp"
+    if len(members) == 1 and members[0] in _TYPES:
+        return _TYPES[members[0]]
+    return "text" if members and all(get_origin(one) is Literal for one in members) else "json"
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the members of a union but None."""
+    union = get_origin(annotation) in (Union, UnionType)
+    return [one for one in (get_args(annotation) if union else (annotation,)) if one is not NoneType]
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    return tuple(
+        value for one in _members(annotation) if get_origin(one) is Literal for value in get_args(one)
+    )
