@@ -9,10 +9,16 @@ from typing import Any, Literal
 
 import dlt
 import pyarrow as pa
-from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.exceptions import PipelineNotActive
 
+from letta_source.destinations.dlt_internals import (
+    Capabilities,
+    capabilities_of,
+    file_formats,
+    is_kind,
+    merge_strategies,
+    sql_client_of,
+)
 from letta_source.destinations.mysql import widen_texts
 from letta_source.destinations.text_limits import LONGEST_TEXT, within
 from letta_source.errors import ConfigError
@@ -47,9 +53,7 @@ class Traits:
     longest_text: int | None = None
 
 
-def traits_of(
-    destination_type: str, capabilities: DestinationCapabilitiesContext, table_format: str | None
-) -> Traits:
+def traits_of(destination_type: str, capabilities: Capabilities, table_format: str | None) -> Traits:
     """Of a destination, by what dlt knows of it.
 
     Args:
@@ -71,43 +75,27 @@ def traits_of(
     )
 
 
-def _writes(capabilities: DestinationCapabilitiesContext, hints: dict[str, Any]) -> Writes:
-    strategies = capabilities.supported_merge_strategies or []
-    if capabilities.merge_strategies_selector:
-        strategies = list(capabilities.merge_strategies_selector(strategies, table_schema=_table(hints)))
+def _writes(capabilities: Capabilities, hints: dict[str, Any]) -> Writes:
+    strategies = merge_strategies(capabilities, hints)
     if "delete-insert" in strategies:
         return "replace"
     return "upsert" if "upsert" in strategies else "append"
 
 
-def _file_format(capabilities: DestinationCapabilitiesContext, hints: dict[str, Any]) -> str | None:
-    supported = list(capabilities.supported_loader_file_formats or ())
-    if capabilities.loader_file_format_selector:
-        # PostgreSQL takes Parquet only where its ADBC driver is installed.
-        _, chosen = capabilities.loader_file_format_selector(
-            capabilities.preferred_loader_file_format or "parquet", supported, table_schema=_table(hints)
-        )
-        supported = list(chosen)
+def _file_format(capabilities: Capabilities, hints: dict[str, Any]) -> str | None:
+    supported = file_formats(capabilities, hints)
     # Rather than csv, which dlt would take for PostgreSQL: there an empty text is null.
     return next((known for known in ("parquet", "insert_values") if known in supported), None)
-
-
-def _table(hints: dict[str, Any]) -> Any:
-    return {"name": "", "columns": {}, **hints}
 
 
 def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
     """Of the pipeline's destination; the most common ones if it has none yet."""
     if pipeline.destination is None:
         return Traits()
-    kind = pipeline.destination.destination_type
-    if kind.endswith(".sqlalchemy"):
+    if is_kind("sqlalchemy", pipeline):
         widen_texts()
-        # Only its credentials say which database it is.
-        return traits_of(kind, pipeline.destination_client().capabilities, settings.table_format)
-    # With those of the staging destination, where there is one.
-    with pipeline._maybe_destination_capabilities() as capabilities:
-        return traits_of(kind, capabilities, settings.table_format)
+    kind = pipeline.destination.destination_type
+    return traits_of(kind, capabilities_of(pipeline), settings.table_format)
 
 
 def assert_own_staging() -> None:
@@ -118,8 +106,7 @@ def assert_own_staging() -> None:
     """
     with suppress(PipelineNotActive):
         client: Any = dlt.current.pipeline().destination_client()
-        is_sql = isinstance(client, SqlJobClientBase)
-        if is_sql and client.config.staging_dataset_name_layout == "%s_staging":
+        if sql_client_of(client) and client.config.staging_dataset_name_layout == "%s_staging":
             raise ConfigError(
                 "shards that share a staging dataset merge each other's rows: give each destination a"
                 " staging_dataset_name_layout of its own, or load by letta_source.load, which does"

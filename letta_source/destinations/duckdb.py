@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.storages import LoadStorage, PackageStorage, ParsedLoadJobFileName
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
+from letta_source.destinations.dlt_internals import LoadStorage, PackageStorage, is_kind, table_of_job
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.tables import RESOURCES, WALKED, all_tables
 
@@ -26,7 +26,7 @@ _APPENDING_MB = 150
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
     """The resources whose rows can be appended: their tables are empty, or not there yet."""
-    if not _is_duckdb(pipeline):
+    if not is_kind("duckdb", pipeline):
         return set()
     with pipeline.sql_client() as client:
 
@@ -41,11 +41,6 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
             for name in resources
             if name in WALKED and all(is_empty(table.name) for table in RESOURCES[name].tables)
         }
-
-
-def _is_duckdb(pipeline: dlt.Pipeline) -> bool:
-    destination = pipeline.destination
-    return destination is not None and destination.destination_type == "dlt.destinations.duckdb"
 
 
 @contextmanager
@@ -64,7 +59,7 @@ def sparing(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 def take_back(pipeline: dlt.Pipeline) -> None:
     """Takes what unfinished load packages had appended out of its tables, so that it can be loaded again."""
-    if not _is_duckdb(pipeline):
+    if not is_kind("duckdb", pipeline):
         # A file that is written again takes the place of the first.
         return
     folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
@@ -79,7 +74,7 @@ def _take_back(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any])
         (table, job)
         for state in (PackageStorage.STARTED_JOBS_FOLDER, PackageStorage.COMPLETED_JOBS_FOLDER)
         for job in (package / state).glob("*")
-        if (table := ParsedLoadJobFileName.parse(job.name).table_name) in appended
+        if (table := table_of_job(job)) in appended
     ]
     if not begun:
         return

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
+from letta_source.destinations.dlt_internals import Files
 from letta_source.rows.arrow import empty
 from letta_source.schema.tables import all_tables
 
@@ -19,12 +16,12 @@ def add_columns(pipeline: dlt.Pipeline) -> None:
     the last snapshot, which has the old one, and fails.
     """
     schema = pipeline.default_schema
-    with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
-        if not isinstance(client, FilesystemClient) or client.get_stored_schema_by_hash(schema.version_hash):
+    with Files.opened(pipeline) as files:
+        if files is None or files.has_schema(schema.version_hash):
             return
         for table in all_tables():
             if table.name in schema.tables:
-                with suppress(DestinationUndefinedEntity):
-                    rows = empty(table)
+                rows = empty(table)
+                if found := files.open_table("iceberg", table.name, rows.schema):
                     # Without rows, but a snapshot.
-                    client.load_open_table("iceberg", table.name, schema=rows.schema).append(rows)
+                    found.append(rows)

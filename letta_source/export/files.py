@@ -5,18 +5,14 @@ DuckDB's own readers of Delta, Iceberg and buckets are extensions, which it woul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.schema import Schema
-from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
+from letta_source.destinations.dlt_internals import Files
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
 from letta_source.schema.tables import all_tables
@@ -25,7 +21,7 @@ _SCHEMA = "letta"
 
 
 @dataclass(frozen=True)
-class Files:
+class Mounted:
     """`known` tables were loaded, though those without rows may have no files."""
 
     connection: Any
@@ -33,54 +29,47 @@ class Files:
     known: frozenset[str]
 
 
-def mounted(client: FilesystemClient, stack: ExitStack) -> Files:
+def mounted(files: Files, stack: ExitStack) -> Mounted:
     """A view each table.
 
     Raises:
         ConfigError: other programs changed a table in a way that its files alone do not show.
     """
     connection = stack.enter_context(duckdb.connect(":memory:"))
-    stored = client.get_stored_schema(_SCHEMA) if client.is_storage_initialized() else None
+    stored = files.stored_tables(_SCHEMA)
     if stored is None:
-        return Files(connection, True, frozenset())
-    # Of the destination: which format a table has does not depend on who asks.
-    client.schema = Schema.from_dict(json.loads(stored.schema))
-    if client.config.protocol != "file":
-        connection.register_filesystem(client.fs_client)
-    loads = client.list_table_files(client.schema.loads_table_name)
-    # As `letta__1732230000.1.jsonl`; it is written when the load is done.
-    finished = [Path(path).stem.rpartition("__")[2] for path in loads]
+        return Mounted(connection, True, frozenset())
+    if files.protocol != "file":
+        connection.register_filesystem(files.filesystem)
+    finished = files.finished_loads()
     connection.execute(
         f'CREATE TABLE "{LOADS}" AS SELECT unnest(?::VARCHAR[]) AS load_id, 0 AS status', [finished]
     )
-    known = [table.name for table in all_tables() if table.name in client.schema.tables]
+    known = [table.name for table in all_tables() if table.name in stored]
     for name in known:
-        with suppress(DestinationUndefinedEntity):
-            if files := _files(client, name):
-                listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                connection.execute(
-                    f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], union_by_name = true)'
-                )
-    formats = {client.schema.tables[name].get("table_format") for name in known}
-    return Files(connection, formats.isdisjoint(("delta", "iceberg")), frozenset(known))
+        if paths := _paths(files, name):
+            listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+            connection.execute(
+                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], union_by_name = true)'
+            )
+    formats = {stored[name].get("table_format") for name in known}
+    return Mounted(connection, formats.isdisjoint(("delta", "iceberg")), frozenset(known))
 
 
-def _files(client: FilesystemClient, table: str) -> Sequence[str]:
-    if client.is_open_table("delta", table):
-        delta = client.load_open_table("delta", table)
+def _paths(files: Files, table: str) -> Sequence[str]:
+    if delta := files.open_table("delta", table):
         if {"deletionVectors", "columnMapping"}.intersection(delta.protocol().reader_features or ()):
             raise ConfigError(f"the Delta table {table} has deletion vectors or renamed columns: rewrite it")
         return [_local(uri) for uri in delta.file_uris()]
-    if client.is_open_table("iceberg", table):
-        tasks = list(client.load_open_table("iceberg", table).scan().plan_files())
+    if iceberg := files.open_table("iceberg", table):
+        tasks = list(iceberg.scan().plan_files())
         if any(task.delete_files for task in tasks):
             raise ConfigError(f"the Iceberg table {table} has delete files: compact it")
         return [_local(task.file.file_path) for task in tasks]
-    files = client.list_table_files(table)
-    if odd := [file for file in files if not file.endswith(".parquet")]:
+    paths = files.of_table(table)
+    if odd := [path for path in paths if not path.endswith(".parquet")]:
         raise ConfigError(f"only Parquet files can be exported, not {odd[0]}")
-    protocol = client.config.protocol
-    return files if protocol == "file" else [f"{protocol}://{file}" for file in files]
+    return paths if files.protocol == "file" else [f"{files.protocol}://{path}" for path in paths]
 
 
 def _local(uri: str) -> str:

@@ -13,10 +13,16 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
-from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-from dlt.destinations.sql_client import WithSqlClient
 
+from letta_source.destinations.dlt_internals import (
+    Files,
+    connection_of,
+    dialect_of,
+    read_only,
+    server_cursor,
+    sql_client_of,
+    streamed,
+)
 from letta_source.errors import ConfigError
 from letta_source.export.files import mounted
 from letta_source.export.query import LOADS, Query, Reader
@@ -51,22 +57,21 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
 
 
 def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Reader:
-    client: Any = pipeline.destination_client()
-    if isinstance(client, FilesystemClient):
-        stack.enter_context(client)  # type: ignore[arg-type]  # dlt's own types are too wide.
+    if files := stack.enter_context(Files.opened(pipeline)):
         spill = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        files = mounted(client, stack)
-        return DuckDB(files.connection, spill, None, files.appends, files.known)
-    if not isinstance(client, WithSqlClient):
+        found = mounted(files, stack)
+        return DuckDB(found.connection, spill, None, found.appends, found.known)
+    sql_client = sql_client_of(pipeline.destination_client())
+    if sql_client is None:
         raise ConfigError("this destination answers no SQL: its rows cannot be exported")
-    sql_client: Any = client.sql_client
-    is_duckdb = isinstance(sql_client, DuckDbSqlClient)
+    # MotherDuck is one too.
+    is_duckdb = dialect_of(sql_client) == "duckdb"
     if is_duckdb and folder:
-        sql_client.credentials.read_only = True
+        read_only(sql_client)
     stack.enter_context(sql_client)
     if not is_duckdb:
         return Database(pipeline, sql_client)
-    return DuckDB(sql_client.native_connection, folder, sql_client)
+    return DuckDB(connection_of(sql_client), folder, sql_client)
 
 
 class _Named(ABC):
@@ -115,7 +120,7 @@ class DuckDB(_Named):
         self,
         connection: Any,
         spill: Path | None,
-        client: DuckDbSqlClient | None,
+        client: Any,
         appends: bool = False,
         known: frozenset[str] = frozenset(),
     ) -> None:
@@ -197,7 +202,7 @@ class Database(_Named):
     def __init__(self, pipeline: dlt.Pipeline, client: Any) -> None:
         super().__init__(client, appends=not client.capabilities.supported_merge_strategies)
         self._pipeline = pipeline
-        self._dialect = getattr(client, "dialect_name", client.capabilities.sqlglot_dialect)
+        self._dialect = dialect_of(client)
 
     def selected(self, expression: str, column: Column) -> str:
         is_parsed = column.type == "json" and self._dialect == "postgres"
@@ -236,14 +241,12 @@ class Database(_Named):
         # A driver may have one result open a connection.
         with self._pipeline.sql_client() as client:
             if self._dialect in ("postgres", "redshift"):
-                # A cursor of the server's: psycopg2 would hold all rows first.
-                with client.begin_transaction(), client.native_connection.cursor("letta_export") as cursor:
+                with server_cursor(client, "letta_export") as cursor:
                     cursor.itersize = ROWS
                     cursor.execute(sql, values)
                     yield cursor
                 return
-            if hasattr(client, "dialect_name"):
-                client.native_connection.execution_options(stream_results=True)
+            streamed(client)
             with client.execute_query(sql, *values) as cursor:
                 yield cursor
 

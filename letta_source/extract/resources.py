@@ -9,11 +9,11 @@ from typing import Any
 
 import dlt
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
-from dlt.common.storages.load_package import load_package_state
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.destinations.capabilities import Traits, assert_own_staging, fitted, traits_of_pipeline
+from letta_source.destinations.dlt_internals import is_column_hint_warning
 from letta_source.destinations.existing_rows import loaded_ids
 from letta_source.errors import FatalError
 from letta_source.extract.collect import Extraction, extract
@@ -194,11 +194,11 @@ class _Read:
 def _load_id() -> str:
     """Id of the load package that is being extracted; empty without a pipeline."""
     try:
-        return load_package_state()["load_id"]
+        return dlt.current.load_package_state()["load_id"]
     except CurrentLoadPackageStateNotAvailable:
         return ""
 
 
 def _no_json_hint_warnings(record: logging.LogRecord) -> bool:
-    """Drops dlt's warning, on every yield, that a json column comes as Arrow text, as Arrow has no json."""
-    return "when merging arrow schema with dlt schema" not in record.getMessage()
+    """Drops dlt's warning of each yield: Arrow has no json, its text is what is meant."""
+    return not is_column_hint_warning(record)

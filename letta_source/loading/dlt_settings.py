@@ -25,7 +25,12 @@ def set_for_process() -> None:
 def dlt_settings() -> Iterator[None]:
     """Apply `SETTINGS` while the block runs, as environment variables: dlt looks there first."""
     import dlt
-    from dlt.common.runtime.telemetry import is_telemetry_started, start_telemetry, stop_telemetry
+
+    from letta_source.destinations.dlt_internals import (
+        is_telemetry_started,
+        start_telemetry,
+        stop_telemetry,
+    )
 
     added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     os.environ.update(added)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
+from letta_source.destinations.dlt_internals import is_kind
 from letta_source.errors import ExitCode, LettaError
 from letta_source.state.session import Session
 
@@ -78,8 +79,7 @@ def why_failed(session: Session) -> str | None:
 def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
     """Count rows by table; empty where the destination speaks no SQL, or would have to read all its files."""
     counts: dict[str, int] = {}
-    assert pipeline.destination is not None
-    if pipeline.destination.destination_type == "dlt.destinations.filesystem":
+    if is_kind("filesystem", pipeline):
         return counts
     try:
         with pipeline.sql_client() as client:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from pathlib import Path
 
 import dlt
 import pyarrow.parquet as pq
-from dlt.common.schema import Schema
-from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage
+
+from letta_source.destinations.dlt_internals import (
+    LoadStorage,
+    NormalizeStorage,
+    PackageStorage,
+    half_written,
+    keep_schema,
+)
 
 
 def forget_half_written(pipeline: dlt.Pipeline) -> bool:
@@ -20,11 +24,7 @@ def forget_half_written(pipeline: dlt.Pipeline) -> bool:
         Whether there were any: then the pipeline must be made anew, as dlt takes one in its folder of schemas
         for a schema, and into the pipeline's state.
     """
-    files = [
-        file
-        for file in Path(pipeline.working_dir).rglob("*")
-        if re.fullmatch("[0-9a-f]{16}", file.name) and file.is_file()
-    ]
+    files = half_written(Path(pipeline.working_dir))
     for file in files:
         file.unlink()
     return bool(files)
@@ -40,25 +40,20 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
     for package in extracted.glob("*"):
         # Normalized, but its files were not all deleted.
-        whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (package / "new_jobs").exists()
+        whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (
+            package / PackageStorage.NEW_JOBS_FOLDER
+        ).exists()
         if package.is_dir() and (not whole or (normalized / package.name).exists()):
             shutil.rmtree(package)
         elif package.is_dir():
-            _keep_schema(pipeline, package)
+            # If it was killed before its schema was kept, dlt would normalize it by an older one.
+            keep_schema(pipeline, package / PackageStorage.SCHEMA_FILE_NAME)
     for mark in normalized.glob(f"*/{PackageStorage.PACKAGE_COMPLETED_FILE_NAME}"):
         # Loaded and marked, but not moved away: dlt refuses to mark it again.
         mark.unlink()
     for unfinished in (folder / "normalize").glob("*"):
         if unfinished.is_dir() and unfinished != extracted:
             shutil.rmtree(unfinished)
-
-
-def _keep_schema(pipeline: dlt.Pipeline, extracted: Path) -> None:
-    """Extracted, but killed before its schema was kept: dlt would normalize it by an older one."""
-    schema = Schema.from_dict(json.loads((extracted / PackageStorage.SCHEMA_FILE_NAME).read_text("utf-8")))
-    kept = pipeline.schemas
-    if schema.name not in kept or kept[schema.name].version < schema.version:
-        kept.save_schema(schema)
 
 
 def drop_empty(pipeline: dlt.Pipeline) -> None:

@@ -12,14 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 import dlt
-from dlt.common.destination.client import WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.schema.typing import C_DLT_LOAD_ID
-from dlt.common.versioned_state import decompress_state
-from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-from dlt.destinations.job_client_impl import SqlJobClientBase
-from dlt.pipeline.state_sync import migrate_state_to_current
 
+from letta_source.destinations.dlt_internals import local_value, newest_loads, stored_state
 from letta_source.schema.tables import RESOURCES
 from letta_source.shards import WHOLE, Shard, bucket_of
 
@@ -46,18 +41,16 @@ def stored_states(
     """
     states: dict[Shard, State] = {}
     seen: dict[str, str] = {}
-    known: Mapping[str, str] = pipeline.state["_local"].get(_SEEN, {})  # type: ignore[assignment]
+    known: Mapping[str, str] = local_value(pipeline, _SEEN) or {}
     with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
-        if isinstance(client, WithStateSync):
-            for name, load_id in _newest_loads(client).items():
-                other = _shard_of(name, base)
-                if other is None or other.count == shard.count or known.get(name) == load_id:
-                    continue
-                if stored := client.get_stored_state(name):
-                    state: Any = migrate_state_to_current(name, decompress_state(stored.state))
-                    states[other] = state.get("sources", {}).get(_SOURCE, {})
-                    # Older than the newest if that is still being loaded.
-                    seen[name] = stored._dlt_load_id or ""
+        for name, load_id in newest_loads(client).items():
+            other = _shard_of(name, base)
+            if other is None or other.count == shard.count or known.get(name) == load_id:
+                continue
+            if stored := stored_state(client, name):
+                # The load is older than the newest if that is still being loaded.
+                state, seen[name] = stored
+                states[other] = state.get("sources", {}).get(_SOURCE, {})
     return states, seen
 
 
@@ -71,8 +64,7 @@ def adopt(
         if (adopted := adopted_state(shard, mine, others)) is not mine:
             sources[_SOURCE] = adopted
         if seen:
-            local: Any = state["_local"]
-            local[_SEEN] = {**local.get(_SEEN, {}), **seen}
+            pipeline.set_local_state_val(_SEEN, {**(local_value(pipeline, _SEEN) or {}), **seen})
 
 
 def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
@@ -170,17 +162,3 @@ def _shard_of(name: str, base: str) -> Shard | None:
         return WHOLE
     found = re.fullmatch(re.escape(base) + r"_shard_(\d+)_of_(\d+)", name)
     return Shard(int(found[1]), int(found[2])) if found else None
-
-
-def _newest_loads(client: Any) -> dict[str, str]:
-    """By pipeline that loads into this dataset, the id of the last load that sent a state."""
-    if isinstance(client, SqlJobClientBase):
-        table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
-        name, load_id = client._norm_and_escape_columns("pipeline_name", C_DLT_LOAD_ID)
-        query = f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}"
-        return {row[0]: row[1] for row in client.sql_client.execute_sql(query) or ()}
-    if isinstance(client, FilesystemClient):
-        files = client._list_dlt_table_files(client.schema.state_table_name)
-        loads = sorted((parts[1], parts[0]) for _, parts in files)
-        return {name: load_id for load_id, name in loads}
-    return {}

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.configuration.exceptions import ConfigurationException, ConfigurationValueError
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import DltException
-from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.common.utils import digest128
-from dlt.destinations.exceptions import DestinationConnectionError
 from filelock import FileLock, Timeout
 from tenacity import (
     Retrying,
@@ -27,6 +24,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from letta_source.destinations.dlt_contract import assert_contract
+from letta_source.destinations.dlt_internals import (
+    cause_of,
+    database_file,
+    local_value,
+    pipelines_folder,
+    place_of,
+)
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError, LettaError, OutputFailed
 from letta_source.loading.shard_state import pipeline_name_of
@@ -62,6 +67,7 @@ class Target:
         Raises:
             ConfigError: there is no such destination, or its settings are incomplete or cannot work.
         """
+        assert_contract()
         with self._tried() as pipeline:
             file = _clashing_file(pipeline)
         if file is None:
@@ -96,7 +102,7 @@ class Target:
         Raises:
             ConfigError: somebody does.
         """
-        folder = Path(get_dlt_pipelines_dir())
+        folder = Path(pipelines_folder())
         folder.mkdir(parents=True, exist_ok=True)
         name = pipeline_name_of(self.pipeline_name, self.shard)
         lock = FileLock(folder / f"{name}.lock", blocking=False)
@@ -114,9 +120,9 @@ class Target:
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
         with self._tried() as tried:
-            place = _place(tried)
+            place = place_of(tried)
         pipeline = self._pipeline()
-        if pipeline.state["_local"].get(_PLACE) != place:
+        if local_value(pipeline, _PLACE) != place:
             # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
             pipeline.drop()
             pipeline = self._pipeline()
@@ -132,7 +138,7 @@ class Target:
             OutputFailed: whoever reads met an error.
         """
         with self._tried() as tried:
-            if (file := _file(tried)) and not file.exists():
+            if (file := database_file(tried.destination_client())) and not file.exists():
                 raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
         self.check()
         with tempfile.TemporaryDirectory() as folder:
@@ -170,21 +176,21 @@ class Target:
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
     def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
-        if self.destination_name:
-            destination = dlt.destination(self.destination_name, destination_type=self.destination)
-        else:
-            destination = dlt.destination(self.destination)
-        if not self.destination_name and destination.destination_type == _DUCKDB:
+        kind = dlt.destination(self.destination)
+        settings: dict[str, Any] = {}
+        if not self.destination_name and kind.destination_type == _DUCKDB:
             # Its file is called after it: one for all shards.
-            destination.config_params["pipeline_name"] = duckdb_name or self.pipeline_name
-        if destination.destination_type == "dlt.destinations.sqlalchemy":
+            settings["pipeline_name"] = duckdb_name or self.pipeline_name
+        if kind.destination_type == "dlt.destinations.sqlalchemy":
             # SQLite is locked as soon as two tables are written at once.
-            destination.caps_params["loader_parallelism_strategy"] = "sequential"
+            settings["loader_parallelism_strategy"] = "sequential"
             widen_texts()
-        settings = destination.spec.get_resolvable_fields()
-        if not self.shard.is_whole and "staging_dataset_name_layout" in settings:
+        if not self.shard.is_whole and hasattr(kind.spec, "staging_dataset_name_layout"):
             # In one that they share, shards would merge each other's rows, without an error.
-            destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{self.shard.index}"
+            settings["staging_dataset_name_layout"] = f"%s_staging_{self.shard.index}"
+        if self.destination_name:
+            settings["destination_type"] = self.destination
+        destination = dlt.destination(self.destination_name or self.destination, **settings)
         return dlt.pipeline(
             pipeline_name_of(self.pipeline_name, self.shard),
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
@@ -210,33 +216,8 @@ def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
 def _clashing_file(pipeline: dlt.Pipeline) -> Path | None:
     """The DuckDB file, if it is called as the dataset: DuckDB cannot tell a schema from its database then."""
     client: Any = pipeline.destination_client()
-    file = _file(pipeline) if client.config.destination_type == "duckdb" else None
+    file = database_file(client) if client.config.destination_type == "duckdb" else None
     return file if file and file.stem.casefold() == client.sql_client.dataset_name.casefold() else None
-
-
-def _file(pipeline: dlt.Pipeline) -> Path | None:
-    """That holds the dataset, where it is one: whoever opens one that is not there makes it."""
-    client: Any = pipeline.destination_client()
-    if client.config.destination_type == "duckdb":
-        return Path(client.config.data_location())
-    sql_client: Any = getattr(client, "sql_client", None)
-    if getattr(sql_client, "dialect_name", None) == "sqlite":
-        # dlt gives each dataset a file.
-        return Path(sql_client._sqlite_dataset_filename(sql_client.dataset_name))
-    return None
-
-
-def _place(pipeline: dlt.Pipeline) -> str:
-    """Of two targets that write to the same tables, the same."""
-    config = pipeline.destination_client().config
-    try:
-        location = config.data_location()
-    except ConfigurationValueError:
-        location = config.fingerprint()
-    # The location alone is that of an account: its databases, or the folders of a bucket, are shown by the
-    # configuration. BigQuery's project may be another than that of its credentials.
-    database = f"{config} {getattr(config, 'project_id', None)}"
-    return digest128(f"{config.destination_type} {location} {database} {pipeline.dataset_name}")
 
 
 def _hint(destination: str, error: Exception) -> str:
@@ -262,7 +243,7 @@ def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
 def root(error: BaseException) -> BaseException:
     """What an error, deep in dlt, was about: the cause of its cause …, but one of ours says enough."""
     while not isinstance(error, LettaError):
-        inner = error.inner_exc if isinstance(error, DestinationConnectionError) else error.__cause__
+        inner = cause_of(error)
         if inner is None:
             break
         error = inner

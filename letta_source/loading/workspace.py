@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any
 
 import dlt
 import pyarrow as pa
 
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
+from letta_source.destinations.dlt_internals import local_value
 from letta_source.destinations.duckdb import appendable, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
@@ -83,8 +83,7 @@ class Workspace:
 
     def to_take_over(self) -> list[str]:
         """Return the resources that another working folder loaded and this one has not read to their end."""
-        local: Mapping[str, Any] = self.pipeline.state["_local"]
-        known: list[str] | None = local.get(_TO_TAKE_OVER)
+        known: list[str] | None = local_value(self.pipeline, _TO_TAKE_OVER)
         if known is None:
             if self.traits.writes == "append" and self._shard.is_whole:
                 drop_unfinished(self.pipeline)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from letta_source.destinations.dlt_internals import began
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Queries
 from letta_source.export.selection import select
@@ -126,8 +127,7 @@ def _row(reader: Reader, sql: str, *columns: Column) -> dict[str, Any]:
 
 
 def _began(load_id: str | None) -> datetime | None:
-    # dlt calls a load by the seconds since 1970 at which it began.
-    return _naive(datetime.fromtimestamp(float(load_id), timezone.utc)) if load_id else None
+    return _naive(began(load_id)) if load_id else None
 
 
 def _naive(time: datetime | None) -> datetime | None:

@@ -20,7 +20,8 @@ from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.utils import verify_schema_capabilities
 from dlt.common.storages import ParsedLoadJobFileName
 
-from letta_source.loading.target import _DESTINATIONS, _place
+from letta_source.destinations.dlt_internals import place_of
+from letta_source.loading.target import _DESTINATIONS
 from letta_source.schema.tables import all_tables
 from tests.support.driverless_clients import (
     DOCS,
@@ -120,7 +121,7 @@ def place(toml: str, destination: str, folder: Path, patch: pytest.MonkeyPatch) 
     with drivers():
         pipeline = dlt.pipeline("letta", str(folder), destination=destination, dataset_name="letta")
         try:
-            return _place(pipeline)
+            return place_of(pipeline)
         finally:
             pipeline.deactivate()
 

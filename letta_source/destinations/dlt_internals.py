@@ -1,0 +1,296 @@
+"""Everything that letta_source uses of dlt beyond what dlt documents.
+
+No other module may: `tests/destinations/test_dlt_internals.py` holds that, and has a test for each use here.
+`letta_source.destinations.dlt_contract` checks them when a load starts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dlt
+
+from letta_source.errors import ConfigError
+
+TESTED = ("1.31",)
+"""Minor versions of dlt that the whole suite passed with."""
+
+
+def broken(what: str, breaks: str) -> ConfigError:
+    """Return the error that says what dlt lacks, and what would go wrong without it."""
+    return ConfigError(
+        f"dlt {dlt.__version__} has no {what} as letta_source knows it, without which {breaks}:"
+        f" pip install 'dlt~={TESTED[-1]}.0'"
+    )
+
+
+try:
+    from dlt.common.configuration.exceptions import ConfigurationValueError
+    from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
+    from dlt.common.destination.client import DestinationClientConfiguration, StateInfo, WithStateSync
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+    from dlt.common.pipeline import get_dlt_pipelines_dir as pipelines_folder
+    from dlt.common.runtime.telemetry import is_telemetry_started, start_telemetry, stop_telemetry
+    from dlt.common.schema import Schema
+    from dlt.common.storages import LoadStorage, NormalizeStorage, PackageStorage, SchemaStorage
+    from dlt.common.storages.load_package import ParsedLoadJobFileName
+    from dlt.common.versioned_state import decompress_state
+    from dlt.destinations.exceptions import DestinationConnectionError
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
+    from dlt.pipeline.state_sync import migrate_state_to_current
+except ImportError as error:
+    raise broken(str(error.name), f"nothing can be loaded ({error})") from error
+
+# dlt's own that other modules take from here.
+__all__ = [
+    "Capabilities", "DestinationClientConfiguration", "DestinationConnectionError", "FilesystemClient",
+    "LoadStorage", "NormalizeStorage", "PackageStorage", "ParsedLoadJobFileName", "Schema", "SchemaStorage",
+    "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
+    "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",
+]  # fmt: skip
+
+
+def local_value(pipeline: dlt.Pipeline, key: str) -> Any:
+    """Return what the pipeline's working folder keeps under this key; None if nothing."""
+    with suppress(KeyError):
+        return pipeline.get_local_state_val(key)
+    return None
+
+
+def is_kind(kind: str, pipeline: dlt.Pipeline) -> bool:
+    """Return whether the pipeline loads into a destination of this kind, such as `duckdb`."""
+    destination = pipeline.destination
+    return destination is not None and destination.destination_type == f"dlt.destinations.{kind}"
+
+
+def capabilities_of(pipeline: dlt.Pipeline) -> Capabilities:
+    """Return the destination's capabilities, with the file formats that its staging destination takes too."""
+    assert pipeline.destination is not None
+    if is_kind("sqlalchemy", pipeline):
+        # Only its credentials say which database it is.
+        return pipeline.destination_client().capabilities
+    found = pipeline.destination.capabilities()
+    if pipeline.staging is not None:
+        held = pipeline.staging.capabilities().supported_loader_file_formats or ()
+        found.supported_loader_file_formats = [
+            one for one in found.supported_staging_file_formats or () if one in held
+        ]
+    return found
+
+
+def merge_strategies(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
+    """Return the strategies by which rows of a table with these hints can be merged."""
+    strategies: Sequence[Any] = capabilities.supported_merge_strategies or []
+    if capabilities.merge_strategies_selector:
+        strategies = capabilities.merge_strategies_selector(strategies, table_schema=_table(hints))
+    return list(strategies)
+
+
+def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
+    """Return the formats of load files that the destination takes for a table with these hints."""
+    formats: Sequence[Any] = list(capabilities.supported_loader_file_formats or ())
+    if capabilities.loader_file_format_selector:
+        # PostgreSQL takes Parquet only where its ADBC driver is installed.
+        preferred: Any = capabilities.preferred_loader_file_format or "parquet"
+        _, formats = capabilities.loader_file_format_selector(preferred, formats, table_schema=_table(hints))
+    return list(formats)
+
+
+def _table(hints: Mapping[str, Any]) -> Any:
+    # dlt's selectors are made for its own table schemas.
+    return {"name": "", "columns": {}, **hints}
+
+
+def place_of(pipeline: dlt.Pipeline) -> str:
+    """Return a text that is equal for two pipelines that write to the same tables, and for no others.
+
+    Raises:
+        ConfigurationException: the destination's settings are incomplete.
+    """
+    config = pipeline.destination_client().config
+    try:
+        location = config.data_location()
+    except ConfigurationValueError:
+        location = config.fingerprint()
+    # The location alone is that of an account: its databases, or the folders of a bucket, are shown by the
+    # configuration. BigQuery's project may be another than that of its credentials.
+    database = f"{config} {getattr(config, 'project_id', None)}"
+    text = f"{config.destination_type} {location} {database} {pipeline.dataset_name}"
+    return base64.b64encode(hashlib.shake_128(text.encode()).digest(15)).decode()
+
+
+def database_file(client: Any) -> Path | None:
+    """Return the dataset's file in DuckDB or SQLite; opening one that is not there creates it."""
+    if client.config.destination_type == "duckdb":
+        return Path(client.config.data_location())
+    sql_client: Any = getattr(client, "sql_client", None)
+    if getattr(sql_client, "dialect_name", None) == "sqlite":
+        # dlt gives each dataset a file.
+        file_of = getattr(sql_client, "_sqlite_dataset_filename", None)
+        if file_of is None:
+            raise broken("_sqlite_dataset_filename", "reading SQLite would create an empty file")
+        return Path(file_of(sql_client.dataset_name))
+    return None
+
+
+def sql_client_of(client: Any) -> Any:
+    """Return the client that takes SQL; None if the destination takes none, or is files."""
+    is_sql = isinstance(client, WithSqlClient) and not isinstance(client, FilesystemClient)
+    return client.sql_client if is_sql else None
+
+
+def dialect_of(sql_client: Any) -> str:
+    """Return the SQL dialect, `duckdb`, `postgres`, `mysql`, …."""
+    return str(getattr(sql_client, "dialect_name", sql_client.capabilities.sqlglot_dialect))
+
+
+def read_only(sql_client: Any) -> None:
+    """Have DuckDB's client open its file to be read only."""
+    sql_client.credentials.read_only = True
+
+
+def connection_of(sql_client: Any) -> Any:
+    """Return the driver's own connection, opened."""
+    return sql_client.native_connection
+
+
+@contextmanager
+def server_cursor(sql_client: Any, name: str) -> Iterator[Any]:
+    """Yield a cursor that PostgreSQL keeps: the driver would otherwise hold all rows first."""
+    with sql_client.begin_transaction(), sql_client.native_connection.cursor(name) as cursor:
+        yield cursor
+
+
+def streamed(sql_client: Any) -> None:
+    """Have SQLAlchemy fetch rows as they are asked for, where its driver can."""
+    if hasattr(sql_client, "dialect_name"):
+        sql_client.native_connection.execution_options(stream_results=True)
+
+
+def newest_loads(client: Any) -> dict[str, str]:
+    """Map each pipeline that loads into this dataset to the id of its last load that sent a state."""
+    if (sql_client := sql_client_of(client)) is not None:
+        normalized = map(client.schema.naming.normalize_path, ("pipeline_name", "_dlt_load_id"))
+        name, load_id = map(sql_client.escape_column_name, normalized)
+        table = sql_client.make_qualified_table_name(client.schema.state_table_name)
+        rows = sql_client.execute_sql(f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}")
+        return {row[0]: row[1] for row in rows or ()}
+    if isinstance(client, FilesystemClient):
+        # As `letta__1732230000.1__HASH.jsonl`; the name of a pipeline may have `__` too.
+        states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
+        return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
+    return {}
+
+
+def stored_state(client: Any, pipeline_name: str) -> tuple[dict[str, Any], str] | None:
+    """Return a pipeline's state as its last finished load left it, and that load's id."""
+    if not isinstance(client, WithStateSync):
+        return None
+    if not (stored := client.get_stored_state(pipeline_name)):
+        return None
+    state: Any = migrate_state_to_current(pipeline_name, decompress_state(stored.state))
+    return state, stored._dlt_load_id or ""
+
+
+class Files:
+    """The files of a dataset in a folder or a bucket."""
+
+    def __init__(self, client: FilesystemClient) -> None:
+        self._client = client
+        self.filesystem = client.fs_client
+        self.protocol = client.config.protocol
+
+    @classmethod
+    @contextmanager
+    def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
+        """Yield the pipeline's files; None if its destination is not files."""
+        client = pipeline.destination_client()
+        if not isinstance(client, FilesystemClient):
+            yield None
+            return
+        with client:
+            yield cls(client)
+
+    def of_table(self, table: str) -> list[str]:
+        """Return the paths of a table's files; none if it has no folder."""
+        with suppress(DestinationUndefinedEntity):
+            return self._client.list_table_files(table)
+        return []
+
+    def finished_loads(self) -> list[str]:
+        """Return the ids of the loads that `_dlt_loads` has a file of: it is written when a load is done."""
+        # As `letta__1732230000.1.jsonl`.
+        files = self.of_table(self._client.schema.loads_table_name)
+        return [Path(path).stem.rpartition("__")[2] for path in files]
+
+    def stored_tables(self, schema: str) -> dict[str, Any] | None:
+        """Return the tables of the newest schema stored there, by name, and go on by it; None without one.
+
+        Which format a table has does not depend on who asks.
+        """
+        stored = self._client.get_stored_schema(schema) if self._client.is_storage_initialized() else None
+        if stored is None:
+            return None
+        self._client.schema = Schema.from_dict(json.loads(stored.schema))
+        return dict(self._client.schema.tables)
+
+    def has_schema(self, version_hash: str) -> bool:
+        """Return whether this version of the schema was stored there."""
+        with suppress(DestinationUndefinedEntity):
+            return self._client.get_stored_schema_by_hash(version_hash) is not None
+        return False
+
+    def open_table(self, table_format: Any, table: str, schema: Any = None) -> Any:
+        """Return a table as deltalake or pyiceberg has it; None if it is not there, or in another format.
+
+        Args:
+            schema: of pyarrow; adds the columns that the table lacks.
+        """
+        with suppress(DestinationUndefinedEntity):
+            if self._client.is_open_table(table_format, table):
+                more = {} if schema is None else {"schema": schema}
+                return self._client.load_open_table(table_format, table, **more)
+        return None
+
+
+def table_of_job(file: Path) -> str:
+    """Return the table that a file of a load package fills."""
+    return ParsedLoadJobFileName.parse(file.name).table_name
+
+
+def half_written(folder: Path) -> list[Path]:
+    """Return the files below a working folder that dlt was writing, under the random names it gives them."""
+    return [one for one in folder.rglob("*") if re.fullmatch("[0-9a-f]{16}", one.name) and one.is_file()]
+
+
+def keep_schema(pipeline: dlt.Pipeline, file: Path) -> None:
+    """Have the pipeline keep the schema in `file`, if it is newer than what it keeps."""
+    schema = Schema.from_dict(json.loads(file.read_text("utf-8")))
+    kept = pipeline.schemas
+    if schema.name not in kept or kept[schema.name].version < schema.version:
+        kept.save_schema(schema)
+
+
+def began(load_id: str) -> datetime:
+    """Return when a load began: dlt calls it by the seconds since 1970."""
+    return datetime.fromtimestamp(float(load_id), timezone.utc)
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return what an error came from; dlt keeps that of a failed connection in a field of its own."""
+    return error.inner_exc if isinstance(error, DestinationConnectionError) else error.__cause__
+
+
+def is_column_hint_warning(record: logging.LogRecord) -> bool:
+    """Return whether this is dlt's warning, on every yield, that a json column comes as Arrow's text."""
+    return "when merging arrow schema with dlt schema" in record.getMessage()
