@@ -58,7 +58,7 @@ def ours(url: str, folder: Path, workers: int) -> Call:
     """`letta-source run`, of the checkout that this file is in."""
     options = ("--base-url", url, "--resources", "agents,agent_messages", "--max-workers", str(workers))
     return Call(
-        [[sys.executable, "-m", "letta_source.cli.main", "run", *options]],
+        [[sys.executable, "-m", "letta_source", "run", *options]],
         {"DLT_DATA_DIR": str(folder / "dlt"), "PYTHONPATH": str(_ROOT)},
         rows=lambda said: _count(folder / "letta_db.duckdb", "letta.agent_messages"),
     )

@@ -93,7 +93,7 @@ class Warehouse:
         options = ("--base-url", url, "--resources", "agents,agent_messages", "--shard", shard)
         to = ("--destination", self.destination, "--dataset-name", self.dataset)
         return Call(
-            [[sys.executable, "-m", "letta_source.cli.main", "run", *options, *to]],
+            [[sys.executable, "-m", "letta_source", "run", *options, *to]],
             {"DLT_DATA_DIR": str(self.folder / "dlt"), "PYTHONPATH": str(_ROOT), **self.settings},
         )
 

@@ -1,8 +1,14 @@
-"""Letta's conversations in your warehouse: a dlt source."""
+"""Letta's conversations in your warehouse: a dlt source.
+
+`__all__` is the public surface, with `letta_source.export` and `letta_source.models`; all else is internal.
+"""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,3 +35,16 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(f"letta_source.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Moved(ModuleType):
+    """`letta_source.run`, which version 0.1 documented: its names are here now. It goes with version 0.3."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        warnings.warn(f"{self.__name__}.{name} is letta_source.{name} now", DeprecationWarning, stacklevel=2)
+        return globals()["__getattr__"](name)
+
+
+sys.modules["letta_source.run"] = _Moved("letta_source.run")

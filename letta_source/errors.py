@@ -8,7 +8,6 @@ LettaError
 │   └── NotLetta            something else than a Letta server answered
 ├── FamilyMissing           this host has no such endpoint: its family is skipped
 └── ParentError             one agent, group, …: the others go on
-    ├── CursorVanished      the message under the cursor is gone: read again from the start
     ├── ParentGone          the parent itself is gone
     └── Unreadable          the server cannot give this page
         └── NoProgress      the server gives the same page again and again
@@ -66,12 +65,6 @@ class ParentError(LettaError):
     """Concerns one parent; the others can be read."""
 
     kind = "unreadable"
-
-
-class CursorVanished(ParentError):
-    """The item under the cursor was deleted."""
-
-    kind = "cursor_vanished"
 
 
 class ParentGone(ParentError):

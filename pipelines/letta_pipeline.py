@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from letta_source.cli.main import main
+from letta_source.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .api import Answer, Dialect, answer
-from .faults import Faults, Reply, is_reset, reset
 from .letta import Letta
+from .wire import Between, Reply, is_reset, reset
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def serve(
     missing: Collection[str] = (),
     delay: float = 0.0,
     port: int = 0,
-    faults: Faults | None = None,
+    between: Between | None = None,
 ) -> Iterator[Server]:
     """Serve a Letta on loopback for as long as the context lasts.
 
@@ -57,7 +57,7 @@ def serve(
             path belongs to the family that it begins with: /v1/runs/{id}/steps to runs.
         delay: Seconds before each answer.
         port: The port, by default any free one.
-        faults: What goes wrong, by default nothing.
+        between: Stands between the server and its clients, as a proxy would; by default nothing does.
     """
 
     def reply(request: Request, body: Any) -> Answer:
@@ -75,12 +75,12 @@ def serve(
         )
 
     requests: list[Request] = []
-    given_faults = faults
+    given_between = between
 
     class Handler(_Handler):
         log = requests
         answer_to = staticmethod(reply)
-        faults = given_faults
+        between = staticmethod(given_between) if given_between else None
 
     http_server = _HTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     log: list[Request]
     answer_to: Any
-    faults: Faults | None
+    between: Between | None
 
     def setup(self) -> None:
         super().setup()
@@ -169,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, unquote(url.path), params, headers)
         self.log.append(request)
         reply: Reply | None = _to_wire(self.answer_to(request, body))
-        if reply and self.faults and (fault := self.faults.next(request.path)):
-            reply = self.faults.play(fault, reply, self.connection)
+        if reply and self.between:
+            reply = self.between(request.path, reply, self.connection)
         if reply:
             self._send(reply)
         else:

@@ -13,33 +13,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     import dlt
     import pandas as pd
     import pyarrow as pa
+    from typing_extensions import Unpack
 
     from letta_source.export.transcript import Conversation
 
-__all__ = ["batches", "conversation", "to_arrow", "to_pandas"]
+__all__ = ["Options", "batches", "conversation", "to_arrow", "to_pandas"]
 
 Names = Sequence[str]
 Date = str | date
 
 
-def to_pandas(
-    pipeline: dlt.Pipeline,
-    table: str,
-    *,
-    columns: Names | None = None,
-    agent_ids: Names | None = None,
-    start_date: Date | None = None,
-    end_date: Date | None = None,
-    message_types: Names | None = None,
-    children: bool | Names = False,
-) -> pd.DataFrame:
-    """Rows of one table; the arguments are those of `batches`.
+class Options(TypedDict, total=False):
+    """What of a table is given out; a row is given out if it meets all of them.
+
+    Attributes:
+        columns: in the order given; by default all but `_deleted`.
+        agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
+        start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.
+        message_types: such as `user_message`.
+        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists
+            of structs, empty where there are none. A child's own table is filtered by its messages.
+    """
+
+    columns: Names | None
+    agent_ids: Names | None
+    start_date: Date | None
+    end_date: Date | None
+    message_types: Names | None
+    children: bool | Names
+
+
+def to_pandas(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> pd.DataFrame:
+    """Return rows of one table; `Options` says which.
 
     Integers and booleans are pandas' types that can be null; json is the dict, list, … that it says;
     children are lists of dicts.
@@ -48,67 +59,24 @@ def to_pandas(
     from letta_source.export.reading import arrow
     from letta_source.export.selection import select
 
-    selection = select(
-        table,
-        columns,
-        children,
-        agent_ids=agent_ids,
-        start_date=start_date,
-        end_date=end_date,
-        message_types=message_types,
-    )
+    selection = select(table, **options)
     return to_frame(arrow(pipeline, selection), selection)
 
 
-def to_arrow(
-    pipeline: dlt.Pipeline,
-    table: str,
-    *,
-    columns: Names | None = None,
-    agent_ids: Names | None = None,
-    start_date: Date | None = None,
-    end_date: Date | None = None,
-    message_types: Names | None = None,
-    children: bool | Names = False,
-) -> pa.Table:
-    """Rows of one table; the arguments are those of `batches`."""
+def to_arrow(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> pa.Table:
+    """Return rows of one table; `Options` says which."""
     from letta_source.export.reading import arrow
     from letta_source.export.selection import select
 
-    selection = select(
-        table,
-        columns,
-        children,
-        agent_ids=agent_ids,
-        start_date=start_date,
-        end_date=end_date,
-        message_types=message_types,
-    )
-    return arrow(pipeline, selection)
+    return arrow(pipeline, select(table, **options))
 
 
-def batches(
-    pipeline: dlt.Pipeline,
-    table: str,
-    *,
-    columns: Names | None = None,
-    agent_ids: Names | None = None,
-    start_date: Date | None = None,
-    end_date: Date | None = None,
-    message_types: Names | None = None,
-    children: bool | Names = False,
-) -> Iterator[pa.RecordBatch]:
-    """Rows of one table, a thousand at a time, with memory for not many more.
+def batches(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> Iterator[pa.RecordBatch]:
+    """Yield rows of one table, a thousand at a time, with memory for not many more.
 
     Args:
         pipeline: such as `dlt.attach("letta")`; needs no state, only its destination and dataset.
-        table: any of `letta_source.schema.tables`.
-        columns: in the order given; by default all but `_deleted`.
-        agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
-        start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.
-        message_types: such as `user_message`.
-        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists
-            of structs, empty where there are none. A child's own table is filtered by its messages.
+        table: any that `letta-source discover` lists.
 
     Raises:
         ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
@@ -117,16 +85,7 @@ def batches(
     from letta_source.export.reading import read
     from letta_source.export.selection import select
 
-    selection = select(
-        table,
-        columns,
-        children,
-        agent_ids=agent_ids,
-        start_date=start_date,
-        end_date=end_date,
-        message_types=message_types,
-    )
-    return read(pipeline, selection)
+    return read(pipeline, select(table, **options))
 
 
 def conversation(

@@ -18,11 +18,12 @@ import pytest
 from letta_source.api.client import Client
 from letta_source.api.redact import redacted
 from letta_source.api.responses import RequestFailed
-from letta_source.demo import FAULTS, Faults, Letta, serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import LettaError
 from letta_source.loading.preflight import check_families
 from letta_source.settings import Settings
 from tests.support.canary import CANARY, KEY, every_line
+from tests.support.faults import FAULTS, Faults
 from tests.support.wire import no_waits, settings
 
 
@@ -129,7 +130,7 @@ def test_every_fault_of_the_connection(log: list[str], monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     faults = Faults.of(*FAULTS)
     given = {"api_key": KEY, "retries": 5 * len(FAULTS), "timeout": 0.3}
-    with serve(Letta(), api_key=KEY, faults=faults) as server, no_waits():
+    with serve(Letta(), api_key=KEY, between=faults) as server, no_waits():
         assert _get(settings(server.base_url, **given), looks_again=True) == []
     assert {kind for _, kind in faults.played} == set(FAULTS)
     assert [line for line in log if CANARY.is_in(line)] == []

@@ -315,7 +315,7 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
 
     monkeypatch.setattr("letta_source.demo.serve", Serving)
     first = letta_source("demo")
-    again = [sys.executable, "-m", "letta_source.cli.main", "demo"]
+    again = [sys.executable, "-m", "letta_source", "demo"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     second = subprocess.run(again, capture_output=True, text=True, check=False)
     assert (first.code, second.returncode) == (0, 0)
@@ -332,7 +332,7 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
 
 
 def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
-    pipe = f"{sys.executable} -m letta_source.cli.main discover --json | head -1"
+    pipe = f"{sys.executable} -m letta_source discover --json | head -1"
     said = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
     assert (said.stdout, said.stderr) == ("[\n", "")
 
@@ -340,7 +340,7 @@ def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["discover"], 0), (["runn"], 2), ([], 2)])
 def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> None:
     said = subprocess.run(
-        [sys.executable, "-m", "letta_source.cli.main", *arguments],
+        [sys.executable, "-m", "letta_source", *arguments],
         capture_output=True,
         cwd=ROOT,
         check=False,
@@ -352,7 +352,7 @@ def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> No
 
 def test_a_load_that_finds_nothing_new_imports_no_pandas(letta_source: Command) -> None:
     """pyarrow imports it with its first conversion: half a second, and 40 MB."""
-    program = "import sys; from letta_source.cli.main import main; main(); sys.exit('pandas' in sys.modules)"
+    program = "import sys; from letta_source.cli import main; main(); sys.exit('pandas' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # Older than the overlap.
     with serve(recorded_letta()) as server:

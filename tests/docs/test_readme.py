@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from letta_source.cli.main import main
+from letta_source.cli import main
 from letta_source.schema.tables import CHILDREN, LOAD_ISSUES, RESOURCES
 from letta_source.settings import Settings
 from letta_source.source import letta

@@ -24,7 +24,7 @@ from tests.support.command import Command, Said, two_agents
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two agents were loaded; the working folder of the load is gone."""
-    from letta_source.loading.run import Load, load
+    from letta_source import Load, load
 
     folder = tmp_path_factory.mktemp("loaded")
     letta = two_agents()
@@ -141,7 +141,7 @@ def slow(self, batch):
     print("begun", flush=True)
     time.sleep(60)
 write.CSV.write = slow
-from letta_source.cli.main import command
+from letta_source.cli import command
 sys.argv[1:] = ["export", "agents", "--output", "a.csv"]
 command()
 """
@@ -167,8 +167,7 @@ def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals,
 
 def test_who_has_read_enough_is_no_error(there: Command) -> None:
     program = (
-        "import sys; from letta_source.cli.main import command\n"
-        "sys.argv[1:] = ['export', 'agents']; command()"
+        "import sys; from letta_source.cli import command\nsys.argv[1:] = ['export', 'agents']; command()"
     )
     process = in_a_process(there, program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout

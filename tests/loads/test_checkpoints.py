@@ -140,7 +140,7 @@ def test_more_than_half_of_the_parents_failing_is_a_failed_load(
 
 def started(server: Server, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """The command line as a process, with the environment of the fixture."""
-    command = [sys.executable, "-m", "letta_source.cli.main", "run", "--base-url", server.base_url]
+    command = [sys.executable, "-m", "letta_source", "run", "--base-url", server.base_url]
     return subprocess.Popen(
         [*command, *SOME, *PAGES],
         cwd=folder,

@@ -11,12 +11,13 @@ from typing import Any, get_args
 
 import pytest
 
-from letta_source.demo import FAULTS, Faults, Letta, Server, route_of, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Dialect
 from letta_source.demo.letta import AgentType
 from letta_source.errors import FatalError
 from letta_source.schema.tables import RESOURCES
 from letta_source.state.session import Session
+from tests.support.faults import FAULTS, Faults, route_of
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, in_order
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -123,7 +124,7 @@ def test_every_fault_at_every_endpoint_changes_nothing(
 ) -> None:
     world, faults = World(agents=6), Faults(rate=0.3, seed=7)
     settings = {"agent_ids": world.agents, "search_query": "hi"} if by_agent else {}
-    with serve(world.letta, dialect) as calm, serve(world.letta, dialect, faults=faults) as stormy:
+    with serve(world.letta, dialect) as calm, serve(world.letta, dialect, between=faults) as stormy:
         pair = Pair(calm, stormy, lag=0, **settings)
         pair.load(resources)
         world.talk()
@@ -145,7 +146,7 @@ def test_faults_change_nothing_in_a_warehouse(tmp_path: Path) -> None:
     world, faults = World(agents=2), Faults(rate=0.3, seed=1)
     undisturbed, warehouse = Merged(), Warehouse(tmp_path)
     resources = ("agents", "runs", "steps", "agent_messages", "conversation_messages")
-    with serve(world.letta, "cloud") as calm, serve(world.letta, "cloud", faults=faults) as stormy:
+    with serve(world.letta, "cloud") as calm, serve(world.letta, "cloud", between=faults) as stormy:
         for _ in range(2):
             undisturbed.load(calm, *resources)
             session = warehouse.load(stormy, *resources, page_size=2, **SETTINGS)
@@ -164,7 +165,7 @@ def test_what_faults_cost_is_named_and_comes_with_the_next_load(seed: int, retri
     faults = Faults(rate=0.3, seed=seed, kinds=QUICK)
     undisturbed, merged = Merged(), Merged()
     lost = 0
-    with serve(world.letta) as calm, serve(world.letta, faults=faults) as stormy:
+    with serve(world.letta) as calm, serve(world.letta, between=faults) as stormy:
         for _ in range(2):
             for resource in READ_ON:
                 undisturbed.load(calm, resource)
@@ -194,7 +195,7 @@ def test_faults_do_not_hide_an_unreadable_message(seed: int, page_size: int, sta
     world.letta.poison(stored[6], status)
     undisturbed, merged = Merged(), Merged()
     faults = Faults(rate=0.3, seed=seed)
-    with serve(world.letta) as calm, serve(world.letta, faults=faults) as stormy:
+    with serve(world.letta) as calm, serve(world.letta, between=faults) as stormy:
         undisturbed.load(calm, "agent_messages", page_size=page_size)
         merged.load(stormy, "agent_messages", page_size=page_size, **SETTINGS)
     missing = {*stored} - {*merged.ids("agent_messages")}

@@ -141,7 +141,7 @@ def in_a_process(server: Server, *options: str) -> subprocess.CompletedProcess[s
     command = [
         sys.executable,
         "-m",
-        "letta_source.cli.main",
+        "letta_source",
         "run",
         "--base-url",
         server.base_url,

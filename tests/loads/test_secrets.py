@@ -103,7 +103,7 @@ def test_a_key_from_a_file(own: Command, telltale: Server) -> None:
     file = own.folder / ".dlt" / "secrets.toml"
     file.parent.mkdir()
     file.write_text(f"[sources.letta]\napi_key = {json.dumps(KEY)}\n")
-    program = "import logging, sys; logging.basicConfig(level=0); from letta_source.cli.main import main; "
+    program = "import logging, sys; logging.basicConfig(level=0); from letta_source.cli import main; "
     command = [sys.executable, "-c", f"{program}sys.exit(main())", "run", *LOADED]
     environ = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONFAULTHANDLER"},

@@ -19,7 +19,7 @@ def test_imports_run_down() -> None:
     assert answer.returncode == 0, answer.stdout
 
 
-@pytest.mark.parametrize("module", ["letta_source", "letta_source.cli.main"])
+@pytest.mark.parametrize("module", ["letta_source", "letta_source.cli.app"])
 def test_import_is_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({HEAVY} & set(sys.modules)))"
     answer = subprocess.run(

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from letta_source.cli.main import main
+from letta_source.cli import main
 from letta_source.demo import Letta, Server
 from tests.support.library_loads import quiet_agent
 

@@ -45,7 +45,7 @@ class Warehouse(ABC):
             "DLT_DATA_DIR": str(self.folder / "dlt"),
         }
         done = subprocess.run(
-            [sys.executable, "-m", "letta_source.cli.main", "run", *self.options, *arguments],
+            [sys.executable, "-m", "letta_source", "run", *self.options, *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

@@ -30,7 +30,7 @@ class Warehouse:
             "DLT_DATA_DIR": str(self.folder / "dlt"),
         }
         return subprocess.run(
-            [sys.executable, "-m", "letta_source.cli.main", "run", *arguments],
+            [sys.executable, "-m", "letta_source", "run", *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

@@ -41,7 +41,7 @@ def _run(
     environment: Mapping[str, str],
     before: Callable[[], object] | None,
 ) -> None:
-    from letta_source.cli.main import main
+    from letta_source.cli import main
 
     os.chdir(folder)
     os.environ.update(environment)

@@ -62,7 +62,3 @@ def _parser() -> argparse.ArgumentParser:
     for module in (check, discover, run, export, transcript, report, demo):
         module.add_to(commands)
     return parser
-
-
-if __name__ == "__main__":
-    command()

@@ -15,7 +15,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from letta_source.demo import FAULTS, Fault, Faults, Letta, Server, route_of, serve
+from letta_source.demo import Letta, Server, serve
+from tests.support.faults import FAULTS, Fault, Faults, route_of
 
 AGENTS = "/v1/agents/"
 LIMITED = {"detail": "Too many requests"}
@@ -63,7 +64,7 @@ def ask(connection: socket.socket, path: str = AGENTS) -> Heard:
 
 def hear(letta: Letta, fault: Fault, path: str = AGENTS) -> Heard:
     """The answer to a request that gets this fault; the next is answered right again."""
-    with serve(letta, faults=Faults.of(fault)) as server, connected(server) as first:
+    with serve(letta, between=Faults.of(fault)) as server, connected(server) as first:
         heard = ask(first, path)
         with connected(server) as second:
             assert ask(second).head == right(letta).head
@@ -117,12 +118,12 @@ def test_a_stall_sends_nothing(letta: Letta) -> None:
 
 def test_a_drip_is_the_right_answer_byte_by_byte(letta: Letta) -> None:
     whole = right(letta)
-    with serve(letta, faults=Faults.of("drip", pause=0.01)) as server, connected(server) as connection:
+    with serve(letta, between=Faults.of("drip", pause=0.01)) as server, connected(server) as connection:
         started = time.monotonic()
         send(connection)
         assert whole.head.startswith(b"".join(connection.recv(1) for _ in range(10)))
         assert time.monotonic() - started >= 9 * 0.01
-    with serve(letta, faults=Faults.of("drip", pause=0)) as server, connected(server) as connection:
+    with serve(letta, between=Faults.of("drip", pause=0)) as server, connected(server) as connection:
         assert ask(connection) == Heard(whole.head, whole.body, "closed")
 
 
@@ -130,7 +131,7 @@ def test_a_drip_is_the_right_answer_byte_by_byte(letta: Letta) -> None:
 def test_endless_answers_end_with_the_client_or_the_server(letta: Letta, fault: Fault) -> None:
     _until(lambda: _handlers() == 0)
     with ExitStack() as staying:
-        with serve(letta, faults=Faults.of(fault, times=2, pause=60)) as server:
+        with serve(letta, between=Faults.of(fault, times=2, pause=60)) as server:
             with connected(server) as leaves:
                 send(leaves)
                 _until(lambda: len(server.requests) == _handlers() == 1)
@@ -156,7 +157,7 @@ def _until(happened: Callable[[], bool]) -> None:
 def test_429_asks_to_wait_in_seconds_or_until_a_date(letta: Letta) -> None:
     begun = datetime.now(timezone.utc).replace(microsecond=0)
     faults = Faults.of("429_seconds", "429_date", retry_after=7)
-    with serve(letta, faults=faults) as server, httpx.Client(base_url=server.base_url) as client:
+    with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:
         seconds, date = client.get(AGENTS), client.get(AGENTS)
     assert [(answer.status_code, answer.json()) for answer in (seconds, date)] == [(429, LIMITED)] * 2
     assert seconds.headers["retry-after"] == "7"
@@ -168,7 +169,7 @@ def test_429_asks_to_wait_in_seconds_or_until_a_date(letta: Letta) -> None:
 
 def test_a_500_breaks_its_connection_and_gateway_errors_are_pages(letta: Letta) -> None:
     faults = Faults.of("502", "503", "500")
-    with serve(letta, faults=faults) as server, httpx.Client(base_url=server.base_url) as client:
+    with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:
         for status in (502, 503):
             answer = client.get(AGENTS)
             assert (answer.status_code, answer.headers["content-type"][:9]) == (status, "text/html")
@@ -183,7 +184,7 @@ def test_a_500_breaks_its_connection_and_gateway_errors_are_pages(letta: Letta) 
 def test_what_looks_right_and_is_not(letta: Letta) -> None:
     whole = right(letta)
     faults = Faults.of("html", "no_json", "cut_json")
-    with serve(letta, faults=faults) as server, httpx.Client(base_url=server.base_url) as client:
+    with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:
         html, no_json, cut_json = (client.get(AGENTS) for _ in range(3))
     assert (html.status_code, html.headers["content-type"][:9]) == (200, "text/html")
     for answer in (no_json, cut_json):
@@ -195,7 +196,7 @@ def test_what_looks_right_and_is_not(letta: Letta) -> None:
 
 def test_cut_json_hides_an_error() -> None:
     faults = Faults.of("cut_json")
-    with serve(Letta(), faults=faults) as server, httpx.Client(base_url=server.base_url) as client:
+    with serve(Letta(), between=faults) as server, httpx.Client(base_url=server.base_url) as client:
         assert [client.get("/v1/steps/").status_code for _ in range(2)] == [200, 400]
 
 
@@ -226,7 +227,7 @@ def test_the_rate_is_kept_and_the_seed_repeats_it() -> None:
 def test_planned_faults_come_in_order_where_they_should(letta: Letta) -> None:
     faults = Faults.of("502", "503", on="/v1/agents/{id}/messages", times=2)
     paths = [AGENTS, *(f"/v1/agents/{agent}/messages" for agent in letta.tables["agents"].ids() * 5)]
-    with serve(letta, faults=faults) as server, httpx.Client(base_url=server.base_url) as client:
+    with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:
         assert [client.get(path).status_code for path in paths] == [200, 502, 503, 502, 503, 200]
         assert [request.path for request in server.requests] == paths
     assert faults.played == {(route_of(paths[1]), "502"): 2, (route_of(paths[1]), "503"): 2}

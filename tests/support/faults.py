@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from email.utils import formatdate
-from http import HTTPStatus
 from random import Random
 from time import time
 from typing import Literal, get_args
 
-from .api import ROUTES
+from letta_source.demo.api import ROUTES
+from letta_source.demo.wire import Reply, reset
 
 Fault = Literal[
     "reset",  # before any byte of the answer
@@ -35,24 +33,8 @@ Fault = Literal[
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
-_RESET = struct.pack("ii", 1, 0)
 _JSON = {"Content-Type": "application/json"}
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer as it goes over the wire."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def head(self) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        lines += [f"Content-Length: {len(self.body)}", "", ""]
-        return "\r\n".join(lines).encode("latin-1")
 
 
 class Faults:
@@ -128,6 +110,11 @@ class Faults:
     def _random(self, route: str) -> Random:
         return self._randoms.setdefault(route, Random(f"{self._seed} {route}"))
 
+    def __call__(self, path: str, right: Reply, connection: socket.socket) -> Reply | None:
+        """Stand between the server and a client: see `letta_source.demo.serve`."""
+        fault = self.next(path)
+        return self.play(fault, right, connection) if fault else right
+
     def play(self, fault: Fault, right: Reply, connection: socket.socket) -> Reply | None:
         """Do to a request what its fault says.
 
@@ -177,15 +164,6 @@ class Faults:
 def route_of(path: str) -> str:
     """The path with its id, if it has one, replaced by {id}."""
     return next((route.path for route in ROUTES if route.match(path)), path)
-
-
-def reset(connection: socket.socket) -> None:
-    """Make it so that the connection, once it is closed, ends with a RST instead of in good order."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-
-
-def is_reset(connection: socket.socket) -> bool:
-    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
 
 
 def _wait_for_the_end(connection: socket.socket, seconds: float | None) -> bool:

@@ -1,0 +1,44 @@
+"""What users import: the public names, and those of the version before."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import letta_source
+from tests.support.paths import ROOT
+
+
+def test_public_names_stay_what_they_are_once_all_modules_are_imported() -> None:
+    """A sub-package of the same name would take a public name's place."""
+    program = (
+        "import importlib, pkgutil, letta_source\n"
+        "for module in pkgutil.walk_packages(letta_source.__path__, 'letta_source.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "print(*[name for name in letta_source.__all__ if not callable(getattr(letta_source, name))])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.stdout.split() == []
+
+
+def test_no_public_name_is_a_module() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(letta_source.__path__)}
+    assert not modules & set(letta_source.__all__)
+
+
+@pytest.mark.parametrize("name", ["Load", "LoadFailed", "Loaded", "load"])
+def test_imports_of_version_0_1_go_on_with_a_warning(name: str) -> None:
+    moved = importlib.import_module("letta_source.run")
+    with pytest.warns(DeprecationWarning, match=rf"letta_source\.run\.{name} is letta_source\.{name} now"):
+        assert getattr(moved, name) is getattr(letta_source, name)
+
+
+def test_what_was_not_in_the_module_is_not_there() -> None:
+    with pytest.raises(ImportError):
+        exec("from letta_source.run import nothing")
