@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from random import Random
+from typing import Literal
+
+from benchmarks.mixed import STORED, Turn
+
+Kind = Literal["plain", "mixed"]
+"""Of data: turns of six plain items each, or turns as in `benchmarks.mixed`."""
 
 TURN_ITEMS = 6
+"""Of a turn of plain items."""
 
 # The last turn of a million items is still long ago: no load reads any of them again for being recent.
 _BEGIN = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -40,7 +48,9 @@ class Agent:
         messages: how many are stored.
     """
 
-    def __init__(self, random: Random, texts: list[str], items: int, prompt: str) -> None:
+    def __init__(
+        self, random: Random, texts: list[str], items: int, prompt: str, kind: Kind = "plain"
+    ) -> None:
         self._key = random.getrandbits(48)
         self.id = f"agent-{_uuid(random, self._key)}"
         listed = {"id": self.id, "name": self.id[:14], "created_at": _BEGIN.isoformat()}
@@ -50,7 +60,7 @@ class Agent:
         self._json = bytearray()
         # Where each stored message begins, and after the last one where the next would.
         self._begins = array("Q", [0])
-        self._say(random, texts, items)
+        self._say(random, texts, items, kind)
 
     @property
     def messages(self) -> int:
@@ -74,21 +84,28 @@ class Agent:
         begin = self._begins[end - 1] + len('{"id":"')
         return self._json[begin : begin + len("message-") + 36].decode()
 
-    def _say(self, random: Random, texts: list[str], items: int) -> None:
-        sent = _BEGIN
-        for left in range(items, 0, -TURN_ITEMS):
+    def _say(self, random: Random, texts: list[str], items: int, kind: Kind) -> None:
+        sent, left = _BEGIN, items
+        while left > 0:
             sent += timedelta(seconds=random.randint(20, _MOST_SECONDS))
             ids = [
                 _uuid(random, (place * _SCATTER + self._key) % _PLACES)
-                for place in range(self.messages, self.messages + 4)
+                for place in range(self.messages, self.messages + (4 if kind == "plain" else STORED))
             ]
-            for message in _turn(random, texts, ids, sent.isoformat(), left):
-                self._json += ",".join(message).encode() + b","
+            if kind == "plain":
+                turn: Iterable[list[str]] = _turn(random, texts, ids, sent.isoformat(), left)
+            else:
+                turn = Turn(random, texts, ids, sent.isoformat()).messages()
+            for message in turn:
+                if left <= 0:
+                    break
+                self._json += ",".join(message[:left]).encode() + b","
                 self._begins.append(len(self._json))
+                left -= len(message)
 
 
-def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1) -> list[Agent]:
-    """So many agents, with so many items each; an item has some 920 bytes on the wire.
+def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1, kind: Kind = "plain") -> list[Agent]:
+    """So many agents, with so many items each; an item has some 920 bytes on the wire, a mixed one 860.
 
     Args:
         listed: characters of an agent's prompt, which the list of agents shows.
@@ -97,7 +114,7 @@ def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1) -> list
     texts = [_text(random) for _ in range(4000)]
     prompt = " ".join(json.loads(f'"{text}"') for text in texts)
     begins = random.choices(range(len(prompt) - listed), k=agents) if listed else [0] * agents
-    return [Agent(random, texts, items, prompt[begin : begin + listed]) for begin in begins]
+    return [Agent(random, texts, items, prompt[begin : begin + listed], kind) for begin in begins]
 
 
 def _text(random: Random) -> str:

@@ -1,15 +1,26 @@
-"""Which items of a walk went by, in little memory."""
+"""Elements of the API's lists, and their ids."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
-
-from letta_source.rows.columnar import Columnar
 
 # What stands in URLs and keys as it is: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
 _ID = re.compile(r"(?!\.{1,2}\Z)[\w.:@+=~-]{1,255}")
+# Ids of these alone, and no longer than this, need no look at each: `_ID` takes them.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_LONGEST = 255
+
+
+class Items(list[Any]):
+    """The elements of one page, as sent; none is put in or taken out any more."""
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of those elements that have one."""
+        return _ids_of(self)
 
 
 def id_of(item: Any) -> str | None:
@@ -19,6 +30,21 @@ def id_of(item: Any) -> str | None:
 
 
 def ids_of(items: Sequence[Any]) -> list[str]:
-    if isinstance(items, Columnar):
-        return items.ids
+    """The ids of those items that have one."""
+    return items.ids if isinstance(items, Items) else _ids_of(items)
+
+
+def _ids_of(items: Sequence[Any]) -> list[str]:
+    try:
+        ids: list[str] = [item["id"] for item in items]
+        if _are_plain(ids):
+            return ids
+    except (TypeError, KeyError, ValueError):
+        # Some element is no object, or its id is missing, no text or none that UTF-8 can hold.
+        pass
     return [found for item in items if (found := id_of(item)) is not None]
+
+
+def _are_plain(ids: list[str]) -> bool:
+    joined = "".join(ids).encode()
+    return all(ids) and max(map(len, ids), default=0) <= _LONGEST and not joined.translate(None, _PLAIN)

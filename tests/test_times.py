@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.times import created_at, parse_time
+from letta_source.times import created_at, newest_of, parse_time
 
 SECOND = datetime(2026, 11, 21, 8, 9, 28, tzinfo=timezone.utc)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -44,3 +44,30 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 )
 def test_created_at(item: dict[str, object], expected: datetime | None) -> None:
     assert created_at(item) == expected
+
+
+# Most are read alike by `newest_of` and `parse_time`; what the former refuses is looked at one by one.
+WRITTEN = [
+    "2026-11-21T08:09:28+00:00", "2026-11-21T08:09:28Z", "2026-11-21T08:09:28.5Z", "2026-11-21 08:09:28Z",
+    "2026-11-21T10:09:28+02:00", "2026-11-21T08:09:28-0530", "2026-11-21T08:09:28+05", "2026-11-21T08Z",
+    "2026-11-21T08:09:28", "2026-11-21", "20261121T080928Z", "2026-W47-6T08:09:28+00:00",
+    "2026-11-21T24:00:00Z", "2026-11-21T08:09:28.123456789Z", " 2026-11-21T08:09:28Z",
+    "2026-11-21T08:09:28,5Z", "2026-11-21T08:09:60Z", "0000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-12:00", "2026-02-30T00:00:00Z", "soon", "",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from([*WRITTEN, None, 5]) | moments.map(datetime.isoformat), max_size=4))
+def test_the_newest_of_many_times_is_that_of_each_or_none_is_told(texts: list[object]) -> None:
+    times = [time for text in texts if (time := created_at({"date": text})) is not None]
+    try:
+        newest = newest_of(texts)
+    except ValueError:
+        return
+    assert newest == max(times, default=None)
+
+
+def test_many_times_as_the_server_writes_them_are_told_at_once() -> None:
+    texts = ["2026-11-21T08:09:27+00:00", None, "2026-11-21T08:09:28+00:00", "2026-11-21T08:09:26.5+00:00"]
+    assert newest_of(texts) == SECOND
+    assert newest_of([None]) is newest_of([]) is None

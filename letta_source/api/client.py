@@ -8,7 +8,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx
 
 from letta_source.api.rate_limit import Pace
 from letta_source.api.redact import RedactingFilter, redact_error
-from letta_source.api.responses import REFUSED, Decode, RequestFailed, StatusError, decoded, key_of, refused
+from letta_source.api.responses import REFUSED, RequestFailed, StatusError, decoded, key_of, refused
 from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, RETRIED_STATUSES, retried, worth_a_retry
 from letta_source.errors import NotLetta, Unreachable
 from letta_source.settings import Settings
@@ -100,12 +100,10 @@ class Client:
         path: str,
         params: Mapping[str, str | int] | None = None,
         page_retries: int | None = None,
-        decode: Decode | None = None,
     ) -> Any:
         """The decoded JSON body.
 
         Args:
-            decode: for a large body, called in a thread of its own; its None says that it is for `parsed`.
             page_retries: how often to send again what failed, as it seems, for what the page holds; for
                 those who can ask for a smaller one. Other failures are tried as often as the settings say.
 
@@ -113,7 +111,7 @@ class Client:
             RequestFailed: the last try failed too; a `StatusError` where the server said why.
             FatalError: no key or a wrong one, no connection, no Letta server, or none that answers any more.
         """
-        return await self._send("GET", path, params=params, page_retries=page_retries, decode=decode)
+        return await self._send("GET", path, params=params, page_retries=page_retries)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """As `get`, with a JSON body."""
@@ -126,7 +124,6 @@ class Client:
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         page_retries: int | None = None,
-        decode: Decode | None = None,
     ) -> Any:
         try:
             request = self._request(method, path, params, body)
@@ -135,7 +132,7 @@ class Client:
         for _ in range(_ROUNDS):
             answers = self._answers
             try:
-                return await self._tried(request, self._retries, page_retries, decode)
+                return await self._tried(request, self._retries, page_retries)
             except RequestFailed as error:
                 # Nobody is blamed for an outage: where the server was away, the request is sent anew.
                 if self._answers != answers or not self._looks_again or await self._is_up():
@@ -178,16 +175,15 @@ class Client:
         request: httpx.Request,
         retries: int,
         page_retries: int | None = None,
-        decode: Decode | None = None,
     ) -> Any:
         try:
             try:
-                return await self._once(request, decode)
+                return await self._once(request)
             except Exception as error:
                 if not worth_a_retry(error):
                     raise
                 return await retried(
-                    partial(self._once, decode=decode),
+                    self._once,
                     request,
                     error,
                     retries,
@@ -207,7 +203,7 @@ class Client:
             redact_error(error, key_of(request))
             raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
 
-    async def _once(self, request: httpx.Request, decode: Decode | None) -> Any:
+    async def _once(self, request: httpx.Request) -> Any:
         for _ in range(5):
             await self._pace.turn()
             async with self._in_flight:
@@ -216,7 +212,7 @@ class Client:
                 # The server resets the connection of a 500 on its next request: hang up first.
                 await response.extensions["network_stream"].aclose()
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                return await self._taken(response, decode)
+                return self._taken(response)
             request = self._redirected(response)
         raise NotLetta(f"{self.base_url} redirects in a circle: is the URL right?")
 
@@ -232,9 +228,9 @@ class Client:
         finally:
             self._idle.append(connection)
 
-    async def _taken(self, response: httpx.Response, decode: Decode | None) -> Any:
+    def _taken(self, response: httpx.Response) -> Any:
         try:
-            body = await decoded(response, decode)
+            body = decoded(response)
         except StatusError as error:
             if error.status not in RETRIED_STATUSES:
                 self._answers += 1

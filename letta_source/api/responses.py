@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -18,10 +16,6 @@ from letta_source.safe_text import parse_json
 
 REFUSED = {401, 403}
 _DETAIL_CHARS = 300
-# Bytes of a body from which on another thread and decoder are worth their start.
-_LARGE = 1 << 15
-
-Decode = Callable[[bytes], Any]
 
 
 class RequestFailed(Exception):
@@ -52,8 +46,8 @@ class WebPage(RequestFailed):
     """A page for people, with status 200: of a proxy while the server is away, or of another server."""
 
 
-async def decoded(response: httpx.Response, decode: Decode | None) -> Any:
-    """The body, by `decode` if it is large and that can.
+def decoded(response: httpx.Response) -> Any:
+    """The body.
 
     Raises:
         RequestFailed: it is of no use; a `StatusError` where the server said why.
@@ -65,10 +59,6 @@ async def decoded(response: httpx.Response, decode: Decode | None) -> Any:
                 f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
                 " API's, such as https://api.letta.com or http://localhost:8283."
             )
-        if decode and len(response.content) >= _LARGE:
-            decoded = await asyncio.to_thread(decode, response.content)
-            if decoded is not None:
-                return decoded
         return parsed(response.content)
     asked = retry_after(response.headers.get("retry-after"))
     key = key_of(response.request)

@@ -129,7 +129,9 @@ class _Collector:
 
     def _page(self, job: Job, parent_id: str, page: Page) -> None:
         self._issues.misfits(parent_id, page.items)
-        sent = map(search_result, page.items) if self._name == "message_search" else page.items
+        sent = page.items
+        if self._name == "message_search":
+            sent = [search_result(item) for item in sent]
         items, others = split_page(sent)
         self._issues.without_id(parent_id, others)
         passed = self._positions.page(job, parent_id, items, page.in_order)

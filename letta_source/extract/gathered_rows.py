@@ -11,7 +11,6 @@ from letta_source.extract.repeats import Repeats
 from letta_source.items import ids_of
 from letta_source.plan.filters import is_wanted
 from letta_source.plan.job import Job
-from letta_source.rows.columnar import Columnar
 from letta_source.rows.flatten import Rows
 from letta_source.schema.tables import Resource
 from letta_source.state.counts import Counts
@@ -55,7 +54,7 @@ class GatheredRows:
         """Adds the items that the settings ask for, page by page."""
         settings = self._session.settings
         for parent_id, items in pages:
-            if not isinstance(items, Columnar) or settings.window:
+            if settings.window or settings.agent_ids:
                 items = [item for item in items if is_wanted(settings, item, self._name in _TIMELESS)]
             if not items:
                 continue

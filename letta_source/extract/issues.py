@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from letta_source.paging.events import Gap
-from letta_source.rows.arrow import to_arrow, with_load_id
+from letta_source.rows.arrow import table_of, to_arrays
 from letta_source.rows.flatten import Nameless
 from letta_source.rows.mask import Mask
 from letta_source.schema.tables import LOAD_ISSUES, Resource
@@ -85,8 +85,9 @@ class Issues:
         if not self._rows:
             return []
         columns = {name: [issue[name] for issue in self._rows] for name in self._rows[0]}
+        part = len(self._rows), to_arrays(LOAD_ISSUES, columns)
         self._rows = []
-        return [(LOAD_ISSUES.name, with_load_id([to_arrow(LOAD_ISSUES, columns)], load_id))]
+        return [(LOAD_ISSUES.name, table_of(LOAD_ISSUES, [part], load_id))]
 
 
 def _validator(resource: Resource) -> Callable[[Any], str | None]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from letta_source.paging.events import Gap, Retried
 from letta_source.plan.job import Job
-from letta_source.rows.columnar import Columnar
 from letta_source.state.resource_state import ResourceState
 
 Item = dict[str, Any]
@@ -33,9 +32,7 @@ class Positions:
     def page(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> int:
         """Moves over a page; returns how many of its items the parent's cursor passes."""
         if job.moves == "cursor" and in_order:
-            young = items.since(self._state.settled_before) if isinstance(items, Columnar) else items
-            passed = self._state.cursors.observe(parent_id, young)
-            return len(items) if passed == len(young) else passed
+            return self._state.cursors.observe(parent_id, items)
         if job.moves == "worklist":
             worklist = self._state.worklist(job.key)
             for item in items:

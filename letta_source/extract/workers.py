@@ -6,11 +6,9 @@ One thread of its own runs the walks on asyncio; the caller's thread takes what 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -80,8 +78,6 @@ def stream(
     """
     bridge = _Bridge(size=settings.max_workers)
     loop = asyncio.new_event_loop()
-    # For large pages; each thread keeps some memory.
-    loop.set_default_executor(ThreadPoolExecutor(os.cpu_count(), "letta_source.paging.pages"))
 
     async def run() -> None:
         bridge.open()

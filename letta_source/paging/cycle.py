@@ -22,10 +22,10 @@ class Trail:
 
     def fresh(self, items: Sequence[Any]) -> Sequence[Any]:
         """`items` without those that went by; none if the last went by, from which the walk would go on."""
-        known = self._last | self._milestone
         ids = ids_of(items)
-        if known.isdisjoint(ids):
+        if self._last.isdisjoint(ids) and self._milestone.isdisjoint(ids):
             return items
+        known = self._last | self._milestone
         if ids[-1] in known:
             return []
         return [item for item in items if id_of(item) not in known]

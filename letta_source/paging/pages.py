@@ -11,7 +11,7 @@ import httpx
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError
 from letta_source.errors import Unreadable
-from letta_source.rows.columnar import Columnar, read_columnar
+from letta_source.items import Items
 
 # Which answers smaller pages may help with: a page that holds a message the server cannot render.
 _SHRINK_STATUSES = {400, 408, 500, 502, 503, 504}
@@ -28,7 +28,6 @@ class Endpoint:
         params: sent with every request.
         page_size: limit of the first request.
         family: name to report when the host does not have this list; None for one that hangs from a parent.
-        plain: its items are messages, see `letta_source.rows.columnar`.
         dated: its items come in the order of their `created_at`; those of `/v1/steps/` have none.
     """
 
@@ -36,7 +35,6 @@ class Endpoint:
     params: Mapping[str, str | int] = field(default_factory=dict)
     page_size: int = 1000
     family: str | None = None
-    plain: bool = False
     dated: bool = True
 
 
@@ -70,10 +68,9 @@ class Pages:
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
-        decode = read_columnar if self.endpoint.plain else None
         retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
         try:
-            return as_list(await self._client.get(self.endpoint.path, params, retries, decode))
+            return as_list(await self._client.get(self.endpoint.path, params, retries))
         except RequestFailed as error:
             if is_gone(error):
                 raise Lost(str(error)) from error
@@ -122,6 +119,6 @@ def as_list(body: Any) -> Sequence[Any]:
     """
     if body is None:
         return []
-    if not isinstance(body, (list, Columnar)):
+    if not isinstance(body, list):
         raise Unreadable(f"a list was expected, the server sent {type(body).__name__}")
-    return body
+    return Items(body)

@@ -38,7 +38,7 @@ def messages_job(
         anchors_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
     """
     cursor, gaps = state.cursors.get(parent_id), state.cursors.gaps(parent_id)
-    endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family, plain=True)
+    endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family)
 
     async def events(client: Client) -> Events:
         for gap in gaps:

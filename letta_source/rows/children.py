@@ -1,19 +1,30 @@
-"""One object of the wire to one row of a child table, whatever its form. Pure functions.
+"""Objects of a message's lists to rows of the child tables, whatever their form. Pure functions.
 
-Each returns the row by column name, and whether the columns hold all that was sent.
+Each takes a group of objects of one shape and yields pieces: groups of rows, by column of the child table,
+and whether these columns hold all that was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
+from letta_source.rows.shapes import (
+    Group,
+    Values,
+    by_shape,
+    is_empty,
+    nested,
+    rows_of,
+    shapes_of,
+    types_of,
+    uniform,
+)
 from letta_source.safe_text import MAX_DEPTH, parse_json, to_json
 
 Item = dict[str, Any]
-Row = dict[str, Any]
 
 _TOOL_CALL = {"tool_call_id", "name", "arguments", "type"}
 _OPENAI_TOOL_CALL = {"id", "function", "type"}
@@ -40,82 +51,72 @@ _RENAMED = {
     "summarized_reasoning": {"id": "content_id"},
 }
 _JSON = {"tool_call": "input", "summarized_reasoning": "summary"}
-# An approval request, always its message's last item, has the message's id as otid.
-_LAST = 0x80
+# Types of parts of which some fields go elsewhere than to the column of their name.
+_SPECIAL = {"image", *_RENAMED, *_JSON}
+# Columns of truth values.
+_IS = ("is_native", "is_error")
+_FLAGS = {bool, type(None)}
 
 
-def listed(value: Any) -> Sequence[Any]:
-    """`value` as a list: the API sends one object, or null, where a list is documented."""
-    if value is None:
-        return ()
-    return value if isinstance(value, list) else (value,)
+class Piece(NamedTuple):
+    """Rows of a child table.
 
-
-def positions(ids: Sequence[str], otids: Sequence[Any]) -> list[int]:
-    """The position of each item, given by its message id and otid, among those of its message id.
-
-    One stored message comes back as several items of one id. Their otid is that id with its last seven
-    bits replaced by the item's index; where all of a message's items carry one it gives the order, because
-    `/v1/steps/{id}/messages` sends them in reverse. Otherwise they stay as they came.
+    Attributes:
+        places: indexes of the objects that they come from.
+        columns: by name, their values.
+        whole: the columns hold all of these objects.
     """
-    found = [0] * len(ids)
-    if len(set(ids)) == len(ids):
-        return found
-    members: dict[str, list[int]] = {}
-    for at, message_id in enumerate(ids):
-        members.setdefault(message_id, []).append(at)
-    for ats in members.values():
-        if len(ats) > 1:
-            indexes = [index for at in ats if (index := otid_index(ids[at], otids[at])) is not None]
-            if len(indexes) == len(ats):
-                ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]
-            for position, at in enumerate(ats):
-                found[at] = position
-    return found
+
+    places: Sequence[int]
+    columns: dict[str, Values]
+    whole: bool
 
 
-def sequences(ids: Sequence[str], positions: Sequence[int], first: int) -> list[int]:
-    """Numbers from `first` on, message by message in the order they came, within each by position."""
-    starts: dict[str, int] = {}
-    return [
-        first + starts.setdefault(message_id, at) + position
-        for at, (message_id, position) in enumerate(zip(ids, positions, strict=True))
-    ]
+Shape = Callable[[Group], Iterator[Piece]]
 
 
-def otid_index(message_id: str, otid: Any) -> int | None:
-    """The index in an item's otid, or None where its otid is not made of its id."""
-    if otid == message_id:
-        return _LAST
-    if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:
-        return None
-    try:
-        return int(otid[-2:], 16) & 0x7F
-    except ValueError:
-        return None
+def pieces_of(objects: Sequence[Any], shape: Shape) -> Iterator[Piece]:
+    """The rows of objects of any shape; what is no object is an empty row that is not whole."""
+    known: Sequence[int] = range(len(objects))
+    if types_of(objects) != {dict}:
+        others = [place for place, one in enumerate(objects) if not isinstance(one, dict)]
+        yield Piece(others, {}, False)
+        known = [place for place, one in enumerate(objects) if isinstance(one, dict)]
+        objects = [objects[place] for place in known]
+    for places, columns in by_shape(objects):
+        yield from shape(Group([known[at] for at in places], columns))
 
 
-def tool_call(sent: Any) -> tuple[Row, bool]:
-    """A tool call in Letta's form, or in OpenAI's as batch messages have it; deltas may lack a part."""
-    if not isinstance(sent, dict):
-        return {}, False
-    function = sent.get("function")
-    if isinstance(function, dict):
-        row = {"tool_call_id": sent.get("id"), "type": sent.get("type"), **_only(_FUNCTION, function)}
-        known = sent.keys() <= _OPENAI_TOOL_CALL and function.keys() <= _FUNCTION
-    else:
-        row = _only(_TOOL_CALL, sent)
-        known = sent.keys() <= _TOOL_CALL
-    arguments = row.get("arguments")
-    if isinstance(arguments, str):
-        row["arguments_json"] = parsing(arguments)
-    elif arguments is not None:
-        row["arguments"] = row["arguments_json"] = to_json(arguments)
-    return row, known
+def tool_calls(group: Group) -> Iterator[Piece]:
+    """Tool calls in Letta's form, or in OpenAI's as batch messages have it; deltas may lack a part."""
+    functions = group.columns.get("function")
+    for part in uniform(group, [shapes_of(functions)] if functions else []):
+        columns = part.columns
+        if functions and isinstance(columns["function"][0], dict):
+            function = nested(columns["function"])
+            known = columns.keys() <= _OPENAI_TOOL_CALL and function.keys() <= _FUNCTION
+            own = {"id": "tool_call_id", "type": "type"}
+            row = {own[name]: values for name, values in columns.items() if name in own}
+            row |= _only(_FUNCTION, function)
+        else:
+            known = columns.keys() <= _TOOL_CALL
+            row = _only(_TOOL_CALL, columns)
+        yield Piece(part.places, _with_arguments(row), known)
 
 
-def _only(names: Collection[str], sent: Item) -> Row:
-    return {name: sent[name] for name in names if name in sent}
+def _only(names: Collection[str], columns: dict[str, Values]) -> dict[str, Values]:
+    return {name: values for name, values in columns.items() if name in names}
+
+
+def _with_arguments(row: dict[str, Values]) -> dict[str, Values]:
+    sent = row.get("arguments")
+    if sent is None:
+        return row
+    if types_of(sent) == {str}:
+        return {**row, "arguments_json": [parsing(text) for text in sent]}
+    texts = [one if isinstance(one, str) else to_json(one) for one in sent]
+    made = [parsing(one) if isinstance(one, str) else text for one, text in zip(sent, texts, strict=True)]
+    return {**row, "arguments": texts, "arguments_json": made}
 
 
 def parsing(text: str) -> str | None:
@@ -133,71 +134,86 @@ def parsing(text: str) -> str | None:
         return None
 
 
-def tool_return(sent: Any) -> tuple[Row, bool]:
-    """A tool's return; batch messages call its text `func_response`."""
-    return _returned(sent, _TOOL_RETURN)
+def tool_returns(group: Group) -> Iterator[Piece]:
+    """Tools' returns; batch messages call their text `func_response`."""
+    yield _returned(group, _TOOL_RETURN)
 
 
-def _returned(sent: Any, names: set[str]) -> tuple[Row, bool]:
-    if not isinstance(sent, dict):
-        return {}, False
-    if "func_response" in sent and "tool_return" not in sent:
-        sent = {"tool_return": sent["func_response"], **sent}
-        del sent["func_response"]
-    row = _only(names, sent)
+def approvals(group: Group) -> Iterator[Piece]:
+    """Answers to requests for approval, or returns of tools that the caller ran."""
+    approve = group.columns.get("approve")
+    for part in uniform(group, [_fits(approve)] if approve else []):
+        piece = _returned(part, _APPROVAL)
+        if approve and type(part.columns["approve"][0]) not in _FLAGS:
+            del piece.columns["approve"]
+            piece = piece._replace(whole=False)
+        yield piece
+
+
+def _fits(flags: Values) -> list[bool]:
+    return [type(flag) in _FLAGS for flag in flags]
+
+
+def _returned(group: Group, names: set[str]) -> Piece:
+    columns = group.columns
+    if "func_response" in columns and "tool_return" not in columns:
+        columns = {"tool_return": columns["func_response"], **columns}
+        del columns["func_response"]
+    row = _only(names, columns)
     for stream in ("stdout", "stderr"):
-        row[stream] = to_json(row.get(stream))
-    return row, sent.keys() <= names
+        if stream in row:
+            row[stream] = as_json(row[stream])
+    return Piece(group.places, row, columns.keys() <= names)
 
 
-def approval(sent: Any) -> tuple[Row, bool]:
-    """An answer to a request for approval, or the return of a tool that the caller ran."""
-    row, whole = _returned(sent, _APPROVAL)
-    approve = row.get("approve")
-    fits = approve is None or isinstance(approve, bool)
-    return {**row, "approve": approve if fits else None}, whole and fits
+def as_json(values: Values) -> Values:
+    """Each value as a JSON text."""
+    return values if is_empty(values) else [to_json(value) for value in values]
 
 
-def singular_approval(item: Item) -> Row:
-    """The deprecated double of `approvals`, which a message that answers a request has at its root."""
-    return {
-        "tool_call_id": item.get("approval_request_id"),
-        "type": "approval",
-        "approve": item.get("approve"),
-        "reason": item.get("reason", item.get("denial_reason")),
-    }
+def content_parts(group: Group) -> Iterator[Piece]:
+    """Parts of messages' contents, with their own `extra`: the rows are always whole."""
+    columns = group.columns
+    aspects: list[Sequence[Any]] = [_fits(columns[name]) for name in _IS if name in columns]
+    if "type" in columns:
+        aspects.append(
+            [kind if isinstance(kind, str) and kind in _SPECIAL else None for kind in columns["type"]]
+        )
+    if "source" in columns:
+        aspects.append(shapes_of(columns["source"]))
+    for part in uniform(group, aspects):
+        yield Piece(part.places, _content_part(part.columns), True)
 
 
-def content_part(sent: Any) -> Row:
-    """A part of a message's content as a row of `content`, with its own `extra`."""
-    if not isinstance(sent, dict):
-        return {"extra": to_json(sent)}
-    unknown = {k: v for k, v in sent.items() if k not in _CONTENT_PART}
+def _content_part(sent: dict[str, Values]) -> dict[str, Values]:
+    """Rows of parts that are alike in all aspects."""
     row = _only(_CONTENT_PART, sent)
-    kind = str(sent.get("type"))
-    if kind == "image":
-        row.update(_image_source(unknown, row))
-    for field, column in _RENAMED.get(kind, {}).items():
+    unknown = {name: values for name, values in sent.items() if name not in row}
+    kind = sent["type"][0] if "type" in sent and isinstance(sent["type"][0], str) else None
+    if kind == "image" and isinstance(unknown.get("source", (None,))[0], dict):
+        row |= _image_source(unknown, row)
+    for field, column in _RENAMED.get(kind or "", {}).items():
         if field in unknown and column not in row:
             row[column] = unknown.pop(field)
-    if kind in _JSON:
-        row[_JSON[kind]] = to_json(unknown.pop(_JSON[kind], None))
-    for name in ("is_native", "is_error"):
-        if row.get(name) is not None and not isinstance(row[name], bool):
+    if kind in _JSON and _JSON[kind] in unknown:
+        row[_JSON[kind]] = as_json(unknown.pop(_JSON[kind]))
+    for name in _IS:
+        if name in row and type(row[name][0]) not in _FLAGS:
             unknown[name] = row.pop(name)
-    row["extra"] = to_json(unknown) if unknown else None
+    if unknown:
+        row["extra"] = [to_json(one) for one in rows_of(unknown)]
     return row
 
 
-def _image_source(unknown: dict[str, Any], taken: Collection[str]) -> Row:
-    source = unknown.get("source")
-    if not isinstance(source, dict):
-        return {}
+def _image_source(unknown: dict[str, Values], taken: Collection[str]) -> dict[str, Values]:
+    """Columns of images' sources; what they do not hold stays in `unknown`."""
+    source = nested(unknown.pop("source"))
     names = _IMAGE_SOURCE - set(taken)
-    del unknown["source"]
-    if beyond := {k: v for k, v in source.items() if k not in names and k != "type"}:
-        unknown["source"] = beyond
-    return {**_only(names, source), "source_type": source.get("type")}
+    beyond = {name: values for name, values in source.items() if name not in names and name != "type"}
+    if beyond:
+        unknown["source"] = rows_of(beyond)
+    row = _only(names, source)
+    return {**row, "source_type": source["type"]} if "type" in source else row
 
 
 def search_result(sent: Any) -> Any:

@@ -1,29 +1,26 @@
-"""Items as the API sends them, gathered into columns. Pure: no HTTP, no dlt.
+"""Pages of items, as the API sends them, to pyarrow tables. Pure: no HTTP, no dlt.
 
-Nothing is dropped: a field without a column, and a value that fits no column, lands in its row's `extra`.
+A page is taken apart by the shapes of its items and then column by column, never item by item. Nothing is
+dropped: a field without a column, and a value that fits no column, lands in its row's `extra`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from letta_source.items import id_of
-from letta_source.rows import children as shapes
-from letta_source.rows.arrow import to_arrow, with_load_id
-from letta_source.rows.columnar import Columnar
-from letta_source.rows.columnar_tables import to_tables
+import pyarrow as pa
+
+from letta_source.items import id_of, ids_of
+from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
+from letta_source.rows.messages import FIELDS, SINGULARS, Children, numbered
+from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
-from letta_source.schema.columns import DELETED, EXTRA, LOAD_ID, POSITION, SEQUENCE
-from letta_source.schema.tables import CHILDREN, Resource
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from letta_source.schema.columns import EXTRA, LOAD_ID, POSITION, SEQUENCE
+from letta_source.schema.tables import Resource, Table
 
 Item = dict[str, Any]
 
-# Deprecated doubles of tool_calls[] and tool_returns[].
-_SINGULARS = {"tool_call", "tool_return", "status", "tool_call_id", "stdout", "stderr"}
 # An agent's variables and secrets hold its owner's credentials.
 _CREDENTIALS = {"tool_exec_environment_variables", "secrets"}
 _CREDENTIAL_VALUES = {"value", "value_enc"}
@@ -44,81 +41,72 @@ class Rows:
         self.tombstones = tombstones
         self._sequence = sequence
         self._parent = resource.parent.name if resource.parent else None
-        self._has_children = resource.children is not None
-        computed = {self._parent, POSITION.name, SEQUENCE.name, "text", EXTRA.name, LOAD_ID.name}
-        if not self._has_children:
-            computed -= {"text"}
-        self._plain = [(c.name, c.field, c.type) for c in resource.root.columns if c.name not in computed]
-        fields = {field for _, field, _ in self._plain}
-        if self._has_children:
-            self._singulars = _SINGULARS - fields
-            fields |= {"content", "tool_calls", "tool_returns", "approvals"} | _SINGULARS
-        self._fields = frozenset(fields)
+        computed = {self._parent, POSITION.name, SEQUENCE.name, EXTRA.name, LOAD_ID.name}
+        if resource.children is not None:
+            computed.add("text")
+        columns = [column for column in resource.root.columns if column.name not in computed]
+        self._names = {column.field: column.name for column in columns}
+        self._json = {column.field for column in columns if column.type == "json"}
+        self._known = self._names.keys() | (FIELDS if resource.children else set())
+        self._singulars = SINGULARS - self._names.keys()
         self._clear()
 
     def _clear(self) -> None:
         self.count = 0
-        self._made: dict[str, list[pa.Table]] = {}
-        self._columns: dict[str, dict[str, list[Any]]] = {
-            table.name: {c.name: [] for c in table.columns if c.name != LOAD_ID.name}
-            for table in self._resource.tables
-        }
+        self._made: dict[str, list[tuple[int, Arrays]]] = {}
 
     def add(self, items: Sequence[Item], parent_id: str = "", read_again: bool = False) -> None:
-        """Adds a page of items that `split_page` let through, all those of one message id together."""
-        self.count += len(items)
-        sequence = self._sequence
-        self._sequence += len(items)
-        if isinstance(items, Columnar) and not (read_again and self.tombstones):
-            for name, rows in to_tables(self._resource, items, parent_id, sequence).items():
-                self._made.setdefault(name, []).append(rows)
+        """Add a page of items that `split_page` let through, all those of one message id together."""
+        if not items:
             return
-        root = self._columns[self._resource.root.name]
+        rows = Gathered()
+        children = Children() if self._resource.children else None
+        extras: Extras = {}
+        for group in by_shape(items):
+            filled = self._columns(group)
+            self._note_unknown(group, parent_id, extras)
+            if children:
+                filled["text"] = children.add(group, self._singulars, extras)
+            rows.add(group.places, filled)
+        count = len(items)
+        root: dict[str, Values] = rows.in_order()
+        if children and self._resource.children:
+            ids = root["id"]
+            positions, sequences = numbered(ids, root.get("otid", [None] * count), self._sequence)
+            root |= {POSITION.name: positions, SEQUENCE.name: sequences}
+            for name, columns in children.columns(ids, positions):
+                self._put(self._resource.children[name], parent_id, columns)
+            if read_again and self.tombstones:
+                for name, columns in children.tombstones(ids):
+                    self._put(self._resource.children[name], parent_id, columns)
+        self._put(self._resource.root, parent_id, root, extras)
+        self._sequence += count
+        self.count += count
+
+    def _put(self, table: Table, parent_id: str, columns: Columns, extras: Extras | None = None) -> None:
+        arrays = to_arrays(table, columns, extras)
+        count = len(next(iter(arrays.values())))
         if self._parent is not None:
-            root[self._parent].extend([parent_id] * len(items))
-        for name, field, type_ in self._plain:
-            values = [item.get(field) for item in items]
-            if type_ == "json":
-                values = [to_json(without_credentials(field, value)) for value in values]
-            root[name].extend(values)
-        if self._has_children:
-            self._add_messages(items, parent_id, read_again, sequence)
-        else:
-            root[EXTRA.name].extend([self._extra(item, {}, parent_id) for item in items])
+            arrays[self._parent] = pa.repeat(pa.scalar(parent_id), count)
+        self._made.setdefault(table.name, []).append((count, arrays))
 
-    def _add_messages(self, items: Sequence[Item], parent_id: str, read_again: bool, sequence: int) -> None:
-        root = self._columns[self._resource.root.name]
-        children = _Children()
-        ids = [item["id"] for item in items]
-        positions = shapes.positions(ids, [item.get("otid") for item in items])
-        for item, position in zip(items, positions, strict=True):
-            text, unknown = children.add(item, position)
-            if not self._singulars.isdisjoint(item):
-                unknown |= _unrepeated(item, self._singulars)
-            root["text"].append(text)
-            root[EXTRA.name].append(self._extra(item, unknown, parent_id))
-        root[POSITION.name].extend(positions)
-        root[SEQUENCE.name].extend(shapes.sequences(ids, positions, sequence))
-        if read_again and self.tombstones:
-            children.bury(set(ids))
-        for name, table in (self._resource.children or {}).items():
-            columns, rows = self._columns[table.name], children.rows[name]
-            if self._parent is not None:
-                columns[self._parent].extend([parent_id] * len(rows))
-            own = [column for column in columns if column != self._parent]
-            for column in own:
-                columns[column].extend([row.get(column) for row in rows])
+    def _columns(self, group: Group) -> dict[str, Values]:
+        columns: dict[str, Values] = {}
+        for field, values in group.columns.items():
+            if field in self._names:
+                if field in self._json:
+                    values = [to_json(without_credentials(field, value)) for value in values]
+                columns[self._names[field]] = values
+        return columns
 
-    def _extra(self, item: Item, unknown: Mapping[str, Any], parent_id: str) -> str | None:
-        if item.keys() <= self._fields and not unknown:
-            return None
-        beyond = {
-            k: v
-            for k, v in item.items()
-            # Steps' answers to requests for approval name no step.
-            if k not in self._fields and not (k == self._parent and v in (parent_id, None))
-        }
-        return to_json({**beyond, **unknown} or None)
+    def _note_unknown(self, group: Group, parent_id: str, extras: Extras) -> None:
+        for field, values in group.columns.items():
+            if field in self._known:
+                continue
+            for item, value in zip(group.places, values, strict=True):
+                # Steps' answers to requests for approval name no step.
+                if not (field == self._parent and value in (parent_id, None)):
+                    extras.setdefault(item, {})[field] = value
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
         """The rows so far, as a pyarrow table for each table that has any; then starts anew.
@@ -126,93 +114,13 @@ class Rows:
         Args:
             load_id: of the load package, for `_dlt_load_id`.
         """
-        for table in self._resource.tables:
-            columns = self._columns[table.name]
-            if columns[table.merge_key[-1] if table.merge_key else "id"]:
-                self._made.setdefault(table.name, []).append(to_arrow(table, columns))
-        made = [(name, with_load_id(parts, load_id)) for name, parts in self._made.items()]
+        made = [
+            (table.name, table_of(table, self._made[table.name], load_id))
+            for table in self._resource.tables
+            if table.name in self._made
+        ]
         self._clear()
         return made
-
-
-class _Children:
-    """Rows of the child tables of one page."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[shapes.Row]] = {name: [] for name in CHILDREN}
-
-    def add(self, item: Item, position: int) -> tuple[str | None, dict[str, Any]]:
-        """Adds the children of one item.
-
-        Returns:
-            The readable text, and by field what the children's columns could not hold whole.
-        """
-        unknown: dict[str, Any] = {}
-        content = item.get("content")
-        text = self._add_content(content, item["id"], position) if content is not None else None
-        for name, sent, shape in (
-            ("tool_calls", _tool_calls(item), shapes.tool_call),
-            ("tool_returns", _tool_returns(item), shapes.tool_return),
-            ("approvals", _approvals(item), shapes.approval),
-        ):
-            if sent:
-                shaped = [shape(one) for one in sent]
-                self._append(name, item["id"], position, [row for row, _ in shaped])
-                if not all(whole for _, whole in shaped):
-                    unknown[name] = sent
-        return text, unknown
-
-    def _add_content(self, content: Any, message_id: str, position: int) -> str | None:
-        if isinstance(content, str):
-            self._append("content", message_id, position, [{"type": "text", "text": content}])
-            return content
-        rows = [shapes.content_part(part) for part in shapes.listed(content)]
-        self._append("content", message_id, position, rows)
-        texts = [
-            row["text"] for row in rows if row.get("type") == "text" and isinstance(row.get("text"), str)
-        ]
-        return "\n".join(texts) if texts else None
-
-    def _append(self, name: str, message_id: str, position: int, rows: Iterable[shapes.Row]) -> None:
-        self.rows[name].extend(
-            {**row, "message_id": message_id, "position": position, "idx": idx}
-            for idx, row in enumerate(rows)
-        )
-
-    def bury(self, message_ids: Iterable[str]) -> None:
-        """Adds a tombstone for each message to each table that it has no row in."""
-        for rows in self.rows.values():
-            filled = {row["message_id"] for row in rows}
-            rows.extend(
-                {"message_id": message_id, "position": -1, "idx": -1, DELETED.name: True}
-                for message_id in message_ids
-                if message_id not in filled
-            )
-
-
-def _tool_calls(item: Item) -> Sequence[Any]:
-    return shapes.listed(item.get("tool_calls")) or shapes.listed(item.get("tool_call"))
-
-
-def _tool_returns(item: Item) -> Sequence[Any]:
-    sent = shapes.listed(item.get("tool_returns"))
-    if sent or item.get("tool_return") is None:
-        return sent
-    return [{name: item[name] for name in _SINGULARS & item.keys() if name != "tool_call"}]
-
-
-def _unrepeated(item: Item, singulars: set[str]) -> Item:
-    """Those singulars that say what the first of the plural does not, as where there is no plural."""
-    call, returned = (next(iter(sent), None) for sent in (_tool_calls(item), _tool_returns(item)))
-    repeated = {**(returned if isinstance(returned, dict) else {}), "tool_call": call}
-    return {k: item[k] for k in singulars & item.keys() if item[k] not in (None, repeated.get(k))}
-
-
-def _approvals(item: Item) -> Sequence[Any]:
-    sent = shapes.listed(item.get("approvals"))
-    if sent or item.get("approve") is None:
-        return sent
-    return [shapes.singular_approval(item)]
 
 
 class Nameless(NamedTuple):
@@ -223,9 +131,9 @@ class Nameless(NamedTuple):
     before_id: str
 
 
-def split_page(page: Iterable[Any]) -> tuple[Sequence[Item], list[Nameless]]:
+def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
     """Those elements that can be rows, and those that cannot: no objects, or without an id."""
-    if isinstance(page, Columnar):
+    if len(ids_of(page)) == len(page):
         return page, []
     items: list[Item] = []
     others: dict[int, list[Any]] = {}

@@ -7,11 +7,11 @@ from there; the merge takes the repeats out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from letta_source.times import created_at
+from letta_source.times import created_at, newest_of
 
 Cursor = tuple[str | None, str | None]
 
@@ -69,14 +69,15 @@ class Cursors:
             self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
         return tuple(self._gaps[parent_id])
 
-    def observe(self, parent_id: str, items: Iterable[Mapping[str, Any]]) -> int:
+    def observe(self, parent_id: str, items: Sequence[Mapping[str, Any]]) -> int:
         """Notes items that were read, in order; returns how many of them the cursor passes."""
         if parent_id in self._stopped:
             return 0
-        passed = 0
+        # Mostly none is young: then only the last one counts.
+        passed = len(items) - 1 if len(items) > 1 and self._are_old(items) else 0
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
         last: tuple[datetime | None, str] | None = None
-        for item in items:
+        for item in items[passed:]:
             time = created_at(item)
             if time is not None and time >= self._settled_before:
                 self._stopped.add(parent_id)
@@ -91,6 +92,14 @@ class Cursors:
             cursor = (last[0].isoformat() if last[0] else None, last[1])
         self._put(parent_id, cursor)
         return passed
+
+    def _are_old(self, items: Sequence[Mapping[str, Any]]) -> bool:
+        """True if it can be told at once that all of them are older than the overlap."""
+        try:
+            newest = newest_of([item.get("date") or item.get("created_at") for item in items])
+        except ValueError:
+            return False
+        return newest is None or newest < self._settled_before
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
         """What lies in it cannot be read; the cursor passes it with the next item, if there is one."""

@@ -17,7 +17,6 @@ import pytest
 
 from letta_source import letta
 from letta_source.demo import Letta, Request, Server, recorded_letta, serve
-from letta_source.rows.columnar import Columnar, read_columnar
 from letta_source.schema.tables import RESOURCES
 from letta_source.state.session import Session
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, issues
@@ -120,27 +119,6 @@ def test_recordings_fit_their_models(loaded: Loaded) -> None:
 def test_page_size_makes_no_difference(loaded: Loaded, page_size: int) -> None:
     merged = Merged()
     merged.load(loaded.server, *EVERY_RESOURCE, page_size=page_size, api_key=KEY)
-    for table, rows in loaded.tables.items():
-        assert merged.rows(table) == rows, table
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-def test_pages_read_at_once_and_item_by_item_give_the_same(
-    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, at_once: bool
-) -> None:
-    pages = []
-
-    def read(body: bytes) -> Columnar | None:
-        page = read_columnar(body)
-        pages.append(page is not None)
-        return page
-
-    monkeypatch.setattr("letta_source.paging.pages.read_columnar", read)
-    # Bytes of a body from which on it is tried.
-    monkeypatch.setattr("letta_source.api.responses._LARGE", 0 if at_once else 1 << 60)
-    merged = Merged()
-    merged.load(loaded.server, *EVERY_RESOURCE, page_size=7, api_key=KEY)
-    assert set(pages) == ({True, False} if at_once else set())
     for table, rows in loaded.tables.items():
         assert merged.rows(table) == rows, table
 

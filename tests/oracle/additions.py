@@ -27,10 +27,13 @@ ADDED = _added()
 
 
 def comparable(table: str, column: str, value: Any) -> Any:
-    """A json value in the one way to write it, `extra` without what has a column by now."""
+    """A json value in the one way to write it, `extra` without what has a column by now.
+
+    That commit left NaN, which JSON has not, where one object came in place of a list.
+    """
     if value is None or kept.schema()["tables"][table]["columns"][column]["type"] != "json":
         return value
-    parsed = json.loads(value)
+    parsed = json.loads(value, parse_constant=str)
     if column == "extra" and isinstance(parsed, dict) and (added := ADDED.get(table)):
         parsed = {field: inner for field, inner in parsed.items() if field not in added} or None
     return None if parsed is None else json.dumps(parsed, sort_keys=True, ensure_ascii=False)

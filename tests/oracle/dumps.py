@@ -46,8 +46,11 @@ class Page:
 
     @property
     def is_walked(self) -> bool:
-        """True for a list of messages, whose pages the code may parse in a way of their own."""
-        return self.resource in MESSAGES
+        """True for a list of messages, whose pages that commit parsed in a way of their own.
+
+        Messages of steps and batches went the common way.
+        """
+        return self.resource in MESSAGES and self.resource != "step_messages"
 
 
 def schema_dump(resources: Mapping[str, Any], tables: Iterable[Any]) -> Json:

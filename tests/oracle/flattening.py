@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pyarrow as pa
 
 from letta_source.rows.children import search_result
-from letta_source.rows.columnar import read_columnar
 from letta_source.rows.flatten import Rows, split_page
 from letta_source.safe_text import parse_json
 from letta_source.schema.tables import RESOURCES
@@ -17,10 +13,7 @@ from tests.oracle.dumps import LOAD_ID, SEQUENCE, Page
 
 def tables_of(page: Page) -> dict[str, pa.Table]:
     """The page's rows by table; `_dlt_load_id` is LOAD_ID, `sequence` begins with SEQUENCE."""
-    body = page.body.encode()
-    items: Sequence[Any] | None = read_columnar(body) if page.is_walked else None
-    if items is None:
-        items = parse_json(body)
+    items = parse_json(page.body.encode())
     if page.resource == "message_search":
         items = [search_result(item) for item in items]
     rows = Rows(RESOURCES[page.resource], tombstones=True, sequence=SEQUENCE)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from letta_source.models.marks import Type
-from letta_source.rows.arrow import empty, to_arrow, with_load_id
+from letta_source.rows.arrow import empty, table_of, to_arrays
 from letta_source.schema.columns import EXTRA, LOAD_ID, Column, text
 from letta_source.schema.tables import Table
 
@@ -29,17 +29,16 @@ TABLE = Table(
 SECOND = datetime(2026, 11, 21, 8, 9, 28, tzinfo=timezone.utc)
 
 
-def _landed(type_: Type, *values: Any, extra: str | None = None) -> list[tuple[Any, Any]]:
+def _landed(type_: Type, *values: Any, extra: dict[str, Any] | None = None) -> list[tuple[Any, Any]]:
     """The cells that values of one column become, each with its row's extra."""
-    columns: dict[str, list[Any]] = {column.name: [None] * len(values) for column in TABLE.columns}
-    columns |= {"id": ["a"] * len(values), type_: list(values), "extra": [extra] * len(values)}
-    del columns[LOAD_ID.name]
-    table = with_load_id([to_arrow(TABLE, columns)], "load-1")
+    columns = {"id": ["a"] * len(values), type_: list(values)}
+    extras = {row: extra for row in range(len(values))} if extra else None
+    table = table_of(TABLE, [(len(values), to_arrays(TABLE, columns, extras))], "load-1")
     table.validate(full=True)
     assert table.schema == TABLE.arrow_schema
     assert table[LOAD_ID.name].to_pylist() == ["load-1"] * len(values)
-    extras = [cell and json.loads(cell) for cell in table["extra"].to_pylist()]
-    return list(zip(table[type_].to_pylist(), extras, strict=True))
+    found = [cell and json.loads(cell) for cell in table["extra"].to_pylist()]
+    return list(zip(table[type_].to_pylist(), found, strict=True))
 
 
 FITTING: list[tuple[Type, Any, Any]] = [
@@ -123,15 +122,32 @@ def test_values_that_do_not_fit_stand_in_extra(type_: Type, value: Any) -> None:
 
 
 def test_misfits_join_what_extra_holds() -> None:
-    (landed,) = _landed("bigint", "five", extra='{"new":99999999999999999999}')
+    (landed,) = _landed("bigint", "five", extra={"new": 99999999999999999999})
     assert landed == (None, {"new": 99999999999999999999, "bigint": "five"})
 
 
 def test_misfits_of_several_columns_join_in_their_rows() -> None:
-    columns: dict[str, list[Any]] = {column.name: [None, None] for column in TABLE.columns[:-1]}
-    columns |= {"id": ["a", "b"], "bigint": ["x", 1], "timestamp": ["y", "z"]}
-    extras = to_arrow(TABLE, columns)["extra"].to_pylist()
-    assert [json.loads(extra) for extra in extras] == [{"bigint": "x", "date": "y"}, {"date": "z"}]
+    columns = {"id": ["a", "b", "c"], "bigint": ["x", 1, 2], "timestamp": ["y", "z", None]}
+    extras = to_arrays(TABLE, columns)["extra"].to_pylist()
+    assert [extra and json.loads(extra) for extra in extras] == [
+        {"bigint": "x", "date": "y"},
+        {"date": "z"},
+        None,
+    ]
+
+
+def test_a_column_that_parts_lack_is_null_there() -> None:
+    parts: list[dict[str, list[str | None]]] = [
+        {"id": ["a"]},
+        {"id": ["b", "c"], "text": ["x", None]},
+        {"id": ["d"]},
+        {"id": ["e"], "text": ["y"]},
+    ]
+    table = table_of(TABLE, [(len(part["id"]), to_arrays(TABLE, part)) for part in parts], "load-1")
+    table.validate(full=True)
+    assert table["id"].to_pylist() == ["a", "b", "c", "d", "e"]
+    assert table["text"].to_pylist() == [None, "x", None, None, "y"]
+    assert table["bool"].null_count == 5
 
 
 def test_an_empty_table_has_every_column() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.rows import children as shapes
+from letta_source.rows import children
+from letta_source.rows.messages import listed, numbered
 from letta_source.schema.tables import RESOURCES
 
 Json = dict[str, Any]
@@ -27,7 +28,14 @@ RETURNED = {"tool_call_id": "c", "status": "error", "tool_return": "4", "type": 
 DECISION = {"type": "approval", "tool_call_id": "c", "reason": "no"}
 
 
-def _filled(child: str, row: shapes.Row) -> Json:
+def _shaped(shape: children.Shape, sent: Any) -> tuple[Json, bool]:
+    """The row of one object, and whether it is all of it."""
+    (piece,) = children.pieces_of([sent], shape)
+    assert piece.places == [0]
+    return {name: value for name, (value,) in piece.columns.items()}, piece.whole
+
+
+def _filled(child: str, row: Json) -> Json:
     """What is not null in a row; it has no key but its table's columns."""
     assert row.keys() <= {column.name for column in CHILDREN[child].columns} - {"_deleted"}
     return {name: value for name, value in row.items() if value is not None}
@@ -43,7 +51,7 @@ def _filled(child: str, row: shapes.Row) -> Json:
     ],
 )
 def test_parts_with_columns_of_their_fields_names(part: Json) -> None:
-    assert _filled("content", shapes.content_part(part)) == part
+    assert _filled("content", _shaped(children.content_parts, part)[0]) == part
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def test_parts_with_columns_of_their_fields_names(part: Json) -> None:
 )
 def test_parts_with_columns_of_other_names(part: Json, row: Json) -> None:
     typed: Json = {"type": "image"}
-    assert _filled("content", shapes.content_part({**typed, **part})) == {**typed, **row}
+    assert _filled("content", _shaped(children.content_parts, {**typed, **part})[0]) == {**typed, **row}
 
 
 @pytest.mark.parametrize(
@@ -82,12 +90,10 @@ def test_parts_with_columns_of_other_names(part: Json, row: Json) -> None:
         ({"type": "tool_return", "is_error": "no"}, {"type": "tool_return"}, {"is_error": "no"}),
         ({"type": "reasoning", "is_native": 1}, {"type": "reasoning"}, {"is_native": 1}),
         ({"_deleted": True, "extra": 1}, {}, {"_deleted": True, "extra": 1}),
-        ("bare", {}, "bare"),
-        (5, {}, 5),
     ],
 )
 def test_unknown_parts_and_fields_stand_in_extra(part: Any, row: Json, extra: Any) -> None:
-    filled = _filled("content", shapes.content_part(part))
+    filled = _filled("content", _shaped(children.content_parts, part)[0])
     assert json.loads(filled.pop("extra")) == extra
     assert filled == row
 
@@ -100,7 +106,7 @@ def test_unknown_parts_and_fields_stand_in_extra(part: Any, row: Json, extra: An
     ],
 )
 def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
-    row, whole = shapes.tool_call(sent)
+    row, whole = _shaped(children.tool_calls, sent)
     assert row == {**ROLL, "tool_call_id": "c", "type": "function", "arguments_json": ROLL["arguments"]}
     assert whole
 
@@ -122,7 +128,7 @@ def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
     ],
 )
 def test_arguments_stay_as_sent_beside_the_json_they_may_be(arguments: Any, text: Any, parsed: Any) -> None:
-    row, whole = shapes.tool_call({"name": None, "arguments": arguments})
+    row, whole = _shaped(children.tool_calls, {"name": None, "arguments": arguments})
     assert row["arguments"] == (arguments if text is ... else text)
     assert row.get("arguments_json") == parsed
     assert whole
@@ -139,7 +145,7 @@ def test_arguments_stay_as_sent_beside_the_json_they_may_be(arguments: Any, text
     ],
 )
 def test_tool_calls_with_more_than_columns_hold(sent: Any, row: Json) -> None:
-    shaped, whole = shapes.tool_call(sent)
+    shaped, whole = _shaped(children.tool_calls, sent)
     assert _filled("tool_calls", shaped) == row
     assert not whole
 
@@ -159,8 +165,8 @@ def test_tool_calls_with_more_than_columns_hold(sent: Any, row: Json) -> None:
 def test_tool_returns_also_where_they_answer_a_request_for_approval(
     sent: Any, row: Json, whole: bool
 ) -> None:
-    for child, shape in (("tool_returns", shapes.tool_return), ("approvals", shapes.approval)):
-        shaped, complete = shape(sent)
+    for child, shape in (("tool_returns", children.tool_returns), ("approvals", children.approvals)):
+        shaped, complete = _shaped(shape, sent)
         assert (_filled(child, shaped), complete) == (row, whole)
 
 
@@ -176,15 +182,15 @@ def test_tool_returns_also_where_they_answer_a_request_for_approval(
     ],
 )
 def test_approvals(more: Json, approve: bool | None, whole: bool) -> None:
-    row, complete = shapes.approval({**DECISION, **more})
-    assert row.pop("approve") is approve
+    row, complete = _shaped(children.approvals, {**DECISION, **more})
+    assert row.pop("approve", None) is approve
     assert _filled("approvals", row) == DECISION
     assert complete is whole
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, []), ([1, 2], [1, 2]), ({}, [{}]), ("a", ["a"])])
 def test_one_object_or_null_is_taken_where_a_list_is_documented(value: Any, expected: list[Any]) -> None:
-    assert list(shapes.listed(value)) == expected
+    assert listed(value) == expected
 
 
 def _bits(message_id: str) -> int:
@@ -198,7 +204,7 @@ def _item(message_id: str, index: int) -> Json:
 
 
 def _positions(items: list[dict[str, Any]]) -> list[int]:
-    return shapes.positions([item["id"] for item in items], [item["otid"] for item in items])
+    return list(numbered([item["id"] for item in items], [item["otid"] for item in items], 0)[0])
 
 
 # The indexes of each message's items.
@@ -256,4 +262,4 @@ def test_no_two_items_have_one_key(pairs: list[tuple[str, Any]]) -> None:
     ],
 )
 def test_search_results_lose_nothing(sent: Any, item: Any) -> None:
-    assert shapes.search_result(sent) == item
+    assert children.search_result(sent) == item

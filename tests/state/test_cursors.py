@@ -48,6 +48,42 @@ def test_a_cursor_stops_before_the_first_young_item() -> None:
     assert Cursors(state, EDGE).get("agent") == (OLD.isoformat(), "b")
 
 
+FORMS = st.sampled_from(
+    [
+        lambda moment: moment.isoformat(),
+        lambda moment: moment.isoformat().replace("+00:00", "Z"),
+        lambda moment: moment.replace(tzinfo=None).isoformat(),
+        lambda moment: moment.astimezone(timezone(timedelta(hours=-9))).isoformat(),
+        lambda moment: moment.strftime("%Y%m%dT%H%M%SZ"),
+        lambda moment: moment.strftime("%G-W%V-%uT%H:%M:%S+00:00"),
+        lambda moment: 5,
+    ]
+)
+
+
+@given(
+    ages=st.lists(st.integers(-3, 3), min_size=1, max_size=6),
+    forms=st.lists(FORMS, min_size=6, max_size=6),
+    before=st.just(EDGE) | st.just(EDGE + timedelta(microseconds=1)),
+)
+def test_a_page_moves_a_cursor_as_its_items_do_one_by_one(
+    ages: list[int], forms: list[Any], before: datetime
+) -> None:
+    items = [
+        {"id": str(place), "date": form(EDGE + timedelta(seconds=age))}
+        for place, (age, form) in enumerate(zip(ages, forms, strict=False))
+    ]
+    at_once: dict[str, Any] = {}
+    cursors = Cursors(at_once, before)
+    passed = cursors.observe("agent", items)
+    cursors.commit()
+    one_by_one: dict[str, Any] = {}
+    cursors = Cursors(one_by_one, before)
+    assert passed == sum(cursors.observe("agent", [one]) for one in items)
+    cursors.commit()
+    assert at_once == one_by_one
+
+
 @given(
     ages=st.lists(st.one_of(st.none(), st.integers(-3, 3))),
     page=st.integers(1, 4),

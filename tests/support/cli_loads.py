@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Server
-from letta_source.rows import columnar
 from letta_source.schema.tables import RESOURCES, Table
 from letta_source.state.resource_state import ResourceState
 from tests.support.hours import Story, stop_clock
@@ -97,9 +96,6 @@ def make_older(patch: pytest.MonkeyPatch) -> None:
             root = _without(resource.root)
             patch.setitem(RESOURCES, name, replace(resource, root=root))
             patch.setitem(TABLES, root.name, root)
-    known = tuple(column for column in columnar.LETTA_MESSAGE if column.name != NEW_COLUMN)
-    patch.setattr(columnar, "LETTA_MESSAGE", known)
-    patch.setattr(columnar, "_parse_options", columnar._parse_options.__wrapped__)
 
 
 def _without(table: Table) -> Table:

@@ -1,0 +1,274 @@
+"""The children of one page's messages, and the order of the items of one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.rows import children as shapes
+from letta_source.rows.arrow import Columns, Extras
+from letta_source.rows.shapes import (
+    Gathered,
+    Group,
+    Values,
+    elements_of,
+    is_empty,
+    picked,
+    rows_of,
+    types_of,
+)
+from letta_source.safe_text import to_json
+from letta_source.schema.columns import DELETED
+from letta_source.schema.tables import CHILDREN
+
+SINGULARS = {"tool_call", "tool_return", "status", "tool_call_id", "stdout", "stderr"}
+"""Deprecated doubles of tool_calls[] and tool_returns[]."""
+FIELDS = {*CHILDREN, *SINGULARS}
+"""Fields of an item that the child tables hold."""
+_RETURNED = SINGULARS - {"tool_call"}
+_APPROVED = {"approve", "approval_request_id", "reason", "denial_reason"}
+_SHAPES = {
+    "tool_calls": shapes.tool_calls,
+    "tool_returns": shapes.tool_returns,
+    "approvals": shapes.approvals,
+}
+# An approval request, always its message's last item, has the message's id as otid.
+_LAST = 0x80
+
+
+class Children:
+    """Rows of the child tables of one page."""
+
+    def __init__(self) -> None:
+        self._rows = {name: Gathered() for name in CHILDREN}
+
+    def add(self, group: Group, singulars: set[str], extras: Extras) -> Values:
+        """Add the children of items of one shape.
+
+        Args:
+            singulars: fields that are doubles of what the children hold.
+            extras: takes what the children's columns cannot hold whole.
+
+        Returns:
+            The readable text of each item.
+        """
+        columns = group.columns
+        lists = {
+            "tool_calls": _tool_calls(columns),
+            "tool_returns": _tool_returns(columns),
+            "approvals": _approvals(columns),
+        }
+        for name, sent in lists.items():
+            if any(sent):
+                self._add_list(name, group.places, sent, extras)
+        if not singulars.isdisjoint(columns):
+            _note_unrepeated(group, lists, singulars, extras)
+        return self._add_content(group.places, columns.get("content", ()))
+
+    def _add_list(
+        self, name: str, places: Sequence[int], lists: Sequence[Sequence[Any]], extras: Extras
+    ) -> None:
+        values, items, idx = elements_of(places, lists)
+        for piece in shapes.pieces_of(values, _SHAPES[name]):
+            owners = _at(items, piece.places)
+            self._rows[name].add(owners, piece.columns, _at(idx, piece.places))
+            if not piece.whole:
+                sent = dict(zip(places, lists, strict=True))
+                for item in owners:
+                    extras.setdefault(item, {})[name] = sent[item]
+
+    def _add_content(self, places: Sequence[int], contents: Values) -> Values:
+        if is_empty(contents):
+            return ()
+        rows = self._rows["content"]
+        types = types_of(contents)
+        if types == {str}:
+            rows.add(places, {"type": ["text"] * len(places), "text": contents})
+            return contents
+        texts = [content if isinstance(content, str) else None for content in contents]
+        plain = [at for at, text in enumerate(texts) if text is not None]
+        if plain:
+            rows.add(picked(places, plain), {"type": ["text"] * len(plain), "text": picked(texts, plain)})
+        others = [at for at, content in enumerate(contents) if texts[at] is None and content is not None]
+        if others:
+            said = self._add_parts(picked(places, others), [listed(contents[at]) for at in others])
+            for at in others:
+                texts[at] = said.get(places[at])
+        return texts
+
+    def _add_parts(self, places: Sequence[int], lists: Sequence[Sequence[Any]]) -> dict[int, str]:
+        """Add contents in parts; returns the readable texts by item."""
+        values, items, idx = elements_of(places, lists)
+        texts: list[str | None] = [None] * len(values)
+        for piece in shapes.pieces_of(values, shapes.content_parts):
+            columns = piece.columns
+            if not piece.whole:
+                columns = {"extra": [to_json(values[place]) for place in piece.places]}
+            elif "type" in columns and "text" in columns:
+                for place, kind, text in zip(piece.places, columns["type"], columns["text"], strict=True):
+                    if kind == "text" and isinstance(text, str):
+                        texts[place] = text
+            self._rows["content"].add(_at(items, piece.places), columns, _at(idx, piece.places))
+        said: dict[int, str] = {}
+        for item, text in zip(items, texts, strict=True):
+            if text is not None:
+                said[item] = f"{said[item]}\n{text}" if item in said else text
+        return said
+
+    def columns(self, ids: Values, positions: Sequence[int]) -> Iterator[tuple[str, Columns]]:
+        """Yield, for each child that has rows, its name and columns.
+
+        Args:
+            ids: of the page's messages, one for each item.
+            positions: of the items.
+        """
+        message_ids, of_items = pa.array(ids, pa.string()), pa.array(positions, pa.int64())
+        for name, rows in self._rows.items():
+            if rows.items:
+                columns = rows.in_order()
+                at = pa.array(rows.items, pa.int64())
+                keys = {"message_id": message_ids.take(at), "position": of_items.take(at), "idx": rows.idx}
+                yield name, {**keys, **columns}
+
+    def tombstones(self, ids: Values) -> Iterator[tuple[str, Columns]]:
+        """Yield, for each child, rows that bury what the messages had there before and have no more."""
+        for name, rows in self._rows.items():
+            filled = {ids[item] for item in rows.items}
+            emptied = [message_id for message_id in dict.fromkeys(ids) if message_id not in filled]
+            if emptied:
+                nowhere = [-1] * len(emptied)
+                yield (
+                    name,
+                    {
+                        "message_id": emptied,
+                        "position": nowhere,
+                        "idx": nowhere,
+                        DELETED.name: [True] * len(emptied),
+                    },
+                )
+
+
+def _at(values: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    """The values at these places, which are ascending."""
+    return values if len(places) == len(values) else picked(values, places)
+
+
+def listed(value: Any) -> list[Any]:
+    """`value` as a list: the API sends one object, or null, where a list is documented."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _lists(values: Values) -> Sequence[list[Any]]:
+    return values if types_of(values) == {list} else [listed(value) for value in values]
+
+
+def _tool_calls(columns: dict[str, Values]) -> Sequence[list[Any]]:
+    """The tool calls of each item; nothing where none has any."""
+    lists = _lists(columns.get("tool_calls", ()))
+    singular = columns.get("tool_call", ())
+    if singular and not (lists and all(lists)):
+        return [sent or listed(one) for sent, one in zip(lists or repeat([]), singular, strict=False)]
+    return lists
+
+
+def _tool_returns(columns: dict[str, Values]) -> Sequence[list[Any]]:
+    lists = _lists(columns.get("tool_returns", ()))
+    singular = columns.get("tool_return", ())
+    if is_empty(singular) or (lists and all(lists)):
+        return lists
+    doubles = rows_of({name: values for name, values in columns.items() if name in _RETURNED})
+    return [
+        sent or ([] if double["tool_return"] is None else [double])
+        for sent, double in zip(lists or repeat([]), doubles, strict=False)
+    ]
+
+
+def _approvals(columns: dict[str, Values]) -> Sequence[list[Any]]:
+    lists = _lists(columns.get("approvals", ()))
+    approve = columns.get("approve", ())
+    if is_empty(approve) or (lists and all(lists)):
+        return lists
+    doubles = rows_of({name: values for name, values in columns.items() if name in _APPROVED})
+    return [
+        sent or ([] if double["approve"] is None else [_singular_approval(double)])
+        for sent, double in zip(lists or repeat([]), doubles, strict=False)
+    ]
+
+
+def _singular_approval(item: dict[str, Any]) -> dict[str, Any]:
+    """The deprecated double of `approvals`, which a message that answers a request has at its root."""
+    return {
+        "tool_call_id": item.get("approval_request_id"),
+        "type": "approval",
+        "approve": item["approve"],
+        "reason": item.get("reason", item.get("denial_reason")),
+    }
+
+
+def _note_unrepeated(
+    group: Group, lists: dict[str, Sequence[list[Any]]], singulars: set[str], extras: Extras
+) -> None:
+    """Put into `extras` the singulars that say what the first of the plural does not.
+
+    So it is where there is no plural.
+    """
+    count = len(group.places)
+    calls = [sent[0] if sent else None for sent in lists["tool_calls"]] or [None] * count
+    returns = [sent[0] if sent else None for sent in lists["tool_returns"]] or [None] * count
+    for field, values in group.columns.items():
+        if field not in singulars:
+            continue
+        if field == "tool_call":
+            repeated = calls
+        else:
+            repeated = [one.get(field) if isinstance(one, dict) else None for one in returns]
+        if list(values) == repeated:
+            continue
+        for item, value, known in zip(group.places, values, repeated, strict=True):
+            if value not in (None, known):
+                extras.setdefault(item, {})[field] = value
+
+
+def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequence[int], Sequence[int]]:
+    """The position and the sequence of each item, given by its message's id and its otid.
+
+    The position is that among the items of its message: one stored message comes back as several items of
+    one id. Their otid is that id with its last seven bits replaced by the item's index; where all of a
+    message's items carry one it gives the order, because `/v1/steps/{id}/messages` sends them in reverse.
+    Otherwise they stay as they came.
+
+    The sequence counts from `first` on, message by message in the order they came, within each by position.
+    """
+    positions, sequences = [0] * len(ids), list(range(first, first + len(ids)))
+    if len(set(ids)) == len(ids):
+        return positions, sequences
+    members: dict[str, list[int]] = {}
+    for at, message_id in enumerate(ids):
+        members.setdefault(message_id, []).append(at)
+    for message_id, ats in members.items():
+        if len(ats) > 1:
+            indexes = [index for at in ats if (index := _otid_index(message_id, otids[at])) is not None]
+            came = ats
+            if len(indexes) == len(ats):
+                ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]
+            for position, at in enumerate(ats):
+                positions[at] = position
+                sequences[at] = first + came[0] + position
+    return positions, sequences
+
+
+def _otid_index(message_id: str, otid: Any) -> int | None:
+    """The index in an item's otid, or None where its otid is not made of its id."""
+    if otid == message_id:
+        return _LAST
+    if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:
+        return None
+    try:
+        return int(otid[-2:], 16) & 0x7F
+    except ValueError:
+        return None

@@ -1,0 +1,164 @@
+"""Objects grouped by shape, so that their values can be taken column by column.
+
+Objects with the same keys in the same order have the same shape. A page of messages has some ten shapes:
+what is true of one (which fields it has, which of them are unknown) is found out once, not for each item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+Values = Sequence[Any]
+
+
+class Group(NamedTuple):
+    """Objects of one shape.
+
+    Attributes:
+        places: indexes of the objects among all that were given, ascending.
+        columns: by key, the values of these objects.
+    """
+
+    places: Sequence[int]
+    columns: dict[str, Values]
+
+
+def by_shape(objects: Sequence[Mapping[str, Any]]) -> list[Group]:
+    """Group the objects by their keys, the shape that comes first first."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, keys in enumerate(map(tuple, objects)):
+        if keys in found:
+            found[keys].append(place)
+        else:
+            found[keys] = [place]
+    groups = []
+    for keys, places in found.items():
+        values = zip(*[objects[place].values() for place in places], strict=True)
+        groups.append(Group(places, dict(zip(keys, values, strict=True))))
+    return groups
+
+
+def uniform(group: Group, aspects: Sequence[Sequence[Any]]) -> Iterator[Group]:
+    """Divide a group into groups whose objects are alike in all aspects.
+
+    Args:
+        aspects: of each object something that can be a key, one list an aspect.
+    """
+    kinds = list(zip(*aspects, strict=True))
+    if kinds.count(kinds[0]) == len(kinds) if kinds else True:
+        yield group
+        return
+    members: dict[Any, list[int]] = {}
+    for at, kind in enumerate(kinds):
+        members.setdefault(kind, []).append(at)
+    for ats in members.values():
+        columns = {name: picked(values, ats) for name, values in group.columns.items()}
+        yield Group(picked(group.places, ats), columns)
+
+
+def shapes_of(values: Iterable[Any]) -> list[tuple[str, ...] | None]:
+    """The keys of each value, None for one that is no object."""
+    return [tuple(value) if isinstance(value, dict) else None for value in values]
+
+
+def nested(objects: Sequence[Mapping[str, Any]]) -> dict[str, Values]:
+    """The columns of objects that have one shape."""
+    return by_shape(objects)[0].columns
+
+
+def rows_of(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """The columns as objects again."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def picked(values: Values, ats: Sequence[int]) -> Values:
+    """The values at these indexes."""
+    if len(ats) > 1:
+        taken: tuple[Any, ...] = itemgetter(*ats)(values)
+        return taken
+    return [values[at] for at in ats]
+
+
+def is_empty(values: Values) -> bool:
+    """True if there is nothing but None."""
+    return not any(values) and values.count(None) == len(values)
+
+
+def types_of(values: Iterable[Any]) -> set[type]:
+    """The types that occur among the values."""
+    return set(map(type, values))
+
+
+class Gathered:
+    """Rows of one table, gathered in pieces that each fill some of the columns.
+
+    Attributes:
+        items: for each row, the index of its item in the page.
+        idx: for each row, its index within the item.
+        columns: by name, the values; a column that no row fills is missing.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[int] = []
+        self.idx: list[int] = []
+        self.columns: dict[str, list[Any]] = {}
+
+    def add(
+        self, items: Sequence[int], columns: Mapping[str, Values], idx: Sequence[int] | None = None
+    ) -> None:
+        """Add a row for each of `items`."""
+        count = len(self.items)
+        for name, values in columns.items():
+            if is_empty(values):
+                continue
+            column = self.columns.get(name)
+            if column is None:
+                self.columns[name] = [None] * count
+                column = self.columns[name]
+            else:
+                column.extend(repeat(None, count - len(column)))
+            column.extend(values)
+        self.items.extend(items)
+        self.idx.extend(repeat(0, len(items)) if idx is None else idx)
+
+    def in_order(self) -> dict[str, Values]:
+        """The columns, their rows sorted by item and index within it; `items` and `idx` are sorted too."""
+        count = len(self.items)
+        for column in self.columns.values():
+            column.extend(repeat(None, count - len(column)))
+        width = max(self.idx, default=0) + 1
+        keys = (
+            self.items if width == 1 else [a * width + b for a, b in zip(self.items, self.idx, strict=True)]
+        )
+        if keys == sorted(keys):
+            return dict(self.columns)
+        order = sorted(range(count), key=keys.__getitem__)
+        self.items, self.idx = list(picked(self.items, order)), list(picked(self.idx, order))
+        return {name: picked(column, order) for name, column in self.columns.items()}
+
+
+class Elements(NamedTuple):
+    """The elements of the lists of several items, one after the other.
+
+    Attributes:
+        values: the elements.
+        items: for each, the index of its item in the page.
+        idx: for each, its index within its item's list.
+    """
+
+    values: list[Any]
+    items: Sequence[int]
+    idx: Sequence[int]
+
+
+def elements_of(items: Sequence[int], lists: Sequence[Sequence[Any]]) -> Elements:
+    """All elements of the lists, one list for each of `items`."""
+    values = list(chain.from_iterable(lists))
+    lengths = list(map(len, lists))
+    if lengths.count(1) == len(lengths):
+        return Elements(values, items, [0] * len(items))
+    owners = [item for item, length in zip(items, lengths, strict=True) for _ in range(length)]
+    return Elements(values, owners, [at for length in lengths for at in range(length)])
