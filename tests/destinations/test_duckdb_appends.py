@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import dlt
 import pytest
 from dlt.load.load import Load
 
-from letta_source.demo import Letta, Server
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer
 from letta_source.destinations.duckdb import take_back
 from letta_source.extract.repeats import Repeats
@@ -24,6 +24,12 @@ ONE_A_PAGE = ("--page-size", "1", "--max-workers", "1")
 
 def stop(*_: object, **__: object) -> None:
     raise InterruptedError
+
+
+@pytest.fixture
+def server(letta: Letta) -> Iterator[Server]:
+    with serve(letta) as server:
+        yield server
 
 
 def merged(letta_source: Command) -> bool:
@@ -125,7 +131,7 @@ def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
 
     assert ids.index(calling) < ids.index(returning) < len(ids) - 2
     before_answers(monkeypatch, shrink_and_delete)
-    monkeypatch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 1)
+    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
     assert letta_source.load(server, *ONE_A_PAGE).code == 0
     assert letta.messages.rows[calling].items[0]["content"] == "no more"
@@ -204,7 +210,7 @@ def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(
 def package_of_small_files(command: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a load package, loaded but not finished, whose tables are in several files each."""
     with monkeypatch.context() as patch:
-        patch.setattr("letta_source.extract.collect.ROWS_A_YIELD", 1)
+        patch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
         patch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
         patch.setattr(Load, "complete_package", stop)
         assert command.load(server, *ONE_A_PAGE).code == 1
