@@ -26,7 +26,12 @@ class Items(list[Any]):
 def id_of(item: Any) -> str | None:
     """The item's id, or None where it has none that it could be asked for and kept by."""
     found = item.get("id") if isinstance(item, dict) else None
-    return found if isinstance(found, str) and _ID.fullmatch(found) else None
+    return found if isinstance(found, str) and is_id(found) else None
+
+
+def is_id(text: str) -> bool:
+    """True if the text can be asked for and kept by: as a piece of a URL it stays one piece."""
+    return _ID.fullmatch(text) is not None
 
 
 def ids_of(items: Sequence[Any]) -> list[str]:

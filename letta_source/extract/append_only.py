@@ -60,7 +60,9 @@ class AppendOnly:
             worklist = self._state.worklist(job.key)
             items = [item for item in items if worklist.is_finished(item)]
             # What has no date is listed again until its list was read beyond it for as long as the overlap.
-            return self._new("", items, asks=not in_order or any(created_at(item) is None for item in items))
+            times = map(created_at, items)
+            undated = any(time is None or self._state.overlap.is_ahead(time) for time in times)
+            return self._new("", items, asks=not in_order or undated)
         if self._name in _ALWAYS_WHOLE:
             return self._new(parent_id, items)
         return [item for item in items if self._state.has_changed(item["id"], _digest(self._mask.item(item)))]

@@ -16,7 +16,7 @@ from letta_source.extract.append_only import AppendOnly
 from letta_source.extract.gathered_rows import GatheredRows
 from letta_source.extract.issues import Issues
 from letta_source.extract.positions import Positions
-from letta_source.extract.workers import Begun, Done, Failed, JobEvent, stream
+from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
 from letta_source.paging.events import Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import JOBS
 from letta_source.plan.job import Job, ParentSeen
@@ -122,6 +122,7 @@ class _Collector:
     def _begin(self, job: Job, parent_id: str, event: Begun) -> None:
         if job.id and job.moves != "place":
             self._counts.parents += 1
+        self._counts.lists += not job.id
         self._positions.begin(job)
 
     def _see(self, job: Job, parent_id: str, seen: ParentSeen) -> None:
@@ -147,6 +148,8 @@ class _Collector:
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
         self._positions.gap(job, parent_id, gap)
         self._issues.gap(parent_id, gap)
+        if not gap.answered:
+            self._count_failed(job)
 
     def _gap_retried(self, job: Job, parent_id: str, gap: Retried) -> None:
         self._positions.gap_retried(parent_id, gap)
@@ -169,10 +172,16 @@ class _Collector:
             self._forget(job, error)
         else:
             self._issues.report(error.kind, job.id, str(error))
-            self._counts.failed += bool(job.id)
+            self._count_failed(job)
+            # The search for parents itself was not begun as a job.
+            self._counts.lists += job is FINDING
             self._counts.done += bool(job.id)
             self._positions.fail(job)
             self._finish_rows(job, finished=False)
+
+    def _count_failed(self, job: Job) -> None:
+        self._counts.failed += bool(job.id)
+        self._counts.failed_lists += not job.id
 
     def _forget(self, job: Job, error: ParentGone) -> None:
         if job.asked_for:

@@ -73,6 +73,9 @@ def why_failed(session: Session) -> str | None:
     for name, counts in session.counts.items():
         if counts.failed * 2 > counts.parents:
             return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"
+    lists = sum(counts.lists for counts in session.counts.values())
+    if lists and lists == sum(counts.failed_lists for counts in session.counts.values()):
+        return "none of the lists could be read: see load_issues"
     return None
 
 

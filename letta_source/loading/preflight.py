@@ -9,7 +9,7 @@ from anyio.from_thread import start_blocking_portal
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, WebPage
-from letta_source.errors import NotLetta, Unreachable
+from letta_source.errors import ConfigError, NotLetta, Unreachable
 from letta_source.settings import Settings
 
 FAMILIES: Mapping[str, str] = {
@@ -51,6 +51,10 @@ def check_reachable(settings: Settings) -> None:
     async def check() -> None:
         found: dict[str, str | None] = {}
         async with _client(settings, retries=_WHILE_IT_STARTS) as client:
+            if asked_for := _paths_asked_for(settings):
+                for what, path in asked_for.items():
+                    await _assert_known(client, what, path)
+                return
             for family, path in FAMILIES.items():
                 found[family] = await _answer(client, path)
                 if found[family] is None:
@@ -69,6 +73,27 @@ def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 def _client(settings: Settings, retries: int) -> Client:
     fewer = {"retries": min(retries, settings.retries)}
     return Client(settings.model_copy(update=fewer), looks_again=False)
+
+
+def _paths_asked_for(settings: Settings) -> dict[str, str]:
+    """The path of each agent and batch that the settings name."""
+    paths = {f"agent {agent_id}": f"/v1/agents/{agent_id}" for agent_id in settings.agent_ids}
+    paths |= {f"batch {batch_id}": f"/v1/messages/batches/{batch_id}" for batch_id in settings.batch_ids}
+    return paths
+
+
+async def _assert_known(client: Client, what: str, path: str) -> None:
+    try:
+        await client.get(path)
+    except WebPage as error:
+        raise NotLetta(str(error)) from error
+    except StatusError as error:
+        # 422 and 400: it has not the form of an id of its kind.
+        if error.status in (404, 405, 422, 400):
+            raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
+        raise Unreachable(f"{client.base_url}{path} answers {error}") from error
+    except RequestFailed as error:
+        raise Unreachable(f"{client.base_url}{path}: {error}") from error
 
 
 async def _answer(client: Client, path: str) -> str | None:

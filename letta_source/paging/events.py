@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -25,11 +25,15 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Gap:
-    """What the server cannot give, between two ids; an empty one is the end of the list."""
+    """What the server cannot give, between two ids; an empty one is the end of the list.
+
+    `answered` is false if no request for this list got an answer: nothing of it can be read.
+    """
 
     after_id: str
     before_id: str
     detail: str
+    answered: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)

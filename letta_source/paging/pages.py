@@ -48,12 +48,14 @@ class Pages:
     Attributes:
         size: limit of the next request.
         largest: what it may grow to.
+        answered: a page of it came.
     """
 
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
         self._client = client
         self.endpoint = endpoint
         self.size = self.largest = endpoint.page_size
+        self.answered = False
 
     async def ask(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any]:
         """One page.
@@ -70,7 +72,9 @@ class Pages:
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
         retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
         try:
-            return as_list(await self._client.get(self.endpoint.path, params, retries))
+            page = as_list(await self._client.get(self.endpoint.path, params, retries))
+            self.answered = True
+            return page
         except RequestFailed as error:
             if is_gone(error):
                 raise Lost(str(error)) from error

@@ -98,7 +98,8 @@ class _Walk:
                     self._passing_trouble = True
                     continue
                 fresh = self._trail.fresh(edge)
-                yield Gap(self._cursor or "", ids_of(fresh)[0] if fresh else "", str(error))
+                before_id = ids_of(fresh)[0] if fresh else ""
+                yield Gap(self._cursor or "", before_id, str(error), self._pages.answered)
                 self._in_order = False
             ids = ids_of(fresh)
             is_end = self._until in ids

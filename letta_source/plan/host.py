@@ -10,6 +10,7 @@ from letta_source.errors import Unreadable
 from letta_source.paging.pages import Endpoint, is_gone
 from letta_source.settings import Settings
 from letta_source.state.host import Host
+from letta_source.state.overlap import earlier
 
 Params = dict[str, str | int]
 
@@ -49,7 +50,7 @@ def steps_endpoint(settings: Settings, key: str) -> Endpoint:
     params = _of_agent(key)
     if settings.start_date:
         # The server leaves out what was created at the very start_date.
-        params["start_date"] = (settings.start_date - timedelta(microseconds=1)).isoformat()
+        params["start_date"] = earlier(settings.start_date, timedelta(microseconds=1)).isoformat()
     if settings.end_date:
         params["end_date"] = settings.end_date.isoformat()
     return Endpoint("/v1/steps/", params, settings.page_size, "steps", dated=False)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from letta_source.items import is_id
 from letta_source.shards import Shard
 from letta_source.times import parse_time
 
@@ -66,6 +67,9 @@ def ids_value(value: Any) -> Any:
     ids = list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(one, str) for one in ids):
         raise ValueError("must be ids, in a list or with commas between them")
+    if not all(map(is_id, ids)):
+        # A slash or a question mark would ask for something else.
+        raise ValueError("one is no id: they look like agent-123e4567-e89b-42d3-8456-426614174000")
     return tuple(dict.fromkeys(ids))
 
 

@@ -13,7 +13,9 @@ class Counts:
     Attributes:
         parents: agents, groups, … found so far; 0 for a plain list.
         done: how many of them were read.
-        failed: how many could not be read, or not to their end.
+        failed: how many could not be read at all.
+        lists: lists that were read, the resource's own and those that name its parents.
+        failed_lists: how many of them could not be read at all.
         items: items read, those of the overlap too.
         requests: HTTP requests, retries too.
         problems: parents and messages that could not be read.
@@ -24,6 +26,8 @@ class Counts:
     parents: int = 0
     done: int = 0
     failed: int = 0
+    lists: int = 0
+    failed_lists: int = 0
     items: int = 0
     requests: int = 0
     problems: int = 0

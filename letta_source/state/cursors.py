@@ -7,11 +7,15 @@ from there; the merge takes the repeats out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from letta_source.state.overlap import Overlap
 from letta_source.times import created_at, newest_of
+
+logger = logging.getLogger(__name__)
 
 Cursor = tuple[str | None, str | None]
 
@@ -30,7 +34,7 @@ class Cursors:
 
     Args:
         state: of the dlt resource.
-        settled_before: items created before this are older than the overlap.
+        overlap: with the last load; a cursor stops before the first item within it.
         frozen: neither read nor moved, for a window of time.
         ignored: not read, for reading everything again.
     """
@@ -38,12 +42,12 @@ class Cursors:
     def __init__(
         self,
         state: MutableMapping[str, Any],
-        settled_before: datetime,
+        overlap: Overlap,
         frozen: bool = False,
         ignored: bool = False,
     ) -> None:
         self._frozen = frozen
-        self._settled_before = settled_before
+        self._overlap = overlap
         self._ignored = ignored or frozen
         self._pending: dict[str, Cursor | None] = {}
         self._moved: set[str] = set()
@@ -77,9 +81,14 @@ class Cursors:
         passed = len(items) - 1 if len(items) > 1 and self._are_old(items) else 0
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
         last: tuple[datetime | None, str] | None = None
+        start, end = self._overlap.start, self._overlap.end
         for item in items[passed:]:
             time = created_at(item)
-            if time is not None and time >= self._settled_before:
+            if time is not None and time > end:
+                # Until then nothing after it would be taken for old.
+                logger.warning("%s is dated %s, which is yet to come: taken as undated", item["id"], time)
+                time = None
+            if time is not None and time >= start:
                 self._stopped.add(parent_id)
                 # The next load reads on from before the gap and meets it again.
                 self._ahead.pop(parent_id, None)
@@ -99,7 +108,7 @@ class Cursors:
             newest = newest_of([item.get("date") or item.get("created_at") for item in items])
         except ValueError:
             return False
-        return newest is None or newest < self._settled_before
+        return newest is None or newest < self._overlap.start
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
         """What lies in it cannot be read; the cursor passes it with the next item, if there is one."""

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, cast
 
 from letta_source.shards import bucket_of
 from letta_source.state.cursors import Cursors
+from letta_source.state.overlap import Overlap
 from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist
 from letta_source.times import parse_time
@@ -46,9 +47,9 @@ class ResourceState:
         self.session = session
         self.settings = session.settings
         self._stored = cast(StoredState, stored)
-        self.settled_before = session.started_at - self.settings.lag
+        self.overlap = Overlap(session.started_at, self.settings.lag)
         self._tracking: dict[str, Any] = {
-            "settled_before": self.settled_before,
+            "overlap": self.overlap,
             "frozen": self.settings.window,
             "ignored": self.settings.refresh,
         }
@@ -101,7 +102,7 @@ class ResourceState:
         """Id up to which a list without dates had been read before the overlap began."""
         if self.rereads:
             return None
-        settled = [stop for stop in self._stops(key) if parse_time(stop[0]) < self.settled_before]
+        settled = [stop for stop in self._stops(key) if parse_time(stop[0]) < self.overlap.start]
         return settled[-1][1] if settled else None
 
     def note_last_listed(self, key: str, last_id: str | None) -> None:
@@ -138,7 +139,7 @@ class ResourceState:
         for key, last_id in self._last_listed.items():
             if last_id:
                 stops = self._stops(key)
-                settled = [stop for stop in stops if parse_time(stop[0]) < self.settled_before]
+                settled = [stop for stop in stops if parse_time(stop[0]) < self.overlap.start]
                 kept = settled[-1:] + stops[len(settled) :]
                 kept.append([self.session.started_at.isoformat(), last_id])
                 self._stored.setdefault("listed", {})[key] = kept

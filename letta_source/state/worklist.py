@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from letta_source.state.cursors import Cursor, Cursors
+from letta_source.state.overlap import Overlap
 from letta_source.times import created_at
 
 Parent = Mapping[str, Any]
@@ -27,21 +27,21 @@ class Worklist:
     Args:
         state: of the dlt resource.
         key: which list; lists with other filters are worked off apart.
-        settled_before, frozen, ignored: as for `Cursors`.
+        overlap, frozen, ignored: as for `Cursors`.
     """
 
     def __init__(
         self,
         state: MutableMapping[str, Any],
         key: str,
-        settled_before: datetime,
+        overlap: Overlap,
         frozen: bool = False,
         ignored: bool = False,
     ) -> None:
-        self._cursors = Cursors(state, settled_before, frozen, ignored)
+        self._cursors = Cursors(state, overlap, frozen, ignored)
         self._key = key
         self._frozen = frozen
-        self._settled_before = settled_before
+        self._overlap = overlap
         self._open: dict[str, Parent] = {}
         self._closed: set[str] = set()
         self._undated: set[str] = set()
@@ -90,10 +90,15 @@ class Worklist:
         """Closes one whose rows were read, all of them or not; unless finished, it is read again."""
         finished = complete and self.is_finished(parent)
         time = created_at(parent)
+        # One that could not be read tells no date, but may have told it before.
+        created = time.isoformat() if time else self.known_since(parent["id"])
         self._closed.add(parent["id"])
         if parent["id"] in self._open:
             self._open[parent["id"]] = parent
-        self._changes[parent["id"]] = None if finished else _Unfinished(time.isoformat() if time else None)
+        if self._overlap.is_ahead(time):
+            # A cursor on it would have what is created until then behind it.
+            self._undated.add(parent["id"])
+        self._changes[parent["id"]] = None if finished else _Unfinished(created)
 
     def is_finished(self, parent: Parent) -> bool:
         """True once it is in its last state, since longer than the overlap."""
@@ -111,8 +116,9 @@ class Worklist:
         self._changes[parent_id] = None
 
     def _is_young(self, parent: Parent) -> bool:
-        time = created_at({"date": parent.get("completed_at")}) or created_at(parent)
-        return time is not None and time >= self._settled_before
+        completed, created = created_at({"date": parent.get("completed_at")}), created_at(parent)
+        dates = (time for time in (completed, created) if not self._overlap.is_ahead(time))
+        return self._overlap.is_young(next((time for time in dates if time), None))
 
     def commit(self) -> None:
         """Moves the cursor over what was closed; call it once the rows were handed over."""
@@ -132,9 +138,13 @@ class Worklist:
         self._cursors.commit()
 
 
-_STATUSES_BEFORE_THE_END = ("created", "running", "pending")
+# Of runs and batches, and of steps. Others come between releases, and are no end.
+_TERMINAL = {"completed", "failed", "cancelled", "expired", "success"}
 
 
 def is_finished(parent: Parent) -> bool:
     """True if a run, step or batch is in its last state."""
-    return parent.get("status") not in _STATUSES_BEFORE_THE_END
+    if parent.get("status") is None and parent.get("stop_reason"):
+        # Steps of older servers have no status.
+        return True
+    return parent.get("status") in _TERMINAL or parent.get("completed_at") is not None

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.state.cursors import Cursors
+from letta_source.state.overlap import Overlap
 from letta_source.state.worklist import Worklist, is_finished
 
 EDGE = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 OLD = EDGE - timedelta(hours=1)
+OVERLAP = Overlap(EDGE, timedelta(0), now=lambda: EDGE + timedelta(minutes=10))
 
 
 def item(name: str, date: datetime | None = OLD) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def item(name: str, date: datetime | None = OLD) -> dict[str, Any]:
 
 
 def unit(
-    name: str, status: str = "completed", created: datetime | None = OLD, ended: datetime | None = None
+    name: str, status: Any = "completed", created: datetime | None = OLD, ended: datetime | None = None
 ) -> Any:
     times = {"created_at": created.isoformat() if created else None}
     return {"id": name, "status": status, **times, "completed_at": ended.isoformat() if ended else None}
@@ -30,22 +32,22 @@ def unit(
 
 def read(state: dict[str, Any], *units: dict[str, Any], key: str = "") -> Worklist:
     """A run that lists these units and reads all of them."""
-    tracked = Worklist(state, key, EDGE)
+    tracked = Worklist(state, key, OVERLAP)
     for one in units:
         tracked.add(one)
         tracked.close(one)
     tracked.commit()
-    return Worklist(state, key, EDGE)
+    return Worklist(state, key, OVERLAP)
 
 
 def test_a_cursor_stops_before_the_first_young_item() -> None:
     state: dict[str, Any] = {}
-    cursors = Cursors(state, EDGE)
+    cursors = Cursors(state, OVERLAP)
     cursors.observe("agent", [item("a"), item("b"), item("young", EDGE), item("old again")])
     cursors.observe("agent", [item("old on the next page")])
     cursors.commit()
     assert state == {"cursors": {"agent": [OLD.isoformat(), "b"]}}
-    assert Cursors(state, EDGE).get("agent") == (OLD.isoformat(), "b")
+    assert Cursors(state, OVERLAP).get("agent") == (OLD.isoformat(), "b")
 
 
 FORMS = st.sampled_from(
@@ -74,11 +76,11 @@ def test_a_page_moves_a_cursor_as_its_items_do_one_by_one(
         for place, (age, form) in enumerate(zip(ages, forms, strict=False))
     ]
     at_once: dict[str, Any] = {}
-    cursors = Cursors(at_once, before)
+    cursors = Cursors(at_once, Overlap(before, timedelta(0), now=lambda: EDGE + timedelta(hours=1)))
     passed = cursors.observe("agent", items)
     cursors.commit()
     one_by_one: dict[str, Any] = {}
-    cursors = Cursors(one_by_one, before)
+    cursors = Cursors(one_by_one, Overlap(before, timedelta(0), now=lambda: EDGE + timedelta(hours=1)))
     assert passed == sum(cursors.observe("agent", [one]) for one in items)
     cursors.commit()
     assert at_once == one_by_one
@@ -95,7 +97,7 @@ def test_a_cursor_never_passes_what_is_young(ages: list[int | None], page: int, 
         for place, age in enumerate(ages)
     ]
     young = next((place for place, age in enumerate(ages) if age is not None and age >= 0), len(ages))
-    cursors = Cursors({}, EDGE)
+    cursors = Cursors({}, OVERLAP)
     for start in range(0, len(items), page):
         cursors.observe("agent", items[start : start + page])
         if commit:
@@ -107,7 +109,7 @@ def test_a_cursor_never_passes_what_is_young(ages: list[int | None], page: int, 
 
 def test_cursors_move_only_when_committed() -> None:
     state: dict[str, Any] = {}
-    cursors = Cursors(state, EDGE)
+    cursors = Cursors(state, OVERLAP)
     cursors.observe("agent", [item("a")])
     assert state == {"cursors": {}}
     cursors.commit()
@@ -116,14 +118,14 @@ def test_cursors_move_only_when_committed() -> None:
 
 
 def test_items_without_a_date_do_not_hold_a_cursor() -> None:
-    cursors = Cursors({}, EDGE)
+    cursors = Cursors({}, OVERLAP)
     cursors.observe("agent", [item("a"), item("b", None)])
     cursors.commit()
     assert cursors.get("agent") == (None, "b")
 
 
 def test_parents_have_cursors_of_their_own() -> None:
-    cursors = Cursors({}, EDGE)
+    cursors = Cursors({}, OVERLAP)
     cursors.observe("young", [item("a", EDGE)])
     cursors.observe("old", [item("b")])
     cursors.commit()
@@ -133,7 +135,7 @@ def test_parents_have_cursors_of_their_own() -> None:
 
 
 def test_a_stopped_cursor_stays() -> None:
-    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "a"]}}, EDGE)
+    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "a"]}}, OVERLAP)
     cursors.stop("agent")
     cursors.observe("agent", [item("b")])
     cursors.commit()
@@ -141,7 +143,7 @@ def test_a_stopped_cursor_stays() -> None:
 
 
 def test_a_restarted_cursor_begins_anew() -> None:
-    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "vanished"]}}, EDGE)
+    cursors = Cursors({"cursors": {"agent": [OLD.isoformat(), "vanished"]}}, OVERLAP)
     cursors.observe("agent", [item("young", EDGE)])
     cursors.restart("agent")
     cursors.commit()
@@ -154,19 +156,19 @@ def test_a_restarted_cursor_begins_anew() -> None:
 def test_a_restart_forgets_the_gap_that_was_met() -> None:
     """The walk begins anew, and meets what is still unreadable again."""
     state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}, "gaps": {"agent": [["0", "1"]]}}
-    cursors = Cursors(state, EDGE)
+    cursors = Cursors(state, OVERLAP)
     cursors.meet_gap("agent", ("a", "c"))
     cursors.restart("agent")
     cursors.observe("agent", [item("c"), item("d")])
     cursors.commit()
     assert state["cursors"] == {"agent": [OLD.isoformat(), "d"]}
     assert not state["gaps"]
-    assert Cursors(state, EDGE).gaps("agent") == ()
+    assert Cursors(state, OVERLAP).gaps("agent") == ()
 
 
 def test_a_forgotten_parent_leaves_the_state() -> None:
     state = {"cursors": {"agent": [OLD.isoformat(), "a"], "other": [OLD.isoformat(), "b"]}}
-    cursors = Cursors(state, EDGE)
+    cursors = Cursors(state, OVERLAP)
     cursors.restart("agent")
     cursors.forget("agent")
     cursors.commit()
@@ -176,7 +178,7 @@ def test_a_forgotten_parent_leaves_the_state() -> None:
 def test_a_window_neither_reads_nor_moves_cursors() -> None:
     state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}}
     before = json.dumps(state)
-    cursors, units = Cursors(state, EDGE, frozen=True), Worklist(state, "", EDGE, frozen=True)
+    cursors, units = Cursors(state, OVERLAP, frozen=True), Worklist(state, "", OVERLAP, frozen=True)
     assert cursors.get("agent") is None
     cursors.observe("agent", [item("b")])
     units.add(unit("run"))
@@ -189,36 +191,90 @@ def test_a_window_neither_reads_nor_moves_cursors() -> None:
 
 def test_a_refresh_reads_from_the_start_and_moves_the_cursor() -> None:
     state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "z"]}}
-    cursors = Cursors(state, EDGE, ignored=True)
+    cursors = Cursors(state, OVERLAP, ignored=True)
     assert cursors.get("agent") is None
     cursors.observe("agent", [item("a"), item("b")])
     cursors.commit()
     assert state["cursors"]["agent"][1] == "b"
 
 
-@pytest.mark.parametrize("status", ["created", "running", "pending"])
-def test_unfinished_units_are_read_again_until_they_end(status: str) -> None:
+@pytest.mark.parametrize("status", ["created", "running", "pending", "queued", "unheard of", "", 7])
+def test_unfinished_units_are_read_again_until_they_end(status: Any) -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a"), unit("unfinished", status), unit("c"))
     assert again.cursor == (OLD.isoformat(), "c")
     assert again.beyond_list() == again.unfinished == ("unfinished",)
     again.close(unit("unfinished"))
     again.commit()
-    assert Worklist(state, "", EDGE).unfinished == ()
+    assert Worklist(state, "", OVERLAP).unfinished == ()
 
 
-@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired", "success", "unheard of"])
-def test_any_other_status_is_an_end(status: str) -> None:
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired", "success"])
+def test_a_terminal_status_is_an_end(status: str) -> None:
     assert is_finished({"status": status})
+
+
+@pytest.mark.parametrize("status", [None, "requires_approval", "unheard of"])
+def test_an_unknown_status_is_an_end_once_something_else_says_so(status: str | None) -> None:
+    assert not is_finished({"status": status, "completed_at": None, "stop_reason": None})
+    assert is_finished({"status": status, "completed_at": "2026-05-04T11:00:00"})
+    assert is_finished({"status": status, "stop_reason": "end_turn"}) == (status is None)
+
+
+FAR = ["9999-12-31T23:59:59+00:00", "2099-01-01T00:00:00+00:00", "2026-05-04T12:10:01Z"]
+
+
+@pytest.mark.parametrize("date", FAR)
+def test_a_date_that_is_yet_to_come_holds_no_cursor(date: str, caplog: pytest.LogCaptureFixture) -> None:
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, OVERLAP)
+    assert cursors.observe("agent", [item("a"), {"id": "ahead", "date": date}]) == 2
+    cursors.commit()
+    assert state["cursors"]["agent"] == [None, "ahead"]
+    assert "ahead is dated" in caplog.text
+    assert cursors.observe("agent", [item("b"), item("young", EDGE + timedelta(minutes=10))]) == 1
+    cursors.commit()
+    assert state["cursors"]["agent"] == [OLD.isoformat(), "b"]
+
+
+@pytest.mark.parametrize("date", FAR)
+def test_a_list_by_date_is_read_on_before_what_is_yet_to_come(date: str) -> None:
+    """What is created until then comes before it."""
+    state: dict[str, Any] = {}
+    ahead = {"id": "ahead", "status": "completed", "created_at": date}
+    again = read(state, unit("a"), ahead)
+    assert (again.cursor, again.unfinished) == ((OLD.isoformat(), "a"), ())
+    assert read(state, unit("b"), ahead).cursor == (OLD.isoformat(), "b")
+
+
+def test_one_that_ends_in_the_future_is_as_old_as_it_was_created() -> None:
+    again = read({}, {**unit("a"), "completed_at": FAR[0]})
+    assert (again.cursor, again.unfinished) == ((OLD.isoformat(), "a"), ())
+
+
+@pytest.mark.parametrize("lag", [timedelta(days=999_999), timedelta.max])
+def test_an_overlap_of_centuries_holds_everything(lag: timedelta) -> None:
+    overlap = Overlap(EDGE, lag)
+    assert overlap.start == datetime.min.replace(tzinfo=timezone.utc)
+    assert overlap.is_young(OLD)
+    assert not overlap.is_ahead(EDGE + timedelta(days=366))
+
+
+def test_one_that_cannot_be_read_keeps_the_date_that_is_known_of_it() -> None:
+    state: dict[str, Any] = {}
+    again = read(state, unit("a", "running"), unit("b"))
+    again.close({"id": "a"}, complete=False)
+    again.commit()
+    assert state["unsettled"][""] == {"a": OLD.isoformat()}
 
 
 def test_units_that_ended_just_now_are_read_once_more() -> None:
     state: dict[str, Any] = {}
     assert read(state, unit("a", ended=EDGE)).unfinished == ("a",)
-    later = Worklist(state, "", EDGE + timedelta(minutes=1))
+    later = Worklist(state, "", Overlap(EDGE + timedelta(minutes=1), timedelta(0)))
     later.close(unit("a", ended=EDGE))
     later.commit()
-    assert Worklist(state, "", EDGE).unfinished == ()
+    assert Worklist(state, "", OVERLAP).unfinished == ()
 
 
 def test_the_list_is_read_again_from_its_first_young_unit() -> None:
@@ -241,12 +297,12 @@ def test_units_without_a_date_are_asked_for_by_id() -> None:
 
 
 def test_a_list_never_read_has_nothing_beyond_it() -> None:
-    assert Worklist({"unsettled": {"": {"a": None}}}, "", EDGE).beyond_list() == ()
+    assert Worklist({"unsettled": {"": {"a": None}}}, "", OVERLAP).beyond_list() == ()
 
 
 def test_the_cursor_waits_for_units_that_were_not_read() -> None:
     state: dict[str, Any] = {}
-    units = Worklist(state, "", EDGE)
+    units = Worklist(state, "", OVERLAP)
     first, second, third = (unit(name) for name in "abc")
     for one in (first, second, third):
         units.add(one)
@@ -261,11 +317,11 @@ def test_the_cursor_waits_for_units_that_were_not_read() -> None:
 
 def test_a_unit_read_in_part_is_read_again() -> None:
     state: dict[str, Any] = {}
-    units = Worklist(state, "", EDGE)
+    units = Worklist(state, "", OVERLAP)
     units.add(unit("a"))
     units.close(unit("a"), complete=False)
     units.commit()
-    assert Worklist(state, "", EDGE).beyond_list() == ("a",)
+    assert Worklist(state, "", OVERLAP).beyond_list() == ("a",)
 
 
 def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
@@ -273,18 +329,18 @@ def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
     again = read(state, unit("a", "running"))
     again.forget("a")
     again.commit()
-    assert Worklist(state, "", EDGE).unfinished == ()
+    assert Worklist(state, "", OVERLAP).unfinished == ()
 
 
 def test_lists_with_other_filters_are_worked_off_apart() -> None:
     state: dict[str, Any] = {}
     read(state, unit("a", "running"), key="agent")
-    unfiltered = Worklist(state, "", EDGE)
+    unfiltered = Worklist(state, "", OVERLAP)
     assert (unfiltered.cursor, unfiltered.unfinished) == (None, ())
-    assert Worklist(state, "agent", EDGE).unfinished == ("a",)
+    assert Worklist(state, "agent", OVERLAP).unfinished == ("a",)
 
 
 def test_the_state_is_json() -> None:
     state: dict[str, Any] = {}
     read(state, unit("a", "running"), unit("b", "running", created=None), unit("c", created=EDGE))
-    assert Worklist(json.loads(json.dumps(state)), "", EDGE).unfinished == ("a", "b", "c")
+    assert Worklist(json.loads(json.dumps(state)), "", OVERLAP).unfinished == ("a", "b", "c")

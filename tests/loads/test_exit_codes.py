@@ -1,0 +1,162 @@
+"""The exit code tells the truth: how much could not be read, and what was asked for in vain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from letta_source.demo.api import Answer
+from letta_source.loading import run
+from tests.loads.test_run import before_answers
+from tests.support.command import Command, one_of
+from tests.support.library_loads import Merged, quiet_agent
+
+BROKEN = Answer(500, {"detail": "column messages.x does not exist"})
+UNKNOWN = "agent-123e4567-e89b-42d3-8456-426614174000"
+
+
+def breaks(pattern: str) -> Callable[[str], Answer | None]:
+    """Paths that match answer 500."""
+    return lambda path: BROKEN if re.fullmatch(pattern, path) else None
+
+
+@pytest.fixture(autouse=True)
+def _few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+
+
+def test_most_parents_unreadable_is_a_failed_load(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        quiet_agent(letta)
+    readable = one_of(letta)
+    before_answers(monkeypatch, breaks(f"/v1/agents/(?!{readable})[^/]+/messages"))
+    said = letta_source.load(server)
+    assert (said.code, said.errors[-1]) == (
+        1,
+        "letta-source: agent_messages: 4 of 5 could not be read: see load_issues",
+    )
+    assert letta_source.rows("SELECT DISTINCT agent_id FROM letta.agent_messages") == [(readable,)]
+
+
+def test_parents_that_were_read_before_count_as_well(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert letta_source.load(server).code == 0
+    before_answers(monkeypatch, breaks("/v1/agents/[^/]+/messages"))
+    assert letta_source.load(server).code == 1
+
+
+def test_an_unreadable_message_each_is_none_that_is_unreadable(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    """Whatever can be read of a parent comes; the newest message is one of those that nothing lies beyond."""
+    for agent in letta.tables["agents"].ids():
+        letta.poison(letta.list_of("agent", agent).ids()[-1])
+    for _ in range(2):
+        assert letta_source.load(server).code == 3
+    assert letta_source.count("agent_messages")
+
+
+@pytest.mark.parametrize(
+    ("broken", "resources", "code"),
+    [
+        ("/v1/agents/", "agent_messages", 1),
+        ("/v1/(agents|groups)/", "agents,groups", 1),
+        ("/v1/agents/", "agents,groups", 3),
+        ("/v1/groups/", "agents,groups", 3),
+        ("/v1/groups/", "agents,group_messages", 3),
+        ("/v1/runs/", "runs", 1),
+    ],
+)
+def test_every_list_unreadable_is_a_failed_load(
+    letta_source: Command,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    resources: str,
+    code: int,
+) -> None:
+    assert letta_source.load(server).code == 0
+    without_check = replace(run.PARTS, check_server=lambda *_: None)
+    monkeypatch.setattr(run, "PARTS", without_check)
+    before_answers(monkeypatch, breaks(broken))
+    said = letta_source.load(server, "--resources", resources)
+    assert said.code == code
+    if code == 1:
+        assert said.errors[-1] == "letta-source: none of the lists could be read: see load_issues"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--agent-id", "agent-1/../agent-2"),
+        ("--agent-id", ".."),
+        ("--agent-id", "agent-1?limit=1"),
+        ("--agent-id", "agent-1#x"),
+        ("--agent-id", "agent-%2e%2e"),
+        ("--agent-id", "agent 1"),
+        ("--agent-id", "agent-\N{WAVING HAND SIGN}"),
+        ("--agent-id", "agent-1\\..\\x"),
+        ("--agent-id", "a" * 256),
+        ("--batch-id", "batches/job-1"),
+        ("--batch-id", "job-1\r\nx"),
+    ],
+)
+def test_a_malformed_id_is_wrong_usage_before_any_request(
+    letta_source: Command, server: Server, option: tuple[str, str]
+) -> None:
+    said = letta_source.load(server, *option)
+    assert (said.code, len(said.errors)) == (2, 1)
+    assert f"{option[0][2:].replace('-', '_')}s: one is no id" in said.err
+    assert server.requests == []
+    assert letta_source.files() == []
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        (("--agent-id", UNKNOWN), f"agent {UNKNOWN}"),
+        (("--agent-id", "agent-1"), "agent agent-1"),
+        (("--batch-id", f"job-{UNKNOWN[6:]}"), f"batch job-{UNKNOWN[6:]}"),
+    ],
+)
+def test_an_unknown_id_is_wrong_usage_after_one_request(
+    letta_source: Command, server: Server, option: tuple[str, str], what: str
+) -> None:
+    said = letta_source.load(server, *option)
+    assert (said.code, len(said.errors)) == (2, 1)
+    assert f"does not know {what}" in said.err
+    assert len(server.requests) == 1
+    assert not [file for file in letta_source.files() if file.endswith((".duckdb", ".parquet"))]
+
+
+def test_a_run_whose_single_reading_failed_stays_unfinished(
+    letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = one_of(letta)
+    unfinished = letta.talk(agent, "hi", finished=False)
+    batch = letta.add_batch(agent)
+    names = ("runs", "steps", "step_messages", "batches", "batch_messages")
+    merged = Merged()
+    with serve(letta) as server:
+        merged.load(server, *names, lag=0)
+        letta.finish_run(unfinished)
+        letta.finish_batch(batch)
+        with monkeypatch.context() as patch:
+            before_answers(patch, breaks(f".*({unfinished}|{batch}).*"))
+            session = merged.load(server, *names, lag=0, retries=0)
+            assert session.problems
+        assert {
+            name: unfinished in str(merged.states[name]["unsettled"]) for name in names[:3]
+        } == dict.fromkeys(names[:3], True)
+        assert all(batch in merged.states[name]["unsettled"][""] for name in names[3:])
+        merged.load(server, *names, lag=0)
+    assert unfinished in merged.ids("runs")
+    assert set(merged.ids("runs", "status")) == {"completed"}
+    assert set(merged.ids("batches", "status")) == {"completed"}
