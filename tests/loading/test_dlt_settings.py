@@ -1,0 +1,88 @@
+"""`letta_source.load` from Python is what `letta-source run` is: no reports of usage, nothing left on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from letta_source.demo import Letta, serve
+from tests.support.paths import ROOT
+
+PROMPT = "a prompt that stays on no disk"
+LIBRARY = """
+import sys, dlt, letta_source
+if "another" in sys.argv:
+    pipeline = dlt.pipeline("another", destination="duckdb", dataset_name="things")
+    pipeline.run([{"n": 1}], table_name="numbers")
+before = dict(__import__("os").environ)
+letta_source.load(letta_source.Load({"base_url": sys.argv[1]}, resources=["agents", "agent_messages"]))
+assert dict(__import__("os").environ) == before
+if "another" in sys.argv:
+    pipeline.run([{"n": 2}], table_name="numbers")
+"""
+
+
+@contextmanager
+def reports() -> Iterator[tuple[str, list[str]]]:
+    """An address for dlt's reports of usage, and the names of the pipelines' steps that came."""
+    came: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["event"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", came
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def load(folder: Path, address: str, *arguments: str, **more: str) -> None:
+    letta = Letta()
+    letta.talk(letta.add_agent(), PROMPT)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("RUNTIME__", "LOAD__"))},
+        "PYTHONPATH": str(ROOT),
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "RUNTIME__DLTHUB_TELEMETRY_ENDPOINT": address,
+        **more,
+    }
+    with serve(letta) as server:
+        program = [sys.executable, "-c", LIBRARY, server.base_url, *arguments]
+        subprocess.run(program, check=True, cwd=folder, env=environment, timeout=120)
+
+
+def test_a_load_reports_nothing_and_leaves_no_prompt_on_disk(tmp_path: Path) -> None:
+    with reports() as (address, came):
+        load(tmp_path, address)
+    assert came == []
+    files = [file for file in (tmp_path / "dlt").rglob("*") if file.is_file()]
+    assert files
+    assert [file for file in files if PROMPT.encode() in file.read_bytes() or file.suffix == ".parquet"] == []
+
+
+def test_another_pipeline_goes_on_reporting(tmp_path: Path) -> None:
+    with reports() as (address, came):
+        load(tmp_path, address, "another")
+    assert came.count("pipeline_load") == 2
+
+
+def test_who_wants_reports_has_them(tmp_path: Path) -> None:
+    with reports() as (address, came):
+        load(tmp_path, address, RUNTIME__DLTHUB_TELEMETRY="true")
+    assert "pipeline_load" in came
