@@ -23,7 +23,7 @@ CODES = exit_codes(
 
 
 def add_to(commands: Any) -> None:
-    _add_options(add_command(commands, "run", run, "load; run again, it adds what is new", CODES))
+    add_options(add_command(commands, "run", run, "load; run again, it adds what is new", CODES))
 
 
 def add_base_url(command: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_base_url(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_options(run: argparse.ArgumentParser) -> None:
+def add_options(run: argparse.ArgumentParser) -> None:
     add_base_url(run)
     to = run.add_argument_group("where to")
     add_place(to)

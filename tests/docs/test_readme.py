@@ -7,24 +7,14 @@ import re
 
 import pytest
 
+from docs import settings_table
 from letta_source.cli import main
-from letta_source.schema.tables import CHILDREN, LOAD_ISSUES, RESOURCES
+from letta_source.errors import ExitCode
 from letta_source.settings import Settings
 from letta_source.source import letta
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
-
-
-def section(title: str) -> str:
-    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def first_cells(title: str) -> set[str]:
-    rows = re.findall(r"^\| (.+?) \|", section(title), re.MULTILINE)
-    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -34,9 +24,14 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_every_setting_is_in_the_table() -> None:
-    settings = {field.alias or name for name, field in Settings.model_fields.items()}
-    assert first_cells("Settings") == settings
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    assert settings_table.PAGE.read_text("utf-8") == settings_table.page(), (
+        "run python docs/settings_table.py"
+    )
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 900
 
 
 def test_every_setting_is_an_argument_of_the_source() -> None:
@@ -44,16 +39,17 @@ def test_every_setting_is_an_argument_of_the_source() -> None:
     assert inspect.signature(letta).parameters.keys() - {"session"} == settings
 
 
-def test_every_table_is_in_the_table() -> None:
-    children = {f"…__{child}" for child in CHILDREN}
-    assert first_cells("Tables") == {*RESOURCES, *children, LOAD_ISSUES.name}
-
-
-def test_every_option_is_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_is_in_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])
-    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    assert {option for option in options if option not in README} == set()
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    docs = README + settings_table.PAGE.read_text("utf-8")
+    assert {option for option in options if option not in docs} == set()
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    for page in (README, (ROOT / "docs" / "operate.md").read_text("utf-8")):
+        assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == [str(code.value) for code in ExitCode]
 
 
 def test_no_index_address_in_the_constraints() -> None:

@@ -1,4 +1,4 @@
-"""`letta_source.load` from Python is what `letta-source run` is: no reports of usage, nothing left on disk."""
+"""A load from Python is what `letta-source run` is: no reports of usage, nothing left on disk."""
 
 from __future__ import annotations
 
