@@ -8,19 +8,31 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import dlt
+from dlt.common.configuration import configspec
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from letta_source.extract.resources import make_resource
 from letta_source.rows.mask import check_mask
 from letta_source.schema.tables import RESOURCES
-from letta_source.settings import make_settings
+from letta_source.settings import SETTINGS, make_settings
+from letta_source.settings.given import Given
+from letta_source.settings.places import Configuration, configured, paths
+from letta_source.settings.unknown import refuse_unknown
 from letta_source.state.session import Session
 
 logger = logging.getLogger(__name__)
 
 
-@dlt.source(name="letta", section="letta", max_table_nesting=0)
+@configspec
+class _Nothing(BaseConfiguration):
+    """dlt looks nothing up: it would take arguments from names without their section (dlt-hub/dlt#2848)."""
+
+
+@dlt.source(name="letta", section="letta", max_table_nesting=0, spec=_Nothing)
 def letta(
     base_url: str | None = None,
     api_key: TSecretStrValue | None = None,
@@ -72,8 +84,10 @@ def letta(
     Raises:
         ConfigError: a setting is wrong.
     """
-    given = {name: value for name, value in locals().items() if name != "session"}
-    settings = make_settings(given)
+    given = Given.of({name: value for name, value in locals().items() if name != "session"})
+    # A crash reporter sends local variables; the base URL may hold a password by mistake.
+    del base_url, api_key, mask_key, headers, proxy
+    settings = make_settings(given, configuration=_configuration(session))
     check_mask(settings)
     if settings.shows_key:
         logger.warning("%s: the key goes over the network unencrypted; use https", settings.base_url)
@@ -83,3 +97,16 @@ def letta(
     if settings.search_query:
         made["message_search"].selected = True
     return list(made.values())
+
+
+def _configuration(session: Session | None) -> Configuration:
+    """Return what is configured for this source.
+
+    Raises:
+        ConfigError: something is that no one reads, or that cannot be read.
+    """
+    context = Container()[ConfigSectionContext]
+    source = context.source_name()
+    at = paths(source, (session and session.pipeline_name) or context.pipeline_name)
+    refuse_unknown(SETTINGS, {source, *RESOURCES}, at)
+    return configured(SETTINGS, at)

@@ -245,7 +245,7 @@ def test_the_key_is_in_no_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         made(**{"api_key": KEY, **wrong})
     assert KEY not in f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 def test_the_key_is_in_no_repr() -> None:

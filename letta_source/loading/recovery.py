@@ -16,6 +16,25 @@ from letta_source.destinations.dlt_internals import (
     keep_schema,
 )
 
+from letta_source.settings import Settings
+from letta_source.settings.masking import Masking, masking_digest
+
+_MASKING = "letta_source_masking"
+
+
+def keep_masking(pipeline: dlt.Pipeline, settings: Settings) -> None:
+    """Keep, with the packages that are extracted from now on, under which masks they are."""
+    pipeline.set_local_state_val(_MASKING, settings.masking_digest)
+
+
+def was_masked_otherwise(pipeline: dlt.Pipeline, settings: Settings) -> bool:
+    """Tell whether pending packages may hold what the masks of now would keep out, or the other way round.
+
+    A package of a version that kept no masks counts as not masked.
+    """
+    kept = pipeline.state["_local"].get(_MASKING, masking_digest(Masking(), None))
+    return bool(kept != settings.masking_digest)
+
 
 def forget_half_written(pipeline: dlt.Pipeline) -> bool:
     """Deletes files that were being written, under names that dlt makes up.

@@ -35,6 +35,7 @@ from letta_source.destinations.dlt_internals import (
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError, LettaError, OutputFailed
 from letta_source.loading.shard_state import pipeline_name_of
+from letta_source.settings.places import providers
 from letta_source.shards import WHOLE, Shard
 
 _DESTINATIONS = (
@@ -159,6 +160,7 @@ class Target:
         Args:
             duckdb_name: of its file, where none is configured.
         """
+        providers()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 pipeline = self._pipeline(folder, duckdb_name)

@@ -16,6 +16,7 @@ from letta_source.safe_text import parse_json, to_json
 from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
 from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
 from letta_source.settings import MaskAction, Settings
+from letta_source.settings.masking import in_force
 
 Item = dict[str, Any]
 _Masking = Callable[[str], str | None]
@@ -38,12 +39,12 @@ class Mask:
         self._root = resource.root
         self._key = settings.mask_key.get_secret_value().encode() if settings.mask_key else b""
         self._images = Images(settings.images, self._key) if settings.images != "keep" else None
-        named = {table.name: dict(_actions(settings.mask, resource.name, table)) for table in resource.tables}
+        named = {table.name: _in_force(settings, resource.name, table) for table in resource.tables}
         if any(how != "keep" for hows in named.values() for how in hows.values()):
             for table in resource.tables:
                 if EXTRA in table.columns:
                     named[table.name].setdefault(EXTRA.name, "drop")
-        named[LOAD_ISSUES.name] = dict(_actions(settings.mask, LOAD_ISSUES.name, LOAD_ISSUES))
+        named[LOAD_ISSUES.name] = _in_force(settings, LOAD_ISSUES.name, LOAD_ISSUES)
         self._by_table = {
             table.name: [
                 (column, self._masking(named[table.name][column.name]))
@@ -103,6 +104,8 @@ def check_mask(settings: Settings) -> None:
     Raises:
         ConfigError: a name is unknown, or of a column that tells rows apart, or that holds no text.
     """
+    for resource, table in _every_table():
+        _in_force(settings, resource, table)
     for name, how in settings.mask.items():
         found = [
             (table, column)
@@ -142,6 +145,15 @@ def _names(resource: str, table: Table, column: Column) -> list[str]:
     own = [column.name, *_DOUBLES.get(column.name, ())]
     names = [f"{where}.{name}" for name in own for where in dict.fromkeys((table.name, resource))] + own
     return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names
+
+
+def _in_force(settings: Settings, resource: str, table: Table) -> dict[str, MaskAction]:
+    """Return what is done by column, of the masks of all places together.
+
+    Raises:
+        ConfigError: two places say different things of one column.
+    """
+    return in_force(settings.masking, lambda mask: _actions(mask, resource, table), table.name)
 
 
 def _actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:

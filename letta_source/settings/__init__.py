@@ -1,9 +1,10 @@
 """Settings: typed, checked, and where each comes from."""
 
+from letta_source.settings.masking import MaskAction
 from letta_source.settings.model import (
     CLOUD_URL,
+    SETTINGS,
     Ids,
-    MaskAction,
     Moment,
     Settings,
     TableFormat,
@@ -13,6 +14,7 @@ from letta_source.settings.model import (
 
 __all__ = [
     "CLOUD_URL",
+    "SETTINGS",
     "Ids",
     "MaskAction",
     "Moment",

@@ -1,13 +1,13 @@
-"""The settings: typed, checked, and where each comes from.
+"""The settings, typed and checked.
 
-An argument wins over dlt's config (`SOURCES__LETTA__…`, `.dlt/config.toml`, `.dlt/secrets.toml`), which
-wins over Letta's own variables (`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJECT`).
+An argument or option wins over variables `SOURCES__LETTA__…`, those over Letta's own variables
+(`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJECT`), and those over dlt's files and vaults
+(`.dlt/config.toml`, `.dlt/secrets.toml`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -19,12 +19,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
 )
 
 from letta_source.errors import ConfigError
+from letta_source.settings.given import Given
+from letta_source.settings.masking import AS_GIVEN, MaskAction, Masking, masking_digest, merged
+from letta_source.settings.places import Configuration, Layer, lettas_variables
 from letta_source.settings.values import (
     bytes_value,
     duration_value,
@@ -51,7 +55,6 @@ Moment = Annotated[datetime | None, BeforeValidator(moment_value)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(ids_value)]
 TableFormat = Literal["delta", "iceberg"]
 Model = TypeVar("Model", bound=BaseModel)
-MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
 
 
 class Settings(BaseModel):
@@ -149,6 +152,29 @@ class Settings(BaseModel):
             )
         return self
 
+    _where: dict[str, str] = PrivateAttr(default_factory=dict)
+    _masking: Masking | None = PrivateAttr(None)
+
+    def place_of(self, name: str) -> str:
+        """Return where a setting comes from, such as `LETTA_BASE_URL`."""
+        return self._where.get(name, "the default")
+
+    @property
+    def masking(self) -> Masking:
+        """The masks in force, and where each comes from."""
+        return self._masking or Masking([(AS_GIVEN, self.mask)])
+
+    @property
+    def masking_digest(self) -> str:
+        """What tells these masks from others."""
+        return masking_digest(self.masking, self.mask_key)
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Everything that must show nowhere."""
+        given = (self.api_key, self.mask_key, self.proxy, *self.headers.values())
+        return tuple(one for one in given if one is not None)
+
     @property
     def shows_key(self) -> bool:
         """Whether the key leaves this machine in plain text."""
@@ -164,36 +190,69 @@ class Settings(BaseModel):
         return self.start_date is not None or self.end_date is not None
 
 
-def make_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from what was given (None is not given) and Letta's own variables.
+SETTINGS = tuple(field.alias or name for name, field in Settings.model_fields.items())
+"""Names of all settings, as arguments, options and files call them."""
+
+
+def make_settings(
+    given: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    configuration: Configuration | None = None,
+) -> Settings:
+    """Return the settings: what was given, then the environment, then Letta's own variables, then files.
+
+    Masks of all places add up.
+
+    Args:
+        given: arguments by name; None is not given.
+        environ: where Letta's own variables are, by default the environment of the process.
+        configuration: what dlt's providers of configuration say.
 
     Raises:
         ConfigError: naming each setting that is wrong, and what it must be; never a secret's value.
     """
-    values = {name: value for name, value in given.items() if value is not None}
-    for name, variable in (
-        ("api_key", "LETTA_API_KEY"),
-        ("base_url", "LETTA_BASE_URL"),
-        ("project", "LETTA_PROJECT"),
-    ):
-        if environ.get(variable):
-            values.setdefault(name, environ[variable])
-    return validated(Settings, values)
+    configuration = configuration or Configuration()
+    layers = [
+        Layer(Given.of(given), {}),
+        *configuration.environment,
+        lettas_variables(environ),
+        *configuration.files,
+    ]
+    values, where = Given(), dict[str, str]()
+    for layer in layers:
+        for name in layer.values.keys() - values.keys():
+            values[name] = layer.values[name]
+            where[name] = layer.where.get(name, AS_GIVEN)
+    masking = merged(layers)
+    for name in ("mask", "images"):
+        if found := getattr(masking, name):
+            values[name] = found
+    settings = validated(Settings, values, where)
+    settings._where.update(where)
+    settings._masking = masking
+    return settings
 
 
-def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """The model of these values.
+def validated(model: type[Model], values: Mapping[str, Any], where: Mapping[str, str] | None = None) -> Model:
+    """Return the model of these values.
+
+    Args:
+        where: what to call the place of a value, for errors.
 
     Raises:
         ConfigError: naming each that is wrong, and what it must be; never a secret's value.
     """
     try:
-        return model(**values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_said(detail) for detail in error.errors())) from None
+        wrong = "; ".join(_said(detail, where or {}) for detail in error.errors(include_input=False))
+    # Not within `except`: the error that led to this one would have the values in its frames.
+    raise ConfigError(wrong)
 
 
-def _said(detail: Mapping[str, Any]) -> str:
+def _said(detail: Mapping[str, Any], where: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{name}: {message}" if name else message
+    place = where.get(str(detail["loc"][0]), AS_GIVEN) if detail["loc"] else AS_GIVEN
+    shown = f"{name}: {message}" if name else message
+    return shown if place == AS_GIVEN else f"{shown} ({place})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from math import isfinite
@@ -63,7 +63,7 @@ def ids_value(value: Any) -> Any:
     if value is None:
         return ()
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value = _of_json(value, "[") or [part.strip() for part in value.split(",") if part.strip()]
     ids = list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(one, str) for one in ids):
         raise ValueError("must be ids, in a list or with commas between them")
@@ -73,22 +73,44 @@ def ids_value(value: Any) -> Any:
     return tuple(dict.fromkeys(ids))
 
 
+def _of_json(text: str, opening: str) -> Any:
+    """Return what a JSON text holds, as variables of the environment do for dlt; None if it is none."""
+    if text.lstrip().startswith(opening):
+        with suppress(ValueError):
+            return json.loads(text)
+    return None
+
+
 def shard_value(value: Any) -> Any:
     return value if isinstance(value, Shard) else Shard.parse(str(value))
 
 
 def mask_value(value: Any) -> Any:
+    """Actions by column, from a mapping, JSON, or the option's `COLUMN=HOW,COLUMN=HOW`."""
     if value is None:
         return {}
     if isinstance(value, str):
+        if not value.strip():
+            # Empty it comes of a variable that is not set, and would mask nothing.
+            raise ValueError("must not be empty: leave it out to mask nothing")
         pairs = (part.partition("=") for part in value.split(",") if part.strip())
-        value = {name.strip(): how.strip() for name, _, how in pairs}
+        value = _of_json(value, "{") or {name.strip(): how.strip() for name, _, how in pairs}
     if not isinstance(value, Mapping):
         raise ValueError("must be actions by column, such as text=hash,agents.system=drop")
-    for name, how in value.items():
+    mask = dict(_flat(value))
+    for name, how in mask.items():
         if how not in ("drop", "hash", "redact", "keep") and not callable(how):
             raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")
-    return dict(value)
+    return mask
+
+
+def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """TOML takes a key such as agents.system without quotes for a table with a key."""
+    for name, how in mask.items():
+        if isinstance(how, Mapping):
+            yield from _flat(how, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", how
 
 
 def mask_key_value(value: Any) -> Any:
@@ -114,8 +136,8 @@ def headers_value(value: Any) -> Any:
     """Header fields by name, from a mapping, JSON, or a text with one `Name: value` a line."""
     if value is None:
         return {}
-    if isinstance(value, str):
-        value = _headers_of_text(value)
+    if isinstance(value, SecretStr):
+        value = _headers_of_text(value.get_secret_value())
     if not isinstance(value, Mapping):
         raise ValueError('must be a mapping such as {"X-Tenant": "zoo"}, or lines such as X-Tenant: zoo')
     headers = {}
@@ -154,13 +176,19 @@ def proxy_value(value: Any) -> Any:
     url = url.strip()
     if url.lower() == "none":
         return "none"
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
+    parsed = _parsed(url)
     if parsed.scheme not in ("http", "https", "socks5", "socks5h") or not parsed.host:
         raise ValueError(_PROXY)
     return url
+
+
+def _parsed(url: str) -> httpx.URL:
+    """Return the URL; an empty one for what is none, or has a port beyond 65535, which httpx lets through."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return httpx.URL("")
+    return parsed if parsed.port is None or 0 < parsed.port < 1 << 16 else httpx.URL("")
 
 
 def file_value(value: Any) -> Any:
@@ -192,10 +220,7 @@ def bytes_value(value: Any) -> Any:
 
 def url_value(value: Any) -> Any:
     url = str(value).strip().rstrip("/").removesuffix("/v1")
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
+    parsed = _parsed(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("must be a URL such as http://localhost:8283")
     if "?" in url or "#" in url:

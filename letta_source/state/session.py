@@ -21,6 +21,7 @@ class Session:
 
     Attributes:
         settings: of the source.
+        pipeline_name: whose own section of dlt's configuration counts, if no pipeline is active.
         started_at: when the load started, in UTC.
         pace: rate limit of all its requests.
         counts: by resource, for those who watch.
@@ -31,6 +32,7 @@ class Session:
     """
 
     settings: Settings = field(init=False)
+    pipeline_name: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     pace: Pace = field(default_factory=Pace)
     counts: dict[str, Counts] = field(default_factory=dict)

@@ -1,0 +1,120 @@
+"""What is masked: the masks of every place together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from uuid import uuid4
+
+from pydantic import SecretStr
+
+from letta_source.errors import ConfigError
+from letta_source.settings.given import keyed_hash
+from letta_source.settings.places import Layer
+from letta_source.settings.values import mask_value
+
+MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
+AS_GIVEN = "as given"
+"""Stands for the place of arguments and options."""
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Masks and the treatment of images, with their places.
+
+    Attributes:
+        layers: by place its masks, the most exact place first.
+        images: what is done with images, None if no place says.
+        images_by: the place that says so.
+    """
+
+    layers: Sequence[tuple[str, Mapping[str, MaskAction]]] = ()
+    images: str | None = None
+    images_by: str = AS_GIVEN
+
+    @property
+    def mask(self) -> dict[str, MaskAction]:
+        """What each place says together, by the names they use."""
+        return {name: how for _, mask in reversed(self.layers) for name, how in mask.items()}
+
+    def __str__(self) -> str:
+        told = [f"{name}={_told(how)} ({place})" for place, mask in self.layers for name, how in mask.items()]
+        if self.images:
+            told.append(f"images={self.images} ({self.images_by})")
+        return ", ".join(told) or "none"
+
+
+def merged(layers: Sequence[Layer]) -> Masking:
+    """Add up the masks of all places; `in_force` says what they do to a column.
+
+    Raises:
+        ConfigError: two places disagree on images, or a mask is none.
+    """
+    masks = [(layer.where.get("mask", AS_GIVEN), _mask(layer)) for layer in layers if "mask" in layer.values]
+    masking = Masking(masks)
+    images, images_by = None, AS_GIVEN
+    for layer in reversed(layers):
+        if (how := layer.values.get("images")) is not None:
+            place = layer.where.get("images", AS_GIVEN)
+            _check("images", images, how, images_by, place)
+            images, images_by = how, place
+    return replace(masking, images=images, images_by=images_by)
+
+
+def in_force(
+    masking: Masking,
+    actions: Callable[[Mapping[str, MaskAction]], Iterable[tuple[str, MaskAction]]],
+    table: str,
+) -> dict[str, MaskAction]:
+    """Return what is done by column of a table, by whatever names the places say it.
+
+    A `keep` takes away what its own place and less exact ones say, nothing that a more exact one does.
+
+    Args:
+        actions: what the masks of one place do, by column.
+
+    Raises:
+        ConfigError: two places say different things of one column.
+    """
+    done: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for place, mask in reversed(masking.layers):
+        for column, how in actions(mask):
+            _check(f"mask: {table}.{column}", done.get(column), how, places.get(column, ""), place)
+            done[column], places[column] = how, place
+    return done
+
+
+def masking_digest(masking: Masking, key: SecretStr | None) -> str:
+    """Return what tells masks from others; functions are equal to none, not even to themselves."""
+    told = [
+        sorted((name, how if isinstance(how, str) else uuid4().hex) for name, how in mask.items())
+        for _, mask in masking.layers
+        if mask
+    ]
+    return keyed_hash(key, json.dumps([told, masking.images or "keep"]).encode())[:16]
+
+
+def _check(what: str, said: Any, how: Any, before: str, place: str) -> None:
+    if said not in (None, "keep", how) and how != "keep":
+        raise ConfigError(
+            f"{what} is {_told(said)} by {before}, but {_told(how)} by {place}: make them the same, or say"
+            " keep in the second"
+        )
+
+
+def _mask(layer: Layer) -> Mapping[str, MaskAction]:
+    try:
+        mask: Mapping[str, MaskAction] = mask_value(layer.values["mask"])
+    except ValueError as error:
+        place = layer.where.get("mask", AS_GIVEN)
+        wrong = f"mask: {error}" if place == AS_GIVEN else f"mask: {error} ({place})"
+    else:
+        return mask
+    raise ConfigError(wrong)
+
+
+def _told(how: Any) -> str:
+    return how if isinstance(how, str) else "a function"

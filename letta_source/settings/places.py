@@ -1,0 +1,157 @@
+"""Where settings are looked for: this program's own names, in the environment and in dlt's files and vaults.
+
+dlt itself would look for an argument without its section too, so that BASE_URL, API_KEY or START_DATE of any
+other program counted (dlt-hub/dlt#2848). Here only `[PIPELINE.]sources.letta.NAME` does, as environment
+variable `[PIPELINE__]SOURCES__LETTA__NAME`, and LETTA_API_KEY, LETTA_BASE_URL and LETTA_PROJECT.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from letta_source.errors import ConfigError
+from letta_source.settings.given import SECRETS, Given, wrapped
+
+SECTION = "letta"
+VARIABLES = {"api_key": "LETTA_API_KEY", "base_url": "LETTA_BASE_URL", "project": "LETTA_PROJECT"}
+"""Variables of Letta's own clients, by setting."""
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place, and what to call the place of each."""
+
+    values: Given
+    where: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is configured, the most exact place first; Letta's own variables come between the two."""
+
+    environment: Sequence[Layer] = ()
+    files: Sequence[Layer] = ()
+
+
+def lettas_variables(environ: Mapping[str, str] | None = None) -> Layer:
+    """Return what Letta's own variables say; empty ones are not set."""
+    # No local variable is the environment: its repr shows every secret in it.
+    found = {
+        name: (os.environ if environ is None else environ).get(variable)
+        for name, variable in VARIABLES.items()
+        if name not in SECRETS
+    }
+    values = Given.of({name: value for name, value in found.items() if value})
+    for name in SECRETS & VARIABLES.keys():
+        if (os.environ if environ is None else environ).get(VARIABLES[name]):
+            values[name] = wrapped(name, (os.environ if environ is None else environ)[VARIABLES[name]])
+    return Layer(values, VARIABLES)
+
+
+def paths(source: str, pipeline: str | None) -> list[Path]:
+    """Return the sections that count, the most exact first: of the pipeline, then of all.
+
+    Args:
+        source: the name of the dlt source, another than `letta` for one that was cloned under it.
+    """
+    sections: list[Path] = [("sources", SECTION, source), ("sources", SECTION)]
+    if source != SECTION:
+        sections.append(("sources", source))
+    prefixed = [(pipeline, *section) for section in sections] if pipeline else []
+    return [*prefixed, *sections]
+
+
+def configured(names: Iterable[str], at: Sequence[Path]) -> Configuration:
+    """Read the settings of these names from dlt's providers of configuration.
+
+    Raises:
+        ConfigError: one of dlt's files cannot be read, a variable is empty, or a secret is in a file that is
+            not for secrets.
+    """
+    names = list(names)
+    environment: list[Layer] = []
+    files: list[Layer] = []
+    for provider in providers():
+        for path in at:
+            layer = _layer(provider, names, path)
+            if layer.values:
+                (environment if is_environment(provider) else files).append(layer)
+    return Configuration(environment, files)
+
+
+def providers() -> Sequence[Any]:
+    """Return dlt's providers of configuration in their order.
+
+    Raises:
+        ConfigError: one of dlt's files cannot be read.
+    """
+    import dlt
+
+    try:
+        return list(dlt.config.config_providers)
+    except Exception as error:  # Of tomlkit, of the decoding, of vaults.
+        why = _unreadable(error)
+    # Not within `except`: an error that led to this one would show a line of the file, or all of it.
+    raise ConfigError(why)
+
+
+def is_environment(provider: Any) -> bool:
+    from dlt.common.configuration.providers import EnvironProvider
+
+    return isinstance(provider, EnvironProvider)
+
+
+def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
+    from dlt.common.typing import AnyType, TSecretStrValue
+
+    values, where = Given(), {}
+    for name in names:
+        hint = TSecretStrValue if name in SECRETS else AnyType
+        found = wrapped(name, provider.get_value(name, hint, None, *path)[0])
+        if found is None:
+            continue
+        key = provider.get_key_name(name, *path)
+        if is_environment(provider):
+            where[name] = key
+            if not is_said(found):
+                raise ConfigError(f"{key} is empty: give it a value, or unset it")
+        else:
+            where[name] = f"{key} in {provider.get_value_location(name, None, *path) or provider.name}"
+            if name in SECRETS and not provider.supports_secrets:
+                raise ConfigError(
+                    f"{where[name]}: is a secret, which belongs into secrets.toml, a vault or a variable"
+                )
+        values[name] = found
+    return Layer(values, where)
+
+
+def is_said(value: Any) -> bool:
+    text = getattr(value, "get_secret_value", lambda: value)()
+    return not isinstance(text, str) or bool(text.strip())
+
+
+def _unreadable(error: BaseException) -> str:
+    """Say which of dlt's files is wrong and where, without anything that stands in it."""
+    import tomlkit.exceptions
+
+    files = ""
+    seen: BaseException | None = error
+    while seen is not None:
+        if paths := getattr(seen, "full_paths", None):
+            files = " or ".join(str(path) for path in paths)
+        if isinstance(seen, tomlkit.exceptions.ParseError):
+            return (
+                f"{files or 'a file of dlt'} is no TOML: see line {seen.line}, column {seen.col}"
+                " (a file from Windows may begin with a byte order mark: save it without)"
+            )
+        if isinstance(seen, UnicodeDecodeError):
+            return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
+        if isinstance(seen, OSError):
+            return f"{seen.filename or files or 'a file of dlt'} cannot be read: {seen.strerror}"
+        seen = seen.__cause__ or seen.__context__
+    return f"dlt's configuration cannot be read: {type(error).__name__}{files and f' of {files}'}"

@@ -1,0 +1,167 @@
+"""Refusal of names that nobody reads: a mask under a name that is not read would mask nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from letta_source.errors import ConfigError
+from letta_source.settings.places import SECTION, Path, is_environment, providers
+
+PROTECTIVE = ("mask", "mask_key", "images", "schema_contract")
+"""Settings that keep something out of the warehouse: refused wherever they may have been meant for us."""
+
+Tree = Mapping[str, Any]
+"""Keys of a section; below each the same, empty for a value."""
+
+
+def dlts_sections() -> frozenset[str]:
+    """Return the sections that dlt itself reads below that of a source."""
+    from dlt.common.configuration.specs import known_sections as known
+
+    return frozenset({known.DATA_WRITER, known.EXTRACT, known.NORMALIZE, known.SCHEMA})
+
+
+def refuse_unknown(names: Collection[str], sub_sections: Collection[str], at: Sequence[Path]) -> None:
+    """Check that everything that is configured for this source is a setting of it.
+
+    Args:
+        names: of the settings.
+        sub_sections: names of the source and its resources, below which dlt reads settings of its own.
+        at: the sections that are read.
+
+    Raises:
+        ConfigError: a variable or a key is none; names the nearest that is.
+    """
+    check = _Check(names, frozenset(sub_sections) | dlts_sections(), at)
+    for variable in list(os.environ):
+        check.variable(variable)
+    for provider in providers():
+        if not is_environment(provider):
+            check.provider(provider)
+
+
+class _Check:
+    def __init__(self, names: Collection[str], sub_sections: Collection[str], at: Sequence[Path]) -> None:
+        self._names = names
+        self._sub_sections = sub_sections
+        self._at = at
+
+    def variable(self, variable: str) -> None:
+        """Check a variable of the environment, by its name alone."""
+        told = re.sub("_+", "_", variable.upper())
+        for path in self._at:
+            prefix = "__".join(path).upper() + "__"
+            if variable.startswith(prefix):
+                self._path(variable.removeprefix(prefix).lower().split("__"), path, _as_variable, variable)
+                return
+        found = re.fullmatch(r"(?:(.*)_)?SOURCES?_LETTA_(.+)", told)
+        if found and _may_be_ours(found[1], self._at) and not self._is_of_another(variable):
+            near = self._near(found[2])
+            raise ConfigError(
+                f"{variable} is not read: {_meant(near and _as_variable(('sources', SECTION), near))}"
+            )
+        for name in PROTECTIVE:
+            if told in (f"LETTA_{name.upper()}", f"SOURCES_{name.upper()}", f"SOURCE_{name.upper()}"):
+                raise ConfigError(
+                    f"{variable} is not read: did you mean {_as_variable(('sources', SECTION), name)}?"
+                )
+
+    def _is_of_another(self, variable: str) -> bool:
+        """Tell whether a variable is of a source with a longer name, such as `letta_tools`."""
+        found = re.match(r"(?:.+__)?SOURCES__LETTA_(.+?)__", variable)
+        return found is not None and found[1].lower() not in self._names
+
+    def provider(self, provider: Any) -> None:
+        """Check the keys of a file or a vault."""
+        for path in self._at:
+            for parts in _leaves(_keys(provider, *path)):
+                self._path(parts, path, _as_key, ".".join((*path, *parts)))
+        for section in ("source", "source.letta", "sources", "letta"):
+            *above, last = section.split(".")
+            keys = _keys(provider, *above, last)
+            meant = PROTECTIVE if section in ("source", "sources") else self._names
+            for key in keys:
+                if (name := _plain(key)) in meant:
+                    raise ConfigError(
+                        f"{section}.{key} is not read: did you mean {_as_key(('sources', SECTION), name)}?"
+                    )
+        for name in PROTECTIVE:
+            if _at_top(provider, name):
+                raise ConfigError(f"{name} is not read: did you mean sources.{SECTION}.{name}?")
+        for key, below in _keys(provider, "sources").items():
+            is_near = key != SECTION and get_close_matches(key.lower(), [SECTION], cutoff=0.88)
+            if is_near and any(_plain(name) in self._names for name in below):
+                raise ConfigError(f"sources.{key} is not read: did you mean sources.{SECTION}?")
+
+    def _path(self, parts: Sequence[str], path: Path, shown: Any, called: str) -> None:
+        first, *below = parts
+        if first in self._names:
+            if below and shown is _as_variable:
+                raise ConfigError(f"{called} is not read: set {shown(path, first)} as a whole")
+            return
+        if first in self._sub_sections:
+            if first != path[-1] and (*path, first) in self._at:
+                return
+            for name in parts[1:]:
+                if name in PROTECTIVE or (len(parts) == 2 and name in self._names):
+                    raise ConfigError(f"{called} is not read: did you mean {shown(path, name)}?")
+            return
+        near = self._near(first)
+        raise ConfigError(f"{called} is not read: {_meant(near and shown(path, near))}")
+
+    def _near(self, name: str) -> str | None:
+        known = [*self._names, *self._sub_sections]
+        return next(iter(get_close_matches(_plain(name), known, n=1)), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[_-]+", "_", name.lower())
+
+
+def _meant(near: str | None) -> str:
+    return f"did you mean {near}?" if near else "the README lists the settings"
+
+
+def _as_variable(path: Path, name: str) -> str:
+    return "__".join((*path, name)).upper()
+
+
+def _as_key(path: Path, name: str) -> str:
+    return ".".join((*path, name))
+
+
+def _may_be_ours(before: str | None, at: Sequence[Path]) -> bool:
+    """Tell whether the prefix of a variable is this pipeline's, or none."""
+    pipelines = {re.sub("_+", "_", path[0].upper()) for path in at if path[0] != "sources"}
+    return not before or before in pipelines
+
+
+def _keys(provider: Any, *section: str) -> Tree:
+    """Return the keys below a section; of the values nothing."""
+    from dlt.common.typing import AnyType
+
+    *above, last = section
+    return _tree(provider.get_value(last, AnyType, None, *above)[0])
+
+
+def _at_top(provider: Any, name: str) -> bool:
+    from dlt.common.typing import AnyType
+
+    return provider.get_value(name, AnyType, None)[0] is not None
+
+
+def _tree(found: Any) -> Tree:
+    return {str(key): _tree(found[key]) for key in found} if isinstance(found, Mapping) else {}
+
+
+def _leaves(tree: Tree) -> Iterator[list[str]]:
+    for key, below in tree.items():
+        if below:
+            for rest in _leaves(below):
+                yield [key, *rest]
+        else:
+            yield [key]
