@@ -104,7 +104,7 @@ class _Check:
                 raise ConfigError(f"{called} is not read: set {shown(path, first)} as a whole")
             return
         if first in self._sub_sections:
-            if first != path[-1] and (*path, first) in self._at:
+            if (*path, first) in self._at:
                 return
             for name in parts[1:]:
                 if name in PROTECTIVE or (len(parts) == 2 and name in self._names):

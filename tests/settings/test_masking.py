@@ -1,0 +1,193 @@
+"""Masks of every place add up, only `keep` takes one away, and no package of other masks is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import letta_source
+from letta_source.demo import Letta, Server
+from letta_source.errors import ConfigError
+from letta_source.rows.mask import Mask
+from letta_source.schema.tables import RESOURCES
+from letta_source.settings.given import Given
+from letta_source.settings.masking import masking_digest, merged
+from letta_source.settings.places import Layer
+from letta_source.state.session import Session
+from tests.support.command import Command
+from tests.support.configuration import configure, forget
+
+HERE = "http://localhost:8283"
+MASK_KEY = "long-enough-to-be-a-key"
+
+
+def told(*places: dict[str, Any]) -> dict[str, str]:
+    """What is done to the columns of agents' messages and of agents; the most exact place first."""
+    layers = [
+        Layer(Given.of(place), {"mask": f"place {at}", "images": f"place {at}"})
+        for at, place in enumerate(places, start=1)
+    ]
+    masking = merged(layers)
+    session = Session()
+    letta_source.letta(base_url=HERE, mask_key=MASK_KEY, session=session)
+    settings = session.settings.model_copy()
+    settings._masking = masking
+    found = {}
+    for resource in ("agents", "agent_messages"):
+        for table, columns in Mask(RESOURCES[resource], settings)._by_table.items():
+            found.update({f"{table}.{column.name}": how.__name__ for column, how in columns})
+    return found
+
+
+def test_masks_add_up() -> None:
+    found = told(
+        {"mask": "agent_messages.text=drop"}, {"mask": "agents.system=redact"}, {"mask": "agents.name=drop"}
+    )
+    assert found["agent_messages.text"] == "_drop"
+    assert found["agents.system"] == "_redact"
+    assert found["agents.name"] == "_drop"
+
+
+def test_the_same_twice_is_no_disagreement() -> None:
+    assert (
+        told({"mask": "text=drop"}, {"mask": "text=drop,agents.system=keep"})["agent_messages.text"]
+        == "_drop"
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "is_masked"),
+    [
+        (({"mask": "text=keep"}, {"mask": "text=redact"}), False),
+        (({"mask": "text=keep"}, {"mask": "content=redact"}), False),
+        (({"mask": "agent_messages.text=keep"}, {"mask": "text=redact"}), False),
+        (({"mask": "content=keep"}, {"mask": "text=redact"}), False),
+        (({"mask": "agents.system=keep"}, {"mask": "text=redact"}), True),
+        # One that is less exact takes nothing away.
+        (({"mask": "text=redact"}, {"mask": "text=keep"}), True),
+        (({"mask": "content=redact"}, {"mask": "text=keep"}), True),
+        (({"mask": "content=redact"}, {"mask": "agent_messages.text=keep"}), True),
+        (({}, {"mask": "text=keep"}, {"mask": "content=redact"}), False),
+        (({"mask": "text=redact"}, {"mask": "text=keep"}, {"mask": "text=redact"}), True),
+        # In one place, the more exact name counts.
+        (({"mask": "content=redact,text=keep"},), False),
+    ],
+)
+def test_only_keep_takes_a_mask_away(places: tuple[dict[str, Any], ...], is_masked: bool) -> None:
+    assert ("agent_messages.text" in told(*places)) == is_masked
+
+
+@pytest.mark.parametrize(
+    ("places", "why"),
+    [
+        (({"mask": "text=hash"}, {"mask": "text=redact"}), "is redact by place 2, but hash by place 1"),
+        (({"mask": "text=drop"}, {"mask": "content=redact"}), "agent_messages.text is redact by place 2"),
+        (({"mask": "content=redact"}, {"mask": "agents.system=drop"}), "agents.system is drop by place 2"),
+        (({"mask": {"text": str.upper}}, {"mask": "text=drop"}), "but a function by place 1"),
+        (({}, {"images": "hash"}, {"images": "drop"}), "images is drop by place 3, but hash by place 2"),
+        (({"mask": "text"}, {}), r"mask: text: '' is not drop, hash, redact or keep \(place 1\)"),
+    ],
+)
+def test_places_that_disagree_are_refused(places: tuple[dict[str, Any], ...], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        told(*places)
+
+
+def test_images_add_up() -> None:
+    for places, images in (
+        (({"images": "drop"}, {}), "drop"),
+        (({}, {"images": "drop"}), "drop"),
+        (({"images": "drop"}, {"images": "keep"}), "drop"),
+        (({"images": "keep"}, {"images": "drop"}), "keep"),
+    ):
+        assert merged([Layer(Given.of(place), {}) for place in places]).images == images
+
+
+def test_masks_of_files_variables_and_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    configure(tmp_path, "[sources.letta.mask]\ncontent = 'redact'\nagents.name = 'drop'\n")
+    try:
+        monkeypatch.setenv("SOURCES__LETTA__MASK", "groups.description=drop")
+        session = Session()
+        with pytest.raises(ConfigError, match=r"groups.description is redact by sources.letta.mask in conf"):
+            letta_source.letta(base_url=HERE)
+        monkeypatch.setenv("SOURCES__LETTA__MASK", "agents.name=drop")
+        letta_source.letta(base_url=HERE, mask={"text": "keep"}, session=session)
+        assert str(session.settings.masking) == (
+            "text=keep (as given), agents.name=drop (SOURCES__LETTA__MASK), "
+            "content=redact (sources.letta.mask in config.toml), "
+            "agents.name=drop (sources.letta.mask in config.toml)"
+        )
+        assert session.settings.mask == {"text": "keep", "agents.name": "drop", "content": "redact"}
+    finally:
+        forget()
+
+
+def test_what_tells_masks_apart() -> None:
+    def digest(*places: dict[str, Any]) -> str:
+        return masking_digest(merged([Layer(Given.of(place), {}) for place in places]), None)
+
+    same = digest({"mask": "text=drop,name=keep"})
+    assert digest({}, {"mask": {"name": "keep", "text": "drop"}}) == same
+    others = [
+        digest({}),
+        digest({"mask": "text=redact,name=keep"}),
+        digest({"mask": "text=drop"}),
+        digest({"mask": "text=drop,name=keep", "images": "drop"}),
+        digest({"mask": "text=keep"}, {"mask": "text=drop"}),
+        digest({"mask": "text=drop"}, {"mask": "text=keep"}),
+    ]
+    assert len({same, *others}) == 1 + len(others)
+    assert digest({"images": "keep"}) == digest({})
+    assert digest({"mask": {"text": str.upper}}) != digest({"mask": {"text": str.upper}})
+
+
+@pytest.fixture
+def command(letta_source: Command) -> Command:
+    return letta_source
+
+
+MASKED = ("--mask", "content=redact")
+
+
+EXTRACTED, NORMALIZED = "dlt.normalize.normalize.Normalize.run", "dlt.load.load.Load.run"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_read_again", "step"),
+    [
+        ((), MASKED, True, NORMALIZED),
+        ((), MASKED, True, EXTRACTED),
+        (MASKED, (), True, NORMALIZED),
+        (MASKED, ("--mask", "agent_messages.text=redact"), True, EXTRACTED),
+        (MASKED, MASKED, False, NORMALIZED),
+    ],
+)
+def test_a_package_of_other_masks_is_not_loaded(
+    command: Command,
+    server: Server,
+    letta: Letta,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    is_read_again: bool,
+    step: str,
+) -> None:
+    run = ("run", "--base-url", server.base_url, "--resources", "agent_messages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, crash)
+        assert command(*run, *before).code == 1
+    said = command(*run, *after)
+    assert said.code == 0, said.err
+    assert ("was read under other masks" in said.err) == is_read_again
+    with duckdb.connect("letta_db.duckdb", read_only=True) as connection:
+        texts = {row[0] for row in connection.sql("SELECT text FROM letta.agent_messages").fetchall()}
+        count = connection.sql("SELECT count(*) FROM letta.agent_messages").fetchall()[0][0]
+    assert (texts - {None} == {"[redacted]"}) == bool(after)
+    assert count == sum(len(message.items) for message in letta.messages.rows.values())
+
+
+def crash(*_: Any, **__: Any) -> None:
+    raise RuntimeError("crashed")

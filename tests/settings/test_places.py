@@ -1,0 +1,324 @@
+"""Only names of this program configure it, in one order, and a name that nobody reads is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from dlt.common.configuration.specs import known_sections
+
+from letta_source import letta
+from letta_source.demo import Server
+from letta_source.errors import ConfigError
+from letta_source.settings import SETTINGS, Settings
+from letta_source.settings.places import providers
+from letta_source.settings.unknown import dlts_sections
+from letta_source.state.session import Session
+from tests.support.command import Command
+from tests.support.configuration import configure, forget
+
+HERE = "http://localhost:8283"
+KEY = "sk-let-0123456789abcdef"
+
+
+def seen(pipeline: str | None = None, **arguments: Any) -> Settings:
+    session = Session(pipeline_name=pipeline)
+    letta(**arguments, session=session)
+    return session.settings
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LETTA_BASE_URL", HERE)
+    yield tmp_path
+    forget()
+
+
+@pytest.mark.parametrize("prefix", ["", "SOURCES__", "LETTA__", "LETTA_SOURCE__"])
+def test_names_of_other_programs_do_not_count(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    as_it_is = seen()
+    others = {
+        "BASE_URL": "http://elsewhere.test",
+        "API_KEY": "sk-of-another-service",
+        "PROJECT": "theirs",
+        "START_DATE": "2030-01-01",
+        "END_DATE": "2001-01-01",
+        "SHARD": "1/4",
+        "REFRESH": "true",
+        "AGENT_IDS": '["agent-7"]',
+        "PAGE_SIZE": "7",
+        "TIMEOUT": "soon",
+        "HEADERS": "X-Evil: 1",
+        "PROXY": "http://elsewhere.test:1",
+        "VALIDATE": "perhaps",
+    }
+    for name, value in others.items():
+        monkeypatch.setenv(f"{prefix}{name}", value)
+    if prefix == "":
+        monkeypatch.setenv("MASK", "content=hash")
+        monkeypatch.setenv("IMAGES", "blur")
+    assert seen().model_dump() == as_it_is.model_dump()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'base_url = "http://elsewhere.test"\nstart_date = "2030-01-01"',
+        '[sources]\nbase_url = "http://elsewhere.test"\npage_size = 5',
+        '[sources.other]\nbase_url = "http://elsewhere.test"\nmask = "content=drop"',
+        '[other.sources.letta]\nbase_url = "http://elsewhere.test"',
+        "[destination.letta]\npage_size = 5",
+    ],
+)
+def test_sections_of_other_programs_do_not_count(here: Path, text: str) -> None:
+    as_it_is = seen()
+    configure(here, text)
+    assert seen().model_dump() == as_it_is.model_dump()
+
+
+def test_the_order_of_places(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    monkeypatch.delenv("LETTA_BASE_URL")
+    configure(here, '[sources.letta]\nbase_url = "http://file.test"')
+    found = seen()
+    assert (found.base_url, found.place_of("base_url")) == (
+        "http://file.test", "sources.letta.base_url in config.toml",
+    )  # fmt: skip
+    configure(here, '[sources.letta.letta]\nbase_url = "http://exact.test"')
+    assert seen().base_url == "http://exact.test"
+    configure(here, '[mine.sources.letta]\nbase_url = "http://pipeline.test"')
+    assert [seen("mine").base_url, seen("mine").place_of("base_url")] == [
+        "http://pipeline.test", "mine.sources.letta.base_url in config.toml",
+    ]  # fmt: skip
+    for variable in ("LETTA_BASE_URL", "SOURCES__LETTA__BASE_URL", "SOURCES__LETTA__LETTA__BASE_URL"):
+        monkeypatch.setenv(variable, f"http://{variable.lower().replace('_', '-')}.test")
+        assert seen("mine").place_of("base_url") == variable
+    monkeypatch.setenv("MINE__SOURCES__LETTA__BASE_URL", "http://mine.test")
+    assert (seen("mine").base_url, seen("yours").base_url) == (
+        "http://mine.test", "http://sources--letta--letta--base-url.test",
+    )  # fmt: skip
+    assert seen("mine", base_url="http://argument.test").base_url == "http://argument.test"
+    assert seen("mine", base_url="http://argument.test").place_of("base_url") == "as given"
+
+
+def test_an_active_pipeline_has_its_own_section(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    monkeypatch.setenv("DLT_DATA_DIR", str(here))
+    monkeypatch.setenv("ACTIVE__SOURCES__LETTA__PAGE_SIZE", "77")
+    pipeline = dlt.pipeline("active", destination="duckdb")
+    try:
+        assert seen().page_size == 77
+    finally:
+        pipeline.deactivate()
+    assert seen().page_size == 1000
+
+
+def test_a_source_under_another_name_has_its_own_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__STAGING__PAGE_SIZE", "78")
+    session = Session()
+    letta.clone(name="staging")(session=session)
+    assert session.settings.page_size == 78
+
+
+def test_what_asks_for_the_configuration_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__API_KEY", KEY)
+    monkeypatch.setenv("SOURCES__LETTA__PAGE_SIZE", "79")
+    found = seen(api_key=dlt.secrets.value, page_size=dlt.config.value)
+    assert found.page_size == 79
+    assert found.api_key
+    assert found.api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("agent_ids", "agent-1, agent-2", ("agent-1", "agent-2")),
+        ("agent_ids", '["agent-1"]', ("agent-1",)),
+        ("validate", "yes", True),
+        ("page_size", "5", 5),
+        ("requests_per_second", "2.5", 2.5),
+        ("mask", "text=redact,agents.system=drop", {"text": "redact", "agents.system": "drop"}),
+        ("mask", '{"text": "redact"}', {"text": "redact"}),
+        ("memory_limit", "1GiB", 1 << 30),
+        ("shard", "1/4", "1/4"),
+    ],
+)
+def test_what_a_variable_says(monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: Any) -> None:
+    monkeypatch.setenv(f"SOURCES__LETTA__{name.upper()}", value)
+    got = getattr(seen(), "validate_items" if name == "validate" else name)
+    assert (str(got) if name == "shard" else got) == found
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("SOURCES__LETTA__PAGE_SIZE", "many", "page_size: .*integer.* (SOURCES__LETTA__PAGE_SIZE)"),
+        ("SOURCES__LETTA__PAGE_SIZE", "", "SOURCES__LETTA__PAGE_SIZE is empty"),
+        ("SOURCES__LETTA__MASK", " ", "SOURCES__LETTA__MASK is empty"),
+        ("SOURCES__LETTA__MASK", "content", "mask: content: '' is not drop"),
+        ("SOURCES__LETTA__MASK", "txt=drop", "did you mean text"),
+        ("SOURCES__LETTA__API_KEY", "\n", "SOURCES__LETTA__API_KEY is empty"),
+        ("SOURCES__LETTA__HEADERS", "X-Tenant", "headers: must be a mapping"),
+        ("SOURCES__LETTA__HEADERS", "Host: elsewhere", "headers: Host: is set by this program"),
+        ("SOURCES__LETTA__PROXY", "proxy.test:8080", "proxy: must be a URL"),
+        ("SOURCES__LETTA__PROXY", "http://proxy.test:808080", "proxy: must be a URL"),
+        ("SOURCES__LETTA__CA_BUNDLE", "/not/there.pem", "ca_bundle: there is no file /not/there.pem"),
+        ("SOURCES__LETTA__CLIENT_CERT", "/not/a.pem,/not/b.pem", "client_cert: there is no file /not/a.pem"),
+        ("SOURCES__LETTA__MEMORY_LIMIT", "lots", "memory_limit: must be a size"),
+        ("SOURCES__LETTA__MEMORY_LIMIT", "5MB", "memory_limit: .*greater than or equal"),
+        ("SOURCES__LETTA__CHANGES", "maybe", "changes: Input should be"),
+        ("SOURCES__LETTA__SWEEP_INTERVAL", "-1d", "sweep_interval: must be a duration"),
+        ("LETTA_BASE_URL", "http://localhost:1/?a=b", "base_url: must not hold a query .*LETTA_BASE_URL"),
+        ("LETTA_BASE_URL", "http://localhost:82830", "base_url: must be a URL"),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=why.replace("(", r"\(").replace(")", r"\)")):
+        seen()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("SOURCES__LETTA__MASKS", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTA__MASK__CONTENT", "set SOURCES__LETTA__MASK as a whole"),
+        ("SOURCES__LETTA__HEADERS__X_TENANT", "set SOURCES__LETTA__HEADERS as a whole"),
+        ("SOURCES__LETTA__PAGESIZE", "SOURCES__LETTA__PAGE_SIZE"),
+        ("SOURCES__LETTA__AGENTS__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTA__EXTRACT__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCE__LETTA__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES_LETTA_MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES_LETTA__IMAGES", "SOURCES__LETTA__IMAGES"),
+        ("SOURCES__LETTA_MASK", "SOURCES__LETTA__MASK"),
+        ("sources__letta__mask", "SOURCES__LETTA__MASK"),
+        ("LETTA_MASK", "SOURCES__LETTA__MASK"),
+        ("LETTA__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__MASK", "SOURCES__LETTA__MASK"),
+        ("MINE__SOURCES__LETTA__MASC", "MINE__SOURCES__LETTA__MASK"),
+        ("MINE_SOURCES_LETTA_MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTA__ZZZZ", "the README lists the settings"),
+    ],
+)
+def test_a_variable_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
+    monkeypatch.setenv(variable, "content=redact")
+    with pytest.raises(ConfigError) as refused:
+        seen("mine")
+    assert f"{variable} is not read: " in str(refused.value)
+    assert meant in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ('[sources.letta]\nmasks = "content=drop"', "sources.letta.masks", "sources.letta.mask"),
+        ("[sources.letta]\npage-size = 5", "sources.letta.page-size", "sources.letta.page_size"),
+        ('[sources.letta.masc]\ncontent = "drop"', "sources.letta.masc.content", "sources.letta.mask"),
+        ('[sources.letta.agents]\nmask = "name=drop"', "sources.letta.agents.mask", "sources.letta.mask"),
+        ('[sources.letta.letta]\nmsk = "name=drop"', "sources.letta.letta.msk", "sources.letta.letta.mask"),
+        ('[mine.sources.letta]\nmasks = "text=drop"', "mine.sources.letta.masks", "mine.sources.letta.mask"),
+        ('[source.letta]\nmask = "content=drop"', "source.letta.mask", "sources.letta.mask"),
+        ('[letta]\nmask = "content=drop"', "letta.mask", "sources.letta.mask"),
+        ('[letta.mask]\ncontent = "drop"', "letta.mask", "sources.letta.mask"),
+        ('[sources]\nmask = "content=drop"', "sources.mask", "sources.letta.mask"),
+        ('mask = "content=drop"', "mask", "sources.letta.mask"),
+        ('images = "drop"', "images", "sources.letta.images"),
+        ('[sources.Letta]\nmask = "content=drop"', "sources.Letta", "sources.letta"),
+        ('[sources.leta]\nmask = "content=drop"', "sources.leta", "sources.letta"),
+    ],
+)
+def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) -> None:
+    configure(here, text)
+    with pytest.raises(ConfigError) as refused:
+        seen("mine")
+    assert str(refused.value) == f"{key} is not read: did you mean {meant}?"
+
+
+def test_dlts_own_sections_are_its_own(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    assert dlts_sections() == {"data_writer", "extract", "normalize", "schema"}
+    assert {known_sections.DATA_WRITER, known_sections.SCHEMA} < dlts_sections()
+    configure(
+        here,
+        "[sources.letta.data_writer]\nbuffer_max_items = 7\n"
+        "[sources.letta.extract.data_writer]\nfile_max_items = 8\n"
+        '[sources.letta.schema]\nnaming = "direct"\n[sources.letta.agents.extract]\nworkers = 1\n'
+        "[sources.letta_tools]\napi_key = 1\n[letta.sources.letta]\npage_size = 6\n",
+    )
+    for variable in (
+        "SOURCES__LETTA__DATA_WRITER__BUFFER_MAX_ITEMS",
+        "SOURCES__LETTA__NORMALIZE__WORKERS",
+        "SOURCES__LETTA__AGENT_MESSAGES__DATA_WRITER__FILE_MAX_ITEMS",
+        "SOURCES__LETTA_TOOLS__MASK",
+        "OTHER__SOURCES__LETTA__MASK",
+        "LETTA_PG_URI",
+        "LETTA_DIR",
+    ):
+        monkeypatch.setenv(variable, "9")
+    assert seen("letta").page_size == 6
+
+
+def test_settings_are_the_arguments() -> None:
+    import inspect
+
+    arguments = set(inspect.signature(letta).parameters) - {"session"}
+    assert arguments == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"[sources.letta\n", "config.toml is no TOML: see line 1, column 14"),
+        (b"\xef\xbb\xbf[sources.letta]\n", "byte order mark"),
+        ("# f\u00fcr alle\n".encode("latin-1"), "config.toml is not in UTF-8"),
+        (b"[sources.letta]\npage_size = 'abc\n", "is no TOML"),
+        (b"api_key = sk-let-canary-of-a-file\n", "is no TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(
+    letta_source: Command, here: Path, text: bytes, why: str
+) -> None:
+    configure(here, text)
+    for arguments in (("run",), ("check",), ("export", "agents"), ("transcript", "agent-1"), ("report",)):
+        said = letta_source(*arguments)
+        assert (said.code, said.out) == (2, "")
+        assert why in said.err
+        assert said.err.count("\n") == 1
+        assert "canary" not in said.err
+
+
+def test_a_secret_in_the_wrong_file(here: Path) -> None:
+    configure(here, f'[sources.letta]\napi_key = "{KEY}"')
+    with pytest.raises(ConfigError, match=r"sources.letta.api_key in config.toml: is a secret") as refused:
+        seen()
+    assert KEY not in str(refused.value)
+    configure(here, "", f'[sources.letta]\napi_key = "{KEY}"\n[sources.letta.headers]\nX-A = "b"')
+    found = seen()
+    assert found.place_of("api_key") == "sources.letta.api_key in secrets.toml"
+    assert {name: value.get_secret_value() for name, value in found.headers.items()} == {"X-A": "b"}
+
+
+def test_a_vault_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("vault: token hvs.canary is not valid")
+
+    monkeypatch.setattr("dlt.config.__class__.config_providers", property(fail))
+    with pytest.raises(ConfigError, match="cannot be read: RuntimeError") as refused:
+        providers()
+    assert refused.value.__context__ is None
+
+
+def test_the_host_and_where_it_comes_from_are_said_before_the_first_request(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__BASE_URL", server.base_url)
+    monkeypatch.setenv("SOURCES__LETTA__MASK", "text=drop")
+    said = letta_source("run", "--mask", "agents.system=redact")
+    first = said.err.splitlines()[0]
+    assert first == (
+        f"info: reads {server.base_url} (SOURCES__LETTA__BASE_URL); "
+        "masks: agents.system=redact (as given), text=drop (SOURCES__LETTA__MASK)"
+    )
