@@ -9,12 +9,11 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration import configspec
-from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import BaseConfiguration
-from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
+from letta_source.destinations.dlt_internals import SOURCE_SECTIONS, source_context
 from letta_source.extract.resources import make_resource
 from letta_source.rows.mask import check_mask
 from letta_source.schema.tables import RESOURCES
@@ -105,8 +104,7 @@ def _configuration(session: Session | None) -> Configuration:
     Raises:
         ConfigError: something is that no one reads, or that cannot be read.
     """
-    context = Container()[ConfigSectionContext]
-    source = context.source_name()
-    at = paths(source, (session and session.pipeline_name) or context.pipeline_name)
-    refuse_unknown(SETTINGS, {source, *RESOURCES}, at)
+    source, pipeline = source_context()
+    at = paths(source, (session and session.pipeline_name) or pipeline)
+    refuse_unknown(SETTINGS, {source, *RESOURCES, *SOURCE_SECTIONS}, at)
     return configured(SETTINGS, at)

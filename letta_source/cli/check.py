@@ -17,12 +17,14 @@ def add_to(commands: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     from letta_source.loading.preflight import check_families
+    from letta_source.settings.places import providers
     from letta_source.source import letta
     from letta_source.state.session import Session
 
     session = Session()
-    # dlt takes None for a value, and its config would not be asked.
-    letta(**({} if options.base_url is None else {"base_url": options.base_url}), session=session)
+    # Before dlt reads its files: of one that is broken it shows a traceback.
+    providers()
+    letta(base_url=options.base_url, session=session)
     families = check_families(session.settings)
     key = "with the key" if session.settings.api_key else "without a key"
     print(f"{session.settings.base_url} answers {key}.")

@@ -45,7 +45,8 @@ def demo(options: argparse.Namespace) -> int:
 
     with serve(recorded_letta()) as server:
         # Given, so that the user's own are not taken: settings here, the destination by its name.
-        settings = {"base_url": server.base_url, "api_key": "demo", "project": "", "agent_ids": []}
+        theirs = {"project": "", "agent_ids": [], "headers": {}, "proxy": "none"}
+        settings = {"base_url": server.base_url, "api_key": "demo", **theirs}
         what = Load(settings, dataset_name=_DATASET, pipeline_name=_NAME, destination_name=_NAME)
         loaded = load(what, Progress)
     print(loaded.summary())

@@ -34,7 +34,10 @@ def broken(what: str, breaks: str) -> ConfigError:
 
 
 try:
+    from dlt.common.configuration.container import Container
     from dlt.common.configuration.exceptions import ConfigurationValueError
+    from dlt.common.configuration.specs import known_sections
+    from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
     from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
     from dlt.common.destination.client import DestinationClientConfiguration, StateInfo, WithStateSync
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -58,6 +61,23 @@ __all__ = [
     "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
     "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",
 ]  # fmt: skip
+
+
+SOURCE_SECTIONS = frozenset(
+    {
+        known_sections.DATA_WRITER,
+        known_sections.EXTRACT,
+        known_sections.NORMALIZE,
+        known_sections.SCHEMA,
+    }
+)
+"""Sections of dlt's configuration that it reads itself below that of a source."""
+
+
+def source_context() -> tuple[str, str | None]:
+    """Return the name of the dlt source that is being made, and of the active pipeline, if there is one."""
+    context = Container()[ConfigSectionContext]
+    return context.source_name(), context.pipeline_name
 
 
 def local_value(pipeline: dlt.Pipeline, key: str) -> Any:

@@ -14,8 +14,8 @@ from letta_source.destinations.dlt_internals import (
     PackageStorage,
     half_written,
     keep_schema,
+    local_value,
 )
-
 from letta_source.settings import Settings
 from letta_source.settings.masking import Masking, masking_digest
 
@@ -32,7 +32,7 @@ def was_masked_otherwise(pipeline: dlt.Pipeline, settings: Settings) -> bool:
 
     A package of a version that kept no masks counts as not masked.
     """
-    kept = pipeline.state["_local"].get(_MASKING, masking_digest(Masking(), None))
+    kept = local_value(pipeline, _MASKING) or masking_digest(Masking(), None)
     return bool(kept != settings.masking_digest)
 
 

@@ -21,6 +21,8 @@ from letta_source.loading.workspace import Workspace
 from letta_source.safe_text import cleaned
 from letta_source.schema.tables import RESOURCES
 from letta_source.settings import Settings
+from letta_source.settings.given import Given
+from letta_source.settings.places import providers
 from letta_source.source import letta
 from letta_source.state.session import Session
 
@@ -46,6 +48,10 @@ class Load:
     dataset_name: str = "letta"
     pipeline_name: str = "letta"
     destination_name: str | None = None
+
+    def __post_init__(self) -> None:
+        # Its repr shows no secret.
+        object.__setattr__(self, "settings", Given.of(self.settings))
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,11 @@ def load(
     """
     parts = parts or PARTS
     session = session or Session()
+    session.pipeline_name = what.pipeline_name
+    # Before dlt reads its files: of one that is broken it shows a traceback.
+    providers()
     with dlt_settings():
-        # dlt takes None for a value, and its config would not be asked.
-        given = {name: value for name, value in what.settings.items() if value is not None}
-        source = parts.source(**given, session=session)
+        source = parts.source(**what.settings, session=session)
         if what.resources:
             assert_known("resource", what.resources, list(RESOURCES))
             source = source.with_resources(*what.resources)
@@ -94,7 +101,10 @@ def load(
         ).resolved()
         cleaned_before = cleaned()
         with observer(session, what.destination) if observer else nullcontext(), closing(session):
-            parts.check_server(session.settings)
+            settings = session.settings
+            place = settings.place_of("base_url")
+            logger.info("reads %s (%s); masks: %s", settings.base_url, place, settings.masking)
+            parts.check_server(settings)
             target.check(session.settings.table_format)
             with target.held(), _drivers_errors():
                 loaded = _loaded(what, parts.workspace(target, session.settings), source, session)

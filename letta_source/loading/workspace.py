@@ -15,7 +15,14 @@ from letta_source.destinations.duckdb import appendable, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
 from letta_source.loading.outcome import row_counts
-from letta_source.loading.recovery import drop_empty, forget_half_written, forget_loaded, mend_after_kill
+from letta_source.loading.recovery import (
+    drop_empty,
+    forget_half_written,
+    forget_loaded,
+    keep_masking,
+    mend_after_kill,
+    was_masked_otherwise,
+)
 from letta_source.loading.shard_state import adopt, is_superseded, stored_states
 from letta_source.loading.target import Target, make_tables
 from letta_source.schema.tables import RESOURCES, all_tables
@@ -56,12 +63,19 @@ class Workspace:
         mend_after_kill(self.pipeline)
         take_back(self.pipeline)
         self._find_other_shards()
-        if self.pipeline.has_pending_data and is_superseded(self.pipeline, self._shard, self._others):
-            logger.info("an earlier load was left unfinished, and others have gone on since: dropping it")
+        if why := self._why_not_finished():
+            logger.info("an earlier load was left unfinished, and %s: dropping it, to be read again", why)
             # With its state: what no other has taken over is read again.
             self.pipeline.drop()
             self.pipeline = self._target.pipeline()
             self._find_other_shards()
+
+    def _why_not_finished(self) -> str | None:
+        if not self.pipeline.has_pending_data:
+            return None
+        if is_superseded(self.pipeline, self._shard, self._others):
+            return "others have gone on since"
+        return "was read under other masks" if was_masked_otherwise(self.pipeline, self._settings) else None
 
     def _find_other_shards(self) -> None:
         self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
@@ -98,6 +112,10 @@ class Workspace:
         """Return True if state came back from the destination, or rows without a state are there."""
         tables = [table.name for table in all_tables()]
         return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
+
+    def keep_masking(self) -> None:
+        """Keep, with what is extracted from now on, under which masks it is."""
+        keep_masking(self.pipeline, self._settings)
 
     def appendable(self, resources: Iterable[str]) -> set[str]:
         """Return the resources whose rows can be appended: their tables are empty, or not there yet."""

@@ -155,6 +155,11 @@ class Settings(BaseModel):
     _where: dict[str, str] = PrivateAttr(default_factory=dict)
     _masking: Masking | None = PrivateAttr(None)
 
+    def found(self, where: Mapping[str, str], masking: Masking) -> Settings:
+        """Keep where each setting comes from, and the masks of all places."""
+        self._where, self._masking = dict(where), masking
+        return self
+
     def place_of(self, name: str) -> str:
         """Return where a setting comes from, such as `LETTA_BASE_URL`."""
         return self._where.get(name, "the default")
@@ -227,10 +232,7 @@ def make_settings(
     for name in ("mask", "images"):
         if found := getattr(masking, name):
             values[name] = found
-    settings = validated(Settings, values, where)
-    settings._where.update(where)
-    settings._masking = masking
-    return settings
+    return validated(Settings, values, where).found(where, masking)
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: Mapping[str, str] | None = None) -> Model:

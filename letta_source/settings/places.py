@@ -101,9 +101,8 @@ def providers() -> Sequence[Any]:
 
 
 def is_environment(provider: Any) -> bool:
-    from dlt.common.configuration.providers import EnvironProvider
-
-    return isinstance(provider, EnvironProvider)
+    """Tell dlt's provider of environment variables from others: it alone has keys in capitals."""
+    return bool(provider.get_key_name("name", "section") == "SECTION__NAME")
 
 
 def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:

@@ -18,25 +18,18 @@ Tree = Mapping[str, Any]
 """Keys of a section; below each the same, empty for a value."""
 
 
-def dlts_sections() -> frozenset[str]:
-    """Return the sections that dlt itself reads below that of a source."""
-    from dlt.common.configuration.specs import known_sections as known
-
-    return frozenset({known.DATA_WRITER, known.EXTRACT, known.NORMALIZE, known.SCHEMA})
-
-
 def refuse_unknown(names: Collection[str], sub_sections: Collection[str], at: Sequence[Path]) -> None:
     """Check that everything that is configured for this source is a setting of it.
 
     Args:
         names: of the settings.
-        sub_sections: names of the source and its resources, below which dlt reads settings of its own.
+        sub_sections: those below which dlt reads settings of its own, such as names of resources.
         at: the sections that are read.
 
     Raises:
         ConfigError: a variable or a key is none; names the nearest that is.
     """
-    check = _Check(names, frozenset(sub_sections) | dlts_sections(), at)
+    check = _Check(names, frozenset(sub_sections), at)
     for variable in list(os.environ):
         check.variable(variable)
     for provider in providers():

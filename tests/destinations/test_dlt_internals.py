@@ -31,7 +31,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
 
 PACKAGE = ROOT / "letta_source"
 # What dlt documents, and exceptions, which its reference lists.
-DOCUMENTED = {"dlt", "dlt.extract", "dlt.common.typing", "dlt.destinations.impl.sqlalchemy.dialect"}
+DOCUMENTED = {
+    "dlt", "dlt.extract", "dlt.common.configuration", "dlt.common.configuration.specs", "dlt.common.typing",
+    "dlt.destinations.impl.sqlalchemy.dialect",
+}  # fmt: skip
 # Names of dlt's that its documentation does not have; those that begin with `_` are none of ours anyway.
 UNDOCUMENTED = {
     "caps_params", "config_params", "data_location", "fingerprint", "fs_client", "get_resolvable_fields",
@@ -91,7 +94,7 @@ def test_a_use_is_found(code: str, found: list[str]) -> None:
 
 
 # `os._exit`, and what is not of dlt at all.
-OTHERS = {"argparse._ArgumentGroup", "os._exit", "faults._planned", "faults._where"}
+OTHERS = {"argparse._ArgumentGroup", "os._exit", "piece._replace", "faults._planned", "faults._where"}
 
 
 @pytest.mark.parametrize("name", sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py")))
@@ -104,6 +107,37 @@ def test_the_check_takes_what_it_checks_from_there() -> None:
     tree = ast.parse((PACKAGE / "destinations" / "dlt_contract.py").read_text("utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name for name in modules if name and name.startswith("dlt")} == set()
+
+
+def test_the_source_that_is_being_made_and_the_active_pipeline(tmp_path: Path) -> None:
+    seen = []
+
+    @dlt.source(name="zoo", section="letta")
+    def source() -> list[Any]:
+        seen.append(dlt_internals.source_context())
+        return []
+
+    source()
+    with pipeline(tmp_path, "duckdb") as active:
+        source()
+    assert seen == [("zoo", None), ("zoo", active.pipeline_name)]
+
+
+def test_sections_that_dlt_reads_below_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size of files of ours alone, and a section that dlt does not read."""
+    assert {"data_writer", "extract", "normalize", "schema"} == dlt_internals.SOURCE_SECTIONS
+    monkeypatch.setenv("SOURCES__ZOO__DATA_WRITER__FILE_MAX_ITEMS", "1")
+    monkeypatch.setenv("SOURCES__ZOO__SCHEMA__NAMING", "direct")
+
+    @dlt.source(name="zoo", section="zoo")
+    def source() -> Any:
+        return dlt.resource([{"Id": at} for at in range(3)], name="Animals")
+
+    with pipeline(tmp_path, "duckdb") as active:
+        made = source()
+        active.extract(made)
+        assert "Animals" in made.schema.tables
+        assert len(active.list_extracted_resources()) == 3
 
 
 @contextmanager

@@ -33,8 +33,7 @@ def told(*places: dict[str, Any]) -> dict[str, str]:
     masking = merged(layers)
     session = Session()
     letta_source.letta(base_url=HERE, mask_key=MASK_KEY, session=session)
-    settings = session.settings.model_copy()
-    settings._masking = masking
+    settings = session.settings.model_copy().found({}, masking)
     found = {}
     for resource in ("agents", "agent_messages"):
         for table, columns in Mask(RESOURCES[resource], settings)._by_table.items():

@@ -8,14 +8,12 @@ from typing import Any
 
 import dlt
 import pytest
-from dlt.common.configuration.specs import known_sections
 
 from letta_source import letta
 from letta_source.demo import Server
 from letta_source.errors import ConfigError
 from letta_source.settings import SETTINGS, Settings
 from letta_source.settings.places import providers
-from letta_source.settings.unknown import dlts_sections
 from letta_source.state.session import Session
 from tests.support.command import Command
 from tests.support.configuration import configure, forget
@@ -239,8 +237,6 @@ def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) ->
 
 
 def test_dlts_own_sections_are_its_own(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
-    assert dlts_sections() == {"data_writer", "extract", "normalize", "schema"}
-    assert {known_sections.DATA_WRITER, known_sections.SCHEMA} < dlts_sections()
     configure(
         here,
         "[sources.letta.data_writer]\nbuffer_max_items = 7\n"
