@@ -1,0 +1,31 @@
+"""What a load that ended counts as."""
+
+from __future__ import annotations
+
+import pytest
+
+from letta_source.loading.outcome import why_failed
+from letta_source.state.counts import Counts
+from letta_source.state.session import Session
+
+
+@pytest.mark.parametrize(
+    ("parents", "failed", "is_failure"),
+    [(0, 0, False), (1, 0, False), (1, 1, True), (2, 1, False), (3, 1, False), (3, 2, True), (4, 2, False)],
+)
+def test_a_resource_whose_parents_mostly_failed_fails_the_load(
+    parents: int, failed: int, is_failure: bool
+) -> None:
+    session = Session()
+    session.counts["agents"] = Counts()
+    session.counts["agent_messages"] = Counts(parents=parents, failed=failed)
+    session.counts["runs"] = Counts(parents=100)
+    said = f"agent_messages: {failed} of {parents} could not be read: see load_issues"
+    assert why_failed(session) == (said if is_failure else None)
+
+
+def test_what_ended_the_load_is_said_first() -> None:
+    session = Session()
+    session.counts["agent_messages"] = Counts(parents=1, failed=1)
+    session.packages.fatal = "the server is away"
+    assert why_failed(session) == "the server is away"

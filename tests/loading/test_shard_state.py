@@ -1,0 +1,105 @@
+"""State that moves from shard to shard: of parents by their ids, of lists by how far each bucket was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from letta_source.loading.shard_state import State, adopted_state
+from letta_source.shards import WHOLE, Shard, bucket_of
+
+HALVES = (Shard(0, 2), Shard(1, 2))
+EARLY, MIDDLE, LATE = ([f"2024-05-0{day}T00:00:00+00:00", f"step-{day}"] for day in (1, 2, 3))
+
+
+def of_bucket(bucket: int) -> str:
+    return next(one for one in map(str, range(10_000)) if bucket_of(one) == bucket)
+
+
+def state(turn: int = 0, **resources: State) -> State:
+    return {"turn": turn, "resources": resources}
+
+
+def lists(cursor: Any, **more: Any) -> State:
+    """The state of `step_messages` of one shard, with the cursor of the one list there is."""
+    return {"step_messages": {"cursors": {"": cursor} if cursor else {}, **more}}
+
+
+def joined(*halves: State) -> State:
+    adopted = adopted_state(WHOLE, {}, dict(zip(HALVES, halves, strict=True)))
+    found: State = adopted["resources"]["step_messages"]
+    return found
+
+
+def ahead(cursor: list[str], half: int) -> dict[str, list[str]]:
+    return {str(bucket): cursor for bucket in HALVES[half].buckets}
+
+
+def test_a_list_is_read_on_from_who_is_farthest_behind() -> None:
+    found = joined(state(**lists(EARLY)), state(**lists(LATE)))
+    assert found["cursors"] == {"": EARLY}
+    assert found["ahead"] == {"": ahead(LATE, 1)}
+
+
+def test_what_all_have_read_needs_no_other_cursor() -> None:
+    found = joined(state(**lists(EARLY)), state(**lists(EARLY)))
+    assert (found["cursors"], found["ahead"]) == ({"": EARLY}, {})
+
+
+@pytest.mark.parametrize("never_read", [None, [None, None], [None, "step-1"]], ids=str)
+def test_a_list_that_one_never_read_or_not_by_date_is_read_from_its_start(never_read: Any) -> None:
+    found = joined(state(**lists(never_read)), state(**lists(LATE)))
+    assert (found["cursors"], found["ahead"]) == ({}, {"": ahead(LATE, 1)})
+
+
+def test_what_an_earlier_owner_had_read_is_kept_where_it_is_farther() -> None:
+    first, second = HALVES[0].buckets[0], HALVES[1].buckets[0]
+    known = {"": {str(first): LATE, str(second): LATE}}
+    found = joined(state(**lists(EARLY, ahead=known)), state(**lists(MIDDLE)))
+    # Of the second half's buckets the first says nothing.
+    assert found["ahead"] == {"": {**ahead(MIDDLE, 1), str(first): LATE}}
+    behind = joined(state(**lists(EARLY)), state(**lists(LATE, ahead={"": {str(second): MIDDLE}})))
+    assert behind["ahead"] == {"": ahead(LATE, 1)}
+
+
+def test_lists_of_several_agents_are_apart() -> None:
+    one = state(step_messages={"cursors": {"agent-1": EARLY, "agent-2": LATE}})
+    other = state(step_messages={"cursors": {"agent-1": LATE}})
+    found = joined(one, other)
+    assert found["cursors"] == {"agent-1": EARLY}
+    assert found["ahead"] == {"agent-1": ahead(LATE, 1), "agent-2": ahead(LATE, 0)}
+
+
+def test_the_latest_turn_of_who_has_anything_owns_a_bucket() -> None:
+    """A shard that never read anything, though it has the latest turn, has nothing to give."""
+    parents = [of_bucket(0), of_bucket(1)]
+
+    def messages(turn: int, name: str) -> State:
+        cursors = {one: ["2024-05-04", name] for one in parents}
+        return state(turn, agent_messages={"cursors": cursors})
+
+    others = {Shard(0, 2): messages(3, "third"), Shard(1, 2): messages(1, "first")}
+    others |= {Shard(0, 3): {"turn": 9}, Shard(1, 3): {"turn": 8, "resources": {}}}
+    adopted = adopted_state(WHOLE, messages(2, "second"), others)
+    cursors = adopted["resources"]["agent_messages"]["cursors"]
+    assert {one: cursors[one][1] for one in parents} == {parents[0]: "third", parents[1]: "second"}
+    assert adopted["turn"] == 10
+    assert set(adopted["resources"]["agent_messages"]) == {"cursors"}
+
+
+def test_who_has_nothing_to_take_over_goes_on_as_it_is() -> None:
+    mine = state(2, agent_messages={"cursors": {of_bucket(0): EARLY}})
+    for others in ({}, {Shard(0, 2): {}}, {Shard(0, 2): state(1)}, {Shard(1, 3): state(1, agents={"a": 1})}):
+        assert adopted_state(Shard(0, 2), mine, others) is mine
+    assert adopted_state(Shard(1, 2), {}, {}) == {}
+
+
+def test_what_is_not_divided_goes_from_first_shard_to_first_shard() -> None:
+    def listed(turn: int, name: str) -> State:
+        return state(turn, runs={"cursors": {"": [EARLY[0], name]}}, agent_messages={"cursors": {}})
+
+    others = {Shard(0, 2): listed(1, "first"), Shard(1, 2): listed(5, "second")}
+    adopted = adopted_state(WHOLE, {}, others)
+    assert adopted["resources"]["runs"]["cursors"][""][1] == "first"
+    assert "runs" not in adopted_state(Shard(2, 3), {}, others)["resources"]
