@@ -168,6 +168,26 @@ def test_an_answer_without_a_status_is_no_error_whatever_repeats_it(case: Case) 
     assert (local["calls"], local["errors"], local["never_returned"], local["error_rate"]) == (1, 0, 0, 0)
 
 
+def test_calls_without_an_id_are_told_apart(case: Case) -> None:
+    """Nothing says which of them an answer without an id is to."""
+    case.call(0, "roll", None, None)
+    case.call(1, "roll", None)
+    case.answer(2, "error", None)
+    case.call(3, "roll", "c")
+    case.answer(4, "success", "c")
+    (roll,) = case.facts().tools
+    assert (roll["calls"], roll["errors"], roll["never_returned"]) == (4, 0, 3)
+
+
+def test_a_decision_that_says_neither_yes_nor_no_ends_nothing(case: Case) -> None:
+    case.call(0, "pay", "c", kind="approval_request")
+    case.decide(10, {"tool_call_id": "c", "type": "approval", "approve": None})
+    case.call(10, "pay", "c")
+    case.answer(12, "success", "c")
+    (pay,) = case.facts().tools
+    assert (pay["calls"], pay["denied"], pay["never_returned"], pay["seconds"]) == (1, 0, 0, 12)
+
+
 def test_a_model_may_use_an_id_again(case: Case) -> None:
     for at in (0, 100):
         case.call(at, "roll", "same")

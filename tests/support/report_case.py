@@ -53,13 +53,13 @@ class Case:
         message_id = self.say("user", at, run)
         self.own.append({"agent_id": self._agent, "id": message_id, "position": 0})
 
-    def call(self, at: float, tool: str, *ids: str, kind: str = "tool_call", **more: Any) -> None:
+    def call(self, at: float, tool: str, *ids: str | None, kind: str = "tool_call", **more: Any) -> None:
         """A message that calls a tool, once for each id."""
         self._child(
             "tool_calls", self.say(kind, at, **more), [{"tool_call_id": id_, "name": tool} for id_ in ids]
         )
 
-    def answer(self, at: float, status: str | None, *ids: str, **more: Any) -> None:
+    def answer(self, at: float, status: str | None, *ids: str | None, **more: Any) -> None:
         """A message of the tool's."""
         children = [{"tool_call_id": id_, "status": status} for id_ in ids]
         self._child("tool_returns", self.say("tool_return", at, **more), children)

@@ -1,0 +1,96 @@
+"""Plain files: what a load left that was killed elsewhere goes, what finished loads wrote stays."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from letta_source.demo import Letta, Server
+from tests.support.command import Command, ago, messages, one_of
+
+FILES = ("--destination", "filesystem")
+TABLES = ("agent_messages", "agent_messages__content", "load_issues")
+
+
+@pytest.fixture
+def lake(letta_source: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder.as_uri())
+    return folder / "letta"
+
+
+def loads(lake: Path) -> list[str]:
+    """The ids of the loads that finished, oldest first."""
+    return sorted(file.stem.rpartition("__")[2] for file in (lake / "_dlt_loads").glob("letta__*"))
+
+
+def kill(lake: Path, load_ids: Sequence[str]) -> None:
+    """Makes loads that finished ones that never did; their working folder is gone."""
+    for load_id in load_ids:
+        for file in list(lake.rglob(f"*{load_id}*")):
+            if file.parent.name.startswith("_dlt_"):
+                file.unlink()
+    shutil.rmtree(lake.parent.parent / "dlt")
+
+
+def files_of(lake: Path, load_id: str) -> list[Path]:
+    return sorted(file for file in lake.rglob(f"*{load_id}*") if file.parent.name in TABLES)
+
+
+def ids(lake: Path, table: str, column: str) -> list[str]:
+    return [
+        one for file in (lake / table).glob("*.parquet") for one in pq.read_table(file)[column].to_pylist()
+    ]
+
+
+def is_whole(lake: Path, letta: Letta) -> bool:
+    """Whether each message is there once, and what it says too."""
+    said = ids(lake, "agent_messages__content", "message_id")
+    told = [one.id for one in letta.messages.rows.values() for item in one.items if item.get("content")]
+    return len(ids(lake, "agent_messages", "id")) == messages(letta) and sorted(said) == sorted(told)
+
+
+@pytest.mark.parametrize("killed", [(-1,), (0,), (1,), (0, -1), (0, 1, 2)], ids=str)
+def test_files_of_loads_that_never_finished_are_replaced(
+    letta_source: Command, letta: Letta, server: Server, lake: Path, killed: tuple[int, ...]
+) -> None:
+    """Whichever of several loads they are of; roots and children alike."""
+    for _ in range(3):
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        assert letta_source.load(server, *FILES).code == 0
+    assert is_whole(lake, letta)
+    before = loads(lake)
+    gone = [before[place] for place in killed]
+    kept = {load_id: files_of(lake, load_id) for load_id in before if load_id not in gone}
+    assert all(files_of(lake, load_id) for load_id in before)
+    kill(lake, gone)
+    letta.add_message(one_of(letta), date=ago(hours=1))
+    assert letta_source.load(server, *FILES).code == 0
+    assert [file for load_id in gone for file in files_of(lake, load_id)] == []
+    assert {load_id: files_of(lake, load_id) for load_id in kept} == kept
+
+
+def test_what_a_load_that_never_finished_left_is_read_again(
+    letta_source: Command, letta: Letta, server: Server, lake: Path
+) -> None:
+    for _ in range(2):
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        assert letta_source.load(server, *FILES).code == 0
+    kill(lake, loads(lake)[-1:])
+    assert letta_source.load(server, *FILES).code == 0
+    assert is_whole(lake, letta)
+
+
+def test_a_working_folder_that_knows_of_loads_deletes_nothing(
+    letta_source: Command, letta: Letta, server: Server, lake: Path
+) -> None:
+    """Nothing tells there whether another pipeline is loading."""
+    assert letta_source.load(server, *FILES).code == 0
+    foreign = lake / "agent_messages" / "1900000000.5.abcdef.parquet"
+    shutil.copy(next(iter((lake / "agent_messages").glob("*.parquet"))), foreign)
+    assert letta_source.load(server, *FILES).code == 0
+    assert foreign.exists()
