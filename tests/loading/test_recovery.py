@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from dlt.common.schema import Schema
+from dlt.common.schema.utils import new_table
 from dlt.common.storages import FileStorage, PackageStorage
 from dlt.extract.extract import Extract
 
 from letta_source.demo import Letta, Server
+from letta_source.loading.recovery import drop_empty, mend_after_kill
 from tests.support.command import Command, messages, one_of
 
 
@@ -110,3 +117,81 @@ def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
     calls = letta_source.rows("SELECT message_id FROM letta.agent_messages__tool_calls")
     assert calls
     assert (calling,) not in calls
+
+
+def test_each_package_is_mended_by_how_far_it_came(tmp_path: Path) -> None:
+    """Several at once: only what dlt cannot go on with goes, and nothing of the others."""
+    pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
+    folder = Path(pipeline.working_dir)
+    extracted, normalized = folder / "normalize" / "extracted", folder / "load" / "normalized"
+
+    def package(at: Path, name: str, *parts: str) -> Path:
+        made = at / name
+        for part in ("new_jobs", *parts):
+            (made / part).mkdir(parents=True, exist_ok=True)
+        (made / "new_jobs" / "rows.parquet").touch()
+        schema = Schema("letta")
+        (made / "schema.json").write_text(json.dumps(schema.to_dict()))
+        return made
+
+    whole, later = package(extracted, "1.0"), package(extracted, "5.0")
+    headless = package(extracted, "2.0")
+    (headless / "schema.json").unlink()
+    emptied = package(extracted, "3.0")
+    shutil.rmtree(emptied / "new_jobs")
+    both, done = package(extracted, "4.0"), package(normalized, "4.0")
+    marked = package(normalized, "6.0")
+    (marked / "package_completed.json").touch()
+    (folder / "normalize" / "half").mkdir()
+    mend_after_kill(pipeline)
+    assert sorted(extracted.iterdir()) == [whole, later]
+    assert sorted((folder / "normalize").glob("*/")) == [extracted]
+    assert sorted(normalized.iterdir()) == [done, marked]
+    assert not (marked / "package_completed.json").exists()
+    for one in (whole, later, done, marked):
+        assert (one / "new_jobs" / "rows.parquet").exists()
+        assert (one / "schema.json").exists()
+    assert [one for one in (headless, emptied, both) if one.exists()] == []
+    assert "letta" in pipeline.schemas
+
+
+@pytest.mark.parametrize(("kept", "extracted", "after"), [(1, 2, 2), (2, 1, 2), (2, 2, 2), (None, 1, 1)])
+def test_the_newer_schema_is_kept(tmp_path: Path, kept: int | None, extracted: int, after: int) -> None:
+    pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
+
+    def schema(version: int) -> Schema:
+        made = Schema.from_dict(Schema("letta").to_dict())
+        for number in range(1, version):
+            made.update_table(new_table(f"table_{number}"))
+            made = Schema.from_dict(made.to_dict())
+        return made
+
+    if kept:
+        pipeline.schemas.save_schema(schema(kept))
+    package = Path(pipeline.working_dir) / "normalize" / "extracted" / "1.0"
+    (package / "new_jobs").mkdir(parents=True)
+    (package / "schema.json").write_text(json.dumps(schema(extracted).to_dict()))
+    mend_after_kill(pipeline)
+    found = pipeline.schemas["letta"]
+    assert (found.version, "table_1" in found.tables) == (after, after > 1)
+
+
+def test_of_a_package_only_the_files_without_rows_go(tmp_path: Path) -> None:
+    pipeline = dlt.pipeline(
+        "emptied", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta"
+    )
+    jobs = Path(pipeline.working_dir) / "load" / "normalized" / "1.0" / "new_jobs"
+    jobs.mkdir(parents=True)
+    for name, values in {"none": [], "null": [None], "rows": ["a", "b"]}.items():
+        pq.write_table(pa.table({"id": pa.array(values, pa.string())}), jobs / f"{name}.parquet")
+    (jobs / "state.jsonl").touch()
+    drop_empty(pipeline)
+    assert sorted(file.name for file in jobs.iterdir()) == ["null.parquet", "rows.parquet", "state.jsonl"]
+
+
+def test_of_loaded_packages_the_last_is_kept(letta_source: Command, server: Server) -> None:
+    for _ in range(3):
+        letta_source.load(server, "--resources", "agents")
+        loaded = sorted((letta_source.folder / "dlt/pipelines/letta/load/loaded").iterdir())
+        newest = letta_source.rows("SELECT max(load_id) FROM letta._dlt_loads")
+        assert [folder.name for folder in loaded] == [newest[0][0]]

@@ -266,11 +266,11 @@ def test_a_page_is_tried_three_times_and_a_message_five(
         return failure
 
     with answering(answer) as requests:
-        walk(HOST, Endpoint(ENDPOINT.path, page_size=20), retries=retries)
+        walk(HOST, Endpoint(ENDPOINT.path, page_size=8), retries=retries)
     pages, message = 1 + min(retries, 2), 1 + min(retries, 4)
     asked = [(one.url.params["order"], int(one.url.params["limit"])) for one in requests]
     found = [(*which, len(list(same))) for which, same in groupby(asked)]
-    assert found[:4] == [("asc", 20, pages), ("asc", 5, pages), ("asc", 1, message), ("desc", 1, message)]
+    assert found[:4] == [("asc", 8, pages), ("asc", 2, pages), ("asc", 1, message), ("desc", 1, message)]
 
 
 def test_what_took_too_long_once_is_not_asked_for_again() -> None:
@@ -356,6 +356,17 @@ def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size
         assert {*ten.ids[7:9]} <= {*walked.ids}
     assert len(walked.ids) == len({*walked.ids})
     assert len(gaps) == 1 + bool({3, 4, 5} & {*places}) + bool({7, 8, 9} & {*places})
+
+
+@pytest.mark.parametrize("status", [400, 408, 500, 502, 503, 504])
+def test_after_these_errors_a_page_is_asked_for_smaller(status: int) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return listing(request) if int(request.url.params["limit"]) <= 62 else httpx.Response(status)
+
+    with answering(answer) as requests:
+        walked = walk(HOST, ENDPOINT, retries=0).whole()
+    assert (walked.ids, walked.others) == (IDS, [])
+    assert limits(requests)[:3] == [1000, 250, 62]
 
 
 @pytest.mark.parametrize("status", [409, 422, 429])
