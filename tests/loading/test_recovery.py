@@ -160,10 +160,11 @@ def test_the_newer_schema_is_kept(tmp_path: Path, kept: int | None, extracted: i
     pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
 
     def schema(version: int) -> Schema:
-        made = Schema.from_dict(Schema("letta").to_dict())
-        for number in range(1, version):
+        made = Schema("letta")
+        for number in range(version):
+            stored: Any = made.to_dict()
+            made = Schema.from_dict(stored)
             made.update_table(new_table(f"table_{number}"))
-            made = Schema.from_dict(made.to_dict())
         return made
 
     if kept:
@@ -173,7 +174,7 @@ def test_the_newer_schema_is_kept(tmp_path: Path, kept: int | None, extracted: i
     (package / "schema.json").write_text(json.dumps(schema(extracted).to_dict()))
     mend_after_kill(pipeline)
     found = pipeline.schemas["letta"]
-    assert (found.version, "table_1" in found.tables) == (after, after > 1)
+    assert len([name for name in found.tables if name.startswith("table_")]) == after
 
 
 def test_of_a_package_only_the_files_without_rows_go(tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def test_the_latest_turn_of_who_has_anything_owns_a_bucket() -> None:
 
 def test_who_has_nothing_to_take_over_goes_on_as_it_is() -> None:
     mine = state(2, agent_messages={"cursors": {of_bucket(0): EARLY}})
-    for others in ({}, {Shard(0, 2): {}}, {Shard(0, 2): state(1)}, {Shard(1, 3): state(1, agents={"a": 1})}):
+    older = state(1, agents={"cursors": {}})
+    nothing: list[dict[Shard, State]] = [{}, {Shard(0, 2): {}}, {Shard(0, 2): state(1)}, {Shard(1, 3): older}]
+    for others in nothing:
         assert adopted_state(Shard(0, 2), mine, others) is mine
     assert adopted_state(Shard(1, 2), {}, {}) == {}
 

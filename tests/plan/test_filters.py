@@ -9,8 +9,10 @@ import pytest
 from letta_source.plan.filters import is_wanted, joint_key, list_keys, may_hold
 from tests.support.wire import settings
 
-ONE = {"agent_ids": ["agent-1"]}
-START, END = {"start_date": "2026-05-04"}, {"end_date": "2026-05-06"}
+Given = dict[str, Any]
+ONE: Given = {"agent_ids": ["agent-1"]}
+START: Given = {"start_date": "2026-05-04"}
+END: Given = {"end_date": "2026-05-06"}
 WINDOW = START | END
 
 

@@ -179,6 +179,15 @@ def test_calls_without_an_id_are_told_apart(case: Case) -> None:
     assert (roll["calls"], roll["errors"], roll["never_returned"]) == (4, 0, 3)
 
 
+def test_an_answer_that_is_dated_before_its_call_is_its_answer(case: Case) -> None:
+    """Messages can be stored with an older date."""
+    case.answer(0, "error", "c")
+    case.call(1, "roll", "c")
+    case.call(5, "roll", "c")
+    (roll,) = case.facts().tools
+    assert (roll["calls"], roll["errors"], roll["never_returned"]) == (2, 1, 1)
+
+
 def test_a_decision_that_says_neither_yes_nor_no_ends_nothing(case: Case) -> None:
     case.call(0, "pay", "c", kind="approval_request")
     case.decide(10, {"tool_call_id": "c", "type": "approval", "approve": None})
