@@ -31,7 +31,8 @@ def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
             asked.add(parent_id)
             for of, one in _ids(resource.root.name, parent, only):
                 found.setdefault(of, set()).add(one)
-        return found.get(parent_id, set())
+        # Steps hang from nothing in their table, though they are read run by run.
+        return found.get(parent_id if parent else "", set())
 
     return loaded
 

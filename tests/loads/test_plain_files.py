@@ -94,3 +94,31 @@ def test_a_working_folder_that_knows_of_loads_deletes_nothing(
     shutil.copy(next(iter((lake / "agent_messages").glob("*.parquet"))), foreign)
     assert letta_source.load(server, *FILES).code == 0
     assert foreign.exists()
+
+
+def keys(lake: Path, table: str, *columns: str) -> list[tuple[object, ...]]:
+    files = (lake / table).glob("*.parquet")
+    tables = [pq.read_table(file).select(columns) for file in files]
+    return [tuple(row.values()) for one in tables for row in one.to_pylist()]
+
+
+@pytest.mark.parametrize("again", [(), ("--refresh",)], ids=["vanished cursors", "refresh"])
+def test_each_parent_that_is_read_again_adds_only_what_is_new(
+    letta_source: Command, letta: Letta, server: Server, lake: Path, again: tuple[str, ...]
+) -> None:
+    """Two agents lose the message under their cursor: of each is asked what there is already."""
+    every = (*FILES, "--resources", "agents,agent_messages,runs,steps,step_messages", *again)
+    assert letta_source.load(server, *every).code == 0
+    held = keys(lake, "agent_messages", "agent_id", "id", "position")
+    assert held
+    news = []
+    for agent in letta.tables["agents"].ids():
+        letta.delete_message(letta.list_of("agent", agent).ids()[-1])
+        news.append(letta.add_message(agent, date=ago(hours=1)))
+    assert letta_source.load(server, *every).code == 0
+    found = keys(lake, "agent_messages", "agent_id", "id", "position")
+    assert len(set(found)) == len(found) == len(held) + len(news)
+    assert {row[1] for row in found} - {row[1] for row in held} == set(news)
+    for table, *key in (("runs", "id"), ("steps", "id"), ("step_messages", "step_id", "id", "position")):
+        rows = keys(lake, table, *key)
+        assert len(set(rows)) == len(rows) > 0
