@@ -84,7 +84,7 @@ class NoProgress(Unreadable):
 
 
 class OutputFailed(LettaError):
-    """What was loaded was found, but could not be given out."""
+    """Loaded rows were found, but could not be given out."""
 
     exit_code = ExitCode.FAILED
 

@@ -42,13 +42,16 @@ class Shard:
 
     @property
     def is_whole(self) -> bool:
+        """True if there is one shard only."""
         return self.count == 1
 
     @property
     def buckets(self) -> range:
+        """The buckets that fall to this shard."""
         return range(self.index, BUCKETS, self.count)
 
     def owns(self, parent_id: str) -> bool:
+        """Return True if the parent falls to this shard."""
         return self.is_whole or bucket_of(parent_id) % self.count == self.index
 
 

@@ -51,7 +51,7 @@ def newest_of(texts: Sequence[object]) -> datetime | None:
 
 
 def created_at(item: Mapping[str, object]) -> datetime | None:
-    """When the item was created, from `date` or `created_at`; None where it says nothing readable."""
+    """Return when the item was created, from `date` or `created_at`; None where it says nothing readable."""
     sent = item.get("date") or item.get("created_at")
     if not isinstance(sent, str):
         return None

@@ -11,11 +11,13 @@ from letta_source.errors import ExitCode
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     command = add_command(commands, "check", check, "reach the server, and say what it has", CODES)
     add_base_url(command)
 
 
 def check(options: argparse.Namespace) -> int:
+    """Print which families of endpoints the server has."""
     from letta_source.loading.preflight import check_families
     from letta_source.settings.places import providers
     from letta_source.source import letta

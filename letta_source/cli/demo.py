@@ -33,6 +33,7 @@ _SAMPLE = """
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     summary = "load a small Letta that is in the package: needs no server, no key"
     add_command(commands, "demo", demo, summary)
 

@@ -10,6 +10,7 @@ from letta_source.errors import ExitCode
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     summary = "list the resources, their tables, keys and columns"
     add_command(commands, "discover", discover, summary).add_argument(
         "--json", action="store_true", help="as JSON"
@@ -17,6 +18,7 @@ def add_to(commands: Any) -> None:
 
 
 def discover(options: argparse.Namespace) -> int:
+    """Print every resource with its tables, keys and columns."""
     import json
 
     print(json.dumps(described(), indent=2) if options.json else _text())

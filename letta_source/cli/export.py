@@ -28,6 +28,7 @@ CODES = exit_codes(
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     summary = "write a table, or a part of it, to a file"
     command = add_command(commands, "export", export, summary, CODES)
     command.add_argument("table", metavar="TABLE", help="such as agent_messages; `discover` lists them")
@@ -52,7 +53,7 @@ def add_to(commands: Any) -> None:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Writes one table.
+    """Write one table.
 
     Raises:
         LettaError: nothing was written to the file.

@@ -18,7 +18,7 @@ _SECONDS_IN_LOG = 5.0
 
 
 class Progress(logging.Handler):
-    """Also the handler of log records, so that they do not run into the moving line.
+    """A line that shows what a load does, and the handler of its log: records do not run into the line.
 
     Args:
         session: of the source that is being loaded.
@@ -54,6 +54,7 @@ class Progress(logging.Handler):
             self._write(_CLEAR)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a log record on a line of its own."""
         clear = _CLEAR if self._terminal else ""
         self._write(f"{clear}{record.levelname.lower()}: {self.format(record)}\n")
 

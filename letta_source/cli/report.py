@@ -19,6 +19,7 @@ CODES = exit_codes(
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     summary = "write an HTML page: use, latency, tools, cost"
     command = add_command(commands, "report", report, summary, CODES)
     command.add_argument(
@@ -40,7 +41,7 @@ def add_to(commands: Any) -> None:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Writes the report.
+    """Write the report.
 
     Raises:
         LettaError: nothing was written.

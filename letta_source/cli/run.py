@@ -23,16 +23,19 @@ CODES = exit_codes(
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     add_options(add_command(commands, "run", run, "load; run again, it adds what is new", CODES))
 
 
 def add_base_url(command: argparse.ArgumentParser) -> None:
+    """Add `--base-url`."""
     command.add_argument(
         "--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283"
     )
 
 
 def add_options(run: argparse.ArgumentParser) -> None:
+    """Add the options of `run`, most of them settings."""
     add_base_url(run)
     to = run.add_argument_group("where to")
     add_place(to)
@@ -91,6 +94,7 @@ def add_options(run: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Load, and print what came of it."""
     from letta_source.cli.progress import Progress
     from letta_source.cli.signals import stopping, what_is_kept
     from letta_source.loading.outcome import LoadFailed

@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
-    """Ends the process on either signal, with a last line on standard error; needs the main thread."""
+    """End the process on either signal, with a last line on standard error; needs the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -59,7 +59,7 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def what_is_kept(session: Session) -> str:
-    """For a load that is stopped."""
+    """Return the last line of a load that is stopped: what of it is loaded."""
     if session.written.is_writing:
         return "stopped while a load package was written: the next run finishes it first"
     if session.written.items:

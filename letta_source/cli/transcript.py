@@ -13,6 +13,7 @@ from letta_source.errors import ExitCode
 
 
 def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
     summary = "print what an agent heard, did and said"
     command = add_command(commands, "transcript", transcript, summary, CODES)
     command.add_argument("agent_id", metavar="AGENT_ID", help="whose messages; the table agents lists them")
@@ -25,7 +26,7 @@ def add_to(commands: Any) -> None:
 
 
 def transcript(options: argparse.Namespace) -> int:
-    """Prints what was said."""
+    """Print a conversation."""
     from letta_source.export import conversation
 
     with opened(options, None) as (pipeline, _):

@@ -39,7 +39,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: `body` is JSON data, None for an empty body."""
+    """An answer: `body` is JSON data, None for an empty body."""
 
     status: int
     body: Any

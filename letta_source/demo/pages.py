@@ -36,7 +36,7 @@ def unprocessable(place: str, name: str, message: str) -> Problem:
 
 @dataclass(frozen=True)
 class Listing:
-    """How one endpoint pages.
+    """The way one endpoint pages.
 
     `cursors` is what after and before mean self-hosted. absolute: newer and older than, in either order.
     relative: further on and further back in the order asked for. swapped: relative, the wrong way round.

@@ -121,7 +121,7 @@ def _spoken(item: Json) -> Iterator[Json]:
 
 
 def sent_text(call: Json) -> str | None:
-    """What a send_message call says, None when its arguments hold no message.
+    """Return what a send_message call says, None when its arguments hold no message.
 
     Raises:
         UnreadableMessageError: The arguments are not JSON.

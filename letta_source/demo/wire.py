@@ -20,6 +20,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def head(self) -> bytes:
+        """Return status line and headers, with the length of the body."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         lines += [f"Content-Length: {len(self.body)}", "", ""]
@@ -32,6 +33,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def is_reset(connection: socket.socket) -> bool:
+    """Return True if `reset` was called for the connection."""
     return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
 
 

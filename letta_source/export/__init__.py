@@ -30,7 +30,7 @@ Date = str | date
 
 
 class Options(TypedDict, total=False):
-    """What of a table is given out; a row is given out if it meets all of them.
+    """Columns and filters of a table; a row is given out if it meets all filters.
 
     Attributes:
         columns: in the order given; by default all but `_deleted`.
@@ -96,7 +96,7 @@ def conversation(
     start_date: Date | None = None,
     end_date: Date | None = None,
 ) -> Conversation:
-    """What an agent heard, thought, did and said; `str` of it is Markdown.
+    """Return what an agent heard, thought, did and said; `str` of it is Markdown.
 
     Args:
         conversation_id: only this one; `default` is what is in none. By default everything, by date.

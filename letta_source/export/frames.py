@@ -14,6 +14,7 @@ _TYPES = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
 def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
+    """Convert to pandas' nullable types; parse JSON."""
     objects = {
         one.name: list(map(parsed, rows[one.name].to_pylist()))
         for one in selection.columns
@@ -29,7 +30,7 @@ def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
 
 
 def parsed(text: str | None) -> Any:
-    """What a JSON text says."""
+    """Parse a JSON text; return the text itself where it does not parse."""
     return None if text is None else parse_json(text.encode())
 
 

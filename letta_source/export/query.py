@@ -28,55 +28,56 @@ class Reader(Protocol):
     appends: bool
 
     def table(self, name: str) -> str:
-        """Its name in SQL."""
+        """Return a table's name in SQL."""
 
     def column(self, name: str) -> str:
-        """Its name in SQL."""
+        """Return a column's name in SQL."""
 
     def selected(self, expression: str, column: Column) -> str:
-        """The column as `stream` can take it."""
+        """Return SQL for the column as `stream` can take it."""
 
     def sorted(self, expression: str) -> str:
-        """A text by its bytes, where a database would otherwise sort as some language does."""
+        """Return SQL that sorts a text by its bytes, where a database would sort as some language does."""
 
     def moment(self, time: datetime) -> Any:
-        """A time as it is compared with."""
+        """Return a time as the database compares it."""
 
     def columns_of(self, table: str) -> frozenset[str]:
-        """The columns that are there, empty if the table is not.
+        """Return the columns that are there, empty if the table is not.
 
         Raises:
             ConfigError: it is not there, and was never to be.
         """
 
     def row(self, sql: str) -> tuple[Any, ...]:
-        """The only row of a query, as it is now."""
+        """Return the only row of a query."""
 
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
-        """The rows, of the columns' types, while the database sends them."""
+        """Yield the rows, of the columns' types, while the database sends them."""
 
 
 class Queries:
-    """Of one selection; a child's rows come in the order of those they hang from."""
+    """The queries of one selection; a child's rows come in the order of their parents' rows."""
 
     def __init__(self, selection: Selection, reader: Reader) -> None:
         self._what = selection
         self._reader = reader
 
     def rows(self) -> tuple[Query, list[Column]] | None:
-        """Of the table itself, those in the destination of its columns and of its key; None: no table."""
+        """Return the table's query and the columns that the destination has of it; None if it has no table."""
         table = self._what.table
         wanted = {column.name: column for column in (*self._what.columns, *_key(table))}
         return self._child(table, wanted) if self._what.is_child else self._root(wanted)
 
     def loads(self) -> str:
-        """How many loads have finished, and how many rows are of one that has not: each load changes it."""
+        """Return a query that counts finished loads and rows of others: each load changes the result."""
         root, name = self._reader.table(self._what.root.name), self._reader.column
         finished = f"SELECT count(*) FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
         unfinished = f"SELECT count(*) FROM {root} r WHERE NOT {self._finished('r')}"
         return f"SELECT ({finished}) AS finished, ({unfinished}) AS unfinished"
 
     def child(self, name: str) -> tuple[Query, list[Column]] | None:
+        """Return the query of a child table and the columns that the destination has of it, or None."""
         table = self._what.children[name]
         return self._child(table, {column.name: column for column in (*child_columns(table), *_key(table))})
 
@@ -167,7 +168,7 @@ class Queries:
         return f"r.{name(key)} IN ({others})"
 
     def _order(self) -> str:
-        """By parent, date and sequence, then by the key: so the order is always the same."""
+        """Order by parent, date, sequence and key, so that the order is always the same."""
         root = self._what.root
         there = self._reader.columns_of(root.name)
         parent = root.primary_key[:1] if root.merge_key and root.primary_key[0] != "id" else ()

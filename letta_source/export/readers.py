@@ -38,7 +38,7 @@ _UNITS = {"KiB": 2**-10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
 
 @contextmanager
 def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reader]:
-    """What the pipeline loaded.
+    """Open what the pipeline loaded, for reading.
 
     Args:
         folder: for what DuckDB cannot hold in memory; then its file is opened to be read only. By default
@@ -74,8 +74,8 @@ def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Re
     return DuckDB(connection_of(sql_client), folder, sql_client)
 
 
-class _Named(ABC):
-    """Names as dlt writes them there."""
+class _Named(Reader, ABC):
+    """A reader that names tables and columns as dlt does."""
 
     def __init__(self, client: Any, appends: bool) -> None:
         self._client = client
@@ -191,7 +191,7 @@ class DuckDB(_Named):
 
 
 def _megabytes(said: str) -> int:
-    """Of DuckDB's `488.2 MiB`."""
+    """Parse DuckDB's `488.2 MiB`."""
     number, unit = said.split()
     return int(float(number) * _UNITS[unit])
 

@@ -26,7 +26,7 @@ DATE_OF = {"steps": ("run_id", "runs")}
 
 
 class Filters(BaseModel):
-    """Which rows; empty or None is all. Dates as the settings take them."""
+    """Filters of rows; empty or None is all. Dates as the settings take them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -60,6 +60,7 @@ class Selection:
 
     @cached_property
     def schema(self) -> pa.Schema:
+        """The columns of the result, then a list of structs for each child."""
         fields = [self.table.arrow_schema.field(column.name) for column in self.columns]
         return pa.schema(
             [*fields, *(pa.field(name, lists_of(child)) for name, child in self.children.items())]
@@ -67,10 +68,12 @@ class Selection:
 
     @property
     def is_child(self) -> bool:
+        """True if the table is a child of the root."""
         return self.table is not self.root
 
     @property
     def is_entity(self) -> bool:
+        """True if the root holds agents, runs and the like, not messages."""
         return not self.root.merge_key and self.root is not LOAD_ISSUES
 
 
@@ -80,7 +83,7 @@ def select(
     children: bool | Sequence[str] = False,
     **filters: Any,
 ) -> Selection:
-    """What is asked for.
+    """Check what is asked for, before anything is opened.
 
     Args:
         columns: all but `_deleted` by default.
@@ -115,12 +118,13 @@ def select(
 
 
 def child_columns(child: Table) -> tuple[Column, ...]:
-    """What of a child goes into the structs: not what its parent says already, nor of no use there."""
+    """Return a child's columns that go into the structs: those that its parent does not say already."""
     left_out = {*child.primary_key, DELETED.name, LOAD_ID.name}
     return tuple(column for column in child.columns if column.name not in left_out)
 
 
 def lists_of(child: Table) -> pa.ListType:
+    """Return the type of a column that holds a child's rows."""
     fields = [child.arrow_schema.field(column.name) for column in child_columns(child)]
     return pa.list_(pa.struct(fields))
 

@@ -39,7 +39,7 @@ def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> pa.Re
 
 
 def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """With the schema's columns, in its order; null where there is none."""
+    """Return the batch with the schema's columns, in its order; null where there is none."""
     names = set(batch.schema.names)
     arrays = [batch[one.name] if one.name in names else pa.nulls(batch.num_rows, one.type) for one in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -62,4 +62,5 @@ def _array(values: Sequence[Any], column: Column) -> pa.Array:
 
 
 def utc(time: datetime) -> datetime:
+    """Return the time in UTC; a time without a zone is taken for UTC."""
     return time.astimezone(timezone.utc)

@@ -24,7 +24,7 @@ _ROWS, _BYTES = 50_000, 64 * 2**20
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is written until it is whole."""
+    """Return where a file is written until it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
@@ -54,12 +54,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def writer(format_: str, file: BinaryIO, selection: Selection) -> Writer:
+    """Return the writer of a format."""
     kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": CSV, "jsonl": JSONL}
     return kinds[format_](file, selection)
 
 
 class Writer(ABC):
-    """Of one format. Leaving it ends what was written, but leaves the file open."""
+    """A writer of one format. Leaving it ends what was written, but leaves the file open."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         self._file = file
@@ -71,13 +72,14 @@ class Writer(ABC):
         }
 
     @abstractmethod
-    def write(self, batch: pa.RecordBatch) -> None: ...
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write rows."""
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Also after an error: pyarrow's writers would write to the closed file when they are collected."""
+        """End the output, also after an error: pyarrow's writers would write to a closed file later."""
         self.close()
 
     def close(self) -> None:  # noqa: B027  # most have nothing to end

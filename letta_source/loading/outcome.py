@@ -16,7 +16,7 @@ from letta_source.state.session import Session
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
         pipeline: dlt's, to read the tables with.
@@ -30,12 +30,12 @@ class Loaded:
 
     @property
     def problems(self) -> int:
-        """How many parents and messages could not be read: `load_issues` names them."""
+        """The number of parents and messages that could not be read: `load_issues` names them."""
         return self.session.problems
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `letta-source run` ends with."""
+        """The exit code of `letta-source run`."""
         return ExitCode.INCOMPLETE if self.problems else ExitCode.OK
 
     def summary(self) -> str:

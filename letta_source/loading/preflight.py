@@ -30,7 +30,7 @@ _ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
 
 
 def check_families(settings: Settings) -> dict[str, str | None]:
-    """By family None where the host has it, else what it answers.
+    """Map each endpoint family to None if available, else to the answer.
 
     Raises:
         FatalError: the host cannot be reached, refuses the key, or has none of them.
@@ -46,7 +46,7 @@ async def _check_families(settings: Settings) -> dict[str, str | None]:
 
 
 def check_reachable(settings: Settings) -> None:
-    """As `check_families`, with as few requests as will do; waits for a server that is being started."""
+    """Check with as few requests as will do that Letta answers; wait for a server that is being started."""
 
     async def check() -> None:
         found: dict[str, str | None] = {}
@@ -65,7 +65,7 @@ def check_reachable(settings: Settings) -> None:
 
 
 def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """What comes of it, in a thread of its own: in this one a notebook has its event loop."""
+    """Run in a thread of its own: in this one a notebook has its event loop."""
     with start_blocking_portal() as portal:
         return portal.call(ask)
 

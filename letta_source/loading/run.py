@@ -34,7 +34,7 @@ Observer = Callable[[Session, str], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Load:
-    """What to load, and where to.
+    """A load: resources and settings, destination and dataset.
 
     Attributes:
         settings: arguments of `letta_source.letta`; None is not given.
@@ -56,7 +56,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a load is put together from; a test gives its own."""
+    """The parts that a load is put together from; a test gives its own."""
 
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target

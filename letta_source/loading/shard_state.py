@@ -28,13 +28,14 @@ _REST = -1
 
 
 def pipeline_name_of(base: str, shard: Shard) -> str:
+    """Return the name of a shard's pipeline."""
     return base if shard.is_whole else f"{base}_shard_{shard.index}_of_{shard.count}"
 
 
 def stored_states(
     pipeline: dlt.Pipeline, base: str, shard: Shard
 ) -> tuple[dict[Shard, State], dict[str, str]]:
-    """What the destination has of other shards that may hold a bucket of this one: those of other counts.
+    """Return the states of shards of other counts that may hold a bucket of this one.
 
     Returns:
         Their states, but those that `adopt` saw; and by pipeline the load id of each.
@@ -68,7 +69,7 @@ def adopt(
 
 
 def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
-    """Whether others loaded its buckets since: what it left unfinished is older than what they loaded."""
+    """Return True if others have loaded its buckets since: its unfinished load is older than theirs."""
     mine: State = pipeline.state.get("sources", {}).get(_SOURCE, {})
     return adopted_state(shard, mine, others) is not mine
 
@@ -107,7 +108,7 @@ def _turn_of(state: State) -> int:
 
 
 def _joined(parts: Mapping[int, State], by_list: bool) -> State:
-    """Of one resource, the state of all buckets in one.
+    """Join the state of all buckets of one resource.
 
     Args:
         by_list: cursors are of lists, and what is unsettled falls into buckets; else cursors are of parents.
@@ -140,7 +141,7 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
 
 
 def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, list[str]]]]:
-    """By list the cursor to read on from, that of the bucket that is farthest behind, and how far others are.
+    """Return for each list the cursor of the bucket that is farthest behind, and how far the others are.
 
     A list that some bucket has no cursor of is read from its start.
     """

@@ -243,7 +243,7 @@ def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
 
 
 def root(error: BaseException) -> BaseException:
-    """What an error, deep in dlt, was about: the cause of its cause …, but one of ours says enough."""
+    """Return the cause that an error of dlt hides: the cause of its cause …, up to one of ours."""
     while not isinstance(error, LettaError):
         inner = cause_of(error)
         if inner is None:
@@ -253,7 +253,7 @@ def root(error: BaseException) -> BaseException:
 
 
 def said(error: BaseException) -> str:
-    """The same in one line."""
+    """Return an error's root cause in one line."""
     error = root(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Drivers show the whole address, with the password, when they cannot read it.

@@ -106,6 +106,7 @@ class Workspace:
         return known
 
     def set_to_take_over(self, resources: list[str]) -> None:
+        """Keep those resources in the local state."""
         self.pipeline.set_local_state_val(_TO_TAKE_OVER, resources)
 
     def _was_loaded_into(self) -> bool:

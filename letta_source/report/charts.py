@@ -128,7 +128,7 @@ def _counts(rows: Sequence[Row], field: str) -> _Spec:
 
 
 def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
-    """By model; of tokens, where no model has a price."""
+    """Draw cost by model, or tokens where no model has a price."""
     field = "cost" if any(row["cost"] for row in rows) else "tokens"
     said = texts.dollars if field == "cost" else texts.count
     names = {row["rank"]: texts.short(texts.named(row["name"], "model", "others")) for row in rows}

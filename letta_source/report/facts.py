@@ -241,5 +241,5 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
 
 
 def _naive(time: datetime) -> datetime:
-    """As times are in the store."""
+    """Drop the zone, as times are in the store."""
     return time.replace(tzinfo=None)

@@ -102,7 +102,7 @@ def _figures(facts: Facts) -> list[Figure]:
 
 
 def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
-    """What must be known before anything else is read."""
+    """Return what a reader must know first."""
     said = []
     if health.last_load is None:
         said.append("No load has finished yet.")

@@ -33,7 +33,7 @@ class Period:
 
     @property
     def step(self) -> str:
-        """What one bar of a chart is: a `day`, or in long periods a `week` from Monday on."""
+        """The width of a bar: a `day`, or in long periods a `week` from Monday on."""
         return "day" if self.end - self.start <= _MOST_BARS * _DAY else "week"
 
 

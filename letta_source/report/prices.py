@@ -15,7 +15,7 @@ _COLUMNS = ("model", *PRICES)
 
 @dataclass(frozen=True)
 class Price:
-    """Of one model; where a cached price is None, such tokens cost what others do."""
+    """Prices of one model; where a cached price is None, such tokens cost what others do."""
 
     model: str
     input_price: float

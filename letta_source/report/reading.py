@@ -33,7 +33,7 @@ _LEAD_IN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Health:
-    """What a reader must know of the load before trusting the figures; times are UTC without a zone.
+    """Facts about the loads that a reader must know; times are UTC without a zone.
 
     Attributes:
         last_load: when the newest finished load began; None where there is none.

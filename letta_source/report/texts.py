@@ -10,11 +10,12 @@ _LONGEST = 40
 
 
 def count(number: float) -> str:
+    """Format a number of things."""
     return f"{number:,.0f}"
 
 
 def rough(number: float | None) -> str:
-    """In three digits, for headlines."""
+    """Format with three digits, for headlines."""
     if number is None:
         return NONE
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
@@ -39,6 +40,7 @@ def seconds(time: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
+    """Format dollars; nothing for None."""
     if amount is None:
         return NONE
     if 0 < abs(amount) < 0.01:
@@ -47,13 +49,14 @@ def dollars(amount: float | None) -> str:
 
 
 def share(part: float | None) -> str:
+    """Format a part of 1 as percent; nothing for None."""
     if part is None:
         return NONE
-    return f"{part:.1%}" if part else "0 %".replace(" ", "")
+    return f"{part:.1%}" if part else "0%"
 
 
 def change(now: float | None, before: float | None) -> str:
-    """As `+12%`; from ten times on as how many times; nothing where there is nothing to compare."""
+    """Format a change as `+12%`, from tenfold on as a multiple; nothing where there is nothing to compare."""
     if now is None or not before:
         return ""
     by = now / before - 1
@@ -64,15 +67,17 @@ def change(now: float | None, before: float | None) -> str:
 
 
 def day(time: datetime) -> str:
+    """Format a date."""
     return f"{time.day} {time:%b %Y}"
 
 
 def moment(time: datetime | None) -> str:
-    """To the second; all times of the report are UTC."""
+    """Format a time to the second; all times of the report are UTC."""
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else NONE
 
 
 def age(time: timedelta) -> str:
+    """Format a duration."""
     return "less than a minute" if time < timedelta(minutes=1) else seconds(time.total_seconds())
 
 
