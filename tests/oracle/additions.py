@@ -26,6 +26,24 @@ def _added() -> dict[str, set[str]]:
 ADDED = _added()
 
 
+def _covered() -> set[tuple[str, str]]:
+    then = kept.schema()["tables"]
+    return {
+        (table.name, column.name)
+        for resource in RESOURCES.values()
+        for table in resource.tables
+        for column in table.columns
+        if column.content
+        and column.name in (held := then.get(table.name, {"columns": {}})["columns"])
+        # The hash of an `extra` that holds less is another.
+        and (not held[column.name]["content"] or (column.name == "extra" and ADDED[table.name]))
+    }
+
+
+COVERED = _covered()
+"""Tables and columns that are masked otherwise, where `content` is: it covers more by now."""
+
+
 def comparable(table: str, column: str, value: Any) -> Any:
     """A json value in the one way to write it, `extra` without what has a column by now.
 
