@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from letta_source.schema.columns import DELETED, Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES, Table
 
 PACKAGE = Path(__file__).parent
 STAGING = PACKAGE / "models" / "staging"

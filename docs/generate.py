@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import LOAD_ISSUES, Table
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/schema. -->\n"

@@ -16,7 +16,7 @@ from dlt.extract import DltResource
 from letta_source.destinations.dlt_internals import SOURCE_SECTIONS, source_context
 from letta_source.extract.resources import make_resource
 from letta_source.rows.mask import check_mask
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import SETTINGS, make_settings
 from letta_source.settings.given import Given
 from letta_source.settings.places import Configuration, configured, paths
@@ -93,8 +93,9 @@ def letta(
     session = session or Session()
     session.settings = settings
     made = {name: make_resource(resource, session) for name, resource in RESOURCES.items()}
-    if settings.search_query:
-        made["message_search"].selected = True
+    for name, resource in RESOURCES.items():
+        if resource.needs and getattr(settings, resource.needs):
+            made[name].selected = True
     return list(made.values())
 
 

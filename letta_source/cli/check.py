@@ -19,6 +19,7 @@ def add_to(commands: Any) -> None:
 def check(options: argparse.Namespace) -> int:
     """Print which families of endpoints the server has."""
     from letta_source.loading.preflight import check_families
+    from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
     from letta_source.source import letta
     from letta_source.state.session import Session
@@ -31,6 +32,6 @@ def check(options: argparse.Namespace) -> int:
     key = "with the key" if session.settings.api_key else "without a key"
     print(f"{session.settings.base_url} answers {key}.")
     for family, missing in families.items():
-        fallback = ", read through runs" if family == "steps" else ", skipped"
-        print(f"  {family:<14} {'yes' if missing is None else f'no{fallback} ({missing[:80]})'}")
+        absent = list_of_family()[family].absent
+        print(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
     return ExitCode.OK

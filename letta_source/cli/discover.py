@@ -27,7 +27,7 @@ def discover(options: argparse.Namespace) -> int:
 
 def described() -> list[dict[str, Any]]:
     """Return every resource with its tables, keys and columns, as plain values."""
-    from letta_source.schema.tables import RESOURCES
+    from letta_source.schema.resources import RESOURCES
 
     return [
         {

@@ -19,7 +19,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from letta_source.destinations.dlt_internals import LoadStorage, PackageStorage, is_kind, table_of_job
 from letta_source.schema.columns import LOAD_ID
-from letta_source.schema.tables import RESOURCES, WALKED, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
 
 _APPENDING_MB = 150
 
@@ -39,7 +39,7 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
         return {
             name
             for name in resources
-            if name in WALKED and all(is_empty(table.name) for table in RESOURCES[name].tables)
+            if RESOURCES[name].is_walked and all(is_empty(table.name) for table in RESOURCES[name].tables)
         }
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
-from letta_source.schema.tables import WALKED, Resource
+from letta_source.schema.card import Resource
 from letta_source.state.resource_state import ResourceState
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ LoadedIds = Callable[[str], set[str]]
 def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
     """Ids for `extract.append_only`: of one parent, or of all at once if many will be asked for."""
     parent = resource.parent.name if resource.parent else None
-    all_at_once = parent is None or state.rereads or resource.name not in WALKED
+    all_at_once = parent is None or state.rereads or not resource.is_walked
     found: dict[str, set[str]] = {}
     asked: set[str] = set()
 

@@ -6,7 +6,7 @@ import dlt
 
 from letta_source.destinations.dlt_internals import Files
 from letta_source.rows.arrow import empty
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 
 
 def add_columns(pipeline: dlt.Pipeline) -> None:

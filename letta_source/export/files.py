@@ -15,7 +15,7 @@ import duckdb
 from letta_source.destinations.dlt_internals import Files
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 
 _SCHEMA = "letta"
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from letta_source.errors import ConfigError
-from letta_source.export.selection import AGENT_OF, DATE_OF, Selection, agent_of, child_columns, date_of
+from letta_source.export.selection import Selection, Via, agent_of, child_columns, date_of
 from letta_source.schema.columns import LOAD_ID, Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table
+from letta_source.schema.tables import LOAD_ISSUES, Table
 
 LOADS = "_dlt_loads"
 Query = tuple[str, list[Any]]
@@ -142,12 +142,12 @@ class Queries:
         conditions: list[str] = []
         values: list[Any] = []
         if filters.agent_ids:
-            conditions.append(self._through(AGENT_OF, agent_of, _one_of(filters.agent_ids)))
+            conditions.append(self._through(agent_of(root), _one_of(filters.agent_ids)))
             values += filters.agent_ids
         dates = [(">=", filters.start_date), ("<", filters.end_date)]
         for sign, date in dates:
             if date:
-                conditions.append(self._through(DATE_OF, date_of, f"{sign} %s"))
+                conditions.append(self._through(date_of(root), f"{sign} %s"))
                 values.append(self._reader.moment(date))
         if filters.message_types:
             conditions.append(f"r.{self._reader.column('message_type')} {_one_of(filters.message_types)}")
@@ -155,16 +155,16 @@ class Queries:
         assert root is not LOAD_ISSUES or not conditions
         return conditions, values
 
-    def _through(self, ways: Any, column_of: Any, condition: str) -> str:
-        """On a column of the root, or on that of what its rows hang from."""
-        root, name = self._what.root, self._reader.column
-        if own := column_of(root):
-            return f"r.{name(own)} {condition}"
-        key, other = ways[root.name]
+    def _through(self, place: str | Via | None, condition: str) -> str:
+        """A condition on a column of the root, or on that of what its rows hang from."""
+        name = self._reader.column
+        assert place, "checked when the selection was made"
+        if isinstance(place, str):
+            return f"r.{name(place)} {condition}"
+        key, other, column = place
         if not self._reader.columns_of(other):
-            raise ConfigError(f"{root.name} cannot be chosen so without {other}: load these too")
-        asked = name(column_of(RESOURCES[other].root))
-        others = f"SELECT {name('id')} FROM {self._reader.table(other)} WHERE {asked} {condition}"
+            raise ConfigError(f"{self._what.root.name} cannot be chosen so without {other}: load these too")
+        others = f"SELECT {name('id')} FROM {self._reader.table(other)} WHERE {name(column)} {condition}"
         return f"r.{name(key)} IN ({others})"
 
     def _order(self) -> str:

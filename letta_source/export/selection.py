@@ -14,15 +14,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from letta_source.errors import ConfigError
 from letta_source.loading.target import assert_known
 from letta_source.schema.columns import DELETED, LOAD_ID, Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import Ids, Moment, validated
-
-# The API gives steps no date, and rows of steps and conversations no agent: what they hang from has it.
-AGENT_OF = {
-    "step_messages": ("step_id", "steps"),
-    "conversation_messages": ("conversation_id", "conversations"),
-}
-DATE_OF = {"steps": ("run_id", "runs")}
 
 
 class Filters(BaseModel):
@@ -129,16 +123,28 @@ def lists_of(child: Table) -> pa.ListType:
     return pa.list_(pa.struct(fields))
 
 
-def date_of(table: Table) -> str | None:
-    """The column that dates its rows."""
-    return "created_at" if any(column.name == "created_at" for column in table.columns) else None
+Via = tuple[str, str, str]
+"""A column, the table whose rows it names, and the column of that."""
 
 
-def agent_of(table: Table) -> str | None:
-    """The column that names the agent of its rows."""
-    if table.name == "agents":
-        return "id"
-    return "agent_id" if any(column.name == "agent_id" for column in table.columns) else None
+def agent_of(root: Table) -> str | Via | None:
+    """Return the column that names the agent of a table's rows, or where that is found, or None."""
+    card = RESOURCES.get(root.name)
+    return _found(root, card.agent_column, card.agent_via) if card else None
+
+
+def date_of(root: Table) -> str | Via | None:
+    """Return the column that dates a table's rows, or where that is found, or None."""
+    card = RESOURCES.get(root.name)
+    return _found(root, "created_at", card.date_via) if card else None
+
+
+def _found(root: Table, name: str, via: str | None) -> str | Via | None:
+    columns = {column.name: column for column in root.columns}
+    if via and (references := columns[via].references):
+        other = references.partition(".")[0]
+        return via, other, name
+    return name if name in columns else None
 
 
 def _columns(table: Table, names: Sequence[str] | None) -> tuple[Column, ...]:
@@ -167,9 +173,9 @@ def _children(known: Mapping[str, Table], table: Table, asked: bool | Iterable[s
 
 def _assert_filterable(selection: Selection) -> None:
     root, filters = selection.root, selection.filters
-    if filters.agent_ids and not (agent_of(root) or root.name in AGENT_OF):
+    if filters.agent_ids and not agent_of(root):
         raise ConfigError(f"{root.name} cannot be limited to agents: its rows name none")
-    if (filters.start_date or filters.end_date) and not (date_of(root) or root.name in DATE_OF):
+    if (filters.start_date or filters.end_date) and not date_of(root):
         raise ConfigError(f"{root.name} cannot be limited by date: its rows have no created_at")
     if filters.message_types and all(column.name != "message_type" for column in root.columns):
         raise ConfigError(f"{root.name} cannot be limited to types: its rows have no message_type")

@@ -11,15 +11,13 @@ from letta_source.items import ids_of
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import without_credentials
 from letta_source.rows.mask import Mask
+from letta_source.schema.card import Resource
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
 
 Item = dict[str, Any]
 Pages = list[tuple[str, Sequence[Item]]]
 """Items by their parent."""
-
-# The server gives the whole list, or whole result, each time.
-_ALWAYS_WHOLE = ("batches", "batch_messages", "message_search")
 
 
 class AppendOnly:
@@ -33,8 +31,8 @@ class AppendOnly:
         mask: nothing of what it hides is kept, not as a digest either.
     """
 
-    def __init__(self, name: str, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
-        self._name = name
+    def __init__(self, resource: Resource, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
+        self._always_whole = resource.always_whole
         self._state = state
         self._loaded = loaded
         self._mask = mask
@@ -63,7 +61,7 @@ class AppendOnly:
             times = map(created_at, items)
             undated = any(time is None or self._state.overlap.is_ahead(time) for time in times)
             return self._new("", items, asks=not in_order or undated)
-        if self._name in _ALWAYS_WHOLE:
+        if self._always_whole:
             return self._new(parent_id, items)
         return [item for item in items if self._state.has_changed(item["id"], _digest(self._mask.item(item)))]
 
@@ -94,7 +92,7 @@ class AppendOnly:
 
     def _new(self, parent_id: str, items: Sequence[Item], asks: bool = False) -> Sequence[Item]:
         handed = self._handed.setdefault(parent_id, set())
-        asks = asks or parent_id in self._restarted or self._state.rereads or self._name in _ALWAYS_WHOLE
+        asks = asks or parent_id in self._restarted or self._state.rereads or self._always_whole
         if asks and items:
             known = handed | self._loaded(parent_id)
             items = [item for item in items if item["id"] not in known]

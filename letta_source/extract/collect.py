@@ -18,12 +18,12 @@ from letta_source.extract.issues import Issues
 from letta_source.extract.positions import Positions
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
 from letta_source.paging.events import Gap, Page, Restarted, Retried
-from letta_source.plan.catalog import JOBS
+from letta_source.plan.catalog import find_jobs
 from letta_source.plan.job import Job, ParentSeen
 from letta_source.rows.children import search_result
 from letta_source.rows.flatten import split_page
 from letta_source.rows.mask import Mask
-from letta_source.schema.tables import Resource
+from letta_source.schema.card import Resource
 from letta_source.state.counts import Counts
 from letta_source.state.resource_state import ResourceState
 
@@ -61,7 +61,7 @@ def extract(
     fatal: FatalError | None = None
 
     def jobs(client: Any) -> Any:
-        return JOBS[resource.name](client, state)
+        return find_jobs(client, state, resource)
 
     try:
         with stream(state.settings, jobs, counts.count_request, state.session.pace) as job_events:
@@ -90,6 +90,7 @@ class _Collector:
         loaded: LoadedIds | None,
     ) -> None:
         session, settings = state.session, state.settings
+        self._resource = resource
         self._name = resource.name
         self._session = session
         self._counts = counts
@@ -97,7 +98,7 @@ class _Collector:
         self._positions = Positions(state)
         self.rows = GatheredRows(resource, session, counts, tombstones)
         self._issues = Issues(resource, session.started_at, counts, self._mask, settings.validate_items)
-        self._append_only = AppendOnly(resource.name, state, loaded, self._mask) if loaded else None
+        self._append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,
             ParentSeen: self._see,
@@ -131,7 +132,7 @@ class _Collector:
     def _page(self, job: Job, parent_id: str, page: Page) -> None:
         self._issues.misfits(parent_id, page.items)
         sent = page.items
-        if self._name == "message_search":
+        if self._resource.wrapped_in:
             sent = [search_result(item) for item in sent]
         items, others = split_page(sent)
         self._issues.without_id(parent_id, others)

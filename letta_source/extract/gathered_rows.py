@@ -12,7 +12,7 @@ from letta_source.items import ids_of
 from letta_source.plan.filters import is_wanted
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import Rows
-from letta_source.schema.tables import Resource
+from letta_source.schema.card import Resource
 from letta_source.state.counts import Counts
 from letta_source.state.session import Session
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Item = dict[str, Any]
-
-# Agents and conversations are loaded as they are now, whatever the window.
-_TIMELESS = {"agents", "groups", "conversations"}
 
 
 class GatheredRows:
@@ -37,6 +34,7 @@ class GatheredRows:
 
     def __init__(self, resource: Resource, session: Session, counts: Counts, tombstones: bool) -> None:
         self._name = resource.name
+        self._is_timeless = resource.is_timeless
         self._session = session
         self._counts = counts
         self._tombstones = tombstones
@@ -55,7 +53,7 @@ class GatheredRows:
         settings = self._session.settings
         for parent_id, items in pages:
             if settings.window or settings.agent_ids:
-                items = [item for item in items if is_wanted(settings, item, self._name in _TIMELESS)]
+                items = [item for item in items if is_wanted(settings, item, self._is_timeless)]
             if not items:
                 continue
             self._watch_repeats(parent_id, items)

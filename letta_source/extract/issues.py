@@ -11,7 +11,8 @@ from letta_source.paging.events import Gap
 from letta_source.rows.arrow import table_of, to_arrays
 from letta_source.rows.flatten import Nameless
 from letta_source.rows.mask import Mask
-from letta_source.schema.tables import LOAD_ISSUES, Resource
+from letta_source.schema.card import Resource
+from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.counts import Counts
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from letta_source.destinations.existing_rows import loaded_ids
 from letta_source.errors import FatalError
 from letta_source.extract.collect import Extraction, extract
 from letta_source.rows.arrow import empty
-from letta_source.schema.tables import LOAD_ISSUES, Resource, Table
+from letta_source.schema.card import Resource
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import Settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session

@@ -10,17 +10,10 @@ from anyio.from_thread import start_blocking_portal
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, WebPage
 from letta_source.errors import ConfigError, NotLetta, Unreachable
+from letta_source.schema.resources import list_of_family
 from letta_source.settings import Settings
 
-FAMILIES: Mapping[str, str] = {
-    "agents": "/v1/agents/",
-    "groups": "/v1/groups/",
-    "runs": "/v1/runs/",
-    "steps": "/v1/steps/",
-    "conversations": "/v1/conversations/",
-    "batches": "/v1/messages/batches",
-    "messages": "/v1/messages/",
-}
+FAMILIES: Mapping[str, str] = {family: card.path for family, card in list_of_family().items()}
 Answer = TypeVar("Answer")
 
 _MISSING = {404, 405}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 from dlt.extract import DltSource
 
 from letta_source.destinations.capabilities import limits_of
-from letta_source.errors import ConfigError, LettaError
+from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target, assert_known, root, said
 from letta_source.loading.workspace import Workspace
+from letta_source.plan.filters import assert_loadable
 from letta_source.safe_text import cleaned
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.settings.given import Given
 from letta_source.settings.places import providers
@@ -91,7 +92,8 @@ def load(
         if what.resources:
             assert_known("resource", what.resources, list(RESOURCES))
             source = source.with_resources(*what.resources)
-        _check_selection(source.selected_resources, session.settings)
+        for name in source.selected_resources:
+            assert_loadable(RESOURCES[name], session.settings)
         target = parts.target(
             what.pipeline_name,
             what.destination,
@@ -143,12 +145,3 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     after = row_counts(workspace.pipeline, counted)
     new = {table: rows - before.get(table, 0) for table, rows in after.items()}
     return Loaded(workspace.pipeline, session, new)
-
-
-def _check_selection(selected: Iterable[str], settings: Settings) -> None:
-    if "message_search" in selected and not settings.search_query:
-        raise ConfigError("message_search needs a query: --search-query TEXT")
-    if "messages" in selected and settings.agent_ids:
-        raise ConfigError(
-            "messages cannot be limited to agents, the API does not say whose they are: use agent_messages"
-        )

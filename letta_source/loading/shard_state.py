@@ -15,7 +15,7 @@ import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import local_value, newest_loads, stored_state
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.shards import WHOLE, Shard, bucket_of
 
 State = dict[str, Any]
@@ -88,7 +88,7 @@ def adopted_state(shard: Shard, mine: State, others: Mapping[Shard, State]) -> S
                 bucket: owner["resources"].get(name, {}) if (owner := owners[bucket]) else {}
                 for bucket in shard.buckets
             }
-            resources[name] = _joined(parts, by_list=name in ("step_messages", "batch_messages"))
+            resources[name] = _joined(parts, by_list=not resource.is_walked)
         elif owner := owners.get(_REST):
             resources[name] = owner["resources"].get(name, {})
     return {**mine, "resources": resources, "turn": 1 + max(map(_turn_of, states.values()))}

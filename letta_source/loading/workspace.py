@@ -25,7 +25,7 @@ from letta_source.loading.recovery import (
 )
 from letta_source.loading.shard_state import adopt, is_superseded, stored_states
 from letta_source.loading.target import Target, make_tables
-from letta_source.schema.tables import RESOURCES, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What there is to read for each resource: which lists, which parents, from which cursor on."""
+"""What there is to read of each resource: which lists, which parents, from which cursor on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
-from letta_source.errors import ConfigError, FamilyMissing, Unreadable
+from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.unpaged import get_one, walk_whole
-from letta_source.plan.filters import is_wanted, joint_key, list_keys
-from letta_source.plan.host import (
-    AGENT_PARAMS,
-    FIXED_PAGE,
-    LOSSLESS,
-    agents_endpoint,
-    batches_endpoint,
-    conversations_endpoint,
-    groups_endpoint,
-    lists_steps,
-    runs_endpoint,
-    steps_endpoint,
-)
+from letta_source.plan.filters import assert_loadable, is_wanted, joint_key, list_keys
+from letta_source.plan.host import list_endpoint, lists_steps
 from letta_source.plan.job import Events, Job, Moves, Read
 from letta_source.plan.lists import has_id, list_events, listed
 from letta_source.plan.messages import messages_job
@@ -36,7 +25,8 @@ from letta_source.plan.runs_and_steps import (
     steps_of_run,
     then,
 )
-from letta_source.settings import Settings
+from letta_source.schema.card import Resource, Walk
+from letta_source.schema.resources import RESOURCES
 from letta_source.state.cursors import Cursor
 from letta_source.state.resource_state import ResourceState
 
@@ -46,125 +36,136 @@ Jobs = AsyncIterator[Job]
 _MAX_SEARCH_RESULTS = 100
 
 
-async def agents(client: Client, state: ResourceState) -> Jobs:
-    for agent_id in state.settings.agent_ids:
-        yield Job(agent_id, _read_one(agent_id, f"/v1/agents/{agent_id}"), asked_for=True)
-    if not state.settings.agent_ids:
-        yield _list_job(state, agents_endpoint(state.settings))
+def find_jobs(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    """Yield what there is to read of a resource.
+
+    Raises:
+        ConfigError: The settings do not fit it.
+    """
+    assert_loadable(card, state.settings)
+    return WALKS[card.walk](client, state, card)
 
 
-def _read_one(agent_id: str, path: str) -> Read:
+async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    settings = state.settings
+    if card.limited_by == "id" and settings.agent_ids:
+        for agent_id in settings.agent_ids:
+            yield Job(agent_id, _read_one(agent_id, card), asked_for=True)
+        return
+    for key in list_keys(card, settings):
+        yield _list_job(state, list_endpoint(card, settings, key), key)
+
+
+def _read_one(item_id: str, card: Resource) -> Read:
     async def events(client: Client) -> Events:
-        async for page in get_one(client, path, AGENT_PARAMS):
-            yield agent_id, page
+        async for page in get_one(client, card.path_of(item_id), card.params):
+            yield item_id, page
 
     return events
 
 
-async def groups(client: Client, state: ResourceState) -> Jobs:
-    yield _list_job(state, groups_endpoint(state.settings))
-
-
-async def conversations(client: Client, state: ResourceState) -> Jobs:
-    for key in list_keys(state.settings):
-        yield _list_job(state, conversations_endpoint(state.settings, key), key)
-
-
-async def runs(client: Client, state: ResourceState) -> Jobs:
-    for key in list_keys(state.settings):
+async def _run_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    for key in list_keys(card, state.settings):
         worklist = state.worklist(key)
-        yield _list_job(state, runs_endpoint(state.settings, key), key, worklist.cursor, "worklist")
+        yield _list_job(state, list_endpoint(card, state.settings, key), key, worklist.cursor, "worklist")
         for run_id in worklist.beyond_list():
-            yield by_id(key, f"/v1/runs/{run_id}", run_id)
+            yield by_id(key, card.path_of(run_id), run_id)
 
 
-async def steps(client: Client, state: ResourceState) -> Jobs:
-    for key in list_keys(state.settings):
+async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    for key in list_keys(card, state.settings):
         if await lists_steps(client, state.session.host):
-            yield _steps_job(state, key)
+            yield _steps_job(state, card, key)
             for step_id in state.worklist(key).unfinished:
-                yield by_id(key, f"/v1/steps/{step_id}", step_id)
+                yield by_id(key, card.path_of(step_id), step_id)
         else:
             async for job in jobs_by_run(client, state, key, steps_of_run):
                 yield job
 
 
-async def batches(client: Client, state: ResourceState) -> Jobs:
-    async for batch in _batches(client, state):
-        yield batch
+async def _batch_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    """Yield those listed, those asked for, and those that the server's list forgot when they finished."""
+    key = joint_key(state.settings)
+    unfinished = state.worklist(key).unfinished
+    seen = set()
+    endpoint = list_endpoint(card, state.settings)
+    async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
+        seen.add(batch["id"])
+        again = state.loaded_before or batch["id"] in unfinished
+        yield Job(batch["id"], _just(batch), "parent", key, batch, in_order, read_again=again)
+    asked_for = state.settings.batch_ids
+    for batch_id in dict.fromkeys((*asked_for, *unfinished)):
+        if batch_id not in seen:
+            yield by_id(key, card.path_of(batch_id), batch_id, batch_id in asked_for)
 
 
-async def agent_messages(client: Client, state: ResourceState) -> Jobs:
-    if state.settings.agent_ids:
-        for agent_id in filter(state.settings.shard.owns, state.settings.agent_ids):
+async def _each_parent(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    async for parent, asked_for in _parents(client, state, RESOURCES[card.parents or ""]):
+        if state.settings.shard.owns(parent["id"]):
+            agent_id = parent.get(card.anchored_by) if card.anchored_by else None
             yield messages_job(
                 state,
-                f"/v1/agents/{agent_id}/messages",
-                agent_id,
-                LOSSLESS,
-                asked_for=True,
-                anchors_of=agent_id,
+                card.path_of(parent["id"]),
+                parent["id"],
+                card.params,
+                page_size=card.page_size,
+                asked_for=asked_for,
+                anchors_of=agent_id if isinstance(agent_id, str) else "",
             )
+
+
+async def _parents(
+    client: Client, state: ResourceState, parents: Resource
+) -> AsyncIterator[tuple[Item, bool]]:
+    """Yield the items of a list that messages hang from, and True for one that the user named."""
+    settings = state.settings
+    if parents.limited_by == "id" and settings.agent_ids:
+        for agent_id in settings.agent_ids:
+            yield {"id": agent_id}, True
         return
-    async for agent, _ in listed(client, state.session.host, agents_endpoint(state.settings)):
-        if state.settings.shard.owns(agent["id"]):
-            path = f"/v1/agents/{agent['id']}/messages"
-            yield messages_job(state, path, agent["id"], LOSSLESS, anchors_of=agent["id"])
+    for key in list_keys(parents, settings):
+        async for item, _ in listed(client, state.session.host, list_endpoint(parents, settings, key)):
+            if is_wanted(settings, item, timeless=True):
+                yield item, False
 
 
-async def group_messages(client: Client, state: ResourceState) -> Jobs:
-    async for group, _ in listed(client, state.session.host, groups_endpoint(state.settings)):
-        if state.settings.shard.owns(group["id"]) and is_wanted(state.settings, group):
-            path, manager = f"/v1/groups/{group['id']}/messages", group.get("manager_agent_id")
-            anchors_of = manager if isinstance(manager, str) else ""
-            yield messages_job(state, path, group["id"], LOSSLESS, anchors_of=anchors_of)
+async def _everything(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    yield messages_job(state, card.path, "", card.params, card.family, card.page_size)
 
 
-async def conversation_messages(client: Client, state: ResourceState) -> Jobs:
-    for key in list_keys(state.settings):
-        endpoint = conversations_endpoint(state.settings, key)
-        async for conversation, _ in listed(client, state.session.host, endpoint):
-            if state.settings.shard.owns(conversation["id"]):
-                path = f"/v1/conversations/{conversation['id']}/messages"
-                yield messages_job(state, path, conversation["id"], page_size=FIXED_PAGE)
-
-
-async def messages(client: Client, state: ResourceState) -> Jobs:
-    if state.settings.agent_ids:
-        raise ConfigError(
-            "messages cannot be limited to agents, the API does not say whose they are: use agent_messages"
-        )
-    yield messages_job(state, "/v1/messages/", "", family="messages", page_size=FIXED_PAGE)
-
-
-async def step_messages(client: Client, state: ResourceState) -> Jobs:
-    for key in list_keys(state.settings):
+async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    for key in list_keys(RESOURCES[card.parents or ""], state.settings):
         if await lists_steps(client, state.session.host):
             async for job in jobs_by_step(client, state, key):
                 yield job
         elif state.session.host.no_steps:
-            raise FamilyMissing("steps") from state.session.host.no_steps
+            raise FamilyMissing(card.family) from state.session.host.no_steps
         else:
             async for job in jobs_by_run(client, state, key, messages_of_run):
                 yield own(state, job)
 
 
-async def batch_messages(client: Client, state: ResourceState) -> Jobs:
-    def of(batch_id: str) -> Read:
-        return lambda client: _messages_of_batch(client, state.settings, batch_id)
+async def _each_batch(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    def read(batch_id: str) -> Read:
+        async def events(client: Client) -> Events:
+            endpoint = Endpoint(card.path_of(batch_id), card.params, state.settings.page_size)
+            async for page in walk_whole(client, endpoint, "messages"):
+                yield batch_id, page
 
-    async for batch in _batches(client, state):
+        return events
+
+    async for batch in _batch_list(client, state, RESOURCES[card.parents or ""]):
         if state.settings.shard.owns(batch.id):
-            yield then(batch, of(batch.id))
+            yield then(batch, read(batch.id))
 
 
-async def message_search(client: Client, state: ResourceState) -> Jobs:
+async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:
     query = state.settings.search_query or ""
 
     async def events(client: Client) -> Events:
         body = {"query": query, "limit": _MAX_SEARCH_RESULTS}
         try:
-            found = await client.post("/v1/messages/search", body)
+            found = await client.post(card.path, body)
         except RequestFailed as error:
             raise Unreadable(f"search: {error}") from error
         if found:
@@ -187,10 +188,10 @@ def _list_job(
     return Job("", events, moves, key, read_again=state.loaded_before or cursor is not None)
 
 
-def _steps_job(state: ResourceState, key: str) -> Job:
+def _steps_job(state: ResourceState, card: Resource, key: str) -> Job:
     listed_to = state.listed_to(key)
     cursor = (None, listed_to) if listed_to else None
-    endpoint = steps_endpoint(state.settings, key)
+    endpoint = list_endpoint(card, state.settings, key)
 
     async def events(client: Client) -> Events:
         last_id, whole = None, True
@@ -205,22 +206,6 @@ def _steps_job(state: ResourceState, key: str) -> Job:
     return Job("", events, "worklist", key)
 
 
-async def _batches(client: Client, state: ResourceState) -> Jobs:
-    """Yields those listed, those asked for, and those that the server's list forgot when they finished."""
-    key = joint_key(state.settings)
-    unfinished = state.worklist(key).unfinished
-    seen = set()
-    endpoint = batches_endpoint(state.settings)
-    async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
-        seen.add(batch["id"])
-        again = state.loaded_before or batch["id"] in unfinished
-        yield Job(batch["id"], _just(batch), "parent", key, batch, in_order, read_again=again)
-    asked_for = state.settings.batch_ids
-    for batch_id in dict.fromkeys((*asked_for, *unfinished)):
-        if batch_id not in seen:
-            yield by_id(key, f"/v1/messages/batches/{batch_id}", batch_id, batch_id in asked_for)
-
-
 def _just(item: Item) -> Read:
     async def events(client: Client) -> Events:
         yield item["id"], Page([item])
@@ -228,17 +213,15 @@ def _just(item: Item) -> Read:
     return events
 
 
-async def _messages_of_batch(client: Client, settings: Settings, batch_id: str) -> Events:
-    endpoint = Endpoint(f"/v1/messages/batches/{batch_id}/messages", {}, settings.page_size)
-    async for page in walk_whole(client, endpoint, "messages"):
-        yield batch_id, page
-
-
-JOBS: dict[str, Callable[[Client, ResourceState], Jobs]] = {
-    find.__name__: find
-    for find in (
-        agents, groups, runs, steps, conversations, batches,
-        agent_messages, group_messages, step_messages, batch_messages,
-        conversation_messages, messages, message_search,
-    )
-}  # fmt: skip
+WALKS: dict[Walk, Callable[[Client, ResourceState, Resource], Jobs]] = {
+    "list": _list,
+    "run_list": _run_list,
+    "step_list": _step_list,
+    "batch_list": _batch_list,
+    "each_parent": _each_parent,
+    "each_step": _each_step,
+    "each_batch": _each_batch,
+    "everything": _everything,
+    "search": _search,
+}
+"""How each kind of walk finds its jobs."""

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from letta_source.errors import ConfigError
+from letta_source.schema.card import Resource
 from letta_source.settings import Settings
 from letta_source.times import created_at
 
 
-def list_keys(settings: Settings) -> tuple[str, ...]:
-    """Keys of the lists to read: one per agent that was asked for, each with its own cursor."""
-    return settings.agent_ids or ("",)
+def assert_loadable(card: Resource, settings: Settings) -> None:
+    """Check that the settings fit a resource.
+
+    Raises:
+        ConfigError: It lacks a setting that it needs, or it cannot be limited to agents.
+    """
+    if card.needs and not getattr(settings, card.needs):
+        what, option = card.needs.rpartition("_")[2], card.needs.replace("_", "-")
+        raise ConfigError(f"{card.name} needs a {what}: --{option} TEXT")
+    if card.no_agents and settings.agent_ids:
+        raise ConfigError(f"{card.name} cannot be limited to agents, {card.no_agents}")
+
+
+def list_keys(card: Resource, settings: Settings) -> tuple[str, ...]:
+    """Return the keys of the lists to read: one per agent that was asked for, each with its own cursor.
+
+    One empty key stands for the whole list, where that cannot be limited.
+    """
+    return (settings.agent_ids if card.limited_by == "parameter" else ()) or ("",)
 
 
 def joint_key(settings: Settings) -> str:

@@ -14,9 +14,10 @@ from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.filters import may_hold
-from letta_source.plan.host import FIXED_PAGE, runs_endpoint, steps_endpoint
+from letta_source.plan.host import list_endpoint, runs_endpoint
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
 from letta_source.plan.lists import has_id, listed
+from letta_source.schema.resources import FIXED_PAGE, RESOURCES
 from letta_source.settings import Settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at, parse_time
@@ -107,7 +108,9 @@ async def messages_of_run(
 
 
 async def _messages_of_step(client: Client, step_id: str) -> AsyncIterator[tuple[str, Event]]:
-    async for event in walk_pages(client, Endpoint(f"/v1/steps/{step_id}/messages", {}, FIXED_PAGE)):
+    card = RESOURCES["step_messages"]
+    endpoint = Endpoint(card.path_of(step_id), card.params, card.page_size or FIXED_PAGE)
+    async for event in walk_pages(client, endpoint):
         yield step_id, event
 
 
@@ -117,7 +120,13 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
     again = state.loaded_before or worklist.cursor is not None
     met: set[str] = set()
     held: dict[str, list[Job]] = {}
-    steps = listed(client, state.session.host, steps_endpoint(settings, key), worklist.cursor, once=False)
+    steps = listed(
+        client,
+        state.session.host,
+        list_endpoint(RESOURCES["steps"], settings, key),
+        worklist.cursor,
+        once=False,
+    )
     async for step, in_order in steps:
         job = Job(
             step["id"], _messages_dating(state, key, step), "parent", key, step, in_order, read_again=again

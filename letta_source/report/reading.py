@@ -19,7 +19,7 @@ from letta_source.report.model import OWN_MESSAGE
 from letta_source.report.period import Period, Wanted
 from letta_source.report.store import NEEDED, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 
 if TYPE_CHECKING:
     import duckdb

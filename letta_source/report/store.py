@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "agents": ("id", "name"),

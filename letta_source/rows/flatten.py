@@ -16,8 +16,9 @@ from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
 from letta_source.rows.messages import FIELDS, SINGULARS, Children, numbered
 from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import EXTRA, LOAD_ID, POSITION, SEQUENCE
-from letta_source.schema.tables import Resource, Table
+from letta_source.schema.tables import Table
 
 Item = dict[str, Any]
 

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from letta_source.errors import ConfigError
 from letta_source.rows.images import Images
 from letta_source.safe_text import parse_json, to_json
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import MaskAction, Settings
 from letta_source.settings.masking import in_force
 

@@ -54,6 +54,11 @@ def columns_of(shape: Any, computed: Mapping[str, Column] | None = None) -> tupl
     return tuple(found.values())
 
 
+def has_rows(shape: Any) -> bool:
+    """True if a field is stored in a child table."""
+    return any(isinstance(_mark(info), AsRows) for model in models_of(shape) for _, info in _fields(model))
+
+
 def _fields(model: Model) -> Iterator[tuple[str, FieldInfo]]:
     for field, info in model.model_fields.items():
         if isinstance(_mark(info), AsColumns):

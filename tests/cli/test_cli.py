@@ -13,7 +13,7 @@ import pytest
 from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.errors import ConfigError
 from letta_source.loading.run import Parts
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from tests.support.command import KEY, Command, web_server
 from tests.support.paths import ROOT

@@ -22,7 +22,7 @@ from dlt.common.storages import ParsedLoadJobFileName
 
 from letta_source.destinations.dlt_internals import place_of
 from letta_source.loading.target import _DESTINATIONS
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 from tests.support.driverless_clients import (
     DOCS,
     Example,

@@ -11,7 +11,7 @@ import pytest
 import letta_source
 from docs import generate
 from letta_source.demo import recorded_letta, serve
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.support.library_loads import EVERY_RESOURCE, TABLES, Merged, columns_of, small_letta
 from tests.support.paths import ROOT
 

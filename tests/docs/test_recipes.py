@@ -18,7 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 import letta_source
 from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.loading.run import Load, load
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
 from tests.support.command import ago, two_agents
 from tests.support.driverless_clients import configured

@@ -12,7 +12,8 @@ import pytest
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.extract.collect import extract
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.settings import make_settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.live.conftest import Letta
 from tests.support.loaded_duckdb import Warehouse
 from tests.support.truth import Truth

@@ -19,7 +19,8 @@ from letta_source.demo import Server
 from letta_source.demo.api import Dialect, answer
 from letta_source.items import id_of
 from letta_source.safe_text import clean
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.times import parse_time
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Warehouse, columns_of, issues, small_letta
 from tests.support.wire import HOST, answering, no_waits

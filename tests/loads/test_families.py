@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from letta_source.demo import serve
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.support.library_loads import EVERY_RESOURCE, Merged, small_letta
 
 ON_CLOUD = ["agents", "runs", "steps", "conversations", "step_messages", "agent_messages"]

@@ -17,7 +17,7 @@ from letta_source.paging.events import Event
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.plan import messages as message_jobs
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.state.counts import Counts
 from letta_source.state.packages import Packages
 from letta_source.state.resource_state import ResourceState

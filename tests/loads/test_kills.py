@@ -24,7 +24,8 @@ import pytest
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.schema.columns import LOAD_ID
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.state import packages as state_packages
 from tests.support.command import ago
 from tests.support.library_loads import Row, Warehouse, columns_of, in_order, quiet_agent

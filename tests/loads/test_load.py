@@ -17,7 +17,7 @@ import pytest
 
 from letta_source import letta
 from letta_source.demo import Letta, Request, Server, recorded_letta, serve
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, issues
 from tests.support.paths import ROOT

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import letta_source
 from letta_source import models
 from letta_source.demo.shapes import recorded
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 
 Item = dict[str, Any]
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from letta_source import models
 from letta_source.demo.shapes import run_template
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.support.paths import ROOT
 
 Item = dict[str, Any]

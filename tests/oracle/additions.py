@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.oracle import kept
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from letta_source.rows.children import search_result
 from letta_source.rows.flatten import Rows, split_page
 from letta_source.safe_text import parse_json
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from tests.oracle.dumps import LOAD_ID, SEQUENCE, Page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from letta_source.demo import serve
-from letta_source.schema.tables import RESOURCES, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
 from tests.oracle import kept
 from tests.oracle.dumps import DESTINATIONS, Json, dlt_dumps, schema_dump
 from tests.oracle.story import Story

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from letta_source.plan.filters import is_wanted, joint_key, list_keys, may_hold
+from letta_source.schema.resources import RESOURCES
 from tests.support.wire import settings
 
 Given = dict[str, Any]
@@ -89,8 +90,10 @@ def test_runs_that_may_reach_into_a_window(begun: str | None, ended: str | None,
 
 def test_lists_by_agent_and_the_list_of_all() -> None:
     two = settings(agent_ids=["agent-2", "agent-1"])
-    assert list_keys(settings()) == ("",)
-    assert set(list_keys(two)) == {"agent-1", "agent-2"}
+    for name, by_agent in (("conversations", True), ("runs", True), ("agents", False), ("groups", False)):
+        card = RESOURCES[name]
+        assert list_keys(card, settings()) == ("",)
+        assert set(list_keys(card, two)) == ({"agent-1", "agent-2"} if by_agent else {""})
     # In whatever order they are named it is the same list.
     assert joint_key(two) == joint_key(settings(agent_ids=["agent-1", "agent-2"])) == "agent-1,agent-2"
     assert joint_key(settings()) == ""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from letta_source.rows import children
 from letta_source.rows.messages import listed, numbered
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
 

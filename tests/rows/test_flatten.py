@@ -12,7 +12,7 @@ import pytest
 
 from letta_source.demo.shapes import recorded
 from letta_source.rows.flatten import Rows, split_page
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
 Cells = dict[str, list[Json]]

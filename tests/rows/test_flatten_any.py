@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from letta_source.rows.flatten import Rows
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column
-from letta_source.schema.tables import RESOURCES, Resource
+from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
 Cells = dict[str, list[Json]]

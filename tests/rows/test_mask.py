@@ -19,8 +19,10 @@ from letta_source.demo.api import Answer, answer
 from letta_source.errors import ConfigError
 from letta_source.rows.flatten import Rows
 from letta_source.rows.mask import Mask
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column
-from letta_source.schema.tables import CHILDREN, RESOURCES, Resource
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import CHILDREN
 from letta_source.settings import make_settings
 from tests.support.canary import Canary, every_line
 from tests.support.command import Command

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from letta_source.rows.flatten import Rows
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 
 from .test_flatten import PAGES
 

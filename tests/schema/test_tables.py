@@ -7,7 +7,8 @@ import re
 import pyarrow as pa
 import pytest
 
-from letta_source.schema.tables import RESOURCES, Table, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import Table
 
 
 def _words(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import letta_source
 from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError
 from letta_source.rows.mask import Mask
-from letta_source.schema.tables import RESOURCES
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings.given import Given
 from letta_source.settings.masking import masking_digest, merged
 from letta_source.settings.places import Layer

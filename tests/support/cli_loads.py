@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Server
-from letta_source.schema.tables import RESOURCES, Table
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import Table
 from letta_source.state.resource_state import ResourceState
 from tests.support.hours import Story, stop_clock
 from tests.support.library_loads import TABLES
@@ -94,7 +95,10 @@ def make_older(patch: pytest.MonkeyPatch) -> None:
     for name, resource in RESOURCES.items():
         if resource.children:
             root = _without(resource.root)
-            patch.setitem(RESOURCES, name, replace(resource, root=root))
+            older = replace(resource)
+            # Where the property keeps what it made.
+            vars(older)["root"] = root
+            patch.setitem(RESOURCES, name, older)
             patch.setitem(TABLES, root.name, root)
 
 

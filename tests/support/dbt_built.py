@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from letta_source.demo import Letta, serve
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
 from tests.support.dbt_project import MODELS, Project
 from tests.support.dbt_story import told
 from tests.support.dbt_warehouses import Warehouse

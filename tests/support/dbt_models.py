@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 from tests.support.dbt_built import ON_REQUEST, Built
 from tests.support.dbt_expected import Expected, Where
 from tests.support.dbt_project import MODELS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
 from tests.support.dbt_built import KEPT, Built
 from tests.support.dbt_project import Project
 

@@ -23,7 +23,8 @@ from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.schema.utils import pipeline_state_table
 
-from letta_source.schema.tables import Table, all_tables
+from letta_source.schema.resources import all_tables
+from letta_source.schema.tables import Table
 from tests.support.paths import ROOT
 
 DOCS = (ROOT / "docs" / "warehouses.md").read_text("utf-8")

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Server
+from letta_source.schema.card import Resource
 from letta_source.schema.columns import LOAD_ID
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Resource, Table
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import make_settings
 from tests.support.hours import Story
 from tests.support.library_loads import TABLES, Merged, Row, columns_of, in_order

@@ -14,7 +14,8 @@ from letta_source import letta
 from letta_source.demo import Letta, Server
 from letta_source.extract.collect import extract
 from letta_source.schema.columns import DELETED, LOAD_ID, SEQUENCE
-from letta_source.schema.tables import LOAD_ISSUES, RESOURCES, Table, all_tables
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import make_settings
 from letta_source.state.host import Host
 from letta_source.state.resource_state import ResourceState

@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 
-from letta_source.schema.tables import Table, all_tables
+from letta_source.schema.resources import all_tables
+from letta_source.schema.tables import Table
 from tests.support.truth import Items
 
 

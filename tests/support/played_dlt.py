@@ -32,7 +32,7 @@ from letta_source.destinations.capabilities import Traits
 from letta_source.extract.resources import make_resource
 from letta_source.loading import run
 from letta_source.loading.workspace import Workspace
-from letta_source.schema.tables import RESOURCES, WALKED
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import make_settings
 from letta_source.state.session import Session
 from tests.support.library_loads import Row, columns_of, in_order
@@ -278,7 +278,8 @@ class PlayedPipeline:
         return {
             name
             for name in names
-            if name in WALKED and all(self._tables[table.name].is_empty for table in RESOURCES[name].tables)
+            if RESOURCES[name].is_walked
+            and all(self._tables[table.name].is_empty for table in RESOURCES[name].tables)
         }
 
     def take_back(self) -> None:
