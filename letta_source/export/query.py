@@ -64,7 +64,7 @@ class Queries:
         self._reader = reader
 
     def rows(self) -> tuple[Query, list[Column]] | None:
-        """Return the table's query and the columns that the destination has of it; None if it has no table."""
+        """Return the query and the columns that the destination has; None if it has no such table."""
         table = self._what.table
         wanted = {column.name: column for column in (*self._what.columns, *_key(table))}
         return self._child(table, wanted) if self._what.is_child else self._root(wanted)

@@ -18,7 +18,7 @@ from .base import (
     UpdatedAt,
     Wire,
 )
-from .marks import CLEAR, CONTENT, ref
+from .marks import CLEAR, CONTENT, SECRET, ref
 from .messages import ApprovalRequestMessage
 
 _TemplateId: TypeAlias = Annotated[
@@ -122,10 +122,10 @@ class Agent(Wire):
         deprecated=True,
         description="Deprecated: files, now folders; mostly empty.",
     )
-    tool_exec_environment_variables: Annotated[list[JsonObject] | None, CONTENT] = Field(
+    tool_exec_environment_variables: Annotated[list[JsonObject] | None, SECRET] = Field(
         None, deprecated=True, description="Deprecated: use `secrets`; loaded without their values, too."
     )
-    secrets: Annotated[list[JsonObject] | None, CONTENT] = Field(
+    secrets: Annotated[list[JsonObject] | None, SECRET] = Field(
         None, description="Environment variables of its tools; loaded without their values."
     )
     project_id: ProjectId = None

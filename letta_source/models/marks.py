@@ -17,6 +17,7 @@ class AsColumn:
 
     Attributes:
         content: True if the column may quote people; the mask `content` covers it.
+        secret: True if it holds credentials, which are never stored: only their names are.
         references: `table.column` of what it names. That row may be missing: users load a part of the tables,
             and servers list nothing that was deleted.
         name: The column's name, if it differs from the field's.
@@ -24,6 +25,7 @@ class AsColumn:
     """
 
     content: bool
+    secret: bool = False
     references: str | None = None
     name: str | None = None
     type: Type | None = None
@@ -51,6 +53,7 @@ class Repeated:
 
 CLEAR: Final = AsColumn(content=False)
 CONTENT: Final = AsColumn(content=True)
+SECRET: Final = AsColumn(content=True, secret=True)
 TIME: Final = Time()
 COLUMNS: Final = AsColumns()
 ROWS: Final = AsRows()

@@ -11,6 +11,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from letta_source.models import (
+    ContentPart,
+    ImageSource,
+    MessageToolReturn,
+    OpenAIFunction,
+    OpenAIToolCall,
+)
 from letta_source.rows.shapes import (
     Group,
     Values,
@@ -23,38 +30,34 @@ from letta_source.rows.shapes import (
     uniform,
 )
 from letta_source.safe_text import MAX_DEPTH, parse_json, to_json
+from letta_source.schema.columns import ARGUMENTS_JSON
+from letta_source.schema.tables import CHILDREN
+from letta_source.schema.wire import columns_of, fields_of, kinds_of, models_of
 
 Item = dict[str, Any]
 
-_TOOL_CALL = {"tool_call_id", "name", "arguments", "type"}
-_OPENAI_TOOL_CALL = {"id", "function", "type"}
-_FUNCTION = {"name", "arguments"}
-_TOOL_RETURN = {"tool_call_id", "status", "tool_return", "stdout", "stderr", "type"}
-_APPROVAL = _TOOL_RETURN | {"approve", "reason"}
-_IMAGE_SOURCE = {"url", "data", "media_type", "file_id", "detail"}
+_COLUMNS = {child: {column.name for column in columns} for child, (_, columns) in CHILDREN.items()}
+_TOOL_CALL = _COLUMNS["tool_calls"] - {ARGUMENTS_JSON.name}
+_OPENAI_TOOL_CALL = {field: column.name for field, column in fields_of(OpenAIToolCall).items()}
+_FUNCTION = set(fields_of(OpenAIFunction))
+_RENAMED_RETURN = {field: c.name for field, c in fields_of(MessageToolReturn).items() if field != c.name}
+_TOOL_RETURN = _COLUMNS["tool_returns"]
+_APPROVAL = _COLUMNS["approvals"]
+_IMAGE_SOURCE = {column.name for column in columns_of(ImageSource) if column.field == column.name} - {"type"}
+_PARTS = {kind: fields_of(part) for part in models_of(ContentPart) for kind in kinds_of(part, "type")}
 _CONTENT_PART = {
-    "type",
-    "text",
-    "signature",
-    "reasoning",
-    "is_native",
-    "data",
-    "tool_call_id",
-    "name",
-    "is_error",
-    "encrypted_content",
+    field
+    for fields in _PARTS.values()
+    for field, column in fields.items()
+    if field == column.name and column.type != "json"
 }
-# By type of the part: fields that have a column of another name.
-_RENAMED = {
-    "tool_call": {"id": "tool_call_id"},
-    "tool_return": {"content": "text"},
-    "summarized_reasoning": {"id": "content_id"},
-}
-_JSON = {"tool_call": "input", "summarized_reasoning": "summary"}
+# By type of the part: fields that have a column of another name, and the field that is a json column.
+_RENAMED = {kind: {f: c.name for f, c in fields.items() if f != c.name} for kind, fields in _PARTS.items()}
+_JSON = {kind: f for kind, fields in _PARTS.items() for f, c in fields.items() if c.type == "json"}
 # Types of parts of which some fields go elsewhere than to the column of their name.
-_SPECIAL = {"image", *_RENAMED, *_JSON}
+_SPECIAL = {"image", *(kind for kind, renamed in _RENAMED.items() if renamed), *_JSON}
 # Columns of truth values.
-_IS = ("is_native", "is_error")
+_IS = [column.name for column in CHILDREN["content"][1] if column.type == "bool"]
 _FLAGS = {bool, type(None)}
 
 
@@ -94,9 +97,12 @@ def tool_calls(group: Group) -> Iterator[Piece]:
         columns = part.columns
         if functions and isinstance(columns["function"][0], dict):
             function = nested(columns["function"])
-            known = columns.keys() <= _OPENAI_TOOL_CALL and function.keys() <= _FUNCTION
-            own = {"id": "tool_call_id", "type": "type"}
-            row = {own[name]: values for name, values in columns.items() if name in own}
+            known = columns.keys() - {"function"} <= _OPENAI_TOOL_CALL.keys() and function.keys() <= _FUNCTION
+            row = {
+                _OPENAI_TOOL_CALL[name]: values
+                for name, values in columns.items()
+                if name in _OPENAI_TOOL_CALL
+            }
             row |= _only(_FUNCTION, function)
         else:
             known = columns.keys() <= _TOOL_CALL
@@ -156,9 +162,10 @@ def _fits(flags: Values) -> list[bool]:
 
 def _returned(group: Group, names: set[str]) -> Piece:
     columns = group.columns
-    if "func_response" in columns and "tool_return" not in columns:
-        columns = {"tool_return": columns["func_response"], **columns}
-        del columns["func_response"]
+    for field, column in _RENAMED_RETURN.items():
+        if field in columns and column not in columns:
+            columns = {column: columns[field], **columns}
+            del columns[field]
     row = _only(names, columns)
     for stream in ("stdout", "stderr"):
         if stream in row:

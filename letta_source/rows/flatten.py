@@ -18,12 +18,13 @@ from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import EXTRA, LOAD_ID, POSITION, SEQUENCE
+from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
 
 Item = dict[str, Any]
 
 # An agent's variables and secrets hold its owner's credentials.
-_CREDENTIALS = {"tool_exec_environment_variables", "secrets"}
+_CREDENTIALS = {column.field for table in all_tables() for column in table.columns if column.secret}
 _CREDENTIAL_VALUES = {"value", "value_enc"}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from letta_source.models import LettaMessage
 from letta_source.rows import children as shapes
 from letta_source.rows.arrow import Columns, Extras
 from letta_source.rows.shapes import (
@@ -23,8 +24,9 @@ from letta_source.rows.shapes import (
 from letta_source.safe_text import to_json
 from letta_source.schema.columns import DELETED
 from letta_source.schema.tables import CHILDREN
+from letta_source.schema.wire import repeated_fields
 
-SINGULARS = {"tool_call", "tool_return", "status", "tool_call_id", "stdout", "stderr"}
+SINGULARS = repeated_fields(LettaMessage)
 """Deprecated doubles of tool_calls[] and tool_returns[]."""
 FIELDS = {*CHILDREN, *SINGULARS}
 """Fields of an item that the child tables hold."""

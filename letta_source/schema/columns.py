@@ -18,9 +18,7 @@ class Column:
 
     Attributes:
         source: the field of the wire it comes from, where that has another name.
-        content: it holds what was said, thought, called or returned, or what may quote that.
-        references: `table.column` of what it names. That may be missing: a part of a server's tables may be
-            loaded, and what is deleted there is not listed any more.
+        content, secret, references: see `letta_source.models.marks.AsColumn`.
     """
 
     name: str
@@ -29,6 +27,7 @@ class Column:
     nullable: bool = True
     source: str | None = None
     content: bool = False
+    secret: bool = False
     references: str | None = None
 
     @property

@@ -54,6 +54,28 @@ def columns_of(shape: Any, computed: Mapping[str, Column] | None = None) -> tupl
     return tuple(found.values())
 
 
+def fields_of(model: Model) -> dict[str, Column]:
+    """Map each field of a model that is a column of its own to that column."""
+    columns = {field: _column(model, field, info) for field, info in model.model_fields.items()}
+    return {field: column for field, column in columns.items() if column}
+
+
+def kinds_of(model: Model, field: str) -> tuple[str, ...]:
+    """Return the values of the field that tells a model from the others of its union."""
+    info = model.model_fields.get(field)
+    return _literals(info.annotation) if info else ()
+
+
+def repeated_fields(shape: Any) -> set[str]:
+    """Return the fields that say again what the first entry of a list says."""
+    return {
+        field
+        for model in models_of(shape)
+        for field, info in model.model_fields.items()
+        if isinstance(_mark(info), Repeated)
+    }
+
+
 def has_rows(shape: Any) -> bool:
     """True if a field is stored in a child table."""
     return any(isinstance(_mark(info), AsRows) for model in models_of(shape) for _, info in _fields(model))
@@ -83,6 +105,7 @@ def _column(model: Model, field: str, info: FieldInfo) -> Column | None:
         info.description or "",
         source=field if mark.name else None,
         content=mark.content,
+        secret=mark.secret,
         references=mark.references,
     )
 
