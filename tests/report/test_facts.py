@@ -217,6 +217,9 @@ _M = 1_000_000
         ({"prompt_tokens": _M, "completion_tokens": _M}, 10.0),
         ({"prompt_tokens": _M, "cached_input_tokens": _M // 2}, 1.25),
         ({"prompt_tokens": _M, "cached_input_tokens": _M // 4, "cache_write_tokens": _M // 4}, 2.125),
+        # What is not told costs nothing.
+        ({"completion_tokens": _M}, 8.0),
+        ({"prompt_tokens": _M, "completion_tokens": None}, 2.0),
         # A provider that does not count what was cached as a part of the prompt.
         ({"prompt_tokens": 10, "cached_input_tokens": _M}, 0.5),
         # Reasoning is a part of the completion.
@@ -228,6 +231,14 @@ def test_the_cost_of_a_step(case: Case, step: dict[str, int], cost: float) -> No
     case.say("assistant", 0, step="step-1")
     case.step("step-1", **{"model": "gpt", "model_handle": "openai/gpt", **step})
     assert case.facts(prices=PRICES).headline["cost"] == pytest.approx(cost)
+
+
+def test_a_model_is_called_by_its_handle_where_it_has_one(case: Case) -> None:
+    case.say("assistant", 0, step="step-1")
+    case.say("assistant", 0, step="step-2")
+    case.step("step-1", model="gpt", model_handle="openai/gpt", total_tokens=1)
+    case.step("step-2", model="gpt", model_handle=None, total_tokens=2)
+    assert {row["name"] for row in case.facts(prices=PRICES).models} == {"openai/gpt", "gpt"}
 
 
 def test_a_model_without_a_price_is_named(case: Case) -> None:

@@ -198,6 +198,14 @@ def test_a_refresh_reads_from_the_start_and_moves_the_cursor() -> None:
     assert state["cursors"]["agent"][1] == "b"
 
 
+def test_a_refresh_and_a_window_meet_the_gaps_anew() -> None:
+    state: dict[str, Any] = {"cursors": {}, "gaps": {"agent": [["0", "1"], ["4", "7"]]}}
+    assert Cursors(state, OVERLAP).gaps("agent") == (("0", "1"), ("4", "7"))
+    assert Cursors(state, OVERLAP).gaps("other") == ()
+    assert Cursors(state, OVERLAP, ignored=True).gaps("agent") == ()
+    assert Cursors(state, OVERLAP, frozen=True).gaps("agent") == ()
+
+
 @pytest.mark.parametrize("status", ["created", "running", "pending", "queued", "unheard of", "", 7])
 def test_unfinished_units_are_read_again_until_they_end(status: Any) -> None:
     state: dict[str, Any] = {}

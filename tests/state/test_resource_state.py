@@ -38,7 +38,8 @@ def test_a_list_without_dates_is_read_on_from_what_is_older_than_the_overlap() -
     assert opened(stored, last).listed_to("") == "step-48"
     assert opened(stored, last).listed_to("agent-1") is None
     # However often it was loaded: the newest before the overlap, and those since.
-    assert len(stored["listed"][""]) <= 5
+    kept = [last_id for _, last_id in stored["listed"][""]]
+    assert kept == ["step-44", "step-48", "step-52", "step-56"]
     assert all(opened(stored, last, **again).listed_to("") is None for again in AGAIN)
 
 
@@ -107,9 +108,22 @@ def test_what_another_shard_had_read_is_known_until_it_is_reached() -> None:
         reached = moved(late, cursor)
         opened(reached).finish()
         assert set(reached["ahead"][""]) == {"-"}
+    undated = moved(late, early)
+    undated["cursors"][""][0] = None
+    opened(undated).finish()
+    assert set(undated["ahead"][""]) == {str(bucket_of("run-1")), "-"}
     unread = moved(late, None)
     opened(unread).finish()
     assert unread == moved(late, None) | {"unsettled": {"": {}}}
+
+
+def test_the_end_of_a_reading_keeps_what_was_handed_over_last() -> None:
+    stored: dict[str, Any] = {}
+    state = opened(stored)
+    state.cursors.observe("agent-1", [{"id": "message-1", "date": "2026-05-01T00:00:00Z"}])
+    state.has_changed("agent-1", "new")
+    state.finish()
+    assert (stored["cursors"]["agent-1"][1], stored["digests"]) == ("message-1", {"agent-1": "new"})
 
 
 @pytest.mark.parametrize("given", AGAIN, ids=str)
