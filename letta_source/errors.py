@@ -4,6 +4,7 @@ LettaError
 ├── ConfigError             wrong usage or settings: nothing was touched
 ├── FatalError              the whole load ends
 │   ├── AuthError           401, 403
+│   ├── QuotaExceeded       402, 429: nothing more is given, however long we wait
 │   ├── Unreachable         no answer, or none that helps, after all tries
 │   └── NotLetta            something else than a Letta server answered
 ├── FamilyMissing           this host has no such endpoint: its family is skipped
@@ -47,6 +48,10 @@ class FatalError(LettaError):
 
 class AuthError(FatalError):
     """The key is missing, wrong, or not allowed to read."""
+
+
+class QuotaExceeded(FatalError):
+    """The account's quota is used up."""
 
 
 class Unreachable(FatalError):

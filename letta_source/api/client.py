@@ -4,55 +4,90 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-import anyio
-import httpcore
 import httpx
 
-from letta_source.api.rate_limit import Pace
+from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
+from letta_source.api.causes import describe_broken_answer, describe_cause
+from letta_source.api.clock import retry_after
+from letta_source.api.deadline import Deadline
+from letta_source.api.memory import Lease, parsed_size
 from letta_source.api.redact import RedactingFilter, redact_error
-from letta_source.api.responses import REFUSED, RequestFailed, StatusError, decoded, key_of, refused
-from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, RETRIED_STATUSES, retried, worth_a_retry
+from letta_source.api.redirects import REDIRECTS, redirected
+from letta_source.api.responses import (
+    RequestFailed,
+    Shape,
+    StatusError,
+    TooLarge,
+    Verdict,
+    checked,
+    is_missing,
+    key_of,
+    refused,
+    to_error,
+)
+from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
+from letta_source.api.server import Server
+from letta_source.api.transport import make_connector
 from letta_source.errors import NotLetta, Unreachable
 from letta_source.settings import Settings
 
-_REDIRECTS = {301, 302, 303, 307, 308}
+logger = logging.getLogger(__name__)
+
 _CONNECT_SECONDS = 10.0
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
+_REDIRECTS_FOLLOWED = 5
+# Bytes of a body from which on another thread and decoder are worth their start.
+_LARGE_BODY = 1 << 15
+# Bytes of a body that are parsed without looking what that takes: less than a page may take, at worst.
+_HARMLESS_BODY = 1 << 20
+_ERROR_BODY = 1 << 16
+_CIRCLE = (
+    "redirects in a circle: is the URL right? A proxy at which TLS ends must tell the server so"
+    " (X-Forwarded-Proto)"
+)
 # At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
 _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
 
-# By default 64 kB at a time, each a turn of the event loop: a page has some 1 MB.
-httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 1 << 20
+@dataclass(frozen=True)
+class _Asked:
+    """How the answer to a request is taken; see `Client.get`."""
+
+    lease: Lease
+    shape: Shape | None = None
+    may_lack: bool = False
 
 
 class Client:
     """Sends requests to one Letta server; to be used in one event loop.
 
     Args:
-        settings: host, key, time-out, retries.
+        settings: host, key, headers, time-out, retries, proxy, certificates.
         on_request: called as each request is sent, tries and redirects included.
-        pace: of the load that the client belongs to.
+        server: what the load that the client belongs to knows of the server.
         looks_again: before a request is given up, make sure that the server answers at all.
+
+    Raises:
+        ConfigError: the proxy or a certificate cannot be used.
     """
 
     def __init__(
         self,
         settings: Settings,
         on_request: Callable[[], None] = lambda: None,
-        pace: Pace | None = None,
+        server: Server | None = None,
         looks_again: bool = True,
     ) -> None:
-        headers = {"accept": "application/json", "user-agent": "dlt-source-letta"}
+        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        headers |= {"accept": "application/json", "accept-encoding": ACCEPT_ENCODING}
+        headers.setdefault("user-agent", "dlt-source-letta")
         key = settings.api_key.get_secret_value() if settings.api_key else ""
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -60,23 +95,17 @@ class Client:
         if settings.project:
             headers["x-project"] = settings.project
         self.base_url = settings.base_url
+        self.server = server or Server.of(settings)
+        self._host = httpx.URL(settings.base_url).host
+        self._lag = settings.lag
         self._on_request = on_request
-        self._pace = pace or Pace(settings.requests_per_second)
         self._timeout = settings.timeout.total_seconds()
-
-        def connect() -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                base_url=settings.base_url,
-                headers=headers,
-                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
-                limits=httpx.Limits(max_connections=1),
-                verify=_certificates(),
-            )
-
-        self._connect = connect
-        # One for each connection: with each request httpx looks at all that a client has.
+        connect = min(self._timeout, _CONNECT_SECONDS)
+        self._timeouts = {"timeout": httpx.Timeout(self._timeout, connect=connect).as_dict()}
+        self._connect = make_connector(settings)
+        # One for each connection: a pool looks at all that it has with each request.
         self._idle = [self._connect()]
-        self._headers = self._idle[0].headers
+        self._headers = httpx.Headers(headers)
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries
         self._looks_again = looks_again
@@ -100,22 +129,58 @@ class Client:
         path: str,
         params: Mapping[str, str | int] | None = None,
         page_retries: int | None = None,
+        shape: Shape | None = None,
+        may_lack: bool = False,
+        lease: Lease | None = None,
     ) -> Any:
-        """The decoded JSON body.
+        """Return the decoded JSON body.
 
         Args:
-            page_retries: how often to send again what failed, as it seems, for what the page holds; for
-                those who can ask for a smaller one. Other failures are tried as often as the settings say.
+            page_retries: how often to retry what failed, as it seems, for what the page holds; for those who
+                can ask for a smaller one. Other failures are retried as often as the settings say.
+            shape: what the body must be; another one is trouble of a gateway.
+            may_lack: the server may have no such endpoint. That it has none is asked for twice; where it must
+                have one, it is trouble that may pass.
+            lease: of the server's memory, takes what the body and its values take; the caller gives it back.
 
         Raises:
             RequestFailed: the last try failed too; a `StatusError` where the server said why.
             FatalError: no key or a wrong one, no connection, no Letta server, or none that answers any more.
         """
-        return await self._send("GET", path, params=params, page_retries=page_retries)
+        own = lease or self.server.memory.lease()
+        try:
+            asked = _Asked(own, shape, may_lack)
+            try:
+                return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
+            except StatusError as error:
+                if not is_missing(error) or await self._is_missing_again(path):
+                    raise
+                # Letta has it: something else gave its answer.
+                asked = _Asked(own, shape)
+                return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
+        finally:
+            if lease is None:
+                own.release()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """As `get`, with a JSON body."""
-        return await self._send("POST", path, body=body)
+    async def post(self, path: str, body: Mapping[str, Any], shape: Shape | None = None) -> Any:
+        """Send a JSON body; see `get`."""
+        lease = self.server.memory.lease()
+        try:
+            return await self._send("POST", path, body=body, asked=_Asked(lease, shape=shape))
+        finally:
+            lease.release()
+
+    async def _is_missing_again(self, path: str) -> bool:
+        """Ask for a missing endpoint in another way, with a slash more or less."""
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        lease = self.server.memory.lease()
+        try:
+            await self._send("GET", other, {"limit": 1}, asked=_Asked(lease, may_lack=True))
+        except RequestFailed as error:
+            return is_missing(error)
+        finally:
+            lease.release()
+        return False
 
     async def _send(
         self,
@@ -124,6 +189,8 @@ class Client:
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         page_retries: int | None = None,
+        *,
+        asked: _Asked,
     ) -> Any:
         try:
             request = self._request(method, path, params, body)
@@ -132,7 +199,7 @@ class Client:
         for _ in range(_ROUNDS):
             answers = self._answers
             try:
-                return await self._tried(request, self._retries, page_retries)
+                return await self._tried(request, self._retries, asked, page_retries)
             except RequestFailed as error:
                 # Nobody is blamed for an outage: where the server was away, the request is sent anew.
                 if self._answers != answers or not self._looks_again or await self._is_up():
@@ -149,10 +216,11 @@ class Client:
     ) -> httpx.Request:
         """As `httpx.AsyncClient.build_request`, which takes a quarter of a quick request's time."""
         query = f"?{httpx.QueryParams(params)}" if params else ""
-        return httpx.Request(method, f"{self.base_url}{path}{query}", headers=self._headers, json=body)
+        url = f"{self.base_url}{path}{query}"
+        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._timeouts)
 
     async def _is_up(self) -> bool:
-        """Whether the server answers a simple question; if not at once, waits for it.
+        """Tell whether the server answers a simple question; if not at once, wait for it.
 
         Raises:
             Unreachable: it does not come back.
@@ -160,10 +228,14 @@ class Client:
         for retries in (0, self._retries):
             for path in _SIMPLE_PATHS:
                 answers = self._answers
+                lease = self.server.memory.lease()
                 try:
-                    await self._tried(self._request("GET", path, {"limit": 1}), retries)
+                    asked = _Asked(lease, may_lack=True)
+                    await self._tried(self._request("GET", path, {"limit": 1}), retries, asked)
                 except (RequestFailed, Unreachable) as error:
                     failed: Exception = error
+                finally:
+                    lease.release()
                 if self._answers != answers:
                     return retries == 0
         if isinstance(failed, Unreachable):
@@ -171,103 +243,115 @@ class Client:
         raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
 
     async def _tried(
-        self,
-        request: httpx.Request,
-        retries: int,
-        page_retries: int | None = None,
+        self, request: httpx.Request, retries: int, asked: _Asked, page_retries: int | None = None
     ) -> Any:
         try:
             try:
-                return await self._once(request)
+                return await self._once(request, asked)
             except Exception as error:
                 if not worth_a_retry(error):
                     raise
                 return await retried(
-                    self._once,
+                    partial(self._once, asked=asked),
                     request,
                     error,
                     retries,
                     page_retries,
-                    first_contact=not self._looks_again,
+                    first_contact=not self._looks_again and not self.server.lets_read,
                 )
         except StatusError as error:
-            if error.status in REFUSED:
-                raise refused(request.url.host, error) from error
+            if error.status in (401, 403, 407) and not self.server.lets_read:
+                raise refused(self._host, error) from error
+            if error.retry_after and error.retry_after > LONGEST_WAIT:
+                raise Unreachable(
+                    f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
+                ) from error
             raise
         except NO_CONNECTION as error:
             raise Unreachable(
-                f"{self.base_url} cannot be reached: is the URL right, is the server up?"
+                f"{self.base_url} cannot be reached: {describe_cause(error, self._host)}"
             ) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
+            hint = describe_broken_answer(error) if isinstance(error, httpx.RequestError) else ""
             # They quote lines of an answer that is no HTTP, and where it redirects to.
             redact_error(error, key_of(request))
-            raise RequestFailed(f"{type(error).__name__} on {request.url.path}") from error
+            said = f"{type(error).__name__} on {request.url.path}"
+            raise RequestFailed(f"{said}: {hint}" if hint else said) from error
 
-    async def _once(self, request: httpx.Request) -> Any:
-        for _ in range(5):
-            await self._pace.turn()
+    async def _once(self, request: httpx.Request, asked: _Asked) -> Any:
+        for _ in range(_REDIRECTS_FOLLOWED):
+            await self.server.pace.turn()
+            # A try that failed may have left something.
+            asked.lease.release()
             async with self._in_flight:
-                response = await self._answered(request)
-            if response.status_code == 500 and "network_stream" in response.extensions:
-                # The server resets the connection of a 500 on its next request: hang up first.
-                await response.extensions["network_stream"].aclose()
-            if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                return self._taken(response)
-            request = self._redirected(response)
-        raise NotLetta(f"{self.base_url} redirects in a circle: is the URL right?")
+                response, body = await self._answered(request, asked.lease)
+            if response.status_code not in REDIRECTS or "location" not in response.headers:
+                return await self._taken(response, body, asked)
+            request = redirected(request, response, self.base_url)
+        if not self.server.lets_read:
+            raise NotLetta(f"{self.base_url} {_CIRCLE}")
+        # With a slash or without, there is nothing: not one of the families that a server may lack.
+        verdict = Verdict.NO_ROUTE if asked.may_lack else Verdict.ERROR
+        raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
 
-    async def _answered(self, request: httpx.Request) -> httpx.Response:
+    async def _answered(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:
+        """Send it and read the answer; of one that is an error, the start only."""
         self._on_request()
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             # httpx has no deadline for a whole answer: one that drips would take for ever.
-            async with _deadline(self._timeout):
-                return await connection.send(request)
+            async with Deadline(self._timeout) as deadline:
+                response = await connection.handle_async_request(request)
+                response.request = request
+                if self.server.clock.observe(response.headers) and abs(self.server.clock.skew) > self._lag:
+                    logger.warning("%s: %s", self.base_url, self.server.clock.described())
+                try:
+                    if response.status_code < 300:
+                        take = partial(_take, lease, deadline)
+                        body = await read_body(response, self.server.memory.largest_body, take)
+                    else:
+                        body = await read_start(response, _ERROR_BODY)
+                    if response.status_code == 500 and "network_stream" in response.extensions:
+                        # The server resets the connection of a 500 on its next request: hang up first.
+                        await response.extensions["network_stream"].aclose()
+                finally:
+                    assert isinstance(response.stream, httpx.AsyncByteStream)
+                    await response.stream.aclose()
+                return response, body
         except TimeoutError as error:
             raise httpx.ReadTimeout("", request=request) from error
         finally:
             self._idle.append(connection)
 
-    def _taken(self, response: httpx.Response) -> Any:
-        try:
-            body = decoded(response)
-        except StatusError as error:
-            if error.status not in RETRIED_STATUSES:
+    async def _taken(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
+        if response.status_code >= 300:
+            wait = retry_after(response.headers, self.server.clock.now())
+            error = to_error(response, body, not asked.may_lack, wait)
+            if isinstance(error, StatusError) and error.verdict is not Verdict.PASSING:
                 self._answers += 1
-            if error.retry_after and error.retry_after > LONGEST_WAIT:
-                raise Unreachable(
-                    f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
-                ) from error
-            if error.retry_after:
-                self._pace.hold(error.retry_after)
-            raise
+            # A longer one is not waited for: should the next tries fail too, it is told.
+            if wait and wait <= LONGEST_WAIT:
+                self.server.pace.hold(wait)
+            raise error
+        found = await self._parsed(response, body, asked)
         self._answers += 1
-        return body
+        self.server.lets_read = True
+        return found
 
-    def _redirected(self, response: httpx.Response) -> httpx.Request:
-        """The request to follow: a slash too many or too few answers 307."""
-        assert response.next_request is not None
-        here, there = response.request.url, response.next_request.url
-        upgrade = (here.scheme, there.scheme) == ("http", "https")
-        if here.host != there.host or not (upgrade or (here.scheme, here.port) == (there.scheme, there.port)):
-            raise NotLetta(
-                f"{self.base_url} redirects to {there.host}: set the base URL to where Letta answers."
-            )
-        return response.next_request
-
-
-if sys.version_info >= (3, 11):
-    # Many times faster.
-    _deadline = asyncio.timeout
-else:
-
-    @asynccontextmanager
-    async def _deadline(seconds: float) -> AsyncIterator[None]:
-        with anyio.fail_after(seconds):
-            yield
+    async def _parsed(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
+        if len(body) < _LARGE_BODY:
+            return checked(response, body, asked.shape)
+        size = parsed_size(body) if len(body) > _HARMLESS_BODY else 4 * len(body)
+        if size > self.server.memory.largest_page:
+            raise TooLarge(self.server.memory.largest_page)
+        await asked.lease.grow(size)
+        found = checked(response, body, asked.shape)
+        asked.lease.shrink(len(body))
+        return found
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Loaded once: it takes longer than many a request."""
-    return httpx.create_ssl_context()
+async def _take(lease: Lease, deadline: Deadline, size: int) -> None:
+    if not lease.try_grow(size):
+        # It is not the server's time that passes.
+        with deadline.suspended():
+            await lease.grow(size)

@@ -1,21 +1,39 @@
-"""What a server answered: JSON, or why it is of no use."""
+"""What an answer means.
+
+A status means something only if Letta said it: reverse proxies, gateways and firewalls answer 404 while
+something is replaced, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from math import isfinite
-from typing import Any
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Literal
 
 import httpx
 
+from letta_source.api.causes import speaks_https
 from letta_source.api.redact import redacted
-from letta_source.errors import AuthError
+from letta_source.errors import AuthError, QuotaExceeded
 from letta_source.safe_text import parse_json
 
-REFUSED = {401, 403}
 _DETAIL_CHARS = 300
+_SERVER_CHARS = 40
+
+Shape = Literal["list", "object"]
+
+
+class Verdict(Enum):
+    """What an error means for the request that got it."""
+
+    GONE = "what the path or its cursor names does not exist"
+    NO_ROUTE = "this server has no such endpoint"
+    REFUSED = "the key may not read this"
+    QUOTA = "a quota is used up, which waiting does not cure"
+    PAGE_LIMIT = "the limit is larger than the server takes"
+    ERROR = "Letta refuses this request, and would again"
+    PASSING = "trouble of the server, or on the way to it: another try may go better"
 
 
 class RequestFailed(Exception):
@@ -23,66 +41,212 @@ class RequestFailed(Exception):
 
 
 class StatusError(RequestFailed):
-    """The server answered with an error that is not fatal.
+    """The server, or something in front of it, answered with an error.
 
     Attributes:
         status: of HTTP.
-        detail: what the server said, cut to 300 characters.
-        retry_after: seconds the server asks to wait, or None.
+        detail: what was said, cut to 300 characters.
+        verdict: what it means.
+        from_letta: it is JSON, as Letta's own errors are.
+        retry_after: seconds that are to be waited, more than 0, or None.
+        page_limit: the largest limit that the server takes, where it says so.
     """
 
-    def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        verdict: Verdict = Verdict.PASSING,
+        from_letta: bool = True,
+        retry_after: float | None = None,
+        page_limit: int | None = None,
+    ) -> None:
         super().__init__(f"{status}: {detail}")
         self.status = status
         self.detail = detail
+        self.verdict = verdict
+        self.from_letta = from_letta
         self.retry_after = retry_after
+        self.page_limit = page_limit
 
 
 class BadBody(RequestFailed):
     """The body is no JSON, or was cut short."""
 
 
+class WrongShape(RequestFailed):
+    """JSON, but not what was asked for: some gateways send their errors with status 200."""
+
+
 class WebPage(RequestFailed):
     """A page for people, with status 200: of a proxy while the server is away, or of another server."""
 
 
-def decoded(response: httpx.Response) -> Any:
-    """The body.
+class TooLarge(RequestFailed):
+    """The body, or what it holds once it is parsed, is larger than the memory allows.
+
+    Attributes:
+        most: bytes that are allowed.
+        length: bytes that there are, where that is known.
+    """
+
+    def __init__(self, most: int, length: int | None = None) -> None:
+        super().__init__(f"larger than {most / 1e6:,.0f} MB, a part of memory_limit")
+        self.most = most
+        self.length = length
+
+
+# Names of what the API serves, as its errors begin.
+_GONE = re.compile(
+    r"(Agent|Group|Run|Job|Batch|Step|Conversation|Message)\b.*\bnot found\b"
+    r"|No (agent|group|run|job|batch|step|conversation|message) found\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_ROUTE = {404: "Not Found", 405: "Method Not Allowed"}
+"""FastAPI's own errors, by status: no route has this path, or none with this method."""
+_QUOTA = re.compile(r"(?!rate)[\w-]*(quota|credits|limit-exceeded|usage-exceeded)")
+# As pydantic puts it, and as others do: "limit … less than or equal to 100", "limit must be at most 100".
+_LIMIT = re.compile(
+    r"\b(?:limit|page_size)\b.{0,200}?(?:less than|at most|max|between|exceeds?|too (?:large|high|big))"
+    r"(?:\D{0,40}(?:\d+ and )?(?P<bound>\d+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+# What only servers and gateways in trouble say, whoever they are.
+_PASSING_STATUSES = {408, 425, 429}
+# A page may be too much for the server, or hold a message that it cannot render.
+_PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
+_CHALLENGE = re.compile(
+    r"challenge-platform|cf-chl|just a moment|captcha|attention required|_Incapsula_", re.IGNORECASE
+)
+_LOGIN = re.compile(r"<input[^>]+password|\b(log|sign) ?[io]n\b|single sign", re.IGNORECASE)
+LOGIN_URL = re.compile(
+    r"log-?in|sign-?in|\bsso\b|saml|oauth|openid|cdn-cgi/access|/auth\b|\bauth\.|accounts?\."
+)
+
+
+def to_error(
+    response: httpx.Response, body: bytes, has_route: bool = True, wait: float | None = None
+) -> RequestFailed:
+    """Return what to raise for an answer with an error status.
+
+    Args:
+        has_route: a server that has no such endpoint is in trouble; false where it may lack it.
+        wait: seconds, from Retry-After.
 
     Raises:
-        RequestFailed: it is of no use; a `StatusError` where the server said why.
-        AuthError: the key is refused.
+        QuotaExceeded: no later request would be answered either.
     """
-    if response.status_code < 400:
-        if "html" in response.headers.get("content-type", ""):
-            raise WebPage(
-                f"{response.url.host} answers with a web page, not with Letta's API: set the base URL to the"
-                " API's, such as https://api.letta.com or http://localhost:8283."
-            )
-        return parsed(response.content)
-    asked = retry_after(response.headers.get("retry-after"))
     key = key_of(response.request)
     try:
-        detail = _detail(parsed(response.content), key)
+        said = parsed(body)
     except BadBody:
-        raise StatusError(response.status_code, redacted(response.reason_phrase, key), asked) from None
-    error = StatusError(response.status_code, detail, asked)
-    raise refused(response.url.host, error) if error.status in REFUSED else error
+        said = None
+    status = response.status_code
+    verdict = judge(status, said)
+    if verdict is Verdict.NO_ROUTE and has_route:
+        verdict = Verdict.PASSING
+    from_letta = isinstance(said, (dict, list, str)) and not _challenge(response, body)
+    if not from_letta and verdict is not Verdict.PASSING:
+        verdict = Verdict.PASSING
+    detail = _detail(said, key) if from_letta else _foreign(response, body, key)
+    if verdict is Verdict.QUOTA:
+        raise QuotaExceeded(f"{response.url.host} gives no more: {detail}")
+    bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
+    page_limit = int(bound["bound"][:9]) if bound and bound["bound"] else None
+    return StatusError(status, detail, verdict, from_letta, wait, page_limit)
+
+
+def judge(status: int, said: Any) -> Verdict:
+    """Return what an error means.
+
+    Args:
+        said: the JSON that came with it, None for what is none.
+    """
+    detail = said.get("detail") if isinstance(said, dict) else None
+    if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
+        return Verdict.QUOTA
+    if status in _PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
+        return Verdict.PASSING
+    if status in (400, 404) and isinstance(detail, str) and _GONE.match(detail):
+        return Verdict.GONE
+    if status in _NO_ROUTE:
+        return Verdict.NO_ROUTE if detail == _NO_ROUTE[status] else Verdict.PASSING
+    if status in (401, 403):
+        return Verdict.REFUSED
+    if status in (400, 422) and _LIMIT.search(str(said)):
+        return Verdict.PAGE_LIMIT
+    return Verdict.ERROR if isinstance(said, dict) else Verdict.PASSING
+
+
+def _is_quota(status: int, reasons: Any) -> bool:
+    named = [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
+    return bool(named) and (status == 402 or any(_QUOTA.match(reason) for reason in named))
+
+
+def may_be_the_page(error: BaseException) -> bool:
+    """Tell whether a smaller page may work: not where the server is away or wants us to wait."""
+    if isinstance(error, StatusError):
+        if error.verdict is Verdict.PAGE_LIMIT:
+            return True
+        return error.status in _PAGE_STATUSES and (error.from_letta or error.status != 400)
+    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, WebPage, WrongShape))
+
+
+def is_gone(error: RequestFailed) -> bool:
+    """Tell whether Letta itself said that what was asked for does not exist."""
+    return isinstance(error, StatusError) and error.verdict is Verdict.GONE
+
+
+def is_missing(error: RequestFailed) -> bool:
+    """Tell whether Letta itself said, twice, that it has no such endpoint."""
+    return isinstance(error, StatusError) and error.verdict is Verdict.NO_ROUTE
 
 
 def refused(host: str, error: StatusError) -> AuthError:
-    """What to do about a key that the server does not take."""
+    """Return what to do about 401 and 403 where nothing has been read yet."""
+    if not error.from_letta:
+        return AuthError(f"{host} cannot be read: {error}")
     return AuthError(
         f"{host} refuses the key ({error.status}): set LETTA_API_KEY to a key that may read."
         f" It says: {error.detail}"
     )
 
 
-def parsed(body: bytes) -> Any:
-    """`body` as JSON.
+def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
+    """Return the JSON of an answer with a good status.
 
     Raises:
-        BadBody: if it is none.
+        WebPage: it is one.
+        BadBody: it is no JSON.
+        WrongShape: it has another shape.
+    """
+    challenge = _challenge(response, body)
+    if challenge or "html" in response.headers.get("content-type", ""):
+        what = challenge or ("a login page" if _LOGIN.search(body.decode("latin-1")) else "a web page")
+        raise WebPage(
+            f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
+            " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
+            " front of it asks for as `headers`."
+        )
+    found = parsed(body)
+    if shape and not _has_shape(found, shape):
+        said = _detail(found, key_of(response.request))
+        raise WrongShape(f"not the {shape} that was asked for, but {type(found).__name__}: {said}")
+    return found
+
+
+def _has_shape(found: Any, shape: Shape) -> bool:
+    """Null is an empty list; an object of Letta's has an id."""
+    if shape == "object":
+        return isinstance(found, dict) and "id" in found
+    return found is None or not isinstance(found, (dict, str, int, float))
+
+
+def parsed(body: bytes) -> Any:
+    """Return `body` as JSON.
+
+    Raises:
+        BadBody: it is none.
     """
     try:
         return parse_json(body)
@@ -97,23 +261,37 @@ def _detail(body: Any, key: str) -> str:
     return redacted(detail[:_DETAIL_CHARS], key)
 
 
+def _foreign(response: httpx.Response, body: bytes, key: str) -> str:
+    """Who said it, if not Letta, and what to do."""
+    reason = redacted(response.reason_phrase, key)
+    status = response.status_code
+    if status == 407:
+        return f"{reason}: the proxy asks for a user and password: http://USER:PASSWORD@HOST:PORT"
+    if speaks_https(body[:1000].decode("latin-1")):
+        return f"{reason}: it speaks https on this port: set the base URL to https://…"
+    if challenge := _challenge(response, body):
+        return (
+            f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
+        )
+    server = redacted(response.headers.get("server", ""), key)[:_SERVER_CHARS]
+    who = f"{reason}: not Letta's own answer" + (f", but that of {server}" if server else "")
+    if status in (401, 403):
+        return f"{who}: a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
+    return who
+
+
+def _challenge(response: httpx.Response, body: bytes) -> str:
+    """The kind of page that lets only browsers through; empty for none."""
+    headers: Mapping[str, str] = response.headers
+    if "cf-mitigated" in headers:
+        return "a challenge of Cloudflare for browsers"
+    if "x-amzn-waf-action" in headers:
+        return "a challenge of AWS WAF for browsers"
+    if "html" in headers.get("content-type", "") and _CHALLENGE.search(body[:20_000].decode("latin-1")):
+        return "a challenge for browsers"
+    return ""
+
+
 def key_of(request: httpx.Request) -> str:
-    """The key that it was sent with."""
+    """Return the key that a request was sent with."""
     return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
-
-
-def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait, from a Retry-After in seconds or as a date; None where it is neither."""
-    if header is None:
-        return None
-    with suppress(ValueError):
-        seconds = float(header)
-        return max(0.0, seconds) if isfinite(seconds) else None
-    try:
-        then = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=timezone.utc)
-    now = now or datetime.now(timezone.utc)
-    return max(0.0, (then - now).total_seconds())

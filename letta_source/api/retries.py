@@ -9,16 +9,26 @@ from typing import Any
 import httpx
 import tenacity
 
-from letta_source.api.responses import REFUSED, BadBody, RequestFailed, StatusError, WebPage
+from letta_source.api.causes import is_lasting
+from letta_source.api.responses import (
+    BadBody,
+    RequestFailed,
+    StatusError,
+    Verdict,
+    WebPage,
+    WrongShape,
+    may_be_the_page,
+)
 
 logger = logging.getLogger(__name__)
 
-NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
+NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LONGEST_WAIT = 600.0
 """Seconds for all tries of one request, and the longest that the server may ask to wait."""
 
-RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
-_PASSING_STATUSES = {425, 429, 503}
+# A proxy that has no way to the server for this path: a minute is enough while something is replaced.
+_RETRIES_OF_FOREIGN = 8
+_BUSY = {408, 425, 429}
 
 
 async def retried(
@@ -29,7 +39,7 @@ async def retried(
     page_retries: int | None,
     first_contact: bool,
 ) -> Any:
-    """Sends again what failed: `tenacity` only then, as it takes a tenth of a quick request.
+    """Retry what failed: `tenacity` only then, as it takes a tenth of a quick request.
 
     Args:
         failed: why the first try did.
@@ -48,15 +58,19 @@ async def retried(
         if isinstance(error, WebPage) and first_contact:
             return True
         enough = retries
-        if page_retries is not None and _may_be_the_page(error):
+        if page_retries is not None and error and may_be_the_page(error):
             enough = min(retries, page_retries)
+        if isinstance(error, StatusError) and error.status < 500 and error.status not in _BUSY:
+            enough = min(enough, _RETRIES_OF_FOREIGN)
         waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
         return state.attempt_number > enough or waited > LONGEST_WAIT
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),
         stop=is_enough,
-        wait=_wait,
+        # The server may ask for a longer wait, which the pace makes everybody keep; never for a shorter one.
+        # After a 500 it resets the kept-alive connection: the next request fails once, at once.
+        wait=_backoff,
         before_sleep=_log_retry,
         reraise=True,
     )
@@ -64,30 +78,14 @@ async def retried(
 
 
 def worth_a_retry(error: BaseException) -> bool:
-    """Whether the next try may go better."""
+    """Tell whether the next try may go better."""
     if isinstance(error, StatusError):
-        # Refused in JSON is an AuthError; without, it is a proxy that speaks.
-        return error.status in RETRIED_STATUSES | REFUSED
-    return isinstance(error, (httpx.RequestError, BadBody, WebPage))
-
-
-def _may_be_the_page(error: BaseException | None) -> bool:
-    """Whether a smaller page may work: not where the server is away or wants us to wait."""
-    if isinstance(error, StatusError):
-        return error.status not in _PASSING_STATUSES | REFUSED
-    return not isinstance(error, (*NO_CONNECTION, WebPage))
+        return error.verdict is Verdict.PASSING
+    is_failure = isinstance(error, (httpx.RequestError, BadBody, WebPage, WrongShape))
+    return is_failure and not is_lasting(error)
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.25, max=30) + tenacity.wait_random(0, 0.25)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, StatusError) and error.retry_after is not None:
-        # The pace holds everybody.
-        return 0
-    # After a 500 the server resets the kept-alive connection: the next request fails once, at once.
-    return _backoff(state)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -64,7 +64,7 @@ def extract(
         return find_jobs(client, state, resource)
 
     try:
-        with stream(state.settings, jobs, counts.count_request, state.session.pace) as job_events:
+        with stream(state.settings, jobs, counts.count_request, state.session.server) as job_events:
             for job_event in job_events:
                 collector.take(job_event)
                 if collector.rows.count >= state.session.packages.rows_per_yield:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from letta_source.api.client import Client
-from letta_source.api.rate_limit import Pace
+from letta_source.api.server import Server
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.paging.events import Event, Page
 from letta_source.plan.job import Job, ParentSeen, nothing
@@ -64,14 +64,14 @@ class _Bridge:
 
 @contextmanager
 def stream(
-    settings: Settings, jobs: Jobs, on_request: Callable[[], None], pace: Pace | None = None
+    settings: Settings, jobs: Jobs, on_request: Callable[[], None], server: Server | None = None
 ) -> Iterator[Iterator[JobEvent]]:
     """Yields an iterator over what the jobs yield, as it comes; leaving the block stops them.
 
     Args:
         jobs: given a client, finds the jobs; they start while it goes on.
         on_request: called, in the other thread, as each request is sent.
-        pace: of the load.
+        server: what the load knows of the server.
 
     Raises:
         FatalError: from a job or from finding them, while iterating; other errors of theirs are events.
@@ -81,7 +81,7 @@ def stream(
 
     async def run() -> None:
         bridge.open()
-        async with Client(settings, on_request, pace) as client:
+        async with Client(settings, on_request, server) as client:
             await _work(client, jobs, settings.max_workers, bridge)
 
     # Made before the thread, so that leaving the block cancels it however early that is.

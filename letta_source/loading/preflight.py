@@ -1,4 +1,4 @@
-"""Asks a server, before anything is loaded: is it there, is it Letta, may we read, what does it have?"""
+"""Ask a server, before anything is loaded: is it there, is it Letta, may we read, what does it have?"""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TypeVar
 from anyio.from_thread import start_blocking_portal
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError, WebPage
-from letta_source.errors import ConfigError, NotLetta, Unreachable
+from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebPage
+from letta_source.api.server import Server
+from letta_source.errors import AuthError, ConfigError, FatalError, NotLetta, Unreachable
 from letta_source.schema.resources import list_of_family
 from letta_source.settings import Settings
 
 FAMILIES: Mapping[str, str] = {family: card.path for family, card in list_of_family().items()}
 Answer = TypeVar("Answer")
 
-_MISSING = {404, 405}
+# Letta answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
+_ANSWERED = {Verdict.GONE, Verdict.NO_ROUTE, Verdict.REFUSED, Verdict.PAGE_LIMIT, Verdict.ERROR}
 # Half a minute: a server of one's own takes some 15 s to start.
 _WHILE_IT_STARTS = 7
 _ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
@@ -28,44 +30,55 @@ def check_families(settings: Settings) -> dict[str, str | None]:
     Raises:
         FatalError: the host cannot be reached, refuses the key, or has none of them.
     """
-    return _answered(lambda: _check_families(settings))
+
+    async def check() -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        refused: list[FatalError] = []
+        async with _client(settings, Server.of(settings), retries=1) as client:
+            for family, path in FAMILIES.items():
+                found[family] = await _answer(client, path, refused)
+        _assert_letta(settings, found, refused)
+        return found
+
+    return _in_own_thread(check)
 
 
-async def _check_families(settings: Settings) -> dict[str, str | None]:
-    async with _client(settings, retries=1) as client:
-        found = {family: await _answer(client, path) for family, path in FAMILIES.items()}
-    _assert_letta(settings, found)
-    return found
+def check_reachable(settings: Settings, server: Server | None = None) -> None:
+    """Check that one family can be read, with as few requests as will do; wait for a server that is starting.
 
+    Args:
+        server: takes note of what is learned, its time among others.
 
-def check_reachable(settings: Settings) -> None:
-    """Check with as few requests as will do that Letta answers; wait for a server that is being started."""
+    Raises:
+        FatalError: as `check_families`.
+    """
 
     async def check() -> None:
         found: dict[str, str | None] = {}
-        async with _client(settings, retries=_WHILE_IT_STARTS) as client:
+        refused: list[FatalError] = []
+        async with _client(settings, server or Server.of(settings), retries=_WHILE_IT_STARTS) as client:
             if asked_for := _paths_asked_for(settings):
                 for what, path in asked_for.items():
                     await _assert_known(client, what, path)
                 return
             for family, path in FAMILIES.items():
-                found[family] = await _answer(client, path)
+                found[family] = await _answer(client, path, refused)
                 if found[family] is None:
                     return
-        _assert_letta(settings, found)
+        _assert_letta(settings, found, refused)
 
-    _answered(check)
+    _in_own_thread(check)
 
 
-def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Run in a thread of its own: in this one a notebook has its event loop."""
+def _in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What comes of it, in a thread of its own: in this one a notebook has its event loop."""
     with start_blocking_portal() as portal:
         return portal.call(ask)
 
 
-def _client(settings: Settings, retries: int) -> Client:
+def _client(settings: Settings, server: Server, retries: int) -> Client:
     fewer = {"retries": min(retries, settings.retries)}
-    return Client(settings.model_copy(update=fewer), looks_again=False)
+    return Client(settings.model_copy(update=fewer), server=server, looks_again=False)
 
 
 def _paths_asked_for(settings: Settings) -> dict[str, str]:
@@ -77,36 +90,54 @@ def _paths_asked_for(settings: Settings) -> dict[str, str]:
 
 async def _assert_known(client: Client, what: str, path: str) -> None:
     try:
-        await client.get(path)
+        await client.get(path, shape="object", may_lack=True)
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except StatusError as error:
         # 422 and 400: it has not the form of an id of its kind.
-        if error.status in (404, 405, 422, 400):
+        if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
             raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
         raise Unreachable(f"{client.base_url}{path} answers {error}") from error
     except RequestFailed as error:
         raise Unreachable(f"{client.base_url}{path}: {error}") from error
 
 
-async def _answer(client: Client, path: str) -> str | None:
+async def _answer(client: Client, path: str, refused: list[FatalError]) -> str | None:
+    """Return None for a list, else what the server says. Letta's own 403 may concern this family alone.
+
+    Args:
+        refused: takes what there is to raise if no family can be read.
+    """
     try:
-        await client.get(path, _ONE)
+        await client.get(path, _ONE, shape="list", may_lack=True)
     except WebPage as error:
         raise NotLetta(str(error)) from error
-    except StatusError as error:
-        # Self-hosted, `/v1/steps/` always answers 400.
-        if error.status in _MISSING or error.status == 400:
-            return str(error)
-        raise Unreachable(f"{client.base_url}{path} answers {error}") from error
+    except AuthError as error:
+        answer = error.__cause__
+        if not (isinstance(answer, StatusError) and answer.from_letta and answer.status == 403):
+            raise
+        refused.append(error)
+        return str(answer)
     except RequestFailed as error:
-        raise Unreachable(f"{client.base_url}{path}: {error}") from error
+        if isinstance(error, StatusError) and error.verdict in _ANSWERED:
+            return str(error)
+        if isinstance(error, StatusError) and error.status == 404:
+            refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} answers {error}"))
+            return str(error)
+        if client.server.lets_read:
+            return str(error)
+        says = "answers " if isinstance(error, StatusError) else ""
+        raise Unreachable(f"{client.base_url}{path}: {says}{error}") from error
     return None
 
 
-def _assert_letta(settings: Settings, found: Mapping[str, str | None]) -> None:
+def _assert_letta(settings: Settings, found: Mapping[str, str | None], refused: list[FatalError]) -> None:
     if all(found.values()):
-        raise NotLetta(
-            f"{settings.base_url} has none of Letta's endpoints: set the base URL to where Letta answers,"
-            " such as https://api.letta.com or http://localhost:8283"
-        )
+        raise refused[0] if refused else NotLetta(_no_endpoints(settings.base_url))
+
+
+def _no_endpoints(base_url: str) -> str:
+    return (
+        f"{base_url} has none of Letta's endpoints: set the base URL to where Letta answers,"
+        " such as https://api.letta.com or http://localhost:8283"
+    )

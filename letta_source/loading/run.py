@@ -10,6 +10,7 @@ from typing import Any
 
 from dlt.extract import DltSource
 
+from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
@@ -61,7 +62,7 @@ class Parts:
 
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target
-    check_server: Callable[[Settings], None] = check_reachable
+    check_server: Callable[[Settings, Server], None] = check_reachable
     workspace: Callable[[Target, Settings], Workspace] = Workspace
 
 
@@ -106,7 +107,7 @@ def load(
             settings = session.settings
             place = settings.place_of("base_url")
             logger.info("reads %s (%s); masks: %s", settings.base_url, place, settings.masking)
-            parts.check_server(settings)
+            parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
             with target.held(), _drivers_errors():
                 loaded = _loaded(what, parts.workspace(target, session.settings), source, session)

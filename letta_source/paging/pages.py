@@ -9,12 +9,22 @@ from typing import Any
 import httpx
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError
-from letta_source.errors import Unreadable
+from letta_source.api.responses import (
+    RequestFailed,
+    StatusError,
+    TooLarge,
+    Verdict,
+    WebPage,
+    WrongShape,
+    is_gone,
+    is_missing,
+)
+from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Items
 
-# Which answers smaller pages may help with: a page that holds a message the server cannot render.
-_SHRINK_STATUSES = {400, 408, 500, 502, 503, 504}
+# Which answers smaller pages may help with: a page that holds a message the server cannot render. 524 is
+# Cloudflare's 504.
+_SHRINK_STATUSES = {400, 408, 413, 500, 502, 503, 504, 520, 524}
 # Retries of a page that a smaller one may replace, and of a single message.
 _SHRINK_AFTER, _GIVE_UP_AFTER = 2, 4
 
@@ -54,8 +64,11 @@ class Pages:
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
         self._client = client
         self.endpoint = endpoint
-        self.size = self.largest = endpoint.page_size
+        # Of all lists of a kind: no identifiers, which have a hyphen.
+        self._kind = "/".join(part for part in endpoint.path.split("/") if "-" not in part)
         self.answered = False
+        limit = client.server.page_limits.get(self._kind, endpoint.page_size)
+        self.size = self.largest = min(limit, endpoint.page_size)
 
     async def ask(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any]:
         """One page.
@@ -64,21 +77,27 @@ class Pages:
             cursors: by name, "after" and "before"; None is no cursor.
 
         Raises:
-            Lost: there is no such list, or no such cursor in it.
+            Lost: there is no such parent, or no such cursor in its list.
+            FamilyMissing: the server has no such list.
             RequestFailed: see `letta_source.api.client`.
             Unreadable: the answer is no list.
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
         retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
+        family = self.endpoint.family
         try:
-            page = as_list(await self._client.get(self.endpoint.path, params, retries))
-            self.answered = True
-            return page
+            found = await self._client.get(
+                self.endpoint.path, params, retries, "list", may_lack=family is not None
+            )
         except RequestFailed as error:
             if is_gone(error):
                 raise Lost(str(error)) from error
+            if family and is_missing(error):
+                raise FamilyMissing(family) from error
             raise
+        self.answered = True
+        return as_list(found)
 
     async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any] | None:
         """The page, smaller if need be; None if that does not help."""
@@ -97,29 +116,44 @@ class Pages:
         Raises:
             Unreadable: it is no failure that a smaller page may help with.
         """
-        if isinstance(error, StatusError) and error.status not in _SHRINK_STATUSES:
+        is_limit = isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT
+        if not is_limit and not _may_shrink(error):
             raise Unreadable(f"{self.endpoint.path}: {error}") from error
         if self.size == 1:
             return False
-        self.size = max(1, self.size // 4)
-        if isinstance(error.__cause__, httpx.TimeoutException):
-            # Every page that is too large costs a time-out.
+        self.size = max(1, min(_smaller(error, self.size), self.size - 1))
+        if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):
+            # Every page that is too large costs a time-out, or a part of a body.
             self.largest = self.size
+        if is_limit:
+            self._client.server.page_limits[self._kind] = self.size
         return True
 
     def grow(self) -> None:
         self.size = min(self.size * 2, self.largest)
 
 
-def is_gone(error: RequestFailed) -> bool:
-    return isinstance(error, StatusError) and error.status in (404, 405)
+def _may_shrink(error: RequestFailed) -> bool:
+    """Of 400 only Letta's own may come of what the page holds."""
+    if isinstance(error, StatusError):
+        return error.status in _SHRINK_STATUSES and (error.status != 400 or error.verdict is Verdict.ERROR)
+    return not isinstance(error, (WebPage, WrongShape))
+
+
+def _smaller(error: RequestFailed, size: int) -> int:
+    """The limit to try next, where the error tells what is too much; else a quarter."""
+    if isinstance(error, StatusError) and error.page_limit and error.page_limit < size:
+        return error.page_limit
+    if isinstance(error, TooLarge) and error.length:
+        return size * error.most // error.length
+    return size // 4
 
 
 def as_list(body: Any) -> Sequence[Any]:
-    """The array of a list's answer; null is an empty one.
+    """Return the array of a list's answer; null is an empty one.
 
     Raises:
-        Unreadable: if it is neither.
+        Unreadable: it is neither.
     """
     if body is None:
         return []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed
+from letta_source.api.responses import RequestFailed, is_gone
 from letta_source.errors import ParentGone, Unreadable
 from letta_source.paging.events import Page
-from letta_source.paging.pages import Endpoint, as_list, is_gone
+from letta_source.paging.pages import Endpoint, as_list
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page]:
@@ -37,11 +37,9 @@ async def get_one(
 ) -> AsyncIterator[Page]:
     """The one object at `path`."""
     try:
-        found = await client.get(path, params)
+        found = await client.get(path, params, shape="object")
     except RequestFailed as error:
         if is_gone(error):
             raise ParentGone(str(error)) from error
         raise Unreadable(f"{path}: {error}") from error
-    if not isinstance(found, dict):
-        raise Unreadable(f"{path}: an object was expected, the server sent {type(found).__name__}")
     yield Page([found])

@@ -11,7 +11,7 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
-from letta_source.errors import FamilyMissing, NoProgress, ParentGone
+from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.cycle import Trail
 from letta_source.paging.events import Event, Gap, Page, Restarted
@@ -126,9 +126,8 @@ class _Walk:
     def _restart(self, lost: Lost) -> None:
         """From the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
         if self._cursor is None:
-            if self._pages.endpoint.family:
-                raise FamilyMissing(self._pages.endpoint.family) from lost
-            raise ParentGone(str(lost)) from lost
+            missing = Unreadable if self._pages.endpoint.family else ParentGone
+            raise missing(str(lost)) from lost
         self._restarts += 1
         if self._restarts > _RESTARTS:
             raise NoProgress(str(lost)) from lost

@@ -165,7 +165,7 @@ async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:
     async def events(client: Client) -> Events:
         body = {"query": query, "limit": _MAX_SEARCH_RESULTS}
         try:
-            found = await client.post(card.path, body)
+            found = await client.post(card.path, body, shape="list")
         except RequestFailed as error:
             raise Unreadable(f"search: {error}") from error
         if found:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError
+from letta_source.api.responses import RequestFailed, StatusError, Verdict, is_missing
 from letta_source.errors import Unreadable
-from letta_source.paging.pages import Endpoint, is_gone
+from letta_source.paging.pages import Endpoint
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.state.host import Host
 from letta_source.state.overlap import earlier
-
-# Where `/v1/steps/` is missing; self-hosted it always answers 400.
-_NO_STEP_LIST = {400, 404, 405}
 
 
 def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint:
@@ -48,11 +45,12 @@ async def lists_steps(client: Client, host: Host) -> bool:
     """
     if host.lists_steps is None:
         try:
-            await client.get("/v1/steps/", {"order": "asc", "limit": 1})
+            await client.get("/v1/steps/", {"order": "asc", "limit": 1}, shape="list", may_lack=True)
         except RequestFailed as error:
-            if not isinstance(error, StatusError) or error.status not in _NO_STEP_LIST:
+            # Self-hosted it always answers 400.
+            if not (is_missing(error) or (isinstance(error, StatusError) and error.verdict is Verdict.ERROR)):
                 raise Unreadable(f"/v1/steps/: {error}") from error
-            host.miss_step_list(error if is_gone(error) else None)
+            host.miss_step_list(error if is_missing(error) else None)
         else:
             host.lists_steps = True
     return bool(host.lists_steps)

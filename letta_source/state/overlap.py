@@ -59,8 +59,11 @@ class Overlap:
         return later(self._now(), self._lag)
 
     def before_start(self, by: timedelta) -> datetime:
-        """The time so long before the load started."""
-        return earlier(self._started_at, by)
+        """The time so long before the load started.
+
+        Where nothing was asked of the server before, its clock may turn out to be behind.
+        """
+        return earlier(min(self._started_at, self._now()), by)
 
     def is_young(self, time: datetime | None) -> bool:
         """True if the date lies within the overlap; one ahead of the server's clock counts as undated."""

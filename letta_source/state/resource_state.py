@@ -47,7 +47,7 @@ class ResourceState:
         self.session = session
         self.settings = session.settings
         self._stored = cast(StoredState, stored)
-        self.overlap = Overlap(session.started_at, self.settings.lag)
+        self.overlap = Overlap(session.started_at, self.settings.lag, session.server.clock.now)
         self._tracking: dict[str, Any] = {
             "overlap": self.overlap,
             "frozen": self.settings.window,

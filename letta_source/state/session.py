@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from letta_source.api.rate_limit import Pace
+from letta_source.api.server import Server
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
 from letta_source.state.host import Host
@@ -22,8 +22,8 @@ class Session:
     Attributes:
         settings: of the source.
         pipeline_name: whose own section of dlt's configuration counts, if no pipeline is active.
-        started_at: when the load started, in UTC.
-        pace: rate limit of all its requests.
+        started_at: when the load started, in UTC, by the server's clock.
+        server: pace, clock and memory of all its requests.
         counts: by resource, for those who watch.
         host: what this load learned of the host.
         packages: what is extracted now, and what comes next.
@@ -34,7 +34,7 @@ class Session:
     settings: Settings = field(init=False)
     pipeline_name: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    pace: Pace = field(default_factory=Pace)
+    server: Server = field(default_factory=Server)
     counts: dict[str, Counts] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
     packages: Packages = field(default_factory=Packages)
@@ -61,10 +61,10 @@ class Session:
     def enter(self, load_id: str) -> None:
         """Starts a load package, and with the first one a load; each resource calls it before it reads."""
         if self.packages.open(load_id):
-            self.started_at = datetime.now(timezone.utc)
             self.counts = {}
             self.host = Host(self.settings.base_url, max_listed=self.host.max_listed)
-            self.pace = Pace(self.settings.requests_per_second)
+            self.server.start_load(self.settings)
+            self.started_at = self.server.clock.now()
 
     def begin(self, resource: str) -> Counts:
         """Starts the counts of a resource, when its reading begins."""

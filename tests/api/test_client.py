@@ -40,7 +40,7 @@ def test_lone_surrogates_are_json() -> None:
         (b'{"error": "gone"}', "{'error': 'gone'}"),
         (b'["gone"]', "['gone']"),
         (b'{"detail": "one line\\n  and another"}', "one line and another"),
-        (b"no json", "Not Found"),
+        (b"no json", "Not Found: not Letta's own answer"),
         (b'"' + b"x" * 999 + b'"', "x" * 300),
     ],
 )
@@ -86,7 +86,7 @@ def redirect(there: str) -> httpx.Response:
         (HOST, "//elsewhere.test/v1/agents/"),
         (HOST, f"{HOST}.elsewhere.test/"),
         (HOST, f"{HOST}:8283/v1/agents/"),
-        ("https://letta.test", f"{HOST}/v1/agents/"),
+        ("https://letta.test", f"{HOST}:8283/v1/agents/"),
     ],
 )
 def test_the_key_goes_nowhere_else(here: str, there: str) -> None:

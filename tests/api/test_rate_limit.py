@@ -13,6 +13,7 @@ import pytest
 from letta_source.api import rate_limit as pace
 from letta_source.api.client import Client
 from letta_source.api.rate_limit import Pace
+from letta_source.api.server import Server
 from tests.support.wire import answering, settings
 
 
@@ -95,11 +96,11 @@ def test_a_shorter_wait_does_not_end_a_longer_one(clock: Clock) -> None:
 
 def test_one_reader_that_is_asked_to_wait_holds_the_others(clock: Clock) -> None:
     """They share the pace of the load, though each resource has a client of its own."""
-    busy, waiting = httpx.Response(429, headers={"retry-after": "30"}), Pace()
+    busy, server = httpx.Response(429, headers={"retry-after": "30"}), Server()
     answered: list[float] = []
 
     async def read() -> None:
-        async with Client(settings(), pace=waiting) as client:
+        async with Client(settings(), server=server) as client:
             for _ in range(2):
                 await client.get("/v1/agents/")
                 answered.append(clock.now - 1000)

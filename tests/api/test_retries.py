@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError, WebPage, retry_after
+from letta_source.api.clock import retry_after
+from letta_source.api.responses import RequestFailed, StatusError, WebPage
 from letta_source.demo import Letta, serve
-from letta_source.errors import AuthError, Unreachable
+from letta_source.errors import AuthError, QuotaExceeded, Unreachable
 from tests.support.wire import Answer, answering, get, one_by_one, settings, web_page
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -50,8 +51,8 @@ def test_what_may_pass_is_tried_again(failure: Answer) -> None:
     assert len(requests) == 3
 
 
-@pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 422, 501])
-def test_other_statuses_are_not_tried_again(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 402, 409, 410, 422, 501])
+def test_what_letta_refuses_is_not_tried_again(status: int) -> None:
     with (
         answering(lambda _: httpx.Response(status, json={"detail": "No."})) as requests,
         pytest.raises(StatusError, match=f"{status}: No.") as caught,
@@ -102,35 +103,57 @@ def test_the_waits_end(waits: list[float]) -> None:
     assert len(requests) == 1 + len(waits)
 
 
+PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
+NO_WAITS = ["0", "-0", "0.0", "-3", "1e-9", PAST, "soon", "", ",", "nan", "inf", "-inf", "1e400", "9" * 400]
+NO_DATES = [
+    "Mon, 99 Foo 0000 99:99:99 GMT",
+    "Fri, 31 Dec 9999 23:59:59 -9999",
+    "Sat, 01 Jan 0001 00:00:00 +2359",
+]
+
+
 def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None:
-    past = "Wed, 21 Oct 2015 07:28:00 GMT"
-    asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", past, "soon")]
+    asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", "20")]
     with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
         get()
-    assert waits == [pytest.approx(7, abs=0.1), pytest.approx(1.125, abs=0.126)]
+    assert sum(waits) == pytest.approx(27, abs=0.1)
 
 
-def test_nobody_waits_for_longer_than_ten_minutes(waits: list[float]) -> None:
-    asks = httpx.Response(429, headers={"retry-after": "3600"}, json={"detail": "Slow down."})
-    with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match="asks to wait 3,600 s"):
-        get()
-    assert (len(requests), waits) == (1, [])
+@pytest.mark.parametrize("odd", [*NO_WAITS, *NO_DATES, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_no_wait_is_shorter_than_the_backoff(odd: str, waits: list[float]) -> None:
+    asked = [httpx.Response(status, headers={"retry-after": odd}) for status in (429, 503, 429)]
+    with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
+        assert get() == []
+    backoff = [wait for wait in waits if wait > 0.01]
+    assert [least <= wait <= least + 0.25 for wait, least in zip(backoff, (0.25, 0.5, 1), strict=True)] == [
+        True
+    ] * 3
+
+
+@pytest.mark.parametrize("asked", ["3600", "99999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, waits: list[float]) -> None:
+    asks = httpx.Response(429, headers={"retry-after": asked}, json={"detail": "Slow down."})
+    with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match=r"asks to wait [\d,]+ s"):
+        get(retries=3)
+    assert (len(requests), sum(waits) < 5) == (4, True)
+    with answering(one_by_one([asks, httpx.Response(200, json=[])])):
+        assert get() == []
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
         (None, None),
-        ("0", 0),
+        ("0", None),
         ("90", 90),
         ("1.5", 1.5),
-        ("-1", 0),
+        ("-1", None),
         ("Mon, 04 May 2026 12:01:00 GMT", 60),
         ("Mon, 04 May 2026 14:01:00 +0200", 60),
         # Dates that name no zone are in UTC.
         ("Mon, 04 May 2026 12:01:00 -0000", 60),
         ("Mon, 04 May 2026 12:01:00", 60),
-        ("Mon, 04 May 2026 11:59:00 GMT", 0),
+        ("Mon, 04 May 2026 11:59:00 GMT", None),
         ("soon", None),
         ("inf", None),
         ("nan", None),
@@ -138,7 +161,33 @@ def test_nobody_waits_for_longer_than_ten_minutes(waits: list[float]) -> None:
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert retry_after(header, NOW) == seconds
+    headers = {} if header is None else {"retry-after": header}
+    assert retry_after(headers, NOW) == seconds
+
+
+def test_dates_of_retry_after_are_held_against_the_servers_own() -> None:
+    dates = {"retry-after": "Mon, 04 May 2026 12:01:00 GMT", "date": "Mon, 04 May 2026 12:00:50 GMT"}
+    assert retry_after(dates, NOW) == 10
+
+
+@pytest.mark.parametrize("reason", ["exceeded-quota", "agents-limit-exceeded", "premium-usage-exceeded"])
+@pytest.mark.parametrize("status", [402, 429])
+def test_a_quota_ends_the_load_with_its_reason(status: int, reason: str) -> None:
+    said = {"error": "Rate limited", "reasons": [reason]}
+    with (
+        answering(lambda _: httpx.Response(status, json=said)) as requests,
+        pytest.raises(QuotaExceeded, match=reason),
+    ):
+        get(looks_again=True)
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    "said", [{"error": "Rate limited", "reasons": ["rate-limit-exceeded"]}, {"reasons": 5}]
+)
+def test_a_rate_limit_is_no_quota(said: dict[str, Any]) -> None:
+    with answering(one_by_one([httpx.Response(429, json=said), httpx.Response(200, json=[])])):
+        assert get() == []
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -154,7 +203,7 @@ def test_a_refused_key_ends_the_load_at_once(status: int) -> None:
 def test_nobody_at_home_ends_the_load() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} cannot be reached: is the URL right"):
+    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} cannot be reached: .*refused"):
         get(f"http://127.0.0.1:{port}", retries=1)
 
 
@@ -217,8 +266,9 @@ def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
 def test_the_simplest_question_may_be_refused() -> None:
     """Where a family is missing, or a list holds what the server cannot render."""
     answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
+    no_route = {"detail": "Not Found"}
     with (
-        answering(lambda request: httpx.Response(answers[request.url.path])) as requests,
+        answering(lambda request: httpx.Response(answers[request.url.path], json=no_route)) as requests,
         pytest.raises(StatusError),
     ):
         get(path="/bad", retries=0, looks_again=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from letta_source.api import server as api_server
 from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.errors import ConfigError
 from letta_source.loading.run import Parts
@@ -53,7 +54,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Settings]:
     """The settings that a run begins with; it ends there."""
     seen: list[Settings] = []
 
-    def check_reachable(settings: Settings) -> None:
+    def check_reachable(settings: Settings, server: api_server.Server) -> None:
         seen.append(settings)
         raise ConfigError("enough")
 
@@ -85,7 +86,10 @@ def test_help_names_the_commands(letta_source: Command) -> None:
     [
         ("--base-url https://api.letta.com", "Letta Cloud needs a key: set LETTA_API_KEY"),
         ("--base-url localhost", "base_url: must be a URL such as http://localhost:8283"),
-        (f"--base-url {NOBODY}", f"{NOBODY} cannot be reached: is the URL right, is the server up?"),
+        (
+            f"--base-url {NOBODY}",
+            f"{NOBODY} cannot be reached: the connection was refused: is the port right, is the ",
+        ),
         (
             "--resources agents,agent_mesages",
             "unknown resource 'agent_mesages': did you mean agent_messages?",
@@ -147,7 +151,7 @@ def test_a_wrong_key_is_refused(letta_source: Command, monkeypatch: pytest.Monke
     ("status", "content_type", "body", "line"),
     [
         (403, "application/json", b'{"detail": "no read scope"}', "127.0.0.1 refuses the key (403): "),
-        (403, "text/plain", b"you sent: ", "127.0.0.1 refuses the key (403): "),
+        (403, "text/plain", b"you sent: ", "127.0.0.1 cannot be read: 403: "),
         (
             200,
             "text/html",
@@ -156,7 +160,7 @@ def test_a_wrong_key_is_refused(letta_source: Command, monkeypatch: pytest.Monke
         ),
         (404, "application/json", b'{"detail": "Not Found"}', "{url} has none of Letta's endpoints: "),
         (200, "application/json", b"{", "{url}/v1/agents/: "),
-        (503, "text/plain", b"", "{url}/v1/agents/ answers 503: "),
+        (503, "text/plain", b"", "{url}/v1/agents/: answers 503: "),
     ],
 )
 def test_what_is_no_letta_is_refused(

@@ -197,7 +197,7 @@ class PlayedPipeline:
 
         as_target: Any = self
         source: Any = _made_source
-        parts = run.Parts(source, lambda *names: as_target, lambda settings: None, Played)
+        parts = run.Parts(source, lambda *names: as_target, lambda settings, server: None, Played)
         run.load(what, session=session, parts=parts)
 
     def resolved(self) -> PlayedPipeline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -159,6 +159,18 @@ def get(
             return await client.get(path, page_retries=page_retries)
 
     return asyncio.run(main())
+
+
+@contextmanager
+def client_of(
+    handler: Callable[[httpx.Request], httpx.Response], **given: Any
+) -> Iterator[Callable[..., Any]]:
+    """Yields `get` of one client, whose requests are answered by the function."""
+    loop = asyncio.new_event_loop()
+    with answering(handler), closing(loop):
+        client = Client(settings(**given), looks_again=False)
+        yield lambda *args, **kwargs: loop.run_until_complete(client.get(*args, **kwargs))
+        loop.run_until_complete(loop.shutdown_default_executor())
 
 
 def one_by_one(answers: Iterable[Answer]) -> Callable[[httpx.Request], httpx.Response]:

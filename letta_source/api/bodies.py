@@ -1,0 +1,138 @@
+"""Read the body of an answer in pieces, counted, and no more of it than the memory allows."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import httpx
+
+from letta_source.api.responses import BadBody, TooLarge
+
+# Bytes of a coded piece from which on another thread is worth its start.
+_LARGE_PIECE = 1 << 15
+_INFLATED_PIECE = 1 << 20
+_GZIP_MAGIC = b"\x1f"
+ACCEPT_ENCODING = "gzip, deflate"
+
+Take = Callable[[int], Awaitable[None]]
+
+
+async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
+    """Return the body, decoded.
+
+    Args:
+        most: bytes.
+        take: awaited with the size of each decoded piece, before the next one is read.
+
+    Raises:
+        TooLarge: it has more.
+        BadBody: it is coded twice, in a way that was not asked for, or cut short.
+    """
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length[:18]) > most:
+        raise TooLarge(most, int(length[:18]))
+    pieces = [piece async for piece in pieces_of(response, most, take)]
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_start(response: httpx.Response, most: int) -> bytes:
+    """Return the first bytes of the body, decoded; of one that cannot be read what came before."""
+    start = bytearray()
+    with suppress(BadBody):
+        async for piece in pieces_of(response, most, _take_none, cuts=True):
+            start += piece
+    return bytes(start)
+
+
+async def pieces_of(
+    response: httpx.Response, most: int, take: Take, cuts: bool = False
+) -> AsyncIterator[bytes]:
+    """Yield the body, decoded, piece by piece; see `read_body`.
+
+    Args:
+        cuts: end at `most` bytes, and raise nothing.
+    """
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    inflate = _Inflate(coding) if coding not in ("", "identity") else None
+    size = 0
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    async for raw in stream:
+        if inflate is None:
+            decoded = [raw]
+        elif len(raw) < _LARGE_PIECE:
+            decoded = inflate.feed(raw, most - size)
+        else:
+            decoded = await asyncio.to_thread(inflate.feed, raw, most - size)
+        for piece in decoded:
+            size += len(piece)
+            if size > most and cuts:
+                yield piece[: len(piece) - (size - most)]
+                return
+            if size > most:
+                raise TooLarge(most)
+            await take(len(piece))
+            yield piece
+    if inflate:
+        inflate.end()
+
+
+async def _take_none(size: int) -> None:
+    pass
+
+
+class _Inflate:
+    """Undoes one content coding, no farther than is wanted: some bytes may stand for gigabytes.
+
+    Raises:
+        BadBody: more than one coding, or another one; or the data is none of that coding.
+    """
+
+    def __init__(self, coding: str) -> None:
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise BadBody(f"its content coding was not asked for: {coding[:40]}")
+        self._is_gzip = coding != "deflate"
+        self._stream = zlib.decompressobj(31 if self._is_gzip else 15)
+        self._has_begun = False
+
+    def feed(self, data: bytes, most: int) -> list[bytes]:
+        """Return pieces of some 1 MB, together hardly more than `most`."""
+        pieces: list[bytes] = []
+        room, is_full = most, False
+        while (data or is_full) and room >= 0:
+            if self._stream.eof:
+                if not (self._is_gzip and data.startswith(_GZIP_MAGIC)):
+                    break
+                # Several members, one after the other, are one text.
+                self._stream = zlib.decompressobj(31)
+            piece = self._inflated(data)
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+            is_full = len(piece) == _INFLATED_PIECE
+            pieces.append(piece)
+            room -= len(piece)
+        return [piece for piece in pieces if piece]
+
+    def _inflated(self, data: bytes) -> bytes:
+        try:
+            piece = self._stream.decompress(data, _INFLATED_PIECE)
+        except zlib.error as error:
+            if self._is_gzip or self._has_begun:
+                raise BadBody(f"its content coding is broken: {error}") from error
+            # Some servers send deflate without the header that belongs to it.
+            self._stream = zlib.decompressobj(-15)
+            piece = self._inflated_raw(data)
+        self._has_begun = True
+        return piece
+
+    def _inflated_raw(self, data: bytes) -> bytes:
+        try:
+            return self._stream.decompress(data, _INFLATED_PIECE)
+        except zlib.error as error:
+            raise BadBody(f"its content coding is broken: {error}") from error
+
+    def end(self) -> None:
+        if self._has_begun and not self._stream.eof:
+            raise BadBody("its content coding is cut short")

@@ -1,0 +1,64 @@
+"""A time by which a block must be done, which may be suspended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from types import TracebackType
+
+if sys.version_info < (3, 11):
+    import anyio
+
+
+class Deadline:
+    """Raises TimeoutError where the block takes longer; as a context manager.
+
+    Args:
+        seconds: that the block may take, without those during which the deadline is suspended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __aenter__(self) -> Deadline:
+        if sys.version_info >= (3, 11):
+            # Many times faster.
+            self._timeout = asyncio.timeout(self._seconds)
+            await self._timeout.__aenter__()
+        else:
+            self._timeout = anyio.fail_after(self._seconds)
+            self._scope = self._timeout.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if sys.version_info >= (3, 11):
+            await self._timeout.__aexit__(kind, error, trace)
+            return None
+        return self._timeout.__exit__(kind, error, trace)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Do not count the time that this block takes."""
+        loop = asyncio.get_running_loop()
+        left = self._when() - loop.time()
+        self._reschedule(inf)
+        try:
+            yield
+        finally:
+            self._reschedule(loop.time() + left)
+
+    def _when(self) -> float:
+        if sys.version_info >= (3, 11):
+            return self._timeout.when() or inf
+        return self._scope.deadline
+
+    def _reschedule(self, when: float) -> None:
+        if sys.version_info >= (3, 11):
+            self._timeout.reschedule(None if when == inf else when)
+        else:
+            self._scope.deadline = when

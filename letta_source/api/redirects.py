@@ -1,0 +1,66 @@
+"""Where an answer redirects to, and whether to follow: the key goes to no other host and no other port."""
+
+from __future__ import annotations
+
+import httpx
+
+from letta_source.api.responses import LOGIN_URL
+from letta_source.errors import AuthError, NotLetta
+
+REDIRECTS = {301, 302, 303, 307, 308}
+_KEEP_METHOD = {307, 308}
+_PORTS = {"http": 80, "https": 443}
+
+
+def redirected(request: httpx.Request, response: httpx.Response, base_url: str) -> httpx.Request:
+    """Return the request to follow: a slash too many or too few answers 307.
+
+    A server behind a proxy at which TLS ends redirects to http:// of the same host: https goes on.
+
+    Raises:
+        AuthError: to a login.
+        NotLetta: to another host or port.
+        InvalidURL: it is no URL.
+    """
+    here = request.url
+    there = here.join(response.headers["location"])
+    if there.scheme not in ("http", "https"):
+        raise httpx.InvalidURL("redirects to what is no URL of http")
+    is_same_host = here.host == there.host
+    if _is_login(here, there, is_same_host):
+        raise AuthError(
+            f"{base_url} redirects to a login at {there.host}: a gateway in front asks for one. Give the"
+            " headers that it takes instead as `headers`, or have it let this program through."
+        )
+    if is_same_host and here.scheme == "https" and there.scheme == "http":
+        port = here.port if there.port in (None, here.port) else there.port
+        there = there.copy_with(scheme="https", port=port)
+    is_upgrade = (here.scheme, there.scheme) == ("http", "https")
+    if not is_same_host or not (is_upgrade or _origin(here) == _origin(there)):
+        raise NotLetta(f"{base_url} redirects to {there.host}: set the base URL to where Letta answers.")
+    if request.method != "GET" and response.status_code not in _KEEP_METHOD:
+        raise NotLetta(f"{base_url} redirects what was sent to it: set the base URL to where Letta answers.")
+    return httpx.Request(
+        request.method,
+        there,
+        headers=_headers(request),
+        content=request.content,
+        extensions=request.extensions,
+    )
+
+
+def _is_login(here: httpx.URL, there: httpx.URL, is_same_host: bool) -> bool:
+    if is_same_host:
+        return bool(LOGIN_URL.search(there.path.lower())) and not LOGIN_URL.search(here.path.lower())
+    return bool(LOGIN_URL.search(f"{there.host}{there.path}".lower()))
+
+
+def _origin(url: httpx.URL) -> tuple[str, int | None]:
+    return url.scheme, url.port or _PORTS.get(url.scheme)
+
+
+def _headers(request: httpx.Request) -> httpx.Headers:
+    headers = httpx.Headers(request.headers)
+    # It names the port, which may be another one now.
+    headers.pop("host", None)
+    return headers

@@ -1,0 +1,39 @@
+"""What all clients of one load know of the server, and the memory that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from letta_source.api.clock import Clock
+from letta_source.api.memory import Memory
+from letta_source.api.rate_limit import Pace
+from letta_source.settings import Settings
+
+
+@dataclass
+class Server:
+    """The server, as far as the load has met it; used from one event loop at a time.
+
+    Attributes:
+        pace: when the next request may go.
+        clock: its time.
+        memory: bytes that bodies and rows may take.
+        lets_read: a request has succeeded: a later 401 or 403 concerns what was asked for, not the key.
+        page_limits: by kind of list, the largest limit that it takes, where that is less than was asked for.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    clock: Clock = field(default_factory=Clock)
+    memory: Memory = field(default_factory=Memory)
+    lets_read: bool = False
+    page_limits: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Server:
+        """Make one for a load with these settings."""
+        return cls(Pace(settings.requests_per_second), memory=Memory(settings.memory_limit))
+
+    def start_load(self, settings: Settings) -> None:
+        """Start anew, but for what was learned of the server."""
+        self.pace = Pace(settings.requests_per_second)
+        self.memory = Memory(settings.memory_limit)

@@ -1,0 +1,94 @@
+"""The server's time, by the dates of its answers."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from letta_source.api import clock as clock_module
+from letta_source.api.clock import Clock
+from tests.support.wire import answering, client_of
+
+OURS = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def _our_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_module, "_local_now", lambda: OURS)
+    # Every answer is looked at.
+    monkeypatch.setattr(clock_module, "_SECONDS_APART", -1.0)
+
+
+def http_date(skew: timedelta) -> str:
+    return format_datetime(OURS + skew, usegmt=True)
+
+
+def skew_by(*headers: dict[str, str]) -> timedelta:
+    clock = Clock()
+    for one in headers:
+        clock.observe(httpx.Headers(one))
+    assert clock.now() == OURS + clock.skew
+    return clock.skew
+
+
+@pytest.mark.parametrize("minutes", [-60 * 24 * 400, -20, 0, 20, 60 * 23])
+def test_now_is_the_servers(minutes: int) -> None:
+    assert skew_by({"date": http_date(timedelta(minutes=minutes))}) == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"date": ""},
+        {"date": "yesterday"},
+        {"date": "Mon, 99 Foo 0000 99:99:99 GMT"},
+        # Nothing would be younger than the overlap.
+        {"date": "Fri, 31 Dec 9999 23:59:59 GMT"},
+        {"date": http_date(timedelta(days=2))},
+    ],
+    ids=str,
+)
+def test_without_a_date_that_can_be_believed_now_is_ours(headers: dict[str, str]) -> None:
+    assert skew_by(headers) == timedelta(0)
+
+
+def test_a_date_of_year_1_overflows_nowhere() -> None:
+    now = OURS + skew_by({"date": "Mon, 01 Jan 0001 00:00:00 GMT"})
+    assert now - timedelta(days=365 * 1900) < OURS
+
+
+def test_a_cached_answer_is_as_old_as_it_says() -> None:
+    headers = {"date": http_date(timedelta(minutes=-30)), "age": "1800"}
+    assert skew_by(headers) == timedelta(0)
+    assert skew_by({**headers, "age": "9" * 30}) <= timedelta(0)
+    assert skew_by({**headers, "age": "soon"}) == timedelta(minutes=-30)
+
+
+def test_of_several_servers_the_one_that_is_behind_counts() -> None:
+    dates = [{"date": http_date(timedelta(minutes=minutes))} for minutes in (3, -4, 5)]
+    assert skew_by(*dates) == timedelta(minutes=-4)
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(-20, "0:20:00 behind"), (20, "0:20:00 ahead of"), (5, None)])
+def test_a_skew_beyond_the_overlap_is_told(
+    caplog: pytest.LogCaptureFixture, minutes: int, said: str | None
+) -> None:
+    headers = {"date": http_date(timedelta(minutes=minutes))}
+    with client_of(lambda _: httpx.Response(200, json=[], headers=headers), lag="10m") as get:
+        get("/v1/agents/")
+        get("/v1/agents/")
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warned) == bool(said)
+    assert not said or f"the server's clock is {said} this machine's" in warned[0]
+
+
+def test_errors_tell_the_time_too() -> None:
+    clock = Clock()
+    with answering(lambda _: httpx.Response(200)):
+        assert clock.observe(httpx.Headers({"date": http_date(timedelta(0))}))
+        assert not clock.observe(httpx.Headers({"date": http_date(timedelta(0))}))

@@ -1,0 +1,258 @@
+"""What an answer means: only what Letta said counts, all else is trouble on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from letta_source.api.responses import (
+    RequestFailed,
+    StatusError,
+    Verdict,
+    WebPage,
+    WrongShape,
+    judge,
+)
+from letta_source.errors import AuthError, NotLetta
+from tests.support.wire import HOST, answering, client_of, get, one_by_one
+
+pytestmark = pytest.mark.usefixtures("waits")
+
+AGENT = "agent-00000000-0000-4000-8000-000000000000"
+MESSAGE = "message-00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (404, "Agent not found"),
+        (404, f"No message found with id '{MESSAGE}' for agent '{AGENT}'."),
+        (404, f"No Message found with id {MESSAGE}"),
+        (404, "Group not found with id='['group-1']', access level in ['read'] for actor='id='user-1''"),
+        (404, "Run not found with id='['run-1']', access level in ['read']"),
+        (404, "Conversation with id conv-1 not found"),
+        (404, "No Step found with id step-1"),
+        (400, "Job with id job-1 not found"),
+    ],
+)
+def test_letta_says_that_something_is_gone(status: int, detail: str) -> None:
+    assert judge(status, {"detail": detail}) is Verdict.GONE
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "default backend - 404",
+        {"message": "no Route matched with those values"},
+        {"message": "Agent not found"},
+        {"statusCode": 404, "message": "Resource not found"},
+        {"error": "Not Found", "path": "/v1/agents/", "status": 404},
+        {"title": "Not Found", "detail": "No upstream found for this agent", "status": 404},
+        {"detail": "Host not found"},
+        {"detail": ["Agent not found"]},
+        {"detail": "Not found."},
+        [],
+    ],
+    ids=str,
+)
+def test_nobody_else_can_say_that_something_is_gone(said: Any) -> None:
+    assert judge(404, said) is Verdict.PASSING
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, *range(520, 531), 598, 599])
+def test_all_that_begins_with_five_may_pass(status: int) -> None:
+    foreign = httpx.Response(status, text=f"error code: {status}", headers={"server": "cloudflare"})
+    with answering(one_by_one([foreign, foreign, httpx.Response(200, json=[])])):
+        assert get() == []
+    assert judge(status, {"detail": "Agent not found"}) is Verdict.PASSING
+
+
+FOREIGN = [
+    httpx.Response(404, text="default backend - 404"),
+    httpx.Response(404, html="<h1>404 Not Found</h1><hr>nginx"),
+    httpx.Response(404, json={"message": "no Route matched with those values"}),
+    httpx.Response(404, json={"detail": "Not Found"}),
+    httpx.Response(405, html="<h1>405 Not Allowed</h1>"),
+    httpx.Response(405, headers={"x-amzn-waf-action": "captcha"}),
+    httpx.Response(403, html="<title>Just a moment...</title>", headers={"cf-mitigated": "challenge"}),
+    httpx.Response(401, text="upstream asks again"),
+    httpx.Response(400, html="<h1>400 Bad Request</h1>"),
+    httpx.Response(421),
+    httpx.Response(200, json={"error": "upstream timed out"}),
+    httpx.Response(200, json={"message": "Endpoint request timed out"}),
+    httpx.Response(200, json="upstream timed out"),
+    httpx.Response(200, content=b""),
+    httpx.Response(202, content=b"", headers={"x-amzn-waf-action": "challenge"}),
+    httpx.Response(204),
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda answer: f"{answer.status_code} {answer.text[:30]}")
+def test_trouble_on_the_way_passes(foreign: httpx.Response) -> None:
+    answers = [httpx.Response(200, json=[1]), foreign, foreign, httpx.Response(200, json=[2])]
+    with client_of(one_by_one(answers)) as get:
+        assert get("/v1/agents/", shape="list") == [1]
+        assert get("/v1/agents/agent-1/messages", shape="list") == [2]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda answer: f"{answer.status_code} {answer.text[:30]}")
+def test_trouble_that_stays_is_named_and_nothing_is_gone(foreign: httpx.Response) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[]) if request.url.path == "/v1/agents/" else foreign
+
+    with client_of(answer) as get:
+        get("/v1/agents/", shape="list")
+        with pytest.raises(RequestFailed) as caught:
+            get("/v1/agents/agent-1/messages", shape="list")
+    assert not isinstance(caught.value, StatusError) or caught.value.verdict is Verdict.PASSING
+    assert str(caught.value)
+
+
+def test_an_object_is_one_of_lettas_with_an_id() -> None:
+    answers: list[Any] = [{"error": "upstream timed out"}, [], None, {"id": "run-1", "status": "running"}]
+    with client_of(one_by_one([httpx.Response(200, json=body) for body in answers])) as get:
+        assert get("/v1/runs/run-1", shape="object")["status"] == "running"
+    with (
+        client_of(lambda _: httpx.Response(200, json={"error": "no"})) as get,
+        pytest.raises(WrongShape, match="not the object that was asked for, but dict"),
+    ):
+        get("/v1/runs/run-1", shape="object")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_concerns_what_was_asked_for_once_something_was_read(status: int) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/groups/":
+            return httpx.Response(status, json={"detail": "Groups are not part of your plan"})
+        return httpx.Response(200, json=[])
+
+    with client_of(answer) as get:
+        with pytest.raises(AuthError, match=r"refuses the key.*not part of your plan"):
+            get("/v1/groups/")
+        get("/v1/agents/")
+        with pytest.raises(StatusError, match=f"^{status}: Groups are not part of your plan$") as caught:
+            get("/v1/groups/")
+    assert caught.value.verdict is Verdict.REFUSED
+
+
+CLOUDFLARE = httpx.Response(
+    403, html="<title>Just a moment...</title>", headers={"cf-mitigated": "challenge"}
+)
+
+
+def to(where: str) -> httpx.Response:
+    return httpx.Response(302, headers={"location": where})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (CLOUDFLARE, AuthError, "a challenge of Cloudflare for browsers.*`headers`"),
+        (httpx.Response(403, headers={"x-amzn-waf-action": "captcha"}), AuthError, "a challenge of AWS WAF"),
+        (httpx.Response(403, html="<script src=/cdn-cgi/challenge-platform/>"), AuthError, "a challenge for"),
+        (
+            httpx.Response(403, html="Forbidden", headers={"server": "nginx"}),
+            AuthError,
+            "that of nginx.*gateway",
+        ),
+        (httpx.Response(401, text="no"), AuthError, "not Letta's own answer: a gateway or proxy in front"),
+        (httpx.Response(407, html="Squid"), AuthError, "the proxy asks for a user and password"),
+        (to("/login?next=/v1"), AuthError, "a login at letta.test"),
+        (to("https://sso.corp.test/x"), AuthError, "a login at sso.corp"),
+        (to("https://corp.test/oauth2/authorize"), AuthError, "a login"),
+        (to("https://www.corp.test/v1/"), NotLetta, "redirects to www.corp"),
+        (httpx.Response(200, html="<input type='password'>"), WebPage, "answers with a login page"),
+        (httpx.Response(200, html="<h1>Welcome</h1>"), WebPage, "answers with a web page"),
+        (
+            httpx.Response(400, html="The plain HTTP request was sent to HTTPS port"),
+            StatusError,
+            "speaks https",
+        ),
+        (
+            httpx.Response(400, text="Client sent an HTTP request to an HTTPS server."),
+            StatusError,
+            "https://",
+        ),
+    ],
+    ids=lambda one: getattr(one, "text", None),
+)
+def test_who_refuses_is_said_and_what_to_do(
+    answer: httpx.Response, error: type[Exception], said: str
+) -> None:
+    with answering(lambda _: answer), pytest.raises(error, match=said) as caught:
+        get(retries=1)
+    assert "refuses the key" not in str(caught.value)
+
+
+def pages() -> Iterator[httpx.Response]:
+    yield httpx.Response(307, headers={"location": f"{HOST}/v1/groups"})
+    yield httpx.Response(200, json=["group"])
+
+
+def test_where_tls_ends_at_a_proxy_https_goes_on() -> None:
+    """The server sees plain http, and says so in its redirects: the key would be sent in plain."""
+    with answering(one_by_one(pages())) as requests:
+        assert get("https://letta.test", "/v1/groups/", api_key="sk-let-0123456789") == ["group"]
+    assert [str(request.url) for request in requests] == [
+        "https://letta.test/v1/groups/",
+        "https://letta.test/v1/groups",
+    ]
+
+
+def test_with_a_slash_or_without_nothing_is_there() -> None:
+    """A route without a slash behind a proxy that adds one."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path == "/v1/agents/":
+            return httpx.Response(200, json=[])
+        return httpx.Response(307, headers={"location": path[:-1] if path.endswith("/") else f"{path}/"})
+
+    with client_of(answer) as get:
+        with pytest.raises(NotLetta, match="circle"):
+            get("/v1/groups/", may_lack=True)
+        get("/v1/agents/")
+        with pytest.raises(StatusError, match="circle") as caught:
+            get("/v1/groups/", may_lack=True)
+    assert caught.value.verdict is Verdict.NO_ROUTE
+
+
+LIMITS = [
+    (
+        {
+            "type": "less_than_equal",
+            "loc": ["query", "limit"],
+            "msg": "Input should be less than or equal to 100",
+        },
+        100,
+    ),
+    ("[{'loc': ('query', 'limit'), 'msg': 'Input should be between 1 and 250'}]", 250),
+    ("limit must be at most 150", 150),
+    ("limit too large", None),
+    ("page_size exceeds the maximum of 50", 50),
+    ("Limit: maximum is 10.", 10),
+]
+
+
+@pytest.mark.parametrize(("detail", "bound"), LIMITS, ids=str)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_limit_that_is_too_large(status: int, detail: Any, bound: int | None) -> None:
+    detail = [detail] if isinstance(detail, dict) else detail
+    with (
+        answering(lambda _: httpx.Response(status, json={"detail": detail})),
+        pytest.raises(StatusError) as caught,
+    ):
+        get()
+    assert (caught.value.verdict, caught.value.page_limit) == (Verdict.PAGE_LIMIT, bound)
+
+
+@pytest.mark.parametrize(
+    "detail", ["String should match pattern 'agent-{uuid4}'", "image by URL", "no limit"]
+)
+def test_other_errors_are_no_limit(detail: str) -> None:
+    assert judge(422, json.loads(json.dumps({"detail": detail}))) is Verdict.ERROR
