@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,9 @@ def merge_strategies(capabilities: Capabilities, hints: Mapping[str, Any]) -> li
     """Return the strategies by which rows of a table with these hints can be merged."""
     strategies: Sequence[Any] = capabilities.supported_merge_strategies or []
     if capabilities.merge_strategies_selector:
-        strategies = capabilities.merge_strategies_selector(strategies, table_schema=_table(hints))
+        # It is made for dlt's own table schemas.
+        table: Any = {"name": "", "columns": {}, **hints}
+        strategies = capabilities.merge_strategies_selector(strategies, table_schema=table)
     return list(strategies)
 
 
@@ -122,21 +124,13 @@ def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[s
     if capabilities.loader_file_format_selector:
         # PostgreSQL takes Parquet only where its ADBC driver is installed.
         preferred: Any = capabilities.preferred_loader_file_format or "parquet"
-        _, formats = capabilities.loader_file_format_selector(preferred, formats, table_schema=_table(hints))
+        table: Any = {"name": "", "columns": {}, **hints}
+        _, formats = capabilities.loader_file_format_selector(preferred, formats, table_schema=table)
     return list(formats)
 
 
-def _table(hints: Mapping[str, Any]) -> Any:
-    # dlt's selectors are made for its own table schemas.
-    return {"name": "", "columns": {}, **hints}
-
-
-def place_of(pipeline: dlt.Pipeline) -> str:
-    """Return a text that is equal for two pipelines that write to the same tables, and for no others.
-
-    Raises:
-        ConfigurationException: the destination's settings are incomplete.
-    """
+def place_of(pipeline: dlt.Pipeline, dataset_name: str) -> str:
+    """Return a text that is equal for two pipelines that write to the same tables, and for no others."""
     config = pipeline.destination_client().config
     try:
         location = config.data_location()
@@ -145,8 +139,15 @@ def place_of(pipeline: dlt.Pipeline) -> str:
     # The location alone is that of an account: its databases, or the folders of a bucket, are shown by the
     # configuration. BigQuery's project may be another than that of its credentials.
     database = f"{config} {getattr(config, 'project_id', None)}"
-    text = f"{config.destination_type} {location} {database} {pipeline.dataset_name}"
+    text = f"{config.destination_type} {location} {database} {dataset_name}"
     return base64.b64encode(hashlib.shake_128(text.encode()).digest(15)).decode()
+
+
+def dataset_names(client: Any) -> tuple[str, str, bool]:
+    """Return what a dataset and its staging dataset are called there, and whether settings say the latter."""
+    config, schema = client.config, client.schema
+    names = config.normalize_dataset_name(schema), config.normalize_staging_dataset_name(schema)
+    return *names, config.staging_dataset_name_layout != "%s_staging"
 
 
 def database_file(client: Any) -> Path | None:
@@ -191,12 +192,6 @@ def server_cursor(sql_client: Any, name: str) -> Iterator[Any]:
         yield cursor
 
 
-def streamed(sql_client: Any) -> None:
-    """Have SQLAlchemy fetch rows as they are asked for, where its driver can."""
-    if hasattr(sql_client, "dialect_name"):
-        sql_client.native_connection.execution_options(stream_results=True)
-
-
 def newest_loads(client: Any) -> dict[str, str]:
     """Map each pipeline that loads into this dataset to the id of its last load that sent a state."""
     if (sql_client := sql_client_of(client)) is not None:
@@ -210,6 +205,14 @@ def newest_loads(client: Any) -> dict[str, str]:
         states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
         return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
     return {}
+
+
+def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) -> dict[str, dict[str, Any]]:
+    """Map each table to its columns as the dataset, or its staging dataset, has them."""
+    with client.with_staging_dataset() if staging else nullcontext():
+        if not client.is_storage_initialized():
+            return {}
+        return {name: dict(columns) for name, columns in client.get_storage_tables(tables)}
 
 
 def stored_state(client: Any, pipeline_name: str) -> tuple[dict[str, Any], str] | None:

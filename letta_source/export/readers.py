@@ -21,7 +21,6 @@ from letta_source.destinations.dlt_internals import (
     read_only,
     server_cursor,
     sql_client_of,
-    streamed,
 )
 from letta_source.errors import ConfigError
 from letta_source.export.files import mounted
@@ -246,7 +245,9 @@ class Database(_Named):
                     cursor.execute(sql, values)
                     yield cursor
                 return
-            streamed(client)
+            if hasattr(client, "dialect_name"):
+                # SQLAlchemy; its driver would hold all rows first.
+                connection_of(client).execution_options(stream_results=True)
             with client.execute_query(sql, *values) as cursor:
                 yield cursor
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from letta_source.errors import ConfigError
-from letta_source.loading.target import assert_known
+from letta_source.loading.messages import assert_known
 from letta_source.schema.columns import DELETED, LOAD_ID, Column
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table

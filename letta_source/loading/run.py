@@ -15,9 +15,10 @@ from letta_source.destinations.capabilities import limits_of
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
+from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
-from letta_source.loading.target import Target, assert_known, root, said
+from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
 from letta_source.plan.filters import assert_loadable
 from letta_source.safe_text import cleaned

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
-from dlt.common.exceptions import DltException
 from filelock import FileLock, Timeout
 from tenacity import (
     Retrying,
@@ -26,14 +22,24 @@ from tenacity import (
 
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_internals import (
-    cause_of,
     database_file,
+    dataset_names,
     local_value,
     pipelines_folder,
     place_of,
+    sql_client_of,
 )
 from letta_source.destinations.mysql import widen_texts
+from letta_source.destinations.staging import (
+    Holds,
+    dataset_called,
+    is_legacy,
+    legacy_name,
+    staging_name,
+    what_is_in,
+)
 from letta_source.errors import ConfigError, LettaError, OutputFailed
+from letta_source.loading.messages import assert_known, said, setting_hint
 from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers
 from letta_source.shards import WHOLE, Shard
@@ -44,6 +50,7 @@ _DESTINATIONS = (
 )  # fmt: skip
 _DUCKDB = "dlt.destinations.duckdb"
 _PLACE = "letta_source_place"
+_STAGING = "letta_source_staging"
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Target:
         destination: its type, as dlt calls it.
         shard: which of several pipelines that load side by side; each has a staging dataset of its own.
         destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
+        called: what the destination calls the dataset; `resolved` finds it.
+        staging: what it calls the staging dataset; None where there is none.
+        own_staging: it is not one that dlt's settings name.
     """
 
     pipeline_name: str
@@ -61,6 +71,14 @@ class Target:
     dataset_name: str
     destination_name: str | None = None
     shard: Shard = WHOLE
+    called: str | None = None
+    staging: str | None = None
+    own_staging: bool = True
+
+    @property
+    def name(self) -> str:
+        """What dlt calls the pipeline: each shard has its own."""
+        return pipeline_name_of(self.pipeline_name, self.shard)
 
     def resolved(self) -> Target:
         """The same; its DuckDB file is `NAME_db.duckdb` where pipeline and dataset are both called NAME.
@@ -70,15 +88,30 @@ class Target:
         """
         assert_contract()
         with self._tried() as pipeline:
-            file = _clashing_file(pipeline)
+            found = self._named(pipeline.destination_client())
+            file = found._clashing_file(pipeline)
         if file is None:
-            return self
+            return found
         name = f"{self.pipeline_name}_db"
         with self._tried(duckdb_name=name) as pipeline:
-            is_configured = _clashing_file(pipeline) == file
+            is_configured = found._clashing_file(pipeline) == file
         if is_configured:
             raise ConfigError(f"DuckDB cannot tell the file {file} from the dataset {file.stem}: rename one")
-        return replace(self, destination_name=name)
+        return replace(found, destination_name=name)
+
+    def _named(self, client: Any) -> Target:
+        """The same, with the names of its datasets."""
+        if not hasattr(client.config, "staging_dataset_name_layout"):
+            return self
+        called, staging, is_configured = dataset_names(client)
+        if sql_client_of(client) is None:
+            return replace(self, called=called)
+        if not is_configured:
+            return replace(self, called=called, staging=staging_name(called, self.name))
+        if not self.shard.is_whole:
+            # In one that they share, shards would merge each other's rows, without an error.
+            staging = f"{staging}_{self.shard.index}"
+        return replace(self, called=called, staging=staging, own_staging=False)
 
     def check(self, table_format: str | None = None) -> None:
         """Opens the destination.
@@ -88,6 +121,11 @@ class Target:
         """
         with self._tried() as pipeline, pipeline.destination_client() as client:
             client.is_storage_initialized()
+            if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
+                raise ConfigError(
+                    f"{self.called} is the staging dataset of another load, which empties it: choose another"
+                    " --dataset-name"
+                )
             formats = client.capabilities.supported_table_formats or ()
             if table_format and table_format not in formats:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
@@ -105,13 +143,13 @@ class Target:
         """
         folder = Path(pipelines_folder())
         folder.mkdir(parents=True, exist_ok=True)
-        name = pipeline_name_of(self.pipeline_name, self.shard)
-        lock = FileLock(folder / f"{name}.lock", blocking=False)
+        lock = FileLock(folder / f"{self.name}.lock", blocking=False)
         try:
             lock.acquire()
         except Timeout:
             raise ConfigError(
-                f"the pipeline {name} is being run already: wait for it, or choose another --pipeline-name"
+                f"the pipeline {self.name} is being run already: wait for it, or choose another"
+                " --pipeline-name"
             ) from None
         try:
             yield
@@ -121,14 +159,41 @@ class Target:
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
         with self._tried() as tried:
-            place = place_of(tried)
+            place = place_of(tried, dataset_called(self.dataset_name))
         pipeline = self._pipeline()
         if local_value(pipeline, _PLACE) != place:
             # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
             pipeline.drop()
             pipeline = self._pipeline()
             pipeline.set_local_state_val(_PLACE, place)
+        if self.staging:
+            staging = self._staging_of(pipeline)
+            pipeline = replace(self, staging=staging)._pipeline()
+            pipeline.set_local_state_val(_STAGING, staging)
         return pipeline
+
+    def _staging_of(self, pipeline: dlt.Pipeline) -> str:
+        """The staging dataset to load through, proven to be ours.
+
+        Raises:
+            ConfigError: it holds what is not ours.
+        """
+        staging, legacy = self.staging or "", legacy_name(self.called or "", self.name)
+        if pipeline.has_pending_data:
+            # A part of it may be staged already.
+            staging = local_value(pipeline, _STAGING) or (legacy if self.own_staging else staging)
+        elif self.own_staging:
+            with replace(self, staging=legacy)._tried() as tried, tried.destination_client() as client:
+                if is_legacy(client, self.called or "", self.name):
+                    staging = legacy
+        with replace(self, staging=staging)._tried() as tried, tried.destination_client() as client:
+            if what_is_in(client, staging=True) not in (Holds.NOTHING, Holds.STAGED):
+                raise ConfigError(
+                    f"{staging}, the staging dataset of the pipeline {self.name}, holds tables that are not"
+                    " its own and would be emptied: choose another --pipeline-name, or set dlt's"
+                    " staging_dataset_name_layout"
+                )
+        return staging
 
     @contextmanager
     def reading(self) -> Iterator[dlt.Pipeline]:
@@ -153,6 +218,13 @@ class Target:
             finally:
                 pipeline.deactivate()
 
+    def _clashing_file(self, pipeline: dlt.Pipeline) -> Path | None:
+        """The DuckDB file, if it is called as a dataset: DuckDB cannot tell a schema from its database."""
+        client: Any = pipeline.destination_client()
+        file = database_file(client) if client.config.destination_type == "duckdb" else None
+        names = {name.casefold() for name in (self.called, self.staging) if name}
+        return file if file and file.stem.casefold() in names else None
+
     @contextmanager
     def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
         """A pipeline for a moment, so that a refused load leaves no trace; what goes wrong is a ConfigError.
@@ -174,7 +246,7 @@ class Target:
         except LettaError:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
-            hint = _hint(self.destination, error)
+            hint = setting_hint(self.destination, error)
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
     def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
@@ -187,17 +259,19 @@ class Target:
             # SQLite is locked as soon as two tables are written at once.
             settings["loader_parallelism_strategy"] = "sequential"
             widen_texts()
-        if not self.shard.is_whole and hasattr(kind.spec, "staging_dataset_name_layout"):
-            # In one that they share, shards would merge each other's rows, without an error.
-            settings["staging_dataset_name_layout"] = f"%s_staging_{self.shard.index}"
+        if self.called:
+            # dlt would make one `_` of the two in the name.
+            settings["enable_dataset_name_normalization"] = False
+        if self.staging:
+            settings["staging_dataset_name_layout"] = self.staging
         if self.destination_name:
             settings["destination_type"] = self.destination
         destination = dlt.destination(self.destination_name or self.destination, **settings)
         return dlt.pipeline(
-            pipeline_name_of(self.pipeline_name, self.shard),
+            self.name,
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
             destination=destination,
-            dataset_name=self.dataset_name,
+            dataset_name=self.called or dataset_called(self.dataset_name),
         )
 
 
@@ -213,49 +287,3 @@ def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
         reraise=True,
     )
     tries(pipeline.sync_schema)
-
-
-def _clashing_file(pipeline: dlt.Pipeline) -> Path | None:
-    """The DuckDB file, if it is called as the dataset: DuckDB cannot tell a schema from its database then."""
-    client: Any = pipeline.destination_client()
-    file = database_file(client) if client.config.destination_type == "duckdb" else None
-    return file if file and file.stem.casefold() == client.sql_client.dataset_name.casefold() else None
-
-
-def _hint(destination: str, error: Exception) -> str:
-    if not isinstance(error, ConfigurationException):
-        return ""
-    setting = "BUCKET_URL" if "bucket_url" in getattr(error, "fields", ()) else "CREDENTIALS"
-    return f"; set DESTINATION__{destination.rpartition('.')[2].upper()}__{setting}"
-
-
-def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Checks names that people type.
-
-    Raises:
-        ConfigError: one is unknown; names the one that was meant, if any is near.
-    """
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"unknown {what} {name!r}: {hint}")
-
-
-def root(error: BaseException) -> BaseException:
-    """Return the cause that an error of dlt hides: the cause of its cause …, up to one of ours."""
-    while not isinstance(error, LettaError):
-        inner = cause_of(error)
-        if inner is None:
-            break
-        error = inner
-    return error
-
-
-def said(error: BaseException) -> str:
-    """Return an error's root cause in one line."""
-    error = root(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Drivers show the whole address, with the password, when they cannot read it.
-    text = re.sub(r"://\S*@", "://***@", lines[0]) if lines else ""
-    return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"

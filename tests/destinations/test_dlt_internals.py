@@ -168,7 +168,7 @@ PLACES = {
 def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_path: Path) -> None:
     destination, place = PLACES[name]
     with pipeline(tmp_path, destination) as made:
-        assert dlt_internals.place_of(made) == place
+        assert dlt_internals.place_of(made, "letta") == place
 
 
 def test_local_state_is_kept_beside_the_state_and_none_where_there_is_none(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_connections_below_the_clients(tmp_path: Path, server: Server) -> None:
                 connection.execute("CREATE TABLE letta.t (a INTEGER)")
     with loaded("sqlite", tmp_path, server) as made, made.sql_client() as client:
         assert dlt_internals.dialect_of(client) == "sqlite"
-        dlt_internals.streamed(client)
+        dlt_internals.connection_of(client).execution_options(stream_results=True)
         assert client.execute_sql("SELECT 1") == [(1,)]
     with loaded("files", tmp_path, server) as made:
         assert dlt_internals.sql_client_of(made.destination_client()) is None

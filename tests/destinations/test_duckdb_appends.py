@@ -35,7 +35,8 @@ def server(letta: Letta) -> Iterator[Server]:
 def merged(letta_source: Command) -> bool:
     """Whether messages were merged: then they were staged."""
     found = letta_source.rows(
-        "SELECT 1 FROM duckdb_tables() WHERE (schema_name, table_name) = ('letta_staging', 'agent_messages')"
+        "SELECT 1 FROM duckdb_tables()"
+        " WHERE (schema_name, table_name) = ('letta__letta_staging', 'agent_messages')"
     )
     return bool(found)
 

@@ -133,7 +133,8 @@ def test_messages_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, ser
 
 
 @pytest.mark.docs
-def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse) -> None:
+def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", "true")
     letta = Letta()
     erased, other = letta.add_agent(), letta.add_agent()
     group = letta.add_group([erased, other], "supervisor")

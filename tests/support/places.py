@@ -247,7 +247,7 @@ class MySQL(_Database):
 
     def close(self) -> None:
         with self._engine.begin() as connection:
-            for name in (self.schema, f"{self.schema}_staging"):
+            for name in (self.schema, f"{self.schema}__letta_staging"):
                 connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
         self._engine.dispose()
 

@@ -1,0 +1,89 @@
+"""The staging dataset: rows are loaded into it, then merged from there; each pipeline has its own.
+
+dlt would call it `<dataset>_staging` whatever loads, and truncates there what has the names of its tables:
+two pipelines would merge each other's rows, and a dataset of that name would lose its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from letta_source.destinations.dlt_internals import newest_loads, stored_columns
+from letta_source.schema.tables import all_tables
+
+# PostgreSQL's limit on identifiers, the lowest of all. ClickHouse has the dataset in each table's name.
+_LONGEST = 63
+_HASH = 8
+
+
+class Holds(Enum):
+    """What a dataset of some name holds."""
+
+    NOTHING = "no table of ours or of dlt's"
+    STAGED = "a staging dataset of ours"
+    LOADED = "a dataset that was loaded"
+    OTHERS = "tables that are not of ours"
+
+
+def staging_name(dataset: str, pipeline: str) -> str:
+    """Return `<dataset>__<pipeline>_staging`, made of `a-z0-9_`, 63 characters at most.
+
+    Different pairs have different names: where characters were replaced or cut, a hash of both is in it.
+    """
+    plain = f"{dataset}__{pipeline}_staging"
+    exact = all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", one) for one in (dataset, pipeline))
+    if exact and len(plain) <= _LONGEST:
+        return plain
+    room = _LONGEST - len(f"__{'0' * _HASH}_staging")
+    kept = re.sub("[^a-z0-9_]+", "_", f"{dataset}__{pipeline}".lower())[:room].strip("_")
+    return f"{kept}__{_hash(dataset, pipeline)}_staging"
+
+
+def dataset_called(name: str) -> str:
+    """Return how a dataset is called for dlt, which makes `x` of each name without a letter from A to Z."""
+    return name if re.search("[A-Za-z0-9]", name) else f"x_{_hash(name)}"
+
+
+def _hash(*names: str) -> str:
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:_HASH]
+
+
+def what_is_in(client: Any, staging: bool) -> Holds:
+    """Return what the client's dataset holds, or its staging dataset.
+
+    dlt keeps a staging dataset's schema in its `_dlt_version`, but neither loads nor states.
+    """
+    dlts = ("_dlt_version", "_dlt_loads", "_dlt_pipeline_state")
+    there = {name for name, columns in stored_columns(client, (*dlts, *_names()), staging).items() if columns}
+    if not there:
+        return Holds.NOTHING
+    if there.intersection(dlts) == {"_dlt_version"}:
+        return Holds.STAGED
+    return Holds.LOADED if there.issuperset(dlts) else Holds.OTHERS
+
+
+def _names() -> Iterable[str]:
+    return (table.name for table in all_tables())
+
+
+def legacy_name(dataset: str, pipeline: str) -> str:
+    """Return what the staging dataset was called before each pipeline had its own."""
+    shard = re.search(r"_shard_(\d+)_of_\d+$", pipeline)
+    return f"{dataset}_staging_{shard[1]}" if shard else f"{dataset}_staging"
+
+
+def is_legacy(client: Any, dataset: str, pipeline: str) -> bool:
+    """Return True if this pipeline, and no other, loads through the client's staging dataset of that name."""
+    try:
+        pipelines = newest_loads(client)
+    except DestinationUndefinedEntity:
+        return False
+    name = legacy_name(dataset, pipeline)
+    of_that_name = [one for one in pipelines if legacy_name(dataset, one) == name]
+    return of_that_name == [pipeline] and what_is_in(client, staging=True) is Holds.STAGED

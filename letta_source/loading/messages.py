@@ -1,0 +1,53 @@
+"""What is said of an error in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.exceptions import DltException
+
+from letta_source.destinations.dlt_internals import cause_of
+from letta_source.errors import ConfigError, LettaError
+
+
+def setting_hint(destination: str, error: Exception) -> str:
+    """Return the end of a line that names the setting to set, if one is missing."""
+    if not isinstance(error, ConfigurationException):
+        return ""
+    setting = "BUCKET_URL" if "bucket_url" in getattr(error, "fields", ()) else "CREDENTIALS"
+    return f"; set DESTINATION__{destination.rpartition('.')[2].upper()}__{setting}"
+
+
+def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Checks names that people type.
+
+    Raises:
+        ConfigError: one is unknown; names the one that was meant, if any is near.
+    """
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"unknown {what} {name!r}: {hint}")
+
+
+def root(error: BaseException) -> BaseException:
+    """Return the cause that an error of dlt hides: the cause of its cause …, up to one of ours."""
+    while not isinstance(error, LettaError):
+        inner = cause_of(error)
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+def said(error: BaseException) -> str:
+    """Return an error's root cause in one line."""
+    error = root(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Drivers show the whole address, with the password, when they cannot read it.
+    text = re.sub(r"://\S*@", "://***@", lines[0]) if lines else ""
+    return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"
