@@ -15,7 +15,7 @@ from typing import Any
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import newest_loads, stored_columns
-from letta_source.schema.tables import all_tables
+from letta_source.schema.resources import all_tables
 
 # PostgreSQL's limit on identifiers, the lowest of all. ClickHouse has the dataset in each table's name.
 _LONGEST = 63

@@ -19,14 +19,6 @@ from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, ago, messages, one_of
 
-
-@pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
-    """One that has `letta`, not the story of the other tests here."""
-    with serve(letta) as server:
-        yield server
-
-
 ONE_A_PAGE = ("--page-size", "1", "--max-workers", "1")
 
 
