@@ -6,10 +6,9 @@ dropped: a field without a column, and a value that fits no column, lands in its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import pyarrow as pa
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from letta_source.items import id_of, ids_of
 from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
@@ -21,11 +20,24 @@ from letta_source.schema.columns import EXTRA, LOAD_ID, POSITION, SEQUENCE
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Item = dict[str, Any]
 
 # An agent's variables and secrets hold its owner's credentials.
 _CREDENTIALS = {column.field for table in all_tables() for column in table.columns if column.secret}
 _CREDENTIAL_VALUES = {"value", "value_enc"}
+
+
+# Items of small pages that are taken apart together: each time costs as much as some hundred items.
+_TOGETHER = 1000
+
+
+class _Page(NamedTuple):
+    items: Sequence[Item]
+    parent_id: str
+    buries: bool
 
 
 class Rows:
@@ -55,42 +67,81 @@ class Rows:
 
     def _clear(self) -> None:
         self.count = 0
+        self._waiting = 0
+        self._pages: list[_Page] = []
         self._made: dict[str, list[tuple[int, Arrays]]] = {}
 
     def add(self, items: Sequence[Item], parent_id: str = "", read_again: bool = False) -> None:
         """Add a page of items that `split_page` let through, all those of one message id together."""
         if not items:
             return
+        self._pages.append(_Page(items, parent_id, read_again and self.tombstones))
+        self.count += len(items)
+        self._waiting += len(items)
+        if self._waiting >= _TOGETHER:
+            self._flatten()
+
+    def _flatten(self) -> None:
+        """Make arrays of the pages that wait."""
+        pages, self._pages, self._waiting = self._pages, [], 0
+        items = pages[0].items if len(pages) == 1 else [item for page in pages for item in page.items]
+        parents = [page.parent_id for page in pages for _ in page.items]
         rows = Gathered()
         children = Children() if self._resource.children else None
         extras: Extras = {}
         for group in by_shape(items):
             filled = self._columns(group)
-            self._note_unknown(group, parent_id, extras)
+            self._note_unknown(group, parents, extras)
             if children:
                 filled["text"] = children.add(group, self._singulars, extras)
             rows.add(group.places, filled)
-        count = len(items)
         root: dict[str, Values] = rows.in_order()
-        if children and self._resource.children:
-            ids = root["id"]
-            positions, sequences = numbered(ids, root.get("otid", [None] * count), self._sequence)
-            root |= {POSITION.name: positions, SEQUENCE.name: sequences}
-            for name, columns in children.columns(ids, positions):
-                self._put(self._resource.children[name], parent_id, columns)
-            if read_again and self.tombstones:
-                for name, columns in children.tombstones(ids):
-                    self._put(self._resource.children[name], parent_id, columns)
-        self._put(self._resource.root, parent_id, root, extras)
-        self._sequence += count
-        self.count += count
-
-    def _put(self, table: Table, parent_id: str, columns: Columns, extras: Extras | None = None) -> None:
-        arrays = to_arrays(table, columns, extras)
-        count = len(next(iter(arrays.values())))
         if self._parent is not None:
-            arrays[self._parent] = pa.repeat(pa.scalar(parent_id), count)
-        self._made.setdefault(table.name, []).append((count, arrays))
+            root[self._parent] = parents
+        if children:
+            root[POSITION.name], root[SEQUENCE.name] = self._numbered(pages, root["id"], root.get("otid"))
+        made = self._put(self._resource.root, root, extras)
+        if children and self._resource.children:
+            keys = {"message_id": made["id"], POSITION.name: made[POSITION.name]}
+            if self._parent is not None:
+                keys[self._parent] = made[self._parent]
+            found = [children.columns(keys)]
+            if any(page.buries for page in pages):
+                found.append(self._tombstones(children, pages, root["id"]))
+            for name, columns in chain(*found):
+                self._put(self._resource.children[name], columns)
+        self._sequence += len(items)
+
+    def _put(self, table: Table, columns: Columns, extras: Extras | None = None) -> Arrays:
+        arrays = to_arrays(table, columns, extras)
+        self._made.setdefault(table.name, []).append((len(next(iter(arrays.values()))), arrays))
+        return arrays
+
+    def _numbered(
+        self, pages: Sequence[_Page], ids: Values, otids: Values | None
+    ) -> tuple[list[int], list[int]]:
+        positions: list[int] = []
+        sequences: list[int] = []
+        for page in pages:
+            begin, end = len(positions), len(positions) + len(page.items)
+            own = [None] * (end - begin) if otids is None else otids[begin:end]
+            found = numbered(ids[begin:end], own, self._sequence + begin)
+            positions += found[0]
+            sequences += found[1]
+        return positions, sequences
+
+    def _tombstones(
+        self, children: Children, pages: Sequence[_Page], ids: Values
+    ) -> Iterator[tuple[str, Columns]]:
+        begin = 0
+        for page in pages:
+            places = range(begin, begin + len(page.items))
+            begin = places.stop
+            if page.buries:
+                for name, columns in children.tombstones(ids, places):
+                    if self._parent is not None:
+                        columns[self._parent] = [page.parent_id] * len(columns["message_id"])
+                    yield name, columns
 
     def _columns(self, group: Group) -> dict[str, Values]:
         columns: dict[str, Values] = {}
@@ -101,13 +152,13 @@ class Rows:
                 columns[self._names[field]] = values
         return columns
 
-    def _note_unknown(self, group: Group, parent_id: str, extras: Extras) -> None:
+    def _note_unknown(self, group: Group, parents: Sequence[str], extras: Extras) -> None:
         for field, values in group.columns.items():
             if field in self._known:
                 continue
             for item, value in zip(group.places, values, strict=True):
                 # Steps' answers to requests for approval name no step.
-                if not (field == self._parent and value in (parent_id, None)):
+                if not (field == self._parent and value in (parents[item], None)):
                     extras.setdefault(item, {})[field] = value
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
@@ -116,6 +167,8 @@ class Rows:
         Args:
             load_id: of the load package, for `_dlt_load_id`.
         """
+        if self._pages:
+            self._flatten()
         made = [
             (table.name, table_of(table, self._made[table.name], load_id))
             for table in self._resource.tables

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -22,7 +22,7 @@ from letta_source.rows.shapes import (
     types_of,
 )
 from letta_source.safe_text import to_json
-from letta_source.schema.columns import DELETED
+from letta_source.schema.columns import DELETED, INDEX, POSITION
 from letta_source.schema.tables import CHILDREN
 from letta_source.schema.wire import repeated_fields
 
@@ -39,6 +39,8 @@ _SHAPES = {
 }
 # An approval request, always its message's last item, has the message's id as otid.
 _LAST = 0x80
+# By the last two digits of an otid, as the server writes them.
+_INDEXES = {f"{digits:02x}": digits & 0x7F for digits in range(0x100)}
 
 
 class Children:
@@ -120,34 +122,37 @@ class Children:
                 said[item] = f"{said[item]}\n{text}" if item in said else text
         return said
 
-    def columns(self, ids: Values, positions: Sequence[int]) -> Iterator[tuple[str, Columns]]:
+    def columns(self, keys: Mapping[str, pa.Array]) -> Iterator[tuple[str, Columns]]:
         """Yield, for each child that has rows, its name and columns.
 
         Args:
-            ids: of the page's messages, one for each item.
-            positions: of the items.
+            keys: columns of the items that the children repeat.
         """
-        message_ids, of_items = pa.array(ids, pa.string()), pa.array(positions, pa.int64())
         for name, rows in self._rows.items():
             if rows.items:
                 columns = rows.in_order()
-                at = pa.array(rows.items, pa.int64())
-                keys = {"message_id": message_ids.take(at), "position": of_items.take(at), "idx": rows.idx}
-                yield name, {**keys, **columns}
+                items = pa.array(rows.items, pa.int64())
+                taken = {key: values.take(items) for key, values in keys.items()}
+                yield name, {**taken, INDEX.name: rows.idx, **columns}
 
-    def tombstones(self, ids: Values) -> Iterator[tuple[str, Columns]]:
-        """Yield, for each child, rows that bury what the messages had there before and have no more."""
+    def tombstones(self, ids: Values, places: range) -> Iterator[tuple[str, dict[str, Values]]]:
+        """Yield, for each child, rows that bury what messages had there before and have no more.
+
+        Args:
+            ids: of the messages, one for each item.
+            places: of the items of messages that were read again.
+        """
         for name, rows in self._rows.items():
-            filled = {ids[item] for item in rows.items}
-            emptied = [message_id for message_id in dict.fromkeys(ids) if message_id not in filled]
+            filled = {ids[item] for item in rows.items if item in places}
+            emptied = [one for one in dict.fromkeys(ids[places.start : places.stop]) if one not in filled]
             if emptied:
                 nowhere = [-1] * len(emptied)
                 yield (
                     name,
                     {
                         "message_id": emptied,
-                        "position": nowhere,
-                        "idx": nowhere,
+                        POSITION.name: nowhere,
+                        INDEX.name: nowhere,
                         DELETED.name: [True] * len(emptied),
                     },
                 )
@@ -246,22 +251,43 @@ def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequ
 
     The sequence counts from `first` on, message by message in the order they came, within each by position.
     """
-    positions, sequences = [0] * len(ids), list(range(first, first + len(ids)))
-    if len(set(ids)) == len(ids):
-        return positions, sequences
+    count = len(ids)
+    positions = [0] * count
+    followers = [at for at in range(1, count) if ids[at] == ids[at - 1]]
+    if len(set(ids)) + len(followers) == count and _are_in_order(ids, otids, followers):
+        # As nearly every page is.
+        for at in followers:
+            positions[at] = positions[at - 1] + 1
+        return positions, range(first, first + count)
+    sequences = list(range(first, first + count))
     members: dict[str, list[int]] = {}
     for at, message_id in enumerate(ids):
         members.setdefault(message_id, []).append(at)
     for message_id, ats in members.items():
-        if len(ats) > 1:
-            indexes = [index for at in ats if (index := _otid_index(message_id, otids[at])) is not None]
-            came = ats
-            if len(indexes) == len(ats):
-                ats = [at for _, at in sorted(zip(indexes, ats, strict=True))]
-            for position, at in enumerate(ats):
-                positions[at] = position
-                sequences[at] = first + came[0] + position
+        indexes = [index for at in ats if (index := _otid_index(message_id, otids[at])) is not None]
+        ordered = ats
+        if len(indexes) == len(ats):
+            ordered = [at for _, at in sorted(zip(indexes, ats, strict=True))]
+        for position, at in enumerate(ordered):
+            positions[at] = position
+            sequences[at] = first + ats[0] + position
     return positions, sequences
+
+
+def _are_in_order(ids: Sequence[str], otids: Sequence[Any], followers: Sequence[int]) -> bool:
+    """True if each of these items plainly comes after the one before it.
+
+    Otids that are not made of their ids give no order, and their items stay as they came too.
+    """
+    try:
+        return all(
+            otids[at] == ids[at]
+            or (otids[at - 1] != ids[at] and _INDEXES[otids[at - 1][-2:]] <= _INDEXES[otids[at][-2:]])
+            for at in followers
+        )
+    except (TypeError, KeyError):
+        # Some otid is no text, or has no such digits.
+        return False
 
 
 def _otid_index(message_id: str, otid: Any) -> int | None:

@@ -6,6 +6,7 @@ what is true of one (which fields it has, which of them are unknown) is found ou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from operator import itemgetter
@@ -28,12 +29,9 @@ class Group(NamedTuple):
 
 def by_shape(objects: Sequence[Mapping[str, Any]]) -> list[Group]:
     """Group the objects by their keys, the shape that comes first first."""
-    found: dict[tuple[str, ...], list[int]] = {}
+    found: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, keys in enumerate(map(tuple, objects)):
-        if keys in found:
-            found[keys].append(place)
-        else:
-            found[keys] = [place]
+        found[keys].append(place)
     groups = []
     for keys, places in found.items():
         values = zip(*[objects[place].values() for place in places], strict=True)

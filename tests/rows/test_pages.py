@@ -169,3 +169,29 @@ ITEMS = st.lists(
 @given(items=ITEMS, read_again=st.booleans())
 def test_any_page_lands_as_its_messages_alone(resource: str, items: list[Json], read_again: bool) -> None:
     _assert_lands_as_alone(resource, items, read_again)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    pages=st.lists(
+        st.tuples(st.sampled_from(["step-1", "step-2"]), ITEMS, st.booleans(), st.booleans()),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_small_pages_of_several_parents_land_as_each_alone(pages: Any) -> None:
+    together = Rows(RESOURCES["step_messages"], tombstones=True)
+    alone = Rows(RESOURCES["step_messages"], tombstones=True)
+    each: dict[str, list[Json]] = {}
+    for parent, items, names_its_step, read_again in pages:
+        page = sorted(items, key=itemgetter("id"))
+        if names_its_step:
+            page = [{**item, "step_id": "step-1"} for item in page]
+        together.add(page, parent, read_again)
+        alone.add(page, parent, read_again)
+        for name, table in alone.tables("load-1"):
+            each.setdefault(name, []).extend(table.to_pylist())
+    found = {name: table.to_pylist() for name, table in together.tables("load-1")}
+    assert found.keys() == each.keys()
+    for name, rows in each.items():
+        assert repr(sorted(found[name], key=_is_deleted)) == repr(sorted(rows, key=_is_deleted))
