@@ -130,6 +130,8 @@ def generated_pages(seed: int = 20261122) -> Iterator[Page]:
             yield made.page("plain again", made.turns(4, plain=True), again=True)
             yield made.page("mixed", made.turns(25))
             yield made.page("mixed again", made.turns(25), again=True)
+        if resource not in _ENTITIES:
+            yield made.page("parts", made.every_part())
         for number in range(3):
             yield made.page(f"odd {number}", made.odd(40), again=bool(number % 2))
 
@@ -158,6 +160,25 @@ class _Maker:
             plain: No parts, no approvals, nothing free-form.
         """
         return [item for _ in range(count) for message in self._turn(plain) for item in self._stored(message)]
+
+    def every_part(self) -> list[Json]:
+        """Items with elements of each type: with all fields, with one, and with fields that come twice."""
+        items = []
+        for type_ in _PART_TYPES:
+            usual = {name: f"{name} of {type_}" for name in _PART_FIELDS} | {
+                "input": {"a": 1},
+                "summary": ["b"],
+            }
+            elements = [{"type": type_, **usual}]
+            elements += [{"type": type_, name: value} for name, value in usual.items()]
+            elements += [{"type": type_, "source": source} for source in _IMAGES]
+            elements += [
+                {"type": type_, "source": source, "data": "beside", "url": None} for source in _IMAGES
+            ]
+            for field in ("content", "tool_calls", "tool_returns", "approvals"):
+                for sent in (elements[0], elements):
+                    items += [{**item, field: sent} for item in self._base()[:1]]
+        return items
 
     def odd(self, count: int) -> list[Any]:
         """Items each of which is wrong or unusual in some way, with duplicates and what is no item."""
