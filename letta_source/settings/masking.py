@@ -94,7 +94,10 @@ def masking_digest(masking: Masking, key: SecretStr | None) -> str:
         for _, mask in masking.layers
         if mask
     ]
-    return keyed_hash(key, json.dumps([told, masking.images or "keep"]).encode())[:16]
+    images = masking.images or "keep"
+    # Only a hash depends on the key: one that is set while nothing is hashed is no other mask.
+    is_keyed = images == "hash" or any(how == "hash" for mask in told for _, how in mask)
+    return keyed_hash(key if is_keyed else None, json.dumps([told, images]).encode())[:16]
 
 
 def _check(what: str, said: Any, how: Any, before: str, place: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from pydantic import SecretStr
 
 import letta_source
 from letta_source.demo import Letta, Server
@@ -14,7 +15,7 @@ from letta_source.errors import ConfigError
 from letta_source.rows.mask import Mask
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings.given import Given
-from letta_source.settings.masking import masking_digest, merged
+from letta_source.settings.masking import MaskAction, Masking, masking_digest, merged
 from letta_source.settings.places import Layer
 from letta_source.state.session import Session
 from tests.support.command import Command
@@ -147,6 +148,26 @@ def test_what_tells_masks_apart() -> None:
 @pytest.fixture
 def command(letta_source: Command) -> Command:
     return letta_source
+
+
+@pytest.mark.parametrize(
+    ("mask", "images", "is_keyed"),
+    [
+        ({}, None, False),
+        ({"content": "redact", "agents.name": "drop"}, "drop", False),
+        ({"content": "redact", "agents.name": "hash"}, None, True),
+        ({}, "hash", True),
+    ],
+)
+def test_only_a_hash_makes_another_key_another_mask(
+    mask: dict[str, MaskAction], images: str | None, is_keyed: bool
+) -> None:
+    # A version that kept no masks left packages: they are loaded by whoever masks nothing, key or no key.
+    digests = {
+        masking_digest(Masking([("here", mask)], images), SecretStr(key) if key else None)
+        for key in (None, MASK_KEY, f"another {MASK_KEY}")
+    }
+    assert len(digests) == (3 if is_keyed else 1)
 
 
 MASKED = ("--mask", "content=redact")
