@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from letta_source.errors import ConfigError, LettaError
     from letta_source.loading.outcome import Loaded, LoadFailed
     from letta_source.loading.run import Load, load
@@ -34,6 +36,10 @@ def __getattr__(name: str) -> Any:
     # dlt takes a second to import: `letta-source --help` does without.
     if name in _MODULES:
         return getattr(import_module(f"letta_source.{_MODULES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("dlt-source-letta")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -20,12 +20,14 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `letta-source`."""
+    """Exit codes of `letta-source`; a signal's are 128 and its number, as shells have it."""
 
     OK = 0
     FAILED = 1
     USAGE = 2
     INCOMPLETE = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class LettaError(Exception):

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except KeyboardInterrupt:
         print("letta-source: stopped; the next run goes on from the last finished load", file=sys.stderr)
-        return ExitCode.FAILED
+        return ExitCode.INTERRUPTED
 
 
 def command() -> NoReturn:
@@ -51,13 +51,28 @@ def command() -> NoReturn:
     os._exit(code)
 
 
+class _Version(argparse.Action):
+    """Print the version of the installed distribution; found only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> NoReturn:
+        import letta_source
+
+        print(f"{parser.prog} {letta_source.__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="letta-source",
         description="Loads the conversations of a Letta server into a data warehouse.",
         epilog=run.CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (check, discover, run, export, transcript, report, demo):
         module.add_to(commands)

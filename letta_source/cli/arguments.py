@@ -21,6 +21,8 @@ def add_command(
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An abbreviation would change its meaning with the next option that begins alike.
+        allow_abbrev=False,
     )
     command.set_defaults(command=run)
     return command
@@ -57,9 +59,22 @@ def text(value: str) -> str:
     return value
 
 
-def names(value: str | None) -> list[str] | None:
-    """Split `A,B`; None stays None."""
-    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+def names(value: str) -> list[str]:
+    """Split `A,B`.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no name, or an empty one.
+    """
+    found = [name.strip() for name in value.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError("must not be empty")
+    return found
+
+
+def add_names(group: argparse._ArgumentGroup, option: str, metavar: str, summary: str) -> None:
+    """Add an option that takes names, with commas between them or one at a time."""
+    summary = f"{summary}; commas and repetition for several"
+    group.add_argument(option, type=names, action="extend", metavar=metavar, help=summary)
 
 
 def joined(values: Iterable[str] | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from letta_source.cli.arguments import add_command, add_place, add_window, exit_codes, names
+from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names
 from letta_source.cli.loaded import opened
 from letta_source.errors import ExitCode
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from letta_source.export.selection import Selection
+    from letta_source.export.write import Form
 
 CODES = exit_codes(
     {
@@ -39,13 +40,15 @@ def add_to(commands: Any) -> None:
     )
     what = command.add_argument_group("what")
     add_window(what)
-    what.add_argument("--agent-id", action="append", metavar="ID", help="only this agent; may be repeated")
-    what.add_argument("--type", action="append", metavar="TYPE", help="as user_message; may be repeated")
-    what.add_argument("--columns", metavar="A,B", help="only these, in this order")
+    add_names(what, "--agent-id", "ID", "only this agent")
+    add_names(what, "--type", "TYPE", "only messages of this type, such as user_message")
+    add_names(what, "--columns", "A,B", "only these, in this order")
     what.add_argument(
         "--children",
+        type=names,
         nargs="?",
-        const="",
+        const=True,
+        default=False,
         metavar="A,B",
         help="with content, tool_calls, tool_returns and approvals as lists, or with some of them",
     )
@@ -60,19 +63,16 @@ def export(options: argparse.Namespace) -> int:
     """
     from letta_source.errors import ConfigError
     from letta_source.export.selection import select
-    from letta_source.export.write import FORMATS
+    from letta_source.export.write import form_of
 
     output = Path(options.output) if options.output not in (None, "-") else None
-    suffix = output.suffix[1:].lower() if output else ""
-    format_ = options.format or (suffix if suffix in FORMATS else "jsonl")
-    if format_ == "parquet" and not output:
-        raise ConfigError("Parquet needs a file: --output FILE")
     if output and output.is_dir():
         raise ConfigError(f"{output} is a folder: name a file")
+    form = form_of(output, options.format)
     selection = select(
         options.table,
-        names(options.columns),
-        False if options.children is None else (names(options.children) or True),
+        options.columns,
+        options.children,
         agent_ids=options.agent_id,
         message_types=options.type,
         start_date=options.start_date,
@@ -81,17 +81,17 @@ def export(options: argparse.Namespace) -> int:
     with opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read
 
-        rows = _write(read(pipeline, selection, folder), output, format_, selection)
+        rows = _write(read(pipeline, selection, folder), output, form, selection)
     print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
     return ExitCode.OK
 
 
-def _write(batches: Iterator[pa.RecordBatch], output: Path | None, format_: str, selection: Selection) -> int:
+def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, selection: Selection) -> int:
     from letta_source.export.write import writer, written_whole
 
     def write(file: BinaryIO) -> int:
         rows = 0
-        with writer(format_, file, selection) as writing:
+        with writer(form, file, selection) as writing:
             for batch in batches:
                 writing.write(batch)
                 rows += batch.num_rows

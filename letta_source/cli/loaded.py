@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letta_source.errors import ExitCode
-
 if TYPE_CHECKING:
     import dlt
 
@@ -32,5 +30,5 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
                 part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; nothing was exported"
 
-        with stopping(ExitCode.FAILED, last_words), target.reading() as pipeline:
+        with stopping(last_words), target.reading() as pipeline:
             yield pipeline, Path(folder)

@@ -79,7 +79,7 @@ def report(options: argparse.Namespace) -> int:
             part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; no report was written"
 
-        with stopping(ExitCode.FAILED, last_words), target.reading() as pipeline:
+        with stopping(last_words), target.reading() as pipeline:
             with opened_dataset(pipeline, folder) as reader:
                 state = health(reader)
                 period = read(reader, store, asked, state.newest)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes, joined, names, text
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, joined, text
 from letta_source.errors import ExitCode
 
 CODES = exit_codes(
@@ -48,17 +48,9 @@ def add_options(run: argparse.ArgumentParser) -> None:
         help="load only this part of the agents, as 0/4; the N parts load side by side",
     )
     what = run.add_argument_group("what")
-    what.add_argument("--resources", default="", metavar="A,B", help="only these; `discover` lists them")
-    what.add_argument(
-        "--agent-id", type=text, action="append", metavar="ID", help="only this agent; may be repeated"
-    )
-    what.add_argument(
-        "--batch-id",
-        type=text,
-        action="append",
-        metavar="ID",
-        help="also this batch, which the server's list forgot; may be repeated",
-    )
+    add_names(what, "--resources", "A,B", "only these; `discover` lists them")
+    add_names(what, "--agent-id", "ID", "only this agent")
+    add_names(what, "--batch-id", "ID", "also this batch, which the server's list forgot")
     what.add_argument(
         "--start-date", metavar="DATE", help="only what was created then or later; leaves the state alone"
     )
@@ -120,13 +112,13 @@ def run(options: argparse.Namespace) -> int:
             "mask": joined(options.mask),
             "images": options.images,
         },
-        resources=names(options.resources) or [],
+        resources=options.resources or [],
         destination=options.destination,
         dataset_name=options.dataset_name,
         pipeline_name=options.pipeline_name,
     )
     try:
-        with stopping(ExitCode.FAILED, lambda: f"letta-source: {what_is_kept(session)}"):
+        with stopping(lambda: f"letta-source: {what_is_kept(session)}"):
             loaded = load(what, Progress, session)
     except LoadFailed as failed:
         if failed.loaded:

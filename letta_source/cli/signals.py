@@ -19,8 +19,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
-    """End the process on either signal, with a last line on standard error; needs the main thread."""
+def stopping(last_words: Callable[[], str]) -> Iterator[None]:
+    """End the process on either signal, with a last line on standard error; needs the main thread.
+
+    The exit code is `ExitCode.INTERRUPTED` or `ExitCode.TERMINATED`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -35,7 +38,7 @@ def stopping(exit_code: int, last_words: Callable[[], str]) -> Iterator[None]:
                 os.write(2, f"\n{last_words()}\n".encode())
             finally:
                 # Also where nobody listens any more.
-                os._exit(exit_code)
+                os._exit(128 + number[0])
 
     watching = threading.Thread(target=watch, name="letta_source.cli.signals", daemon=True)
     watching.start()

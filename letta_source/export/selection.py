@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from letta_source.errors import ConfigError
 from letta_source.loading.messages import assert_known
+from letta_source.models.messages import MESSAGE_TYPES
 from letta_source.schema.columns import DELETED, LOAD_ID, Column
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table
@@ -108,7 +110,19 @@ def select(
         validated(Filters, given),
     )
     _assert_filterable(selection)
+    for name in selection.filters.message_types:
+        _assert_message_type(name)
     return selection
+
+
+def _assert_message_type(name: str) -> None:
+    """Refuse a type that is nearly one of those known; a newer server may send others."""
+    if name in MESSAGE_TYPES:
+        return
+    long = f"{name}_message"
+    near = [long] if long in MESSAGE_TYPES else difflib.get_close_matches(name, MESSAGE_TYPES, 1, 0.8)
+    if near:
+        raise ConfigError(f"unknown message type {name!r}: did you mean {near[0]}?")
 
 
 def child_columns(child: Table) -> tuple[Column, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +20,40 @@ from letta_source.errors import ConfigError
 from letta_source.export.selection import Selection, child_columns
 
 FORMATS = ("parquet", "csv", "jsonl")
+_COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
 # Of a row group of Parquet, whichever comes first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Form:
+    """A format of files, and how they are compressed, if they are."""
+
+    name: str
+    compression: str | None = None
+
+
+def form_of(output: Path | None, wanted: str | None) -> Form:
+    """Return the form of a file by its name, such as `messages.csv.gz`; without a file JSON lines.
+
+    Args:
+        output: the file, or None for standard output.
+        wanted: one of `FORMATS`; wins over the name.
+
+    Raises:
+        ConfigError: the name says no format, or one that cannot be written so.
+    """
+    endings = [ending[1:].lower() for ending in output.suffixes] if output else []
+    compression = _COMPRESSIONS.get(endings.pop()) if endings and endings[-1] in _COMPRESSIONS else None
+    name = wanted or (endings[-1] if endings and endings[-1] in FORMATS else None)
+    if name is None and output:
+        known = ", ".join(f".{one}" for one in FORMATS)
+        raise ConfigError(f"{output.name} says no format: call it {known}, or give --format")
+    if name == "parquet" and not output:
+        raise ConfigError("Parquet needs a file: --output FILE")
+    if name == "parquet" and compression:
+        raise ConfigError("Parquet is compressed already: leave out .gz and .zst")
+    return Form(name or "jsonl", compression)
 
 
 def part_of(path: Path) -> Path:
@@ -53,10 +86,29 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def writer(format_: str, file: BinaryIO, selection: Selection) -> Writer:
-    """Return the writer of a format."""
+@contextmanager
+def writer(form: Form, file: BinaryIO, selection: Selection) -> Iterator[Writer]:
+    """Yield a writer; leaving the block ends what was written, but leaves the file open."""
     kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": CSV, "jsonl": JSONL}
-    return kinds[format_](file, selection)
+    with ExitStack() as stack:
+        into: Any = file
+        if form.compression:
+            # Given the descriptor's file, pyarrow would close it.
+            into = stack.enter_context(pa.CompressedOutputStream(_Open(file), form.compression))
+        yield stack.enter_context(kinds[form.name](into, selection))
+
+
+class _Open:
+    """A file that others may write to but not close."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+        self.flush = file.flush
+
+    def close(self) -> None:
+        """Leave the file open."""
 
 
 class Writer(ABC):

@@ -48,9 +48,16 @@ def read(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
+def tags_of(known: object) -> frozenset[str]:
+    """Return the tags of a union's members."""
+    return frozenset(
+        meta.tag for member in get_args(known) for meta in get_args(member) if isinstance(meta, Tag)
+    )
+
+
 def pick(field: str, known: object) -> Discriminator:
     """Choose among ``known`` by ``field``; a value that none of them is tagged with chooses ``unknown``."""
-    tags = {meta.tag for member in get_args(known) for meta in get_args(member) if isinstance(meta, Tag)}
+    tags = tags_of(known)
 
     def tag(value: object) -> str:
         kind = read(value, field)

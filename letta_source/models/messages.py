@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from .base import Id, JsonObject, Timestamp, ToolStatus, Wire, pick
+from .base import Id, JsonObject, Timestamp, ToolStatus, Wire, pick, tags_of
 from .content import Content, Signature
 from .marks import CLEAR, CONTENT, REPEATED, ROWS, AsColumn, ref
 from .tools import ApprovalResult, ToolCall, ToolCalls, ToolReturn
@@ -211,3 +211,6 @@ _KnownMessage: TypeAlias = (
 LettaMessage: TypeAlias = Annotated[
     _KnownMessage | Annotated[UnknownMessage, Tag("unknown")], pick("message_type", _KnownMessage)
 ]
+
+MESSAGE_TYPES = tags_of(_KnownMessage)
+"""The message types that this version knows."""

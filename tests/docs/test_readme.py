@@ -48,8 +48,10 @@ def test_every_option_is_in_the_docs(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    for page in (README, (ROOT / "docs" / "operate.md").read_text("utf-8")):
-        assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == [str(code.value) for code in ExitCode]
+    codes = [str(code.value) for code in ExitCode]
+    operate = (ROOT / "docs" / "operate.md").read_text("utf-8")
+    assert re.findall(r"^\| (\d+) \|", operate, re.MULTILINE) == codes
+    assert re.findall(r"^\| (\d+) \|", README, re.MULTILINE) == codes[:4]
 
 
 def test_no_index_address_in_the_constraints() -> None:

@@ -1,0 +1,124 @@
+"""Options mean what they say: names with commas or repeated, nothing empty, abbreviated or without effect."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from letta_source.demo import Letta, serve
+from letta_source.errors import ConfigError
+from letta_source.export.selection import select
+from letta_source.export.write import Form, form_of
+from tests.support.command import Command
+from tests.support.paths import ROOT
+
+
+@pytest.fixture
+def loaded(letta_source: Command) -> Command:
+    """Two agents with two messages each, loaded."""
+    letta = Letta()
+    for _ in range(2):
+        letta.talk(letta.add_agent(), "hi")
+    with serve(letta) as server:
+        options = ("--resources", "agents,runs", "--resources", "agent_messages")
+        assert letta_source("run", "--base-url", server.base_url, *options).code == 0
+    return letta_source
+
+
+def test_names_come_with_commas_and_repeated(loaded: Command) -> None:
+    ids = [str(row[0]) for row in loaded.rows("SELECT id FROM letta.agents ORDER BY id")]
+    both = loaded("export", "agent_messages", "--agent-id", ",".join(ids)).out.splitlines()
+    repeated = loaded("export", "agent_messages", "--agent-id", ids[0], "--agent-id", ids[1]).out.splitlines()
+    assert both == repeated
+    assert {json.loads(line)["agent_id"] for line in both} == set(ids)
+    assert loaded.rows("SELECT count(*) FROM letta.runs") == [(2,)]
+
+
+@pytest.mark.parametrize("option", ["--resources", "--agent-id", "--batch-id"])
+@pytest.mark.parametrize("value", ["", " ", ",", "a,,b", "a,"])
+def test_an_empty_name_is_refused(letta_source: Command, option: str, value: str) -> None:
+    said = letta_source("run", option, value)
+    assert said.code == 2
+    assert f"argument {option}: must not be empty" in said.err
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--resource", "agents"], ["run", "--page", "9"], ["report", "--day", "3"]]
+)
+def test_nothing_is_abbreviated(letta_source: Command, words: list[str]) -> None:
+    said = letta_source(*words)
+    assert said.code == 2
+    assert "unrecognized arguments" in said.err
+
+
+def test_the_version_is_that_of_the_distribution(letta_source: Command) -> None:
+    said = letta_source("--version")
+    assert (said.code, said.out) == (0, f"letta-source {version('dlt-source-letta')}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "form"),
+    [
+        ("a.parquet", None, Form("parquet")),
+        ("a.CSV", None, Form("csv")),
+        ("a.csv.gz", None, Form("csv", "gzip")),
+        ("a.b.jsonl.zst", None, Form("jsonl", "zstd")),
+        ("a.txt", "csv", Form("csv")),
+        ("a.gz", "jsonl", Form("jsonl", "gzip")),
+    ],
+)
+def test_a_files_name_says_its_form(name: str, wanted: str | None, form: Form) -> None:
+    assert form_of(Path(name), wanted) == form
+
+
+@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.gz", "a.csv.bz2", "a.json"])
+def test_a_name_that_says_no_form_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"says no format: call it \.parquet, \.csv"):
+        form_of(Path(name), None)
+
+
+def test_parquet_is_not_compressed_again() -> None:
+    with pytest.raises(ConfigError, match="Parquet is compressed already"):
+        form_of(Path("a.parquet.gz"), None)
+
+
+def test_compressed_files_hold_what_plain_ones_do(loaded: Command) -> None:
+    for name in ("plain.csv", "packed.csv.gz", "packed.csv.zst"):
+        assert loaded("export", "agent_messages", "--output", name).code == 0
+    plain = (loaded.folder / "plain.csv").read_bytes()
+    assert plain.count(b"\n") > 2
+    assert gzip.decompress((loaded.folder / "packed.csv.gz").read_bytes()) == plain
+    with pa.input_stream(str(loaded.folder / "packed.csv.zst"), compression="zstd") as stream:
+        assert stream.read() == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("user", "user_message"), ("tool_call", "tool_call_message"), ("asistant_message", "assistant_message")],
+)
+def test_a_type_that_is_nearly_known_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown message type '{name}': did you mean {meant}\\?"):
+        select("agent_messages", message_types=[name])
+
+
+@pytest.mark.parametrize("name", ["user_message", "summary", "event", "a_type_of_tomorrow"])
+def test_other_types_are_asked_for(name: str) -> None:
+    assert select("agent_messages", message_types=[name]).filters.message_types == (name,)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "letta_source", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert said.stdout.startswith("letta-source ")
