@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.cases import CASES, CONTENDERS, ON_REQUEST, Bench
+from benchmarks.data import KINDS
 from benchmarks.report import machine, table
 
 
@@ -22,7 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="letta-benchmarks-") as name:
         bench = Bench(
-            options.items, options.agents, options.rounds, options.contenders, Path(name), options.postgres
+            options.items,
+            options.agents,
+            options.rounds,
+            options.contenders,
+            Path(name),
+            options.data,
+            options.postgres,
         )
         for case in options.cases:
             for result in CASES[case](bench):
@@ -58,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--agents", type=_count, default=200, metavar="N", help="that have them (default: 200)"
+    )
+    parser.add_argument(
+        "--data",
+        choices=KINDS,
+        default=KINDS[0],
+        help="mixed as real conversations are, or plain items alone (default: mixed)",
     )
     parser.add_argument(
         "--postgres", metavar="URL", help="for `fleet`: shards side by side into it, into new schemas scale_N"

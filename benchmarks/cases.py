@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks import contenders
 from benchmarks.compare import Comparison, Entry, compare
-from benchmarks.data import TURN_ITEMS
+from benchmarks.data import TURN_ITEMS, Kind
 from benchmarks.fleet import Fleet, at_once, by_turns, in_duckdb, in_postgres
 from benchmarks.probe import probe
+from benchmarks.rows import PagesToRows, pages_to_rows
 from benchmarks.server import Server, serve
 
 OURS = Entry("ours", contenders.ours)
@@ -43,6 +44,7 @@ class Bench:
         agents: that have them.
         contenders: the names of those that take part.
         folder: for everything that is loaded.
+        data: the kind of the usual data.
         postgres: address of a PostgreSQL for shards side by side; none where there is none.
     """
 
@@ -51,6 +53,7 @@ class Bench:
     rounds: int
     contenders: Sequence[str]
     folder: Path
+    data: Kind = "mixed"
     postgres: str | None = None
 
     def compare(
@@ -67,15 +70,15 @@ class Bench:
 
     def usual(self) -> AbstractContextManager[Server]:
         """A server of the usual data."""
-        return serve(self.agents, self.items // self.agents)
+        return serve(self.agents, self.items // self.agents, kind=self.data)
 
     @property
     def what(self) -> str:
-        return _what(self.items // self.agents * self.agents, self.agents)
+        return _what(self.items // self.agents * self.agents, self.agents, self.data)
 
 
-def _what(items: int, agents: int) -> str:
-    return f"{items:,} items of {agents:,} agent{'s' if agents > 1 else ''}"
+def _what(items: int, agents: int, kind: Kind) -> str:
+    return f"{items:,} {kind} items of {agents:,} agent{'s' if agents > 1 else ''}"
 
 
 def first(bench: Bench) -> Iterator[Comparison]:
@@ -119,7 +122,7 @@ def latency(bench: Bench) -> Iterator[Comparison]:
 
 def small(bench: Bench) -> Iterator[Comparison]:
     agents = max(1, bench.items // 20)
-    what = _what(agents * TURN_ITEMS, agents)
+    what = _what(agents * TURN_ITEMS, agents, "plain")
     with serve(agents, TURN_ITEMS) as server:
         yield bench.compare(f"Small agents, first load: {what}", server, (OURS, FETCH))
         result = bench.compare(f"Small agents, nothing new: {what}", server, (OURS, POLL), loaded=1.0)
@@ -129,16 +132,16 @@ def small(bench: Bench) -> Iterator[Comparison]:
 
 def million(bench: Bench) -> Iterator[Comparison]:
     items = bench.items * 5
-    with serve(1, items) as server:
-        yield bench.compare(f"One agent: {_what(items, 1)}", server, (OURS,), rounds=1)
+    with serve(1, items, kind=bench.data) as server:
+        yield bench.compare(f"One agent: {_what(items, 1, bench.data)}", server, (OURS,), rounds=1)
 
 
 def size(bench: Bench) -> Iterator[Comparison]:
     results = []
     for factor, rounds in ((1, bench.rounds), (10, 1)):
         agents, each = bench.agents * factor, bench.items // bench.agents
-        with serve(agents, each) as server:
-            title = f"By size: {_what(agents * each, agents)}"
+        with serve(agents, each, kind=bench.data) as server:
+            title = f"By size: {_what(agents * each, agents, bench.data)}"
             results.append(bench.compare(title, server, (OURS,), rounds=rounds))
     for figure, said in (("seconds", "the seconds"), ("peak", "the memory")):
         less, more = (result.median("ours", figure) for result in results)
@@ -176,7 +179,12 @@ def fleet(bench: Bench) -> Iterator[Fleet]:
         yield result
 
 
-CASES: dict[str, Callable[[Bench], Iterator[Comparison | Fleet]]] = {
-    case.__name__: case for case in (first, hourly, nothing, latency, small, million, size, letta, fleet)
+def rows(bench: Bench) -> Iterator[PagesToRows]:
+    yield pages_to_rows(bench.items // 5, rounds=bench.rounds * 5)
+
+
+CASES: dict[str, Callable[[Bench], Iterator[Comparison | Fleet | PagesToRows]]] = {
+    case.__name__: case
+    for case in (rows, first, hourly, nothing, latency, small, million, size, letta, fleet)
 }
 ON_REQUEST = ("fleet",)

@@ -15,8 +15,10 @@ from typing import Literal
 
 from benchmarks.mixed import STORED, Turn
 
-Kind = Literal["plain", "mixed"]
+Kind = Literal["mixed", "plain"]
 """Of data: turns of six plain items each, or turns as in `benchmarks.mixed`."""
+
+KINDS: tuple[Kind, ...] = ("mixed", "plain")
 
 TURN_ITEMS = 6
 """Of a turn of plain items."""

@@ -12,12 +12,14 @@ from statistics import median
 from benchmarks.compare import Comparison, Run
 from benchmarks.contenders import PEERS
 from benchmarks.fleet import Fleet, ShardRun
+from benchmarks.rows import PagesToRows
 
 _LETTA_SERVER = Path(__file__).parent.parent / "tests" / "live" / "letta-server.txt"
 _FLEET_HEAD = (
     "", "shard", "seconds", "wall s", "CPU s", "peak MB", "requests", "requests/s", "state MB",
     "local state MB", "load packages", "MB of them",
 )  # fmt: skip
+_TIMED_HEAD = ("CPU µs an item", "orjson.loads", "parsed", "tables", "times orjson.loads", "items/s")
 _HEAD = ("", "seconds (least to most)", "ours = 1", "wall s", "peak MB", "items/s", "requests", "rows")
 
 
@@ -42,9 +44,12 @@ def _pins(requirements: Path) -> list[str]:
     return [line.replace("==", " ") for line in requirements.read_text().splitlines() if "==" in line]
 
 
-def table(result: Comparison | Fleet) -> str:
+def table(result: Comparison | Fleet | PagesToRows) -> str:
     """A title, a line for each entry, and notes."""
-    rows = _fleet_rows(result) if isinstance(result, Fleet) else _compared_rows(result)
+    if isinstance(result, PagesToRows):
+        rows = _timed_rows(result)
+    else:
+        rows = _fleet_rows(result) if isinstance(result, Fleet) else _compared_rows(result)
     lines = [f"### {result.title}", "", *map(_line, rows)]
     for note in result.notes:
         lines += ["", note]
@@ -57,6 +62,19 @@ def _compared_rows(comparison: Comparison) -> list[Sequence[str]]:
     ours = comparison.median("ours")
     lines = [(label, *_figures(runs, ours)) for label, runs in by_label.items()]
     return [_HEAD, ("---", *["---:"] * (len(_HEAD) - 1)), *lines]
+
+
+def _timed_rows(result: PagesToRows) -> list[Sequence[str]]:
+    lines = [
+        (
+            one.kind,
+            *(f"{seconds / one.items * 1e6:.2f}" for seconds in (one.orjson, one.parsing, one.tables)),
+            f"{one.ratio:.2f}",
+            f"{one.items / one.tables:,.0f}",
+        )
+        for one in result.timed
+    ]
+    return [_TIMED_HEAD, ("---", *["---:"] * (len(_TIMED_HEAD) - 1)), *lines]
 
 
 def _fleet_rows(fleet: Fleet) -> list[Sequence[str]]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 from urllib.request import urlopen
 
-from benchmarks.data import Agent, make_agents
+from benchmarks.data import Agent, Kind, make_agents
 
 Body: TypeAlias = bytes | memoryview
 
@@ -157,14 +157,14 @@ class Server:
 
 
 @contextmanager
-def serve(agents: int, items: int, listed: int = 0) -> Iterator[Server]:
+def serve(agents: int, items: int, listed: int = 0, kind: Kind = "plain") -> Iterator[Server]:
     """A server, in a process of its own, of so many agents with so many items each.
 
     Args:
         listed: characters of an agent's prompt, which the list of agents shows.
     """
     receiver, sender = multiprocessing.Pipe(False)
-    process = multiprocessing.Process(target=_serve, args=(sender, agents, items, listed), daemon=True)
+    process = multiprocessing.Process(target=_serve, args=(sender, agents, items, listed, kind), daemon=True)
     process.start()
     # Else its end would not be seen here.
     sender.close()
@@ -175,8 +175,8 @@ def serve(agents: int, items: int, listed: int = 0) -> Iterator[Server]:
         process.join()
 
 
-def _serve(sender: Connection, agents: int, items: int, listed: int) -> None:
-    letta = Letta(make_agents(agents, items, listed))
+def _serve(sender: Connection, agents: int, items: int, listed: int, kind: Kind) -> None:
+    letta = Letta(make_agents(agents, items, listed, kind=kind))
     listening = socket.create_server(("127.0.0.1", 0), backlog=100)
     sender.send(f"http://127.0.0.1:{listening.getsockname()[1]}")
     while True:
