@@ -19,6 +19,33 @@ _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
+# Control characters of C0 and C1, by which terminals are told things; overrides and isolates of bidirectional
+# text; line separators; tags and other characters that nobody sees; and what no XML may hold.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return `text` for people: each character that acts and is not seen as its escape, such as `\\x1b`.
+
+    Messages, names and errors are written by others: ESC would write over a terminal, and an override of the
+    direction would turn what is read.
+
+    Args:
+        keep: characters that may stay, such as line breaks.
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
 class _Cleaned(threading.local):
     texts = 0
 

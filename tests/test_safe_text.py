@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.safe_text import MAX_DEPTH, clean, parse_json, to_json
+from letta_source.safe_text import MAX_DEPTH, clean, parse_json, to_json, visible
 
 UNSAFE = re.compile("[\0\ud800-\udfff]")
 texts = st.text(st.characters(exclude_categories=()) | st.sampled_from("\0\ud800\udfff\\u"))
@@ -104,3 +104,26 @@ def test_what_is_no_json_raises(sent: bytes) -> None:
 
 def test_an_integer_that_python_refuses_stays_text() -> None:
     assert parse_json(b"[1%b, 2]" % (b"0" * 5_000)) == ["1" + "0" * 5_000, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, ünïcode, 日本, 👋🏽, שלום, a\u200db", "plain, ünïcode, 日本, 👋🏽, שלום, a\u200db"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\rb\x08c\x7f\x00", r"a\x0db\x08c\x7f\x00"),
+        ("\u202eabc\u202c \u2067d\u2069", r"\u202eabc\u202c \u2067d\u2069"),
+        ("a\u2028b\u2029c\x85d\x0b\x0c", r"a\u2028b\u2029c\x85d\x0b\x0c"),
+        ("\ufeff\u200b\ufffe\ud83d", r"\ufeff\u200b\ufffe\ud83d"),
+        ("\U000e0061", r"\U000e0061"),
+        ("two\nlines\tand a tab", r"two\x0alines\x09and a tab"),
+    ],
+)
+def test_what_acts_and_is_not_seen_is_made_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible(shown) == shown
+
+
+def test_some_may_stay() -> None:
+    assert visible("a\n\tb\r", keep="\n\t") == "a\n\tb\\x0d"

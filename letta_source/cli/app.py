@@ -11,6 +11,7 @@ from typing import NoReturn
 from letta_source.cli import check, demo, discover, export, report, run, transcript
 from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.dlt_settings import set_for_process
+from letta_source.safe_text import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except LettaError as error:
-        print(f"letta-source: {error}", file=sys.stderr)
+        print(f"letta-source: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output had enough: `| head`.

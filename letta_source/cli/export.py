@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names
 from letta_source.cli.loaded import opened
@@ -38,6 +38,11 @@ def add_to(commands: Any) -> None:
     to.add_argument(
         "--format", choices=("parquet", "csv", "jsonl"), help="default: what the file is called, else jsonl"
     )
+    to.add_argument(
+        "--csv-safe",
+        action=argparse.BooleanOptionalAction,
+        help="an apostrophe before texts that a spreadsheet would run as a formula (default for CSV)",
+    )
     what = command.add_argument_group("what")
     add_window(what)
     add_names(what, "--agent-id", "ID", "only this agent")
@@ -68,7 +73,7 @@ def export(options: argparse.Namespace) -> int:
     output = Path(options.output) if options.output not in (None, "-") else None
     if output and output.is_dir():
         raise ConfigError(f"{output} is a folder: name a file")
-    form = form_of(output, options.format)
+    form = form_of(output, options.format, options.csv_safe)
     selection = select(
         options.table,
         options.columns,
@@ -87,7 +92,7 @@ def export(options: argparse.Namespace) -> int:
 
 
 def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, selection: Selection) -> int:
-    from letta_source.export.write import writer, written_whole
+    from letta_source.export.write import Terminal, writer, written_whole
 
     def write(file: BinaryIO) -> int:
         rows = 0
@@ -99,6 +104,7 @@ def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, s
         return rows
 
     if output is None:
-        return write(sys.stdout.buffer)
+        out = sys.stdout.buffer
+        return write(cast("BinaryIO", Terminal(out)) if out.isatty() else out)
     with written_whole(output) as file:
         return write(file)

@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from letta_source.safe_text import visible
 from letta_source.state.session import Session
 
 _logger = logging.getLogger("letta_source")
@@ -56,7 +57,8 @@ class Progress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a log record on a line of its own."""
         clear = _CLEAR if self._terminal else ""
-        self._write(f"{clear}{record.levelname.lower()}: {self.format(record)}\n")
+        said = visible(self.format(record), keep="\n")
+        self._write(f"{clear}{record.levelname.lower()}: {said}\n")
 
     def _run(self) -> None:
         begun = time.monotonic()

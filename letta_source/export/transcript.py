@@ -1,8 +1,12 @@
-"""A conversation as a person reads it."""
+"""A conversation as a person reads it.
+
+What others wrote is quoted, line by line, and its control characters are made visible: no message can look
+like the line that names the next speaker, whether it is read as it is or as Markdown.
+"""
 
 from __future__ import annotations
 
-import json
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from letta_source.errors import ConfigError
 from letta_source.export.frames import parsed
 from letta_source.export.reading import arrow
 from letta_source.export.selection import select
+from letta_source.safe_text import parse_json, visible
 
 DEFAULT = "default"
 """What is in no conversation; so the API calls it too."""
@@ -54,9 +59,9 @@ class Conversation:
 
     def __str__(self) -> str:
         """Markdown: a paragraph each message, what tools got and gave as blocks."""
-        title = f"# {self.agent_name or 'Agent'} ({self.agent_id})"
+        title = f"# {visible(self.agent_name or 'Agent')} ({visible(self.agent_id)})"
         if self.conversation_id:
-            title += f"\n\nConversation: {self.conversation_id}"
+            title += f"\n\nConversation: {visible(self.conversation_id)}"
         said = [_said(row) for row in self.rows]
         return "\n\n".join([title, *(said or ["No messages."])])
 
@@ -111,27 +116,40 @@ def _said(row: dict[str, Any]) -> str:
     if row["is_err"]:
         speaker += ", of a failed step"
     time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
-    return "\n\n".join([f"**{speaker}** · {time}", *([text] if text else []), *_tools(row)])
+    body = "\n\n".join([*([text] if text else []), *_tools(row)])
+    head = f"**{_name(speaker)}** · {time}"
+    return f"{head}\n\n{_cited(body)}" if body else head
+
+
+def _cited(body: str) -> str:
+    """Quote each line; CR and other characters that some take for a line's end are made visible."""
+    lines = visible(body.replace("\r\n", "\n"), keep="\n\t").split("\n")
+    return "\n".join(f"> {line}" if line else ">" for line in lines)
+
+
+def _name(name: str) -> str:
+    """Return a name that stands between marks of ours, without marks of its own."""
+    return re.sub("[*`]", "'", visible(name))
 
 
 def _tools(row: dict[str, Any]) -> Iterator[str]:
     for call in row["tool_calls"]:
-        yield f"`{call['name']}`\n\n{_quoted(call['arguments'] or '')}"
+        yield f"`{_name(call['name'] or 'no name')}`\n\n{_quoted(call['arguments'] or '')}"
     for answer in row["tool_returns"]:
         status = answer["status"] or "no status"
-        yield f"`{row['name'] or answer['tool_call_id']}`: {status}\n\n{_quoted(answer['tool_return'] or '')}"
+        name = _name(row["name"] or answer["tool_call_id"] or "no name")
+        yield f"`{name}`: {status}\n\n{_quoted(answer['tool_return'] or '')}"
         for stream in ("stdout", "stderr"):
             if lines := parsed(answer[stream]):
                 yield f"{stream}\n\n{_quoted(_lines(lines))}"
     for approval in row["approvals"]:
         if approval["type"] == "tool":
-            yield (
-                f"`{approval['tool_call_id']}`, run by the caller: {approval['status'] or 'no status'}\n\n"
-                f"{_quoted(approval['tool_return'] or '')}"
-            )
+            name, status = _name(approval["tool_call_id"] or "no id"), approval["status"] or "no status"
+            yield f"`{name}`, run by the caller: {status}\n\n{_quoted(approval['tool_return'] or '')}"
         else:
             why = f": {approval['reason']}" if approval["reason"] else ""
-            yield f"`{approval['tool_call_id']}` {'approved' if approval['approve'] else 'denied'}{why}"
+            done = "approved" if approval["approve"] else "denied"
+            yield f"`{_name(approval['tool_call_id'] or 'no id')}` {done}{why}"
     if row["message_type"] == "approval_response_message" and not row["approvals"]:
         yield "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
 
@@ -140,7 +158,7 @@ def _event(text: str) -> str | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        said = json.loads(text)
+        said = parse_json(text.encode(errors="surrogatepass"))
     except ValueError:
         return None
     return said["type"] if isinstance(said, dict) and said.get("type") in _EVENTS else None

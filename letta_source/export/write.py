@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ import pyarrow.parquet as pq
 
 from letta_source.errors import ConfigError
 from letta_source.export.selection import Selection, child_columns
+from letta_source.safe_text import visible
 
 FORMATS = ("parquet", "csv", "jsonl")
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
 # Of a row group of Parquet, whichever comes first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
+# What spreadsheets take for a formula, also after blanks and in the wide forms of East Asian text.
+_FORMULA = r"^[\s\x00]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,16 @@ class Form:
 
     name: str
     compression: str | None = None
+    is_for_spreadsheets: bool = False
 
 
-def form_of(output: Path | None, wanted: str | None) -> Form:
+def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = None) -> Form:
     """Return the form of a file by its name, such as `messages.csv.gz`; without a file JSON lines.
 
     Args:
         output: the file, or None for standard output.
         wanted: one of `FORMATS`; wins over the name.
+        csv_safe: of CSV, whether a text must be no formula; by default it must.
 
     Raises:
         ConfigError: the name says no format, or one that cannot be written so.
@@ -53,7 +59,9 @@ def form_of(output: Path | None, wanted: str | None) -> Form:
         raise ConfigError("Parquet needs a file: --output FILE")
     if name == "parquet" and compression:
         raise ConfigError("Parquet is compressed already: leave out .gz and .zst")
-    return Form(name or "jsonl", compression)
+    if csv_safe is not None and name != "csv":
+        raise ConfigError("--csv-safe is for CSV: --format csv")
+    return Form(name or "jsonl", compression, name == "csv" and csv_safe is not False)
 
 
 def part_of(path: Path) -> Path:
@@ -89,7 +97,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def writer(form: Form, file: BinaryIO, selection: Selection) -> Iterator[Writer]:
     """Yield a writer; leaving the block ends what was written, but leaves the file open."""
-    kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": CSV, "jsonl": JSONL}
+    csv = SafeCSV if form.is_for_spreadsheets else CSV
+    kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": csv, "jsonl": JSONL}
     with ExitStack() as stack:
         into: Any = file
         if form.compression:
@@ -109,6 +118,25 @@ class _Open:
 
     def close(self) -> None:
         """Leave the file open."""
+
+
+class Terminal:
+    """Standard output where it is a terminal: control characters in what others wrote are made visible."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes) -> int:
+        self._file.write(visible(self._decoder.decode(bytes(data)), keep="\n\t").encode())
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
 
 
 class Writer(ABC):
@@ -194,6 +222,21 @@ class CSV(Writer):
 
     def close(self) -> None:
         self._writer.close()
+
+
+class SafeCSV(CSV):
+    """CSV in which no text is a formula: before = + - @, tab and line break stands an apostrophe."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        arrays = [_without_formulas(column) for column in batch.columns]
+        super().write(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names))
+
+
+def _without_formulas(column: pa.Array) -> pa.Array:
+    if not pa.types.is_string(column.type):
+        return column
+    is_formula = pc.match_substring_regex(column, _FORMULA)
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", column, ""), column)
 
 
 class JSONL(Writer):

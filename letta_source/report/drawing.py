@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from letta_source.errors import ConfigError
+from letta_source.safe_text import visible
 
 Spec = dict[str, Any]
 # Pixels of the two places for a chart. The narrow one is what a phone of 360 has left.
@@ -51,7 +52,16 @@ def svg(spec: Spec, width: int) -> str:
         "config": _CONFIG,
         **spec,
     }
-    return _embedded(vl_convert.vegalite_to_svg(given, vl_version=_VEGA_LITE))
+    # A control character in a name would end the process: its font engine takes only what XML may hold.
+    return _embedded(vl_convert.vegalite_to_svg(_visible(given), vl_version=_VEGA_LITE))
+
+
+def _visible(given: Any) -> Any:
+    if isinstance(given, str):
+        return visible(given)
+    if isinstance(given, dict):
+        return {_visible(name): _visible(value) for name, value in given.items()}
+    return [_visible(one) for one in given] if isinstance(given, (list, tuple)) else given
 
 
 def _embedded(drawn: str) -> str:

@@ -12,6 +12,7 @@ from letta_source.report import texts
 from letta_source.report.charts import Chart
 from letta_source.report.facts import MOST, SLOWEST, Facts
 from letta_source.report.reading import Health
+from letta_source.safe_text import visible
 
 _STALE = timedelta(days=2)
 
@@ -40,6 +41,8 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
     environment = Environment(
         loader=PackageLoader("letta_source.report", "."),
         autoescape=True,
+        # Names and errors are others'; what was drawn is Markup.
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

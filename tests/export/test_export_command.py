@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ from typing import Any
 
 import duckdb
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from letta_source.demo import Server, serve
 from letta_source.export import write
+from letta_source.export.write import Terminal, _without_formulas
 from tests.support.command import Command, Said, two_agents
 
 
@@ -83,6 +86,61 @@ def test_csv_tells_an_empty_text_from_null(there: Command) -> None:
     said = there("export", "agents", "--columns", "name,description", "--format", "csv")
     assert said.out.splitlines()[0] == '"name","description"'
     assert '"",' in said.out.splitlines()
+
+
+FORMULAS = [
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "  =1",
+        "\uff1d1",
+        "\uff0b1",
+        "=cmd|' /C calc'!A0",
+    )
+]
+OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--csv-safe",), ("--no-csv-safe",))
+
+
+def test_csv_for_spreadsheets_has_no_formulas() -> None:
+    texts = [*FORMULAS, "a=1", "1-1", "", None, "'=1"]
+    batch = pa.RecordBatch.from_pydict({"text": texts, "count": [-1] * len(texts)})
+    assert _without_formulas(batch["text"]).to_pylist() == [
+        *(f"'{text}" for text in FORMULAS),
+        "a=1",
+        "1-1",
+        "",
+        None,
+        "'=1",
+    ]
+    assert _without_formulas(batch["count"]).equals(batch["count"])
+
+
+def test_csv_is_for_spreadsheets_unless_told_otherwise(there: Command, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("letta_source.export.write._FORMULA", "^agent")
+        ways = [
+            there("export", "agents", "--columns", "name", "--format=csv", *option).out for option in OPTIONS
+        ]
+    assert ways == [
+        '"name"\n""\n"\'agent 2"\n',
+        '"name"\n""\n"\'agent 2"\n',
+        '"name"\n""\n"agent 2"\n',
+    ]
+    said = there("export", "agents", "--csv-safe")
+    assert (said.code, said.err) == (2, "letta-source: --csv-safe is for CSV: --format csv\n")
+
+
+def test_on_a_terminal_control_characters_are_made_visible() -> None:
+    out = io.BytesIO()
+    terminal = Terminal(out)
+    for byte in 'a,"\x1b[2J ä \x9b\u202e👋"\n\tb\r\n'.encode():
+        terminal.write(bytes([byte]))
+    assert out.getvalue().decode() == 'a,"\\x1b[2J ä \\x9b\\u202e👋"\n\tb\\x0d\n'
 
 
 def test_csv_has_children_as_json(there: Command) -> None:
@@ -232,7 +290,7 @@ def test_transcript(there: Command, folder: Path) -> None:
     said = there("transcript", agent_id)
     assert said.code == 0
     assert said.out.startswith(f"# agent 2 ({agent_id})\n\n**User** · ")
-    assert "\n\nhello\n\n" in said.out
+    assert "\n\n> hello\n\n" in said.out
     assert "`roll_dice`" in said.out
     nobody = there("transcript", "agent-nobody")
     assert nobody.code == 2

@@ -22,6 +22,9 @@ HEALTH = Health(datetime(2026, 4, 1), 3, datetime(2026, 1, 1), datetime(2026, 3,
 EVIL = "</title></style><script>alert(1)</script><img src=http://x.example/a onerror=alert(1)>\"'&"
 
 
+HIDDEN = "\x1b[31m\x9b\u202e\x07\x00\ufffe\u2066"
+
+
 class Parsed(HTMLParser):
     """Tags with their attributes, and all text."""
 
@@ -214,3 +217,13 @@ def test_the_period_ends_with_the_day_of_the_newest_message() -> None:
     assert wanted(None, None, 1).period(newest) == Period(midnight - timedelta(days=1), midnight)
     assert wanted("2026-03-01", "2026-03-31", None).period(newest) == MARCH
     assert wanted("2026-03-01T02:00:00+02:00", None, None).period(newest).start == MARCH.start
+
+
+def test_control_characters_in_names_are_made_visible() -> None:
+    """The engine that draws the charts ends the process over the first of them."""
+    names = [f"{HIDDEN}{what}" for what in ("agent", "tool", "model", "provider")]
+    facts = busy(*names).facts(prices=[Price("priced", 1, 1, 1, 1)])
+    text = page(f"{HIDDEN}dataset", facts, draw(facts), HEALTH, NOW)
+    assert [character for character in HIDDEN if not character.isprintable() and character in text] == []
+    for what in ("dataset", "agent", "tool", "model"):
+        assert rf"\x1b[31m\x9b\u202e\x07\x00\ufffe\u2066{what}" in text
