@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -88,21 +89,8 @@ def test_csv_tells_an_empty_text_from_null(there: Command) -> None:
     assert '"",' in said.out.splitlines()
 
 
-FORMULAS = [
-    *(
-        "=1+1",
-        "+1",
-        "-1",
-        "@SUM(1)",
-        "\t=1",
-        "\r=1",
-        "\n=1",
-        "  =1",
-        "\uff1d1",
-        "\uff0b1",
-        "=cmd|' /C calc'!A0",
-    )
-]
+WIDE = [unicodedata.lookup(f"FULLWIDTH {sign}") for sign in ("EQUALS SIGN", "PLUS SIGN", "HYPHEN-MINUS")]
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "=cmd|' /C calc'!A0", *WIDE]
 OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--csv-safe",), ("--no-csv-safe",))
 
 
