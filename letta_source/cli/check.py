@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
-from letta_source.cli.arguments import add_command
+from letta_source.cli.arguments import add_command, add_place
 from letta_source.cli.run import CODES, add_base_url
 from letta_source.errors import ExitCode
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    command = add_command(commands, "check", check, "reach the server, and say what it has", CODES)
+    summary = "reach the server and the destination, and say what is there"
+    command = add_command(commands, "check", check, summary, CODES)
     add_base_url(command)
+    add_place(command.add_argument_group("where to"))
+    command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print which families of endpoints the server has."""
+    """Print which families of endpoints the server has, where the tables would go, and what is masked."""
     from letta_source.loading.preflight import check_families
+    from letta_source.loading.target import Target
     from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
     from letta_source.source import letta
@@ -28,10 +33,29 @@ def check(options: argparse.Namespace) -> int:
     # Before dlt reads its files: of one that is broken it shows a traceback.
     providers()
     letta(base_url=options.base_url, session=session)
-    families = check_families(session.settings)
-    key = "with the key" if session.settings.api_key else "without a key"
-    print(f"{session.settings.base_url} answers {key}.")
+    settings = session.settings
+    families = check_families(settings)
+    shard = settings.shard
+    target = Target(options.pipeline_name, options.destination, options.dataset_name, shard=shard).resolved()
+    target.check_untouched(settings.table_format)
+    where = target.where()
+    if options.json:
+        found = {
+            "base_url": settings.base_url,
+            "has_key": settings.api_key is not None,
+            "project": settings.project,
+            "families": families,
+            "destination": where,
+            "masks": str(settings.masking),
+        }
+        print(json.dumps(found, indent=2))
+        return ExitCode.OK
+    key = "with the key" if settings.api_key else "without a key"
+    project = f", project {settings.project}" if settings.project else ""
+    print(f"{settings.base_url} answers {key}{project}.")
     for family, missing in families.items():
         absent = list_of_family()[family].absent
         print(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
+    print(f"Loads go to {where}.")
+    print(f"Masks: {settings.masking}.")
     return ExitCode.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,6 +134,28 @@ class Target:
                 raise ConfigError(
                     "the layout of the files must hold {load_id}: to tell those of a load that never finished"
                 )
+
+    def check_untouched(self, table_format: str | None = None) -> None:
+        """As `check`, without making a DuckDB or SQLite file that is not there yet.
+
+        Raises:
+            ConfigError: as `check`; or the file's folder is missing or cannot be written.
+        """
+        with self._tried() as pipeline:
+            file = database_file(pipeline.destination_client())
+        if file is None or file.exists():
+            self.check(table_format)
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"{self.destination} cannot be opened: {file.parent} is no folder to write in")
+
+    def where(self) -> str:
+        """Return where the tables are, for people: the destination, its file or address, the dataset."""
+        with self._tried() as pipeline:
+            client = pipeline.destination_client()
+            # dlt shows an address without its password.
+            address = database_file(client) or str(client.config) or "default settings"
+        staging = f", staging dataset {self.staging}" if self.staging else ""
+        return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
 
     @contextmanager
     def held(self) -> Iterator[None]:

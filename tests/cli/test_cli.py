@@ -228,7 +228,7 @@ def test_options_win_over_config_and_config_over_lettas_variables(
 def test_check_of_a_server_of_ones_own(letta_source: Command) -> None:
     with serve(recorded_letta(), missing=["groups"]) as server:
         said = letta_source("check", "--base-url", server.base_url)
-    first, *families = said.out.splitlines()
+    first, *families, where, masks = said.out.splitlines()
     assert (said.code, said.err, first) == (0, "", f"{server.base_url} answers without a key.")
     assert dict(line.split()[:2] for line in families) == {
         **dict.fromkeys(("agents", "runs", "conversations", "batches", "messages"), "yes"),
@@ -237,6 +237,7 @@ def test_check_of_a_server_of_ones_own(letta_source: Command) -> None:
     }
     assert "  groups         no, skipped (404: Not Found)" in families
     assert "  steps          no, read through runs (400: " in said.out
+    assert (where.split()[:3], masks) == (["Loads", "go", "to"], "Masks: none.")
     assert letta_source.files() == []
 
 

@@ -1,0 +1,45 @@
+"""`letta-source check`: the server, the destination and the masks, before a first load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from letta_source.demo import Server, recorded_letta, serve
+from tests.support.command import Command
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(recorded_letta(), missing=["groups"]) as server:
+        yield server
+
+
+def test_says_what_is_read_where_it_goes_and_what_is_masked(letta_source: Command, server: Server) -> None:
+    said = letta_source("check", "--base-url", server.base_url, "--dataset-name", "talk")
+    assert (said.code, said.err) == (0, "")
+    assert f"{server.base_url} answers without a key." in said.out
+    assert "  agents         yes\n" in said.out
+    assert "  groups         no, skipped" in said.out
+    assert "Loads go to duckdb (" in said.out
+    assert "letta.duckdb), dataset talk, staging dataset talk__letta_staging." in said.out
+    assert "Masks: none." in said.out
+
+
+def test_as_json(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__MASK", "content=redact")
+    found = json.loads(letta_source("check", "--base-url", server.base_url, "--json").out)
+    assert (found["base_url"], found["has_key"], found["project"]) == (server.base_url, False, None)
+    assert (found["families"]["agents"], bool(found["families"]["groups"])) == (None, True)
+    assert "content=redact" in found["masks"]
+
+
+def test_a_destination_that_cannot_be_opened_is_one_line(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(letta_source.folder / "none" / "a.duckdb"))
+    said = letta_source("check", "--base-url", server.base_url)
+    assert (said.code, said.out, len(said.errors)) == (2, "", 1)
+    assert "duckdb cannot be opened" in said.err
