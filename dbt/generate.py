@@ -1,4 +1,4 @@
-"""Writes what of this package is a copy of `letta_source.schema.tables`: the sources and the staging models.
+"""Writes what of this package follows from `letta_source.schema`: the schema's macro and the staging models.
 
 Run by hand, with `letta_source` importable, when a table changes: `python dbt/generate.py`. A test holds that
 the files are as this makes them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from letta_source.schema.tables import LOAD_ISSUES, Table
 
 PACKAGE = Path(__file__).parent
 STAGING = PACKAGE / "models" / "staging"
+SCHEMA = PACKAGE / "macros" / "letta_schema.sql"
 
 _SOURCES = """\
 # Made by generate.py.
@@ -36,73 +38,125 @@ sources:
           freshness:
             warn_after: {count: "{{ var('letta_freshness_hours', 24) | int }}", period: hour}
 """
+_MACRO = """\
+{#- Made by generate.py: the tables of letta_source their columns as `name type`.
+
+The key of a family that has a parent begins with that, and so do its columns. -#}
+{% macro letta_schema() %}
+"""
 
 
-def files() -> dict[str, str]:
-    """The text of every file in the folder of the staging models, by its name."""
+def files() -> dict[Path, str]:
+    """Return the text of every file that follows from the schema, by its path."""
+    made = {
+        SCHEMA: _schema(),
+        STAGING / "_letta__sources.yml": _sources(),
+        STAGING / "_letta__staging.yml": _described(),
+    }
     read = _read_by_others()
-    made = {"_letta__sources.yml": _sources()}
-    for family, tables in _families().items():
-        made[f"stg_letta__{family}.yml"] = _described(tables)
-        for table in tables:
-            made[f"stg_letta__{table.name}.sql"] = _model(family, table, table.name in read)
+    for _, table in _tables():
+        # Off, a model that others read is empty, and one that none reads is not built.
+        more = ", always=true" if table.name in read else ""
+        made[STAGING / f"stg_letta__{table.name}.sql"] = f"{{{{ letta_staging('{table.name}'{more}) }}}}\n"
     return made
 
 
-def _families() -> dict[str, tuple[Table, ...]]:
-    """The tables that one variable switches, by its name; a root comes before its children."""
-    return {
-        **{name: resource.tables for name, resource in RESOURCES.items()},
-        LOAD_ISSUES.name: (LOAD_ISSUES,),
-    }
+def _tables() -> Iterator[tuple[str, Table]]:
+    """Yield each table with the family that switches it; a root comes before its children."""
+    for name, resource in RESOURCES.items():
+        for table in resource.tables:
+            yield name, table
+    yield LOAD_ISSUES.name, LOAD_ISSUES
 
 
 def _read_by_others() -> set[str]:
-    """The tables whose staging models other models of the package read."""
+    """Return the tables whose staging models other models of the package read."""
     models = PACKAGE / "models"
     written = [*models.glob("intermediate/*.sql"), *models.glob("marts/*.sql")]
     return {name for path in written for name in re.findall(r"ref\('stg_letta__(\w+)'\)", path.read_text())}
 
 
-def _sources() -> str:
-    tables = (table for tables in _families().values() for table in tables)
-    named = (f"      - {{name: {t.name}, description: {_quoted(t.description)}}}\n" for t in tables)
-    return _SOURCES + "".join(named)
-
-
-def _model(family: str, table: Table, read: bool) -> str:
-    on_request = family in RESOURCES and RESOURCES[family].on_request
-    using = f"var('letta__using_{family}', {str(not on_request).lower()})"
-    # Off, a model that others read is empty, and one that none reads is not built.
-    config = "" if read else f"{{{{ config(enabled={using}) }}}}\n\n"
-    columns = "".join(f"        ('{column.name}', '{column.type}'),\n" for column in _columns(table))
+def _schema() -> str:
+    """Return the macro; columns that several tables share stand there once."""
+    shapes: dict[str, str] = {}
+    families: list[str] = []
+    children: dict[str, str] = {}
+    for family, table in _tables():
+        card = RESOURCES.get(family)
+        parent = card.parent if card else None
+        own = ", ".join(f"{c.name} {c.type}" for c in _columns(table) if c != parent)
+        shape = shapes.setdefault(own, table.name)
+        key = [name for name in table.primary_key if parent is None or name != parent.name]
+        entry = f"{{'key': {key}, 'columns': {shape}"
+        if child := table.name.removeprefix(family).removeprefix("__"):
+            children.setdefault(child, f"        '{child}': {entry}}},\n")
+        else:
+            on = str(card is None or not card.on_request).lower()
+            above = f"'{parent.name}'" if parent else "none"
+            families.append(f"        '{family}': {entry}, 'parent': {above}, 'on': {on}}},\n")
+    sets = (
+        f"{{%- set {name} -%}}\n{textwrap.fill(text, 108)}\n{{%- endset -%}}\n"
+        for text, name in shapes.items()
+    )
     return (
-        f"-- Made by generate.py.\n{config}{{{{ letta_staging(\n"
-        f"    using={using},\n"
-        f"    table=source('letta', '{table.name}'),\n"
-        f"    loads=source('letta', '_dlt_loads'),\n"
-        f"    key={list(table.primary_key)},\n"
-        f"    columns=[\n{columns}    ],\n"
-        f") }}}}\n"
+        f"{_MACRO}{''.join(sets)}{{{{- return({{\n    'families': {{\n{''.join(families)}    }},\n"
+        f"    'children': {{\n{''.join(children.values())}    }},\n}}) -}}}}\n{{% endmacro %}}\n"
     )
 
 
-def _described(tables: tuple[Table, ...]) -> str:
+def _sources() -> str:
+    named = (f"      - {{name: {t.name}, description: {_quoted(t.description)}}}\n" for _, t in _tables())
+    return _SOURCES + "".join(named)
+
+
+def _described() -> str:
+    """Return the descriptions and tests; a column that several tables share is described at the first."""
     lines = ["# Made by generate.py.", "version: 2", "", "models:"]
-    for table in tables:
-        child = table is not tables[0]
+    written: dict[tuple[str, str], str] = {}
+    for family, table in _tables():
+        root = RESOURCES[family].root if family in RESOURCES else table
+        parent = RESOURCES[family].parent if family in RESOURCES else None
         lines += [
             f"  - name: stg_letta__{table.name}",
             f"    description: {_quoted(f'{table.description} Only rows of finished loads, each key once.')}",
             "    data_tests:",
             f"      - letta_key: {{arguments: {{columns: [{', '.join(table.primary_key)}]}}}}",
-            *(_child_test(table, tables[0]) if child else ()),
-            "    columns:",
+            *(_child_test(table, root) if table is not root else ()),
         ]
+        entries: list[str] = []
         for column in _columns(table):
-            lines += [f"      - name: {column.name}", f"        description: {_quoted(column.description)}"]
-            lines += () if child else _parent_test(column)
-    return "\n".join(lines) + "\n"
+            known = (column.name, column.description)
+            if column == parent and table is root and parent.references:
+                entries.append(f"{{{_described_column(column)}, {_parent_test(parent)}}}")
+            elif known in written:
+                entries.append(f"*{written[known]}")
+            else:
+                written[known] = f"{table.name}-{column.name}"
+                entries.append(f"&{written[known]} {{{_described_column(column)}}}")
+        lines += _listed(entries)
+    return _without_lone_anchors("\n".join(lines) + "\n")
+
+
+def _listed(entries: list[str]) -> Iterator[str]:
+    """Yield the lines of a table's columns, those that are described elsewhere many in a line."""
+    if not all(entry.startswith("*") for entry in entries[1:]):
+        yield "    columns:"
+        yield from (f"      - {entry}" for entry in entries)
+        return
+    first, rest = entries[0], ", ".join(entries[1:])
+    yield f"    columns: [{first},"
+    yield from textwrap.wrap(
+        f"{rest}]", 104, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False
+    )
+
+
+def _described_column(column: Column) -> str:
+    return f"name: {column.name}, description: {_quoted(column.description)}"
+
+
+def _without_lone_anchors(text: str) -> str:
+    used = set(re.findall(r"[\s\[]\*([\w-]+)", text))
+    return re.sub(r"([\[ ])&([\w-]+) ", lambda found: str(found[0]) if found[2] in used else found[1], text)
 
 
 def _child_test(table: Table, root: Table) -> Iterator[str]:
@@ -114,15 +168,14 @@ def _child_test(table: Table, root: Table) -> Iterator[str]:
     yield f"            to_columns: [{', '.join(root.primary_key)}]"
 
 
-def _parent_test(column: Column) -> Iterator[str]:
-    """A warning where what a message hangs from is not loaded."""
-    if column.references and not column.nullable:
-        parent = column.references.partition(".")[0]
-        enabled = f"{{{{ var('letta__using_{parent}', true) }}}}"
-        yield "        data_tests:"
-        yield "          - relationships:"
-        yield f"              arguments: {{to: ref('stg_letta__{parent}'), field: id}}"
-        yield f'              config: {{severity: warn, enabled: "{enabled}"}}'
+def _parent_test(column: Column) -> str:
+    """Return a test that warns where what a message hangs from is not loaded."""
+    parent = str(column.references).partition(".")[0]
+    enabled = f"{{{{ var('letta__using_{parent}', true) }}}}"
+    return (
+        f"data_tests: [{{relationships: {{arguments: {{to: ref('stg_letta__{parent}'), field: id}},"
+        f' config: {{severity: warn, enabled: "{enabled}"}}}}}}]'
+    )
 
 
 def _columns(table: Table) -> list[Column]:
@@ -134,11 +187,10 @@ def _quoted(description: str) -> str:
 
 
 def main() -> None:
-    made = files()
     for path in STAGING.glob("*"):
         path.unlink()
-    for name, text in made.items():
-        (STAGING / name).write_text(text, encoding="utf-8")
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

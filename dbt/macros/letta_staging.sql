@@ -1,12 +1,21 @@
-{#- One source table, as every model may rely on it.
+{#- One table of the source, as every model may rely on it: only finished loads, the newest of each key.
 
 Args:
-    using: Whether the table is loaded; where it is not, the model has its columns and no rows.
-    table, loads: The source table, and dlt's `_dlt_loads`.
-    key: The columns that are a row's key.
-    columns: (name, type) of each; one that the table does not have is null.
+    name: Of the table, in `letta_schema`. A column that the warehouse does not have is null.
+    always: Where its family is not loaded, the model has its columns and no rows; else it is not built.
 -#}
-{% macro letta_staging(using, table, loads, key, columns) %}
+{% macro letta_staging(name, always=false) %}
+{%- set schema, parts = letta_schema(), name.split('__') -%}
+{%- set family = schema['families'][parts[0]] -%}
+{%- set own = schema['children'][parts[1]] if parts[1:] else family -%}
+{%- set using = var('letta__using_' ~ parts[0], family['on']) -%}
+{%- set table, loads = source('letta', name), source('letta', '_dlt_loads') -%}
+{%- set key = ([family['parent']] if family['parent'] else []) + own['key'] -%}
+{%- set columns = [(family['parent'], 'text')] if family['parent'] else [] -%}
+{%- for column in own['columns'].split(',') -%}
+    {%- do columns.append(column.split()) -%}
+{%- endfor -%}
+{{- config(enabled=using or always) -}}
 {%- if not using -%}
 select
     {%- for name, kind in columns %}
@@ -32,7 +41,9 @@ with kept as (
         {{ found.get(name) or "cast(null as " ~ letta_type(kind) ~ ")" }} as {{ name }},
         {%- endfor %}
         {%- if var('letta_deduplicate', true) %}
-        row_number() over (partition by {{ key | join(', ') }} order by _dlt_load_id desc) as version_number
+        row_number() over (
+            partition by {{ key | join(', ') }} order by _dlt_load_id desc
+        ) as version_number
         {%- else %}
         1 as version_number
         {%- endif %}

@@ -137,7 +137,12 @@ def test_one_more_resource_is_described_everywhere() -> None:
     assert [one["resource"] for one in described()][-2:] == ["notes", "note_messages"]
     assert "| `words` | text | content | What it says. |" in generate.page()
     assert "- `notes`: `words`, `extra`" in generate.page()
-    assert "stg_letta__notes.yml" in run_path(str(ROOT / "dbt" / "generate.py"))["files"]()
+    made = {path.name: text for path, text in run_path(str(ROOT / "dbt" / "generate.py"))["files"]().items()}
+    assert made["stg_letta__notes.sql"] == "{{ letta_staging('notes') }}\n"
+    assert (
+        "'notes': {'key': ['id'], 'columns': notes, 'parent': none, 'on': true}" in made["letta_schema.sql"]
+    )
+    assert 'name: words, description: "What it says."' in made["_letta__staging.yml"]
     check_mask(
         make_settings({"base_url": "http://localhost", "mask": "notes.words=drop,note_messages.text=redact"})
     )
