@@ -5,9 +5,8 @@
     /tmp/cc101f0/.venv/bin/pip install -c constraints.txt -e "/tmp/cc101f0[test]"
     .venv/bin/python -m tests.oracle.make /tmp/cc101f0/.venv/bin
 
-One argument more, `rows` or `warehouses`, makes only those. The commit's own command loads, from the small
-Letta of the code that runs this: so what is kept can be made again when that Letta changes; nothing else ever
-has to.
+More arguments, `rows` or names of cases, make only those. The commit's own command loads, from the small
+Letta of the code that runs this: so what is kept can be made again when that Letta changes.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from letta_source.demo import Server, serve
 from tests.oracle.cases import CASES, ENVIRONMENT, Asked, Case, Killed, Rows, asked_of, rows_of
 from tests.oracle.corpus import generated_pages, recorded_pages
 from tests.oracle.dumps import to_line
-from tests.oracle.kept import FOLDER, archive_name
+from tests.oracle.kept import FOLDER, archive_name, warehouses
 from tests.oracle.story import DAYS, Story
 
 _KILLED = 99
@@ -40,7 +39,7 @@ _KILL: dict[Killed, str] = {
     "begun": f"""
 import os, re, sys
 def see(event, arguments):
-    if event == "os.rename" and re.search("completed_jobs/agent_messages[.]", str(arguments[1])):
+    if event in ("open", "os.rename") and re.search("pending_transitions/agent_messages[.]", str(arguments)):
         os._exit({_KILLED})
 sys.addaudithook(see)
 """,
@@ -69,11 +68,15 @@ def write_lines(file: Path, lines: Iterable[str]) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
-def make_warehouses(old: Path) -> None:
+def make_warehouses(old: Path, names: Sequence[str]) -> None:
     """Leaves each warehouse as its case says, keeps it, and goes on with it."""
     rows: dict[str, Rows] = {}
     asked: dict[str, Asked] = {}
-    for name, case in CASES.items():
+    if len(names) < len(CASES):
+        before = warehouses()
+        rows, asked = before["rows"], before["asked"]
+    for name in names:
+        case = CASES[name]
         print(name)
         story = Story()
         with serve(story.letta) as server, TemporaryDirectory() as folder:
@@ -119,7 +122,11 @@ class Load:
             expected = [_KILLED] if killed else [0, 3] if self._case.poisoned else [0]
             assert done.returncode in expected, done.returncode
         if killed == "begun":
-            assert list(self._folder.rglob("completed_jobs/*")), "no other file was loaded before: try again"
+            done_before = [
+                *self._folder.rglob("completed_jobs/*"),
+                *self._folder.rglob(".pending_transitions/*"),
+            ]
+            assert done_before, "no other file was loaded before: try again"
 
     def archive(self, file: Path) -> None:
         def clean(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -143,9 +150,8 @@ def main(old: Path, what: Sequence[str]) -> None:
     if "rows" in what:
         with TemporaryDirectory() as folder:
             make_schema_and_rows(old, Path(folder))
-    if "warehouses" in what:
-        make_warehouses(old)
+    make_warehouses(old, [name for name in CASES if name in what])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or ("rows", "warehouses"))
+    main(Path(sys.argv[1]), sys.argv[2:] or ("rows", *CASES))
