@@ -33,12 +33,8 @@ DLT_SETTINGS = {
     # It would ask Airflow for a Variable for each of hundreds of settings, and take one that is called
     # `timeout` or `credentials` for its own, whosever it is.
     "PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS": "true",
-    # No reports of usage to its makers.
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
     # What it logs of a load that fails is long; what counts of it is the last line of the error.
     "RUNTIME__LOG_LEVEL": "CRITICAL",
-    # It would keep what was loaded on the worker's disk.
-    "LOAD__DELETE_COMPLETED_JOBS": "true",
 }
 
 logger = logging.getLogger(__name__)
