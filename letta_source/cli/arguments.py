@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.loading.run import Observer
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -80,3 +85,25 @@ def add_names(group: argparse._ArgumentGroup, option: str, metavar: str, summary
 def joined(values: Iterable[str] | None) -> str | None:
     """Join the values of a repeated option with commas; None stays None."""
     return None if values is None else ",".join(values)
+
+
+def add_logging(command: argparse.ArgumentParser) -> None:
+    """Add the options of what a load says on standard error."""
+    log = command.add_argument_group("log")
+    log.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: an object a line (default: text)",
+    )
+    amount = log.add_mutually_exclusive_group()
+    amount.add_argument("-v", "--verbose", action="store_true", help="say more")
+    amount.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
+
+
+def watched(options: argparse.Namespace) -> Observer:
+    """Return what shows a load's progress, as the options of `add_logging` ask."""
+    from letta_source.cli.progress import Progress
+
+    level = logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
+    return partial(Progress, form=options.log_format, level=level)

@@ -1,13 +1,16 @@
-"""Shows on standard error what a load does: a line that moves on a terminal, now and then one in a log."""
+"""Show on standard error what a load does: a line that moves on a terminal, now and then one in a log."""
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import sys
 import threading
 import time
+from datetime import datetime, timezone
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 from letta_source.safe_text import visible
 from letta_source.state.session import Session
@@ -25,30 +28,43 @@ class Progress(logging.Handler):
         session: of the source that is being loaded.
         destination: its name, for the time after everything was read.
         out: where to write, by default standard error.
+        form: `json` for a log that machines read: an object a line, with time, level, logger and message.
+        level: of `logging`; above INFO the load's progress is not shown either.
     """
 
-    def __init__(self, session: Session, destination: str, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        destination: str,
+        out: TextIO | None = None,
+        form: Literal["text", "json"] = "text",
+        level: int = logging.INFO,
+    ) -> None:
         super().__init__()
+        self._form = form
+        self._shown = level
         out = out or sys.stderr
         self._session = session
         self._destination = destination
         self._out = out
-        self._terminal = out.isatty()
+        self._terminal = out.isatty() and form == "text"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="letta_source.cli.progress", daemon=True)
 
     def __enter__(self) -> Progress:
         _logger.addHandler(self)
         self._level = _logger.level
-        _logger.setLevel(logging.INFO)
-        self._thread.start()
+        _logger.setLevel(self._shown)
+        if self._shown <= logging.INFO:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         _logger.removeHandler(self)
         _logger.setLevel(self._level)
         if self._terminal:
@@ -56,18 +72,29 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a log record on a line of its own."""
-        clear = _CLEAR if self._terminal else ""
-        said = visible(self.format(record), keep="\n")
-        self._write(f"{clear}{record.levelname.lower()}: {said}\n")
+        self._say(record.levelname.lower(), record.name, self.format(record), record.created)
+
+    def _say(self, level: str, name: str, message: str, moment: float) -> None:
+        """Write one line: with its time, unless people watch."""
+        said = visible(message, keep="\n")
+        at = datetime.fromtimestamp(moment, timezone.utc)
+        if self._form == "json":
+            line = {"time": at.isoformat(), "level": level, "logger": name, "message": message}
+            self._write(f"{json.dumps(line)}\n")
+        elif self._terminal:
+            self._write(f"{_CLEAR}{level}: {said}\n")
+        else:
+            self._write(f"{at:%Y-%m-%dT%H:%M:%SZ} {level}: {said}\n")
 
     def _run(self) -> None:
-        begun = time.monotonic()
         while not self._stopped.wait(_SECONDS_ON_TERMINAL if self._terminal else _SECONDS_IN_LOG):
             line = describe(self._session, self._destination)
             if self._terminal:
-                self._write(f"{_CLEAR}{line[:110]}")
+                # A longer line would go on in the next, and stay there.
+                width = shutil.get_terminal_size().columns - 1
+                self._write(f"{_CLEAR}{line[:width]}")
             else:
-                self._write(f"{time.monotonic() - begun:.0f} s: {line}\n")
+                self._say("info", _logger.name, line, time.time())
 
     def _write(self, text: str) -> None:
         self._out.write(text)

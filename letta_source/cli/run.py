@@ -6,7 +6,16 @@ import argparse
 import sys
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, joined, text
+from letta_source.cli.arguments import (
+    add_command,
+    add_logging,
+    add_names,
+    add_place,
+    exit_codes,
+    joined,
+    text,
+    watched,
+)
 from letta_source.errors import ExitCode
 
 CODES = exit_codes(
@@ -80,6 +89,7 @@ def add_options(run: argparse.ArgumentParser) -> None:
         "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
     )
     how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+    add_logging(run)
     how.add_argument(
         "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
     )
@@ -87,7 +97,6 @@ def add_options(run: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, and print what came of it."""
-    from letta_source.cli.progress import Progress
     from letta_source.cli.signals import stopping, what_is_kept
     from letta_source.loading.outcome import LoadFailed
     from letta_source.loading.run import Load, load
@@ -119,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
     )
     try:
         with stopping(lambda: f"letta-source: {what_is_kept(session)}"):
-            loaded = load(what, Progress, session)
+            loaded = load(what, watched(options), session)
     except LoadFailed as failed:
         if failed.loaded:
             print(failed.loaded.summary())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -88,14 +90,16 @@ def test_a_long_line_does_not_wrap() -> None:
     out = Terminal()
     with Progress(session(agents=Counts(ended=1.0)), "duckdb" * 100, out):
         wait_for(lambda: "duckdb" in out.getvalue())
-    assert max(map(len, out.getvalue().split(CLEAR))) == 110
+    assert max(map(len, out.getvalue().split(CLEAR))) == 79
 
 
 def test_in_a_log_each_line_stands_alone() -> None:
     out = io.StringIO()
     with Progress(session(agents=Counts(items=1, ended=1.0)), "duckdb", out):
         wait_for(lambda: out.getvalue().count("\n") > 1)
-    assert set(out.getvalue().splitlines()) == {"0 s: writing 1 items to duckdb"}
+    lines = {line.partition(" ")[::2] for line in out.getvalue().splitlines()}
+    assert {rest for _, rest in lines} == {"info: writing 1 items to duckdb"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time, _ in lines)
 
 
 def test_records_do_not_run_into_the_moving_line() -> None:
@@ -140,3 +144,39 @@ def test_it_writes_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture
     with Progress(session(), "duckdb"):
         logger.warning("here")
     assert "warning: here\n" in capsys.readouterr().err
+
+
+def test_a_log_for_machines_is_an_object_a_line() -> None:
+    out = io.StringIO()
+    with Progress(session(agents=Counts(items=1, ended=1.0)), "duckdb", out, form="json"):
+        wait_for(lambda: "writing" in out.getvalue())
+        logger.warning("two\nlines \x1b[31m")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert {frozenset(line) for line in lines} == {frozenset({"time", "level", "logger", "message"})}
+    assert {"level": "warning", "logger": logger.name, "message": "two\nlines \x1b[31m"} in [
+        {name: line[name] for name in ("level", "logger", "message")} for line in lines
+    ]
+    assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("level", "seen"),
+    [
+        (logging.WARNING, {"warning"}),
+        (logging.INFO, {"info", "warning"}),
+        (logging.DEBUG, {"debug", "info", "warning"}),
+    ],
+)
+def test_more_or_less_is_said(level: int, seen: set[str]) -> None:
+    out = io.StringIO()
+    with Progress(session(), "duckdb", out, level=level):
+        for said in (logger.debug, logger.info, logger.warning):
+            said("here")
+    assert {line.split()[1].rstrip(":") for line in out.getvalue().splitlines() if "here" in line} == seen
+
+
+def test_a_quiet_load_shows_no_progress() -> None:
+    out = io.StringIO()
+    with Progress(session(), "duckdb", out, level=logging.WARNING):
+        time.sleep(0.05)
+    assert out.getvalue() == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,9 @@ class Said:
 
     @property
     def errors(self) -> list[str]:
-        return self.err.splitlines()
+        """Lines of standard error without their times, and without the one that says what is read."""
+        lines = [re.sub(r"^\S+Z (?=\w+: )", "", line) for line in self.err.splitlines()]
+        return [line for line in lines if not line.startswith("info: reads ")]
 
     def column(self, name: str) -> dict[str, str]:
         """A column of the printed table, by resource."""
