@@ -8,7 +8,7 @@ from pathlib import Path
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column
 from letta_source.schema.resources import RESOURCES, all_tables
-from letta_source.schema.tables import LOAD_ISSUES, Table
+from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG, Table
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/schema. -->\n"
@@ -38,8 +38,9 @@ def page() -> str:
                 parts.append(f"### {table.name}\n\n{table.description}\n")
             parts.append(_columns(table, resource.parent, written))
             written.append(table)
-    parts.append(f"## {LOAD_ISSUES.name}\n\n{LOAD_ISSUES.description}\n")
-    parts.append(_columns(LOAD_ISSUES, None, written))
+    for table in (LOAD_ISSUES, LOAD_LOG):
+        parts.append(f"## {table.name}\n\n{table.description}\n")
+        parts.append(_columns(table, None, written))
     return "\n".join(parts)
 
 

@@ -258,6 +258,7 @@ class Client:
                     retries,
                     page_retries,
                     first_contact=not self._looks_again and not self.server.lets_read,
+                    on_retry=self.server.traffic.count_retry,
                 )
         except StatusError as error:
             if error.status in (401, 403, 407) and not self.server.lets_read:
@@ -311,6 +312,7 @@ class Client:
                         body = await read_body(response, self.server.memory.largest_body, take)
                     else:
                         body = await read_start(response, _ERROR_BODY)
+                    self.server.traffic.bytes += len(body)
                     if response.status_code == 500 and "network_stream" in response.extensions:
                         # The server resets the connection of a 500 on its next request: hang up first.
                         await response.extensions["network_stream"].aclose()
@@ -332,6 +334,7 @@ class Client:
             # A longer one is not waited for: should the next tries fail too, it is told.
             if wait and wait <= LONGEST_WAIT:
                 self.server.pace.hold(wait)
+                self.server.traffic.waited += wait
             raise error
         found = await self._parsed(response, body, asked)
         self._answers += 1

@@ -38,6 +38,7 @@ async def retried(
     retries: int,
     page_retries: int | None,
     first_contact: bool,
+    on_retry: Callable[[float], None] = lambda seconds: None,
 ) -> Any:
     """Retry what failed: `tenacity` only then, as it takes a tenth of a quick request.
 
@@ -45,6 +46,7 @@ async def retried(
         failed: why the first try did.
         page_retries: see `letta_source.api.client.Client.get`.
         first_contact: a web page most likely is another server's.
+        on_retry: called before each retry with the seconds until then.
     """
     first = [failed]
 
@@ -65,13 +67,17 @@ async def retried(
         waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
         return state.attempt_number > enough or waited > LONGEST_WAIT
 
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        on_retry(state.upcoming_sleep)
+        _log_retry(state)
+
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),
         stop=is_enough,
         # The server may ask for a longer wait, which the pace makes everybody keep; never for a shorter one.
         # After a 500 it resets the kept-alive connection: the next request fails once, at once.
         wait=_backoff,
-        before_sleep=_log_retry,
+        before_sleep=before_sleep,
         reraise=True,
     )
     return await retrying(attempt, request)

@@ -11,6 +11,26 @@ from letta_source.settings import Settings
 
 
 @dataclass
+class Traffic:
+    """What one resource cost on the wire.
+
+    Attributes:
+        retries: requests that were sent again.
+        waited: seconds before retries, of all workers together, and those that the server asked for.
+        bytes: of bodies, decoded.
+    """
+
+    retries: int = 0
+    waited: float = 0.0
+    bytes: int = 0
+
+    def count_retry(self, seconds: float) -> None:
+        """Count a retry, and the wait before it."""
+        self.retries += 1
+        self.waited += seconds
+
+
+@dataclass
 class Server:
     """The server, as far as the load has met it; used from one event loop at a time.
 
@@ -19,6 +39,7 @@ class Server:
         clock: its time.
         memory: bytes that bodies and rows may take.
         lets_read: a request has succeeded: a later 401 or 403 concerns what was asked for, not the key.
+        traffic: of the resource that is being read.
         page_limits: by kind of list, the largest limit that it takes, where that is less than was asked for.
     """
 
@@ -26,6 +47,7 @@ class Server:
     clock: Clock = field(default_factory=Clock)
     memory: Memory = field(default_factory=Memory)
     lets_read: bool = False
+    traffic: Traffic = field(default_factory=Traffic)
     page_limits: dict[str, int] = field(default_factory=dict)
 
     @classmethod

@@ -260,6 +260,13 @@ class Files:
             return self._client.list_table_files(table)
         return []
 
+    def add_file(self, table: str, name: str, content: bytes) -> None:
+        """Add a file to a table, whole or not at all; of its name only the ending counts."""
+        path = f"{self._client.get_table_prefix(table)}{name}"
+        self.filesystem.makedirs(self._client.get_table_dir(table), exist_ok=True)
+        with self.filesystem.transaction, self.filesystem.open(path, "wb") as file:
+            file.write(content)
+
     def finished_loads(self) -> list[str]:
         """Return the ids of the loads that `_dlt_loads` has a file of: it is written when a load is done."""
         # As `letta__1732230000.1.jsonl`.
@@ -312,6 +319,33 @@ def keep_schema(pipeline: dlt.Pipeline, file: Path) -> None:
     kept = pipeline.schemas
     if schema.name not in kept or kept[schema.name].version < schema.version:
         kept.save_schema(schema)
+
+
+def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequence[Any]) -> bool:
+    """Have the pipeline's schema hold a table that no load fills, and its columns; return False if it does.
+
+    Args:
+        columns: as dlt has them, with their types.
+
+    Raises:
+        PipelineConfigMissing: nothing was ever extracted.
+    """
+    schema = pipeline.default_schema
+    held = schema.tables.get(name, {}).get("columns", {})
+    if all(column["name"] in held for column in columns):
+        return False
+    table: Any = {
+        "name": name,
+        "description": description,
+        "columns": {column["name"]: column for column in columns},
+        "write_disposition": "append",
+        "resource": name,
+        # Only then the pipeline's dataset has it.
+        "x-normalizer": {"seen-data": True},
+    }
+    schema.update_table(table)
+    pipeline.schemas.save_schema(schema)
+    return True
 
 
 def began(load_id: str) -> datetime:

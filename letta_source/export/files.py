@@ -16,6 +16,7 @@ from letta_source.destinations.dlt_internals import Files
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
 from letta_source.schema.resources import all_tables
+from letta_source.schema.tables import LOAD_LOG
 
 _SCHEMA = "letta"
 
@@ -45,13 +46,14 @@ def mounted(files: Files, stack: ExitStack) -> Mounted:
     connection.execute(
         f'CREATE TABLE "{LOADS}" AS SELECT unnest(?::VARCHAR[]) AS load_id, 0 AS status', [finished]
     )
-    known = [table.name for table in all_tables() if table.name in stored]
+    known = [table.name for table in (*all_tables(), LOAD_LOG) if table.name in stored]
     for name in known:
         if paths := _paths(files, name):
             listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
             connection.execute(
                 f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], union_by_name = true)'
             )
+    # The log has none, whatever the others have.
     formats = {stored[name].get("table_format") for name in known}
     return Mounted(connection, formats.isdisjoint(("delta", "iceberg")), frozenset(known))
 

@@ -174,6 +174,7 @@ class _Read:
             for name, rows in tables:
                 yield self._handover.rows(rows, self._tables[name])
                 packages.rows += rows.num_rows
+                self._session.counts[self._resource.name].rows += rows.num_rows
             self._state.commit()
             if packages.is_full:
                 packages.paused[self._resource.name] = self._extraction, self._state

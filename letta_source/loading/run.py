@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from letta_source.destinations.capabilities import limits_of
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
+from letta_source.loading.load_log import recorded
 from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
@@ -65,6 +66,7 @@ class Parts:
     target: Callable[..., Target] = Target
     check_server: Callable[[Settings, Server], None] = check_reachable
     workspace: Callable[[Target, Settings], Workspace] = Workspace
+    recorded: Callable[[Workspace, Session, Iterable[str]], AbstractContextManager[None]] = recorded
 
 
 PARTS = Parts()
@@ -111,7 +113,9 @@ def load(
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
             with target.held(), _drivers_errors():
-                loaded = _loaded(what, parts.workspace(target, session.settings), source, session)
+                workspace = parts.workspace(target, session.settings)
+                with parts.recorded(workspace, session, list(source.selected_resources)):
+                    loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
             logger.warning(
                 "%s texts held NUL or half a character: there is U+FFFD in its place", f"{replaced:,}"

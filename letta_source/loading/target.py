@@ -50,7 +50,7 @@ _DESTINATIONS = (
     "clickhouse", "motherduck", "athena", "mssql", "synapse", "dremio", "ducklake", "lancedb",
 )  # fmt: skip
 _DUCKDB = "dlt.destinations.duckdb"
-_PLACE = "letta_source_place"
+PLACE = "letta_source_place"
 _STAGING = "letta_source_staging"
 
 
@@ -179,16 +179,20 @@ class Target:
         finally:
             lock.release()
 
+    def place(self) -> str:
+        """Return a text that is equal for two targets that share their tables, and for no others."""
+        with self._tried() as tried:
+            return place_of(tried, dataset_called(self.dataset_name))
+
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
-        with self._tried() as tried:
-            place = place_of(tried, dataset_called(self.dataset_name))
+        place = self.place()
         pipeline = self._pipeline()
-        if local_value(pipeline, _PLACE) != place:
+        if local_value(pipeline, PLACE) != place:
             # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
             pipeline.drop()
             pipeline = self._pipeline()
-            pipeline.set_local_state_val(_PLACE, place)
+            pipeline.set_local_state_val(PLACE, place)
         if self.staging:
             staging = self._staging_of(pipeline)
             pipeline = replace(self, staging=staging)._pipeline()

@@ -43,6 +43,7 @@ class Workspace:
     Attributes:
         pipeline: dlt's.
         traits: what its destination can do.
+        load_ids: the loads that were finished by now.
     """
 
     pipeline: dlt.Pipeline
@@ -52,6 +53,7 @@ class Workspace:
         self._target = target
         self._settings = settings
         self._shard = settings.shard
+        self.load_ids: list[str] = []
         self.open()
 
     def open(self) -> None:
@@ -155,4 +157,4 @@ class Workspace:
     def _load(self) -> None:
         # Each job has a connection: of all shards together there are as many as dlt has of one.
         workers = dlt.config.get("load.workers", int) or max(1, _MOST_JOBS // self._shard.count)
-        self.pipeline.load(workers=workers)
+        self.load_ids += self.pipeline.load(workers=workers).loads_ids

@@ -66,6 +66,10 @@ def bigint(name: str, description: str, **kwargs: Any) -> Column:
     return Column(name, "bigint", description, **kwargs)
 
 
+def double(name: str, description: str, **kwargs: Any) -> Column:
+    return Column(name, "double", description, **kwargs)
+
+
 def boolean(name: str, description: str, **kwargs: Any) -> Column:
     return Column(name, "bool", description, **kwargs)
 

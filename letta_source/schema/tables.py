@@ -29,6 +29,8 @@ from letta_source.schema.columns import (
     SEQUENCE,
     TEXT,
     Column,
+    bigint,
+    double,
     text,
     timestamp,
 )
@@ -161,3 +163,36 @@ LOAD_ISSUES = Table(
     ),
     primary_key=("load_started_at", "resource", "parent_id", "kind", "after_id", "before_id"),
 )
+
+LOAD_LOG = Table(
+    "load_log",
+    "What each run of `letta-source run` or `letta_source.load` did: a row for each run and resource.",
+    (
+        text("run_id", "The run; later ones sort after it.", nullable=False),
+        text("resource", "What was read of.", nullable=False),
+        text("load_ids", "The loads that the run finished, with commas between them; empty for none."),
+        timestamp("began_at", "When the run began.", nullable=False),
+        timestamp("ended_at", "When it ended; null if it was interrupted."),
+        double("seconds", "How long the resource was read."),
+        text("mode", "incremental, sweep, window or refresh."),
+        bigint("missed", "Items that a sweep found and that earlier runs should have."),
+        text("host", "The server, as `LETTA_BASE_URL` names it."),
+        text("project", "The project, if one is set."),
+        text("shard", "Such as `0/4`; null if all was read by one."),
+        bigint("parents", "Agents, groups, … that were found; 0 for a plain list."),
+        bigint("items", "Items that were read, those of the overlap too."),
+        bigint("rows_written", "Rows that were written, of all its tables."),
+        bigint("requests", "Requests, retries too."),
+        bigint("retries", "Requests that were sent again."),
+        double("waited", "Seconds before retries, and those that the server asked for; of all workers."),
+        bigint("bytes", "Of answers, decoded."),
+        bigint("new_problems", "Rows of load_issues that are new."),
+        bigint("known_problems", "Those that an earlier run had, too."),
+        text("outcome", "loaded, incomplete, absent, failed, not_read or interrupted.", nullable=False),
+        bigint("exit_code", "Of the run; null if it did not end."),
+        text("version", "The version of this program."),
+        text("masks", "The masks in force, and where each comes from."),
+    ),
+    primary_key=("run_id", "resource"),
+)
+"""Written by `letta_source.loading.load_log`, not by dlt's loads: it has no load id of its own."""

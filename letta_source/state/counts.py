@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from letta_source.api.server import Traffic
 
 
 @dataclass
@@ -17,7 +19,9 @@ class Counts:
         lists: lists that were read, the resource's own and those that name its parents.
         failed_lists: how many of them could not be read at all.
         items: items read, those of the overlap too.
+        rows: rows handed over to be loaded, of all its tables.
         requests: HTTP requests, retries too.
+        traffic: retries, waits and bytes.
         problems: parents and messages that could not be read.
         skipped: why it was not read at all, or None.
         begun, ended: readings of the monotonic clock, or None.
@@ -29,7 +33,9 @@ class Counts:
     lists: int = 0
     failed_lists: int = 0
     items: int = 0
+    rows: int = 0
     requests: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     problems: int = 0
     skipped: str | None = None
     begun: float | None = None

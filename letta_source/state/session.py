@@ -69,6 +69,8 @@ class Session:
     def begin(self, resource: str) -> Counts:
         """Starts the counts of a resource, when its reading begins."""
         counts = self.counts[resource] = Counts(begun=time.monotonic())
+        # One resource is read at a time.
+        self.server.traffic = counts.traffic
         return counts
 
     def close(self) -> None:

@@ -40,9 +40,10 @@ DOCUMENTED = {
 # Names of dlt's that its documentation does not have; those that begin with `_` are none of ours anyway.
 UNDOCUMENTED = {
     "caps_params", "config_params", "data_location", "fingerprint", "fs_client", "get_resolvable_fields",
-    "get_stored_schema", "get_stored_schema_by_hash", "get_stored_state", "inner_exc", "is_open_table",
+    "get_stored_schema", "get_stored_schema_by_hash", "get_stored_state", "get_table_dir", "get_table_prefix",
+    "inner_exc", "is_open_table",
     "list_table_files", "load_open_table", "loader_file_format_selector", "merge_strategies_selector",
-    "native_connection", "read_only", "save_schema",
+    "native_connection", "read_only", "save_schema", "update_table",
 }  # fmt: skip
 
 

@@ -195,9 +195,12 @@ class PlayedPipeline:
                 pipeline.normalize()
                 pipeline.load(workers=1)
 
+        def unrecorded(*of_run: Any) -> AbstractContextManager[None]:
+            return nullcontext()
+
         as_target: Any = self
         source: Any = _made_source
-        parts = run.Parts(source, lambda *names: as_target, lambda settings, server: None, Played)
+        parts = run.Parts(source, lambda *names: as_target, lambda settings, server: None, Played, unrecorded)
         run.load(what, session=session, parts=parts)
 
     def resolved(self) -> PlayedPipeline:
@@ -264,7 +267,8 @@ class PlayedPipeline:
         for _ in self._pending:
             self._faults.step("normalize")
 
-    def load(self, workers: int) -> None:
+    def load(self, workers: int) -> Any:
+        loaded = [package.load_id for package in self._pending]
         while self._pending:
             package = self._pending[0]
             for table, rows in package.rows.items():
@@ -273,6 +277,7 @@ class PlayedPipeline:
             self._faults.step("load")
             self._remote = package.state
             del self._pending[0]
+        return SimpleNamespace(loads_ids=loaded)
 
     def appendable(self, names: Iterable[str]) -> set[str]:
         return {

@@ -1,0 +1,253 @@
+"""The table load_log: a row for each run and resource, whatever becomes of the run."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from letta_source.demo import Letta, Server
+from letta_source.demo.api import Answer, answer
+from letta_source.loading import checkpoints, load_log, run
+from letta_source.schema.tables import LOAD_LOG
+from tests.support.command import SOME, Command, ago, messages, one_of
+
+ROWS = "SELECT {} FROM letta.load_log ORDER BY run_id, resource"
+
+
+def logged(letta_source: Command, *columns: str) -> list[tuple[Any, ...]]:
+    return letta_source.rows(ROWS.format(", ".join(columns)))
+
+
+def journal(letta_source: Command) -> Path:
+    return letta_source.folder / "dlt" / "pipelines" / "letta.load_log.jsonl"
+
+
+def refuse(patch: pytest.MonkeyPatch) -> None:
+    """Let the destination take nothing more once the packages are loaded."""
+
+    def write(*of_run: Any) -> None:
+        raise OSError("disk on fire")
+
+    patch.setattr(load_log, "write", write)
+
+
+def test_each_run_has_a_row_for_each_resource(letta_source: Command, letta: Letta, server: Server) -> None:
+    for _ in range(2):
+        assert letta_source.load(server).code == 0
+    rows = logged(
+        letta_source, "resource", "outcome", "exit_code", "mode", "host", "shard", "parents", "items"
+    )
+    host = server.base_url
+    agents = ("agents", "loaded", 0, "incremental", host, None, 0, 2)
+    first = ("agent_messages", "loaded", 0, "incremental", host, None, 2, messages(letta))
+    assert rows[:2] == [first, agents]
+    assert [row[:6] for row in rows[2:]] == [first[:6], agents[:6]]
+    assert len({row[0] for row in logged(letta_source, "run_id")}) == 2
+    sent = logged(letta_source, "requests", "retries", "waited", "new_problems", "known_problems")
+    # The first request of each run only asks whether the server is there.
+    assert sum(row[0] for row in sent) == len(server.requests) - 2
+    assert {row[1:] for row in sent} == {(0, 0.0, 0, 0)}
+    took = logged(letta_source, "began_at <= ended_at", "seconds >= 0", "bytes > 0", "masks", "version <> ''")
+    assert set(took) == {(True, True, True, "none", True)}
+    loads = letta_source.rows("SELECT load_id FROM letta._dlt_loads ORDER BY 1")
+    assert sorted(set(logged(letta_source, "load_ids"))) == loads
+    assert not journal(letta_source).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        (("--refresh",), "refresh"),
+        (("--start-date", "2024-01-01"), "window"),
+        (("--end-date", "2099-01-01"), "window"),
+    ],
+)
+def test_the_mode_says_how_it_was_read(
+    letta_source: Command, server: Server, options: tuple[str, ...], mode: str
+) -> None:
+    assert letta_source.load(server, *options).code == 0
+    assert {row[0] for row in logged(letta_source, "mode")} == {mode}
+
+
+def test_masks_in_force_are_named(letta_source: Command, server: Server) -> None:
+    letta_source.load(server, "--mask", "content=drop", "--mask", "name=keep")
+    ((masks,),) = set(logged(letta_source, "masks"))
+    assert "content=drop" in masks
+    assert "name=keep" in masks
+
+
+def test_what_could_not_be_read_is_counted(letta_source: Command, letta: Letta, server: Server) -> None:
+    letta.poison(next(reversed(letta.messages.rows)))
+    assert letta_source.load(server).code == 3
+    assert logged(letta_source, "resource", "outcome", "exit_code", "new_problems") == [
+        ("agent_messages", "incomplete", 3, 1),
+        ("agents", "loaded", 3, 0),
+    ]
+
+
+def test_a_load_that_fails_says_how_far_it_came(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        if path.endswith("/messages"):
+            return Answer(500, {"detail": "broken"})
+        return answer(letta, dialect, method, path, *args, **kwargs)
+
+    monkeypatch.setattr("letta_source.demo.server.answer", broken)
+    assert letta_source.load(server).code == 1
+    assert logged(letta_source, "resource", "outcome", "exit_code", "items", "new_problems") == [
+        ("agent_messages", "failed", 1, 0, 2),
+        ("agents", "loaded", 1, 2, 0),
+    ]
+
+
+def test_a_journal_keeps_what_the_destination_did_not_take(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        refuse(patch)
+        said = letta_source.load(server)
+    assert said.code == 0
+    assert any("load_log could not be written" in line and "disk on fire" in line for line in said.errors)
+    file = journal(letta_source)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert letta_source.load(server).code == 0
+    assert [row[0] for row in logged(letta_source, "resource")] == ["agent_messages", "agents"] * 2
+    assert not file.exists()
+
+
+def test_a_journal_that_was_written_already_is_written_once(letta_source: Command, server: Server) -> None:
+    """A process that was killed between the two."""
+    letta_source.load(server)
+    rows = logged(letta_source, *(column.name for column in LOAD_LOG.columns))
+    found = [
+        dict(zip((column.name for column in LOAD_LOG.columns), map(_text, row), strict=True)) for row in rows
+    ]
+    with open(letta_source.folder / "dlt" / "pipelines" / "letta" / "state.json") as state:
+        place = json.load(state)["_local"]["letta_source_place"]
+    elsewhere = {**found[0], "run_id": "elsewhere"}
+    lines = [*([place, row] for row in found), ["another place", elsewhere]]
+    journal(letta_source).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    letta_source.load(server)
+    assert logged(letta_source, *(column.name for column in LOAD_LOG.columns))[:2] == rows
+    assert len(logged(letta_source, "run_id")) == 4
+    # Rows of another destination wait for it.
+    assert json.loads(journal(letta_source).read_text()) == ["another place", elsewhere]
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def test_a_run_that_was_killed_is_known_to_the_next(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = b""
+
+    def peek(*parts: Any) -> None:
+        nonlocal kept
+        kept = journal(letta_source).read_bytes()
+        load_packages(*parts)
+
+    load_packages = checkpoints.load_packages
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "load_packages", peek)
+        patch.setattr(load_log, "write", lambda *of_run: None)
+        letta_source.load(server)
+    journal(letta_source).write_bytes(kept)
+    letta_source.load(server)
+    assert logged(letta_source, "resource", "outcome", "exit_code", "ended_at IS NULL", "items > 0") == [
+        ("agent_messages", "interrupted", None, True, None),
+        ("agents", "interrupted", None, True, None),
+        ("agent_messages", "loaded", 0, False, False),
+        ("agents", "loaded", 0, False, True),
+    ]
+
+
+def test_a_load_that_broke_off_is_in_the_journal(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def breaking(*parts: Any) -> Any:
+        raise OSError("no space left")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr("letta_source.loading.workspace.sparing", breaking)
+        patch.setattr("letta_source.loading.workspace.Workspace._load", breaking().__enter__)
+        assert letta_source.load(server).code == 1
+    assert letta_source.load(server).code == 0
+    assert logged(letta_source, "outcome", "exit_code")[:2] == [("failed", 1)] * 2
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_log_of_an_older_version_gets_new_columns(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(load_log, "LOAD_LOG", replace(LOAD_LOG, columns=LOAD_LOG.columns[:-2]))
+        letta_source.load(server)
+    letta_source.load(server)
+    assert logged(letta_source, "masks") == [(None,), (None,), ("none",), ("none",)]
+
+
+def test_the_dataset_has_it(letta_source: Command, server: Server) -> None:
+    from letta_source import Load, load
+
+    loaded = load(Load({"base_url": server.base_url}, ["agents"]))
+    assert loaded.pipeline.dataset()["load_log"].select("outcome").fetchall() == [("loaded",)]
+
+
+def test_shards_log_their_own_runs(letta_source: Command, letta: Letta, server: Server) -> None:
+    for shard in ("0/2", "1/2"):
+        assert letta_source.load(server, "--shard", shard).code == 0
+    assert logged(letta_source, "shard", "resource") == [
+        ("0/2", "agent_messages"),
+        ("0/2", "agents"),
+        ("1/2", "agent_messages"),
+        ("1/2", "agents"),
+    ]
+
+
+def test_files_get_one_small_file_a_run(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())
+    for _ in range(2):
+        letta.add_message(one_of(letta), date=ago(hours=1))
+        assert (
+            letta_source("run", "--base-url", server.base_url, *SOME, "--destination", "filesystem").code == 0
+        )
+    files = sorted((lake / "letta" / "load_log").iterdir())
+    assert [file.suffix for file in files] == [".parquet"] * 2
+    for file in files:
+        assert file.stat().st_size < 20_000
+        rows = pq.read_table(file).to_pylist()
+        assert [row["resource"] for row in rows] == ["agents", "agent_messages"]
+        assert {row["outcome"] for row in rows} == {"loaded"}
+    # Whoever comes without a working folder deletes files of loads that never finished, but not these.
+    journal(letta_source).parent.rename(letta_source.folder / "moved")
+    letta_source("run", "--base-url", server.base_url, *SOME, "--destination", "filesystem")
+    assert len(list((lake / "letta" / "load_log").iterdir())) == 3
+
+
+@pytest.mark.destinations
+@pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
+def test_sqlite_holds_it_too(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    credentials = f"sqlite:///{letta_source.folder / 'warehouse.db'}"
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", credentials)
+    for _ in range(2):
+        said = letta_source("run", "--base-url", server.base_url, *SOME, "--destination", "sqlalchemy")
+        assert (said.code, [line for line in said.errors if "load_log" in line]) == (0, [])
+    with sqlite3.connect(letta_source.folder / "warehouse__letta.db") as connection:
+        rows = connection.execute("SELECT resource, exit_code, began_at <= ended_at FROM load_log").fetchall()
+    assert rows == [("agents", 0, 1), ("agent_messages", 0, 1)] * 2
