@@ -20,6 +20,13 @@ ACCEPT_ENCODING = "gzip, deflate"
 Take = Callable[[int], Awaitable[None]]
 
 
+class Body(bytes):
+    """A body whose repr does not show it: some proxies tell what they were sent, the key too."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
 async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     """Return the body, decoded.
 
@@ -35,7 +42,9 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     if length.isdigit() and int(length[:18]) > most:
         raise TooLarge(most, int(length[:18]))
     pieces = [piece async for piece in pieces_of(response, most, take)]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    # A page has more, and tells nobody what it was asked with.
+    return Body(body) if len(body) < _LARGE_PIECE else body
 
 
 async def read_start(response: httpx.Response, most: int) -> bytes:
@@ -44,7 +53,7 @@ async def read_start(response: httpx.Response, most: int) -> bytes:
     with suppress(BadBody):
         async for piece in pieces_of(response, most, _take_none, cuts=True):
             start += piece
-    return bytes(start)
+    return Body(start)
 
 
 async def pieces_of(

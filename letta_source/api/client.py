@@ -17,7 +17,7 @@ from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.deadline import Deadline
 from letta_source.api.memory import Lease, parsed_size
-from letta_source.api.redact import RedactingFilter, redact_error
+from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
 from letta_source.api.redirects import REDIRECTS, redirected
 from letta_source.api.responses import (
     RequestFailed,
@@ -27,7 +27,6 @@ from letta_source.api.responses import (
     Verdict,
     checked,
     is_missing,
-    key_of,
     refused,
     to_error,
 )
@@ -85,15 +84,8 @@ class Client:
         server: Server | None = None,
         looks_again: bool = True,
     ) -> None:
-        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        headers |= {"accept": "application/json", "accept-encoding": ACCEPT_ENCODING}
-        headers.setdefault("user-agent", "dlt-source-letta")
-        key = settings.api_key.get_secret_value() if settings.api_key else ""
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        self._filter = RedactingFilter(key)
-        if settings.project:
-            headers["x-project"] = settings.project
+        self._redact = Redactor(settings.secrets)
+        self._filter = RedactingFilter(self._redact)
         self.base_url = settings.base_url
         self.server = server or Server.of(settings)
         self._host = httpx.URL(settings.base_url).host
@@ -101,11 +93,14 @@ class Client:
         self._on_request = on_request
         self._timeout = settings.timeout.total_seconds()
         connect = min(self._timeout, _CONNECT_SECONDS)
-        self._timeouts = {"timeout": httpx.Timeout(self._timeout, connect=connect).as_dict()}
+        self._extensions = {
+            "timeout": httpx.Timeout(self._timeout, connect=connect).as_dict(),
+            EXTENSION: self._redact,
+        }
         self._connect = make_connector(settings)
         # One for each connection: a pool looks at all that it has with each request.
         self._idle = [self._connect()]
-        self._headers = httpx.Headers(headers)
+        self._headers = _headers(settings)
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries
         self._looks_again = looks_again
@@ -217,7 +212,7 @@ class Client:
         """As `httpx.AsyncClient.build_request`, which takes a quarter of a quick request's time."""
         query = f"?{httpx.QueryParams(params)}" if params else ""
         url = f"{self.base_url}{path}{query}"
-        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._timeouts)
+        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
 
     async def _is_up(self) -> bool:
         """Tell whether the server answers a simple question; if not at once, wait for it.
@@ -275,7 +270,7 @@ class Client:
         except (httpx.RequestError, httpx.InvalidURL) as error:
             hint = describe_broken_answer(error) if isinstance(error, httpx.RequestError) else ""
             # They quote lines of an answer that is no HTTP, and where it redirects to.
-            redact_error(error, key_of(request))
+            self._redact.redact_error(error)
             said = f"{type(error).__name__} on {request.url.path}"
             raise RequestFailed(f"{said}: {hint}" if hint else said) from error
 
@@ -351,6 +346,27 @@ class Client:
         found = checked(response, body, asked.shape)
         asked.lease.shrink(len(body))
         return found
+
+
+class _Headers(httpx.Headers):
+    """Header fields, whose repr shows no value: httpx's own shows all but Authorization."""
+
+    def __repr__(self) -> str:
+        return f"Headers({[*self]})"
+
+
+def _headers(settings: Settings) -> _Headers:
+    """Return the header fields of every request; no local variable holds a secret."""
+    headers = _Headers({"user-agent": "dlt-source-letta"})
+    for name in settings.headers:
+        headers[name] = settings.headers[name].get_secret_value()
+    headers["accept"] = "application/json"
+    headers["accept-encoding"] = ACCEPT_ENCODING
+    if settings.api_key:
+        headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    if settings.project:
+        headers["x-project"] = settings.project
+    return headers
 
 
 async def _take(lease: Lease, deadline: Deadline, size: int) -> None:

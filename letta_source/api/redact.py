@@ -1,4 +1,4 @@
-"""Takes a secret out of what others wrote: a server or a proxy may tell what it was sent."""
+"""Takes secrets out of what others wrote: a server or a proxy may tell what it was sent."""
 
 from __future__ import annotations
 
@@ -6,55 +6,111 @@ import json
 import logging
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr
+
+from letta_source.safe_text import visible
 
 _PIECE = 8
 """Characters: what was cut within the secret still shows a part of it."""
+_LEAST = 4
+"""Characters: a shorter value of a header, such as 1 or on, tells nothing and stands in any text."""
 _MASK = "\x00"
 
 
-def redacted(text: str, secret: str) -> str:
-    """`text` with *** for the secret and each piece of it: as it is, quoted for a URL or JSON, in base64."""
-    if not secret:
-        return text
-    size = min(_PIECE, len(secret))
-    forms = [secret, *_other_forms(secret)] if size == _PIECE else [secret]
-    pieces = {form[at : at + size] for form in forms for at in range(len(form) - size + 1)}
-    shown = list(text)
-    for at in range(len(text) - size + 1):
-        if text[at : at + size] in pieces:
-            shown[at : at + size] = _MASK * size
-    return re.sub(f"{_MASK}+", "***", "".join(shown))
+class Redactor:
+    """Replaces secrets and each piece of them by ***: as they are, quoted for a URL or JSON, in base64.
+
+    It alone has the secrets as plain texts, in no attribute or variable that a repr shows.
+    """
+
+    def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
+        self._pieces = _Pieces()
+        for secret in secrets:
+            self._pieces.add(secret)
+
+    def __call__(self, text: str) -> str:
+        """Return the text without the secrets, in visible characters: others wrote it."""
+        return visible(self.redacted(text), keep="\n\t")
+
+    def redacted(self, text: str) -> str:
+        """Return the text without the secrets."""
+        # Every piece of a secret is looked up at its place, so that pieces that overlap go too.
+        shown = list(text)
+        for size, pieces in self._pieces.by_size.items():
+            for at in range(len(text) - size + 1):
+                if text[at : at + size] in pieces:
+                    shown[at : at + size] = _MASK * size
+        return re.sub(f"{_MASK}+", "***", "".join(shown)) if _MASK in shown else text
+
+    def redact_error(self, error: BaseException | None) -> None:
+        """Take the secrets out of the texts of an error, and of those that led to it."""
+        seen: set[int] = set()
+        # Contexts may go in a circle.
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.args = tuple(self.redacted(arg) if isinstance(arg, str) else arg for arg in error.args)
+            error = error.__cause__ or error.__context__
 
 
-def _other_forms(secret: str) -> Iterator[str]:
-    yield quote(secret, safe="")
-    yield json.dumps(secret)[1:-1]
+class _Pieces:
+    """Pieces of secrets by their size; its repr shows none."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[int, _Hidden] = {}
+
+    def add(self, secret: SecretStr) -> None:
+        if len(secret) < _LEAST:
+            return
+        size = min(_PIECE, len(secret))
+        self.by_size.setdefault(size, _Hidden()).update(
+            form[at : at + size]
+            for form in _forms(secret, others=size == _PIECE)
+            for at in range(len(form) - size + 1)
+        )
+
+
+class _Hidden(set[str]):
+    def __repr__(self) -> str:
+        return f"<{len(self)} pieces>"
+
+
+def _forms(secret: SecretStr, others: bool) -> Iterator[str]:
+    yield secret.get_secret_value()
+    if not others:
+        return
+    yield quote(secret.get_secret_value(), safe="")
+    yield json.dumps(secret.get_secret_value())[1:-1]
     for encode in (b64encode, urlsafe_b64encode):
-        # It is told with something before it, and three bytes make four characters.
+        # The secret may start at any of three base64 offsets; the characters it shares are left out.
         for before in range(3):
-            encoded = encode(b"\x00" * before + secret.encode()).decode().rstrip("=")
-            yield encoded[before and before + 1 : -1]
+            yield (
+                encode(b"\x00" * before + secret.get_secret_value().encode())
+                .decode()
+                .rstrip("=")[before and before + 1 : -1]
+            )
 
 
-def redact_error(error: BaseException | None, secret: str) -> None:
-    """Takes the secret out of the texts of an error, and of those that led to it."""
-    seen: set[int] = set()
-    # Contexts may go in a circle.
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        error.args = tuple(redacted(arg, secret) if isinstance(arg, str) else arg for arg in error.args)
-        error = error.__cause__ or error.__context__
+def redactor_of(request: httpx.Request) -> Redactor:
+    """Return what redacts the secrets that a request was sent with."""
+    found = request.extensions.get(EXTENSION)
+    return found if isinstance(found, Redactor) else Redactor()
+
+
+EXTENSION = "letta_source_redactor"
+"""Extension of a request that holds the redactor of its secrets."""
 
 
 class RedactingFilter(logging.Filter):
-    """Lets every record through, without the secret."""
+    """Lets every record through, without the secrets."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, redact: Redactor) -> None:
         super().__init__()
-        self._secret = secret
+        self._redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redacted(record.getMessage(), self._secret), ()
+        record.msg, record.args = self._redact(record.getMessage()), ()
         return True

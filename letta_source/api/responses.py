@@ -14,7 +14,7 @@ from typing import Any, Literal
 import httpx
 
 from letta_source.api.causes import speaks_https
-from letta_source.api.redact import redacted
+from letta_source.api.redact import Redactor, redactor_of
 from letta_source.errors import AuthError, QuotaExceeded
 from letta_source.safe_text import parse_json
 
@@ -136,7 +136,7 @@ def to_error(
     Raises:
         QuotaExceeded: no later request would be answered either.
     """
-    key = key_of(response.request)
+    redact = redactor_of(response.request)
     try:
         said = parsed(body)
     except BadBody:
@@ -148,7 +148,7 @@ def to_error(
     from_letta = isinstance(said, (dict, list, str)) and not _challenge(response, body)
     if not from_letta and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
-    detail = _detail(said, key) if from_letta else _foreign(response, body, key)
+    detail = _detail(said, redact) if from_letta else _foreign(response, body, redact)
     if verdict is Verdict.QUOTA:
         raise QuotaExceeded(f"{response.url.host} gives no more: {detail}")
     bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
@@ -230,7 +230,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         )
     found = parsed(body)
     if shape and not _has_shape(found, shape):
-        said = _detail(found, key_of(response.request))
+        said = _detail(found, redactor_of(response.request))
         raise WrongShape(f"not the {shape} that was asked for, but {type(found).__name__}: {said}")
     return found
 
@@ -254,16 +254,16 @@ def parsed(body: bytes) -> Any:
         raise BadBody(str(error)) from error
 
 
-def _detail(body: Any, key: str) -> str:
+def _detail(body: Any, redact: Redactor) -> str:
     # In one line: it goes into the log.
     detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
     # Some proxies tell what they were sent.
-    return redacted(detail[:_DETAIL_CHARS], key)
+    return redact(detail[:_DETAIL_CHARS])
 
 
-def _foreign(response: httpx.Response, body: bytes, key: str) -> str:
+def _foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
     """Who said it, if not Letta, and what to do."""
-    reason = redacted(response.reason_phrase, key)
+    reason = redact(response.reason_phrase)
     status = response.status_code
     if status == 407:
         return f"{reason}: the proxy asks for a user and password: http://USER:PASSWORD@HOST:PORT"
@@ -273,7 +273,7 @@ def _foreign(response: httpx.Response, body: bytes, key: str) -> str:
         return (
             f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
         )
-    server = redacted(response.headers.get("server", ""), key)[:_SERVER_CHARS]
+    server = redact(response.headers.get("server", ""))[:_SERVER_CHARS]
     who = f"{reason}: not Letta's own answer" + (f", but that of {server}" if server else "")
     if status in (401, 403):
         return f"{who}: a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
@@ -290,8 +290,3 @@ def _challenge(response: httpx.Response, body: bytes) -> str:
     if "html" in headers.get("content-type", "") and _CHALLENGE.search(body[:20_000].decode("latin-1")):
         return "a challenge for browsers"
     return ""
-
-
-def key_of(request: httpx.Request) -> str:
-    """Return the key that a request was sent with."""
-    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")

@@ -18,9 +18,10 @@ from typing import Any
 
 import httpcore
 import httpx
+from pydantic import SecretStr
 
 from letta_source.errors import ConfigError
-from letta_source.settings import Settings
+from letta_source.settings import Settings, is_loopback
 
 # httpcore reads 64 kB at a time, each a turn of the event loop; a page has some 1 MB.
 _READ_BYTES = 1 << 20
@@ -91,17 +92,6 @@ class _Stream(httpcore.AsyncNetworkStream):
         return _Stream(await self._stream.start_tls(*args, **kwargs))
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether the host is this machine: what goes there needs no proxy and no encryption."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def find_proxy(settings: Settings, variables: Mapping[str, str] | None = None) -> httpx.Proxy | None:
     """Return the proxy to the server: the setting's, else the environment's, never one to this machine.
 
@@ -115,10 +105,9 @@ def find_proxy(settings: Settings, variables: Mapping[str, str] | None = None) -
     if is_loopback(url.host):
         return None
     if settings.proxy:
-        given = settings.proxy.get_secret_value()
-        return None if given == "none" else _parse_proxy("proxy", given)
-    found = urllib.request.getproxies() if variables is None else variables
-    if _needs_no_proxy(url, found.get("no", "")):
+        return None if settings.proxy == SecretStr("none") else _parse_proxy("proxy", settings.proxy)
+    found = _proxies(variables)
+    if _needs_no_proxy(url, found["no"].get_secret_value() if "no" in found else ""):
         return None
     for scheme in (url.scheme, "all"):
         if found.get(scheme):
@@ -126,18 +115,16 @@ def find_proxy(settings: Settings, variables: Mapping[str, str] | None = None) -
     return None
 
 
-def _parse_proxy(name: str, value: str) -> httpx.Proxy:
-    # GNOME writes socks:// into ALL_PROXY.
-    text = value.strip().replace("socks://", "socks5://", 1)
-    if "://" not in text:
-        text = f"http://{text}"
-    try:
-        url = httpx.URL(text)
-        if (url.port or 0) > _LAST_PORT:
-            url = httpx.URL("")
-    except (httpx.InvalidURL, ValueError):
-        # Its text quotes parts of the URL.
-        url = httpx.URL("")
+def _proxies(variables: Mapping[str, str] | None) -> dict[str, SecretStr]:
+    """Return the proxies; no local variable holds a password of theirs."""
+    return {
+        name: SecretStr(value)
+        for name, value in (urllib.request.getproxies() if variables is None else variables).items()
+    }
+
+
+def _parse_proxy(name: str, value: SecretStr) -> httpx.Proxy:
+    url = _url_of_proxy(value)
     if not url.host:
         raise ConfigError(
             f"{name} is no URL of a proxy such as http://proxy.example:8080; in a password, # / ? @ : must be"
@@ -148,6 +135,18 @@ def _parse_proxy(name: str, value: str) -> httpx.Proxy:
     if url.scheme.startswith("socks5") and not find_spec("socksio"):
         raise ConfigError(f"{name}: a SOCKS proxy needs the package socksio: pip install 'httpx[socks]'")
     return httpx.Proxy(url)
+
+
+def _url_of_proxy(value: SecretStr) -> httpx.URL:
+    """Return the URL, empty for what is none; nothing is raised from where it is a plain text."""
+    # GNOME writes socks:// into ALL_PROXY.
+    text = value.get_secret_value().strip().replace("socks://", "socks5://", 1)
+    try:
+        url = httpx.URL(text if "://" in text else f"http://{text}")
+    except (httpx.InvalidURL, ValueError):
+        # Its text quotes parts of the URL.
+        return httpx.URL("")
+    return httpx.URL("") if (url.port or 0) > _LAST_PORT else url
 
 
 def _needs_no_proxy(url: httpx.URL, no_proxy: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import re
 from functools import partial
 from hashlib import sha256
@@ -12,9 +11,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import SecretStr
 
 from letta_source.safe_text import parse_json, to_json
 from letta_source.schema.columns import EXTRA
+from letta_source.settings.given import keyed_hash
 
 How = Literal["keep", "drop", "hash"]
 
@@ -32,7 +33,7 @@ class Images:
         key: with one, hashes are HMACs: nobody can tell whether it is an image that they have.
     """
 
-    def __init__(self, how: How, key: bytes) -> None:
+    def __init__(self, how: How, key: SecretStr | None) -> None:
         self._how = how
         self._key = key
 
@@ -89,7 +90,7 @@ class Images:
         except (binascii.Error, ValueError):
             content, size = sent.encode(), ""
         if self._key:
-            return f"hmac-sha256:{hmac.digest(self._key, content, sha256).hex()}{size}"
+            return f"hmac-sha256:{keyed_hash(self._key, content)}{size}"
         return f"sha256:{sha256(content).hexdigest()}{size}"
 
 

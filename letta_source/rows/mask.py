@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -18,6 +17,7 @@ from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import MaskAction, Settings
+from letta_source.settings.given import keyed_hash
 from letta_source.settings.masking import in_force
 
 Item = dict[str, Any]
@@ -39,7 +39,7 @@ class Mask:
 
     def __init__(self, resource: Resource, settings: Settings) -> None:
         self._root = resource.root
-        self._key = settings.mask_key.get_secret_value().encode() if settings.mask_key else b""
+        self._key = settings.mask_key
         self._images = Images(settings.images, self._key) if settings.images != "keep" else None
         named = {table.name: _in_force(settings, resource.name, table) for table in resource.tables}
         if any(how != "keep" for hows in named.values() for how in hows.values()):
@@ -66,7 +66,7 @@ class Mask:
         return {"drop": _drop, "redact": _redact, "hash": self._hash}[how]
 
     def _hash(self, text: str) -> str:
-        return hmac.digest(self._key, text.encode(), "sha256").hex()
+        return keyed_hash(self._key, text.encode())
 
     def table(self, name: str, rows: pa.Table) -> pa.Table:
         """The rows of one of the tables, masked; their schema stays."""

@@ -11,6 +11,7 @@ from letta_source.settings.model import (
     make_settings,
     validated,
 )
+from letta_source.settings.values import is_loopback
 
 __all__ = [
     "CLOUD_URL",
@@ -20,6 +21,7 @@ __all__ = [
     "Moment",
     "Settings",
     "TableFormat",
+    "is_loopback",
     "make_settings",
     "validated",
 ]

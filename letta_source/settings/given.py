@@ -42,7 +42,7 @@ def wrapped(name: str, value: Any) -> Any:
 def keyed_hash(key: SecretStr | None, content: bytes) -> str:
     """Return the HMAC-SHA256 of `content` in hexadecimal; with the empty key if there is none."""
     # The key is in no local variable, which a crash reporter would send.
-    return hmac.new(key.get_secret_value().encode() if key else b"", content, "sha256").hexdigest()
+    return hmac.digest(key.get_secret_value().encode() if key else b"", content, "sha256").hex()
 
 
 def _is_given(value: Any) -> bool:

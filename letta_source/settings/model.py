@@ -8,9 +8,7 @@ An argument or option wins over variables `SOURCES__LETTA__…`, those over Lett
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
 import httpx
@@ -37,6 +35,7 @@ from letta_source.settings.values import (
     header_value,
     headers_value,
     ids_value,
+    is_loopback,
     mask_key_value,
     mask_value,
     moment_value,
@@ -184,10 +183,8 @@ class Settings(BaseModel):
     def shows_key(self) -> bool:
         """Whether the key leaves this machine in plain text."""
         url = httpx.URL(self.base_url)
-        is_here = url.host == "localhost"
-        with suppress(ValueError):
-            is_here = is_here or ip_address(url.host).is_loopback
-        return bool(self.api_key) and url.scheme == "http" and not is_here
+        # Nothing to this machine goes through a proxy.
+        return bool(self.api_key or self.headers) and url.scheme == "http" and not is_loopback(url.host)
 
     @property
     def window(self) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
+from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
@@ -231,3 +232,14 @@ def url_value(value: Any) -> Any:
     if parsed.userinfo:
         raise ValueError("must not hold a user or password: give the key as api_key")
     return url
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether the host is this machine: what goes there needs no proxy and no encryption."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

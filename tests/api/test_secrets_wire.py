@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 
 from letta_source.api.client import Client
-from letta_source.api.redact import redacted
+from letta_source.api.redact import Redactor
 from letta_source.api.responses import RequestFailed
 from letta_source.demo import Letta, serve
 from letta_source.errors import LettaError
@@ -153,13 +154,37 @@ def test_another_host_never_gets_the_key() -> None:
     assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("secret", ["s", "sesame", "a\"quoted\\key'", KEY])
+def redacted(text: str, *secrets: str) -> str:
+    return Redactor(map(SecretStr, secrets)).redacted(text)
+
+
+@pytest.mark.parametrize("secret", ["sesame", "a\"quoted\\key'", KEY, "ä-key-of-ünïcode"])
 def test_redaction(secret: str) -> None:
     text = f"{secret}, {json.dumps(secret)}, {b64encode(secret.encode()).decode()}: {quote(secret, safe='')}"
     assert secret not in redacted(text, secret).replace("***", "")
-    assert redacted("told: nothing", "") == "told: nothing"
-    assert redacted("nothing at all", "another key") == "nothing at all"
+    assert redacted("told: nothing") == "told: nothing"
+    assert redacted("nothing at all", "another key", "on") == "nothing at all"
 
 
 def test_a_piece_of_the_key_is_redacted_and_no_more() -> None:
     assert redacted(f"[{KEY}] [{KEY[5:20]}] [{KEY[:7]}]", KEY) == f"[***] [***] [{KEY[:7]}]"
+
+
+def test_every_secret_is_redacted() -> None:
+    header, key = "header-canary-0123456789", "mask-key-canary-abcdef"
+    given = settings(
+        api_key=KEY,
+        headers={"X-Gate": header, "X-On": "on"},
+        mask_key=key,
+        proxy=f"http://u:{key[::-1]}@proxy.test:1",
+    )
+    redact = Redactor(given.secrets)
+    assert redact(f"on {KEY} {header} {key} {key[::-1]} {header[3:14]}") == "on *** *** *** *** ***"
+    assert redact("a \x1b[31m\u202e\n b") == "a \\x1b[31m\\u202e\n b"
+
+
+def test_nothing_that_redacts_shows_a_secret() -> None:
+    client = Client(settings(api_key=KEY, headers={"X-Gate": KEY[::-1]}, mask_key=KEY))
+    shown = [repr(one) for one in (client, vars(client), client._headers, vars(client._redact._pieces))]
+    assert not CANARY.is_in("".join(shown))
+    assert KEY[::-1][:8] not in "".join(shown)

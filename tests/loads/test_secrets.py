@@ -88,7 +88,7 @@ def test_a_key_from_the_environment(
     monkeypatch.setenv(variable, KEY)
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(own.folder / "lake"))
     said = own("run", "--base-url", telltale.base_url, *LOADED, "--destination", destination)
-    assert (said.code, "you sent" in said.err) == (3, True)
+    assert (said.code, "you sent" in said.err) == (1, True)
     assert {request.headers["authorization"] for request in telltale.requests} == {f"Bearer {KEY}"}
     assert _shown(own.folder, [said.out, said.err, *log]) == []
     assert [file for file in own.files() if "load_issues" in file or file == "letta_db.duckdb"]
@@ -111,7 +111,7 @@ def test_a_key_from_a_file(own: Command, telltale: Server) -> None:
         "PYTHONPATH": str(ROOT),
     }
     said = subprocess.run(command, env=environ, cwd=own.folder, capture_output=True, text=True)
-    assert (said.returncode, "DEBUG:httpcore" in said.stderr) == (3, True)
+    assert (said.returncode, "DEBUG:httpcore" in said.stderr) == (1, True)
     file.unlink()
     assert _shown(own.folder, [said.stdout, said.stderr]) == []
 
@@ -168,7 +168,7 @@ def test_ctrl_c(own: Command, log: list[str], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LETTA_API_KEY", KEY)
     with serve(Letta(), api_key=KEY) as server:
         said = own.load(server)
-    assert (said.code, said.errors[-1].startswith("letta-source: stopped")) == (1, True)
+    assert (said.code, said.errors[-1].startswith("letta-source: stopped")) == (130, True)
     assert _shown(own.folder, [said.out, said.err, *log]) == []
 
 

@@ -1,0 +1,199 @@
+"""No local variable of ours shows a secret, whatever fails: crash reporters send them."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letta_source import Load, letta, load
+from letta_source.cli.app import main
+from letta_source.errors import LettaError
+from tests.support.configuration import configure, forget
+from tests.support.frames import variables
+
+SECRETS = {
+    "api_key": "sk-let-frameCanary7Fq9ZxK41",
+    "mask_key": "mask-frameCanary-Qe81bnM2kd",
+    "header": "gate-frameCanary-Lk20xPq7Ws",
+    "proxy": "pw-frameCanary-Uu73mZd9Aa",
+    "database": "db-frameCanary-Yt55rRe1Nn",
+    "user_info": "url-frameCanary-Ww91kKj3Bb",
+}
+GIVEN = {
+    "api_key": SECRETS["api_key"],
+    "mask_key": SECRETS["mask_key"],
+    "mask": "content=hash",
+    "headers": {"X-Gate": SECRETS["header"]},
+    "proxy": f"http://user:{SECRETS['proxy']}@127.0.0.1:9",
+    "retries": 0,
+    "timeout": 2,
+}
+
+
+def shown(error: BaseException) -> list[str]:
+    """Places that show a piece of a secret."""
+    pieces = {secret[at : at + 12] for secret in SECRETS.values() for at in range(0, len(secret) - 12)}
+    return [place for place, text in variables(error) if any(piece in text for piece in pieces)]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
+    yield
+    forget()
+
+
+@pytest.fixture
+def answers() -> Iterator[Callable[[int, bytes], str]]:
+    """A server that gives one answer to all."""
+    servers = []
+
+    def serve(status: int, body: bytes) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                told = body.replace(b"ECHO", str(self.headers).encode())
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b'{"detail": "no"}'),
+        (401, b'{"detail": "ECHO"}'),
+        (403, b"<html>ECHO</html>"),
+        (404, b'{"detail": "ECHO"}'),
+        (500, b"ECHO"),
+        (200, b"ECHO"),
+        (200, b"<html>"),
+        (302, b""),
+    ],
+)
+def test_answers_of_a_server(answers: Callable[[int, bytes], str], status: int, body: bytes) -> None:
+    given = {**GIVEN, "base_url": answers(status, body)}
+    with pytest.raises(LettaError) as failed:
+        load(Load(given))
+    assert shown(failed.value) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"page_size": 0},
+        {"base_url": "http://nobody.invalid"},
+        {"base_url": f"http://me:{SECRETS['user_info']}@localhost:1"},
+        {"base_url": f"http://localhost:1/?key={SECRETS['user_info']}"},
+        {"api_key": f"{SECRETS['api_key']}\u2026"},
+        {"api_key": {"key": SECRETS["api_key"]}},
+        {"mask_key": SECRETS["mask_key"][:14]},
+        {"headers": {"X-Gate": f"{SECRETS['header']}\r\nX-Evil: 1"}},
+        {"headers": f"X-Gate {SECRETS['header']}"},
+        {"headers": {"Authorization": f"Basic {SECRETS['header']}"}},
+        {"proxy": f"ftp://user:{SECRETS['proxy']}@127.0.0.1:9", "base_url": "http://192.0.2.1"},
+        {"proxy": f"http://user:{SECRETS['proxy']}@127.0.0.1:9", "base_url": "http://192.0.2.1"},
+        {"proxy": f"http://user:{SECRETS['proxy']}#@x:y", "base_url": "http://192.0.2.1"},
+        {"mask": "txt=drop"},
+        {"ca_bundle": "/not/there.pem"},
+        {"agent_ids": ["../agent"]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("way", ["load", "source"])
+def test_wrong_settings(wrong: dict[str, Any], way: str) -> None:
+    given = {**GIVEN, "base_url": "http://127.0.0.1:1", **wrong}
+    # What cannot be reached is found by the load alone.
+    ways = {
+        "load": lambda given: load(Load(given)),
+        "source": lambda given: (letta(**given), load(Load(given))),
+    }
+    with pytest.raises(LettaError) as failed:
+        ways[way](given)
+    assert shown(failed.value) == []
+
+
+@pytest.mark.parametrize(
+    "variables_",
+    [
+        {"SOURCES__LETTA__PAGE_SIZE": "many"},
+        {"SOURCES__LETTA__API_KEY": f"{SECRETS['api_key']}\u2026"},
+        {"SOURCES__LETTA__HEADERS": f"X-Gate {SECRETS['header']}"},
+        {"SOURCES__LETTA__HEADERS": f'{{"X-Gate": "{SECRETS["header"]}"'},
+        {"SOURCES__LETTA__APIKEY": SECRETS["api_key"]},
+        {"LETTA_BASE_URL": f"http://me:{SECRETS['user_info']}@localhost"},
+        {
+            "LETTA_BASE_URL": "http://192.0.2.1",
+            "HTTP_PROXY": f"http://u:{SECRETS['proxy']}#x@proxy.test:port",
+        },
+        {"LETTA_BASE_URL": "http://192.0.2.1", "ALL_PROXY": f"ftp://u:{SECRETS['proxy']}@proxy.test"},
+        {
+            "DESTINATION": "postgres",
+            "DESTINATION__POSTGRES__CREDENTIALS": f"postgresql://u:{SECRETS['database']}@127.0.0.1:1/db",
+        },
+        {
+            "DESTINATION": "postgres",
+            "DESTINATION__POSTGRES__CREDENTIALS": f"postgresql://u:{SECRETS['database']}@127.0.0.1:port/db",
+        },
+    ],
+    ids=str,
+)
+def test_the_environment(variables_: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the environment as a whole show in a frame."""
+    monkeypatch.setenv("LETTA_API_KEY", SECRETS["api_key"])
+    monkeypatch.setenv("LETTA_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+    monkeypatch.setenv("SOURCES__LETTA__TIMEOUT", "2")
+    destination = variables_.pop("DESTINATION", "duckdb") if "DESTINATION" in variables_ else "duckdb"
+    for name, value in variables_.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LettaError) as failed:
+        load(Load(destination=destination))
+    assert shown(failed.value) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "secrets"),
+    [
+        (f'[sources.letta]\napi_key = "{SECRETS["api_key"]}"', ""),
+        ("", f'[sources.letta]\napi_kye = "{SECRETS["api_key"]}"'),
+        ("", f"[sources.letta]\napi_key = {SECRETS['api_key']}"),
+        ("", f'[sources.letta]\napi_key = ["{SECRETS["api_key"]}"]'),
+        ("[sources.letta]\npage_size = 0", f'[sources.letta]\napi_key = "{SECRETS["api_key"]}"'),
+        (f'[sources.letta]\nproxy = "http://u:{SECRETS["proxy"]}@h"', ""),
+        ("", f'[sources.letta.headers]\nX-Gate = "{SECRETS["header"]}\\n"\nHost = "a"'),
+    ],
+)
+def test_files(tmp_path: Path, config: str, secrets: str) -> None:
+    configure(tmp_path, config, secrets)
+    with pytest.raises(LettaError) as failed:
+        load(Load({"base_url": "http://127.0.0.1:1"}))
+    assert shown(failed.value) == []
+
+
+def test_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LETTA_API_KEY", SECRETS["api_key"])
+    assert main(["run", "--base-url", f"http://me:{SECRETS['user_info']}@127.0.0.1:1"]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert SECRETS["user_info"][:8] not in said.err
