@@ -35,6 +35,18 @@ GIVEN = {
 }
 
 
+def make_then_load(given: dict[str, Any]) -> None:
+    letta(**given)
+    # What cannot be reached is found by the load alone.
+    load(Load(given))
+
+
+WAYS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "load": lambda given: load(Load(given)),
+    "source": make_then_load,
+}
+
+
 def shown(error: BaseException) -> list[str]:
     """Places that show a piece of a secret."""
     pieces = {secret[at : at + 12] for secret in SECRETS.values() for at in range(0, len(secret) - 12)}
@@ -120,16 +132,11 @@ def test_answers_of_a_server(answers: Callable[[int, bytes], str], status: int, 
     ],
     ids=str,
 )
-@pytest.mark.parametrize("way", ["load", "source"])
+@pytest.mark.parametrize("way", WAYS)
 def test_wrong_settings(wrong: dict[str, Any], way: str) -> None:
     given = {**GIVEN, "base_url": "http://127.0.0.1:1", **wrong}
-    # What cannot be reached is found by the load alone.
-    ways = {
-        "load": lambda given: load(Load(given)),
-        "source": lambda given: (letta(**given), load(Load(given))),
-    }
     with pytest.raises(LettaError) as failed:
-        ways[way](given)
+        WAYS[way](given)
     assert shown(failed.value) == []
 
 
