@@ -54,7 +54,7 @@ _cleaned = _Cleaned()
 
 
 def cleaned() -> int:
-    """How many texts `clean` has changed in this thread so far."""
+    """Return how many texts `clean` has changed in this thread so far."""
     return _cleaned.texts
 
 
@@ -102,7 +102,7 @@ def to_json(value: Any) -> str | None:
 
 
 def parse_json(sent: bytes) -> Any:
-    """What `sent` says, whatever stands in it.
+    """Parse JSON, whatever stands in it.
 
     Python cannot walk what is nested without end, nor do warehouses take it: arrays and objects beyond 200
     levels stay the text they came as. So do integers of more than 4300 digits.

@@ -57,7 +57,7 @@ _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http1
 
 @dataclass(frozen=True)
 class _Asked:
-    """How the answer to a request is taken; see `Client.get`."""
+    """A request's options: how its answer is taken; see `Client.get`."""
 
     lease: Lease
     shape: Shape | None = None

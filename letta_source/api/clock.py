@@ -15,7 +15,7 @@ _SECONDS_APART = 10.0
 
 
 class Clock:
-    """How far the server's clock is from ours, by the Date header of its answers.
+    """The distance of the server's clock from ours, by the Date header of its answers.
 
     Where several servers answer, the one that is furthest behind counts: what was created since by its time
     is read again.
@@ -50,7 +50,7 @@ class Clock:
 
     @property
     def skew(self) -> timedelta:
-        """How far the server's clock is ahead of ours; less than 0 if it is behind, 0 if nothing is known."""
+        """The time by which the server is ahead of us; negative if behind, 0 if nothing is known."""
         return self._ahead or timedelta(0)
 
     def described(self) -> str:

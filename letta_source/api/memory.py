@@ -50,6 +50,7 @@ class Memory:
 
     @property
     def used(self) -> int:
+        """Bytes that are taken now."""
         return self._used
 
     def lease(self) -> Lease:

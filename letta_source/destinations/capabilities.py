@@ -37,7 +37,7 @@ _FAILS_ON_EMPTY = ("postgres", "mssql", "sqlalchemy")
 
 @dataclass(frozen=True)
 class Traits:
-    """Of one destination.
+    """The capabilities of one destination.
 
     Attributes:
         hints: of dlt, for every table.
@@ -54,7 +54,7 @@ class Traits:
 
 
 def traits_of(destination_type: str, capabilities: Capabilities, table_format: str | None) -> Traits:
-    """Of a destination, by what dlt knows of it.
+    """Return a destination's capabilities, by what dlt knows of it.
 
     Args:
         destination_type: such as `dlt.destinations.postgres`.
@@ -89,7 +89,7 @@ def _file_format(capabilities: Capabilities, hints: dict[str, Any]) -> str | Non
 
 
 def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
-    """Of the pipeline's destination; the most common ones if it has none yet."""
+    """Return the capabilities of the pipeline's destination; the most common ones if it has none yet."""
     if pipeline.destination is None:
         return Traits()
     if is_kind("sqlalchemy", pipeline):
@@ -99,7 +99,7 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
 
 
 def assert_own_staging() -> None:
-    """To be called where a shard loads by a pipeline of the user's own.
+    """Refuse a shard that shares its staging dataset, in a pipeline of the user's own.
 
     Raises:
         ConfigError: it would load through the staging dataset that it shares with the others.
@@ -126,7 +126,7 @@ def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
 
 
 def limits_of(traits: Traits, settings: Settings) -> str | None:
-    """What a user has to know of the destination, in a line."""
+    """Return what a user has to know of the destination, in a line."""
     if traits.writes == "append":
         return f"can only add rows: each comes once, when it is complete and older than {settings.lag}"
     if traits.writes == "upsert":

@@ -23,7 +23,7 @@ _HASH = 8
 
 
 class Holds(Enum):
-    """What a dataset of some name holds."""
+    """Kinds of content that a dataset of some name may have."""
 
     NOTHING = "no table of ours or of dlt's"
     STAGED = "a staging dataset of ours"

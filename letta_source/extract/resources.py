@@ -26,7 +26,7 @@ from letta_source.state.session import Session
 
 
 def current_traits(settings: Settings) -> Traits:
-    """What the destination of dlt's active pipeline can do; without one all, but no tombstones."""
+    """Return the capabilities of the active pipeline's destination; without one all, but no tombstones."""
     try:
         return traits_of_pipeline(dlt.current.pipeline(), settings)
     except PipelineNotActive:

@@ -71,7 +71,7 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
 
 
 def _in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """What comes of it, in a thread of its own: in this one a notebook has its event loop."""
+    """Run in a thread of its own: in this one a notebook has its event loop."""
     with start_blocking_portal() as portal:
         return portal.call(ask)
 

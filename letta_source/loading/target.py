@@ -78,7 +78,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What dlt calls the pipeline: each shard has its own."""
+        """The pipeline's name for dlt: each shard has its own."""
         return pipeline_name_of(self.pipeline_name, self.shard)
 
     def resolved(self) -> Target:
@@ -136,7 +136,7 @@ class Target:
                 )
 
     def check_untouched(self, table_format: str | None = None) -> None:
-        """As `check`, without making a DuckDB or SQLite file that is not there yet.
+        """Check as `check` does, without making a DuckDB or SQLite file that is not there yet.
 
         Raises:
             ConfigError: as `check`; or the file's folder is missing or cannot be written.

@@ -172,7 +172,7 @@ class ApprovalResponseMessage(_Item):
 
 # Of the two spellings each of these types has, the first is the server's, the second the reference's.
 class SummaryMessage(_Item):
-    """What a compaction left."""
+    """A summary that a compaction left."""
 
     message_type: Annotated[Literal["summary_message", "summary"], CLEAR] = Field(
         description="`summary_message` or `summary`."
@@ -184,7 +184,7 @@ class SummaryMessage(_Item):
 
 
 class EventMessage(_Item):
-    """What happened to the agent."""
+    """An event in the agent's life, such as a compaction."""
 
     message_type: Annotated[Literal["event_message", "event"], CLEAR] = Field(
         description="`event_message` or `event`."

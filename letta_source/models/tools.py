@@ -41,7 +41,7 @@ ToolCalls: TypeAlias = Annotated[
 
 
 class OpenAIFunction(Wire):
-    """What an OpenAI tool call calls. In streams any field may be null: a delta."""
+    """The function that an OpenAI tool call names. In streams any field may be null: a delta."""
 
     name: ToolName = None
     arguments: _Arguments = None

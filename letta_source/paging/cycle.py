@@ -31,6 +31,7 @@ class Trail:
         return [item for item in items if id_of(item) not in known]
 
     def add(self, items: Sequence[Any]) -> None:
+        """Remember a page."""
         self._last = set(ids_of(items))
         self.pages += 1
         if self.pages == self._next:

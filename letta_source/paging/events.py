@@ -25,7 +25,7 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Gap:
-    """What the server cannot give, between two ids; an empty one is the end of the list.
+    """A part of the list that the server cannot give, between two ids; an empty one is the end of the list.
 
     `answered` is false if no request for this list got an answer: nothing of it can be read.
     """

@@ -130,6 +130,7 @@ class Pages:
         return True
 
     def grow(self) -> None:
+        """Ask for larger pages again, after smaller ones came through."""
         self.size = min(self.size * 2, self.largest)
 
 

@@ -50,7 +50,7 @@ async def far_edge(
 
 
 async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:
-    """Whether what cannot be read lies between the cursor and the stone."""
+    """Return True if the unreadable part lies between the cursor and the anchor."""
     try:
         await pages.ask({"after": cursor, "before": stone})
     except Lost:
@@ -125,7 +125,7 @@ async def _back_from(
 
 
 async def _oldest_first(pages: Pages, forward: str, ids: list[str]) -> bool:
-    """Whether the first of these ids is followed by another of them."""
+    """Return True if the first of these ids is followed by another of them."""
     size, pages.size = pages.size, 1
     following = await pages.tried({forward: ids[0]})
     pages.size = size

@@ -120,7 +120,7 @@ class _Walk:
             self._passing_trouble = False
 
     def _reached(self) -> datetime | None:
-        """When the item under the cursor was created."""
+        """Return when the item under the cursor was created."""
         return next((created_at(item) for item in reversed(self._last) if id_of(item) == self._cursor), None)
 
     def _restart(self, lost: Lost) -> None:
@@ -137,7 +137,7 @@ class _Walk:
         self._trail = Trail()
 
     async def _progress(self, items: Sequence[Any]) -> Sequence[Any]:
-        """What of `items` is new; where nothing is, what the other cursor gives. Empty at the end."""
+        """Return the new `items`; where none is new, what the other cursor gives. Empty at the end."""
         fresh = self._trail.fresh(items)
         if items and (not fresh or self._is_older(items)):
             return await self._turned(must=True)
@@ -153,7 +153,7 @@ class _Walk:
 
     @property
     def _can_tell(self) -> bool:
-        """Whether what the other cursor gives can be told from what was read before."""
+        """Return True if the other cursor's items can be told from those read before."""
         return self._cursor is not None and (self._since is not None or self._trail.pages > 0)
 
     def _is_older(self, items: Sequence[Any]) -> bool:
@@ -163,13 +163,13 @@ class _Walk:
         return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
 
     def _is_tied(self, items: Sequence[Any]) -> bool:
-        """Whether the first page is of the very time of the cursor, and may lie on either side of it."""
+        """Return True if the first page has the very time of the cursor: it may lie on either side of it."""
         if self._since is None or self._forward_proven or self._trail.pages or self._forward == "before":
             return False
         return all(created_at(item) == self._since for item in items if isinstance(item, dict))
 
     async def _untied(self, fresh: Sequence[Any]) -> Sequence[Any]:
-        """Of the pages on both sides of the cursor the one that leads on.
+        """Return the neighbouring page that moves forward.
 
         Raises:
             Lost: it cannot be told which.

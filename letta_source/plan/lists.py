@@ -22,6 +22,7 @@ _KEPT_FIELDS = ("id", "created_at", "completed_at", "status", "agent_id", "agent
 
 
 def has_id(item: Any) -> bool:
+    """Return True if the item has an id that it can be asked for by."""
     return id_of(item) is not None
 
 

@@ -187,7 +187,7 @@ class Nameless(NamedTuple):
 
 
 def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
-    """Those elements that can be rows, and those that cannot: no objects, or without an id."""
+    """Split elements into those that can be rows and those that cannot: no objects, or without an id."""
     if len(ids_of(page)) == len(page):
         return page, []
     items: list[Item] = []

@@ -80,7 +80,7 @@ class Images:
         }
 
     def _image(self, sent: str) -> str | None:
-        """What stands for an image: for its base64, a data URL, or the address where it can be had."""
+        """Return what stands for an image: for its base64, a data URL, or its address."""
         if self._how == "drop":
             return None
         found = _DATA_URL.fullmatch(sent)

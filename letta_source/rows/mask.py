@@ -143,7 +143,7 @@ def _every_table() -> Iterator[tuple[str, Table]]:
 
 
 def _names(resource: str, table: Table, column: Column) -> list[str]:
-    """What a column can be called, the most exact first."""
+    """Return the names that a column can be called by, the most exact first."""
     own = [column.name, *_DOUBLES.get(column.name, ())]
     names = [f"{where}.{name}" for name in own for where in dict.fromkeys((table.name, resource))] + own
     return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names

@@ -138,6 +138,7 @@ class Resource:
 
     @property
     def tables(self) -> tuple[Table, ...]:
+        """The root table, then its children."""
         return (self.root, *(self.children or {}).values())
 
     def path_of(self, item_id: str) -> str:

@@ -32,6 +32,7 @@ class Column:
 
     @property
     def field(self) -> str:
+        """The field of the wire that fills the column."""
         return self.source or self.name
 
     @property
@@ -55,14 +56,17 @@ def _arrow_types() -> dict[Type, pa.DataType]:
 
 
 def text(name: str, description: str, **kwargs: Any) -> Column:
+    """Declare a text column."""
     return Column(name, "text", description, **kwargs)
 
 
 def json(name: str, description: str, **kwargs: Any) -> Column:
+    """Declare a JSON column."""
     return Column(name, "json", description, **kwargs)
 
 
 def bigint(name: str, description: str, **kwargs: Any) -> Column:
+    """Declare a column of 64-bit integers."""
     return Column(name, "bigint", description, **kwargs)
 
 
@@ -71,10 +75,12 @@ def double(name: str, description: str, **kwargs: Any) -> Column:
 
 
 def boolean(name: str, description: str, **kwargs: Any) -> Column:
+    """Declare a boolean column."""
     return Column(name, "bool", description, **kwargs)
 
 
 def timestamp(name: str, description: str, **kwargs: Any) -> Column:
+    """Declare a column of times, microseconds UTC."""
     return Column(name, "timestamp", description, **kwargs)
 
 

@@ -170,7 +170,7 @@ class Settings(BaseModel):
 
     @property
     def masking_digest(self) -> str:
-        """What tells these masks from others."""
+        """A digest that tells these masks from others."""
         return masking_digest(self.masking, self.mask_key)
 
     @property
@@ -181,14 +181,14 @@ class Settings(BaseModel):
 
     @property
     def shows_key(self) -> bool:
-        """Whether the key leaves this machine in plain text."""
+        """True if the key leaves this machine in plain text."""
         url = httpx.URL(self.base_url)
         # Nothing to this machine goes through a proxy.
         return bool(self.api_key or self.headers) and url.scheme == "http" and not is_loopback(url.host)
 
     @property
     def window(self) -> bool:
-        """Whether only a window of time is read, which leaves the state alone."""
+        """True if only a window of time is read, which leaves the state alone."""
         return self.start_date is not None or self.end_date is not None
 
 

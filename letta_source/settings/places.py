@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What is configured, the most exact place first; Letta's own variables come between the two."""
+    """Settings by place, the most exact first; Letta's own variables come between files and environment."""
 
     environment: Sequence[Layer] = ()
     files: Sequence[Layer] = ()
@@ -130,6 +130,7 @@ def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
 
 
 def is_said(value: Any) -> bool:
+    """Return True if a value was given."""
     text = getattr(value, "get_secret_value", lambda: value)()
     return not isinstance(text, str) or bool(text.strip())
 

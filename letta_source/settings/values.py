@@ -42,6 +42,7 @@ _PROXY = "must be a URL such as http://proxy.example:8080, or none"
 
 
 def duration_value(value: Any) -> Any:
+    """Read a duration: seconds, or a text such as `10m`."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
         value = float(match[1]) * _UNITS[(match[2] or "s").lower()]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -53,6 +54,7 @@ def duration_value(value: Any) -> Any:
 
 
 def moment_value(value: Any) -> Any:
+    """Read a date or time."""
     if value is None:
         return None
     with suppress(ValueError):
@@ -62,6 +64,7 @@ def moment_value(value: Any) -> Any:
 
 
 def ids_value(value: Any) -> Any:
+    """Read ids, in a list or with commas."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -84,6 +87,7 @@ def _of_json(text: str, opening: str) -> Any:
 
 
 def shard_value(value: Any) -> Any:
+    """Read a shard such as `2/4`."""
     return value if isinstance(value, Shard) else Shard.parse(str(value))
 
 
@@ -116,6 +120,7 @@ def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 
 
 def mask_key_value(value: Any) -> Any:
+    """Read a mask key; refuse a short one."""
     key = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(key, str) and len(key) < 16:
         raise ValueError("must have at least 16 characters: a shorter one can be guessed")
@@ -194,6 +199,7 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def file_value(value: Any) -> Any:
+    """Read the path of a file that is there."""
     if isinstance(value, PurePath):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
@@ -213,6 +219,7 @@ def files_value(value: Any) -> Any:
 
 
 def bytes_value(value: Any) -> Any:
+    """Read a size such as `512MB`."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         value = float(match[1]) * _SIZES[(match[2] or "b").lower().removesuffix("b")]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
@@ -221,6 +228,7 @@ def bytes_value(value: Any) -> Any:
 
 
 def url_value(value: Any) -> Any:
+    """Read a base URL; refuse one that holds more than an address."""
     url = str(value).strip().rstrip("/").removesuffix("/v1")
     parsed = _parsed(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:

@@ -43,9 +43,11 @@ class Counts:
 
     @property
     def seconds(self) -> float:
+        """Seconds since reading began, until it ended."""
         if self.begun is None:
             return 0.0
         return (self.ended or time.monotonic()) - self.begun
 
     def count_request(self) -> None:
+        """Count one request."""
         self.requests += 1

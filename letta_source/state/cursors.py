@@ -67,7 +67,7 @@ class Cursors:
         return (stored[0], stored[1]) if stored else None
 
     def gaps(self, parent_id: str) -> tuple[Between, ...]:
-        """What could not be read before and was passed."""
+        """Gaps that the cursor passed, by parent."""
         if parent_id not in self._gaps:
             stored = () if self._ignored else self._state.get("gaps", {}).get(parent_id, ())
             self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
@@ -111,12 +111,12 @@ class Cursors:
         return newest is None or newest < self._overlap.start
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
-        """What lies in it cannot be read; the cursor passes it with the next item, if there is one."""
+        """Note a part that cannot be read; the cursor passes it with the next item, if there is one."""
         if gap[1] and parent_id not in self._stopped:
             self._ahead[parent_id] = gap
 
     def replace_gap(self, parent_id: str, gap: Between, left: Between | None) -> None:
-        """It was tried again, and this is left of it."""
+        """Replace a gap that was tried again by what is left of it."""
         self._gaps[parent_id] = [
             new for old in self.gaps(parent_id) if (new := left if old == gap else old) is not None
         ]

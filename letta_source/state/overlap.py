@@ -10,6 +10,7 @@ _LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def local_now() -> datetime:
+    """Return the time by this machine's clock, in UTC."""
     return datetime.now(timezone.utc)
 
 

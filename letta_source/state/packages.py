@@ -60,7 +60,7 @@ class Packages:
 
 @dataclass
 class TablesBefore:
-    """What the destination held before this load; set by whoever loads, for the resources to read.
+    """The tables as they were before this load; set by whoever loads, for the resources to read.
 
     Attributes:
         empty: resources whose tables are empty: what they read is appended while each row comes once.
@@ -73,7 +73,7 @@ class TablesBefore:
 
 @dataclass
 class Written:
-    """What of the load is in the destination.
+    """The part of the load that is in the destination.
 
     Attributes:
         items: in the load packages that were loaded.

@@ -13,7 +13,7 @@ from letta_source.times import parse_time
 
 
 class StoredState(TypedDict, total=False):
-    """What dlt keeps of one resource between loads.
+    """The state that dlt keeps of one resource between loads.
 
     A list's key is the agent it is filtered by, and empty for the whole list. Of a message walk or a list,
     a cursor is `[created_at, id]` of the newest item that the next load need not read again, as ISO 8601 text

@@ -18,7 +18,7 @@ class _Unfinished(NamedTuple):
 
 
 class Worklist:
-    """How far a list of runs, steps or batches was worked off, and which of them must be read again.
+    """The position in a list of runs, steps or batches, and those of them that must be read again.
 
     One that is not finished, or finished within the overlap, is kept in `state["unsettled"]` and read by its
     id until it is: lists are read from their cursor on, and the server's list of batches forgets those that
@@ -57,7 +57,7 @@ class Worklist:
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where to read the list on from; None if it was never read."""
+        """The position to read the list on from; None if it was never read."""
         return self._cursors.get(self._key)
 
     def beyond_list(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Worklist:
         return tuple(self._stored)
 
     def known_since(self, parent_id: str) -> str | None:
-        """When an unfinished one was created, as far as is known."""
+        """Return when an unfinished one was created, as far as is known."""
         known: str | None = self._stored.get(parent_id)
         return known
 
