@@ -34,6 +34,7 @@ from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth
 from letta_source.api.server import Server
 from letta_source.api.transport import make_connector
 from letta_source.errors import NotLetta, Unreachable
+from letta_source.schema.card import Params
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Client:
     async def get(
         self,
         path: str,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         page_retries: int | None = None,
         shape: Shape | None = None,
         may_lack: bool = False,
@@ -181,7 +182,7 @@ class Client:
         self,
         method: str,
         path: str,
-        params: Mapping[str, str | int] | None = None,
+        params: Params | None = None,
         body: Mapping[str, Any] | None = None,
         page_retries: int | None = None,
         *,
@@ -206,7 +207,7 @@ class Client:
         self,
         method: str,
         path: str,
-        params: Mapping[str, str | int] | None,
+        params: Params | None,
         body: Mapping[str, Any] | None = None,
     ) -> httpx.Request:
         """As `httpx.AsyncClient.build_request`, which takes a quarter of a quick request's time."""

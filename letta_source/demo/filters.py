@@ -22,6 +22,24 @@ def of_agent(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
     return lambda row: not agent_id or row["agent_id"] == agent_id
 
 
+def runs(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Runs of one agent or all; with `active=true` only those that have not ended."""
+    of_this_agent, active = of_agent(store, params), params.get("active") in _TRUE
+    return lambda row: of_this_agent(row) and (not active or row["status"] in ("created", "running"))
+
+
+def conversations(cloud: bool) -> Filter:
+    """Conversations of one agent or all; on Cloud without those archived, unless the query asks for them."""
+
+    def wanted(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+        of_this_agent, asked = of_agent(store, params), params.get("archive_status", "unarchived")
+        if not cloud or asked == "all":
+            return of_this_agent
+        return lambda row: of_this_agent(row) and bool(row.get("archived")) == (asked == "archived")
+
+    return wanted
+
+
 def not_hidden(unless: str) -> Filter:
     """Hidden rows are left out, unless the parameter of this name asks for them."""
 
@@ -38,14 +56,16 @@ def not_ended(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]
 
 
 def steps(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """All steps, or those of one agent, or of a span of time by a date that no answer shows."""
+    """All steps, of one agent, with feedback, or of a span of time by a date that no answer shows."""
     of_this_agent = of_agent(store, params)
+    rated = params.get("has_feedback") in _TRUE
     start, end = _date(params, "start_date"), _date(params, "end_date")
 
     def wanted(row: Json) -> bool:
         # Both ends are exclusive: a step at the very microsecond of either is left out.
         created = store.step_dates[row["id"]]
-        return of_this_agent(row) and (not start or created > start) and (not end or created < end)
+        in_span = (not start or created > start) and (not end or created < end)
+        return of_this_agent(row) and in_span and (not rated or row["feedback"] is not None)
 
     return wanted
 

@@ -45,6 +45,12 @@ class Index:
         self._ids.insert(place, row_id)
         self._rank_of[row_id] = rank
 
+    def fill(self, ranked: Collection[tuple[Any, str]]) -> None:
+        """Hold these ids, given in the order of their ranks, and no others."""
+        self._ranks = [rank for rank, _ in ranked]
+        self._ids = [row_id for _, row_id in ranked]
+        self._rank_of = {row_id: rank for rank, row_id in ranked}
+
     def remove(self, row_ids: Collection[str]) -> None:
         """Take ids out, in one pass however many they are."""
         for row_id in row_ids:

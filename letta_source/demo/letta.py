@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from random import Random
+from datetime import datetime, timedelta
 from typing import Literal
-from uuid import UUID
 
+from .later_changes import LaterChanges
 from .shapes import (
     Json,
     agent_template,
     batch_template,
     conversation_template,
     group_template,
-    indexed_otid,
     moment,
     run_template,
     step_template,
     system_item,
-    user_item,
-    wire_date,
     wire_naive,
     wire_time,
 )
-from .store import Message, Store
 from .turns import batch_drafts, boot_drafts, turn_drafts
 
 AgentType = Literal["letta_v1_agent", "memgpt_v2_agent"]
@@ -33,88 +27,36 @@ AgentType = Literal["letta_v1_agent", "memgpt_v2_agent"]
 _MANAGED = {"supervisor", "dynamic", "sleeptime"}
 
 
-class Letta(Store):
+class Letta(LaterChanges):
     """A small Letta in memory.
 
     Args:
         seed: Makes the ids of a run of mutators repeatable.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__()
-        self._random = Random(seed)
-
     def add_agent(
-        self, agent_type: AgentType = "letta_v1_agent", name: str | None = None, hidden: bool = False
+        self,
+        agent_type: AgentType = "letta_v1_agent",
+        name: str | None = None,
+        hidden: bool = False,
+        tags: Sequence[str] = (),
     ) -> str:
         """Create an agent with its system message; a memgpt agent comes with its boot messages too.
 
         A hidden one is left out of the list, unless the query asks for hidden ones.
         """
         with self.lock:
-            agent_id, created = self._new_id("agent"), _now()
+            agent_id, created = self.new_id("agent"), self.now()
             template = agent_template(agent_type)
             times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
             name = name or f"agent {len(self.tables['agents']) + 1}"
             own: Json = {"id": agent_id, "name": name, "message_ids": [], "hidden": hidden or None}
+            own["tags"] = list(tags)
             self.put("agents", {**template, **times, **own})
             self._system_message(agent_id, created)
-            for items in boot_drafts(self._new_call_id) if agent_type == "memgpt_v2_agent" else ():
+            for items in boot_drafts(self.new_call_id) if agent_type == "memgpt_v2_agent" else ():
                 self.add_message(agent_id, items, date=created)
             return agent_id
-
-    def add_message(
-        self,
-        agent_id: str,
-        items: list[Json] | None = None,
-        *,
-        text: str = "hello",
-        date: datetime | None = None,
-        before: str | None = None,
-        step_id: str | None = None,
-        run_id: str | None = None,
-        group_ids: Sequence[str] = (),
-        conversation_ids: Sequence[str] = (),
-        batch_id: str | None = None,
-        batch_item_id: str | None = None,
-    ) -> str:
-        """Store one message.
-
-        Args:
-            agent_id: The agent that it belongs to.
-            items: Its items as they go over the wire; what they leave out (id, date, otid…) is filled in.
-            text: What the user says, where no items are given.
-            date: An aware datetime, now by default.
-            before: Store it earlier in the sequence than this message: a late commit.
-            step_id: Its step.
-            run_id: Its run.
-            group_ids: Its groups.
-            conversation_ids: Its conversations.
-            batch_id: Its batch.
-            batch_item_id: Its item of that batch.
-
-        Returns:
-            The message's id.
-        """
-        with self.lock:
-            given = items or [user_item(text)]
-            message_id = given[0].get("id") or self._new_id("message")
-            created = date or _now()
-            message = Message(
-                id=message_id,
-                agent_id=agent_id,
-                items=_filled(given, message_id, created, step_id, run_id),
-                created_at=created,
-                sequence=self.sequence_before(before) if before else self.next_sequence(),
-                step_id=step_id,
-                run_id=run_id,
-                group_ids=tuple(group_ids),
-                conversation_ids=tuple(conversation_ids),
-                batch_id=batch_id,
-                batch_item_id=batch_item_id,
-            )
-            self.store(message)
-            return message_id
 
     def talk(
         self,
@@ -127,6 +69,7 @@ class Letta(Store):
         date: datetime | None = None,
         conversation_id: str | None = None,
         finished: bool = True,
+        streamed: bool = True,
     ) -> str:
         """Play one whole turn: the run, its steps and their messages, a microsecond apart.
 
@@ -139,20 +82,22 @@ class Letta(Store):
             date: When the turn begins, now by default.
             conversation_id: The conversation that the turn belongs to.
             finished: Whether the (last) run and its last step have ended; see `finish_run`.
+            streamed: Whether the answer is. A turn of a conversation that is not leaves its run in status
+                `created` for ever, without the conversation, and does not move the agent's `updated_at`.
 
         Returns:
             The id of the (last) run.
         """
         with self.lock:
-            clock = date or _now()
+            clock = date or self.now()
             drafts = turn_drafts(
                 self.tables["agents"].rows[agent_id]["agent_type"],
                 text,
                 tools=tools,
                 approval=approval,
                 reasoning=reasoning,
-                otid=self._new_uuid(),
-                new_call_id=self._new_call_id,
+                otid=self.new_uuid(),
+                new_call_id=self.new_call_id,
             )
             runs: list[str] = []
             steps: list[str] = []
@@ -176,6 +121,10 @@ class Letta(Store):
                 if conversation_id:
                     self.replace_row("conversations", conversation_id, last_message_at=wire_time(clock))
                 clock += timedelta(microseconds=1)
+            if conversation_id and not streamed:
+                self.replace_row("runs", runs[-1], status="created", conversation_id=None)
+                return runs[-1]
+            self.touch(agent_id)
             if finished:
                 self._end_run(runs[-1], "completed", "end_turn", clock)
             return runs[-1]
@@ -183,14 +132,7 @@ class Letta(Store):
     def finish_run(self, run_id: str, status: str = "completed") -> None:
         """End a run and its pending steps."""
         with self.lock:
-            self._end_run(run_id, status, "end_turn" if status == "completed" else "error", _now())
-
-    def replace_items(self, message_id: str, items: list[Json]) -> None:
-        """Give a message other items; what they leave out is filled in."""
-        with self.lock:
-            old = self.messages.rows[message_id]
-            filled = _filled(items, message_id, old.created_at, old.step_id, old.run_id)
-            self.messages.rows[message_id] = replace(old, items=filled, raw=None)
+            self._end_run(run_id, status, "end_turn" if status == "completed" else "error", self.now())
 
     def delete_message(self, message_id: str) -> None:
         """Delete one message: cursors on it have vanished."""
@@ -201,7 +143,7 @@ class Letta(Store):
         """Delete all messages of an agent, and leave a fresh system message."""
         with self.lock:
             self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
-            self._system_message(agent_id, _now())
+            self._system_message(agent_id, self.now())
 
     def delete_agent(self, agent_id: str) -> None:
         """Delete an agent with its messages, runs and conversations; steps stay, but belong to no run."""
@@ -229,7 +171,7 @@ class Letta(Store):
             manager = agent_ids[0] if managed else None
             group = {
                 **group_template(),
-                "id": self._new_id("group"),
+                "id": self.new_id("group"),
                 "manager_type": manager_type,
                 "manager_agent_id": manager,
                 "agent_ids": list(agent_ids[1:] if managed else agent_ids),
@@ -243,9 +185,9 @@ class Letta(Store):
     def add_conversation(self, agent_id: str) -> str:
         """Open a conversation of an agent, with its own system message."""
         with self.lock:
-            created = _now()
+            created = self.now()
             times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
-            conversation_id = self._new_id("conv")
+            conversation_id = self.new_id("conv")
             row = {**conversation_template(), **times, "id": conversation_id, "agent_id": agent_id}
             self.put("conversations", row)
             self.add_message(
@@ -264,9 +206,9 @@ class Letta(Store):
     def add_batch(self, agent_id: str, messages: int = 4, status: str = "running") -> str:
         """Create a batch whose answers belong to an agent."""
         with self.lock:
-            created = wire_time(_now())
+            created = wire_time(self.now())
             times = {"created_at": created, "updated_at": created}
-            batch_id = self._new_id("job")
+            batch_id = self.new_id("job")
             row = {**batch_template(), **times, "id": batch_id, "status": status, "agent_id": agent_id}
             self.put("batches", row)
             self.add_batch_messages(batch_id, messages)
@@ -277,14 +219,14 @@ class Letta(Store):
         with self.lock:
             agent_id = self.tables["batches"].rows[batch_id]["agent_id"]
             agent_type = self.tables["agents"].rows[agent_id]["agent_type"]
-            for items in batch_drafts(agent_type, n, self._new_call_id):
-                batch_item_id = self._new_id("batch_item")
+            for items in batch_drafts(agent_type, n, self.new_call_id):
+                batch_item_id = self.new_id("batch_item")
                 self.add_message(agent_id, items, batch_id=batch_id, batch_item_id=batch_item_id)
 
     def finish_batch(self, batch_id: str) -> None:
         """End a batch: it leaves the list, and can still be had by its id."""
         with self.lock:
-            self.replace_row("batches", batch_id, status="completed", updated_at=wire_time(_now()))
+            self.replace_row("batches", batch_id, status="completed", updated_at=wire_time(self.now()))
 
     def poison(self, message_id: str, status: int = 500) -> None:
         """Make every page that holds a message answer with an error."""
@@ -296,15 +238,6 @@ class Letta(Store):
         with self.lock:
             del self.poisoned[message_id]
 
-    def _new_uuid(self) -> str:
-        return str(UUID(int=self._random.getrandbits(128), version=4))
-
-    def _new_id(self, prefix: str) -> str:
-        return f"{prefix}-{self._new_uuid()}"
-
-    def _new_call_id(self) -> str:
-        return f"call_{self._random.getrandbits(96):024x}"
-
     def _system_item(self, agent_id: str) -> Json:
         return system_item(self.tables["agents"].rows[agent_id]["system"])
 
@@ -313,7 +246,7 @@ class Letta(Store):
         self.replace_row("agents", agent_id, message_ids=[message_id])
 
     def _start_run(self, agent_id: str, conversation_id: str | None, started: datetime) -> str:
-        run_id = self._new_id("run")
+        run_id = self.new_id("run")
         run = {
             **run_template(),
             "id": run_id,
@@ -329,7 +262,7 @@ class Letta(Store):
         return run_id
 
     def _start_step(self, agent_id: str, run_id: str, started: datetime) -> str:
-        step_id = self._new_id("step")
+        step_id = self.new_id("step")
         owner = {"agent_id": agent_id, "run_id": run_id}
         unfinished = {"status": "pending", "stop_reason": None}
         self.put("steps", {**step_template(), **owner, **unfinished, "id": step_id}, started)
@@ -344,33 +277,3 @@ class Letta(Store):
         for step_id in self.list_of("run steps", run_id).ids():
             if self.tables["steps"].rows[step_id]["status"] == "pending":
                 self.replace_row("steps", step_id, status=step_status, stop_reason=stop_reason)
-
-
-def _filled(
-    items: Sequence[Json], message_id: str, created: datetime, step_id: str | None, run_id: str | None
-) -> list[Json]:
-    base = {
-        "id": message_id,
-        "date": wire_date(created),
-        "name": None,
-        "sender_id": None,
-        "step_id": step_id,
-        "is_err": None,
-        "seq_id": None,
-        "run_id": run_id,
-    }
-    return [
-        {**base, "otid": _default_otid(item["message_type"], message_id, place), **item}
-        for place, item in enumerate(items)
-    ]
-
-
-def _default_otid(message_type: str, message_id: str, place: int) -> str | None:
-    if message_type in ("system_message", "user_message", "approval_response_message"):
-        return None
-    # The otid of a request for approval is the message's id.
-    return message_id if message_type == "approval_request_message" else indexed_otid(message_id, place)
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .api import Answer, Dialect, answer
+from .api import Answer, Dialect, answer, joined_params
 from .letta import Letta
 from .wire import Between, Reply, is_reset, reset
 
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         url = urlsplit(self.path)
-        params = dict(parse_qsl(url.query, keep_blank_values=True))
+        params = joined_params(parse_qsl(url.query, keep_blank_values=True))
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, unquote(url.path), params, headers)
         self.log.append(request)

@@ -92,6 +92,7 @@ class _Collector:
         session, settings = state.session, state.settings
         self._resource = resource
         self._name = resource.name
+        self._state = state
         self._session = session
         self._counts = counts
         self._mask = Mask(resource, settings)
@@ -175,7 +176,9 @@ class _Collector:
             self._issues.report(error.kind, job.id, str(error))
             self._count_failed(job)
             # The search for parents itself was not begun as a job.
-            self._counts.lists += job is FINDING
+            if job is FINDING:
+                self._counts.lists += 1
+                self._state.keep_parents()
             self._counts.done += bool(job.id)
             self._positions.fail(job)
             self._finish_rows(job, finished=False)

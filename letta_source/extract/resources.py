@@ -160,7 +160,7 @@ class _Read:
         if paused := self._session.packages.paused.pop(self._resource.name, None):
             paused[1].bind(stored)
             return paused
-        state = ResourceState(self._session, stored)
+        state = ResourceState(self._session, stored, adds_only=self._traits.writes == "append")
         counts = self._session.begin(self._resource.name)
         loaded = loaded_ids(self._resource, state) if self._traits.writes == "append" else None
         # Without delete-insert a tombstone would be loaded as a row.

@@ -113,15 +113,17 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
     Args:
         by_list: cursors are of lists, and what is unsettled falls into buckets; else cursors are of parents.
     """
+    sweeps = _joined_sweeps(parts)
+    swept: State = {"swept": sweeps} if sweeps else {}
     if not by_list:
-        return {
+        return swept | {
             field: {
                 parent_id: kept
                 for bucket, part in parts.items()
                 for parent_id, kept in part.get(field, {}).items()
                 if bucket_of(parent_id) == bucket
             }
-            for field in ("cursors", "gaps")
+            for field in ("cursors", "gaps", "reread")
             if any(field in part for part in parts.values())
         }
     cursors, ahead = _joined_lists({bucket: part.get("cursors", {}) for bucket, part in parts.items()})
@@ -137,7 +139,14 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
             unsettled.setdefault(key, {}).update(
                 {unit_id: since for unit_id, since in units.items() if bucket_of(unit_id) == bucket}
             )
-    return {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
+    return swept | {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
+
+
+def _joined_sweeps(parts: Mapping[int, State]) -> dict[str, str]:
+    """Return when all of the buckets had been swept, by the agents that were asked for."""
+    sweeps = [part.get("swept", {}) for part in parts.values()]
+    common = set.intersection(*map(set, sweeps))
+    return {scope: min(swept[scope] for swept in sweeps) for scope in common}
 
 
 def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, list[str]]]]:

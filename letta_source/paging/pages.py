@@ -21,6 +21,7 @@ from letta_source.api.responses import (
 )
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Items
+from letta_source.schema.card import Params
 
 # Which answers smaller pages may help with: a page that holds a message the server cannot render. 524 is
 # Cloudflare's 504.
@@ -42,7 +43,7 @@ class Endpoint:
     """
 
     path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     page_size: int = 1000
     family: str | None = None
     dated: bool = True

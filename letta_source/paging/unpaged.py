@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, is_gone
 from letta_source.errors import ParentGone, Unreadable
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
+from letta_source.schema.card import Params
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page]:
@@ -32,9 +33,7 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
         size *= 2
 
 
-async def get_one(
-    client: Client, path: str, params: Mapping[str, str | int] | None = None
-) -> AsyncIterator[Page]:
+async def get_one(client: Client, path: str, params: Params | None = None) -> AsyncIterator[Page]:
     """The one object at `path`."""
     try:
         found = await client.get(path, params, shape="object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from letta_source.api.client import Client
@@ -76,6 +77,8 @@ async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jo
     for key in list_keys(card, state.settings):
         if await lists_steps(client, state.session.host):
             yield _steps_job(state, card, key)
+            if state.listed_to(key) and not state.adds_only:
+                yield _feedback_job(state, card, key)
             for step_id in state.worklist(key).unfinished:
                 yield by_id(key, card.path_of(step_id), step_id)
         else:
@@ -111,6 +114,7 @@ async def _each_parent(client: Client, state: ResourceState, card: Resource) -> 
                 page_size=card.page_size,
                 asked_for=asked_for,
                 anchors_of=agent_id if isinstance(agent_id, str) else "",
+                has_system_message=card.has_system_message,
             )
 
 
@@ -180,12 +184,13 @@ def _list_job(
     key: str = "",
     cursor: Cursor | None = None,
     moves: Moves = "nothing",
+    read_again: bool = False,
 ) -> Job:
     async def events(client: Client) -> Events:
         async for found in list_events(client, state.session.host, endpoint, cursor):
             yield found
 
-    return Job("", events, moves, key, read_again=state.loaded_before or cursor is not None)
+    return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
 
 
 def _steps_job(state: ResourceState, card: Resource, key: str) -> Job:
@@ -204,6 +209,16 @@ def _steps_job(state: ResourceState, card: Resource, key: str) -> Job:
             state.note_last_listed(key, last_id)
 
     return Job("", events, "worklist", key)
+
+
+def _feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List the steps with feedback, which comes days after a step has finished; a sweep lists them all."""
+    endpoint = list_endpoint(card, state.settings, key)
+    params = {**endpoint.params, "has_feedback": "true"}
+    since = state.overlap.before_start(state.settings.reread_window)
+    if not (state.settings.window or state.sweeps):
+        params["start_date"] = since.isoformat()
+    return _list_job(state, replace(endpoint, params=params), key, read_again=True)
 
 
 def _just(item: Item) -> Read:

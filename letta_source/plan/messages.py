@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
+from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError
@@ -16,31 +18,43 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import runs_endpoint
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
+from letta_source.schema.card import Params
 from letta_source.settings import Settings
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at, parse_time
+
+Item = dict[str, Any]
+# A system message, and what an agent is born with.
+_FIRST = 8
 
 
 def messages_job(
     state: ResourceState,
     path: str,
     parent_id: str,
-    params: Mapping[str, str | int] | None = None,
+    params: Params | None = None,
     family: str | None = None,
     page_size: int | None = None,
     asked_for: bool = False,
     anchors_of: str = "",
+    has_system_message: bool = False,
 ) -> Job:
     """A walk over a parent's messages.
 
     Args:
         anchors_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
+        has_system_message: it is the first of them, and edited in place: a sweep reads it again.
     """
+    state.note_parent(parent_id)
     cursor, gaps = state.cursors.get(parent_id), state.cursors.gaps(parent_id)
     endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family)
 
     async def events(client: Client) -> Events:
+        # From the start it comes anyway.
+        rereads = has_system_message and state.rereads_window and cursor and cursor[1]
+        if rereads and (first := await _system_message(client, endpoint)):
+            yield parent_id, Page(first, in_order=False)
         for gap in gaps:
             async for event in _retried(client, endpoint, gap):
                 yield parent_id, event
@@ -60,6 +74,18 @@ def messages_job(
 
     read_again = state.loaded_before or cursor is not None
     return Job(parent_id, events, "cursor", read_again=read_again, asked_for=asked_for)
+
+
+async def _system_message(client: Client, endpoint: Endpoint) -> list[Item]:
+    """The parent's system message as it is now, and what was said in the same second, to keep their order.
+
+    Empty where the first message is none, or cannot be read.
+    """
+    page = await Pages(client, replace(endpoint, page_size=_FIRST)).tried({}) or ()
+    items = [item for item in page if has_id(item)]
+    if not items or items[0].get("message_type") != "system_message":
+        return []
+    return list(takewhile(lambda item: item.get("date") == items[0].get("date"), items))
 
 
 async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIterator[Event]:

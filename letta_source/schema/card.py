@@ -30,7 +30,8 @@ Walk = Literal[
 "everything": one list of messages, from its cursor on. "search": one request. The others are of runs, steps
 and batches, which change until they are finished, and of what hangs from these.
 """
-Params = Mapping[str, "str | int"]
+Params = Mapping[str, "str | int | tuple[str, ...]"]
+"""Of a query, by name; one with several values is repeated."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Resource:
             of their last messages lead past an unreadable one.
         limited_by: How the list is limited to agents: the agents are read one by one, by their "id"; the
             server takes a "parameter" `agent_id`; or only its "items" tell whose they are.
+        has_system_message: It is the first message of each parent, and is edited in place.
         dated: False if the items have no date of their own.
         always_whole: The server gives the whole list, or all that hangs from a parent, each time.
         on_request: It is loaded only if it is asked for.
@@ -75,6 +77,7 @@ class Resource:
     parent: Column | None = None
     anchored_by: str | None = None
     limited_by: Literal["id", "parameter", "items"] = "items"
+    has_system_message: bool = False
     dated: bool = True
     always_whole: bool = False
     on_request: bool = False

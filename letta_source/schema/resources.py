@@ -25,6 +25,11 @@ from letta_source.schema.tables import LOAD_ISSUES, Table
 
 # With the default rendering, which items come back depends on where the pages fall.
 _LOSSLESS: Params = {"use_assistant_message": "false"}
+# A host that filters leaves out the messages of failed steps.
+_WITH_ERRORS: Params = {"include_err": "true"}
+# The relations that are columns. By default the server sends all there are, 26 kB an agent instead of 4; of
+# those that it is not asked for it sends nothing.
+_RELATIONS = ("agent.tags", "agent.identities", "agent.pending_approval", "agent.managed_group")
 # Steps, conversations and all messages have no `use_assistant_message`: a fixed page size makes it the same.
 FIXED_PAGE = 1000
 
@@ -41,8 +46,8 @@ _CARDS = (
         Agent,
         "Agents, as they are now.",
         "list",
-        # The smallest relation set, 4 kB an agent instead of 26 kB; hidden agents talk too.
-        params={"include": "agent.managed_group", "show_hidden_agents": "true"},
+        # Hidden agents talk too.
+        params={"include": _RELATIONS, "show_hidden_agents": "true"},
         limited_by="id",
         agent_column="id",
     ),
@@ -83,6 +88,8 @@ _CARDS = (
         Conversation,
         "Conversations, as they are now.",
         "list",
+        # Cloud leaves archived ones out, those between agents among them.
+        params={"archive_status": "all"},
         limited_by="parameter",
     ),
     Resource(
@@ -101,7 +108,8 @@ _CARDS = (
         LettaMessage,
         "Messages by agent, those of all its conversations. One stored message is one or more rows.",
         "each_parent",
-        params=_LOSSLESS,
+        params={**_LOSSLESS, **_WITH_ERRORS},
+        has_system_message=True,
         parent=_parent("agent_id", "The agent whose messages were read.", "agents.id"),
         anchored_by="id",
     ),
@@ -144,7 +152,9 @@ _CARDS = (
         LettaMessage,
         "Messages by conversation; a forked one shares messages with its origin.",
         "each_parent",
+        params=_WITH_ERRORS,
         page_size=FIXED_PAGE,
+        has_system_message=True,
         parent=_parent("conversation_id", "The conversation whose messages were read.", "conversations.id"),
         on_request=True,
         agent_via="conversation_id",

@@ -8,16 +8,19 @@ from there; the merge takes the repeats out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from letta_source.state.overlap import Overlap
+from letta_source.state.reread import RereadMarks
 from letta_source.times import created_at, newest_of
 
 logger = logging.getLogger(__name__)
 
 Cursor = tuple[str | None, str | None]
+# Of a page without a date.
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 Between = tuple[str, str]
@@ -37,6 +40,8 @@ class Cursors:
         overlap: with the last load; a cursor stops before the first item within it.
         frozen: neither read nor moved, for a window of time.
         ignored: not read, for reading everything again.
+        window: how far back a sweep reads again.
+        sweeps: this load does.
     """
 
     def __init__(
@@ -45,7 +50,11 @@ class Cursors:
         overlap: Overlap,
         frozen: bool = False,
         ignored: bool = False,
+        window: timedelta = timedelta(0),
+        sweeps: bool = False,
     ) -> None:
+        self._window_start = overlap.before_start(window)
+        self._sweeps = sweeps
         self._frozen = frozen
         self._overlap = overlap
         self._ignored = ignored or frozen
@@ -54,15 +63,21 @@ class Cursors:
         self._stopped: set[str] = set()
         self._gaps: dict[str, list[Between]] = {}
         self._ahead: dict[str, Between] = {}
+        self._marks = RereadMarks({}, self._window_start)
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
         """Goes on in the state of the next load package."""
         self._state = {} if self._frozen else state
         self._stored: MutableMapping[str, Any] = self._state.setdefault("cursors", {})
+        self._marks.bind(self._state)
 
     def get(self, parent_id: str) -> Cursor | None:
         """[created_at, id] to read on from; None for a parent that was never read."""
+        mark = self._marks.get(parent_id) if self._sweeps else None
+        return mark if mark and not self._ignored else self._reached(parent_id)
+
+    def _reached(self, parent_id: str) -> Cursor | None:
         stored = None if self._ignored else self._stored.get(parent_id)
         return (stored[0], stored[1]) if stored else None
 
@@ -78,7 +93,9 @@ class Cursors:
         if parent_id in self._stopped:
             return 0
         # Mostly none is young: then only the last one counts.
-        passed = len(items) - 1 if len(items) > 1 and self._are_old(items) else 0
+        newest = self._newest(items)
+        all_old = newest is not None and newest < self._overlap.start
+        passed = len(items) - 1 if len(items) > 1 and all_old else 0
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
         last: tuple[datetime | None, str] | None = None
         start, end = self._overlap.start, self._overlap.end
@@ -93,22 +110,26 @@ class Cursors:
                 # The next load reads on from before the gap and meets it again.
                 self._ahead.pop(parent_id, None)
                 break
-            if gap := self._ahead.pop(parent_id, None):
+            gap = self._ahead.pop(parent_id, None)
+            # A sweep meets what it knows.
+            if gap and gap not in self.gaps(parent_id):
                 self._gaps[parent_id] = [*self.gaps(parent_id), gap]
             last = time, item["id"]
             passed += 1
         if last:
             cursor = (last[0].isoformat() if last[0] else None, last[1])
         self._put(parent_id, cursor)
+        before_window = newest is not None and newest < self._window_start
+        self._marks.observe(parent_id, items[:passed], self._reached(parent_id), before_window)
         return passed
 
-    def _are_old(self, items: Sequence[Mapping[str, Any]]) -> bool:
-        """True if it can be told at once that all of them are older than the overlap."""
+    def _newest(self, items: Sequence[Mapping[str, Any]]) -> datetime | None:
+        """The newest date of a page; None if that cannot be told at once."""
         try:
-            newest = newest_of([item.get("date") or item.get("created_at") for item in items])
+            found = newest_of([item.get("date") or item.get("created_at") for item in items])
         except ValueError:
-            return False
-        return newest is None or newest < self._overlap.start
+            return None
+        return found or _NEVER
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
         """Note a part that cannot be read; the cursor passes it with the next item, if there is one."""
@@ -130,6 +151,7 @@ class Cursors:
     def restart(self, parent_id: str) -> None:
         """The item under the cursor is gone: what was observed starts anew."""
         self._put(parent_id, (None, None))
+        self._marks.restart(parent_id)
         self._gaps[parent_id] = []
         self._ahead.pop(parent_id, None)
         self._stopped.discard(parent_id)
@@ -137,6 +159,11 @@ class Cursors:
     def forget(self, parent_id: str) -> None:
         """The parent is gone."""
         self._put(parent_id, None)
+
+    def keep_only(self, parent_ids: Collection[str]) -> None:
+        """Forgets all other parents: the server does not have them any more."""
+        for parent_id in [one for one in self._stored if one not in parent_ids]:
+            self.forget(parent_id)
 
     def _put(self, parent_id: str, cursor: Cursor | None) -> None:
         self._pending[parent_id] = cursor
@@ -146,6 +173,7 @@ class Cursors:
         """Moves the cursors to what was observed."""
         for parent_id in self._moved:
             cursor = self._pending[parent_id]
+            self._marks.commit(parent_id, cursor)
             if cursor is None:
                 self._stored.pop(parent_id, None)
             else:

@@ -8,7 +8,7 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-ListKey = tuple[str, tuple[tuple[str, str | int], ...], tuple[str | None, str | None] | None]
+ListKey = tuple[str, tuple[tuple[str, Any], ...], tuple[str | None, str | None] | None]
 """Names a list: its path, its parameters and the cursor it was read from."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, TypedDict, cast
 
 from letta_source.shards import bucket_of
@@ -31,6 +32,10 @@ class StoredState(TypedDict, total=False):
     since."""
     digests: dict[str, str]
     """By id, a digest of what was added last, for destinations that can only add rows."""
+    reread: dict[str, list[str | None]]
+    """By parent, or by list's key, where a sweep reads again from: see `letta_source.state.reread`."""
+    swept: dict[str, str]
+    """By the agents that were asked for, when everything was asked for last."""
     ahead: dict[str, dict[str, list[str]]]
     """By list's key and bucket, cursors of other shards beyond this one's."""
 
@@ -41,14 +46,26 @@ class ResourceState:
     Args:
         session: of the load.
         stored: the dict that dlt keeps, see `StoredState`.
+        adds_only: the destination can only add rows.
+
+    Attributes:
+        sweeps: everything is asked for in this load, whatever the signals say.
+        rereads_window: the last `reread_window` is read again.
     """
 
-    def __init__(self, session: Session, stored: dict[str, Any]) -> None:
+    def __init__(self, session: Session, stored: dict[str, Any], adds_only: bool = False) -> None:
         self.session = session
         self.settings = session.settings
         self._stored = cast(StoredState, stored)
         self.overlap = Overlap(session.started_at, self.settings.lag, session.server.clock.now)
+        self.adds_only = adds_only
+        self.sweeps = self._is_sweep_due()
+        # Where a changed row would be added beside the old one, none is read again.
+        self.rereads_window = self.sweeps and not adds_only
+        self._parents: set[str] | None = set()
         self._tracking: dict[str, Any] = {
+            "window": self.settings.reread_window,
+            "sweeps": self.rereads_window,
             "overlap": self.overlap,
             "frozen": self.settings.window,
             "ignored": self.settings.refresh,
@@ -65,6 +82,27 @@ class ResourceState:
         self.cursors.bind(stored)
         for worklist in self._worklists.values():
             worklist.bind(stored)
+
+    def _is_sweep_due(self) -> bool:
+        swept = self._stored.get("swept", {}).get(self._scope)
+        if self.settings.window or not swept:
+            # What was never loaded is read whole anyway.
+            return False
+        since = self.session.started_at - parse_time(swept)
+        return not timedelta(0) <= since < self.settings.sweep_interval
+
+    @property
+    def _scope(self) -> str:
+        return ",".join(sorted(self.settings.agent_ids))
+
+    def note_parent(self, parent_id: str) -> None:
+        """Notes a parent that the server has, while all of them are asked for."""
+        if self.sweeps and self._parents is not None:
+            self._parents.add(parent_id)
+
+    def keep_parents(self) -> None:
+        """Keeps the cursors of parents that the server no longer has: not all of its list could be read."""
+        self._parents = None
 
     def worklist(self, key: str) -> Worklist:
         """The runs, steps or batches of the list with this key."""
@@ -123,10 +161,18 @@ class ResourceState:
 
     def finish(self) -> None:
         """Commits, once everything was read."""
+        if self.sweeps and self._parents and not self._scope:
+            self.cursors.keep_only(self._parents)
         self.commit()
         self._forget_passed()
         if not self.settings.window:
             self._keep_last_listed()
+            self._keep_swept()
+
+    def _keep_swept(self) -> None:
+        swept = self._stored.setdefault("swept", {})
+        if self.sweeps or self.settings.refresh or self._scope not in swept:
+            swept[self._scope] = self.session.started_at.isoformat()
 
     def _forget_passed(self) -> None:
         """Drops the other shards' cursors that this shard's own has reached."""

@@ -27,7 +27,7 @@ class Worklist:
     Args:
         state: of the dlt resource.
         key: which list; lists with other filters are worked off apart.
-        overlap, frozen, ignored: as for `Cursors`.
+        overlap, frozen, tracking: as for `Cursors`.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Worklist:
         key: str,
         overlap: Overlap,
         frozen: bool = False,
-        ignored: bool = False,
+        **tracking: Any,
     ) -> None:
-        self._cursors = Cursors(state, overlap, frozen, ignored)
+        self._cursors = Cursors(state, overlap, frozen, **tracking)
         self._key = key
         self._frozen = frozen
         self._overlap = overlap

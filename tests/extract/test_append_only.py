@@ -48,7 +48,7 @@ class Added:
             return {row["id"] for row in held if parent is None or row[parent] == parent_id}
 
         state = orjson.loads(orjson.dumps(self.states.get(name, {})))
-        tracked = ResourceState(session, state)
+        tracked = ResourceState(session, state, adds_only=True)
         for tables in extract(resource, tracked, session.begin(name), tombstones=False, loaded=loaded):
             for table, arrow in tables:
                 self.rows[table].extend(arrow.to_pylist())

@@ -64,7 +64,12 @@ def test_agents_come_small_and_hidden_ones_too() -> None:
     with serve(letta) as server:
         merged.load(server, "agents", "groups", "agent_messages", "group_messages")
         [asked] = [request.params for request in server.requests if request.path == "/v1/agents/"][:1]
-    assert asked["include"] == "agent.managed_group"
+    assert set(asked["include"].split(",")) == {
+        "agent.managed_group",
+        "agent.tags",
+        "agent.identities",
+        "agent.pending_approval",
+    }
     assert (merged.ids("agents"), merged.ids("groups")) == ([hidden], [group])
     assert message in merged.ids("agent_messages")
     assert message in merged.ids("group_messages")

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from letta_source.demo import Letta
-from letta_source.demo import letta as mutators
 from letta_source.demo.letta import AgentType
 from letta_source.demo.shapes import Json, user_item
 
@@ -59,7 +58,9 @@ class Story:
             return self._hour
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mutators, "_now", now)
+            patch.setattr(self.letta, "now", now)
+            # The small Letta of then moved no agent's date.
+            patch.setattr(self.letta, "touch", lambda agent_id: None)
             yield
 
     def day(self) -> None:

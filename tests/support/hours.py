@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Letta
-from letta_source.demo import letta as mutators
 from letta_source.state import session
 
 MINUTE = timedelta(minutes=1)
@@ -57,7 +56,8 @@ class Story:
         """What is done, and what is loaded in this process, happens at this hour."""
         with pytest.MonkeyPatch.context() as patch:
             stop_clock(self.now, patch)
-            patch.setattr(mutators, "_now", lambda: self.now)
+            for clock in ("now", "touched_at"):
+                patch.setattr(self.letta, clock, lambda: self.now)
             yield
 
     @contextmanager

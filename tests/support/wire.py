@@ -19,7 +19,7 @@ import tenacity
 from letta_source.api import rate_limit as pace
 from letta_source.api.client import Client
 from letta_source.demo import Letta
-from letta_source.demo.api import Dialect, answer
+from letta_source.demo.api import Dialect, answer, joined_params
 from letta_source.errors import LettaError
 from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
@@ -73,7 +73,8 @@ def playing(
 
     def handler(request: httpx.Request) -> httpx.Response:
         before_each()
-        params, headers = dict(request.url.params), dict(request.headers)
+        params = joined_params(request.url.params.multi_items())
+        headers = dict(request.headers)
         found = answer(letta, dialect, request.method, request.url.path, params, headers)
         return httpx.Response(found.status, json=found.body, headers=found.headers)
 

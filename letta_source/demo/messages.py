@@ -1,0 +1,126 @@
+"""A Letta that messages are stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from random import Random
+from uuid import UUID
+
+from .shapes import Json, indexed_otid, user_item, wire_date
+from .store import Message, Store
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Messages(Store):
+    """Stores messages, and makes ids.
+
+    Args:
+        seed: Makes the ids of a run of mutators repeatable.
+        now: Tells the server's time. It may be replaced later, and `touched_at`, which dates what a turn
+            moves, apart from it.
+    """
+
+    def __init__(self, seed: int | None = None, now: Callable[[], datetime] = _utc_now) -> None:
+        super().__init__()
+        self.now = self.touched_at = now
+        self._random = Random(seed)
+
+    def add_message(
+        self,
+        agent_id: str,
+        items: list[Json] | None = None,
+        *,
+        text: str = "hello",
+        date: datetime | None = None,
+        before: str | None = None,
+        step_id: str | None = None,
+        run_id: str | None = None,
+        group_ids: Sequence[str] = (),
+        conversation_ids: Sequence[str] = (),
+        batch_id: str | None = None,
+        batch_item_id: str | None = None,
+    ) -> str:
+        """Store one message.
+
+        Args:
+            agent_id: The agent that it belongs to.
+            items: Its items as they go over the wire; what they leave out (id, date, otid…) is filled in.
+            text: What the user says, where no items are given.
+            date: An aware datetime, now by default.
+            before: Store it earlier in the sequence than this message: a late commit.
+            step_id: Its step.
+            run_id: Its run.
+            group_ids: Its groups.
+            conversation_ids: Its conversations.
+            batch_id: Its batch.
+            batch_item_id: Its item of that batch.
+
+        Returns:
+            The message's id.
+        """
+        with self.lock:
+            given = items or [user_item(text)]
+            message_id = given[0].get("id") or self.new_id("message")
+            created = date or self.now()
+            message = Message(
+                id=message_id,
+                agent_id=agent_id,
+                items=filled(given, message_id, created, step_id, run_id),
+                created_at=created,
+                sequence=self.sequence_before(before) if before else self.next_sequence(),
+                step_id=step_id,
+                run_id=run_id,
+                group_ids=tuple(group_ids),
+                conversation_ids=tuple(conversation_ids),
+                batch_id=batch_id,
+                batch_item_id=batch_item_id,
+            )
+            self.store(message)
+            return message_id
+
+    def replace_items(self, message_id: str, items: list[Json]) -> None:
+        """Give a message other items in place, and what they leave out is filled in; nothing else moves."""
+        with self.lock:
+            old = self.messages.rows[message_id]
+            given = filled(items, message_id, old.created_at, old.step_id, old.run_id)
+            self.messages.rows[message_id] = replace(old, items=given, raw=None)
+
+    def new_uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}-{self.new_uuid()}"
+
+    def new_call_id(self) -> str:
+        return f"call_{self._random.getrandbits(96):024x}"
+
+
+def filled(
+    items: Sequence[Json], message_id: str, created: datetime, step_id: str | None, run_id: str | None
+) -> list[Json]:
+    base = {
+        "id": message_id,
+        "date": wire_date(created),
+        "name": None,
+        "sender_id": None,
+        "step_id": step_id,
+        "is_err": None,
+        "seq_id": None,
+        "run_id": run_id,
+    }
+    return [
+        {**base, "otid": _default_otid(item["message_type"], message_id, place), **item}
+        for place, item in enumerate(items)
+    ]
+
+
+def _default_otid(message_type: str, message_id: str, place: int) -> str | None:
+    if message_type in ("system_message", "user_message", "approval_response_message"):
+        return None
+    # The otid of a request for approval is the message's id.
+    return message_id if message_type == "approval_request_message" else indexed_otid(message_id, place)

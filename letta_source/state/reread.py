@@ -1,0 +1,70 @@
+"""Where a sweep reads a parent again from: edits move no date, so only reading again shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from letta_source.times import created_at, parse_time
+
+Mark = tuple[str | None, str | None]
+
+
+class RereadMarks:
+    """Marks by parent, in `state["reread"]`: [created_at, id] of the newest item before the window.
+
+    Kept of parents with items in the window; both are null where it holds all of a parent's items.
+
+    Args:
+        state: of the dlt resource.
+        window_start: items created since are read again by a sweep.
+    """
+
+    def __init__(self, state: MutableMapping[str, Any], window_start: datetime) -> None:
+        self._window_start = window_start
+        self._marks: dict[str, Mark] = {}
+        self._in_window: set[str] = set()
+        self.bind(state)
+
+    def bind(self, state: MutableMapping[str, Any]) -> None:
+        """Goes on in the state of the next load package."""
+        self._state = state
+
+    def get(self, parent_id: str) -> Mark | None:
+        """[created_at, id] to read again from; None if a parent has no items in the window."""
+        stored = self._state.get("reread", {}).get(parent_id)
+        return (stored[0], stored[1]) if stored else None
+
+    def observe(
+        self, parent_id: str, items: Sequence[Mapping[str, Any]], cursor: Mark | None, are_old: bool
+    ) -> None:
+        """Notes items that the parent's cursor passes.
+
+        Args:
+            cursor: where it was before.
+            are_old: all of them are known to be older than the window.
+        """
+        self._marks.setdefault(parent_id, self.get(parent_id) or cursor or (None, None))
+        if parent_id in self._in_window:
+            return
+        for item in items[-1:] if are_old else items:
+            time = created_at(item)
+            if time is not None and time >= self._window_start:
+                self._in_window.add(parent_id)
+                return
+            self._marks[parent_id] = (time.isoformat() if time else None, item["id"])
+
+    def restart(self, parent_id: str) -> None:
+        """Starts a parent anew."""
+        self._marks[parent_id] = (None, None)
+        self._in_window.discard(parent_id)
+
+    def commit(self, parent_id: str, cursor: Mark | None) -> None:
+        """Keeps the parent's mark, if its cursor has come into the window."""
+        date = cursor[0] if cursor else None
+        is_recent = date is not None and parse_time(date) >= self._window_start
+        if cursor and parent_id in self._marks and (is_recent or parent_id in self._in_window):
+            self._state.setdefault("reread", {})[parent_id] = list(self._marks[parent_id])
+        elif "reread" in self._state:
+            self._state["reread"].pop(parent_id, None)
