@@ -86,7 +86,7 @@ def test_every_list_unreadable_is_a_failed_load(
     without_check = replace(run.PARTS, check_server=lambda *_: None)
     monkeypatch.setattr(run, "PARTS", without_check)
     before_answers(monkeypatch, breaks(broken))
-    said = letta_source.load(server, "--resources", resources)
+    said = letta_source("run", "--base-url", server.base_url, "--resources", resources)
     assert said.code == code
     if code == 1:
         assert said.errors[-1] == "letta-source: none of the lists could be read: see load_issues"
