@@ -235,6 +235,13 @@ def stored_state(client: Any, pipeline_name: str) -> tuple[dict[str, Any], str] 
     return state, stored._dlt_load_id or ""
 
 
+def stored_version(pipeline: dlt.Pipeline, schema: str) -> int | None:
+    """Return the version of the schema that the destination keeps; None if it keeps none."""
+    with pipeline.destination_client() as client:
+        stored = client.get_stored_schema(schema) if isinstance(client, WithStateSync) else None
+        return stored.version if stored else None
+
+
 class Files:
     """The files of a dataset in a folder or a bucket."""
 

@@ -252,6 +252,14 @@ class Database(_Named):
                 yield cursor
 
 
+def is_there(reader: Reader, table: str) -> bool:
+    """Tell whether the dataset has a table: it lacks what the host has not, or what was left out."""
+    try:
+        return bool(reader.columns_of(table))
+    except ConfigError:
+        return False
+
+
 def _absent(table: str, was_loaded: bool) -> list[str]:
     if was_loaded or table == LOADS or "__" in table:
         return []

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from letta_source.destinations.dlt_internals import (
@@ -15,6 +19,7 @@ from letta_source.destinations.dlt_internals import (
     half_written,
     keep_schema,
     local_value,
+    table_of_job,
 )
 from letta_source.settings import Settings
 from letta_source.settings.masking import Masking, masking_digest
@@ -73,6 +78,46 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     for unfinished in (folder / "normalize").glob("*"):
         if unfinished.is_dir() and unfinished != extracted:
             shutil.rmtree(unfinished)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A load package that the next run loads first.
+
+    Attributes:
+        stage: "extracted", or "normalized", which may be loaded in part.
+        rows: by table, where its files say how many.
+    """
+
+    pipeline: str
+    load_id: str
+    stage: str
+    rows: Mapping[str, int]
+
+
+def pending_packages(folder: Path) -> list[Pending]:
+    """Return the load packages in a pipeline's working folder, without opening it as dlt would."""
+    places = {
+        "normalized": folder / "load" / LoadStorage.NORMALIZED_FOLDER,
+        "extracted": folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER,
+    }
+    return [
+        Pending(folder.name, package.name, stage, _rows(package))
+        for stage, place in places.items()
+        for package in sorted(place.glob("*"))
+        if package.is_dir()
+    ]
+
+
+def _rows(package: Path) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for file in sorted(package.glob("*_jobs/*.parquet")):
+        # A load that is running moves files meanwhile, and writes some.
+        with suppress(OSError, pa.ArrowInvalid):
+            if count := pq.read_metadata(file).num_rows:
+                table = table_of_job(file)
+                rows[table] = rows.get(table, 0) + count
+    return rows
 
 
 def drop_empty(pipeline: dlt.Pipeline) -> None:

@@ -166,7 +166,8 @@ class Target:
         """
         folder = Path(pipelines_folder())
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{self.name}.lock", blocking=False)
+        # `is_held` holds it, too, for a moment.
+        lock = FileLock(folder / f"{self.name}.lock", timeout=0.2)
         try:
             lock.acquire()
         except Timeout:
@@ -178,6 +179,17 @@ class Target:
             yield
         finally:
             lock.release()
+
+    def is_held(self, name: str) -> bool:
+        """Tell whether somebody on this machine runs the pipeline of this name, which may be a shard's."""
+        file = Path(pipelines_folder()) / f"{name}.lock"
+        if not file.exists():
+            return False
+        try:
+            with FileLock(file, blocking=False):
+                return False
+        except Timeout:
+            return True
 
     def place(self) -> str:
         """Return a text that is equal for two targets that share their tables, and for no others."""

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from letta_source.destinations.dlt_internals import began
-from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Queries
+from letta_source.export.readers import is_there
 from letta_source.export.selection import select
 from letta_source.export.values import widened
 from letta_source.report.model import OWN_MESSAGE
@@ -69,7 +69,7 @@ def health(reader: Reader) -> Health:
         timestamp("oldest", ""),
         timestamp("newest", ""),
     )
-    there = [table.name for table in all_tables() if _is_there(reader, table.name)]
+    there = [table.name for table in all_tables() if is_there(reader, table.name)]
     rows = {
         name: _row(reader, f"SELECT count(*) FROM {reader.table(name)}", bigint("rows", ""))["rows"]
         for name in there
@@ -90,7 +90,7 @@ def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, newes
     period = wanted.period(newest.replace(tzinfo=timezone.utc) if newest else None)
     since = period.before.start - _LEAD_IN
     for table, columns in NEEDED.items():
-        if _is_there(reader, table):
+        if is_there(reader, table):
             fill(store, table, _selected(reader, table, columns, since if table in _DATED else None))
     fill(store, "own_message", _own_messages(reader, since))
     return period
@@ -110,14 +110,6 @@ def _own_messages(reader: Reader, since: datetime) -> Iterator[pa.RecordBatch]:
     for batch in _selected(reader, "agent_messages", columns, since, message_types=["user_message"]):
         is_own = pc.match_substring_regex(batch["text"], OWN_MESSAGE)
         yield batch.filter(is_own).select(columns[:3])
-
-
-def _is_there(reader: Reader, table: str) -> bool:
-    try:
-        return bool(reader.columns_of(table))
-    except ConfigError:
-        # A family that this host does not have, or a resource that was left out.
-        return False
 
 
 def _row(reader: Reader, sql: str, *columns: Column) -> dict[str, Any]:

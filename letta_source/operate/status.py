@@ -1,0 +1,283 @@
+"""What state a dataset is in: asked of the warehouse and of the working folder, not of Letta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.destinations.dlt_internals import began, pipelines_folder, stored_version
+from letta_source.errors import ConfigError
+from letta_source.export.query import LOADS, Reader
+from letta_source.export.readers import is_there, opened
+from letta_source.loading.load_log import Journal, journal_file
+from letta_source.loading.recovery import Pending, pending_packages
+from letta_source.loading.target import Target
+from letta_source.schema.columns import Column, bigint, text, timestamp
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG
+
+_ISSUE = ("resource", "parent_id", "kind", "after_id", "before_id")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; of one by a version without load_log only when it began is known, and that it finished.
+
+    Attributes:
+        outcome: loaded, incomplete, failed, interrupted or running.
+        rows: written.
+        problems: parents and messages that could not be read.
+    """
+
+    run_id: str
+    began_at: datetime
+    ended_at: datetime | None = None
+    mode: str | None = None
+    shard: str | None = None
+    host: str | None = None
+    outcome: str = "loaded"
+    exit_code: int | None = 0
+    rows: int | None = None
+    problems: int | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """One resource.
+
+    Attributes:
+        rows: of its root table; None if it is not there.
+        newest: when the newest row was created.
+        read_at: when a run had read all of it that could be read.
+    """
+
+    resource: str
+    rows: int | None
+    newest: datetime | None = None
+    read_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Something that could not be read when it was last tried."""
+
+    resource: str
+    parent_id: str
+    kind: str
+    after_id: str
+    before_id: str
+    first_seen_at: datetime
+    last_tried_at: datetime
+    tries: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `letta-source status` says.
+
+    Attributes:
+        where: destination, file or host, dataset.
+        running: names of the pipelines that load on this machine right now.
+        pending: packages in the working folder that are not loaded yet; the next run does.
+        not_written: runs that the local journal holds until the next one writes them to load_log.
+        unreadable: why the warehouse cannot be read right now, as while DuckDB's file is being written.
+    """
+
+    where: str
+    running: Sequence[str] = ()
+    pending: Sequence[Pending] = ()
+    not_written: Sequence[Run] = ()
+    unreadable: str | None = None
+    schema_version: int | None = None
+    runs: Sequence[Run] = ()
+    resources: Sequence[Freshness] = ()
+    issues: Sequence[Issue] = ()
+    has_log: bool = True
+
+
+def find_status(target: Target, most_runs: int = 5) -> Status:
+    """Return the status of a dataset and of this machine's pipelines that fill it.
+
+    Raises:
+        ConfigError: the destination cannot be opened and no load is running, or nothing was loaded yet.
+    """
+    folder = Path(pipelines_folder())
+    names = _pipelines(folder, target.pipeline_name)
+    running = tuple(name for name in names if target.is_held(name))
+    local = Status(
+        target.where(),
+        running,
+        tuple(one for name in names for one in pending_packages(folder / name)),
+        _not_written(target, folder, names, running),
+    )
+    try:
+        with target.reading() as pipeline, opened(pipeline) as reader:
+            read_at = _read_at(reader)
+            return replace(
+                local,
+                schema_version=stored_version(pipeline, "letta"),
+                runs=_runs(reader, most_runs),
+                resources=[_freshness(reader, name, read_at.get(name)) for name in RESOURCES],
+                issues=_issues(reader),
+                has_log=is_there(reader, LOAD_LOG.name),
+            )
+    except ConfigError as error:
+        if not running:
+            raise
+        # While it is written, DuckDB lets nobody else open its file.
+        return replace(local, unreadable=str(error))
+
+
+def _pipelines(folder: Path, name: str) -> list[str]:
+    """Return the pipeline and its shards, as far as this machine has run them."""
+    shards = {path.name.partition(".")[0] for path in folder.glob(f"{name}_shard_*_of_*")}
+    return [name, *sorted(shards)]
+
+
+def _not_written(target: Target, folder: Path, names: Sequence[str], running: Sequence[str]) -> list[Run]:
+    place = target.place()
+    runs: list[Run] = []
+    for name in names:
+        of_pipeline = _by_run(Journal(journal_file(folder, name), place).rows())
+        if name in running and of_pipeline and of_pipeline[-1].outcome == "interrupted":
+            # So the journal has it until it ends.
+            of_pipeline[-1] = replace(of_pipeline[-1], outcome="running")
+        runs += of_pipeline
+    return runs
+
+
+def _runs(reader: Reader, most: int) -> list[Run]:
+    """Return the last runs, the newest first."""
+    if not is_there(reader, LOAD_LOG.name):
+        return _finished_loads(reader, most)
+    run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
+    sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"
+    ids = _asked(reader, sql, [text("run_id", "")])
+    last = [row["run_id"] for row in ids[:most]]
+    there = reader.columns_of(LOAD_LOG.name)
+    columns = [column for column in LOAD_LOG.columns if column.name in there]
+    listed = ", ".join(reader.column(column.name) for column in columns)
+    marks = ", ".join(["%s"] * len(last))
+    sql = f"SELECT {listed} FROM {table} WHERE {run_id} IN ({marks}) ORDER BY {run_id} DESC"
+    return _by_run(_asked(reader, sql, columns, last)) if last else []
+
+
+def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        runs.setdefault(row["run_id"], []).append(row)
+    return [_run(of_run) for of_run in runs.values()]
+
+
+def _run(rows: Sequence[Mapping[str, Any]]) -> Run:
+    first = rows[0]
+    outcomes = {0: "loaded", 1: "failed", 3: "incomplete", None: "interrupted"}
+    code = first.get("exit_code")
+    return Run(
+        first["run_id"],
+        first["began_at"],
+        first.get("ended_at"),
+        first.get("mode"),
+        first.get("shard"),
+        first.get("host"),
+        outcomes.get(code, "failed"),
+        code,
+        sum(row.get("rows_written") or 0 for row in rows),
+        sum((row.get("new_problems") or 0) + (row.get("known_problems") or 0) for row in rows),
+        first.get("version"),
+    )
+
+
+def _finished_loads(reader: Reader, most: int) -> list[Run]:
+    """Return the last loads of a dataset that has no load_log."""
+    load_id, status = reader.column("load_id"), reader.column("status")
+    sql = f"SELECT {load_id} FROM {reader.table(LOADS)} WHERE {status} = 0 ORDER BY {load_id} DESC"
+    ids = [row["load_id"] for row in _asked(reader, sql, [text("load_id", "")])]
+    return [Run(one, began(one)) for one in ids[:most]]
+
+
+def _read_at(reader: Reader) -> dict[str, datetime]:
+    if not is_there(reader, LOAD_LOG.name):
+        return {}
+    resource, ended_at, outcome = map(reader.column, ("resource", "ended_at", "outcome"))
+    sql = (
+        f"SELECT {resource}, max({ended_at}) AS {ended_at} FROM {reader.table(LOAD_LOG.name)}"
+        f" WHERE {outcome} IN ('loaded', 'incomplete') GROUP BY {resource} ORDER BY {resource}"
+    )
+    rows = _asked(reader, sql, [text("resource", ""), timestamp("ended_at", "")])
+    return {row["resource"]: row["ended_at"] for row in rows}
+
+
+def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Freshness:
+    if not is_there(reader, resource):
+        return Freshness(resource, None, None, read_at)
+    table = reader.table(resource)
+    dated = "created_at" in reader.columns_of(resource)
+    newest = f"max({reader.column('created_at')})" if dated else "NULL"
+    columns = [bigint("rows_there", ""), *([timestamp("newest", "")] if dated else [])]
+    sql = f"SELECT count(*) AS rows_there{f', {newest} AS newest' if dated else ''} FROM {table} ORDER BY 1"
+    (row,) = _asked(reader, sql, columns)
+    return Freshness(resource, row["rows_there"], row.get("newest"), read_at)
+
+
+def _issues(reader: Reader) -> list[Issue]:
+    """Return what the newest attempt could not read."""
+    if not is_there(reader, LOAD_ISSUES.name):
+        return []
+    key = [reader.column(name) for name in _ISSUE]
+    at = reader.column("load_started_at")
+    listed = ", ".join(key)
+    sql = (
+        f"SELECT {listed}, min({at}) AS first_seen_at, max({at}) AS last_tried_at, count(*) AS tries"
+        f" FROM {reader.table(LOAD_ISSUES.name)} GROUP BY {listed} ORDER BY {listed}"
+    )
+    columns = [
+        *(text(name, "") for name in _ISSUE),
+        timestamp("first_seen_at", ""),
+        timestamp("last_tried_at", ""),
+        bigint("tries", ""),
+    ]
+    found = [Issue(**row) for row in _asked(reader, sql, columns)]
+    # Each load tries again what the last one could not read.
+    newest: dict[str, datetime] = {}
+    for issue in found:
+        newest[issue.resource] = max(newest.get(issue.resource, issue.last_tried_at), issue.last_tried_at)
+    return [issue for issue in found if issue.last_tried_at == newest[issue.resource]]
+
+
+def _asked(
+    reader: Reader, sql: str, columns: Sequence[Column], values: Sequence[Any] = ()
+) -> list[dict[str, Any]]:
+    batches = list(reader.stream((sql, list(values)), columns))
+    names = [column.name for column in columns]
+    rows = pa.Table.from_batches(batches).to_pylist() if batches else []
+    return [dict(zip(names, map(_aware, row.values()), strict=True)) for row in rows]
+
+
+def _aware(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    return value
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return it as values of JSON; times are ISO 8601 in UTC."""
+    return {one.name: _plain(getattr(status, one.name)) for one in fields(status)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (Run, Freshness, Issue, Pending)):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return value
