@@ -32,7 +32,11 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "write a table, or a part of it, to a file"
     command = add_command(commands, "export", export, summary, CODES)
-    command.add_argument("table", metavar="TABLE", help="such as agent_messages; `discover` lists them")
+    command.add_argument(
+        "table",
+        metavar="TABLE",
+        help="such as agent_messages; `discover` lists them; tool_calls pairs calls with their results",
+    )
     to = command.add_argument_group("to")
     to.add_argument("--output", metavar="FILE", help="written beside, and put there once it is whole")
     to.add_argument(
@@ -42,6 +46,9 @@ def add_to(commands: Any) -> None:
         "--csv-safe",
         action=argparse.BooleanOptionalAction,
         help="an apostrophe before texts that a spreadsheet would run as a formula (default for CSV)",
+    )
+    to.add_argument(
+        "--sql", action="store_true", help="print the query of tool_calls, for a view in your warehouse"
     )
     what = command.add_argument_group("what")
     add_window(what)
@@ -70,6 +77,8 @@ def export(options: argparse.Namespace) -> int:
     from letta_source.export.selection import select
     from letta_source.export.write import form_of
 
+    if options.sql:
+        return _print_sql(options)
     output = Path(options.output) if options.output not in (None, "-") else None
     if output and output.is_dir():
         raise ConfigError(f"{output} is a folder: name a file")
@@ -88,6 +97,16 @@ def export(options: argparse.Namespace) -> int:
 
         rows = _write(read(pipeline, selection, folder), output, form, selection)
     print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
+    return ExitCode.OK
+
+
+def _print_sql(options: argparse.Namespace) -> int:
+    from letta_source.errors import ConfigError
+    from letta_source.export import tool_calls_sql
+
+    if options.table != "tool_calls":
+        raise ConfigError("--sql is for tool_calls: the other tables are in the warehouse")
+    print(tool_calls_sql(options.dataset_name))
     return ExitCode.OK
 
 

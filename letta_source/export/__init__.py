@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from letta_source.export.transcript import Conversation
 
-__all__ = ["Options", "batches", "conversation", "to_arrow", "to_pandas"]
+__all__ = ["Options", "batches", "conversation", "to_arrow", "to_pandas", "tool_calls_sql"]
 
 Names = Sequence[str]
 Date = str | date
@@ -76,7 +76,8 @@ def batches(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> I
 
     Args:
         pipeline: such as `dlt.attach("letta")`; needs no state, only its destination and dataset.
-        table: any that `letta-source discover` lists.
+        table: any that `letta-source discover` lists, or `tool_calls`: a row for each time that a tool was
+            called, with its approval and its result; see `letta_source.export.pairing`.
 
     Raises:
         ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
@@ -108,3 +109,15 @@ def conversation(
     from letta_source.export.transcript import read_conversation
 
     return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date)
+
+
+def tool_calls_sql(dataset: str = "letta") -> str:
+    """Return the query of `tool_calls`, for a view in DuckDB, PostgreSQL, or another database with windows.
+
+    Args:
+        dataset: the schema of the tables, all of which must be there.
+    """
+    from letta_source.export.pairing import CHILDREN, ROOT, query
+
+    tables = {name.rpartition("__")[2]: f"{dataset}.{name}" for name in (ROOT, *CHILDREN)}
+    return query(tables, f"SELECT load_id FROM {dataset}._dlt_loads WHERE status = 0")

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from letta_source.errors import ConfigError
+from letta_source.export import pairing
 from letta_source.export.selection import Selection, Via, agent_of, child_columns, date_of
 from letta_source.schema.columns import LOAD_ID, Column
+from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES, Table
 
 LOADS = "_dlt_loads"
@@ -82,7 +84,7 @@ class Queries:
         return self._child(table, {column.name: column for column in (*child_columns(table), *_key(table))})
 
     def _root(self, wanted: dict[str, Column]) -> tuple[Query, list[Column]] | None:
-        there = self._reader.columns_of(self._what.root.name)
+        there = self._columns()
         if not there:
             return None
         columns = [column for name, column in wanted.items() if name in there]
@@ -120,6 +122,9 @@ class Queries:
 
     def _source(self) -> tuple[str, str, list[Any]]:
         """The root's rows as `r`, conditions on them, and the values of these."""
+        if self._what.root is pairing.TOOL_CALLS:
+            conditions, values = self._filtered()
+            return f"({self._tool_calls()}) r", " AND ".join(conditions or ["1 = 1"]), values
         table = self._reader.table(self._what.root.name)
         if not (self._reader.appends and self._what.is_entity):
             conditions, values = self._filtered()
@@ -131,11 +136,35 @@ class Queries:
         conditions, values = self._filtered()
         return source, " AND ".join(["r.newest = 1", *conditions]), values
 
+    def _columns(self) -> frozenset[str]:
+        """The columns of the root that are there, empty if the table is not."""
+        if self._what.root is not pairing.TOOL_CALLS:
+            return self._reader.columns_of(self._what.root.name)
+        there = self._reader.columns_of(pairing.ROOT)
+        return frozenset(column.name for column in self._what.root.columns) if there else there
+
+    def _tool_calls(self) -> str:
+        reader = self._reader
+        messages = reader.table(pairing.ROOT)
+        tables = {pairing.ROOT: messages}
+        for child in pairing.CHILDREN:
+            _, _, name = child.partition("__")
+            if not reader.columns_of(child):
+                columns = (RESOURCES[pairing.ROOT].children or {})[name].columns
+                tables[name] = pairing.absent(messages, columns)
+            elif reader.appends:
+                tables[name] = f"(SELECT * FROM {reader.table(child)} f WHERE {self._finished('f')})"
+            else:
+                tables[name] = reader.table(child)
+        return pairing.query(tables, self._loads())
+
     def _finished(self, alias: str) -> str:
         """A load that has not finished has written some tables and not others."""
+        return f"{alias}.{self._reader.column(LOAD_ID.name)} IN ({self._loads()})"
+
+    def _loads(self) -> str:
         name = self._reader.column
-        loads = f"SELECT {name('load_id')} FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
-        return f"{alias}.{name(LOAD_ID.name)} IN ({loads})"
+        return f"SELECT {name('load_id')} FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
 
     def _filtered(self) -> tuple[list[str], list[Any]]:
         root, filters = self._what.root, self._what.filters
@@ -170,9 +199,12 @@ class Queries:
     def _order(self) -> str:
         """Order by parent, date, sequence and key, so that the order is always the same."""
         root = self._what.root
-        there = self._reader.columns_of(root.name)
+        there = self._columns()
         parent = root.primary_key[:1] if root.merge_key and root.primary_key[0] != "id" else ()
         names = dict.fromkeys([*parent, "created_at", "sequence", *root.primary_key])
+        if root is pairing.TOOL_CALLS:
+            # As the messages they are of.
+            names = dict.fromkeys(["agent_id", "called_at", "sequence", *root.primary_key])
         by_name = {column.name: column for column in root.columns}
         return ", ".join(self._sorted(by_name[name]) for name in names if name in by_name and name in there)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from letta_source.errors import ConfigError
+from letta_source.export.pairing import TOOL_CALLS
 from letta_source.loading.messages import assert_known
 from letta_source.models.messages import MESSAGE_TYPES
 from letta_source.schema.columns import DELETED, LOAD_ID, Column
@@ -70,7 +71,7 @@ class Selection:
     @property
     def is_entity(self) -> bool:
         """True if the root holds agents, runs and the like, not messages."""
-        return not self.root.merge_key and self.root is not LOAD_ISSUES
+        return not self.root.merge_key and self.root not in (LOAD_ISSUES, TOOL_CALLS)
 
 
 def select(
@@ -89,7 +90,7 @@ def select(
     Raises:
         ConfigError: there is no such table, column or child, or the table has nothing to filter by.
     """
-    tables = {one.name: one for one in all_tables()}
+    tables = {one.name: one for one in (*all_tables(), TOOL_CALLS)}
     assert_known("table", [table], list(tables))
     resource = RESOURCES.get(table.partition("__")[0])
     root = resource.root if resource else tables[table]
@@ -143,12 +144,16 @@ Via = tuple[str, str, str]
 
 def agent_of(root: Table) -> str | Via | None:
     """Return the column that names the agent of a table's rows, or where that is found, or None."""
+    if root is TOOL_CALLS:
+        return "agent_id"
     card = RESOURCES.get(root.name)
     return _found(root, card.agent_column, card.agent_via) if card else None
 
 
 def date_of(root: Table) -> str | Via | None:
     """Return the column that dates a table's rows, or where that is found, or None."""
+    if root is TOOL_CALLS:
+        return "called_at"
     card = RESOURCES.get(root.name)
     return _found(root, "created_at", card.date_via) if card else None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import duckdb
 
+from letta_source.export.pairing import pairs
 from letta_source.report.prices import Price
 
 # Texts that Letta's server itself puts into a user's mouth begin so; those of people are unpacked by the API.
@@ -56,82 +57,31 @@ SELECT
 FROM sent LEFT JOIN following USING (agent_id, place)
 """
 
-# A row for each time that a tool was called. One id can be several calls: models may use it again. It is the
-# same call again after a request for approval that nothing has ended. Returns and denials end calls in order;
-# what the user answers the server repeats as a return, which ends no other.
-_CALL = """
+# A row for each time that a tool was called.
+_CALL = f"""
 CREATE TABLE call AS
-WITH requested AS (
-    SELECT agent_id, message_id, arg_min(tool_call_id, (position, idx)) AS tool_call_id
-    FROM agent_messages__tool_calls GROUP BY ALL
-),
-event AS (
-    SELECT agent_id, message_id, position, idx, tool_call_id, 0 AS rank, false AS is_answer, name,
-        NULL::BOOLEAN AS approve, NULL AS status
-    FROM agent_messages__tool_calls
-    UNION ALL
-    -- Older clients answer with the id of the message that asked, and mean its first call.
-    SELECT a.agent_id, a.message_id, position, idx, coalesce(requested.tool_call_id, a.tool_call_id),
-        CASE WHEN type = 'tool' THEN 2 ELSE 1 END, true, NULL, approve,
-        CASE WHEN type = 'tool' THEN status END
-    FROM agent_messages__approvals AS a
-    LEFT JOIN requested ON (requested.agent_id, requested.message_id) = (a.agent_id, a.tool_call_id)
-    UNION ALL
-    SELECT agent_id, message_id, position, idx, tool_call_id, 2, false, NULL, NULL, status
-    FROM agent_messages__tool_returns
-),
-placed AS (
-    SELECT
-        event.*, item.* EXCLUDE (agent_id, message_id, position),
-        coalesce(tool_call_id, message_id || '/' || item.position || '/' || idx) AS call_id,
-        rank = 2 OR (rank = 1 AND NOT coalesce(approve, true)) AS is_end,
-        row_number() OVER (
-            PARTITION BY agent_id, coalesce(tool_call_id, message_id || '/' || item.position || '/' || idx)
-            ORDER BY created_at, sequence, rank, item.position, idx, message_id
-        ) AS nth
-    FROM event JOIN item USING (agent_id, message_id, position)
-),
-ended AS (
-    SELECT *, sum(is_end::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS ends FROM placed
-),
-seen AS (
-    SELECT agent_id, call_id, nth, NOT coalesce(
-        lag(message_type) OVER earlier = 'approval_request_message' AND lag(ends) OVER earlier = ends, false
-    ) AS is_new
-    FROM ended WHERE rank = 0 WINDOW earlier AS (PARTITION BY agent_id, call_id ORDER BY nth)
-),
-numbered AS (
-    SELECT
-        ended.*, coalesce(is_new, false) AS is_new,
-        sum(coalesce(is_new, false)::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS number
-    FROM ended LEFT JOIN seen USING (agent_id, call_id, nth)
-),
-turning AS (
-    SELECT *, is_end AND NOT coalesce(
-        lag(is_end) OVER earlier AND lag(is_answer) OVER earlier AND NOT is_answer, false
-    ) AS counts
-    FROM numbered WHERE is_new OR is_end
-    WINDOW earlier AS (PARTITION BY agent_id, call_id ORDER BY nth)
-),
-ending AS (
-    SELECT *, sum(counts::INTEGER) OVER (PARTITION BY agent_id, call_id ORDER BY nth) AS ended_number
-    FROM turning
-),
-answer AS (
-    SELECT agent_id, call_id, ended_number AS number, min(created_at) AS returned_at,
-        arg_min(coalesce(status, ''), nth) AS status
-    FROM ending WHERE rank = 2 GROUP BY ALL
-),
-decision AS (
-    SELECT agent_id, call_id, number, arg_max(approve, nth) AS approve, max(created_at) AS decided_at
-    FROM numbered WHERE rank = 1 GROUP BY ALL
-)
+WITH {
+    pairs(
+        {
+            "agent_messages": "agent_messages",
+            "tool_calls": "agent_messages__tool_calls",
+            "tool_returns": "agent_messages__tool_returns",
+            "approvals": "agent_messages__approvals",
+        }
+    )
+}
 SELECT
-    agent_id, call_id, number, name, conversation_id, turn, created_at AS called_at, decided_at, returned_at,
-    coalesce(status = 'error', false) AS failed, coalesce(NOT approve, false) AS denied
-FROM (SELECT * EXCLUDE (status, approve) FROM numbered WHERE is_new)
-LEFT JOIN answer USING (agent_id, call_id, number)
-LEFT JOIN decision USING (agent_id, call_id, number)
+    p.agent_id, c.name, conversation_id, turn, p.called_at, p.decided_at, p.returned_at,
+    coalesce(r.status, u.status, '') = 'error' AS failed, coalesce(NOT a.approve, false) AS denied
+FROM paired AS p
+JOIN item USING (agent_id, message_id, position)
+JOIN agent_messages__tool_calls AS c USING (agent_id, message_id, position, idx)
+LEFT JOIN agent_messages__approvals AS a ON (a.agent_id, a.message_id, a.position, a.idx)
+    = (p.agent_id, p.decision_message_id, p.decision_position, p.decision_idx)
+LEFT JOIN agent_messages__tool_returns AS r ON (r.agent_id, r.message_id, r.position, r.idx)
+    = (p.agent_id, p.return_message_id, p.return_position, p.return_idx) AND p.is_answer = 0
+LEFT JOIN agent_messages__approvals AS u ON (u.agent_id, u.message_id, u.position, u.idx)
+    = (p.agent_id, p.return_message_id, p.return_position, p.return_idx) AND p.is_answer = 1
 """
 
 # The turn of a run: that in which it said its first word.

@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 import letta_source
 from letta_source.demo import Letta, Server, recorded_letta, serve
+from letta_source.export import tool_calls_sql
 from letta_source.loading.run import Load, load
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
@@ -44,6 +45,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = Warehouse(tmp_path_factory.mktemp("recorded"))
     with serve(recorded_letta()) as server:
         warehouse.load(server)
+    asked(warehouse, f"CREATE SCHEMA letta_views; CREATE VIEW letta_views.tool_calls AS {tool_calls_sql()}")
     return warehouse
 
 
@@ -231,6 +233,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         made = create_database(url, "letta")
         patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", made)
         load(Load({"base_url": server.base_url}, destination="postgres"))
+        with closing(psycopg2.connect(made)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE SCHEMA letta_views; CREATE VIEW letta_views.tool_calls AS {tool_calls_sql()}"
+            )
         yield made
 
 
