@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -76,11 +77,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ConfigError: it cannot be written there.
     """
+    if path.is_symlink() and not _is_own(path.lstat()):
+        raise ConfigError(f"{path} is a link of another user: name another file")
     # Not in the place of a link, nor of a device or a pipe.
     path = path.resolve()
     part = path if path.exists() and not path.is_file() else part_of(path)
     try:
-        file = part.open("wb")
+        file = part.open("wb") if part == path else _opened_anew(part, path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     try:
@@ -92,6 +95,22 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         if part != path:
             part.unlink(missing_ok=True)
         raise
+
+
+def _opened_anew(part: Path, path: Path) -> BinaryIO:
+    """Open a file that was not there, readable as the umask says, no looser than the file it will replace.
+
+    In a folder that others can write to, a link or a file may wait under its name.
+    """
+    # Of a process that was killed.
+    part.unlink(missing_ok=True)
+    mode = stat.S_IMODE(path.stat().st_mode) & 0o666 if path.exists() else 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(part, flags, mode), "wb")
+
+
+def _is_own(state: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or state.st_uid in (os.geteuid(), 0)
 
 
 @contextmanager

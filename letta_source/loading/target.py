@@ -41,6 +41,7 @@ from letta_source.destinations.staging import (
 )
 from letta_source.errors import ConfigError, LettaError, OutputFailed
 from letta_source.loading.messages import assert_known, said, setting_hint
+from letta_source.loading.own_folder import close_to_others, make_own_folder
 from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers
 from letta_source.shards import WHOLE, Shard
@@ -162,12 +163,12 @@ class Target:
         """Nobody else on this machine runs the pipeline meanwhile: each would mend what the other is doing.
 
         Raises:
-            ConfigError: somebody does.
+            ConfigError: somebody does, or could write into the pipeline's folder.
         """
         folder = Path(pipelines_folder())
-        folder.mkdir(parents=True, exist_ok=True)
+        make_own_folder(folder / self.name)
         # `is_held` holds it, too, for a moment.
-        lock = FileLock(folder / f"{self.name}.lock", timeout=0.2)
+        lock = FileLock(folder / f"{self.name}.lock", mode=0o600, timeout=0.2)
         try:
             lock.acquire()
         except Timeout:
@@ -178,6 +179,7 @@ class Target:
         try:
             yield
         finally:
+            close_to_others(folder / self.name)
             lock.release()
 
     def is_held(self, name: str) -> bool:
@@ -186,7 +188,7 @@ class Target:
         if not file.exists():
             return False
         try:
-            with FileLock(file, blocking=False):
+            with FileLock(file, mode=0o600, blocking=False):
                 return False
         except Timeout:
             return True
@@ -209,6 +211,8 @@ class Target:
             staging = self._staging_of(pipeline)
             pipeline = replace(self, staging=staging)._pipeline()
             pipeline.set_local_state_val(_STAGING, staging)
+        # Dropping it made its folder anew, as open as the umask says.
+        close_to_others(Path(pipeline.working_dir))
         return pipeline
 
     def _staging_of(self, pipeline: dlt.Pipeline) -> str:

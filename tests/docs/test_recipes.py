@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from letta_source.export import tool_calls_sql
 from letta_source.loading.run import Load, load
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
-from tests.support.command import ago, two_agents
+from tests.support.command import Command, ago, two_agents
 from tests.support.driverless_clients import configured
 from tests.support.library_loads import Warehouse
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
-from tests.support.recipes import PAGE, Recipe, recipes
+from tests.support.recipes import PAGE, Recipe, afterwards, recipes
 from tests.support.recipes import recipe as code_of
 
 SOME = ("agents", "agent_messages")
@@ -265,3 +265,44 @@ def test_who_may_read_the_views_may_not_read_the_tables(cursor: Cursor) -> None:
     assert cursor.fetchall()[0][0]
     with pytest.raises(InsufficientPrivilege):
         cursor.execute("SELECT text FROM letta.agent_messages")
+
+
+def test_duckdbs_file_forgets_an_erased_agent(letta_source_: Command) -> None:
+    """Deleted rows stay in the file; once it is written over, the texts of others are all that is left."""
+    letta = Letta()
+    erased, other = letta.add_agent(name="erased-canary"), letta.add_agent()
+    texts = [f"canary-{number * 7919}-of-the-erased" for number in range(200)]
+    for number, text in enumerate(texts):
+        letta.add_message(erased, text=text, date=ago(hours=2))
+        letta.add_message(other, text=f"kept {number}", date=ago(hours=2))
+    file = letta_source_.folder / "letta_db.duckdb"
+    with serve(letta) as server:
+        assert letta_source_.load(server).code == 0
+
+    def left() -> list[str]:
+        content = file.read_bytes()
+        return [text for text in ("erased-canary", *texts) if text.encode() in content]
+
+    with duckdb.connect(str(file)) as connection:
+        for sql in code_of("Erase an agent").replace("agent-…", erased).split(";"):
+            run_if_there(connection, sql)
+        connection.execute("CHECKPOINT")
+    assert len(left()) > 100
+    with duckdb.connect(str(file)) as connection:
+        for sql in afterwards("Erase an agent"):
+            run_if_there(connection, sql)
+        kept = connection.execute("SELECT count(*) FROM letta.agent_messages WHERE text LIKE 'kept %'")
+        assert kept.fetchall() == [(200,)]
+    assert left() == []
+
+
+def run_if_there(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Leave out tables that were not loaded."""
+    with suppress(duckdb.CatalogException):
+        connection.execute(sql)
+
+
+@pytest.fixture
+def letta_source_(letta_source: Command) -> Command:
+    """The command line; the package is called the same."""
+    return letta_source

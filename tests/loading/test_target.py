@@ -101,7 +101,7 @@ def test_a_database_that_cannot_be_opened_is_refused(
         refused = letta_source.load(server)
         assert letta_source.files() == before
     assert (refused.code, refused.out, len(refused.errors)) == (2, "", 1)
-    assert refused.err.startswith("letta-source: duckdb cannot be opened: ")
+    assert refused.errors[0].startswith("letta-source: duckdb cannot be opened: ")
     assert said in refused.err
     # Whether the server is there was asked before.
     assert len(server.requests) == 1
@@ -121,7 +121,7 @@ def test_a_database_server_that_cannot_be_reached_is_refused(
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
     refused = letta_source.load(server, "--destination", "postgres")
     assert (refused.code, refused.out, letta_source.files(), len(refused.errors)) == (2, "", [], 1)
-    assert refused.err.startswith("letta-source: postgres cannot be opened: ")
+    assert refused.errors[0].startswith("letta-source: postgres cannot be opened: ")
     assert said in refused.err
     assert "s3cret" not in refused.err
 

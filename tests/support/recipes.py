@@ -10,6 +10,16 @@ from tests.support.paths import ROOT
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
 
 
+AFTERWARDS = "-- DuckDB alone, after the transaction"
+
+
+def afterwards(title: str) -> list[str]:
+    """Return the statements of a section that DuckDB runs after the transaction."""
+    section = PAGE.partition(f"### {title}\n")[2]
+    code = section.partition(AFTERWARDS)[2].partition("```")[0].partition("\nCREATE")
+    return [statement.strip() for statement in f"CREATE{code[2]}".split(";") if statement.strip()]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A block of code.
@@ -44,5 +54,6 @@ def _all(language: str) -> list[Recipe]:
         for engine, sql in re.findall(
             rf"^```{language} ?(\w*)\n(.+?)^```", section, re.MULTILINE | re.DOTALL
         ):
-            found.append(Recipe(title, engine, sql))
+            # What cannot be done in a transaction has a test of its own.
+            found.append(Recipe(title, engine, sql.partition(AFTERWARDS)[0]))
     return found
