@@ -210,7 +210,7 @@ class Client:
         params: Params | None,
         body: Mapping[str, Any] | None = None,
     ) -> httpx.Request:
-        """As `httpx.AsyncClient.build_request`, which takes a quarter of a quick request's time."""
+        """Build a request; `httpx.AsyncClient.build_request` takes a quarter of a quick request's time."""
         query = f"?{httpx.QueryParams(params)}" if params else ""
         url = f"{self.base_url}{path}{query}"
         return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)

@@ -112,5 +112,6 @@ class RedactingFilter(logging.Filter):
         self._redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Redact the record's text; always True."""
         record.msg, record.args = self._redact(record.getMessage()), ()
         return True

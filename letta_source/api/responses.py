@@ -25,7 +25,7 @@ Shape = Literal["list", "object"]
 
 
 class Verdict(Enum):
-    """What an error means for the request that got it."""
+    """The meaning of an error for the request that got it."""
 
     GONE = "what the path or its cursor names does not exist"
     NO_ROUTE = "this server has no such endpoint"
@@ -262,7 +262,7 @@ def _detail(body: Any, redact: Redactor) -> str:
 
 
 def _foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
-    """Who said it, if not Letta, and what to do."""
+    """Return who said it, if not Letta, and what to do."""
     reason = redact(response.reason_phrase)
     status = response.status_code
     if status == 407:

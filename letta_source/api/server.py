@@ -12,7 +12,7 @@ from letta_source.settings import Settings
 
 @dataclass
 class Traffic:
-    """What one resource cost on the wire.
+    """The cost of one resource on the wire.
 
     Attributes:
         retries: requests that were sent again.

@@ -77,12 +77,14 @@ def _letta_messages(
 
 
 def agent_messages(call: Call) -> list[Json]:
+    """Return a page of an agent's messages."""
     row_of(call, "agents", "Agent")
     listing = Listing(100, "desc", "absolute")
     return _letta_messages(call, "agent", listing, text="as stored", lossless=True, desc="oldest first")
 
 
 def group_messages(call: Call) -> list[Json]:
+    """Return a page of a group's messages; with a manager, those of the manager in this group."""
     if row_of(call, "groups", "Group")["manager_agent_id"]:
         listing = Listing(10, "desc", "absolute")
         return _letta_messages(
@@ -96,6 +98,7 @@ def group_messages(call: Call) -> list[Json]:
 
 
 def run_messages(call: Call) -> list[Json]:
+    """Return a page of a run's messages."""
     row_of(call, "runs", "Run")
     return _letta_messages(call, "run", Listing(100, "asc", "absolute"), text="as stored", desc="items too")
 
@@ -115,6 +118,7 @@ def conversation_messages(call: Call) -> list[Json]:
 
 
 def all_messages(call: Call) -> list[Json]:
+    """Return a page of the messages of all agents."""
     return _letta_messages(call, "", Listing(100, "desc", "absolute"), text="assistant", desc="oldest first")
 
 
@@ -127,6 +131,7 @@ def message(call: Call) -> list[Json]:
 
 
 def batch_messages(call: Call) -> Json:
+    """Return a page of a batch's messages, in the server's own shape."""
     batch = row_of(call, "batches", "Job")
     if "after" in call.params:
         # The server trips over its own cursor.

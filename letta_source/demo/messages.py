@@ -91,18 +91,22 @@ class Messages(Store):
             self.messages.rows[message_id] = replace(old, items=given, raw=None)
 
     def new_uuid(self) -> str:
+        """Return a random UUID."""
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
     def new_id(self, prefix: str) -> str:
+        """Return the id of a new row, such as `agent-UUID`."""
         return f"{prefix}-{self.new_uuid()}"
 
     def new_call_id(self) -> str:
+        """Return the id of a new tool call."""
         return f"call_{self._random.getrandbits(96):024x}"
 
 
 def filled(
     items: Sequence[Json], message_id: str, created: datetime, step_id: str | None, run_id: str | None
 ) -> list[Json]:
+    """Return the items with the fields that each leaves out."""
     base = {
         "id": message_id,
         "date": wire_date(created),

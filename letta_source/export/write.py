@@ -147,14 +147,17 @@ class Terminal:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(self, data: bytes) -> int:
+        """Write the text with its control characters made visible; return the number of bytes taken."""
         self._file.write(visible(self._decoder.decode(bytes(data)), keep="\n\t").encode())
         return len(data)
 
     def flush(self) -> None:
+        """Flush the file below."""
         self._file.flush()
 
     @property
     def closed(self) -> bool:
+        """True once the file below is closed."""
         return self._file.closed
 
 

@@ -46,6 +46,7 @@ class GatheredRows:
 
     @property
     def count(self) -> int:
+        """The number of rows gathered."""
         return self._rows.count
 
     def add(self, pages: Pages, job: Job) -> None:

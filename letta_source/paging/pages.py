@@ -136,7 +136,7 @@ class Pages:
 
 
 def _may_shrink(error: RequestFailed) -> bool:
-    """Of 400 only Letta's own may come of what the page holds."""
+    """Return whether a smaller page may succeed; of answers 400, only after Letta's own."""
     if isinstance(error, StatusError):
         return error.status in _SHRINK_STATUSES and (error.status != 400 or error.verdict is Verdict.ERROR)
     return not isinstance(error, (WebPage, WrongShape))

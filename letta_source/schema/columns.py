@@ -71,6 +71,7 @@ def bigint(name: str, description: str, **kwargs: Any) -> Column:
 
 
 def double(name: str, description: str, **kwargs: Any) -> Column:
+    """Return a column of floating-point numbers."""
     return Column(name, "double", description, **kwargs)
 
 

@@ -36,7 +36,7 @@ class Masking:
 
     @property
     def mask(self) -> dict[str, MaskAction]:
-        """What each place says together, by the names they use."""
+        """The masks of all places together, by the names that they use."""
         return {name: how for _, mask in reversed(self.layers) for name, how in mask.items()}
 
     def __str__(self) -> str:

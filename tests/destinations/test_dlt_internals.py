@@ -50,6 +50,9 @@ UNDOCUMENTED = {
 def uses(tree: ast.Module) -> Iterator[str]:
     """Yield what a module uses of dlt beyond what is documented."""
     mine = {"self", "cls"}
+    functions = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     typed = {
         id(one)
         for node in ast.walk(tree)
@@ -65,8 +68,9 @@ def uses(tree: ast.Module) -> Iterator[str]:
             names = [node.module or ""]
         elif isinstance(node, ast.Attribute):
             of_dlt = node.attr in UNDOCUMENTED and isinstance(node.ctx, ast.Load | ast.Store)
+            # A module may call its own, on a copy of `self` too.
             is_private = node.attr.startswith("_") and not node.attr.endswith("__")
-            if of_dlt or (is_private and ast.unparse(node.value) not in mine):
+            if of_dlt or (is_private and node.attr not in functions and ast.unparse(node.value) not in mine):
                 yield ast.unparse(node)
             continue
         elif isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "'_local'":
@@ -89,6 +93,7 @@ def uses(tree: ast.Module) -> Iterator[str]:
         ("pipeline._schema_storage", ["pipeline._schema_storage"]),
         ("pipeline.state['_local'].get(1)", ["pipeline.state['_local']"]),
         ("client.list_table_files('agents')", ["client.list_table_files"]),
+        ("def _opened(self): replace(self)._opened(); client._opened_at", ["client._opened_at"]),
         ("destination.config_params['x'] = 1", ["destination.config_params"]),
     ],
 )
