@@ -26,8 +26,8 @@ NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LONGEST_WAIT = 600.0
 """Seconds for all tries of one request, and the longest that the server may ask to wait."""
 
-# A proxy that has no way to the server for this path: a minute is enough while something is replaced.
-_RETRIES_OF_FOREIGN = 8
+# A proxy that has no way to the server for this path: half a minute is enough while something is replaced.
+_RETRIES_OF_FOREIGN = 7
 _BUSY = {408, 425, 429}
 
 
