@@ -96,3 +96,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(f"{path}#{anchor}")
     assert dead == []
+
+
+def test_the_architecture_names_modules_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`([a-z_]+/[a-z_]+)`", page)
+    assert len(named) > 20
+    assert [name for name in named if not (PACKAGE / f"{name}.py").exists()] == []
