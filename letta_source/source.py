@@ -50,6 +50,7 @@ def letta(
     refresh: bool | None = None,
     search_query: str | None = None,
     validate: bool | None = None,
+    strict: bool | None = None,
     shard: str | None = None,
     table_format: str | None = None,
     mask: dict[str, Any] | None = None,

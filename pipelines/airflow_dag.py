@@ -71,9 +71,9 @@ def letta() -> None:
         dlt.current.run_context()
         loaded = load(Load({"shard": shard}, destination=DESTINATION, dataset_name=DATASET_NAME))
         logger.info("shard %s\n%s", shard, loaded.summary())
-        if loaded.problems:
-            logger.warning("%d could not be read: see load_issues", loaded.problems)
-        return loaded.problems
+        if loaded.new_problems:
+            logger.warning("%d could not be read: see load_issues", loaded.new_problems)
+        return loaded.new_problems
 
     @task(retries=0)
     def read_everything(problems: list[int]) -> None:

@@ -92,7 +92,7 @@ json, _dlt_load_id text
 {%- endset -%}
 {%- set load_issues -%}
 load_started_at timestamp, resource text, parent_id text, kind text, detail text, after_id text, before_id
-text, _dlt_load_id text
+text, known bool, next_try_at timestamp, resolved bool, _dlt_load_id text
 {%- endset -%}
 {{- return({
     'families': {

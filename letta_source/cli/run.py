@@ -83,6 +83,12 @@ def add_options(run: argparse.ArgumentParser) -> None:
     what.add_argument("--images", metavar="HOW", help="keep, drop or hash those in messages (default: keep)")
     how = run.add_argument_group("how")
     how.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="exit code 3 also for what an earlier run could not read either",
+    )
+    how.add_argument(
         "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
     )
     how.add_argument(
@@ -120,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
             "table_format": options.table_format,
             "mask": joined(options.mask),
             "images": options.images,
+            "strict": options.strict,
         },
         resources=options.resources or [],
         destination=options.destination,
@@ -134,6 +141,6 @@ def run(options: argparse.Namespace) -> int:
             print(failed.loaded.summary())
         raise
     print(loaded.summary())
-    if loaded.problems:
-        print(f"{loaded.problems} could not be read: see load_issues", file=sys.stderr)
+    if loaded.new_problems:
+        print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code

@@ -17,7 +17,7 @@ from letta_source.extract.gathered_rows import GatheredRows
 from letta_source.extract.issues import Issues
 from letta_source.extract.positions import Positions
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
-from letta_source.paging.events import Gap, Page, Restarted, Retried
+from letta_source.paging.events import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
 from letta_source.plan.job import Job, ParentSeen
 from letta_source.rows.children import search_result
@@ -58,6 +58,7 @@ def extract(
         FatalError: at the end: the server cannot be read any more.
     """
     collector = _Collector(resource, state, counts, tombstones, loaded)
+    counts.swept = state.sweeps
     fatal: FatalError | None = None
 
     def jobs(client: Any) -> Any:
@@ -71,6 +72,8 @@ def extract(
                     yield collector.tables()
     except FatalError as error:
         fatal = error
+    else:
+        collector.finish()
     yield collector.tables()
     counts.ended = time.monotonic()
     if fatal:
@@ -98,7 +101,9 @@ class _Collector:
         self._mask = Mask(resource, settings)
         self._positions = Positions(state)
         self.rows = GatheredRows(resource, session, counts, tombstones)
-        self._issues = Issues(resource, session.started_at, counts, self._mask, settings.validate_items)
+        self._issues = Issues(
+            resource, session.started_at, counts, self._mask, settings.validate_items, state.issues
+        )
         self._append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,
@@ -149,7 +154,7 @@ class _Collector:
 
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
         self._positions.gap(job, parent_id, gap)
-        self._issues.gap(parent_id, gap)
+        self._issues.gap(parent_id, gap, tracked=parent_id == job.id)
         if not gap.answered:
             self._count_failed(job)
 
@@ -158,10 +163,11 @@ class _Collector:
         if self._append_only:
             self.rows.add(self._append_only.gap_retried(job), job)
         if gap.left:
-            self._issues.gap(parent_id, gap.left)
+            self._issues.gap(parent_id, gap.left, tracked=True, instead_of=gap)
 
     def _end(self, job: Job, parent_id: str, event: Done) -> None:
         self._finish_rows(job, self._positions.end(job))
+        self._settle(job)
         if job.id and job.moves != "place":
             self._counts.done += 1
 
@@ -173,7 +179,7 @@ class _Collector:
         elif isinstance(error, ParentGone):
             self._forget(job, error)
         else:
-            self._issues.report(error.kind, job.id, str(error))
+            self._issues.report(error.kind, job.id, str(error), tracked=True)
             self._count_failed(job)
             # The search for parents itself was not begun as a job.
             if job is FINDING:
@@ -189,12 +195,26 @@ class _Collector:
 
     def _forget(self, job: Job, error: ParentGone) -> None:
         if job.asked_for:
-            self._issues.report(error.kind, job.id, str(error))
+            self._issues.report(error.kind, job.id, str(error), tracked=True)
+        self._settle(job)
         logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
         self._counts.done += 1
         # More of it never comes.
         self._finish_rows(job, finished=True)
         self._positions.forget(job)
+
+    def finish(self) -> None:
+        """End the resource: all of it was read."""
+        if not self._state.settings.window:
+            self._issues.settle("")
+        self._issues.summarize()
+
+    def _settle(self, job: Job) -> None:
+        # A window reads only a part.
+        if job.id and not self._state.settings.window:
+            known, parent_id = self._state.issues, job.id
+            gaps = [(UNREADABLE, *gap) for gap in self._state.cursors.gaps(parent_id)]
+            self._issues.settle(parent_id, [key for key in gaps if not known.is_due(parent_id, key)])
 
     def _finish_rows(self, job: Job, finished: bool) -> None:
         self.rows.end(job)

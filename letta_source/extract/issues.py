@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from letta_source.paging.events import Gap
+from letta_source.paging.events import UNREADABLE, Gap, Retried
 from letta_source.rows.arrow import table_of, to_arrays
 from letta_source.rows.flatten import Nameless
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.counts import Counts
+from letta_source.state.known import Key, KnownIssues
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,21 +28,36 @@ class Issues:
     Args:
         mask: hides in a detail what it hides in rows.
         validate: hold each item to the models; what does not fit is an issue.
+        known: what earlier loads could not read; moves with what is read now.
     """
 
     def __init__(
-        self, resource: Resource, started_at: datetime, counts: Counts, mask: Mask, validate: bool
+        self,
+        resource: Resource,
+        started_at: datetime,
+        counts: Counts,
+        mask: Mask,
+        validate: bool,
+        known: KnownIssues,
     ) -> None:
         self._resource = resource.name
         self._started_at = started_at
         self._counts = counts
         self._mask = mask
         self._misfit = _validator(resource) if validate else None
+        self._known = known
+        self._reported: set[tuple[str, Key]] = set()
         self._rows: list[dict[str, Any]] = []
 
-    def gap(self, parent_id: str, gap: Gap) -> None:
-        """Names messages between two others that cannot be read."""
-        self.report("unreadable", parent_id, gap.detail, gap.after_id, gap.before_id)
+    def gap(self, parent_id: str, gap: Gap, tracked: bool, instead_of: Gap | Retried | None = None) -> None:
+        """Name messages between two others that cannot be read.
+
+        Args:
+            tracked: see `report`.
+            instead_of: the gap that it is left of.
+        """
+        before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
+        self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
 
     def without_id(self, parent_id: str, others: Sequence[Nameless]) -> None:
         """Names elements of a page that cannot be rows."""
@@ -57,29 +73,82 @@ class Issues:
                 item_id = str(item.get("id", "")) if isinstance(item, dict) else ""
                 self.report("invalid", parent_id, wrong, item_id, item_id)
 
-    def report(self, kind: str, parent_id: str, detail: str, after_id: str = "", before_id: str = "") -> None:
-        """Names one issue.
+    def report(
+        self,
+        kind: str,
+        parent_id: str,
+        detail: str,
+        after_id: str = "",
+        before_id: str = "",
+        tracked: bool = False,
+        instead_of: Key | None = None,
+    ) -> None:
+        """Name one issue.
 
         Args:
             parent_id: empty for the whole resource.
             after_id, before_id: ids it lies between; empty at the ends of the list.
+            tracked: loads try it again until it can be read: known after the first time.
+            instead_of: what it is left of.
         """
-        self._counts.problems += 1
         shown = self._mask.detail(detail)
+        row = self._row(kind, parent_id, shown, after_id, before_id)
+        if tracked:
+            key = (kind, after_id, before_id)
+            row["known"] = self._known.fail(parent_id, key, instead_of)
+            if kind == UNREADABLE:
+                row["next_try_at"] = self._known.next_try(parent_id, key)
+            self._reported.add((parent_id, key))
+        self._rows.append(row)
+        if row["known"]:
+            self._counts.count_known(row["next_try_at"])
+            return
+        self._counts.problems += 1
         ends = (("after", after_id), ("before", before_id))
         between = "".join(f" {side} {one}" for side, one in ends if one)
         logger.warning("%s: %s %s%s: %s", self._resource, parent_id or "the list", kind, between, shown)
-        self._rows.append(
-            {
-                "load_started_at": self._started_at,
-                "resource": self._resource,
-                "parent_id": parent_id,
-                "kind": kind,
-                "detail": shown,
-                "after_id": after_id,
-                "before_id": before_id,
-            }
-        )
+
+    def settle(self, parent_id: str, waiting: Collection[Key] = ()) -> None:
+        """End a parent that was read: what was known of it and did not come up again is resolved.
+
+        Args:
+            waiting: what was not tried again this time.
+        """
+        for key in list(self._known.of(parent_id)):
+            if (parent_id, key) in self._reported:
+                continue
+            if key in waiting:
+                self._counts.count_known(self._known.next_try(parent_id, key))
+            else:
+                self._known.resolve(parent_id, key)
+                kind, after_id, before_id = key
+                row = self._row(kind, parent_id, None, after_id, before_id)
+                self._rows.append({**row, "known": True, "resolved": True})
+                logger.info("%s: %s is no longer %s", self._resource, parent_id or "the list", kind)
+
+    def summarize(self) -> None:
+        """Log what is known and still open, in one line."""
+        if known := self._counts.known:
+            again = self._counts.next_try
+            waits = again is not None and again > self._started_at
+            when = f"at {again:%Y-%m-%d %H:%M} UTC" if waits else "by the next load"
+            logger.info("%s: known issues still open: %s; tried again %s", self._resource, known, when)
+
+    def _row(
+        self, kind: str, parent_id: str, detail: str | None, after_id: str, before_id: str
+    ) -> dict[str, Any]:
+        return {
+            "load_started_at": self._started_at,
+            "resource": self._resource,
+            "parent_id": parent_id,
+            "kind": kind,
+            "detail": detail,
+            "after_id": after_id,
+            "before_id": before_id,
+            "known": None,
+            "next_try_at": None,
+            "resolved": None,
+        }
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
         """Rows of load_issues since the last call, none or one table."""

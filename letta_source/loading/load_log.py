@@ -26,8 +26,9 @@ from dlt.common.destination.exceptions import SqlClientNotAvailable
 
 from letta_source.destinations.dlt_internals import Files, add_table, dialect_of, local_value
 from letta_source.errors import ExitCode
+from letta_source.loading.issues_view import keep_view
 from letta_source.loading.messages import said
-from letta_source.loading.outcome import why_failed
+from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.loading.target import PLACE, make_tables
 from letta_source.loading.workspace import Workspace
 from letta_source.schema.tables import LOAD_LOG
@@ -61,7 +62,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
         journal.keep([*earlier, *run.rows(ExitCode.FAILED, raised=True)])
         raise
     failed = why_failed(session)
-    code = ExitCode.FAILED if failed else ExitCode.INCOMPLETE if session.problems else ExitCode.OK
+    code = ExitCode.FAILED if failed else exit_code(session)
     rows = run.rows(code)
     journal.keep([*earlier, *rows])
     try:
@@ -70,6 +71,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
         logger.warning("load_log could not be written, the next run tries again: %s", said(error))
     else:
         journal.keep([])
+        keep_view(workspace.pipeline)
 
 
 class _Run:
@@ -103,7 +105,6 @@ class _Run:
             "load_ids": ",".join(self._workspace.load_ids) or None,
             "began_at": self._began,
             "ended_at": None if code is None else datetime.now(timezone.utc),
-            "mode": _mode(settings),
             "host": settings.base_url,
             "project": settings.project or None,
             "shard": None if settings.shard.is_whole else str(settings.shard),
@@ -115,7 +116,13 @@ class _Run:
         counts = self._session.counts if code is not None else {}
         outcomes = {name: "failed" if raised else self._outcome(name, code) for name in self._resources}
         return [
-            {**common, **_counted(counts.get(name)), "resource": name, "outcome": outcome}
+            {
+                **common,
+                **_counted(counts.get(name)),
+                "resource": name,
+                "mode": _mode(settings, counts.get(name)),
+                "outcome": outcome,
+            }
             for name, outcome in outcomes.items()
         ]
 
@@ -132,10 +139,12 @@ class _Run:
         return "incomplete" if counts.problems else "loaded"
 
 
-def _mode(settings: Settings) -> str:
+def _mode(settings: Settings, counts: Counts | None) -> str:
     if settings.refresh:
         return "refresh"
-    return "window" if settings.window else "incremental"
+    if settings.window:
+        return "window"
+    return "sweep" if counts and counts.swept else "incremental"
 
 
 def _counted(counts: Counts | None) -> Row:
@@ -150,8 +159,8 @@ def _counted(counts: Counts | None) -> Row:
         "retries": counts.traffic.retries,
         "waited": round(counts.traffic.waited, 3),
         "bytes": counts.traffic.bytes,
-        "new_problems": counts.problems,
-        "known_problems": 0,
+        "new_problems": counts.problems - counts.known,
+        "known_problems": counts.known,
     }
 
 

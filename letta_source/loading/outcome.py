@@ -34,9 +34,14 @@ class Loaded:
         return self.session.problems
 
     @property
+    def new_problems(self) -> int:
+        """Those that no earlier load had; all if `strict`."""
+        return new_problems(self.session)
+
+    @property
     def exit_code(self) -> ExitCode:
-        """The exit code of `letta-source run`."""
-        return ExitCode.INCOMPLETE if self.problems else ExitCode.OK
+        """The exit code of `letta-source run`: issues that an earlier run named count if `strict`."""
+        return exit_code(self.session)
 
     def summary(self) -> str:
         """Return a table for people: resource, parents, new items, requests, seconds, problems."""
@@ -64,6 +69,16 @@ class LoadFailed(LettaError):
     def __init__(self, why: str, loaded: Loaded | None = None) -> None:
         super().__init__(why)
         self.loaded = loaded
+
+
+def exit_code(session: Session) -> ExitCode:
+    """Return the exit code of a load that did not fail."""
+    return ExitCode.INCOMPLETE if new_problems(session) else ExitCode.OK
+
+
+def new_problems(session: Session) -> int:
+    """Return how many issues no earlier load had; all of them if `strict`."""
+    return session.problems - (0 if session.settings.strict else session.known_problems)
 
 
 def why_failed(session: Session) -> str | None:

@@ -123,7 +123,7 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
                 for parent_id, kept in part.get(field, {}).items()
                 if bucket_of(parent_id) == bucket
             }
-            for field in ("cursors", "gaps", "reread")
+            for field in ("cursors", "gaps", "reread", "issues")
             if any(field in part for part in parts.values())
         }
     cursors, ahead = _joined_lists({bucket: part.get("cursors", {}) for bucket, part in parts.items()})

@@ -19,9 +19,7 @@ from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
 from letta_source.schema.columns import Column, bigint, text, timestamp
 from letta_source.schema.resources import RESOURCES
-from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG
-
-_ISSUE = ("resource", "parent_id", "kind", "after_id", "before_id")
+from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
 
 
 @dataclass(frozen=True)
@@ -227,28 +225,36 @@ def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Fresh
 
 
 def _issues(reader: Reader) -> list[Issue]:
-    """Return what the newest attempt could not read."""
+    """Return what the last attempt could not read, by the rule of the view load_issues_current."""
     if not is_there(reader, LOAD_ISSUES.name):
         return []
-    key = [reader.column(name) for name in _ISSUE]
+    key = ", ".join(map(reader.column, ISSUE_KEY))
     at = reader.column("load_started_at")
-    listed = ", ".join(key)
+    # Rows of older versions do not tell what was read in the end.
+    is_tracked = "known" in reader.columns_of(LOAD_ISSUES.name)
+    resolved = f", max(CASE WHEN {reader.column('resolved')} IS NOT NULL THEN {at} END) AS resolved_at"
+    where = f" WHERE {reader.column('known')} IS NOT NULL" if is_tracked else ""
     sql = (
-        f"SELECT {listed}, min({at}) AS first_seen_at, max({at}) AS last_tried_at, count(*) AS tries"
-        f" FROM {reader.table(LOAD_ISSUES.name)} GROUP BY {listed} ORDER BY {listed}"
+        f"SELECT {key}, min({at}) AS first_seen_at, max({at}) AS last_tried_at, count(*) AS tries"
+        f"{resolved if is_tracked else ''}"
+        f" FROM {reader.table(LOAD_ISSUES.name)}{where} GROUP BY {key} ORDER BY {key}"
     )
     columns = [
-        *(text(name, "") for name in _ISSUE),
+        *(text(name, "") for name in ISSUE_KEY),
         timestamp("first_seen_at", ""),
         timestamp("last_tried_at", ""),
         bigint("tries", ""),
+        *([timestamp("resolved_at", "")] if is_tracked else []),
     ]
-    found = [Issue(**row) for row in _asked(reader, sql, columns)]
-    # Each load tries again what the last one could not read.
+    rows = _asked(reader, sql, columns)
+    if is_tracked:
+        return [Issue(**row) for row in rows if row.pop("resolved_at") != row["last_tried_at"]]
+    # Each load of an older version tried all again.
     newest: dict[str, datetime] = {}
-    for issue in found:
-        newest[issue.resource] = max(newest.get(issue.resource, issue.last_tried_at), issue.last_tried_at)
-    return [issue for issue in found if issue.last_tried_at == newest[issue.resource]]
+    for row in rows:
+        resource = row["resource"]
+        newest[resource] = max(newest.get(resource, row["last_tried_at"]), row["last_tried_at"])
+    return [Issue(**row) for row in rows if row["last_tried_at"] == newest[row["resource"]]]
 
 
 def _asked(

@@ -23,6 +23,10 @@ class Restarted:
     """The item under the cursor is gone: what follows is read from the start."""
 
 
+UNREADABLE = "unreadable"
+"""The kind of issue that a gap is."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """A part of the list that the server cannot give, between two ids; an empty one is the end of the list.

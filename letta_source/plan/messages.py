@@ -11,7 +11,7 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError
-from letta_source.paging.events import Event, Gap, Page, Retried
+from letta_source.paging.events import UNREADABLE, Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.unreadable import Stones
 from letta_source.paging.walk import walk_pages
@@ -47,7 +47,10 @@ def messages_job(
         has_system_message: it is the first of them, and edited in place: a sweep reads it again.
     """
     state.note_parent(parent_id)
-    cursor, gaps = state.cursors.get(parent_id), state.cursors.gaps(parent_id)
+    cursor = state.cursors.get(parent_id)
+    gaps = [
+        gap for gap in state.cursors.gaps(parent_id) if state.issues.is_due(parent_id, (UNREADABLE, *gap))
+    ]
     endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family)
 
     async def events(client: Client) -> Events:

@@ -30,6 +30,7 @@ from letta_source.schema.columns import (
     TEXT,
     Column,
     bigint,
+    boolean,
     double,
     text,
     timestamp,
@@ -150,7 +151,7 @@ def _with_id(shape: Any, computed: Mapping[str, Column] | None = None) -> list[C
 
 LOAD_ISSUES = Table(
     "load_issues",
-    "What could not be read: a row for each parent or message.",
+    "What could not be read: a row for each parent or message, and for each attempt.",
     (
         timestamp("load_started_at", "When the load began.", nullable=False),
         text("resource", "The resource that was read.", nullable=False),
@@ -159,10 +160,18 @@ LOAD_ISSUES = Table(
         text("detail", "What the server answered.", content=True),
         text("after_id", "Everything up to this id was read.", nullable=False),
         text("before_id", "Everything from this id on was read.", nullable=False),
+        boolean("known", "An earlier load had it, too; null for what no load tries again."),
+        timestamp("next_try_at", "When a load tries it again, at the earliest."),
+        boolean("resolved", "True where it was read in the end; else null."),
         LOAD_ID,
     ),
     primary_key=("load_started_at", "resource", "parent_id", "kind", "after_id", "before_id"),
 )
+
+ISSUE_KEY = ("resource", "parent_id", "kind", "after_id", "before_id")
+"""The columns of load_issues that tell issues apart; each has a row for each attempt."""
+CURRENT_ISSUES = "load_issues_current"
+"""The view of the issues that are open now."""
 
 LOAD_LOG = Table(
     "load_log",

@@ -124,6 +124,7 @@ class Settings(BaseModel):
     reread_window: Duration = Field(
         timedelta(days=7), description="How far back a sweep reads messages again, for edits."
     )
+    strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run named already.")
     validate_items: bool = Field(
         False,
         alias="validate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from letta_source.api.server import Traffic
 
@@ -22,7 +23,10 @@ class Counts:
         rows: rows handed over to be loaded, of all its tables.
         requests: HTTP requests, retries too.
         traffic: retries, waits and bytes.
-        problems: parents and messages that could not be read.
+        problems: parents and messages that could not be read, known ones too.
+        known: those that an earlier load could not read either; not all of them were tried again.
+        next_try: when the first of those that wait is tried again.
+        swept: read whole, not only what seemed to have changed.
         skipped: why it was not read at all, or None.
         begun, ended: readings of the monotonic clock, or None.
     """
@@ -37,6 +41,9 @@ class Counts:
     requests: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     problems: int = 0
+    known: int = 0
+    next_try: datetime | None = None
+    swept: bool = False
     skipped: str | None = None
     begun: float | None = None
     ended: float | None = None
@@ -47,6 +54,13 @@ class Counts:
         if self.begun is None:
             return 0.0
         return (self.ended or time.monotonic()) - self.begun
+
+    def count_known(self, next_try: datetime | None) -> None:
+        """Count a known issue, tried again or not."""
+        self.problems += 1
+        self.known += 1
+        if next_try:
+            self.next_try = min(self.next_try or next_try, next_try)
 
     def count_request(self) -> None:
         """Count one request."""

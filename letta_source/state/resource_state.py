@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 from letta_source.shards import bucket_of
 from letta_source.state.cursors import Cursors
+from letta_source.state.known import KnownIssues, StoredIssue
 from letta_source.state.overlap import Overlap
 from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist
@@ -30,6 +31,8 @@ class StoredState(TypedDict, total=False):
     listed: dict[str, list[list[str]]]
     """By key of a list without dates, `[time of the load, last id]`: the newest before the overlap, and all
     since."""
+    issues: dict[str, list[StoredIssue]]
+    """By parent, what could not be read, and when it is tried again."""
     digests: dict[str, str]
     """By id, a digest of what was added last, for destinations that can only add rows."""
     reread: dict[str, list[str | None]]
@@ -71,6 +74,9 @@ class ResourceState:
             "ignored": self.settings.refresh,
         }
         self.cursors = Cursors(stored, **self._tracking)
+        self.issues = KnownIssues(
+            stored, session.started_at, frozen=self.settings.window, eager=self.settings.refresh
+        )
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
@@ -80,6 +86,7 @@ class ResourceState:
         """Goes on in the state of the next load package."""
         self._stored = cast(StoredState, stored)
         self.cursors.bind(stored)
+        self.issues.bind(stored)
         for worklist in self._worklists.values():
             worklist.bind(stored)
 
@@ -153,6 +160,7 @@ class ResourceState:
     def commit(self) -> None:
         """Moves all cursors over what was handed over."""
         self.cursors.commit()
+        self.issues.commit()
         for worklist in self._worklists.values():
             worklist.commit()
         if self._digests and not self.settings.window:

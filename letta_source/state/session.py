@@ -79,5 +79,10 @@ class Session:
 
     @property
     def problems(self) -> int:
-        """Parents and messages that could not be read."""
+        """Parents and messages that could not be read, known ones too."""
         return sum(counts.problems for counts in self.counts.values())
+
+    @property
+    def known_problems(self) -> int:
+        """Those that an earlier load could not read either."""
+        return sum(counts.known for counts in self.counts.values())

@@ -74,6 +74,13 @@ def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each load tries again what is known: the loads here come one right after the other."""
+    monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
+
+
+@pytest.mark.usefixtures("at_once")
 def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) -> None:
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
@@ -91,6 +98,7 @@ def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) 
         assert talked.gaps == [[talked.ids[19], talked.ids[21]]]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
     talked = Talked(dialect)
     first, _, last = talked.poison(20, 21, 22)

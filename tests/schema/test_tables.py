@@ -44,7 +44,10 @@ CHILDREN = {
 }
 CHILD_KEY = ["message_id", "position", "idx"]
 ENTITIES = {"agents", "groups", "runs", "steps", "conversations", "batches"}
-LOAD_ISSUES = _words("load_started_at resource parent_id kind detail after_id before_id _dlt_load_id")
+LOAD_ISSUES = _words(
+    "load_started_at resource parent_id kind detail after_id before_id known next_try_at resolved"
+    " _dlt_load_id"
+)
 JSON = {
     "messages": {"compaction_stats", "event_data", "extra"},
     "messages__content": {"input", "summary", "extra"},

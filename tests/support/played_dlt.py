@@ -235,6 +235,9 @@ class PlayedPipeline:
     def state(self) -> State:
         return {**(self._local or {}), "_local": self._here}
 
+    def get_local_state_val(self, name: str) -> Any:
+        return self._here[name]
+
     def set_local_state_val(self, name: str, value: Any) -> None:
         self._here[name] = value
 

@@ -1,0 +1,54 @@
+"""The view load_issues_current: of what could not be read, what is open now."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import dlt
+from dlt.common.destination.exceptions import SqlClientNotAvailable
+
+from letta_source.destinations.dlt_internals import is_kind, local_value
+from letta_source.loading.messages import said
+from letta_source.schema.tables import CURRENT_ISSUES, ISSUE_KEY, LOAD_ISSUES
+
+logger = logging.getLogger(__name__)
+
+_MADE = "letta_source_issues_view"
+
+
+def keep_view(pipeline: dlt.Pipeline) -> None:
+    """Make the view, unless this version has made it; files have none."""
+    held = pipeline.default_schema.tables.get(LOAD_ISSUES.name, {}).get("columns", {})
+    if is_kind("filesystem", pipeline) or "known" not in held:
+        return
+    try:
+        with pipeline.sql_client() as client:
+            table, view = map(client.make_qualified_table_name, (LOAD_ISSUES.name, CURRENT_ISSUES))
+            sql = current_issues(table)
+            made = hashlib.sha256(f"{view} {sql}".encode()).hexdigest()
+            if local_value(pipeline, _MADE) == made:
+                return
+            # Should it fail, it is said once.
+            pipeline.set_local_state_val(_MADE, made)
+            # PostgreSQL replaces none that has other columns, SQLite none at all.
+            client.execute_sql(f"DROP VIEW IF EXISTS {view}")
+            client.execute_sql(f"CREATE VIEW {view} AS {sql}")
+    except SqlClientNotAvailable:
+        return
+    except Exception as error:  # Drivers have exceptions of their own.
+        logger.warning("the view %s could not be made: %s", CURRENT_ISSUES, said(error))
+
+
+def current_issues(table: str) -> str:
+    """Return the query of what is open now: the last attempt did not read it."""
+    key = ", ".join(ISSUE_KEY)
+    on = " AND ".join(f"tried.{name} = issue.{name}" for name in ISSUE_KEY)
+    return (
+        f"SELECT {', '.join(f'issue.{name}' for name in ISSUE_KEY)}, issue.detail, tried.first_seen_at,"
+        " tried.last_tried_at, tried.tries, issue.next_try_at"
+        f" FROM {table} issue JOIN (SELECT {key}, min(load_started_at) AS first_seen_at,"
+        " max(load_started_at) AS last_tried_at, count(*) AS tries"
+        f" FROM {table} WHERE known IS NOT NULL GROUP BY {key}) tried"
+        f" ON {on} AND issue.load_started_at = tried.last_tried_at WHERE issue.resolved IS NULL"
+    )

@@ -1,0 +1,133 @@
+"""Known issues: told apart from new ones, tried again ever less often, kept only by `commit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from letta_source.state.known import Key, KnownIssues
+
+START = datetime(2031, 3, 9, 4, tzinfo=timezone.utc)
+KEY: Key = ("unreadable", "message-3", "message-5")
+
+
+def at(state: dict[str, Any], hours: float = 0, **how: bool) -> KnownIssues:
+    return KnownIssues(state, START + timedelta(hours=hours), **how)
+
+
+def tries(state: dict[str, Any], hours: Sequence[float]) -> list[float]:
+    """The hours at which loads at those hours try again, and fail."""
+    tried = []
+    for hour in hours:
+        issues = at(state, hour)
+        if issues.is_due("agent-a", KEY):
+            issues.fail("agent-a", KEY)
+            tried.append(hour)
+        issues.commit()
+    return tried
+
+
+def test_what_stays_unreadable_is_tried_ever_less_often() -> None:
+    tried = tries({}, range(24 * 30))
+    assert tried[:7] == [0, 1, 2, 4, 8, 15, 29]
+    gaps = [later - earlier for earlier, later in pairwise(tried)]
+    assert gaps == sorted(gaps)
+    # At least daily: a server that was mended is noticed.
+    assert gaps[-1] == 23
+    assert len(tried) < 40
+
+
+@pytest.mark.parametrize("late", [-0.1, 0, 0.05])
+def test_an_hourly_load_need_not_be_punctual(late: float) -> None:
+    assert tries({}, [0, 1 + late, 2]) == [0, 1 + late, 2]
+
+
+def test_the_second_time_it_is_known() -> None:
+    state: dict[str, Any] = {}
+    for hour, known in enumerate([False, True, True]):
+        issues = at(state, hour)
+        assert issues.fail("agent-a", KEY) is known
+        issues.commit()
+    assert at(state).fail("agent-b", KEY) is False
+    assert at(state).fail("agent-a", ("gone", "", "")) is False
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        ("unreadable", "message-3", "message-9"),
+        ("unreadable", "message-2", "message-5"),
+        ("unreadable", "message-3", ""),
+    ],
+)
+def test_a_gap_that_moved_an_end_is_the_same(now: Key) -> None:
+    state: dict[str, Any] = {}
+    first = at(state)
+    first.fail("agent-a", KEY)
+    first.commit()
+    second = at(state, 1)
+    assert second.fail("agent-a", now) is True
+    assert set(second.of("agent-a")) == {now}
+    # It may go on moving: it is not waited for.
+    assert second.is_due("agent-a", now)
+
+
+def test_two_open_ends_are_not_one() -> None:
+    issues = at({})
+    issues.fail("agent-a", ("unreadable", "message-1", ""))
+    assert issues.fail("agent-a", ("unreadable", "message-7", "")) is False
+    assert len(issues.of("agent-a")) == 2
+
+
+def test_what_is_resolved_is_new_when_it_comes_again() -> None:
+    state: dict[str, Any] = {}
+    issues = at(state)
+    issues.fail("agent-a", KEY)
+    issues.commit()
+    issues.resolve("agent-a", KEY)
+    issues.commit()
+    assert state == {"issues": {}}
+    assert issues.fail("agent-a", KEY) is False
+
+
+def test_only_a_commit_moves_the_state() -> None:
+    state: dict[str, Any] = {}
+    issues = at(state)
+    issues.fail("agent-a", KEY)
+    assert "issues" not in state
+    # The next load package has a copy.
+    other: dict[str, Any] = {}
+    issues.bind(other)
+    issues.commit()
+    assert (state, [*other["issues"]]) == ({}, ["agent-a"])
+
+
+def test_a_window_knows_but_keeps_nothing() -> None:
+    state: dict[str, Any] = {}
+    issues = at(state)
+    issues.fail("agent-a", KEY)
+    issues.commit()
+    before = repr(state)
+    window = at(state, 1, frozen=True)
+    assert window.fail("agent-a", KEY) is True
+    assert window.fail("agent-b", KEY) is False
+    window.commit()
+    assert repr(state) == before
+
+
+def test_a_refresh_tries_all() -> None:
+    state: dict[str, Any] = {}
+    for hour in range(5):
+        issues = at(state, hour)
+        issues.fail("agent-a", KEY)
+        issues.commit()
+    assert not at(state, 5).is_due("agent-a", KEY)
+    assert at(state, 5, eager=True).is_due("agent-a", KEY)
+
+
+def test_what_an_older_version_left_is_due() -> None:
+    assert at({"gaps": {"agent-a": [["message-3", "message-5"]]}}).is_due("agent-a", KEY)
