@@ -116,7 +116,7 @@ def test_wrong_usage_is_one_line_and_touches_nothing(
     said = letta_source("run", "--base-url", server.base_url, *options.split())
     assert (said.code, said.out, letta_source.files()) == (2, "", [])
     assert len(said.errors) == 1
-    assert said.err.startswith(f"letta-source: {line}")
+    assert said.errors[0].startswith(f"letta-source: {line}")
     assert server.requests == []
 
 
@@ -177,7 +177,7 @@ def test_what_is_no_letta_is_refused(
         said = letta_source("run", "--base-url", url)
     assert (said.code, said.out, letta_source.files()) == (2, "", [])
     assert len(said.errors) == 1
-    assert said.err.startswith(f"letta-source: {line.format(url=url)}")
+    assert said.errors[0].startswith(f"letta-source: {line.format(url=url)}")
     assert KEY not in said.err
 
 

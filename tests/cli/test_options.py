@@ -67,10 +67,10 @@ def test_the_version_is_that_of_the_distribution(letta_source: Command) -> None:
     ("name", "wanted", "form"),
     [
         ("a.parquet", None, Form("parquet")),
-        ("a.CSV", None, Form("csv")),
-        ("a.csv.gz", None, Form("csv", "gzip")),
+        ("a.CSV", None, Form("csv", None, True)),
+        ("a.csv.gz", None, Form("csv", "gzip", True)),
         ("a.b.jsonl.zst", None, Form("jsonl", "zstd")),
-        ("a.txt", "csv", Form("csv")),
+        ("a.txt", "csv", Form("csv", None, True)),
         ("a.gz", "jsonl", Form("jsonl", "gzip")),
     ],
 )
