@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from letta_source.items import id_of, ids_of
 from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
-from letta_source.rows.messages import FIELDS, SINGULARS, Children, numbered
+from letta_source.rows.messages import FIELDS, SINGULARS, Children
+from letta_source.rows.numbering import numbered
 from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
 from letta_source.schema.card import Resource
