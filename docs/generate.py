@@ -8,7 +8,7 @@ from pathlib import Path
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column
 from letta_source.schema.resources import RESOURCES, all_tables
-from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG, Table
+from letta_source.schema.tables import ERASED, LOAD_ISSUES, LOAD_LOG, Table
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/schema. -->\n"
@@ -38,7 +38,7 @@ def page() -> str:
                 parts.append(f"### {table.name}\n\n{table.description}\n")
             parts.append(_columns(table, resource.parent, written))
             written.append(table)
-    for table in (LOAD_ISSUES, LOAD_LOG):
+    for table in (LOAD_ISSUES, LOAD_LOG, ERASED):
         parts.append(f"## {table.name}\n\n{table.description}\n")
         parts.append(_columns(table, None, written))
     return "\n".join(parts)

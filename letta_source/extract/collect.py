@@ -145,6 +145,8 @@ class _Collector:
         passed = self._positions.page(job, parent_id, items, page.in_order)
         if self._append_only:
             items = self._append_only.page(job, parent_id, items, passed, page.in_order)
+        if erased := self._session.before.erased:
+            items = [one for one in items if erased.isdisjoint(_whose(job, parent_id, one))]
         self.rows.add([(parent_id, items)], job)
 
     def _restart(self, job: Job, parent_id: str, event: Restarted) -> None:
@@ -220,3 +222,10 @@ class _Collector:
         self.rows.end(job)
         if self._append_only:
             self.rows.add(self._append_only.end(job, finished), job)
+
+
+def _whose(job: Job, parent_id: str, item: dict[str, Any]) -> set[str]:
+    """Return the ids of an item and of whom it belongs to."""
+    names = ("id", "agent_id", "conversation_id")
+    found = {one.get(name) for one in (item, job.parent) for name in names}
+    return {parent_id, *(one for one in found if isinstance(one, str))}

@@ -18,6 +18,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
     to_take_over = workspace.to_take_over()
     session.before.empty = workspace.appendable(source.selected_resources)
     session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
+    session.before.erased = workspace.erased()
     workspace.keep_masking()
     while True:
         workspace.pipeline.extract(source)

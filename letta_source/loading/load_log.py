@@ -31,7 +31,7 @@ from letta_source.loading.messages import said
 from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.loading.target import PLACE, make_tables
 from letta_source.loading.workspace import Workspace
-from letta_source.schema.tables import LOAD_LOG
+from letta_source.schema.tables import LOAD_LOG, Table
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
 from letta_source.state.session import Session
@@ -229,7 +229,7 @@ def write(
     Args:
         earlier: rows of the journal, which may have been written already.
     """
-    if add_table(pipeline, LOAD_LOG.name, LOAD_LOG.description, _dlt_columns()):
+    if add_table(pipeline, LOAD_LOG.name, LOAD_LOG.description, dlt_columns(LOAD_LOG)):
         make_tables(pipeline, settings.shard)
     with Files.opened(pipeline) as files:
         if files:
@@ -282,7 +282,8 @@ def _parquet(rows: Sequence[Row]) -> bytes:
     return out.getvalue()
 
 
-def _dlt_columns() -> list[Row]:
+def dlt_columns(table: Table) -> list[Row]:
+    """Return a table's columns as dlt has them."""
     return [
         {
             "name": column.name,
@@ -290,5 +291,5 @@ def _dlt_columns() -> list[Row]:
             "nullable": column.nullable,
             "description": column.description,
         }
-        for column in LOAD_LOG.columns
+        for column in table.columns
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import dlt
 import pyarrow as pa
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
-from letta_source.destinations.dlt_internals import local_value
+from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.duckdb import appendable, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
@@ -26,6 +27,7 @@ from letta_source.loading.recovery import (
 from letta_source.loading.shard_state import adopt, is_superseded, stored_states
 from letta_source.loading.target import Target, make_tables
 from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import ERASED
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -115,6 +117,18 @@ class Workspace:
         """Return True if state came back from the destination, or rows without a state are there."""
         tables = [table.name for table in all_tables()]
         return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
+
+    def erased(self) -> frozenset[str]:
+        """Return the ids that `letta-source erase` removed; from files it removes nothing."""
+        if is_kind("filesystem", self.pipeline):
+            return frozenset()
+        try:
+            with suppress(DestinationUndefinedEntity), self.pipeline.sql_client() as client:
+                table, id_ = client.make_qualified_table_name(ERASED.name), client.escape_column_name("id")
+                return frozenset(row[0] for row in client.execute_sql(f"SELECT {id_} FROM {table}") or ())
+        except SqlClientNotAvailable:
+            pass
+        return frozenset()
 
     def keep_masking(self) -> None:
         """Keep, with what is extracted from now on, under which masks it is."""

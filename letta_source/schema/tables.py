@@ -205,3 +205,14 @@ LOAD_LOG = Table(
     primary_key=("run_id", "resource"),
 )
 """Written by `letta_source.loading.load_log`, not by dlt's loads: it has no load id of its own."""
+
+ERASED = Table(
+    "erased",
+    "What `letta-source erase` removed: loads leave it out.",
+    (
+        text("kind", "agent or conversation.", nullable=False),
+        text("id", "Its id, which is all that is kept of it.", nullable=False),
+        text("erased_at", "When, in UTC.", nullable=False),
+    ),
+    primary_key=("id",),
+)

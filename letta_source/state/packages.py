@@ -64,11 +64,13 @@ class TablesBefore:
 
     Attributes:
         empty: resources whose tables are empty: what they read is appended while each row comes once.
+        erased: ids of agents and conversations that are to be left out.
         from_elsewhere: somebody else loaded before, and may have been killed with some tables merged.
     """
 
     empty: set[str] = field(default_factory=set)
     from_elsewhere: bool = False
+    erased: frozenset[str] = frozenset()
 
 
 @dataclass

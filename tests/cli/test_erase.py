@@ -1,0 +1,84 @@
+"""`letta-source erase`: nothing of an agent or a conversation is left, nor comes back."""
+
+from __future__ import annotations
+
+import random
+from string import ascii_letters
+
+import pytest
+
+from letta_source.demo import Letta, Server
+from tests.support.command import SOME, Command, one_of
+
+SECRET = "".join(random.Random(7).choices(ascii_letters, k=9000))
+
+
+@pytest.fixture
+def agent(letta: Letta) -> str:
+    agent_id = one_of(letta)
+    for _ in range(3):
+        letta.talk(agent_id, f"remember {SECRET}", tools=["roll_dice"])
+    return agent_id
+
+
+def left(letta_source: Command, agent: str) -> int:
+    tables = [
+        row[0]
+        for row in letta_source.rows(
+            "SELECT table_name FROM duckdb_columns() WHERE schema_name = 'letta' AND column_name = 'agent_id'"
+            " AND table_name NOT LIKE '%staging%'"
+        )
+    ]
+    count = "SELECT count(*) FROM letta.{} WHERE agent_id = '" + agent + "'"
+    return sum(int(str(letta_source.rows(count.format(table))[0][0])) for table in tables)
+
+
+def test_nothing_of_an_agent_is_left_nor_comes_back(
+    letta_source: Command, letta: Letta, server: Server, agent: str
+) -> None:
+    for _ in range(2):
+        letta_source.load(server)
+    file = letta_source.folder / "letta_db.duckdb"
+    assert left(letta_source, agent)
+    others = letta_source.rows(f"SELECT * FROM letta.agent_messages WHERE agent_id <> '{agent}' ORDER BY ALL")
+    # Long and random, so that it is not compressed.
+    assert SECRET.encode() in file.read_bytes()
+    said = letta_source("erase", "--agent-id", agent, "--yes")
+    assert (said.code, said.err) == (0, "")
+    assert "agents: 1 rows were removed" in said.out
+    assert SECRET.encode() not in file.read_bytes()
+    assert left(letta_source, agent) == 0
+    assert letta_source.rows("SELECT id, kind FROM letta.erased") == [(agent, "agent")]
+    for options in ((), ("--refresh",)):
+        letta.talk(agent, f"once more {SECRET}")
+        assert letta_source.load(server, *options).code == 0
+        assert left(letta_source, agent) == 0
+        assert letta_source.rows(f"SELECT 1 FROM letta.agents WHERE id = '{agent}'") == []
+    kept = letta_source.rows(f"SELECT * FROM letta.agent_messages WHERE agent_id <> '{agent}' ORDER BY ALL")
+    assert len(kept) == len(others)
+    # The view and the log are still there.
+    assert letta_source.rows("SELECT * FROM letta.load_issues_current") == []
+    assert letta_source("status").code == 0
+
+
+def test_it_asks_before(letta_source: Command, server: Server, agent: str) -> None:
+    letta_source.load(server)
+    before = left(letta_source, agent)
+    for options, code in ((("--dry-run",), 0), ((), 2)):
+        said = letta_source("erase", "--agent-id", agent, *options)
+        assert said.code == code
+        assert "agents: 1 rows would be removed" in said.out
+    assert "--yes" in said.err
+    assert left(letta_source, agent) == before
+    assert letta_source("erase", "--yes").code == 2
+
+
+def test_files_are_left_to_the_user(
+    letta_source: Command, server: Server, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+    files = ("--destination", "filesystem")
+    letta_source("run", "--base-url", server.base_url, *SOME, *files)
+    said = letta_source("erase", "--agent-id", agent, "--yes", *files)
+    assert said.code == 2
+    assert "Of files:" in said.err
