@@ -32,6 +32,15 @@ FILES = (
 )
 
 
+# The table that the columns with this name refer to.
+_CONVERSATIONS = {
+    column.references
+    for table in all_tables()
+    for column in table.columns
+    if column.name == "conversation_id" and column.references
+}
+
+
 @dataclass(frozen=True)
 class Erasure:
     """What was erased, or would be.
@@ -148,7 +157,7 @@ class _Eraser:
 
     def _of_conversations(self, root: Table, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         columns = {column.name for column in root.columns}
-        name = "id" if root.name == "conversations" else "conversation_id"
+        name = "id" if f"{root.name}.id" in _CONVERSATIONS else "conversation_id"
         if ids and name in columns:
             yield self._in(root.name, name, ids), [*ids]
 
