@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names
+from letta_source.cli.export_chats import add_options, export_chats, refuse_for_tables
 from letta_source.cli.loaded import opened
 from letta_source.errors import ExitCode
 
@@ -34,13 +35,16 @@ def add_to(commands: Any) -> None:
     command = add_command(commands, "export", export, summary, CODES)
     command.add_argument(
         "table",
+        nargs="?",
         metavar="TABLE",
         help="such as agent_messages; `discover` lists them; tool_calls pairs calls with their results",
     )
     to = command.add_argument_group("to")
     to.add_argument("--output", metavar="FILE", help="written beside, and put there once it is whole")
     to.add_argument(
-        "--format", choices=("parquet", "csv", "jsonl"), help="default: what the file is called, else jsonl"
+        "--format",
+        choices=("parquet", "csv", "jsonl", "chat", "sharegpt", "trajectory"),
+        help="default: what the file is called, else jsonl; the last three are conversations, one a line",
     )
     to.add_argument(
         "--csv-safe",
@@ -64,18 +68,19 @@ def add_to(commands: Any) -> None:
         metavar="A,B",
         help="with content, tool_calls, tool_returns and approvals as lists, or with some of them",
     )
+    add_options(command.add_argument_group("chats"))
     add_place(command.add_argument_group("where from"))
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write one table.
+    """Write one table, or conversations.
 
     Raises:
         LettaError: nothing was written to the file.
     """
     from letta_source.errors import ConfigError
     from letta_source.export.selection import select
-    from letta_source.export.write import form_of
+    from letta_source.export.write import CHAT_FORMATS, form_of
 
     if options.sql:
         return _print_sql(options)
@@ -83,6 +88,11 @@ def export(options: argparse.Namespace) -> int:
     if output and output.is_dir():
         raise ConfigError(f"{output} is a folder: name a file")
     form = form_of(output, options.format, options.csv_safe)
+    if form.name in CHAT_FORMATS:
+        return export_chats(options, output, form)
+    refuse_for_tables(options)
+    if options.table is None:
+        raise ConfigError("name a table: `letta-source discover` lists them")
     selection = select(
         options.table,
         options.columns,
@@ -111,7 +121,8 @@ def _print_sql(options: argparse.Namespace) -> int:
 
 
 def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, selection: Selection) -> int:
-    from letta_source.export.write import Terminal, writer, written_whole
+    from letta_source.export.output import to_output
+    from letta_source.export.write import writer
 
     def write(file: BinaryIO) -> int:
         rows = 0
@@ -122,8 +133,4 @@ def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, s
         file.flush()
         return rows
 
-    if output is None:
-        out = sys.stdout.buffer
-        return write(cast("BinaryIO", Terminal(out)) if out.isatty() else out)
-    with written_whole(output) as file:
-        return write(file)
+    return to_output(output, write)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[dlt.Pipeline, Path]]:
     """The pipeline, and a folder for what does not fit into memory; ends the process when it is told to."""
     from letta_source.cli.signals import stopping
-    from letta_source.export.write import part_of
+    from letta_source.export.output import part_of
     from letta_source.loading.target import Target
 
     target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()

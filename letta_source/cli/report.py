@@ -62,8 +62,8 @@ def report(options: argparse.Namespace) -> int:
         raise ConfigError(f"--output {output}: name a file in a folder that is there")
 
     from letta_source.cli.signals import stopping
+    from letta_source.export.output import part_of, written_whole
     from letta_source.export.readers import opened as opened_dataset
-    from letta_source.export.write import part_of, written_whole
     from letta_source.loading.target import Target
     from letta_source.report.charts import draw
     from letta_source.report.facts import find

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     import dlt
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Unpack
 
+    from letta_source.export.chat_model import LeftOut
     from letta_source.export.transcript import Conversation
 
-__all__ = ["Options", "batches", "conversation", "to_arrow", "to_pandas", "tool_calls_sql"]
+__all__ = ["Options", "batches", "chats", "conversation", "to_arrow", "to_pandas", "tool_calls_sql"]
 
 Names = Sequence[str]
 Date = str | date
@@ -109,6 +110,45 @@ def conversation(
     from letta_source.export.transcript import read_conversation
 
     return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date)
+
+
+def chats(
+    pipeline: dlt.Pipeline,
+    format: Literal["chat", "sharegpt", "trajectory"] = "chat",
+    *,
+    agent_ids: Names | None = None,
+    start_date: Date | None = None,
+    end_date: Date | None = None,
+    turns: int | None = None,
+    images: Literal["links", "drop"] = "links",
+    reasoning: bool | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Any]:
+    """Yield conversations for training and evaluation; memory holds the messages of one agent.
+
+    Args:
+        format: OpenAI's messages; ShareGPT with tools as Hermes writes them; Letta's trajectory v1.
+        agent_ids, start_date, end_date: as of `Options`.
+        turns: at most so many a line; by default whole conversations.
+        images: `links` keeps the addresses of images; those without one are `[image]`. `drop` leaves none.
+        reasoning: with the model's reasoning; by default only in trajectories.
+        left_out: counts what is in no line.
+
+    Raises:
+        ConfigError: an option is wrong, or no messages were loaded.
+        Changed: at the end: a load changed the tables while they were read.
+    """
+    from letta_source.errors import ConfigError
+    from letta_source.export.chat_formats import FORMATS
+    from letta_source.export.chat_model import LeftOut
+    from letta_source.export.chat_reading import read_chats, select_chats
+
+    if format not in FORMATS:
+        raise ConfigError(f"there is no format {format!r}: there are {', '.join(FORMATS)}")
+    selection = select_chats(agent_ids, start_date, end_date, turns, images)
+    said = read_chats(pipeline, selection, left_out or LeftOut())
+    with_reasoning = format == "trajectory" if reasoning is None else reasoning
+    return (FORMATS[format](one, with_reasoning) for one in said)
 
 
 def tool_calls_sql(dataset: str = "letta") -> str:

@@ -103,7 +103,7 @@ def _said(row: dict[str, Any]) -> str:
     kind = row["message_type"] or "message"
     speaker = _SPEAKERS.get(kind, kind.removesuffix("_message").replace("_", " ").capitalize())
     text = row["text"] or row["summary"] or ""
-    if kind == "user_message" and (event := _event(text)):
+    if kind == "user_message" and (event := event_of(text)):
         speaker, text = f"System event, {event}", _quoted(text)
     elif kind == "system_message":
         text = textwrap.shorten(text, _LONGEST_THOUGHT, placeholder=" …")
@@ -154,7 +154,8 @@ def _tools(row: dict[str, Any]) -> Iterator[str]:
         yield "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
 
 
-def _event(text: str) -> str | None:
+def event_of(text: str) -> str | None:
+    """Return the type of what Letta itself says in the user's name; None of what a person says."""
     if not text.lstrip().startswith("{"):
         return None
     try:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import os
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +17,10 @@ import pyarrow.parquet as pq
 
 from letta_source.errors import ConfigError
 from letta_source.export.selection import Selection, child_columns
-from letta_source.safe_text import visible
 
 FORMATS = ("parquet", "csv", "jsonl")
+CHAT_FORMATS = ("chat", "sharegpt", "trajectory")
+"""Conversations, one a line of JSON."""
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
 # Of a row group of Parquet, whichever comes first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
@@ -44,7 +42,7 @@ def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = Non
 
     Args:
         output: the file, or None for standard output.
-        wanted: one of `FORMATS`; wins over the name.
+        wanted: one of `FORMATS` or `CHAT_FORMATS`; wins over the name.
         csv_safe: of CSV, whether a text must be no formula; by default it must.
 
     Raises:
@@ -65,65 +63,24 @@ def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = Non
     return Form(name or "jsonl", compression, name == "csv" and csv_safe is not False)
 
 
-def part_of(path: Path) -> Path:
-    """Return where a file is written until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is there once all went well, in the place of one that was there.
-
-    Raises:
-        ConfigError: it cannot be written there.
-    """
-    if path.is_symlink() and not _is_own(path.lstat()):
-        raise ConfigError(f"{path} is a link of another user: name another file")
-    # Not in the place of a link, nor of a device or a pipe.
-    path = path.resolve()
-    part = path if path.exists() and not path.is_file() else part_of(path)
-    try:
-        file = part.open("wb") if part == path else _opened_anew(part, path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with file:
-            yield file
-        if part != path:
-            part.replace(path)
-    except BaseException:
-        if part != path:
-            part.unlink(missing_ok=True)
-        raise
-
-
-def _opened_anew(part: Path, path: Path) -> BinaryIO:
-    """Open a file that was not there, readable as the umask says, no looser than the file it will replace.
-
-    In a folder that others can write to, a link or a file may wait under its name.
-    """
-    # Of a process that was killed.
-    part.unlink(missing_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode) & 0o666 if path.exists() else 0o666
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.fdopen(os.open(part, flags, mode), "wb")
-
-
-def _is_own(state: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or state.st_uid in (os.geteuid(), 0)
-
-
 @contextmanager
 def writer(form: Form, file: BinaryIO, selection: Selection) -> Iterator[Writer]:
     """Yield a writer; leaving the block ends what was written, but leaves the file open."""
     csv = SafeCSV if form.is_for_spreadsheets else CSV
     kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": csv, "jsonl": JSONL}
-    with ExitStack() as stack:
-        into: Any = file
-        if form.compression:
-            # Given the descriptor's file, pyarrow would close it.
-            into = stack.enter_context(pa.CompressedOutputStream(_Open(file), form.compression))
-        yield stack.enter_context(kinds[form.name](into, selection))
+    with compressed(form, file) as into, kinds[form.name](into, selection) as writing:
+        yield writing
+
+
+@contextmanager
+def compressed(form: Form, file: BinaryIO) -> Iterator[Any]:
+    """Yield what to write to; leaving the block leaves the file open."""
+    if not form.compression:
+        yield file
+        return
+    # Given the descriptor's file, pyarrow would close it.
+    with pa.CompressedOutputStream(_Open(file), form.compression) as stream:
+        yield stream
 
 
 class _Open:
@@ -137,28 +94,6 @@ class _Open:
 
     def close(self) -> None:
         """Leave the file open."""
-
-
-class Terminal:
-    """Standard output where it is a terminal: control characters in what others wrote are made visible."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def write(self, data: bytes) -> int:
-        """Write the text with its control characters made visible; return the number of bytes taken."""
-        self._file.write(visible(self._decoder.decode(bytes(data)), keep="\n\t").encode())
-        return len(data)
-
-    def flush(self) -> None:
-        """Flush the file below."""
-        self._file.flush()
-
-    @property
-    def closed(self) -> bool:
-        """True once the file below is closed."""
-        return self._file.closed
 
 
 class Writer(ABC):

@@ -21,7 +21,8 @@ import pytest
 
 from letta_source.demo import Server, serve
 from letta_source.export import write
-from letta_source.export.write import Terminal, _without_formulas
+from letta_source.export.output import Terminal
+from letta_source.export.write import _without_formulas
 from tests.support.command import Command, Said, two_agents
 
 

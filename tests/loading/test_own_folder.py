@@ -12,7 +12,7 @@ import yaml
 
 from letta_source.demo import Server
 from letta_source.errors import ConfigError
-from letta_source.export.write import part_of, written_whole
+from letta_source.export.output import part_of, written_whole
 from letta_source.loading import own_folder
 from letta_source.loading.own_folder import close_to_others, make_own_folder
 from tests.support.command import Command
@@ -74,7 +74,7 @@ def test_a_link_of_another_user_is_not_followed(tmp_path: Path, monkeypatch: pyt
     victim, link = tmp_path / "victim", tmp_path / "report.html"
     victim.write_text("mine")
     link.symlink_to(victim)
-    monkeypatch.setattr("letta_source.export.write._is_own", lambda state: not stat.S_ISLNK(state.st_mode))
+    monkeypatch.setattr("letta_source.export.output._is_own", lambda state: not stat.S_ISLNK(state.st_mode))
     with pytest.raises(ConfigError, match="is a link of another user"), written_whole(link):
         pass
     assert victim.read_text() == "mine"
