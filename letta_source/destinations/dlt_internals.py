@@ -36,8 +36,10 @@ def broken(what: str, breaks: str) -> ConfigError:
 try:
     from dlt.common.configuration.container import Container
     from dlt.common.configuration.exceptions import ConfigurationValueError
+    from dlt.common.configuration.providers import EnvironProvider
     from dlt.common.configuration.specs import known_sections
     from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+    from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
     from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
     from dlt.common.destination.client import DestinationClientConfiguration, StateInfo, WithStateSync
     from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -50,6 +52,7 @@ try:
     from dlt.destinations.exceptions import DestinationConnectionError
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
+    from dlt.pipeline.configuration import PipelineConfiguration
     from dlt.pipeline.state_sync import migrate_state_to_current
 except ImportError as error:
     raise broken(str(error.name), f"nothing can be loaded ({error})") from error
@@ -72,6 +75,34 @@ SOURCE_SECTIONS = frozenset(
     }
 )
 """Sections of dlt's configuration that it reads itself below that of a source."""
+
+
+class _SectionedEnviron(EnvironProvider):
+    """The environment, in which a setting has its section; those of a pipeline have none."""
+
+    def get_value(
+        self, key: str, hint: Any, pipeline_name: str | None, *sections: str
+    ) -> tuple[Any | None, str]:
+        if any(sections) or key in PipelineConfiguration().get_resolvable_fields():
+            return super().get_value(key, hint, pipeline_name or "", *sections)
+        return None, self.get_key_name(key)
+
+
+@contextmanager
+def sections_only() -> Iterator[None]:
+    """Take, while the block runs, a destination's settings from variables with its section alone.
+
+    dlt would complete credentials by HOST, PORT, USERNAME, PASSWORD and DATABASE of any other program
+    (dlt-hub/dlt#2848).
+    """
+    found = Container()[PluggableRunContext].providers
+    # Its list is public, and in order.
+    before = list(found.providers)
+    found.providers[:] = [_SectionedEnviron() if type(one) is EnvironProvider else one for one in before]
+    try:
+        yield
+    finally:
+        found.providers[:] = before
 
 
 def source_context() -> tuple[str, str | None]:

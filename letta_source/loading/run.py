@@ -12,6 +12,7 @@ from dlt.extract import DltSource
 
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
+from letta_source.destinations.dlt_internals import sections_only
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
@@ -91,7 +92,7 @@ def load(
     session.pipeline_name = what.pipeline_name
     # Before dlt reads its files: of one that is broken it shows a traceback.
     providers()
-    with dlt_settings():
+    with dlt_settings(), sections_only():
         source = parts.source(**what.settings, session=session)
         if what.resources:
             assert_known("resource", what.resources, list(RESOURCES))

@@ -28,6 +28,7 @@ from letta_source.destinations.dlt_internals import (
     local_value,
     pipelines_folder,
     place_of,
+    sections_only,
     sql_client_of,
 )
 from letta_source.destinations.mysql import widen_texts
@@ -250,7 +251,7 @@ class Target:
             if (file := database_file(tried.destination_client())) and not file.exists():
                 raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
         self.check()
-        with tempfile.TemporaryDirectory() as folder:
+        with sections_only(), tempfile.TemporaryDirectory() as folder:
             pipeline = self._pipeline(folder)
             try:
                 yield pipeline
@@ -277,7 +278,7 @@ class Target:
         """
         providers()
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            with sections_only(), tempfile.TemporaryDirectory() as folder:
                 pipeline = self._pipeline(folder, duckdb_name)
                 try:
                     yield pipeline

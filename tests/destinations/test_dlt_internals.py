@@ -131,6 +131,31 @@ def test_the_source_that_is_being_made_and_the_active_pipeline(tmp_path: Path) -
     assert seen == [("zoo", None), ("zoo", active.pipeline_name)]
 
 
+def test_a_destination_is_configured_by_its_section_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables of other programs; with a section they are dlt's, and so is what a pipeline is told."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me@here.test/db")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS__PASSWORD", "mine")
+    others = {"HOST": "there.test", "PORT": "9", "USERNAME": "they", "PASSWORD": "theirs",
+              "CREATE_INDEXES": "false", "CREDENTIALS": "postgresql://they@there.test/db",
+              "CONTRACT__PORT": "8", "RESTORE_FROM_DESTINATION": "false"}  # fmt: skip
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+
+    def told() -> tuple[Any, ...]:
+        with pipeline(tmp_path, "postgres") as active:
+            config: Any = active.destination_client().config
+            found = config.credentials
+            return (found.host, found.port, found.username, found.password, config.create_indexes,
+                    active.config.restore_from_destination)  # fmt: skip
+
+    with dlt_internals.sections_only(), dlt_internals.sections_only():
+        assert told() == ("here.test", 5432, "me", "mine", True, False)
+    # As dlt does it by itself.
+    assert told()[-2:] == (False, False)
+
+
 def test_sections_that_dlt_reads_below_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A size of files of ours alone, and a section that dlt does not read."""
     assert {"data_writer", "extract", "normalize", "schema"} == dlt_internals.SOURCE_SECTIONS
