@@ -98,7 +98,8 @@ def erase(
             eraser = _Eraser(client.sql_client, eraser.there)
             staged = [name for name, columns in stored_columns(client, eraser.there, True).items() if columns]
             with client.sql_client.begin_transaction():
-                eraser.forbid({"agent": agent_ids, "conversation": conversation_ids})
+                runs = eraser.run_ids(conversation_ids)
+                eraser.forbid({"agent": agent_ids, "conversation": conversation_ids, "run": runs})
                 for part in parts:
                     eraser.delete(part)
                 # A merge leaves there what it merged last.
@@ -140,6 +141,7 @@ class _Eraser:
             ids = [*agent_ids, *conversation_ids]
             children.append(_Part(LOAD_ISSUES.name, self._in(LOAD_ISSUES.name, "parent_id", ids), ids))
         # What is found through another table goes before that one.
+        roots.reverse()
         roots.sort(key=lambda part: "SELECT" not in part.condition)
         return [*children, *roots], unknown
 
@@ -156,10 +158,30 @@ class _Eraser:
             yield f"{self._column(root.name, key)} IN (SELECT {id_} FROM {table} WHERE {within})", [*ids]
 
     def _of_conversations(self, root: Table, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-        columns = {column.name for column in root.columns}
+        columns = {column.name: column for column in root.columns}
         name = "id" if f"{root.name}.id" in _CONVERSATIONS else "conversation_id"
         if ids and name in columns:
             yield self._in(root.name, name, ids), [*ids]
+        elif ids and "run_id" in columns and (runs := self._runs(columns["run_id"].references)):
+            # An agent's messages say of which run they are, and the run of which conversation.
+            within, id_ = self._in(runs, "conversation_id", ids), self._column(runs, "id")
+            found = f"SELECT {id_} FROM {self._table(runs)} WHERE {within}"
+            yield f"{self._column(root.name, 'run_id')} IN ({found})", [*ids]
+
+    def _runs(self, references: str | None) -> str | None:
+        name = (references or "").partition(".")[0]
+        return name if name in self.there else None
+
+    def run_ids(self, conversation_ids: Sequence[str]) -> list[str]:
+        """Return the runs of conversations: their messages do not name the conversation."""
+        columns = (column for table in all_tables() for column in table.columns)
+        named = next(one.references for one in columns if one.name == "run_id" and one.references)
+        runs = self._runs(named)
+        if not (runs and conversation_ids):
+            return []
+        within = self._in(runs, "conversation_id", conversation_ids)
+        sql = f"SELECT {self._column(runs, 'id')} FROM {self._table(runs)} WHERE {within}"
+        return [row[0] for row in self._client.execute_sql(sql, *conversation_ids) or ()]
 
     def _hanging(self, child: Table, root: Table, conditions: str) -> str:
         pairs = zip(child.merge_key, root.merge_key, strict=True)

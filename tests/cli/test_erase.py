@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from string import ascii_letters
 
+import duckdb
 import pytest
 
 from letta_source.demo import Letta, Server
@@ -82,3 +83,20 @@ def test_files_are_left_to_the_user(
     said = letta_source("erase", "--agent-id", agent, "--yes", *files)
     assert said.code == 2
     assert "Of files:" in said.err
+
+
+def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: Letta, server: Server) -> None:
+    what = ("--resources", "agents,runs,agent_messages,conversations")
+    assert letta_source("run", "--base-url", server.base_url, *what).code == 0
+    ((run_id, rows),) = letta_source.rows(
+        "SELECT run_id, count(*) FROM letta.agent_messages WHERE run_id IS NOT NULL"
+        " GROUP BY 1 ORDER BY 1 LIMIT 1"
+    )
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute(f"UPDATE letta.runs SET conversation_id = 'conv-9' WHERE id = '{run_id}'")
+    said = letta_source("erase", "--conversation-id", "conv-9", "--yes")
+    assert said.code == 0
+    assert f"agent_messages: {rows} rows were removed" in said.out
+    letta_source("run", "--base-url", server.base_url, *what, "--refresh")
+    assert letta_source.rows(f"SELECT 1 FROM letta.agent_messages WHERE run_id = '{run_id}'") == []
+    assert letta_source.count("agent_messages")
