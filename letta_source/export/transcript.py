@@ -65,6 +65,10 @@ class Conversation:
         said = [_said(row) for row in self.rows]
         return "\n\n".join([title, *(said or ["No messages."])])
 
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows."""
+        return str(self)
+
 
 def read_conversation(
     pipeline: dlt.Pipeline,

@@ -50,6 +50,11 @@ def test_every_message_and_what_tools_did_is_in_it(recorded: Warehouse) -> None:
                 assert answer["tool_return"] in text
 
 
+def test_a_notebook_shows_it_as_markdown() -> None:
+    said = Conversation("agent-1", "A *star*", None, [])
+    assert said._repr_markdown_() == str(said)
+
+
 def test_what_nobody_said_is_no_users_message(recorded: Warehouse) -> None:
     text = unquoted("\n".join(map(str, every(recorded))))
     assert "**System event, login** · " in text
