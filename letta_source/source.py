@@ -56,6 +56,7 @@ def letta(
     mask: dict[str, Any] | None = None,
     mask_key: TSecretStrValue | None = None,
     images: str | None = None,
+    schema_contract: str | dict[str, str] | None = None,
     headers: dict[str, TSecretStrValue] | None = None,
     ca_bundle: str | None = None,
     client_cert: str | None = None,

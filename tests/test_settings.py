@@ -43,6 +43,7 @@ def test_defaults() -> None:
         "mask": {},
         "mask_key": None,
         "images": "keep",
+        "schema_contract": "evolve",
         "headers": {},
         "ca_bundle": None,
         "client_cert": None,
@@ -201,6 +202,9 @@ PLAIN = "must be plain ASCII, without line breaks"
         ("refresh", "perhaps", "valid boolean"),
         ("search_query", 5, "valid string"),
         ("validate", "perhaps", "valid boolean"),
+        ("schema_contract", "discard_row", "must not be discard_row"),
+        ("schema_contract", "melt", "'evolve', 'discard_value' or 'freeze'"),
+        ("schema_contract", {"rows": "freeze"}, "must be evolve, discard_value or freeze"),
         ("page_zise", 5, "not permitted"),
     ],
 )

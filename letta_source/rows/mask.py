@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, FatalError
 from letta_source.rows.images import Images
-from letta_source.safe_text import parse_json, to_json
+from letta_source.safe_text import parse_json, to_json, visible
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
 from letta_source.schema.resources import RESOURCES
@@ -24,6 +24,7 @@ Item = dict[str, Any]
 _Masking = Callable[[str], str | None]
 
 REDACTED = "[redacted]"
+_NEW_FIELDS_CHARS = 300
 CONTENT = "content"
 """Stands for all columns that hold what was said, thought, called and returned."""
 # One says what the other does.
@@ -46,6 +47,10 @@ class Mask:
             for table in resource.tables:
                 if EXTRA in table.columns:
                     named[table.name].setdefault(EXTRA.name, "drop")
+        if settings.schema_contract == "discard_value":
+            for table in resource.tables:
+                named[table.name][EXTRA.name] = "drop"
+        self._is_frozen = settings.schema_contract == "freeze"
         named[LOAD_ISSUES.name] = _in_force(settings, LOAD_ISSUES.name, LOAD_ISSUES)
         self._by_table = {
             table.name: [
@@ -70,6 +75,8 @@ class Mask:
 
     def table(self, name: str, rows: pa.Table) -> pa.Table:
         """The rows of one of the tables, masked; their schema stays."""
+        if self._is_frozen:
+            _assert_no_new_fields(name, rows)
         if self._images:
             rows = self._images.without(rows)
         shown = rows
@@ -98,6 +105,25 @@ class Mask:
             if column.name == "detail":
                 return masking(text)
         return text
+
+
+def _assert_no_new_fields(table: str, rows: pa.Table) -> None:
+    """Check that nothing came that no column is for: `extra` holds that.
+
+    Raises:
+        FatalError: names the fields.
+    """
+    if EXTRA.name not in rows.column_names or rows.column(EXTRA.name).null_count == rows.num_rows:
+        return
+    fields: set[str] = set()
+    for text in rows.column(EXTRA.name).drop_null().to_pylist():
+        found = parse_json(text.encode())
+        fields.update(found if isinstance(found, dict) else ["extra"])
+    told = visible(", ".join(sorted(fields)))[:_NEW_FIELDS_CHARS]
+    raise FatalError(
+        f"{table}: fields that no column is for: {told}. schema_contract is freeze: mask or review them, then"
+        " set it to evolve, or to discard_value to leave them out"
+    )
 
 
 def check_mask(settings: Settings) -> None:

@@ -87,7 +87,7 @@ def in_force(
     return done
 
 
-def masking_digest(masking: Masking, key: SecretStr | None) -> str:
+def masking_digest(masking: Masking, key: SecretStr | None, contract: str = "evolve") -> str:
     """Return what tells masks from others; functions are equal to none, not even to themselves."""
     told = [
         sorted((name, how if isinstance(how, str) else uuid4().hex) for name, how in mask.items())
@@ -97,7 +97,7 @@ def masking_digest(masking: Masking, key: SecretStr | None) -> str:
     images = masking.images or "keep"
     # Only a hash depends on the key: one that is set while nothing is hashed is no other mask.
     is_keyed = images == "hash" or any(how == "hash" for mask in told for _, how in mask)
-    return keyed_hash(key if is_keyed else None, json.dumps([told, images]).encode())[:16]
+    return keyed_hash(key if is_keyed else None, json.dumps([told, images, contract]).encode())[:16]
 
 
 def _check(what: str, said: Any, how: Any, before: str, place: str) -> None:

@@ -29,6 +29,7 @@ from letta_source.settings.masking import AS_GIVEN, MaskAction, Masking, masking
 from letta_source.settings.places import Configuration, Layer, lettas_variables
 from letta_source.settings.values import (
     bytes_value,
+    contract_value,
     duration_value,
     file_value,
     files_value,
@@ -52,6 +53,7 @@ _LEAST_MEMORY = 64_000_000
 Duration = Annotated[timedelta, BeforeValidator(duration_value)]
 Moment = Annotated[datetime | None, BeforeValidator(moment_value)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(ids_value)]
+Contract = Literal["evolve", "discard_value", "freeze"]
 TableFormat = Literal["delta", "iceberg"]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -99,6 +101,11 @@ class Settings(BaseModel):
     )
     images: Literal["keep", "drop", "hash"] = Field(
         "keep", description="Images in messages: hash puts their hash and size in their place."
+    )
+    schema_contract: Annotated[Contract, BeforeValidator(contract_value)] = Field(
+        "evolve",
+        description="New fields of Letta's: evolve keeps them in `extra`, discard_value drops them, freeze"
+        " ends the load.",
     )
     headers: Annotated[Mapping[str, SecretStr], BeforeValidator(headers_value)] = Field(
         {}, description="Header fields for every request, such as those a gateway asks for; secret."
@@ -172,7 +179,7 @@ class Settings(BaseModel):
     @property
     def masking_digest(self) -> str:
         """A digest that tells these masks from others."""
-        return masking_digest(self.masking, self.mask_key)
+        return masking_digest(self.masking, self.mask_key, self.schema_contract)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:

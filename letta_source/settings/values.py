@@ -119,6 +119,19 @@ def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
             yield f"{above}{name}", how
 
 
+def contract_value(value: Any) -> Any:
+    """What becomes of new fields, in dlt's words: a mode, or `{"columns": mode}`."""
+    if isinstance(value, str):
+        value = _of_json(value, "{") or value
+    if isinstance(value, Mapping):
+        if set(value) - {"tables", "data_type"} != {"columns"}:
+            raise ValueError('must be evolve, discard_value or freeze, or {"columns": "freeze"}')
+        value = value["columns"]
+    if value == "discard_row":
+        raise ValueError("must not be discard_row: cursors move past what it leaves out, which is lost then")
+    return value
+
+
 def mask_key_value(value: Any) -> Any:
     """Read a mask key; refuse a short one."""
     key = value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 import letta_source
 from letta_source.demo import Letta, Server
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, FatalError
+from letta_source.rows.flatten import Rows
 from letta_source.rows.mask import Mask
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings.given import Given
@@ -211,3 +212,48 @@ def test_a_package_of_other_masks_is_not_loaded(
 
 def crash(*_: Any, **__: Any) -> None:
     raise RuntimeError("crashed")
+
+
+NEW = {"mood": "secret-canary", "\x1b[2Jodd": 1}
+
+
+@pytest.mark.parametrize("contract", ["freeze", "discard_value", "evolve", '{"columns": "freeze"}'])
+def test_new_fields(
+    command: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch, contract: str
+) -> None:
+    agent = letta.tables["agents"].ids()[0]
+    letta.replace_row("agents", agent, **NEW)
+    monkeypatch.setenv("SOURCES__LETTA__SCHEMA_CONTRACT", contract)
+    said = command("run", "--base-url", server.base_url, "--resources", "agents")
+    if "freeze" in contract:
+        assert said.code == 1
+        assert (
+            r"agents: fields that no column is for: \x1b[2Jodd, mood. schema_contract is freeze" in said.err
+        )
+        assert "secret-canary" not in said.err
+        # Once it is allowed, nothing is missing.
+        monkeypatch.setenv("SOURCES__LETTA__SCHEMA_CONTRACT", "evolve")
+        assert command("run", "--base-url", server.base_url, "--resources", "agents").code == 0
+    with duckdb.connect("letta_db.duckdb", read_only=True) as connection:
+        rows = connection.sql(
+            "SELECT id = $agent, extra FROM letta.agents", params={"agent": agent}
+        ).fetchall()
+    assert len(rows) == len(letta.tables["agents"].ids())
+    assert [bool(extra) for _, extra in sorted(rows)] == [False, contract != "discard_value"]
+
+
+def test_new_fields_of_children_and_of_messages(letta: Letta) -> None:
+    def frozen(item: dict[str, Any]) -> None:
+        session = Session()
+        letta_source.letta(base_url=HERE, schema_contract="freeze", session=session)
+        mask = Mask(RESOURCES["agent_messages"], session.settings)
+        rows = Rows(RESOURCES["agent_messages"], tombstones=True)
+        rows.add([{"id": "message-1", "message_type": "user_message", **item}], "agent-1")
+        for name, table in rows.tables("load-1"):
+            mask.table(name, table)
+
+    frozen({"content": [{"type": "text", "text": "hi"}]})
+    with pytest.raises(FatalError, match="agent_messages: fields that no column is for: mood"):
+        frozen({"content": "hi", "mood": "fine"})
+    with pytest.raises(FatalError, match="agent_messages__content: fields that no column is for: tone"):
+        frozen({"content": [{"type": "text", "text": "hi", "tone": "warm"}]})
