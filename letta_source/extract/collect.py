@@ -177,7 +177,9 @@ class _Collector:
         error = failed.error
         if isinstance(error, FamilyMissing):
             self._counts.skipped = f"{error} missing"
-            self._session.host.miss(str(error), str(error.__cause__ or "already missed"))
+            why = str(error.__cause__ or "already missed")
+            self._session.host.miss(str(error), why)
+            self._state.changes.note(missing=why)
         elif isinstance(error, ParentGone):
             self._forget(job, error)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,13 @@ from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.unpaged import get_one, walk_whole
-from letta_source.plan.filters import assert_loadable, is_wanted, joint_key, list_keys
+from letta_source.plan.active_agents import jobs_of_active
+from letta_source.plan.filters import assert_loadable, has_agent, is_wanted, joint_key, list_keys
 from letta_source.plan.host import list_endpoint, lists_steps
 from letta_source.plan.job import Events, Job, Moves, Read
-from letta_source.plan.lists import has_id, list_events, listed
+from letta_source.plan.lists import has_id, list_events, listed, slim
 from letta_source.plan.messages import messages_job
+from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, say_not_ordered
 from letta_source.plan.runs_and_steps import (
     by_id,
     jobs_by_run,
@@ -26,6 +28,7 @@ from letta_source.plan.runs_and_steps import (
     steps_of_run,
     then,
 )
+from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource, Walk
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.cursors import Cursor
@@ -44,6 +47,10 @@ def find_jobs(client: Client, state: ResourceState, card: Resource) -> Jobs:
         ConfigError: The settings do not fit it.
     """
     assert_loadable(card, state.settings)
+    if state.asks_for_changes and (missing := state.changes.missing):
+        # Asked for again by the next sweep.
+        raise FamilyMissing(card.family) from LookupError(missing)
+    state.changes.note(missing="")
     return WALKS[card.walk](client, state, card)
 
 
@@ -54,7 +61,52 @@ async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
             yield Job(agent_id, _read_one(agent_id, card), asked_for=True)
         return
     for key in list_keys(card, settings):
-        yield _list_job(state, list_endpoint(card, settings, key), key)
+        if not state.tracks_changes:
+            yield _list_job(state, list_endpoint(card, settings, key), key)
+        elif card.changed_by and state.asks_for_changes:
+            yield _changed_job(state, card, key)
+        elif card.changed_by:
+            yield _counted_job(state, card, key)
+        else:
+            # None of its dates moves: what is new comes at the end, and the rest with the sweep.
+            yield _growing_job(state, card, key, "nothing", state.asks_for_changes)
+
+
+def _changed_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List what changed since the last load, newest first; where the host cannot tell, everything."""
+    host, since = state.session.host, state.changes.since
+
+    async def events(client: Client) -> Events:
+        for by in card.changed_by:
+            found: list[Item] = []
+            try:
+                async for items in changed_items(client, card, by, since or state.overlap.start):
+                    found.extend(map(slim, items))
+                    yield "", Page(items, in_order=False)
+            except NotOrdered as error:
+                say_not_ordered(card, error)
+                async for event in list_events(client, host, list_endpoint(card, state.settings, key)):
+                    yield event
+                return
+            keep_changed(host, card, by, since or state.overlap.start, found)
+
+    return Job("", events, key=key, read_again=True)
+
+
+def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List everything, and count it: of few agents each is asked, whatever the signals say."""
+    job = _list_job(state, list_endpoint(card, state.settings, key), key)
+
+    async def events(client: Client) -> Events:
+        items = 0
+        async for parent_id, event in job.events(client):
+            items += len(event.items) if isinstance(event, Page) else 0
+            yield parent_id, event
+        if card.limited_by == "id":
+            state.session.host.agents = items
+            state.changes.note(agents=items)
+
+    return replace(job, events=events)
 
 
 def _read_one(item_id: str, card: Resource) -> Read:
@@ -69,17 +121,20 @@ async def _run_list(client: Client, state: ResourceState, card: Resource) -> Job
     for key in list_keys(card, state.settings):
         worklist = state.worklist(key)
         yield _list_job(state, list_endpoint(card, state.settings, key), key, worklist.cursor, "worklist")
-        for run_id in worklist.beyond_list():
-            yield by_id(key, card.path_of(run_id), run_id)
+        async for run_id, run in runs_to_read(client, state, key, worklist.beyond_list(), only_moved=True):
+            if run is None:
+                yield by_id(key, card.path_of(run_id), run_id)
+            else:
+                yield Job(run_id, _just(run), "parent", key, run, in_order=False, read_again=True)
 
 
 async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
     for key in list_keys(card, state.settings):
-        if await lists_steps(client, state.session.host):
-            yield _steps_job(state, card, key)
+        if await lists_steps(client, state):
+            yield _growing_job(state, card, key, "worklist", not state.rereads)
             if state.listed_to(key) and not state.adds_only:
                 yield _feedback_job(state, card, key)
-            for step_id in state.worklist(key).unfinished:
+            async for step_id in steps_to_read(client, state, key, state.worklist(key).unfinished):
                 yield by_id(key, card.path_of(step_id), step_id)
         else:
             async for job in jobs_by_run(client, state, key, steps_of_run):
@@ -103,19 +158,33 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
 
 
 async def _each_parent(client: Client, state: ResourceState, card: Resource) -> Jobs:
-    async for parent, asked_for in _parents(client, state, RESOURCES[card.parents or ""]):
+    parents = RESOURCES[card.parents or ""]
+
+    def read(parent: Item, asked_for: bool = False) -> Job:
+        agent_id = parent.get(card.anchored_by) if card.anchored_by else None
+        return messages_job(
+            state,
+            card.path_of(parent["id"]),
+            parent["id"],
+            card.params,
+            page_size=card.page_size,
+            asked_for=asked_for,
+            anchors_of=agent_id if isinstance(agent_id, str) else "",
+            has_system_message=card.has_system_message,
+        )
+
+    async def own() -> AsyncIterator[str]:
+        async for parent, _ in _parents(client, state, parents):
+            if state.settings.shard.owns(parent["id"]):
+                yield parent["id"]
+
+    if parents.limited_by == "id" and not state.settings.agent_ids:
+        async for job in jobs_of_active(client, state, lambda agent_id: read({"id": agent_id}), own):
+            yield job
+        return
+    async for parent, asked_for in _parents(client, state, parents):
         if state.settings.shard.owns(parent["id"]):
-            agent_id = parent.get(card.anchored_by) if card.anchored_by else None
-            yield messages_job(
-                state,
-                card.path_of(parent["id"]),
-                parent["id"],
-                card.params,
-                page_size=card.page_size,
-                asked_for=asked_for,
-                anchors_of=agent_id if isinstance(agent_id, str) else "",
-                has_system_message=card.has_system_message,
-            )
+            yield read(parent, asked_for)
 
 
 async def _parents(
@@ -127,10 +196,28 @@ async def _parents(
         for agent_id in settings.agent_ids:
             yield {"id": agent_id}, True
         return
-    for key in list_keys(parents, settings):
+    active = _active_agents(state)
+    keys: Iterable[str] = list_keys(parents, settings)
+    known: set[str] = set()
+    if active is not None:
+        known = set(state.changes.open)
+        for parent_id in sorted(known):
+            yield {"id": parent_id}, False
+        # Nothing new at all, or only of those that are active.
+        keys = sorted(active) if parents.limited_by == "parameter" else keys if active else ()
+    for key in keys:
         async for item, _ in listed(client, state.session.host, list_endpoint(parents, settings, key)):
-            if is_wanted(settings, item, timeless=True):
+            is_active = active is None or has_agent(item, active)
+            if is_active and item["id"] not in known and is_wanted(settings, item, timeless=True):
                 yield item, False
+
+
+def _active_agents(state: ResourceState) -> set[str] | None:
+    """Return the agents with news since the resource was read last; None where that is not known."""
+    found = state.session.host.active_agents
+    if not (found and state.asks_for_changes and found[0] == state.changes.since):
+        return None
+    return found[1]
 
 
 async def _everything(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -139,7 +226,7 @@ async def _everything(client: Client, state: ResourceState, card: Resource) -> J
 
 async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jobs:
     for key in list_keys(RESOURCES[card.parents or ""], state.settings):
-        if await lists_steps(client, state.session.host):
+        if await lists_steps(client, state):
             async for job in jobs_by_step(client, state, key):
                 yield job
         elif state.session.host.no_steps:
@@ -193,8 +280,13 @@ def _list_job(
     return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
 
 
-def _steps_job(state: ResourceState, card: Resource, key: str) -> Job:
-    listed_to = state.listed_to(key)
+def _growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, goes_on: bool) -> Job:
+    """List what has no date, and note how far.
+
+    Args:
+        goes_on: from where the list had been read to before the overlap.
+    """
+    listed_to = state.listed_to(key) if goes_on else None
     cursor = (None, listed_to) if listed_to else None
     endpoint = list_endpoint(card, state.settings, key)
 
@@ -208,7 +300,7 @@ def _steps_job(state: ResourceState, card: Resource, key: str) -> Job:
         if whole:
             state.note_last_listed(key, last_id)
 
-    return Job("", events, "worklist", key)
+    return Job("", events, moves, key, read_again=moves == "nothing")
 
 
 def _feedback_job(state: ResourceState, card: Resource, key: str) -> Job:

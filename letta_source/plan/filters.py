@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from letta_source.errors import ConfigError
@@ -42,17 +42,25 @@ def is_wanted(settings: Settings, item: Mapping[str, Any], timeless: bool = Fals
     only = settings.agent_ids
     if only and (item.get("agent_id") or only[0]) not in only:
         return False
-    # A group's manager is none of its agent_ids.
-    members = item.get("agent_ids")
-    if only and isinstance(members, list):
-        members = [*members, item.get("manager_agent_id")]
-        if not any(member in only for member in members):
-            return False
+    if only and isinstance(item.get("agent_ids"), list) and not has_agent(item, only):
+        return False
     if timeless or not settings.window:
         return True
     time = created_at(item)
     start, end = settings.start_date, settings.end_date
     return time is None or not ((start and time < start) or (end and time >= end))
+
+
+def has_agent(item: Mapping[str, Any], agent_ids: Collection[str]) -> bool:
+    """Return whether a group or conversation is of one of these agents."""
+    members = item.get("agent_ids")
+    # A group's manager is none of its agent_ids.
+    named = [
+        *(members if isinstance(members, list) else ()),
+        item.get("manager_agent_id"),
+        item.get("agent_id"),
+    ]
+    return any(member in agent_ids for member in named)
 
 
 def may_hold(settings: Settings, run: Mapping[str, Any]) -> bool:

@@ -11,8 +11,8 @@ from letta_source.paging.pages import Endpoint
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
-from letta_source.state.host import Host
 from letta_source.state.overlap import earlier
+from letta_source.state.resource_state import ResourceState
 
 
 def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint:
@@ -37,12 +37,16 @@ def runs_endpoint(settings: Settings, key: str) -> Endpoint:
     return list_endpoint(RESOURCES["runs"], settings, key)
 
 
-async def lists_steps(client: Client, host: Host) -> bool:
+async def lists_steps(client: Client, state: ResourceState) -> bool:
     """True if this host answers `/v1/steps/`; asked once a load.
 
     Raises:
         Unreadable: it answers with an error that says neither.
     """
+    host = state.session.host
+    if host.lists_steps is None and state.asks_for_changes and state.changes.lacks_step_list:
+        # Asked for again by the next sweep.
+        host.miss_step_list(None)
     if host.lists_steps is None:
         try:
             await client.get("/v1/steps/", {"order": "asc", "limit": 1}, shape="list", may_lack=True)
@@ -53,4 +57,5 @@ async def lists_steps(client: Client, host: Host) -> bool:
             host.miss_step_list(error if is_missing(error) else None)
         else:
             host.lists_steps = True
+    state.changes.note(lacks_step_list=not host.lists_steps and not host.no_steps)
     return bool(host.lists_steps)

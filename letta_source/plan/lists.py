@@ -18,7 +18,16 @@ from letta_source.times import parse_time
 Item = dict[str, Any]
 
 # What is kept of an item that only names something to read.
-_KEPT_FIELDS = ("id", "created_at", "completed_at", "status", "agent_id", "agent_ids", "manager_agent_id")
+_KEPT_FIELDS = (
+    "id",
+    "created_at",
+    "completed_at",
+    "status",
+    "run_id",
+    "agent_id",
+    "agent_ids",
+    "manager_agent_id",
+)
 
 
 def has_id(item: Any) -> bool:

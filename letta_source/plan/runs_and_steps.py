@@ -17,6 +17,7 @@ from letta_source.plan.filters import may_hold
 from letta_source.plan.host import list_endpoint, runs_endpoint
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
 from letta_source.plan.lists import has_id, listed
+from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.resources import FIXED_PAGE, RESOURCES
 from letta_source.settings import Settings
 from letta_source.state.resource_state import ResourceState
@@ -63,8 +64,11 @@ async def jobs_by_run(client: Client, state: ResourceState, key: str, read: Read
     async for run, in_order in runs:
         if may_hold(settings, run):
             yield Job(run["id"], of(run["id"]), "parent", key, run, in_order, read_again=again)
-    for run_id in worklist.beyond_list():
-        yield then(by_id(key, f"/v1/runs/{run_id}", run_id), of(run_id))
+    async for run_id, known in runs_to_read(client, state, key, worklist.beyond_list()):
+        if known is None:
+            yield then(by_id(key, RESOURCES["runs"].path_of(run_id), run_id), of(run_id))
+        else:
+            yield Job(run_id, of(run_id), "parent", key, known, in_order=False, read_again=True)
 
 
 def only_place(job: Job) -> Job:
@@ -146,7 +150,7 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
             # It is gone from the server, and tells nothing.
             for job in jobs:
                 yield replace(job, in_order=False)
-    for step_id in worklist.beyond_list():
+    async for step_id in steps_to_read(client, state, key, worklist.beyond_list()):
         one = by_id(key, f"/v1/steps/{step_id}", step_id)
         yield replace(one, events=_updated_then_messages(state, key, one))
 

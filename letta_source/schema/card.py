@@ -53,6 +53,7 @@ class Resource:
         limited_by: How the list is limited to agents: the agents are read one by one, by their "id"; the
             server takes a "parameter" `agent_id`; or only its "items" tell whose they are.
         has_system_message: It is the first message of each parent, and is edited in place.
+        changed_by: Fields that its list can be ordered by, and that tell together what changed.
         dated: False if the items have no date of their own.
         always_whole: The server gives the whole list, or all that hangs from a parent, each time.
         on_request: It is loaded only if it is asked for.
@@ -78,6 +79,7 @@ class Resource:
     anchored_by: str | None = None
     limited_by: Literal["id", "parameter", "items"] = "items"
     has_system_message: bool = False
+    changed_by: tuple[str, ...] = ()
     dated: bool = True
     always_whole: bool = False
     on_request: bool = False

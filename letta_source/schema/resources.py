@@ -49,6 +49,7 @@ _CARDS = (
         # Hidden agents talk too.
         params={"include": _RELATIONS, "show_hidden_agents": "true"},
         limited_by="id",
+        changed_by=("updated_at",),
         agent_column="id",
     ),
     Resource(
@@ -90,6 +91,7 @@ _CARDS = (
         "list",
         # Cloud leaves archived ones out, those between agents among them.
         params={"archive_status": "all"},
+        changed_by=("last_message_at", "created_at"),
         limited_by="parameter",
     ),
     Resource(

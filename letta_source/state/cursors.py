@@ -160,6 +160,14 @@ class Cursors:
         """The parent is gone."""
         self._put(parent_id, None)
 
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @property
+    def open(self) -> set[str]:
+        """Parents with items in the overlap, not read to their end, or with gaps: to be read again."""
+        return self._stopped | set(self._state.get("gaps", ()))
+
     def keep_only(self, parent_ids: Collection[str]) -> None:
         """Forgets all other parents: the server does not have them any more."""
         for parent_id in [one for one in self._stored if one not in parent_ids]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,10 @@ class Host:
         max_listed: a longer list is not kept; whoever needs it reads it again.
         has_restarted_list: a list was read again from its start, and named again what was read before.
         lists_steps: True if it answers `/v1/steps/`; None until it was asked.
+        agents: how many there are; 0 until they were listed.
+        active_runs: by list's key, unfinished runs by id; None where the host cannot list them.
+        news: what the list of all messages named, by the cursor it was read from.
+        active_agents: those with news, and since when.
         no_steps: what it answered if it has nothing under `/v1/steps`: no steps' messages either.
     """
 
@@ -33,6 +38,10 @@ class Host:
     has_restarted_list: bool = False
     lists_steps: bool | None = None
     no_steps: Exception | None = None
+    agents: int = 0
+    active_runs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    news: dict[str | None, Any] = field(default_factory=dict)
+    active_agents: tuple[datetime, set[str]] | None = None
 
     def miss(self, family: str, why: str) -> None:
         """Notes, and logs once, that the host does not have a family of endpoints."""

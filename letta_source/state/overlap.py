@@ -66,6 +66,10 @@ class Overlap:
         """
         return earlier(min(self._started_at, self._now()), by)
 
+    def before(self, time: datetime) -> datetime:
+        """The time an overlap earlier."""
+        return earlier(time, self._lag)
+
     def is_young(self, time: datetime | None) -> bool:
         """True if the date lies within the overlap; one ahead of the server's clock counts as undated."""
         return time is not None and self.start <= time <= self.end

@@ -6,12 +6,16 @@ from datetime import timedelta
 from typing import Any, TypedDict, cast
 
 from letta_source.shards import bucket_of
+from letta_source.state.changes import Changes, StoredChanges
 from letta_source.state.cursors import Cursors
 from letta_source.state.known import KnownIssues, StoredIssue
 from letta_source.state.overlap import Overlap
 from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist
 from letta_source.times import parse_time
+
+# The lists that tell which agents have news are some ten requests.
+_MANY_AGENTS = 300
 
 
 class StoredState(TypedDict, total=False):
@@ -39,6 +43,12 @@ class StoredState(TypedDict, total=False):
     """By parent, or by list's key, where a sweep reads again from: see `letta_source.state.reread`."""
     swept: dict[str, str]
     """By the agents that were asked for, when everything was asked for last."""
+    changes: StoredChanges
+    """What the next load needs to ask only for what changed."""
+    seen: dict[str, dict[str, str]]
+    """By list's key and id, digests of unfinished runs as they were read last."""
+    run_of: dict[str, dict[str, str]]
+    """By list's key and id, the run of each unfinished step."""
     ahead: dict[str, dict[str, list[str]]]
     """By list's key and bucket, cursors of other shards beyond this one's."""
 
@@ -77,6 +87,7 @@ class ResourceState:
         self.issues = KnownIssues(
             stored, session.started_at, frozen=self.settings.window, eager=self.settings.refresh
         )
+        self.changes = Changes(stored, self.overlap)
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
@@ -87,6 +98,7 @@ class ResourceState:
         self._stored = cast(StoredState, stored)
         self.cursors.bind(stored)
         self.issues.bind(stored)
+        self.changes.bind(stored)
         for worklist in self._worklists.values():
             worklist.bind(stored)
 
@@ -97,6 +109,12 @@ class ResourceState:
             return False
         since = self.session.started_at - parse_time(swept)
         return not timedelta(0) <= since < self.settings.sweep_interval
+
+    @property
+    def since_sweep(self) -> timedelta:
+        """How long the last sweep is ago."""
+        swept = self._stored.get("swept", {}).get(self._scope)
+        return self.session.started_at - parse_time(swept) if swept else timedelta(0)
 
     @property
     def _scope(self) -> str:
@@ -116,6 +134,25 @@ class ResourceState:
         if key not in self._worklists:
             self._worklists[key] = Worklist(cast(dict[str, Any], self._stored), key, **self._tracking)
         return self._worklists[key]
+
+    @property
+    def asks_for_changes(self) -> bool:
+        """True if only what changed is asked for: a sweep, or what was never read, asks for everything."""
+        return self.tracks_changes and not self.sweeps and self.changes.since is not None
+
+    @property
+    def tracks_changes(self) -> bool:
+        """True if this load, or the next one, asks only for what changed."""
+        changes = self.settings.changes
+        if changes == "off" or self.rereads or self._scope:
+            return False
+        return changes == "on" or self.has_many_agents
+
+    @property
+    def has_many_agents(self) -> bool:
+        """True if asking each agent costs more than asking which have news."""
+        known = self.session.host.agents or self.changes.agents
+        return max(known, len(self.cursors)) > _MANY_AGENTS
 
     @property
     def rereads(self) -> bool:
@@ -176,6 +213,8 @@ class ResourceState:
         if not self.settings.window:
             self._keep_last_listed()
             self._keep_swept()
+            if not self._scope:
+                self.changes.finish(self.session.started_at, self.cursors.open)
 
     def _keep_swept(self) -> None:
         swept = self._stored.setdefault("swept", {})

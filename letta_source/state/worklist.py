@@ -15,6 +15,8 @@ Parent = Mapping[str, Any]
 
 class _Unfinished(NamedTuple):
     created_at: str | None
+    status: str
+    run_id: str | None
 
 
 class Worklist:
@@ -51,6 +53,7 @@ class Worklist:
     def bind(self, state: MutableMapping[str, Any]) -> None:
         """Goes on in the state of the next load package."""
         self._cursors.bind(state)
+        self._state = {} if self._frozen else state
         self._stored: MutableMapping[str, Any] = (
             {} if self._frozen else state.setdefault("unsettled", {}).setdefault(self._key, {})
         )
@@ -82,6 +85,25 @@ class Worklist:
         known: str | None = self._stored.get(parent_id)
         return known
 
+    def has_moved(self, parent: Parent) -> bool:
+        """Return whether an unfinished one has another status than when it was read last."""
+        return self._notes("seen").get(parent["id"]) != str(parent.get("status"))
+
+    def run_of(self, step_id: str) -> str | None:
+        """Return the run of an unfinished step, as far as is known."""
+        known: str | None = self._notes("run_of").get(step_id)
+        return known
+
+    def _notes(self, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._state.get(name, {}).get(self._key, {})
+        return found
+
+    def _note(self, name: str, parent_id: str, value: str | None) -> None:
+        if value is not None:
+            self._state.setdefault(name, {}).setdefault(self._key, {})[parent_id] = value
+        elif parent_id in self._notes(name):
+            del self._state[name][self._key][parent_id]
+
     def add(self, parent: Parent) -> None:
         """Adds one that the list gave, in the list's order."""
         self._open[parent["id"]] = parent
@@ -98,7 +120,11 @@ class Worklist:
         if self._overlap.is_ahead(time):
             # A cursor on it would have what is created until then behind it.
             self._undated.add(parent["id"])
-        self._changes[parent["id"]] = None if finished else _Unfinished(created)
+        run_id = parent.get("run_id")
+        # One that was not read whole has moved, whatever its status.
+        status = str(parent.get("status")) if complete else ""
+        unfinished = _Unfinished(created, status, run_id if isinstance(run_id, str) else None)
+        self._changes[parent["id"]] = None if finished else unfinished
 
     def is_finished(self, parent: Parent) -> bool:
         """True once it is in its last state, since longer than the overlap."""
@@ -127,6 +153,8 @@ class Worklist:
                 self._stored.pop(parent_id, None)
             else:
                 self._stored[parent_id] = unfinished.created_at
+            self._note("seen", parent_id, unfinished.status if unfinished else None)
+            self._note("run_of", parent_id, unfinished.run_id if unfinished else None)
         self._changes.clear()
         self._cursors.observe(self._key, ())
         while self._open and (parent_id := next(iter(self._open))) in self._closed:

@@ -289,3 +289,103 @@ def test_runs_of_one_time_are_all_found(
         assert merged.load(server, "runs", "steps", page_size=page_size).problems == 0
         assert merged.ids("runs") == sorted(letta.tables["runs"].rows)
         assert merged.ids("steps") == sorted(letta.tables["steps"].rows)
+
+
+def later(server: Server, merged: Merged, **settings: Any) -> list[str]:
+    """What a load of runs, steps and their messages asks for."""
+    paths(server)
+    merged.load(server, *RUNS, **settings)
+    return [path for path, _ in paths(server)]
+
+
+def never_ending(letta: Letta, count: int, **span: float) -> list[str]:
+    agent = letta.add_agent()
+    start = datetime.now(timezone.utc) - timedelta(**(span or {"days": 2}))
+    return [
+        letta.talk(agent, "hi", date=start + timedelta(seconds=number), finished=False)
+        for number in range(count)
+    ]
+
+
+def test_many_runs_that_never_finish_cost_a_few_requests(letta: Letta, server: Server) -> None:
+    never_ending(letta, 120)
+    merged = Merged()
+    for _ in range(2):
+        merged.load(server, *RUNS)
+    assert len(later(server, merged)) < 30
+
+
+def test_one_of_many_that_finishes_is_read(letta: Letta, server: Server) -> None:
+    runs = never_ending(letta, 60)
+    merged, afresh = Merged(), Merged()
+    for _ in range(2):
+        merged.load(server, *RUNS)
+    letta.finish_run(runs[7])
+    asked = later(server, merged)
+    assert f"/v1/runs/{runs[7]}" in asked
+    assert not [path for path in asked if runs[8] in path]
+    afresh.load(server, *RUNS)
+    assert merged.everything() == afresh.everything()
+
+
+def test_one_of_many_that_goes_on_is_read(letta: Letta, server: Server) -> None:
+    runs = never_ending(letta, 60)
+    merged = Merged()
+    for _ in range(2):
+        merged.load(server, *RUNS)
+    step, message = add_step(letta, runs[3])
+    asked = later(server, merged)
+    assert (step, message) in {(row[0], row[1]) for row in merged.rows("step_messages")}
+    assert not [path for path in asked if runs[4] in path]
+
+
+def test_one_of_many_that_moves_is_read(letta: Letta, server: Server) -> None:
+    runs = never_ending(letta, 30)
+    merged = Merged()
+    merged.load(server, *RUNS)
+    letta.replace_row("runs", runs[3], status="created")
+    merged.load(server, *RUNS)
+    assert Counter(merged.ids("runs", "status")) == {"running": 29, "created": 1}
+
+
+def test_a_host_that_does_not_list_active_runs_is_asked_by_id(
+    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, *_ = never_ending(letta, 20)
+    letta.talk(letta.add_agent(), "done", date=OLD)
+    monkeypatch.setattr("letta_source.demo.filters._TRUE", ())
+    merged = Merged()
+    merged.load(server, *RUNS)
+    letta.finish_run(run)
+    assert f"/v1/runs/{run}" in later(server, merged)
+    assert Counter(merged.ids("runs", "status")) == {"running": 19, "completed": 2}
+
+
+@pytest.mark.parametrize(
+    ("days", "swept", "is_read"), [(3, 1, True), (16.5, 1, True), (20, 1, False), (300, 5, False)]
+)
+def test_what_never_finishes_is_read_ever_more_rarely(
+    letta: Letta, days: float, swept: int, is_read: bool
+) -> None:
+    runs = never_ending(letta, 20, days=days)
+    merged = Merged()
+    with serve(letta) as server:
+        for _ in range(2):
+            merged.load(server, *RUNS, reread_window="7d")
+        before = datetime.now(timezone.utc) - timedelta(days=swept)
+        for state in merged.states.values():
+            state["swept"] = {"": before.isoformat()}
+            state.pop("reread", None)
+        asked = later(server, merged, sweep_interval="1d")
+    assert any(runs[0] in path for path in asked) == is_read
+
+
+def test_a_status_that_could_not_be_read_whole_is_read_again(letta: Letta, server: Server) -> None:
+    run, *_ = never_ending(letta, 20)
+    bad = letta.list_of("run", run).ids()[-1]
+    letta.poison(bad, status=400)
+    merged = Merged()
+    merged.load(server, *RUNS)
+    letta.cure(bad)
+    merged.load(server, *RUNS)
+    assert bad in merged.ids("step_messages")

@@ -1,0 +1,123 @@
+"""What the list of all messages names since the last load: whether anything is new, and which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from letta_source.api.client import Client
+from letta_source.api.responses import RequestFailed
+from letta_source.errors import FamilyMissing, ParentError
+from letta_source.items import ids_of
+from letta_source.paging.events import Gap, Page, Restarted
+from letta_source.paging.pages import Endpoint, Pages
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.lists import Item, has_id
+from letta_source.schema.resources import FIXED_PAGE, RESOURCES
+from letta_source.state.resource_state import ResourceState
+from letta_source.times import created_at
+
+# More than that are no sooner listed than all agents are asked.
+_MOST = 100_000
+# What a busy server stores within the overlap.
+_LARGE_PAGE = 20_000
+
+
+@dataclass
+class News:
+    """Messages that are new since the last load.
+
+    Attributes:
+        run_of: by message's id, the run that it names, or None.
+        pages: as they came, to move a cursor over.
+    """
+
+    run_of: dict[str, str | None] = field(default_factory=dict)
+    pages: list[list[Item]] = field(default_factory=list)
+
+    def runs_since(self, since: datetime | None) -> set[str]:
+        """Return the runs that messages name which are not older than that, or have no date."""
+        times = ((item["id"], created_at(item)) for page in self.pages for item in page)
+        young = {message_id for message_id, time in times if not (since and time and time < since)}
+        return {run_id for message_id, run_id in self.run_of.items() if run_id and message_id in young}
+
+
+async def news_since(client: Client, state: ResourceState) -> News | None:
+    """Walk the list of all messages from where the last load left it; None where it cannot tell all.
+
+    Those that share a cursor walk once. The resource's own cursor moves with what is walked.
+    """
+    cursor = state.changes.cursor
+    if cursor is None:
+        await mark_newest(client, state)
+        return None
+    known, after = state.session.host.news, cursor[1]
+    if after not in known:
+        known[after] = await _walk(client, after)
+    news: News | None = known[after]
+    if news is None:
+        await mark_newest(client, state)
+        return None
+    if not state.changes.is_marked:
+        for page in news.pages:
+            state.changes.walk(page)
+        state.changes.is_marked = True
+    return news
+
+
+async def _walk(client: Client, after: str | None) -> News | None:
+    news = News()
+    try:
+        async for event in walk_pages(client, _endpoint(), after):
+            if isinstance(event, (Gap, Restarted)):
+                return None
+            if isinstance(event, Page):
+                items = [item for item in event.items if has_id(item)]
+                news.pages.append([{"id": item["id"], "date": item.get("date")} for item in items])
+                for item in items:
+                    run_id = item.get("run_id")
+                    news.run_of[item["id"]] = run_id if has_id({"id": run_id}) else None
+                if len(news.run_of) > _MOST:
+                    return None
+    except (ParentError, FamilyMissing):
+        return None
+    return news
+
+
+async def mark_newest(client: Client, state: ResourceState) -> None:
+    """Mark the newest message before the overlap, before all is asked for: the next load walks on from it."""
+    if state.changes.is_marked:
+        return
+    state.changes.is_marked = True
+    for size in (FIXED_PAGE, _LARGE_PAGE):
+        try:
+            page = await _newest_in_order(client, size)
+        except (ParentError, FamilyMissing, RequestFailed):
+            return
+        passed = state.changes.walk(page) if page else 0
+        if not passed and len(set(ids_of(page))) < size // 2:
+            # That is all there is.
+            state.changes.walk_from_start()
+        elif not passed:
+            continue
+        state.changes.tail = {item["id"] for item in page[passed:] if not item.get("run_id")}
+        return
+
+
+async def _newest_in_order(client: Client, size: int) -> list[Item]:
+    """Return the newest messages, oldest first, whatever the host makes of the order."""
+    pages = Pages(client, _endpoint(size))
+    found: Sequence[Item] = [item for item in await pages.tried({}, "desc") or () if has_id(item)]
+    ids = list(dict.fromkeys(ids_of(found)))
+    if len(ids) > 1:
+        pages.size = 1
+        following = ids_of(await pages.tried({"after": ids[0]}) or ())
+        if set(ids).isdisjoint(following):
+            found = found[::-1]
+    return list(found)
+
+
+def _endpoint(size: int = FIXED_PAGE) -> Endpoint:
+    card = RESOURCES["messages"]
+    return Endpoint(card.path, card.params, size, card.family)

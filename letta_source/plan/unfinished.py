@@ -1,0 +1,134 @@
+"""Which unfinished runs are read again: a server gathers thousands that never finish.
+
+The host lists those that are still active. What has left that list is read by its id, and so is a run that
+has moved since: another status, or a message that names it. What moves no more is read ever more rarely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+
+from letta_source.api.client import Client
+from letta_source.errors import FamilyMissing, ParentError
+from letta_source.paging.events import Gap, Page
+from letta_source.paging.pages import Endpoint
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.lists import Item, has_id
+from letta_source.plan.news import news_since
+from letta_source.schema.card import Params
+from letta_source.schema.resources import RESOURCES
+from letta_source.state.resource_state import ResourceState
+from letta_source.state.worklist import is_finished
+from letta_source.times import parse_time
+
+_PAGE = 1000
+# So few are read again by each load without a look at what names them.
+_FEW = 16
+
+
+async def runs_to_read(
+    client: Client, state: ResourceState, key: str, run_ids: Iterable[str], only_moved: bool = False
+) -> AsyncIterator[tuple[str, Item | None]]:
+    """Yield those of some unfinished runs that are to be read again, and the run where it is known already.
+
+    Args:
+        only_moved: a message that names a run does not change what is read of it.
+    """
+    run_ids = list(run_ids)
+    if not run_ids:
+        return
+    active = await _active_runs(client, state, key)
+    if active is None:
+        for run_id in run_ids:
+            yield run_id, None
+        return
+    still = [run_id for run_id in run_ids if run_id in active]
+    named = set() if only_moved else await _named_runs(client, state, still)
+    worklist = state.worklist(key)
+    for run_id in run_ids:
+        run = active.get(run_id)
+        if run is None:
+            yield run_id, None
+        elif state.adds_only:
+            # What hangs from it is handed over once it is finished.
+            continue
+        elif worklist.has_moved(run) or run_id in named or _is_due(state, worklist.known_since(run_id)):
+            yield run_id, run
+
+
+async def steps_to_read(
+    client: Client, state: ResourceState, key: str, step_ids: Iterable[str]
+) -> AsyncIterator[str]:
+    """Yield those of some unfinished steps that are to be read again."""
+    worklist = state.worklist(key)
+    by_run: dict[str, list[str]] = {}
+    for step_id in step_ids:
+        if run_id := worklist.run_of(step_id):
+            by_run.setdefault(run_id, []).append(step_id)
+        else:
+            yield step_id
+    if not by_run:
+        return
+    active = await _active_runs(client, state, key)
+    named = await _named_runs(client, state, [run_id for run_id in by_run if run_id in (active or {})])
+    for run_id, steps in by_run.items():
+        if active is None or run_id not in active or run_id in named or state.sweeps:
+            for step_id in steps:
+                yield step_id
+
+
+async def _active_runs(client: Client, state: ResourceState, key: str) -> dict[str, Item] | None:
+    """Return the unfinished runs by id; None where the host does not list them. Asked once a load."""
+    host = state.session.host
+    if key not in host.active_runs:
+        host.active_runs[key] = await _list_active(client, key)
+    return host.active_runs[key]
+
+
+async def _list_active(client: Client, key: str) -> dict[str, Item] | None:
+    card = RESOURCES["runs"]
+    params: Params = {**card.params, **({"agent_id": key} if key else {}), "active": "true"}
+    active: dict[str, Item] = {}
+    try:
+        async for event in walk_pages(client, Endpoint(card.path, params, _PAGE, card.family)):
+            if isinstance(event, Gap):
+                return None
+            if isinstance(event, Page):
+                runs = [run for run in event.items if has_id(run)]
+                if any(map(is_finished, runs)):
+                    # The host does not know the parameter, and lists them all.
+                    return None
+                active |= {run["id"]: run for run in runs}
+                if len(event.items) < _PAGE:
+                    # Were there more after all, they would be read by their ids.
+                    break
+    except (ParentError, FamilyMissing):
+        return None
+    return active
+
+
+async def _named_runs(client: Client, state: ResourceState, run_ids: list[str]) -> set[str]:
+    """Return those runs that new messages name, as far as that can be told."""
+    if len(run_ids) <= _FEW and not state.asks_for_changes:
+        return set(run_ids)
+    news = await news_since(client, state)
+    if news is None:
+        created = {run_id: state.worklist("").known_since(run_id) or "" for run_id in run_ids}
+        return set(sorted(run_ids, key=lambda run_id: created[run_id])[-_FEW:])
+    return news.runs_since(state.changes.since)
+
+
+def _is_due(state: ResourceState, created: str | None) -> bool:
+    """Return whether a sweep reads the run again: in the window, and then each time its age has doubled."""
+    if not state.sweeps:
+        return False
+    if created is None:
+        return True
+    age = state.session.started_at - parse_time(created)
+    return age < state.settings.reread_window or _doubled(age, state.since_sweep)
+
+
+def _doubled(age: timedelta, since: timedelta) -> bool:
+    days, before = age // timedelta(days=1), max(age - since, timedelta(0)) // timedelta(days=1)
+    return days.bit_length() > before.bit_length()

@@ -1,0 +1,121 @@
+"""What a load must know to ask only for what changed since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict, cast
+
+from letta_source.state.cursors import Cursor, Cursors
+from letta_source.state.overlap import Overlap
+from letta_source.times import parse_time
+
+
+class StoredChanges(TypedDict, total=False):
+    """What one resource keeps for the next load, in `state["changes"]`."""
+
+    since: str
+    """When the last load that read the resource to its end began, by the server's clock."""
+    cursors: dict[str, list[str | None]]
+    """Under an empty key, how far the list of all messages was walked."""
+    open: list[str]
+    """Parents to be asked whatever the signals say: with messages in the overlap, or not read whole."""
+    proven: list[str]
+    """Messages beyond the cursor that name no run, and were loaded."""
+    agents: int
+    """How many agents there are."""
+    missing: str
+    """What the host answered when it was found to lack the resource's family."""
+    lacks_step_list: bool
+    """True if steps have to be read through runs."""
+
+
+class Changes:
+    """What one resource remembers of its last load; moves only with `finish`.
+
+    Args:
+        stored: the dict of the resource that dlt keeps.
+        overlap: with the last load.
+
+    Attributes:
+        is_marked: it was decided in this load where the next one walks the list of all messages on from.
+        tail: messages beyond that mark that name no run, where it was not walked to.
+    """
+
+    def __init__(self, stored: MutableMapping[str, Any], overlap: Overlap) -> None:
+        self._overlap = overlap
+        self._next: StoredChanges = {}
+        self._moved: dict[str, Any] = {}
+        self._cursors = Cursors(self._moved, overlap)
+        self.is_marked = False
+        self.tail: set[str] = set()
+        self.bind(stored)
+
+    def bind(self, stored: MutableMapping[str, Any]) -> None:
+        """Goes on in the state of the next load package."""
+        self._owner = stored
+        self._stored = cast(StoredChanges, stored.get("changes", {}))
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when changes are to be found: the start of the last load, and the overlap before it."""
+        since = self._stored.get("since")
+        return self._overlap.before(parse_time(since)) if since else None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where to walk the list of all messages on from, both null at its start; None if unknown."""
+        stored = self._stored.get("cursors", {}).get("")
+        return (stored[0], stored[1]) if stored else None
+
+    def walk(self, items: Sequence[Mapping[str, Any]]) -> int:
+        """Moves over messages that the list of all gave, in order; returns how many are passed."""
+        passed = self._cursors.observe("", items)
+        if passed:
+            self._next["cursors"] = {}
+        return passed
+
+    def walk_from_start(self) -> None:
+        """Has the next load walk the whole list, as short as it is."""
+        self._next["cursors"] = {"": [None, None]}
+
+    @property
+    def open(self) -> Collection[str]:
+        """Parents to be asked whatever the signals say."""
+        return self._stored.get("open", ())
+
+    @property
+    def proven(self) -> Collection[str]:
+        """Messages beyond the cursor that name no run, and were loaded."""
+        return self._stored.get("proven", ())
+
+    @property
+    def agents(self) -> int:
+        """How many agents there were, as far as is known."""
+        return self._stored.get("agents", 0)
+
+    @property
+    def missing(self) -> str | None:
+        """What the host answered when it was found to lack the resource's family."""
+        return self._stored.get("missing")
+
+    @property
+    def lacks_step_list(self) -> bool:
+        """True if the host was found to have no list of steps."""
+        return self._stored.get("lacks_step_list", False)
+
+    def note(self, **found: Any) -> None:
+        """Notes what is to be kept, by the names of `StoredChanges`."""
+        self._next.update(cast(StoredChanges, found))
+
+    def finish(self, started_at: datetime, open_parents: Collection[str]) -> None:
+        """Keeps what was noted, once everything was read."""
+        self._cursors.commit()
+        kept: dict[str, Any] = {**self._next, "since": started_at.isoformat()}
+        if self._next.get("cursors") == {}:
+            kept["cursors"] = self._moved["cursors"]
+        for name in ("cursors", "proven", "agents", "missing", "lacks_step_list"):
+            kept.setdefault(name, self._stored.get(name))
+        if open_parents:
+            kept["open"] = sorted(open_parents)
+        self._owner["changes"] = {name: value for name, value in kept.items() if value}
