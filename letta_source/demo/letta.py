@@ -144,6 +144,7 @@ class Letta(LaterChanges):
         with self.lock:
             self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
             self._system_message(agent_id, self.now())
+            self.touch(agent_id)
 
     def delete_agent(self, agent_id: str) -> None:
         """Delete an agent with its messages, runs and conversations; steps stay, but belong to no run."""

@@ -24,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect
+from letta_source.demo.shapes import wire_time
 from letta_source.loading.outcome import LoadFailed
 from letta_source.loading.run import Load, load
 from letta_source.schema.resources import RESOURCES
@@ -55,6 +56,10 @@ YEARS = st.sampled_from(["now", "2024"])
 PHASES = st.sampled_from(["walk", "extract", "normalize", "load"])
 
 
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class Endless(BaseException):
     """The load asks and asks."""
 
@@ -68,7 +73,13 @@ class LettaMachine(RuleBasedStateMachine):
         self.faults = Faults()
         self.model = Model()
         self.letta = Letta(seed=0)
-        self.settings: dict[str, Any] = {"base_url": HOST, "retries": 1, "page_size": 2, "max_workers": 2}
+        self.settings: dict[str, Any] = {
+            "base_url": HOST,
+            "retries": 1,
+            "page_size": 2,
+            "max_workers": 2,
+            "changes": "on",
+        }
         self.lag = "10m"
         self._rows_per_yield = ROWS_PER_YIELD
         self._old = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -127,6 +138,19 @@ class LettaMachine(RuleBasedStateMachine):
         conversation = self._one(conversations, place)
         about: dict[str, Any] = {"tools": ["roll", "look_up"][:tools], "conversation_id": conversation}
         self.letta.talk(agent, "hi", date=self._date(year), **about, **turn)
+        if conversation:
+            # The server dates what it writes by its clock, whatever the messages say.
+            self.letta.replace_row("conversations", conversation, last_message_at=wire_time(_now()))
+
+    @rule(place=PLACES, kind=st.sampled_from(["summarize", "capture"]))
+    def write_without_a_run(self, place: int, kind: str) -> None:
+        if agent := self._one(self._agents(), place):
+            getattr(self.letta, kind)(agent)
+
+    @rule(place=PLACES)
+    def compact(self, place: int) -> None:
+        if conversation := self._one(self.letta.tables["conversations"].ids(), place):
+            self.letta.compact_conversation(conversation)
 
     @rule(place=PLACES, hours=st.one_of(st.none(), st.integers(-5, 5)))
     def say_at_odds(self, place: int, hours: int | None) -> None:
@@ -148,11 +172,17 @@ class LettaMachine(RuleBasedStateMachine):
         if len(self.letta.tables["groups"]) < 4 and (agents := self._agents()):
             first = place % len(agents)
             self.letta.add_group([*agents[first:], *agents[:first]], manager, hidden=hidden)
+            # Its manager shows the group.
+            self.letta.touch(agents[first])
 
     @rule(place=PLACES, year=YEARS)
     def say_in_group(self, place: int, year: str) -> None:
-        group, agent = self._one(self.letta.tables["groups"].ids(), place), self._one(self._agents(), place)
-        if group and agent:
+        group = self._one(self.letta.tables["groups"].ids(), place)
+        row = (
+            self.letta.tables["groups"].rows[group] if group else {"agent_ids": [], "manager_agent_id": None}
+        )
+        members = [one for one in (*row["agent_ids"], row["manager_agent_id"]) if one in self._agents()]
+        if group and (agent := self._one(members, place)):
             self.letta.add_message(agent, text="all", group_ids=[group], date=self._date(year))
 
     @rule(place=PLACES, forked=st.booleans())
@@ -245,10 +275,14 @@ class LettaMachine(RuleBasedStateMachine):
             self.letta.cure(one)
 
     @rule(
-        page_size=st.integers(1, 7), max_workers=st.integers(1, 4), lag=st.sampled_from(["10m", "10m", "0"])
+        page_size=st.integers(1, 7),
+        max_workers=st.integers(1, 4),
+        lag=st.sampled_from(["10m", "10m", "0"]),
+        changes=st.sampled_from(["on", "on", "off"]),
+        sweep_interval=st.sampled_from(["1d", "1d", "0"]),
     )
-    def change_settings(self, page_size: int, max_workers: int, lag: str) -> None:
-        self.settings |= {"page_size": page_size, "max_workers": max_workers}
+    def change_settings(self, page_size: int, max_workers: int, lag: str, **changes: str) -> None:
+        self.settings |= {"page_size": page_size, "max_workers": max_workers, **changes}
         self.lag = lag
 
     @rule(rows=st.sampled_from([1, 5, 20, 1_000_000]), a_yield=st.sampled_from([1, 4, 10_000]))
