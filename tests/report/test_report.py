@@ -88,7 +88,7 @@ def test_without_the_extra(letta_source: Command, monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_loaded_yet_but_agents(server: Server, letta_source: Command) -> None:
-    assert letta_source.load(server, "--resources", "agents").code == 0
+    assert letta_source("run", "--base-url", server.base_url, "--resources", "agents").code == 0
     answer = letta_source("report")
     assert answer.code == 2
     assert "agent_messages was not loaded" in answer.err
