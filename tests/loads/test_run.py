@@ -190,7 +190,7 @@ def test_resources_and_destination_are_chosen(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "bucket").as_uri())
-    said = letta_source.load(server, "--resources", " agents , ", "--destination", "filesystem")
+    said = letta_source.load(server, "--resources", " agents ", "--destination", "filesystem")
     assert said.code == 0
     assert said.errors == [
         "info: filesystem can only add rows: each comes once, when it is complete and older than 0:10:00"

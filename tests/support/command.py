@@ -59,8 +59,9 @@ class Command:
         return Said(code, *self._capsys.readouterr())
 
     def load(self, server: Server, *options: str) -> Said:
-        """Runs, by default for two resources only: all take some seconds."""
-        return self("run", "--base-url", server.base_url, *SOME, *options)
+        """Run, by default for two resources only: all take some seconds."""
+        some = () if "--resources" in options else SOME
+        return self("run", "--base-url", server.base_url, *some, *options)
 
     def rows(self, query: str, file: str = "letta_db.duckdb") -> list[tuple[object, ...]]:
         with duckdb.connect(str(self.folder / file)) as connection:
