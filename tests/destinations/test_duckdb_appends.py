@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from letta_source.destinations.duckdb import take_back
 from letta_source.extract.repeats import Repeats
 from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
-from tests.support.command import Command, ago, messages, one_of
+from tests.support.command import Command, ago, messages, one_of, two_agents
 
 ONE_A_PAGE = ("--page-size", "1", "--max-workers", "1")
 
@@ -157,46 +159,85 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
     assert is_whole(letta_source, letta)
 
 
+@dataclass
+class Stopped:
+    """A load of small files that stopped when all was loaded, just before its package was completed."""
+
+    letta: Letta
+    server: Server
+    folder: Path
+    package: Path
+    command: Command
+
+
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Letta, Server, Path]]:
+    """A Letta and a folder for all loads that stopped: the state belongs to both, so neither may move."""
+    letta = two_agents()
+    with serve(letta) as server:
+        yield letta, server, tmp_path_factory.mktemp("stopped")
+
+
+@pytest.fixture
+def stopped(
+    stopped_once: tuple[Letta, Server, Path],
+    letta_source: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Stopped:
+    """A load that stopped, in whose package the tables are in several files each: made once, then copied."""
+    letta, server, root = stopped_once
+    folder, kept = root / "folder", root / "kept"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = Command(folder, capsys)
+    monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+    if kept.exists():
+        shutil.copytree(kept, folder)
+        monkeypatch.chdir(folder)
+    else:
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
+            patch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
+            patch.setattr(Load, "complete_package", stop)
+            assert command.load(server, *ONE_A_PAGE).code == 1
+        shutil.copytree(folder, kept)
+    (package,) = (folder / "dlt/pipelines/letta/load/normalized").glob("*/")
+    return Stopped(letta, server, folder, package, command)
+
+
 @pytest.mark.parametrize("started", [(), (0,), (-1,), (0, -1), None], ids=str)
 @pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content"])
 def test_what_was_begun_comes_once_whatever_was_finished_of_it(
-    letta_source: Command,
-    letta: Letta,
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    table: str,
-    started: tuple[int, ...] | None,
+    stopped: Stopped, table: str, started: tuple[int, ...] | None
 ) -> None:
     """A table in several files: none, some or all of them were being loaded when the load was killed."""
-    package = package_of_small_files(letta_source, server, monkeypatch)
+    package = stopped.package
     files = sorted((package / "completed_jobs").glob(f"{table}.*"))
     assert len(files) > 2
     for job in files if started is None else [files[place] for place in started]:
         job.rename(package / "started_jobs" / job.name)
-    assert letta_source.load(server).code == 0
-    assert is_whole(letta_source, letta)
+    assert stopped.command.load(stopped.server).code == 0
+    assert is_whole(stopped.command, stopped.letta)
 
 
 @pytest.mark.parametrize("state", ["completed", "retry", "failed"])
-def test_what_was_begun_is_loaded_though_it_was_noted_as_done(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, state: str
-) -> None:
+def test_what_was_begun_is_loaded_though_it_was_noted_as_done(stopped: Stopped, state: str) -> None:
     """dlt notes how a job ended before it moves its file; the rows are taken back, so the note is void."""
-    package = package_of_small_files(letta_source, server, monkeypatch)
+    package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
     job.rename(package / "started_jobs" / job.name)
     notes = package / ".pending_transitions"
     notes.mkdir(exist_ok=True)
     (notes / job.name).write_text(json.dumps({"state": state, "failed_message": "it was killed"}))
-    assert letta_source.load(server).code == 0
-    assert is_whole(letta_source, letta)
+    assert stopped.command.load(stopped.server).code == 0
+    assert is_whole(stopped.command, stopped.letta)
 
 
-def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(stopped: Stopped) -> None:
     """Its rows were taken back, then the load was killed again as soon as dlt had begun it anew."""
-    package = package_of_small_files(letta_source, server, monkeypatch)
+    package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
     note = package / ".pending_transitions" / job.name
     note.parent.mkdir(exist_ok=True)
@@ -205,18 +246,7 @@ def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(
     take_back(pipeline)
     (package / "new_jobs" / job.name).rename(package / "started_jobs" / job.name)
     pipeline.load()
-    assert is_whole(letta_source, letta)
-
-
-def package_of_small_files(command: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a load package, loaded but not finished, whose tables are in several files each."""
-    with monkeypatch.context() as patch:
-        patch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
-        patch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
-        patch.setattr(Load, "complete_package", stop)
-        assert command.load(server, *ONE_A_PAGE).code == 1
-    (package,) = (command.folder / "dlt/pipelines/letta/load/normalized").glob("*/")
-    return package
+    assert is_whole(stopped.command, stopped.letta)
 
 
 @pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content", "agent_messages__tool_calls"])
