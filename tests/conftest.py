@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,23 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         yield home
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Undo what a load in this process leaves there: environment variables, dlt's active pipeline."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+    if "dlt" in sys.modules:
+        from dlt.common.configuration.container import Container
+        from dlt.common.pipeline import PipelineContext
+
+        active = Container()[PipelineContext]
+        if active.is_active():
+            active.deactivate()
 
 
 @pytest.fixture

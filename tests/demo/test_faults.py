@@ -92,11 +92,17 @@ def test_without_a_fault_all_comes_and_the_connection_stays(letta: Letta) -> Non
     assert heard.end == "open"
 
 
+def heard_before_reset(letta: Letta, fault: Fault) -> Heard:
+    """A reset may overtake what was sent before it: then it is asked again."""
+    heard = (hear(letta, fault) for _ in range(20))
+    return next((one for one in heard if one.head), Heard(b"", b"", "reset"))
+
+
 def test_resets(letta: Letta) -> None:
     whole = right(letta)
     assert hear(letta, "reset") == Heard(b"", b"", "reset")
-    assert hear(letta, "reset_after_head") == Heard(whole.head, b"", "reset")
-    within = hear(letta, "reset_in_head")
+    assert heard_before_reset(letta, "reset_after_head") == Heard(whole.head, b"", "reset")
+    within = heard_before_reset(letta, "reset_in_head")
     assert within == Heard(whole.head[: len(within.head)], b"", "reset")
     assert 0 < len(within.head) < len(whole.head)
 

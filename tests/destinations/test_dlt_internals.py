@@ -400,9 +400,10 @@ def test_the_cause_of_a_failed_connection(tmp_path: Path) -> None:
 
 
 def test_the_warning_of_each_yield_is_known(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without the filter, there is one for each page."""
+    caplog.set_level(logging.WARNING, "dlt")
     said: list[str] = []
 
     def seen(record: logging.LogRecord) -> bool:

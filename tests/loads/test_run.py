@@ -33,7 +33,7 @@ def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer 
 
 def test_the_table_counts_what_was_added(letta_source: Command, letta: Letta, server: Server) -> None:
     first = letta_source.load(server)
-    assert (first.code, first.err) == (0, "")
+    assert (first.code, first.errors) == (0, [])
     head, *rows = first.out.splitlines()
     assert head.split("  ")[0] == "resource"
     assert head.split() == ["resource", "parents", "new", "items", "requests", "seconds", "problems"]
@@ -91,17 +91,20 @@ def test_what_cannot_be_read_is_named(letta_source: Command, letta: Letta, serve
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_a_key_revoked_in_the_middle_ends_the_load(
+def test_a_key_revoked_in_the_middle_leaves_the_rest_unread(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         before_answers(patch, lambda path: Answer(401, {"detail": "revoked"}) if "messages" in path else None)
         said = letta_source.load(server)
     assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
-    assert said.errors == [
-        "letta-source: 127.0.0.1 refuses the key (401): set LETTA_API_KEY to a key that may read. "
-        "It says: revoked"
-    ]
+    # The key let something be read: what it does not may be one agent alone.
+    *warnings, last = said.errors
+    assert all(line.endswith("/messages: 401: revoked") for line in warnings)
+    assert (len(warnings), last) == (
+        2,
+        "letta-source: agent_messages: 2 of 2 could not be read: see load_issues",
+    )
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
 
@@ -129,7 +132,8 @@ def test_a_server_that_goes_away_ends_the_load(
         said = letta_source.load(server, "--max-workers", "1")
     assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
     assert said.errors[-1] == (
-        f"letta-source: {server.base_url} cannot be reached: is the URL right, is the server up?"
+        f"letta-source: {server.base_url} cannot be reached: the connection was refused:"
+        " is the port right, is the server up?"
     )
     assert "Traceback" not in said.err
 
@@ -158,8 +162,8 @@ def test_rows_that_the_database_refuses_end_the_load_without_a_traceback(
         connection.execute("CREATE SCHEMA letta; CREATE TABLE letta.agents (name integer[])")
     failed = in_a_process(server, "--resources", "agents")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert len(failed.stderr.splitlines()) == 1
-    assert failed.stderr.startswith("letta-source: ConversionException: Conversion Error: ")
+    [said] = [line for line in failed.stderr.splitlines() if "Z info: " not in line]
+    assert said.startswith("letta-source: ConversionException: Conversion Error: ")
 
 
 def test_what_a_failed_load_left_is_finished_first(
@@ -175,8 +179,8 @@ def test_what_a_failed_load_left_is_finished_first(
         before_answers(patch, lock)
         failed = in_a_process(server)
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert len(failed.stderr.splitlines()) == 1
-    assert failed.stderr.startswith("letta-source: IOException: IO Error: Could not set lock on file ")
+    [line] = [line for line in failed.stderr.splitlines() if "Z info: " not in line]
+    assert line.startswith("letta-source: IOException: IO Error: Could not set lock on file ")
     server.requests.clear()
     letta.add_message(one_of(letta))
     said = letta_source.load(server)
@@ -228,7 +232,7 @@ def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pyt
 
     monkeypatch.setattr("letta_source.extract.collect.split_page", stop)
     said = letta_source.load(server)
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.out) == (130, "")
     assert said.errors == ["letta-source: stopped; the next run goes on from the last finished load"]
 
 
