@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,6 @@ try:
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
     from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
     from dlt.common.destination.client import DestinationClientConfiguration, StateInfo, WithStateSync
-    from dlt.common.destination.exceptions import DestinationUndefinedEntity
     from dlt.common.pipeline import get_dlt_pipelines_dir as pipelines_folder
     from dlt.common.runtime.telemetry import is_telemetry_started, start_telemetry, stop_telemetry
     from dlt.common.schema import Schema
@@ -213,7 +212,8 @@ def sql_client_of(client: Any) -> Any:
 
 def dialect_of(sql_client: Any) -> str:
     """Return the SQL dialect, `duckdb`, `postgres`, `mysql`, …."""
-    return str(getattr(sql_client, "dialect_name", sql_client.capabilities.sqlglot_dialect))
+    of_sqlalchemy = getattr(sql_client, "dialect_name", None)
+    return str(of_sqlalchemy or sql_client.capabilities.sqlglot_dialect)
 
 
 def read_only(sql_client: Any) -> None:
@@ -233,29 +233,6 @@ def server_cursor(sql_client: Any, name: str) -> Iterator[Any]:
         yield cursor
 
 
-def newest_loads(client: Any) -> dict[str, str]:
-    """Map each pipeline that loads into this dataset to the id of its last load that sent a state."""
-    if (sql_client := sql_client_of(client)) is not None:
-        normalized = map(client.schema.naming.normalize_path, ("pipeline_name", "_dlt_load_id"))
-        name, load_id = map(sql_client.escape_column_name, normalized)
-        table = sql_client.make_qualified_table_name(client.schema.state_table_name)
-        rows = sql_client.execute_sql(f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}")
-        return {row[0]: row[1] for row in rows or ()}
-    if isinstance(client, FilesystemClient):
-        # As `letta__1732230000.1__HASH.jsonl`; the name of a pipeline may have `__` too.
-        states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
-        return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
-    return {}
-
-
-def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) -> dict[str, dict[str, Any]]:
-    """Map each table to its columns as the dataset, or its staging dataset, has them."""
-    with client.with_staging_dataset() if staging else nullcontext():
-        if not client.is_storage_initialized():
-            return {}
-        return {name: dict(columns) for name, columns in client.get_storage_tables(tables)}
-
-
 def stored_state(client: Any, pipeline_name: str) -> tuple[dict[str, Any], str] | None:
     """Return a pipeline's state as its last finished load left it, and that load's id."""
     if not isinstance(client, WithStateSync):
@@ -264,81 +241,6 @@ def stored_state(client: Any, pipeline_name: str) -> tuple[dict[str, Any], str] 
         return None
     state: Any = migrate_state_to_current(pipeline_name, decompress_state(stored.state))
     return state, stored._dlt_load_id or ""
-
-
-def stored_version(pipeline: dlt.Pipeline, schema: str) -> int | None:
-    """Return the version of the schema that the destination keeps; None if it keeps none."""
-    with pipeline.destination_client() as client:
-        stored = client.get_stored_schema(schema) if isinstance(client, WithStateSync) else None
-        return stored.version if stored else None
-
-
-class Files:
-    """The files of a dataset in a folder or a bucket."""
-
-    def __init__(self, client: FilesystemClient) -> None:
-        self._client = client
-        self.filesystem = client.fs_client
-        self.protocol = client.config.protocol
-
-    @classmethod
-    @contextmanager
-    def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
-        """Yield the pipeline's files; None if its destination is not files."""
-        client = pipeline.destination_client()
-        if not isinstance(client, FilesystemClient):
-            yield None
-            return
-        with client:
-            yield cls(client)
-
-    def of_table(self, table: str) -> list[str]:
-        """Return the paths of a table's files; none if it has no folder."""
-        with suppress(DestinationUndefinedEntity):
-            return self._client.list_table_files(table)
-        return []
-
-    def add_file(self, table: str, name: str, content: bytes) -> None:
-        """Add a file to a table, whole or not at all; of its name only the ending counts."""
-        path = f"{self._client.get_table_prefix(table)}{name}"
-        self.filesystem.makedirs(self._client.get_table_dir(table), exist_ok=True)
-        with self.filesystem.transaction, self.filesystem.open(path, "wb") as file:
-            file.write(content)
-
-    def finished_loads(self) -> list[str]:
-        """Return the ids of the loads that `_dlt_loads` has a file of: it is written when a load is done."""
-        # As `letta__1732230000.1.jsonl`.
-        files = self.of_table(self._client.schema.loads_table_name)
-        return [Path(path).stem.rpartition("__")[2] for path in files]
-
-    def stored_tables(self, schema: str) -> dict[str, Any] | None:
-        """Return the tables of the newest schema stored there, by name, and go on by it; None without one.
-
-        Which format a table has does not depend on who asks.
-        """
-        stored = self._client.get_stored_schema(schema) if self._client.is_storage_initialized() else None
-        if stored is None:
-            return None
-        self._client.schema = Schema.from_dict(json.loads(stored.schema))
-        return dict(self._client.schema.tables)
-
-    def has_schema(self, version_hash: str) -> bool:
-        """Return whether this version of the schema was stored there."""
-        with suppress(DestinationUndefinedEntity):
-            return self._client.get_stored_schema_by_hash(version_hash) is not None
-        return False
-
-    def open_table(self, table_format: Any, table: str, schema: Any = None) -> Any:
-        """Return a table as deltalake or pyiceberg has it; None if it is not there, or in another format.
-
-        Args:
-            schema: of pyarrow; adds the columns that the table lacks.
-        """
-        with suppress(DestinationUndefinedEntity):
-            if self._client.is_open_table(table_format, table):
-                more = {} if schema is None else {"schema": schema}
-                return self._client.load_open_table(table_format, table, **more)
-        return None
 
 
 def table_of_job(file: Path) -> str:
@@ -357,33 +259,6 @@ def keep_schema(pipeline: dlt.Pipeline, file: Path) -> None:
     kept = pipeline.schemas
     if schema.name not in kept or kept[schema.name].version < schema.version:
         kept.save_schema(schema)
-
-
-def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequence[Any]) -> bool:
-    """Have the pipeline's schema hold a table that no load fills, and its columns; return False if it does.
-
-    Args:
-        columns: as dlt has them, with their types.
-
-    Raises:
-        PipelineConfigMissing: nothing was ever extracted.
-    """
-    schema = pipeline.default_schema
-    held = schema.tables.get(name, {}).get("columns", {})
-    if all(column["name"] in held for column in columns):
-        return False
-    table: Any = {
-        "name": name,
-        "description": description,
-        "columns": {column["name"]: column for column in columns},
-        "write_disposition": "append",
-        "resource": name,
-        # Only then the pipeline's dataset has it.
-        "x-normalizer": {"seen-data": True},
-    }
-    schema.update_table(table)
-    pipeline.schemas.save_schema(schema)
-    return True
 
 
 def began(load_id: str) -> datetime:

@@ -6,7 +6,7 @@ import logging
 
 import dlt
 
-from letta_source.destinations.dlt_internals import Files
+from letta_source.destinations.dlt_files import Files
 from letta_source.schema.resources import all_tables
 
 logger = logging.getLogger("letta_source")

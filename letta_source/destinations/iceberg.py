@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dlt
 
-from letta_source.destinations.dlt_internals import Files
+from letta_source.destinations.dlt_files import Files
 from letta_source.rows.arrow import empty
 from letta_source.schema.resources import all_tables
 

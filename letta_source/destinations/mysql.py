@@ -1,4 +1,8 @@
-"""MySQL's and MariaDB's TEXT, which dlt chooses, holds 65,535 bytes: less than dlt's own copy of a schema."""
+"""Columns of texts in MySQL and MariaDB.
+
+TEXT, which dlt chooses, holds 65,535 bytes: less than dlt's own copy of a schema. The server's encoding may
+be latin1, and its collations take `A` for `a`, and a text with a space at its end for one without.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,22 @@ from typing import Any
 
 
 def widen_texts() -> None:
-    """Have dlt make columns of texts LONGTEXT there from now on, which holds 4 GB."""
+    """Have dlt make columns of texts LONGTEXT there from now on, 4 GB of UTF-8 that are compared by byte."""
     # Only who loads by sqlalchemy has it installed.
     from dlt.destinations.impl.sqlalchemy.dialect import (
         MysqlDialectCapabilities,
         register_dialect_capabilities,
     )
-    from sqlalchemy import Text
-    from sqlalchemy.dialects.mysql import LONGTEXT
+    from sqlalchemy import String
+    from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
 
     class Capabilities(MysqlDialectCapabilities):
         def adapt_table(self, table: Any, table_schema: Any) -> Any:
             for column in table.columns:
-                if type(column.type) is Text:
-                    column.type = LONGTEXT()
+                if isinstance(column.type, String):
+                    texts = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
+                    length = column.type.length
+                    column.type = VARCHAR(length, **texts) if length else LONGTEXT(**texts)
             return table
 
     for name in ("mysql", "mariadb"):

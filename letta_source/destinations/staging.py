@@ -14,7 +14,7 @@ from typing import Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from letta_source.destinations.dlt_internals import newest_loads, stored_columns
+from letta_source.destinations.dlt_storage import newest_loads, stored_columns
 from letta_source.schema.resources import all_tables
 
 # PostgreSQL's limit on identifiers, the lowest of all. ClickHouse has the dataset in each table's name.

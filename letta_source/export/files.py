@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from letta_source.destinations.dlt_internals import Files
+from letta_source.destinations.dlt_files import Files
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
 from letta_source.schema.resources import all_tables

@@ -14,8 +14,8 @@ import dlt
 import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import (
-    Files,
     connection_of,
     dialect_of,
     read_only,

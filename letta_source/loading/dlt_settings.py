@@ -15,8 +15,16 @@ SETTINGS = {
 }
 
 
+# What drivers of databases look at, whatever the environment says.
+FORCED = {
+    # ADBC, which copies into PostgreSQL, sends UTF-8 whatever the role or the database say.
+    "PGCLIENTENCODING": "UTF8",
+}
+
+
 def set_for_process() -> None:
     """Apply `SETTINGS` for good, before dlt is imported."""
+    os.environ.update(FORCED)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
 
@@ -33,7 +41,8 @@ def dlt_settings() -> Iterator[None]:
     )
 
     added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
+    before = {name: os.environ[name] for name in FORCED if name in os.environ}
+    os.environ.update(added | FORCED)
     # Another pipeline of this process may have started the reports.
     paused = is_telemetry_started() and os.environ[TELEMETRY] == SETTINGS[TELEMETRY]
     if paused:
@@ -41,7 +50,8 @@ def dlt_settings() -> Iterator[None]:
     try:
         yield
     finally:
-        for name in added:
+        for name in added | FORCED:
             os.environ.pop(name, None)
+        os.environ.update(before)
         if paused:
             start_telemetry(dlt.current.run_context().runtime_config)

@@ -24,12 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import SqlClientNotAvailable
 
-from letta_source.destinations.dlt_internals import Files, add_table, dialect_of, local_value
+from letta_source.destinations.dlt_files import Files
+from letta_source.destinations.dlt_internals import dialect_of, local_value
+from letta_source.destinations.dlt_storage import add_table
+from letta_source.destinations.tables import make_tables
 from letta_source.errors import ExitCode
 from letta_source.loading.issues_view import keep_view
 from letta_source.loading.messages import said
 from letta_source.loading.outcome import exit_code, why_failed
-from letta_source.loading.target import PLACE, make_tables
+from letta_source.loading.target import PLACE
 from letta_source.loading.workspace import Workspace
 from letta_source.schema.tables import LOAD_LOG, Table
 from letta_source.settings import Settings

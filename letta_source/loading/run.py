@@ -17,6 +17,7 @@ from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.load_log import recorded
+from letta_source.loading.lock import held
 from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
@@ -66,6 +67,7 @@ class Parts:
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target
     check_server: Callable[[Settings, Server], None] = check_reachable
+    held: Callable[[Target], AbstractContextManager[None]] = held
     workspace: Callable[[Target, Settings], Workspace] = Workspace
     recorded: Callable[[Workspace, Session, Iterable[str]], AbstractContextManager[None]] = recorded
 
@@ -113,7 +115,7 @@ def load(
             logger.info("reads %s (%s); masks: %s", settings.base_url, place, settings.masking)
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
-            with target.held(), _drivers_errors():
+            with parts.held(target), _drivers_errors():
                 workspace = parts.workspace(target, session.settings)
                 with parts.recorded(workspace, session, list(source.selected_resources)):
                     loaded = _loaded(what, workspace, source, session)
@@ -143,6 +145,7 @@ def _drivers_errors() -> Iterator[None]:
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
+    workspace.look_at_tables(list(source.selected_resources))
     workspace.finish_pending()
     workspace.take_over()
     # Of several shards each would count the rows of all.

@@ -7,14 +7,15 @@ the one with the highest turn counts: a shard that takes a bucket over takes a t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from letta_source.destinations.dlt_internals import local_value, newest_loads, stored_state
+from letta_source.destinations.dlt_internals import local_value, stored_state
+from letta_source.destinations.dlt_storage import newest_loads
 from letta_source.schema.resources import RESOURCES
 from letta_source.shards import WHOLE, Shard, bucket_of
 
@@ -66,6 +67,15 @@ def adopt(
             sources[_SOURCE] = adopted
         if seen:
             pipeline.set_local_state_val(_SEEN, {**(local_value(pipeline, _SEEN) or {}), **seen})
+
+
+def forget_resources(pipeline: dlt.Pipeline, resources: Collection[str]) -> None:
+    """Drop up to where these resources were read: they are read from the start."""
+    if resources:
+        with pipeline.managed_state() as state:
+            mine: State = state.get("sources", {}).get(_SOURCE, {})
+            for name in resources:
+                mine.get("resources", {}).pop(name, None)
 
 
 def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:

@@ -11,26 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
-from filelock import FileLock, Timeout
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_internals import (
     database_file,
     dataset_names,
     local_value,
-    pipelines_folder,
     place_of,
     sections_only,
     sql_client_of,
 )
+from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.mysql import widen_texts
 from letta_source.destinations.staging import (
     Holds,
@@ -41,8 +33,9 @@ from letta_source.destinations.staging import (
     what_is_in,
 )
 from letta_source.errors import ConfigError, LettaError, OutputFailed
+from letta_source.loading.dlt_rules import assert_dlt_settings
 from letta_source.loading.messages import assert_known, said, setting_hint
-from letta_source.loading.own_folder import close_to_others, make_own_folder
+from letta_source.loading.own_folder import close_to_others
 from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers
 from letta_source.shards import WHOLE, Shard
@@ -122,20 +115,25 @@ class Target:
         Raises:
             ConfigError: it cannot be opened, or has no such tables.
         """
-        with self._tried() as pipeline, pipeline.destination_client() as client:
+        with self._tried() as pipeline, self._opened(pipeline) as client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
                     f"{self.called} is the staging dataset of another load, which empties it: choose another"
                     " --dataset-name"
                 )
+            if sql_client := sql_client_of(client):
+                names = (self.called, self.staging)
+                assert_texts_arrive(sql_client, tuple(name for name in names if name))
             formats = client.capabilities.supported_table_formats or ()
             if table_format and table_format not in formats:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
-            if "{load_id}" not in getattr(client.config, "layout", "{load_id}"):
-                raise ConfigError(
-                    "the layout of the files must hold {load_id}: to tell those of a load that never finished"
-                )
+
+    def _opened(self, pipeline: dlt.Pipeline) -> Any:
+        """The client, not opened yet, as a refused setting must not make a DuckDB file."""
+        client = pipeline.destination_client()
+        assert_dlt_settings(self.name, client)
+        return client
 
     def check_untouched(self, table_format: str | None = None) -> None:
         """Check as `check` does, without making a DuckDB or SQLite file that is not there yet.
@@ -158,41 +156,6 @@ class Target:
             address = database_file(client) or str(client.config) or "default settings"
         staging = f", staging dataset {self.staging}" if self.staging else ""
         return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Nobody else on this machine runs the pipeline meanwhile: each would mend what the other is doing.
-
-        Raises:
-            ConfigError: somebody does, or could write into the pipeline's folder.
-        """
-        folder = Path(pipelines_folder())
-        make_own_folder(folder / self.name)
-        # `is_held` holds it, too, for a moment.
-        lock = FileLock(folder / f"{self.name}.lock", mode=0o600, timeout=0.2)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ConfigError(
-                f"the pipeline {self.name} is being run already: wait for it, or choose another"
-                " --pipeline-name"
-            ) from None
-        try:
-            yield
-        finally:
-            close_to_others(folder / self.name)
-            lock.release()
-
-    def is_held(self, name: str) -> bool:
-        """Tell whether somebody on this machine runs the pipeline of this name, which may be a shard's."""
-        file = Path(pipelines_folder()) / f"{name}.lock"
-        if not file.exists():
-            return False
-        try:
-            with FileLock(file, mode=0o600, blocking=False):
-                return False
-        except Timeout:
-            return True
 
     def place(self) -> str:
         """Return a text that is equal for two targets that share their tables, and for no others."""
@@ -311,23 +274,17 @@ class Target:
         if self.destination_name:
             settings["destination_type"] = self.destination
         destination = dlt.destination(self.destination_name or self.destination, **settings)
-        return dlt.pipeline(
+        made = dlt.pipeline(
             self.name,
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
             destination=destination,
             dataset_name=self.called or dataset_called(self.dataset_name),
+            # It would wipe the state, and load into another dataset each time.
+            dev_mode=False,
         )
-
-
-def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
-    """Makes dataset and tables, or adds columns, before rows come.
-
-    None of that is safe against another shard that does it at the same moment; who tries again finds it done.
-    """
-    tries = Retrying(
-        retry=retry_if_exception_type(DestinationException),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        stop=stop_after_attempt(1) if shard.is_whole else stop_after_delay(60),
-        reraise=True,
-    )
-    tries(pipeline.sync_schema)
+        if self.called:
+            # dataset_name_layout is in it already.
+            made.dataset_name = self.called
+        # Of dlt's settings: it would drop the tables with each package.
+        made.refresh = None
+        return made

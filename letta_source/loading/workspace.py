@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
 
 import dlt
@@ -15,6 +15,14 @@ from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.duckdb import appendable, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
+from letta_source.destinations.tables import (
+    Changed,
+    changed_by_hand,
+    make_again,
+    make_tables,
+    mend_staging,
+)
+from letta_source.errors import ConfigError
 from letta_source.loading.outcome import row_counts
 from letta_source.loading.recovery import (
     drop_empty,
@@ -24,8 +32,8 @@ from letta_source.loading.recovery import (
     mend_after_kill,
     was_masked_otherwise,
 )
-from letta_source.loading.shard_state import adopt, is_superseded, stored_states
-from letta_source.loading.target import Target, make_tables
+from letta_source.loading.shard_state import adopt, forget_resources, is_superseded, stored_states
+from letta_source.loading.target import Target
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import ERASED
 from letta_source.settings import Settings
@@ -35,8 +43,6 @@ logger = logging.getLogger(__name__)
 # Resources that another working folder loaded: until each was read to its end, a load that was killed there
 # may have left some tables merged, and others not.
 _TO_TAKE_OVER = "letta_source_to_take_over"
-# Jobs at once, in dlt.
-_MOST_JOBS = 20
 
 
 class Workspace:
@@ -56,6 +62,7 @@ class Workspace:
         self._settings = settings
         self._shard = settings.shard
         self.load_ids: list[str] = []
+        self._gone = Changed()
         self.open()
 
     def open(self) -> None:
@@ -84,6 +91,35 @@ class Workspace:
     def _find_other_shards(self) -> None:
         self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
 
+    def look_at_tables(self, resources: Collection[str]) -> None:
+        """Compare the tables with what was loaded; those that are gone are made and read again.
+
+        Raises:
+            ConfigError: somebody renamed or changed a column of these resources; says what to do.
+        """
+        self._gone = gone = changed_by_hand(self.pipeline, resources)
+        dataset = self.pipeline.dataset_name
+        if gone.types:
+            raise ConfigError(
+                f"{dataset}: {gone}: change it back, or drop the table, which the next run makes again and"
+                " reads whole"
+            )
+        if gone.columns and not self._settings.refresh:
+            raise ConfigError(
+                f"{dataset}: {gone}, though it was loaded: rename it back, or run with --refresh, which makes"
+                " it again and reads everything"
+            )
+        if gone and self.traits.writes == "append" and (left := gone.left_of_resources()):
+            raise ConfigError(
+                f"{dataset}: {gone}, though it was loaded, and rows can only be added: delete"
+                f" {', '.join(left)} too, so that all is read again, or put it back"
+            )
+        if gone:
+            again = ", ".join(sorted(gone.resources())) or "nothing"
+            logger.warning(
+                "%s: %s, though it was loaded: made again, and %s read whole", dataset, gone, again
+            )
+
     def finish_pending(self) -> None:
         """Load what an earlier load left in the working folder."""
         if self.pipeline.has_pending_data:
@@ -98,6 +134,8 @@ class Workspace:
         if self.pipeline.config.restore_from_destination:
             self.pipeline.sync_destination()
         adopt(self.pipeline, self._shard, self._others, self._seen)
+        # A load that is killed while these are read again must not leave cursors that skip what is gone.
+        forget_resources(self.pipeline, self._gone.resources())
 
     def to_take_over(self) -> list[str]:
         """Return the resources that another working folder loaded and this one has not read to their end."""
@@ -161,6 +199,10 @@ class Workspace:
 
     def _prepare(self) -> None:
         """Do away with what dlt itself would stumble over before it loads."""
+        mend_staging(self.pipeline)
+        if self._gone:
+            make_again(self.pipeline)
+            self._gone = Changed()
         if not self.traits.takes_empty:
             drop_empty(self.pipeline)
         if self.traits.hints.get("table_format") == "iceberg":
@@ -169,6 +211,4 @@ class Workspace:
             make_tables(self.pipeline, self._shard)
 
     def _load(self) -> None:
-        # Each job has a connection: of all shards together there are as many as dlt has of one.
-        workers = dlt.config.get("load.workers", int) or max(1, _MOST_JOBS // self._shard.count)
-        self.load_ids += self.pipeline.load(workers=workers).loads_ids
+        self.load_ids += self.pipeline.load().loads_ids

@@ -10,11 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from letta_source.destinations.dlt_internals import began, pipelines_folder, stored_version
+from letta_source.destinations.dlt_internals import began, pipelines_folder
+from letta_source.destinations.dlt_storage import stored_version
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, opened
 from letta_source.loading.load_log import Journal, journal_file
+from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
 from letta_source.schema.columns import Column, bigint, text, timestamp
@@ -107,7 +109,7 @@ def find_status(target: Target, most_runs: int = 5) -> Status:
     """
     folder = Path(pipelines_folder())
     names = _pipelines(folder, target.pipeline_name)
-    running = tuple(name for name in names if target.is_held(name))
+    running = tuple(name for name in names if is_held(name))
     local = Status(
         target.where(),
         running,

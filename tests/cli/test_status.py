@@ -11,6 +11,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.loading import checkpoints, load_log, run, workspace
+from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, messages
 
@@ -121,7 +122,7 @@ def test_a_file_that_is_being_written_is_no_error(
     monkeypatch.setattr(Target, "check", locked)
     target = Target("letta", "duckdb", "letta").resolved()
     assert letta_source("status").code == 2
-    with target.held():
+    with held(target):
         said = letta_source("status")
         found = told(letta_source)
     assert said.code == 0

@@ -185,6 +185,9 @@ class PlayedPipeline:
                 self.pipeline = pipeline  # type: ignore[assignment]
                 pipeline.take_back()
 
+            def look_at_tables(self, resources: Iterable[str]) -> None:
+                """No hand but ours is on them."""
+
             def take_over(self) -> None:
                 pipeline.sync_destination()
 
@@ -200,7 +203,14 @@ class PlayedPipeline:
 
         as_target: Any = self
         source: Any = _made_source
-        parts = run.Parts(source, lambda *names: as_target, lambda settings, server: None, Played, unrecorded)
+        parts = run.Parts(
+            source,
+            lambda *names: as_target,
+            lambda settings, server: None,
+            lambda target: nullcontext(),
+            Played,
+            unrecorded,
+        )
         run.load(what, session=session, parts=parts)
 
     def resolved(self) -> PlayedPipeline:
@@ -208,9 +218,6 @@ class PlayedPipeline:
 
     def check(self, table_format: None) -> None:
         """Nothing that could be out of reach."""
-
-    def held(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def pipeline(self) -> PlayedPipeline:
         return self

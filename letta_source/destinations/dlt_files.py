@@ -1,0 +1,82 @@
+"""The files of a dataset, by dlt's client of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from letta_source.destinations.dlt_internals import FilesystemClient
+from letta_source.destinations.dlt_storage import stored_schema
+
+
+class Files:
+    """The files of a dataset in a folder or a bucket."""
+
+    def __init__(self, client: FilesystemClient) -> None:
+        self._client = client
+        self.filesystem = client.fs_client
+        self.protocol = client.config.protocol
+
+    @classmethod
+    @contextmanager
+    def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
+        """Yield the pipeline's files; None if its destination is not files."""
+        client = pipeline.destination_client()
+        if not isinstance(client, FilesystemClient):
+            yield None
+            return
+        with client:
+            yield cls(client)
+
+    def of_table(self, table: str) -> list[str]:
+        """Return the paths of a table's files; none if it has no folder."""
+        with suppress(DestinationUndefinedEntity):
+            return self._client.list_table_files(table)
+        return []
+
+    def add_file(self, table: str, name: str, content: bytes) -> None:
+        """Add a file to a table, whole or not at all; of its name only the ending counts."""
+        path = f"{self._client.get_table_prefix(table)}{name}"
+        self.filesystem.makedirs(self._client.get_table_dir(table), exist_ok=True)
+        with self.filesystem.transaction, self.filesystem.open(path, "wb") as file:
+            file.write(content)
+
+    def finished_loads(self) -> list[str]:
+        """Return the ids of the loads that `_dlt_loads` has a file of: it is written when a load is done."""
+        # As `letta__1732230000.1.jsonl`.
+        files = self.of_table(self._client.schema.loads_table_name)
+        return [Path(path).stem.rpartition("__")[2] for path in files]
+
+    def stored_tables(self, schema: str) -> dict[str, Any] | None:
+        """Return the tables of the newest schema stored there, by name, and go on by it; None without one.
+
+        Which format a table has does not depend on who asks.
+        """
+        stored = stored_schema(self._client, schema)
+        if stored is None:
+            return None
+        self._client.schema = stored
+        return dict(stored.tables)
+
+    def has_schema(self, version_hash: str) -> bool:
+        """Return whether this version of the schema was stored there."""
+        with suppress(DestinationUndefinedEntity):
+            return self._client.get_stored_schema_by_hash(version_hash) is not None
+        return False
+
+    def open_table(self, table_format: Any, table: str, schema: Any = None) -> Any:
+        """Return a table as deltalake or pyiceberg has it; None if it is not there, or in another format.
+
+        Args:
+            schema: of pyarrow; adds the columns that the table lacks.
+        """
+        with suppress(DestinationUndefinedEntity):
+            if self._client.is_open_table(table_format, table):
+                more = {} if schema is None else {"schema": schema}
+                return self._client.load_open_table(table_format, table, **more)
+        return None

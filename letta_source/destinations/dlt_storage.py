@@ -1,0 +1,92 @@
+"""What dlt's clients tell of the tables, schemas and states of a dataset, and tables that they make there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from letta_source.destinations.dlt_internals import (
+    FilesystemClient,
+    Schema,
+    WithStateSync,
+    sql_client_of,
+)
+
+
+def newest_loads(client: Any) -> dict[str, str]:
+    """Map each pipeline that loads into this dataset to the id of its last load that sent a state."""
+    if (sql_client := sql_client_of(client)) is not None:
+        normalized = map(client.schema.naming.normalize_path, ("pipeline_name", "_dlt_load_id"))
+        name, load_id = map(sql_client.escape_column_name, normalized)
+        table = sql_client.make_qualified_table_name(client.schema.state_table_name)
+        rows = sql_client.execute_sql(f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}")
+        return {row[0]: row[1] for row in rows or ()}
+    if isinstance(client, FilesystemClient):
+        # As `letta__1732230000.1__HASH.jsonl`; the name of a pipeline may have `__` too.
+        states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
+        return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
+    return {}
+
+
+def stored_schema(client: Any, name: str) -> Schema | None:
+    """Return the newest schema of this name that the dataset has a copy of."""
+    with suppress(DestinationUndefinedEntity):
+        stored = client.get_stored_schema(name) if client.is_storage_initialized() else None
+        return Schema.from_dict(json.loads(stored.schema)) if stored else None
+    return None
+
+
+def stored_version(pipeline: dlt.Pipeline, schema: str) -> int | None:
+    """Return the version of the schema that the destination keeps; None if it keeps none."""
+    with pipeline.destination_client() as client:
+        stored = client.get_stored_schema(schema) if isinstance(client, WithStateSync) else None
+        return stored.version if stored else None
+
+
+def make_tables_again(pipeline: dlt.Pipeline, tables: Iterable[str] | None, staging: bool = False) -> None:
+    """Make tables (None: all) and columns that are not there, though the schema kept there has them."""
+    client: Any = pipeline.destination_client()
+    with client, client.with_staging_dataset() if staging else nullcontext():
+        client.initialize_storage()
+        client.update_stored_schema(only_tables=tables, force=True)
+
+
+def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) -> dict[str, dict[str, Any]]:
+    """Map each table to its columns as the dataset, or its staging dataset, has them."""
+    with client.with_staging_dataset() if staging else nullcontext():
+        if not client.is_storage_initialized():
+            return {}
+        return {name: dict(columns) for name, columns in client.get_storage_tables(tables)}
+
+
+def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequence[Any]) -> bool:
+    """Have the pipeline's schema hold a table that no load fills, and its columns; return False if it does.
+
+    Args:
+        columns: as dlt has them, with their types.
+
+    Raises:
+        PipelineConfigMissing: nothing was ever extracted.
+    """
+    schema = pipeline.default_schema
+    held = schema.tables.get(name, {}).get("columns", {})
+    if all(column["name"] in held for column in columns):
+        return False
+    table: Any = {
+        "name": name,
+        "description": description,
+        "columns": {column["name"]: column for column in columns},
+        "write_disposition": "append",
+        "resource": name,
+        # Only then the pipeline's dataset has it.
+        "x-normalizer": {"seen-data": True},
+    }
+    schema.update_table(table)
+    pipeline.schemas.save_schema(schema)
+    return True

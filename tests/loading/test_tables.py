@@ -1,0 +1,177 @@
+"""Tables that somebody dropped, renamed or changed are found before anything is read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from letta_source.demo import Letta, Server
+from tests.support.command import Command, ago, messages, one_of
+
+# dlt's merge into SQLite.
+pytestmark = pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
+
+
+def loads(command: Command, letta: Letta, server: Server, times: int) -> None:
+    """The first appends; those after it go through staging."""
+    for _ in range(times):
+        assert command.load(server).code == 0
+        letta.add_message(one_of(letta), date=ago(hours=1))
+
+
+def by_hand(command: Command, statement: str) -> None:
+    command.rows(f"{statement}; SELECT 1")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE letta.agent_messages",
+        "DROP TABLE letta.agent_messages__content",
+        "ALTER TABLE letta.agent_messages RENAME TO old",
+        "DROP TABLE letta.load_issues",
+        "DROP TABLE letta._dlt_loads",
+        "DROP TABLE letta._dlt_pipeline_state",
+        "DROP SCHEMA letta CASCADE",
+    ],
+)
+def test_a_table_that_is_gone_is_made_and_read_again(
+    letta_source: Command, letta: Letta, server: Server, statement: str, times: int
+) -> None:
+    loads(letta_source, letta, server, times)
+    children = letta_source.count("agent_messages__content")
+    by_hand(letta_source, statement)
+    said = letta_source.load(server)
+    assert said.code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+    # Of the message that was added meanwhile.
+    assert letta_source.count("agent_messages__content") == children + 1
+    if "SCHEMA" not in statement:
+        assert "is not there, though it was loaded: made again" in said.err
+    again = letta_source.load(server)
+    assert (again.code, again.column("new")["agent_messages"], again.errors[1:]) == (0, "0", [])
+
+
+def test_a_load_that_is_stopped_then_leaves_nothing_out(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads(letta_source, letta, server, 2)
+    by_hand(letta_source, "DROP TABLE letta.agent_messages")
+
+    def stop(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    for where in ("dlt.Pipeline.load", "dlt.Pipeline.normalize", "dlt.Pipeline.extract"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, stop)
+            assert letta_source.load(server).code == 1
+    for _ in range(2):
+        assert letta_source.load(server).code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "said"),
+    [
+        ("RENAME COLUMN text TO words", "RENAME COLUMN words TO text", "agent_messages.text is not there"),
+        ("DROP COLUMN text", None, "agent_messages.text is not there"),
+        (
+            "ALTER COLUMN sequence TYPE VARCHAR",
+            "ALTER COLUMN sequence TYPE BIGINT",
+            "agent_messages.sequence is text, not bigint",
+        ),
+    ],
+)
+def test_a_column_that_is_another_is_refused(
+    letta_source: Command, letta: Letta, server: Server, change: str, back: str | None, said: str
+) -> None:
+    loads(letta_source, letta, server, 2)
+    asked = len(server.requests)
+    by_hand(letta_source, f"ALTER TABLE letta.agent_messages {change}")
+    refused = letta_source.load(server)
+    assert (refused.code, len(refused.errors), len(server.requests)) == (2, 2, asked + 1)
+    assert f"letta-source: letta: {said}" in refused.err
+    if back:
+        by_hand(letta_source, f"ALTER TABLE letta.agent_messages {back}")
+        assert letta_source.load(server).code == 0
+    else:
+        assert letta_source.load(server, "--refresh").code == 0
+        assert letta_source.rows("SELECT count(text) > 0 FROM letta.agent_messages") == [(True,)]
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_tables_that_are_not_loaded_now_do_not_matter(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    loads(letta_source, letta, server, 1)
+    by_hand(letta_source, "DROP TABLE letta.agent_messages")
+    assert letta_source.load(server, "--resources", "agents").errors[1:] == []
+    assert letta_source.load(server).code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE letta__letta_staging.agent_messages",
+        "ALTER TABLE letta__letta_staging.agent_messages DROP COLUMN text",
+        "DROP SCHEMA letta__letta_staging CASCADE",
+    ],
+)
+def test_the_staging_dataset_is_mended(
+    letta_source: Command, letta: Letta, server: Server, statement: str
+) -> None:
+    loads(letta_source, letta, server, 2)
+    by_hand(letta_source, statement)
+    for _ in range(2):
+        assert letta_source.load(server).errors[1:] == []
+        letta.add_message(one_of(letta), date=ago(hours=1))
+    assert letta_source.load(server).code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_sqlite(letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:///w.db")
+    for _ in range(2):
+        assert letta_source.load(server, "--destination", "sqlalchemy").code == 0
+    with sqlite3.connect(letta_source.folder / "w__letta.db") as connection:
+        connection.execute("DROP TABLE agent_messages__content")
+    connection.close()
+    said = letta_source.load(server, "--destination", "sqlalchemy")
+    assert (said.code, "agent_messages__content is not there" in said.err) == (0, True)
+    with sqlite3.connect(letta_source.folder / "w__letta.db") as connection:
+        assert connection.execute("SELECT count(*) FROM agent_messages__content").fetchone()[0] >= 0
+        connection.execute("ALTER TABLE agent_messages RENAME COLUMN text TO words")
+    connection.close()
+    refused = letta_source.load(server, "--destination", "sqlalchemy")
+    assert (refused.code, "agent_messages.text is not there" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("table_format", [None, "delta"])
+def test_files(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str | None,
+) -> None:
+    lake = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())
+    to = ["--destination", "filesystem", *(["--table-format", table_format] if table_format else [])]
+    assert letta_source.load(server, *to).code == 0
+    folders = [Path(lake, "letta", name) for name in ("agent_messages", "agent_messages__content")]
+    shutil.rmtree(folders[0])
+    said = letta_source.load(server, *to)
+    if table_format is None:
+        assert (said.code, "rows can only be added" in said.err) == (2, True)
+        for folder in Path(lake, "letta").glob("agent_messages*"):
+            shutil.rmtree(folder)
+        said = letta_source.load(server, *to)
+    assert (said.code, "is not there, though it was loaded" in said.err) == (0, True)
+    out = letta_source("export", "agent_messages", "--columns", "id", "--destination", "filesystem").out
+    assert out.count("\n") == messages(letta)
