@@ -13,16 +13,17 @@ from typing import Any
 import duckdb
 
 from letta_source.destinations.dlt_internals import (
-    add_table,
     database_file,
     is_kind,
     sql_client_of,
-    stored_columns,
 )
+from letta_source.destinations.dlt_storage import add_table, stored_columns
+from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.selection import agent_of
 from letta_source.loading.load_log import dlt_columns
-from letta_source.loading.target import Target, make_tables
+from letta_source.loading.lock import held
+from letta_source.loading.target import Target
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import ERASED, LOAD_ISSUES, Table
 
@@ -74,7 +75,7 @@ def erase(
     Raises:
         ConfigError: the destination takes no SQL, a load is running, or its package is not loaded yet.
     """
-    with target.held():
+    with held(target):
         pipeline = target.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")
