@@ -85,7 +85,7 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
 
 
 def _said(left_out: LeftOut) -> str:
-    """What is in no line, and why."""
+    """Return a text that says what was left out, and why."""
     parts = []
     if left_out.chats:
         parts.append(f"{left_out.chats:,} without a person's message or without an answer")

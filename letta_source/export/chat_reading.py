@@ -37,7 +37,7 @@ _ANSWERS = ("tool_return_message", "approval_response_message")
 
 @dataclass(frozen=True)
 class ChatSelection:
-    """What is read.
+    """The items that are read.
 
     Attributes:
         calls: by the same dates, so the message of each is read, too; its result may be of a later time.
@@ -104,7 +104,7 @@ def read_chats(
 
 
 def _conversations(reader: Reader) -> dict[str, str]:
-    """By run, of those that are in one; empty if runs were not loaded."""
+    """Map the runs of conversations to these; empty if runs were not loaded."""
     try:
         reader.columns_of("runs")
     except ConfigError:

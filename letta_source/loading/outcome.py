@@ -35,7 +35,7 @@ class Loaded:
 
     @property
     def new_problems(self) -> int:
-        """Those that no earlier load had; all if `strict`."""
+        """The number of problems that no earlier load had; of all if `strict`."""
         return new_problems(self.session)
 
     @property

@@ -44,7 +44,7 @@ _CONVERSATIONS = {
 
 @dataclass(frozen=True)
 class Erasure:
-    """What was erased, or would be.
+    """The rows that were erased, or would be.
 
     Attributes:
         rows: by table.

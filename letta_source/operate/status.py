@@ -79,7 +79,7 @@ class Issue:
 
 @dataclass(frozen=True)
 class Status:
-    """What `letta-source status` says.
+    """The content of `letta-source status`.
 
     Attributes:
         where: destination, file or host, dataset.

@@ -90,6 +90,7 @@ def keep_changed(host: Host, card: Resource, by: str, since: datetime, items: Se
 
 
 def say_not_ordered(card: Resource, error: Exception) -> None:
+    """Log why everything is asked for."""
     logger.info("%s: the host cannot tell what changed (%s): everything is asked for", card.name, error)
 
 

@@ -120,7 +120,7 @@ def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 
 
 def contract_value(value: Any) -> Any:
-    """What becomes of new fields, in dlt's words: a mode, or `{"columns": mode}`."""
+    """Return what becomes of new fields, in dlt's words: a mode, or `{"columns": mode}`."""
     if isinstance(value, str):
         value = _of_json(value, "{") or value
     if isinstance(value, Mapping):

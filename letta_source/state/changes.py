@@ -12,7 +12,7 @@ from letta_source.times import parse_time
 
 
 class StoredChanges(TypedDict, total=False):
-    """What one resource keeps for the next load, in `state["changes"]`."""
+    """The part of a resource's state in `state["changes"]`."""
 
     since: str
     """When the last load that read the resource to its end began, by the server's clock."""
@@ -25,13 +25,13 @@ class StoredChanges(TypedDict, total=False):
     agents: int
     """How many agents there are."""
     missing: str
-    """What the host answered when it was found to lack the resource's family."""
+    """The host's answer when it was found to lack the resource's family."""
     lacks_step_list: bool
     """True if steps have to be read through runs."""
 
 
 class Changes:
-    """What one resource remembers of its last load; moves only with `finish`.
+    """The memory of a resource's last load; moves only with `finish`.
 
     Args:
         stored: the dict of the resource that dlt keeps.
@@ -64,7 +64,7 @@ class Changes:
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where to walk the list of all messages on from, both null at its start; None if unknown."""
+        """The cursor in the list of all messages, both fields null at its start; None if unknown."""
         stored = self._stored.get("cursors", {}).get("")
         return (stored[0], stored[1]) if stored else None
 
@@ -91,12 +91,12 @@ class Changes:
 
     @property
     def agents(self) -> int:
-        """How many agents there were, as far as is known."""
+        """The number of agents there were, as far as is known."""
         return self._stored.get("agents", 0)
 
     @property
     def missing(self) -> str | None:
-        """What the host answered when it was found to lack the resource's family."""
+        """The host's answer when it was found to lack the resource's family."""
         return self._stored.get("missing")
 
     @property

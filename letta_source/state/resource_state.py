@@ -112,7 +112,7 @@ class ResourceState:
 
     @property
     def since_sweep(self) -> timedelta:
-        """How long the last sweep is ago."""
+        """The time since the last sweep."""
         swept = self._stored.get("swept", {}).get(self._scope)
         return self.session.started_at - parse_time(swept) if swept else timedelta(0)
 

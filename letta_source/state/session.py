@@ -84,5 +84,5 @@ class Session:
 
     @property
     def known_problems(self) -> int:
-        """Those that an earlier load could not read either."""
+        """The number of problems that an earlier load had too."""
         return sum(counts.known for counts in self.counts.values())

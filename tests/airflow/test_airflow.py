@@ -13,7 +13,7 @@ import pytest
 
 from letta_source.demo import Letta, Server, serve
 from tests.support.airflow_server import Airflow, Json, airflow
-from tests.support.airflow_tables import assert_same
+from tests.support.airflow_tables import assert_same_tables
 from tests.support.library_loads import Merged, small_letta
 from tests.support.postgres import create_database, postgres
 
@@ -44,7 +44,7 @@ class Schedule:
     def assert_loaded(self) -> None:
         """The warehouse has what one load more, without shards, would have."""
         self.expected.load(self.server, api_key=KEY, retries=0)
-        assert_same(self.warehouse, self.expected)
+        assert_same_tables(self.warehouse, self.expected)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from letta_source.demo import serve
 from letta_source.state.session import Session
-from tests.support.airflow_tables import assert_same
+from tests.support.airflow_tables import assert_same_tables
 from tests.support.library_loads import Merged, small_letta
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
@@ -71,11 +71,11 @@ def test_assets_are_loaded(materialize: Materialize, warehouse: str) -> None:
         said = materialize(server.base_url, warehouse)
         assert "could not be read" not in said
         expected.load(server)
-        assert_same(warehouse, expected)
+        assert_same_tables(warehouse, expected)
 
         letta.talk(agent_id, "again, and this one the server cannot render")
         letta.poison(letta.list_of("agent", agent_id).ids()[-1])
         said = materialize(server.base_url, warehouse)
         session: Session = expected.load(server, retries=0)
         assert f"{session.problems} could not be read: see load_issues" in said
-        assert_same(warehouse, expected)
+        assert_same_tables(warehouse, expected)

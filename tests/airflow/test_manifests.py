@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from letta_source.demo import serve
-from tests.support.airflow_tables import assert_same
+from tests.support.airflow_tables import assert_same_tables
 from tests.support.library_loads import Merged, small_letta
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
@@ -93,4 +93,4 @@ def test_all_that_it_runs_loads_everything(commands: Any, names: dict[str, str],
             running.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL))
         assert [process.wait(120) for process in running] == [0] * len(running)
         expected.load(server, api_key="sk-let-canary")
-        assert_same(secrets["warehouse"], expected)
+        assert_same_tables(secrets["warehouse"], expected)

@@ -8,19 +8,19 @@ import duckdb
 import pytest
 
 from tests.support.dbt_built import Built, build, less
-from tests.support.dbt_expected import Expected, expected
+from tests.support.dbt_expected import ExpectedModels, expected
 from tests.support.dbt_project import Project
 from tests.support.dbt_reports import reported
-from tests.support.dbt_warehouses import Warehouse
+from tests.support.dbt_warehouses import DbtWarehouse
 
 
 @pytest.fixture(scope="module")
-def built(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(warehouse: DbtWarehouse, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(warehouse, tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
-def held(built: Built) -> Expected:
+def held(built: Built) -> ExpectedModels:
     return expected(built.letta)
 
 

@@ -7,14 +7,14 @@ import pytest
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_reports import ReportTests
 from tests.support.dbt_variants import VariantTests
-from tests.support.dbt_warehouses import DuckDB
+from tests.support.dbt_warehouses import DbtDuckDB
 
 pytestmark = pytest.mark.dbt
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DuckDB:
-    return DuckDB(tmp_path_factory.mktemp("duckdb"))
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DbtDuckDB:
+    return DbtDuckDB(tmp_path_factory.mktemp("duckdb"))
 
 
 class TestModels(ModelTests):

@@ -9,17 +9,17 @@ import pytest
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_reports import ReportTests
 from tests.support.dbt_variants import VariantTests
-from tests.support.dbt_warehouses import Postgres
+from tests.support.dbt_warehouses import DbtPostgres
 from tests.support.postgres import postgres
 
 pytestmark = pytest.mark.dbt
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtPostgres]:
     folder = tmp_path_factory.mktemp("postgres")
     with postgres(folder) as server:
-        yield Postgres(folder, server, "letta")
+        yield DbtPostgres(folder, server, "letta")
 
 
 class TestModels(ModelTests):

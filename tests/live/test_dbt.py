@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.conftest import Letta
 from tests.support.dbt_project import Project
-from tests.support.dbt_warehouses import DuckDB, Postgres, Warehouse
+from tests.support.dbt_warehouses import DbtDuckDB, DbtPostgres, DbtWarehouse
 from tests.support.postgres import postgres
 
 pytestmark = pytest.mark.live
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.live
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
 def test_the_models_hold_what_the_server_does(letta: Letta, tmp_path: Path, kind: str) -> None:
     if kind == "duckdb":
-        build_and_compare(letta, DuckDB, tmp_path)
+        build_and_compare(letta, DbtDuckDB, tmp_path)
         return
     with postgres(tmp_path) as server:
-        build_and_compare(letta, lambda folder: Postgres(folder, server, "letta"), tmp_path)
+        build_and_compare(letta, lambda folder: DbtPostgres(folder, server, "letta"), tmp_path)
 
 
-def build_and_compare(letta: Letta, make: Callable[[Path], Warehouse], folder: Path) -> None:
+def build_and_compare(letta: Letta, make: Callable[[Path], DbtWarehouse], folder: Path) -> None:
     warehouse = make(folder)
     finished = [f"--batch-id={letta.ids.batches[name]}" for name in ("completed", "empty")]
     warehouse.load(letta.server.base_url, *finished)

@@ -8,7 +8,7 @@ import pytest
 
 from letta_source.schema.resources import RESOURCES
 from tests.live.conftest import Letta
-from tests.support.loaded_duckdb import Warehouse
+from tests.support.loaded_duckdb import LoadedDuckDB
 from tests.support.truth import Truth
 
 pytestmark = pytest.mark.live
@@ -18,7 +18,7 @@ EVERYTHING = ",".join(name for name in RESOURCES if name != "message_search")
 
 def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None:
     overlapping, exact = (
-        Warehouse(tmp_path / name, letta.server.base_url) for name in ("overlapping", "exact")
+        LoadedDuckDB(tmp_path / name, letta.server.base_url) for name in ("overlapping", "exact")
     )
     finished = [
         argument for name in ("completed", "empty") for argument in ("--batch-id", letta.ids.batches[name])
@@ -73,7 +73,7 @@ def shown(truth: Truth, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
     }
 
 
-def assert_equal(warehouse: Warehouse, truth: Truth) -> None:
+def assert_equal(warehouse: LoadedDuckDB, truth: Truth) -> None:
     for table in ("agents", "groups", "runs", "steps", "conversations"):
         assert warehouse.ids(table) == getattr(truth, table), table
     assert dict(warehouse.rows("SELECT id, status FROM batches")) == truth.batches

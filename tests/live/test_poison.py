@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.live.conftest import Letta
-from tests.support.loaded_duckdb import Warehouse
+from tests.support.loaded_duckdb import LoadedDuckDB
 from tests.support.seed import Api
 from tests.support.server_rows import Tables
 
@@ -85,7 +85,7 @@ def changed(letta: Letta, changes: dict[str, dict[str, Any]]) -> Iterator[None]:
                 tables.change_message(message, **columns)
 
 
-def load(warehouse: Warehouse, agent: str) -> CompletedProcess[str]:
+def load(warehouse: LoadedDuckDB, agent: str) -> CompletedProcess[str]:
     # Without an overlap all messages are settled, so that the cursor passes the gaps.
     return warehouse.run("--agent-id", agent, "--resources", "agents,agent_messages", "--lag", "0")
 
@@ -96,7 +96,7 @@ def requests(loaded: CompletedProcess[str]) -> int:
     return int(next(row for row in rows if row[0] == "agent_messages")[heading.index("requests")])
 
 
-def gaps(warehouse: Warehouse) -> list[tuple[str, str]]:
+def gaps(warehouse: LoadedDuckDB) -> list[tuple[str, str]]:
     """Before and after what each load could not read, over all loads."""
     issues = warehouse.rows("SELECT kind, after_id, before_id FROM load_issues")
     assert {kind for kind, *_ in issues} == {"unreadable"}
@@ -115,7 +115,7 @@ def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
     places = places_of_poison(list(items.values()))
     neighbours = sorted((ids[at - 1], ids[at + 1]) for at in places)
     poisoned = {ids[at] for at in places}
-    warehouse = Warehouse(tmp_path, letta.server.base_url)
+    warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
 
     with changed(letta, {ids[at]: poison.columns for at, poison in zip(places, POISONS, strict=True)}):
         for at, poison in zip(places, POISONS, strict=True):

@@ -15,7 +15,7 @@ from letta_source.schema.tables import LOAD_ISSUES
 from tests.support.library_loads import TABLES, Merged, Row, in_order, issues
 
 
-def assert_same(warehouse: str, expected: Merged) -> None:
+def assert_same_tables(warehouse: str, expected: Merged) -> None:
     """Every table of the dataset `letta` has these rows, and each table with rows is there.
 
     Args:

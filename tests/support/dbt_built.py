@@ -11,7 +11,7 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
 from tests.support.dbt_project import MODELS, Project
 from tests.support.dbt_story import told
-from tests.support.dbt_warehouses import Warehouse
+from tests.support.dbt_warehouses import DbtWarehouse
 
 ON_REQUEST = {f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request}
 # What a host must have.
@@ -42,13 +42,13 @@ class Built:
     """
 
     letta: Letta
-    warehouse: Warehouse
+    warehouse: DbtWarehouse
     project: Project
     statuses: dict[str, str]
     models: dict[str, dict[str, Any]]
 
 
-def build(warehouse: Warehouse, folder: Path) -> Built:
+def build(warehouse: DbtWarehouse, folder: Path) -> Built:
     """Load every family, those on request too, and build their models."""
     letta = told()
     everything = [name for name in RESOURCES if name != "message_search"]

@@ -52,7 +52,7 @@ class Call:
 
 
 @dataclass
-class Expected:
+class ExpectedModels:
     turns: dict[Where, Turn] = field(default_factory=lambda: defaultdict(Turn))
     calls: list[Call] = field(default_factory=list)
     costs: dict[str, float | None] = field(default_factory=dict)
@@ -74,8 +74,8 @@ class Expected:
         }
 
 
-def expected(letta: Letta) -> Expected:
-    made = Expected()
+def expected(letta: Letta) -> ExpectedModels:
+    made = ExpectedModels()
     made.costs = _costs(letta)
     runs = letta.tables["runs"].rows
     turn_of: dict[str, Where] = {}

@@ -9,7 +9,7 @@ import pytest
 
 from letta_source.schema.resources import all_tables
 from tests.support.dbt_built import ON_REQUEST, Built
-from tests.support.dbt_expected import Expected, Where
+from tests.support.dbt_expected import ExpectedModels, Where
 from tests.support.dbt_project import MODELS
 from tests.support.dbt_story import LONG
 
@@ -48,7 +48,7 @@ class ModelTests:
             assert node["columns"].keys() == columns[name], name
             assert all(column["description"] for column in node["columns"].values()), name
 
-    def test_turns(self, built: Built, held: Expected) -> None:
+    def test_turns(self, built: Built, held: ExpectedModels) -> None:
         found = {
             Where(*where): (messages, calls, errors, tokens)
             for *where, messages, calls, errors, tokens in built.project.rows(
@@ -63,7 +63,7 @@ class ModelTests:
         # In the story, not only in theory.
         assert max(Counter((agent_id, conv) for agent_id, conv, _ in found if conv).values()) > 1
 
-    def test_latency_is_that_of_the_runs(self, built: Built, held: Expected) -> None:
+    def test_latency_is_that_of_the_runs(self, built: Built, held: ExpectedModels) -> None:
         found = {
             Where(*where): seconds
             for *where, seconds in built.project.rows(
@@ -75,7 +75,7 @@ class ModelTests:
         assert found == pytest.approx(wanted)
         assert 0 < len(found) < len(held.turns)
 
-    def test_tool_usage(self, built: Built, held: Expected) -> None:
+    def test_tool_usage(self, built: Built, held: ExpectedModels) -> None:
         usage = built.project.rows(
             "SELECT agent_id, tool_name, calls, errors, never_returned, denied FROM letta__tool_usage"
         )
@@ -83,7 +83,7 @@ class ModelTests:
         calls, errors, never_returned, denied = (sum(column) for column in list(zip(*usage, strict=True))[2:])
         assert min(calls, errors, never_returned, denied) > 0
 
-    def test_costs(self, built: Built, held: Expected) -> None:
+    def test_costs(self, built: Built, held: ExpectedModels) -> None:
         found = dict(built.project.rows("SELECT step_id, cost FROM letta__step_costs"))
         assert {step for step, cost in found.items() if cost is None} == {
             step for step, cost in held.costs.items() if cost is None
@@ -93,7 +93,7 @@ class ModelTests:
         ((without_price,),) = built.project.rows("SELECT sum(steps_without_price) FROM letta__agent_daily")
         assert without_price == len(found) - len(known) > 0
 
-    def test_marts_agree(self, built: Built, held: Expected) -> None:
+    def test_marts_agree(self, built: Built, held: ExpectedModels) -> None:
         total = sum(cost for cost in held.costs.values() if cost is not None)
         for query in (
             "SELECT sum(cost) FROM letta__agent_daily",
@@ -115,7 +115,7 @@ class ModelTests:
         counted = Counter(str(m.created_at.date()) for m in messages for _ in m.items)
         assert dict(days) == counted
 
-    def test_errors(self, built: Built, held: Expected) -> None:
+    def test_errors(self, built: Built, held: ExpectedModels) -> None:
         found = Counter(source for (source,) in built.project.rows("SELECT error_source FROM letta__errors"))
         failed = [run for run in built.letta.tables["runs"].rows.values() if run["status"] == "failed"]
         assert found["run"] == len(failed) > 0

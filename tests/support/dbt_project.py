@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.dbt_warehouses import Warehouse
+from tests.support.dbt_warehouses import DbtWarehouse
 from tests.support.environments import environment_python
 from tests.support.paths import ROOT
 
@@ -30,10 +30,10 @@ class Project:
     """A copy of the package and of `integration_tests`, in a folder of its own."""
 
     folder: Path
-    warehouse: Warehouse
+    warehouse: DbtWarehouse
 
     @classmethod
-    def create(cls, folder: Path, warehouse: Warehouse) -> Project:
+    def create(cls, folder: Path, warehouse: DbtWarehouse) -> Project:
         unwanted = shutil.ignore_patterns("target", "logs", "dbt_packages", "package-lock.yml")
         shutil.copytree(PACKAGE, folder / "dbt", ignore=unwanted)
         project = cls(folder / "dbt" / "integration_tests", warehouse)

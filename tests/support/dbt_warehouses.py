@@ -20,7 +20,7 @@ from tests.support.postgres import create_database
 DATASET = "letta"
 
 
-class Warehouse(ABC):
+class DbtWarehouse(ABC):
     """One database.
 
     Attributes:
@@ -68,11 +68,11 @@ class Warehouse(ABC):
         """Change what was loaded."""
 
     @abstractmethod
-    def copy(self, folder: Path) -> Warehouse:
+    def copy(self, folder: Path) -> DbtWarehouse:
         """Another one with the same content."""
 
 
-class DuckDB(Warehouse):
+class DbtDuckDB(DbtWarehouse):
     options = ()
     load_environment: dict[str, str] = {}  # noqa: RUF012
 
@@ -92,12 +92,12 @@ class DuckDB(Warehouse):
             for statement in statements:
                 connection.execute(statement)
 
-    def copy(self, folder: Path) -> DuckDB:
+    def copy(self, folder: Path) -> DbtDuckDB:
         shutil.copy(self._file, folder / self._file.name)
-        return DuckDB(folder)
+        return DbtDuckDB(folder)
 
 
-class Postgres(Warehouse):
+class DbtPostgres(DbtWarehouse):
     options = ("--destination", "postgres")
 
     def __init__(self, folder: Path, server: str, name: str, template: str = "template1") -> None:
@@ -129,5 +129,5 @@ class Postgres(Warehouse):
                 cursor.execute(statement)
             connection.commit()
 
-    def copy(self, folder: Path) -> Postgres:
-        return Postgres(folder, self._server, f"{self._name}_{folder.name}", self._name)
+    def copy(self, folder: Path) -> DbtPostgres:
+        return DbtPostgres(folder, self._server, f"{self._name}_{folder.name}", self._name)

@@ -33,7 +33,7 @@ from letta_source.state.packages import ROWS_PER_YIELD, Packages
 from letta_source.state.session import Session
 from letta_source.times import created_at, parse_time
 from tests.support.library_loads import Row, columns_of
-from tests.support.played_dlt import Crash, Faults
+from tests.support.played_dlt import Crash, DltFaults
 from tests.support.warehouse_model import Model, Unit, units_of
 from tests.support.wire import HOST, no_waits, playing
 
@@ -70,7 +70,7 @@ class LettaMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
-        self.faults = Faults()
+        self.faults = DltFaults()
         self.model = Model()
         self.letta = Letta(seed=0)
         self.settings: dict[str, Any] = {

@@ -17,7 +17,7 @@ from tests.support.truth import Items
 
 
 @dataclass(frozen=True)
-class Warehouse:
+class LoadedDuckDB:
     """A folder with a pipeline's state and its DuckDB file."""
 
     folder: Path

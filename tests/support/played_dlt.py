@@ -45,7 +45,7 @@ class Crash(BaseException):
 
 
 @dataclass
-class Faults:
+class DltFaults:
     """Crashes a phase (walk, extract, normalize, load) when it comes to some step of its own."""
 
     phase: str = ""
@@ -155,7 +155,7 @@ class PlayedPipeline:
 
     config = SimpleNamespace(restore_from_destination=True)
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: DltFaults) -> None:
         self._tables: dict[str, _Table] = defaultdict(_Table)
         self._faults = faults
         self._capabilities = dlt.destinations.duckdb().capabilities()

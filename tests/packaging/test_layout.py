@@ -1,0 +1,49 @@
+"""Small modules, few at the top of the package, helpers of tests with names of their own."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "letta_source"
+LINES = 300
+# To be split by subject; none may be added.
+LONGER = {"api/client.py", "loading/target.py", "plan/catalog.py"}
+TOP = {"__init__", "__main__", "source", "errors", "items", "times", "shards", "safe_text"}
+
+
+@pytest.mark.parametrize(
+    "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
+)
+def test_modules_are_short(file: Path) -> None:
+    if str(file.relative_to(PACKAGE)) not in LONGER:
+        assert len(file.read_text("utf-8").splitlines()) <= LINES
+
+
+def test_all_else_is_in_a_sub_package() -> None:
+    assert {file.stem for file in PACKAGE.glob("*.py")} == TOP
+
+
+def test_tests_mirror_the_package() -> None:
+    # `operate` is tested by its commands.
+    packages = {file.parent.name for file in PACKAGE.glob("*/__init__.py")} - {"operate"}
+    # Whole loads, and what is not of the package.
+    others = {"airflow", "dbt", "docs", "live", "loads", "notebook", "oracle", "packaging", "support"}
+    tested = {file.parent.name for file in (ROOT / "tests").glob("*/__init__.py")}
+    assert packages - tested == set()
+    assert tested - others - packages == set()
+
+
+def test_helpers_are_defined_once() -> None:
+    defined = Counter(
+        node.name
+        for file in (ROOT / "tests" / "support").glob("*.py")
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, times in defined.items() if times > 1] == []
