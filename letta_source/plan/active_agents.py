@@ -122,6 +122,10 @@ async def _find(client: Client, state: ResourceState) -> _Found | None:
     if agent_of is None:
         return None
     found.agents |= {agent for agent in agent_of.values() if agent}
+    by_agent = state.session.host.named
+    for message_id, run_id in news.run_of.items():
+        if agent_id := agent_of.get(run_id or ""):
+            by_agent.setdefault(agent_id, set()).add(message_id)
     found.unclaimed = {one for one, run in news.run_of.items() if run is None}
     return found
 

@@ -61,12 +61,12 @@ async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
             yield Job(agent_id, _read_one(agent_id, card), asked_for=True)
         return
     for key in list_keys(card, settings):
-        if not state.tracks_changes:
-            yield _list_job(state, list_endpoint(card, settings, key), key)
-        elif card.changed_by and state.asks_for_changes:
+        if card.changed_by and state.asks_for_changes:
             yield _changed_job(state, card, key)
-        elif card.changed_by:
+        elif card.limited_by == "id":
             yield _counted_job(state, card, key)
+        elif card.changed_by or not state.tracks_changes:
+            yield _list_job(state, list_endpoint(card, settings, key), key)
         else:
             # None of its dates moves: what is new comes at the end, and the rest with the sweep.
             yield _growing_job(state, card, key, "nothing", state.asks_for_changes)
@@ -94,7 +94,7 @@ def _changed_job(state: ResourceState, card: Resource, key: str) -> Job:
 
 
 def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List everything, and count it: of few agents each is asked, whatever the signals say."""
+    """List all agents, and count them: of few each is asked, whatever the signals say."""
     job = _list_job(state, list_endpoint(card, state.settings, key), key)
 
     async def events(client: Client) -> Events:
@@ -102,9 +102,7 @@ def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
         async for parent_id, event in job.events(client):
             items += len(event.items) if isinstance(event, Page) else 0
             yield parent_id, event
-        if card.limited_by == "id":
-            state.session.host.agents = items
-            state.changes.note(agents=items)
+        state.session.host.agents = items
 
     return replace(job, events=events)
 

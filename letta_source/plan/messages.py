@@ -18,6 +18,7 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import runs_endpoint
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
+from letta_source.plan.news import until_named
 from letta_source.schema.card import Params
 from letta_source.settings import Settings
 from letta_source.state.cursors import Between
@@ -66,12 +67,14 @@ def messages_job(
             since = reached or (parse_time(cursor[0]) if cursor and cursor[0] else None)
             return _last_messages(client, state.settings, anchors_of, since)
 
-        async for event in walk_pages(
+        walk = walk_pages(
             client,
             endpoint,
             cursor[1] if cursor else None,
             find_stones=find_anchors if anchors_of else None,
-        ):
+        )
+        named = state.session.host.named.get(parent_id, ()) if state.asks_for_changes else ()
+        async for event in until_named(walk, named, endpoint.page_size):
             # The cursor passes a gap, which is kept.
             yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
 

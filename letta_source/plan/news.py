@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, ParentError
-from letta_source.items import ids_of
-from letta_source.paging.events import Gap, Page, Restarted
+from letta_source.items import ids_of, is_id
+from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.lists import Item, has_id
@@ -30,11 +31,26 @@ class News:
 
     Attributes:
         run_of: by message's id, the run that it names, or None.
+        messages_of: by step, its messages.
+        steps_of: by run, its steps.
         pages: as they came, to move a cursor over.
     """
 
     run_of: dict[str, str | None] = field(default_factory=dict)
+    messages_of: dict[str, set[str]] = field(default_factory=dict)
+    steps_of: dict[str, set[str]] = field(default_factory=dict)
     pages: list[list[Item]] = field(default_factory=list)
+
+    def take(self, items: Sequence[Item]) -> None:
+        """Take note of a page."""
+        self.pages.append([{"id": item["id"], "date": item.get("date")} for item in items])
+        for item in items:
+            run_id, step_id = (_id(item.get(name)) for name in ("run_id", "step_id"))
+            self.run_of[item["id"]] = run_id
+            if step_id:
+                self.messages_of.setdefault(step_id, set()).add(item["id"])
+            if run_id and step_id:
+                self.steps_of.setdefault(run_id, set()).add(step_id)
 
     def runs_since(self, since: datetime | None) -> set[str]:
         """Return the runs that messages name which are not older than that, or have no date."""
@@ -63,7 +79,30 @@ async def news_since(client: Client, state: ResourceState) -> News | None:
         for page in news.pages:
             state.changes.walk(page)
         state.changes.is_marked = True
+    state.session.host.named = news.messages_of | news.steps_of
     return news
+
+
+async def until_named(
+    events: AsyncIterator[Event], named: Collection[str], limit: int, unless: str | None = None
+) -> AsyncIterator[Event]:
+    """Yield the events of a walk; it ends with a page that is not full once all came that were named.
+
+    That a page is not full proves no end, and that all came that were named does not either; both do.
+
+    Args:
+        named: ids that the list of all messages named; none where it names nothing.
+        unless: a type of message beside which others are hidden, which come on the next page.
+    """
+    left = set(named)
+    async for event in events:
+        yield event
+        if isinstance(event, Page) and named:
+            ids = ids_of(event.items)
+            left.difference_update(ids)
+            hides = unless and any(item.get("message_type") == unless for item in filter(has_id, event.items))
+            if not left and not hides and len(set(ids)) < limit // 2:
+                return
 
 
 async def _walk(client: Client, after: str | None) -> News | None:
@@ -73,11 +112,7 @@ async def _walk(client: Client, after: str | None) -> News | None:
             if isinstance(event, (Gap, Restarted)):
                 return None
             if isinstance(event, Page):
-                items = [item for item in event.items if has_id(item)]
-                news.pages.append([{"id": item["id"], "date": item.get("date")} for item in items])
-                for item in items:
-                    run_id = item.get("run_id")
-                    news.run_of[item["id"]] = run_id if has_id({"id": run_id}) else None
+                news.take([item for item in event.items if has_id(item)])
                 if len(news.run_of) > _MOST:
                     return None
     except (ParentError, FamilyMissing):
@@ -90,11 +125,14 @@ async def mark_newest(client: Client, state: ResourceState) -> None:
     if state.changes.is_marked:
         return
     state.changes.is_marked = True
+    newest = state.session.host.newest
     for size in (FIXED_PAGE, _LARGE_PAGE):
         try:
-            page = await _newest_in_order(client, size)
+            if size not in newest:
+                newest[size] = await _newest_in_order(client, size)
         except (ParentError, FamilyMissing, RequestFailed):
             return
+        page = newest[size]
         passed = state.changes.walk(page) if page else 0
         if not passed and len(set(ids_of(page))) < size // 2:
             # That is all there is.
@@ -116,6 +154,10 @@ async def _newest_in_order(client: Client, size: int) -> list[Item]:
         if set(ids).isdisjoint(following):
             found = found[::-1]
     return list(found)
+
+
+def _id(sent: Any) -> str | None:
+    return sent if isinstance(sent, str) and is_id(sent) else None
 
 
 def _endpoint(size: int = FIXED_PAGE) -> Endpoint:

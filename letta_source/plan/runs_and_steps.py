@@ -16,15 +16,15 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan.filters import may_hold
 from letta_source.plan.host import list_endpoint, runs_endpoint
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
-from letta_source.plan.lists import has_id, listed
+from letta_source.plan.lists import Item, has_id, listed, slim
+from letta_source.plan.news import news_since, until_named
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.resources import FIXED_PAGE, RESOURCES
-from letta_source.settings import Settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at, parse_time
 
 Jobs = AsyncIterator[Job]
-ReadParent = Callable[[Client, Settings, str], AsyncIterator[tuple[str, Event]]]
+ReadParent = Callable[[Client, ResourceState, str], AsyncIterator[tuple[str, Event]]]
 
 
 def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
@@ -56,9 +56,12 @@ async def jobs_by_run(client: Client, state: ResourceState, key: str, read: Read
     """Yields a job for each run that is new or was not finished."""
     worklist, settings = state.worklist(key), state.settings
     again = state.loaded_before or worklist.cursor is not None
+    if state.tracks_changes:
+        # From here on the next load tells which runs have moved.
+        await news_since(client, state)
 
     def of(run_id: str) -> Read:
-        return lambda client: read(client, settings, run_id)
+        return lambda client: read(client, state, run_id)
 
     runs = listed(client, state.session.host, runs_endpoint(settings, key), worklist.cursor, once=False)
     async for run, in_order in runs:
@@ -83,18 +86,39 @@ def own(state: ResourceState, job: Job) -> Job:
     return job if state.settings.shard.owns(job.id) and not was_read else only_place(job)
 
 
-async def steps_of_run(client: Client, settings: Settings, run_id: str) -> AsyncIterator[tuple[str, Event]]:
-    """Reads the steps of a run."""
-    async for event in walk_pages(client, Endpoint(f"/v1/runs/{run_id}/steps", {}, settings.page_size)):
+async def steps_of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
+    """Read the steps of a run; which they are is kept for those who read their messages."""
+    host, endpoint = state.session.host, Endpoint(f"/v1/runs/{run_id}/steps", {}, state.settings.page_size)
+    steps: list[Item] = []
+    whole = True
+    named = host.named.get(run_id, ())
+    async for event in until_named(walk_pages(client, endpoint), named, endpoint.page_size):
+        if isinstance(event, Page):
+            whole = whole and all(map(has_id, event.items))
+            steps.extend(slim(step) for step in event.items if has_id(step))
+        else:
+            whole = False
         yield run_id, event
+    if whole and len(host.steps_of) < host.max_listed:
+        host.steps_of[run_id] = steps
+
+
+async def _known_steps(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
+    """Yield the steps of a run, as this load has read them; a run that goes on is read again anyway."""
+    known = state.session.host.steps_of.get(run_id)
+    if known is None:
+        async for found in steps_of_run(client, state, run_id):
+            yield found
+    elif known:
+        yield run_id, Page(known)
 
 
 async def messages_of_run(
-    client: Client, settings: Settings, run_id: str
+    client: Client, state: ResourceState, run_id: str
 ) -> AsyncIterator[tuple[str, Event]]:
     """Reads the messages of the steps of a run."""
     lacks: list[str] = []
-    async for _, event in steps_of_run(client, settings, run_id):
+    async for _, event in _known_steps(client, state, run_id):
         if not isinstance(event, Page):
             yield run_id, event
             continue
@@ -103,7 +127,7 @@ async def messages_of_run(
                 lacks.append(f"{type(step).__name__} without an id")
                 continue
             try:
-                async for found in _messages_of_step(client, step["id"]):
+                async for found in _messages_of_step(client, state, step["id"]):
                     yield found
             except ParentError as error:
                 lacks.append(f"{step['id']}: {error}")
@@ -111,10 +135,15 @@ async def messages_of_run(
         raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
 
 
-async def _messages_of_step(client: Client, step_id: str) -> AsyncIterator[tuple[str, Event]]:
+async def _messages_of_step(
+    client: Client, state: ResourceState, step_id: str
+) -> AsyncIterator[tuple[str, Event]]:
     card = RESOURCES["step_messages"]
     endpoint = Endpoint(card.path_of(step_id), card.params, card.page_size or FIXED_PAGE)
-    async for event in walk_pages(client, endpoint):
+    named = state.session.host.named.get(step_id, ())
+    walk = walk_pages(client, endpoint)
+    # The return of a call that is told as an assistant's message is hidden on the page that has the call.
+    async for event in until_named(walk, named, endpoint.page_size, unless="assistant_message"):
         yield step_id, event
 
 
@@ -173,7 +202,7 @@ def _messages_dating(state: ResourceState, key: str, step: Mapping[str, Any]) ->
 
     async def events(client: Client) -> Events:
         newest = created_at(step)
-        async for step_id, event in _messages_of_step(client, step["id"]):
+        async for step_id, event in _messages_of_step(client, state, step["id"]):
             if isinstance(event, Page):
                 newest = _newest(event.items, newest)
                 if newest:

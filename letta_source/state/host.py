@@ -27,6 +27,9 @@ class Host:
         agents: how many there are; 0 until they were listed.
         active_runs: by list's key, unfinished runs by id; None where the host cannot list them.
         news: what the list of all messages named, by the cursor it was read from.
+        named: by run its steps, by step and agent its messages, as far as they are new.
+        newest: by page size, its end.
+        steps_of: by run, the steps that were read of it.
         active_agents: those with news, and since when.
         no_steps: what it answered if it has nothing under `/v1/steps`: no steps' messages either.
     """
@@ -41,6 +44,9 @@ class Host:
     agents: int = 0
     active_runs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     news: dict[str | None, Any] = field(default_factory=dict)
+    named: dict[str, set[str]] = field(default_factory=dict)
+    newest: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    steps_of: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     active_agents: tuple[datetime, set[str]] | None = None
 
     def miss(self, family: str, why: str) -> None:

@@ -214,6 +214,8 @@ class ResourceState:
             self._keep_last_listed()
             self._keep_swept()
             if not self._scope:
+                if self.session.host.agents:
+                    self.changes.note(agents=self.session.host.agents)
                 self.changes.finish(self.session.started_at, self.cursors.open)
 
     def _keep_swept(self) -> None:
