@@ -53,6 +53,7 @@ def test_defaults() -> None:
         "sweep_interval": timedelta(days=1),
         "reread_window": timedelta(days=7),
         "validate_items": False,
+        "strict": False,
     }
     assert not settings.window
 
