@@ -11,6 +11,7 @@ from dlt.common.exceptions import DltException
 
 from letta_source.destinations.dlt_internals import cause_of
 from letta_source.errors import ConfigError, LettaError
+from letta_source.loading.destination_secrets import destination_redactor
 
 
 def setting_hint(destination: str, error: Exception) -> str:
@@ -45,9 +46,11 @@ def root(error: BaseException) -> BaseException:
 
 
 def said(error: BaseException) -> str:
-    """Return an error's root cause in one line."""
+    """Return an error's root cause in one line, without secrets; they are taken out of the error, too."""
+    redact = destination_redactor()
+    redact.redact_error(error)
     error = root(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()]
     # Drivers show the whole address, with the password, when they cannot read it.
-    text = re.sub(r"://\S*@", "://***@", lines[0]) if lines else ""
+    text = re.sub(r"://.*@", "://***@", lines[0]) if lines else ""
     return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"
