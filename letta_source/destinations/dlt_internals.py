@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -50,7 +50,6 @@ try:
     from dlt.common.versioned_state import decompress_state
     from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-    from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
     from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
     from dlt.pipeline.configuration import PipelineConfiguration
     from dlt.pipeline.state_sync import migrate_state_to_current
@@ -276,35 +275,3 @@ def cause_of(error: BaseException) -> BaseException | None:
 def is_column_hint_warning(record: logging.LogRecord) -> bool:
     """Return whether this is dlt's warning, on every yield, that a json column comes as Arrow's text."""
     return "when merging arrow schema with dlt schema" in record.getMessage()
-
-
-_guards: dict[str, tuple[Callable[[], None], str | None]] = {}
-
-
-@contextmanager
-def guarded(staging: str, check: Callable[[], None], statement: str | None) -> Iterator[None]:
-    """Have each merge out of a staging dataset begin with a statement, and each load end with a check.
-
-    dlt has no place for either; they are found by the staging dataset's name, which is one pipeline's.
-    """
-    job_type: Any = SqlLoadJob
-    client_type: Any = SqlJobClientBase
-    split, complete = job_type._split_fragments, client_type.complete_load
-    if not getattr(split, "is_guarded", False):
-
-        def guarded_split(job: Any, sql: str) -> list[str]:
-            _, first = _guards.get(job._job_client.sql_client.staging_dataset_name, (None, None))
-            return [*([first] if first else []), *split(job, sql)]
-
-        def guarded_complete(client: Any, load_id: str) -> None:
-            if guard := _guards.get(client.sql_client.staging_dataset_name):
-                guard[0]()
-            complete(client, load_id)
-
-        job_type._split_fragments, client_type.complete_load = guarded_split, guarded_complete
-        job_type._split_fragments.is_guarded = True
-    _guards[staging] = check, statement
-    try:
-        yield
-    finally:
-        del _guards[staging]

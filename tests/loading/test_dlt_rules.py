@@ -9,7 +9,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.loading.dlt_rules import OURS, ours
-from tests.support.command import Command, ago, messages, one_of, told
+from tests.support.command import Command, ago, log_lines, messages, one_of
 from tests.support.paths import ROOT
 
 UNSAFE = {
@@ -29,7 +29,7 @@ def test_what_cannot_be_overridden_is_refused(
 ) -> None:
     monkeypatch.setenv(name, UNSAFE[name])
     said = letta_source.load(server)
-    assert (said.code, len(told(said)), letta_source.files()) == (2, 1, [])
+    assert (said.code, len(log_lines(said)), letta_source.files()) == (2, 1, [])
     key = name.removeprefix("LETTA__").replace("__", ".").lower()
     assert said.errors[-1].startswith(f"letta-source: duckdb cannot be opened: {key} = ") or said.errors[
         -1

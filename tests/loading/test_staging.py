@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.staging import dataset_called, legacy_name, staging_name
-from tests.support.command import Command, ago, messages, one_of, told, two_agents
+from tests.support.command import Command, ago, log_lines, messages, one_of, two_agents
 
 WAREHOUSE = "warehouse.duckdb"
 
@@ -102,7 +102,7 @@ def test_what_is_not_ours_is_not_emptied(
     warehouse.rows("CREATE SCHEMA letta__letta_staging; SELECT 1", WAREHOUSE)
     warehouse.rows(f"CREATE TABLE letta__letta_staging.{table} AS SELECT 1 AS a; SELECT 1", WAREHOUSE)
     said = warehouse.load(server)
-    assert (said.code, len(told(said))) == (2, 1)
+    assert (said.code, len(log_lines(said))) == (2, 1)
     assert "letta__letta_staging" in said.err
     assert "staging_dataset_name_layout" in said.err
     assert warehouse.rows(f"SELECT a FROM letta__letta_staging.{table}", WAREHOUSE) == [(1,)]
@@ -123,7 +123,7 @@ def test_the_name_of_a_user_is_used(
     assert schemas(warehouse) == {"letta", "scratch_letta"}
     asked = len(server.requests)
     said = warehouse.load(server, "--dataset-name", "scratch_letta", "--pipeline-name", "b")
-    assert (said.code, len(told(said))) == (2, 1)
+    assert (said.code, len(log_lines(said))) == (2, 1)
     assert "scratch_letta is the staging dataset of another load" in said.err
     assert len(server.requests) == asked + 1
     for shard in ("0/2", "1/2"):
@@ -139,7 +139,7 @@ def test_a_dataset_is_not_its_own_staging(
 ) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__STAGING_DATASET_NAME_LAYOUT", "letta")
     said = warehouse.load(server)
-    assert (said.code, len(told(said))) == (2, 1)
+    assert (said.code, len(log_lines(said))) == (2, 1)
     assert "The staging dataset name 'letta' is identical to the final dataset name" in said.err
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from letta_source.demo import Letta, Server
-from tests.support.command import Command, ago, messages, one_of, told
+from tests.support.command import Command, ago, log_lines, messages, one_of
 
 # dlt's merge into SQLite.
 pytestmark = pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
@@ -52,7 +52,7 @@ def test_a_table_that_is_gone_is_made_and_read_again(
     if "SCHEMA" not in statement:
         assert "is not there, though it was loaded: made again" in said.err
     again = letta_source.load(server)
-    assert (again.code, again.column("new")["agent_messages"], told(again)) == (0, "0", [])
+    assert (again.code, again.column("new")["agent_messages"], log_lines(again)) == (0, "0", [])
 
 
 def test_a_load_that_is_stopped_then_leaves_nothing_out(
@@ -92,7 +92,7 @@ def test_a_column_that_is_another_is_refused(
     asked = len(server.requests)
     by_hand(letta_source, f"ALTER TABLE letta.agent_messages {change}")
     refused = letta_source.load(server)
-    assert (refused.code, len(told(refused)), len(server.requests)) == (2, 1, asked + 1)
+    assert (refused.code, len(log_lines(refused)), len(server.requests)) == (2, 1, asked + 1)
     assert f"letta-source: letta: {said}" in refused.err
     if back:
         by_hand(letta_source, f"ALTER TABLE letta.agent_messages {back}")
@@ -108,7 +108,7 @@ def test_tables_that_are_not_loaded_now_do_not_matter(
 ) -> None:
     loads(letta_source, letta, server, 1)
     by_hand(letta_source, "DROP TABLE letta.agent_messages")
-    assert told(letta_source.load(server, "--resources", "agents")) == []
+    assert log_lines(letta_source.load(server, "--resources", "agents")) == []
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
 
@@ -127,7 +127,7 @@ def test_the_staging_dataset_is_mended(
     loads(letta_source, letta, server, 2)
     by_hand(letta_source, statement)
     for _ in range(2):
-        assert told(letta_source.load(server)) == []
+        assert log_lines(letta_source.load(server)) == []
         letta.add_message(one_of(letta), date=ago(hours=1))
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)

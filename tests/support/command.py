@@ -42,7 +42,7 @@ class Said:
         return {row[0]: row[head.index(name)] for row in rows}
 
 
-def told(said: Said) -> list[str]:
+def log_lines(said: Said) -> list[str]:
     """What it said on standard error beyond what it always says."""
     return [line for line in said.errors if not line.startswith("info: ")]
 
