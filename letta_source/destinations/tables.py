@@ -37,7 +37,7 @@ _KNOWN_TYPES = ("duckdb", "postgres")
 
 @dataclass(frozen=True)
 class Changed:
-    """What somebody did to the tables by hand.
+    """Changes that somebody made to the tables by hand.
 
     Attributes:
         tables: that are gone.

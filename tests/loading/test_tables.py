@@ -108,7 +108,7 @@ def test_tables_that_are_not_loaded_now_do_not_matter(
 ) -> None:
     loads(letta_source, letta, server, 1)
     by_hand(letta_source, "DROP TABLE letta.agent_messages")
-    assert log_lines(letta_source.load(server, "--resources", "agents")) == []
+    assert log_lines(letta_source("run", "--base-url", server.base_url, "--resources", "agents")) == []
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
 
