@@ -369,7 +369,8 @@ def test_members_of_any_shape_are_none_of_the_agents_asked_for(answers: Answers,
 @pytest.mark.parametrize("sent", [{}, {"id": {}}, {"id": "another"}, {"created_at": [], "status": {}}])
 def test_a_run_that_comes_back_without_its_id_does_not_stay_unsettled(answers: Answers, sent: Any) -> None:
     first, *_ = runs = answers[LISTS["runs"]]
-    first["status"] = "running"
+    # A run with `completed_at` is finished, whatever its status.
+    first |= {"status": "running", "completed_at": None}
     merged = Merged()
     _load(merged, answers)
     assert merged.states["runs"]["unsettled"][""].keys() == {first["id"]}
