@@ -33,6 +33,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         for name in list(os.environ):
             if name != CACHE and name.startswith(("LETTA_", "SOURCES__", "DESTINATION__")):
                 patch.delenv(name)
+        # With it nothing that a process prints has to be flushed, so nothing that is lost would be missed.
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         yield home

@@ -40,11 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command() -> NoReturn:
     """`main`, and the end of the process."""
     try:
-        code = main()
+        try:
+            code = main()
+        except SystemExit as left:
+            # So argparse ends, with help and version still to be written.
+            code = int(left.code or 0)
         sys.stdout.flush()
-    except SystemExit as left:
-        # So argparse ends.
-        code = int(left.code or 0)
     except BrokenPipeError:
         code = ExitCode.OK
     sys.stderr.flush()

@@ -57,10 +57,11 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
     from letta_source.export.chat_model import LeftOut
     from letta_source.export.chat_reading import read_chats, select_chats
     from letta_source.export.output import to_output
+    from letta_source.export.pairing import ROOT
     from letta_source.export.write import compressed
 
-    if options.table not in (None, "agent_messages"):
-        raise ConfigError(f"--format {form.name} is of agent_messages, not of {options.table}")
+    if options.table not in (None, ROOT):
+        raise ConfigError(f"--format {form.name} is of {ROOT}, not of {options.table}")
     refuse(options, _FOR_TABLES, f"for tables: leave it out with --format {form.name}")
     with_reasoning = form.name == "trajectory" if options.reasoning is None else options.reasoning
     selection = select_chats(

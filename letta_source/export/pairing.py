@@ -23,20 +23,20 @@ CHILDREN = tuple(f"{ROOT}__{name}" for name in ("tool_calls", "tool_returns", "a
 
 _MESSAGE = (
     text("return_message_id", "The message that returned; null if none did.", references=f"{ROOT}.id"),
-    bigint("return_position", "The position of its item."),
-    bigint("return_idx", "The index within that item."),
+    bigint("return_position", "The position of the item that returned."),
+    bigint("return_idx", "The index within the item that returned."),
 )
 TOOL_CALLS = Table(
     "tool_calls",
     "A row for each time that an agent called a tool, with what became of it.",
     (
-        text("agent_id", "The agent.", nullable=False, references="agents.id"),
+        text("agent_id", "The agent that called.", nullable=False, references="agents.id"),
         text("message_id", "The message that called.", nullable=False, references=f"{ROOT}.id"),
-        bigint("position", "The position of its item.", nullable=False),
-        bigint("idx", "The index within that item.", nullable=False),
+        bigint("position", "The position of the item that called.", nullable=False),
+        bigint("idx", "The index within the item that called.", nullable=False),
         text("tool_call_id", "The call's id; an agent may use one several times."),
         bigint("call_number", "1, 2, … among the agent's calls of that id.", nullable=False),
-        text("tool_name", "The tool."),
+        text("tool_name", "The tool that was called."),
         text("arguments", "The arguments: JSON text as the model wrote it.", content=True),
         text("run_id", "The run that the call was made in.", references="runs.id"),
         text("step_id", "The step that made it.", references="steps.id"),

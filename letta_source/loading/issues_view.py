@@ -8,7 +8,7 @@ import logging
 import dlt
 from dlt.common.destination.exceptions import SqlClientNotAvailable
 
-from letta_source.destinations.dlt_internals import is_kind, local_value
+from letta_source.destinations.dlt_internals import dialect_of, is_kind, local_value
 from letta_source.loading.messages import said
 from letta_source.schema.tables import CURRENT_ISSUES, ISSUE_KEY, LOAD_ISSUES
 
@@ -25,7 +25,8 @@ def keep_view(pipeline: dlt.Pipeline) -> None:
     try:
         with pipeline.sql_client() as client:
             table, view = map(client.make_qualified_table_name, (LOAD_ISSUES.name, CURRENT_ISSUES))
-            sql = current_issues(table)
+            # A view in an SQLite file may name no other database, and dlt's name for the file is one to it.
+            sql = current_issues(LOAD_ISSUES.name if dialect_of(client) == "sqlite" else table)
             made = hashlib.sha256(f"{view} {sql}".encode()).hexdigest()
             if local_value(pipeline, _MADE) == made:
                 return

@@ -175,4 +175,7 @@ def is_finished(parent: Parent) -> bool:
     if parent.get("status") is None and parent.get("stop_reason"):
         # Steps of older servers have no status.
         return True
-    return parent.get("status") in _TERMINAL or parent.get("completed_at") is not None
+    status = parent.get("status")
+    # Whatever else a server may put there is no end.
+    is_terminal = isinstance(status, str) and status in _TERMINAL
+    return is_terminal or parent.get("completed_at") is not None
