@@ -11,19 +11,21 @@ tool_exec_environment_variables json, secrets json, project_id text, template_id
 text, deployment_id text, entity_id text, identity_ids json, identities json, pending_approval json,
 message_buffer_autoclear bool, enable_sleeptime bool, multi_agent_group json, managed_group json,
 last_run_completion timestamp, last_run_duration_ms bigint, last_stop_reason text, timezone text,
-max_files_open bigint, per_file_view_window_char_limit bigint, hidden bool, extra json, _dlt_load_id text
+max_files_open bigint, per_file_view_window_char_limit bigint, hidden bool, extra json, _letta_deleted_at
+timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set groups -%}
 id text, manager_type text, description text, agent_ids json, manager_agent_id text, termination_token text,
 max_turns bigint, sleeptime_agent_frequency bigint, turns_counter bigint, last_processed_message_id text,
 max_message_buffer_length bigint, min_message_buffer_length bigint, shared_block_ids json, project_id text,
-template_id text, base_template_id text, deployment_id text, hidden bool, extra json, _dlt_load_id text
+template_id text, base_template_id text, deployment_id text, hidden bool, extra json, _letta_deleted_at
+timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set runs -%}
 id text, agent_id text, conversation_id text, status text, created_at timestamp, completed_at timestamp,
 stop_reason text, background bool, base_template_id text, metadata json, request_config json, callback_url
 text, callback_sent_at timestamp, callback_status_code bigint, callback_error text, ttft_ns bigint,
-total_duration_ns bigint, extra json, _dlt_load_id text
+total_duration_ns bigint, extra json, _letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set steps -%}
 id text, run_id text, agent_id text, status text, stop_reason text, model text, model_handle text,
@@ -31,25 +33,27 @@ model_endpoint text, provider_id text, provider_name text, provider_category tex
 bigint, prompt_tokens bigint, completion_tokens bigint, total_tokens bigint, cached_input_tokens bigint,
 cache_write_tokens bigint, reasoning_tokens bigint, prompt_tokens_details json, completion_tokens_details
 json, origin text, organization_id text, project_id text, tid text, trace_id text, request_id text, tags
-json, messages json, feedback text, error_type text, error_data json, extra json, _dlt_load_id text
+json, messages json, feedback text, error_type text, error_data json, extra json, _letta_deleted_at
+timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set conversations -%}
 id text, agent_id text, created_at timestamp, updated_at timestamp, created_by_id text, last_updated_by_id
 text, summary text, last_message_at timestamp, in_context_message_ids json, isolated_block_ids json, model
 text, model_settings json, archived bool, archived_at timestamp, description text, context_window_limit
-bigint, extra json, _dlt_load_id text
+bigint, extra json, _letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set batches -%}
 id text, status text, created_at timestamp, updated_at timestamp, created_by_id text, last_updated_by_id
 text, completed_at timestamp, stop_reason text, job_type text, user_id text, agent_id text, background bool,
 metadata json, callback_url text, callback_sent_at timestamp, callback_status_code bigint, callback_error
-text, ttft_ns bigint, total_duration_ns bigint, extra json, _dlt_load_id text
+text, ttft_ns bigint, total_duration_ns bigint, extra json, _letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set agent_messages -%}
 id text, position bigint, sequence bigint, created_at timestamp, message_type text, name text, otid text,
 sender_id text, run_id text, step_id text, is_err bool, seq_id bigint, text text, reasoning text, source
 text, signature text, state text, hidden_reasoning text, approve bool, approval_request_id text, reason
-text, summary text, compaction_stats json, event_type text, event_data json, extra json, _dlt_load_id text
+text, summary text, compaction_stats json, event_type text, event_data json, extra json, _letta_deleted_at
+timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set agent_messages__content -%}
 message_id text, position bigint, idx bigint, type text, text text, signature text, reasoning text,
@@ -73,14 +77,15 @@ status text, tool_return text, stdout json, stderr json, _dlt_load_id text
 id text, position bigint, sequence bigint, created_at timestamp, message_type text, name text, otid text,
 sender_id text, run_id text, is_err bool, seq_id bigint, text text, reasoning text, source text, signature
 text, state text, hidden_reasoning text, approve bool, approval_request_id text, reason text, summary text,
-compaction_stats json, event_type text, event_data json, extra json, _dlt_load_id text
+compaction_stats json, event_type text, event_data json, extra json, _letta_deleted_at timestamp,
+_dlt_load_id text
 {%- endset -%}
 {%- set batch_messages -%}
 id text, position bigint, sequence bigint, created_at timestamp, role text, name text, otid text, sender_id
 text, run_id text, step_id text, is_err bool, agent_id text, group_id text, conversation_id text, model
 text, text text, approve bool, approval_request_id text, denial_reason text, batch_item_id text,
 tool_call_id text, created_by_id text, last_updated_by_id text, updated_at timestamp, extra json,
-_dlt_load_id text
+_letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set message_search -%}
 id text, position bigint, sequence bigint, embedded_text text, rrf_score double, fts_rank bigint,
@@ -88,7 +93,7 @@ vector_rank bigint, created_at timestamp, role text, name text, otid text, sende
 step_id text, is_err bool, agent_id text, group_id text, conversation_id text, model text, text text,
 approve bool, approval_request_id text, denial_reason text, batch_item_id text, tool_call_id text,
 created_by_id text, last_updated_by_id text, updated_at timestamp, message_type text, reasoning text, extra
-json, _dlt_load_id text
+json, _letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
 {%- set load_issues -%}
 load_started_at timestamp, resource text, parent_id text, kind text, detail text, after_id text, before_id

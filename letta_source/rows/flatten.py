@@ -17,7 +17,7 @@ from letta_source.rows.numbering import numbered
 from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
 from letta_source.schema.card import Resource
-from letta_source.schema.columns import EXTRA, LOAD_ID, POSITION, SEQUENCE
+from letta_source.schema.columns import EXTRA, GONE, LOAD_ID, POSITION, SEQUENCE
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
 
@@ -56,7 +56,7 @@ class Rows:
         self.tombstones = tombstones
         self._sequence = sequence
         self._parent = resource.parent.name if resource.parent else None
-        computed = {self._parent, POSITION.name, SEQUENCE.name, EXTRA.name, LOAD_ID.name}
+        computed = {self._parent, POSITION.name, SEQUENCE.name, EXTRA.name, GONE.name, LOAD_ID.name}
         if resource.children is not None:
             computed.add("text")
         columns = [column for column in resource.root.columns if column.name not in computed]

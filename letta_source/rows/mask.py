@@ -13,7 +13,7 @@ from letta_source.errors import ConfigError, FatalError
 from letta_source.rows.images import Images
 from letta_source.safe_text import parse_json, to_json, visible
 from letta_source.schema.card import Resource
-from letta_source.schema.columns import DELETED, EXTRA, SEQUENCE, Column
+from letta_source.schema.columns import DELETED, EXTRA, GONE, SEQUENCE, Column
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import MaskAction, Settings
@@ -152,7 +152,7 @@ def check_mask(settings: Settings) -> None:
             hint = f"did you mean {near[0]}?" if near else "`letta-source discover` lists them"
             raise ConfigError(f"mask: there is no column {name!r}: {hint}")
         for table, column in found:
-            if not column.nullable or column in (DELETED, SEQUENCE):
+            if not column.nullable or column in (DELETED, GONE, SEQUENCE):
                 raise ConfigError(
                     f"mask: {table.name}.{column.name} tells rows apart and has to stay; "
                     f"other tables' can be named, as TABLE.{column.name}"

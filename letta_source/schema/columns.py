@@ -88,6 +88,10 @@ def timestamp(name: str, description: str, **kwargs: Any) -> Column:
 # Columns that are not on the wire.
 LOAD_ID = text("_dlt_load_id", "The load that wrote this row; `_dlt_loads.load_id`.", nullable=False)
 DELETED = boolean("_deleted", "Always null: marks rows that a merge takes out.")
+GONE = timestamp(
+    "_letta_deleted_at",
+    "When `letta-source verify --repair` found that the server no longer has it; else null.",
+)
 EXTRA = json(
     "extra",
     "Every field that this version has no column for, and values that fit no column's type.",

@@ -22,6 +22,7 @@ from letta_source.schema.columns import (
     ARGUMENTS_JSON,
     DELETED,
     EXTRA,
+    GONE,
     INDEX,
     ITEM_POSITION,
     LOAD_ID,
@@ -104,7 +105,7 @@ CHILDREN: dict[str, tuple[str, tuple[Column, ...]]] = {
 def entity_table(name: str, description: str, shape: Any) -> Table:
     """Return the table of items that are one row each, under their id."""
     id_, *fields = _with_id(shape)
-    return Table(name, description, (id_, *fields, EXTRA, LOAD_ID), primary_key=("id",))
+    return Table(name, description, (id_, *fields, EXTRA, GONE, LOAD_ID), primary_key=("id",))
 
 
 def message_table(name: str, description: str, shape: Any, parent: Column | None) -> Table:
@@ -120,7 +121,7 @@ def message_table(name: str, description: str, shape: Any, parent: Column | None
     return Table(
         name,
         description,
-        (*key, id_, POSITION, SEQUENCE, *fields, EXTRA, LOAD_ID),
+        (*key, id_, POSITION, SEQUENCE, *fields, EXTRA, GONE, LOAD_ID),
         primary_key=(*(column.name for column in key), "id", "position"),
         merge_key=(*(column.name for column in key), "id"),
     )

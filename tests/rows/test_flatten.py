@@ -224,7 +224,10 @@ def test_a_singular_fills_the_same_columns_as_the_plural() -> None:
         ({"tool_call_id": "c", "stdout": ["a"]}, {"tool_call_id": "c", "stdout": ["a"]}),
         ({"tool_calls": [CALL], "tool_call": OTHER}, {"tool_call": OTHER}),
         ({**BACK, "tool_returns": [{**BACK, "status": "error"}]}, {"status": "success"}),
-        ({"text": "t", "position": 5, "extra": 1, "_dlt_load_id": "x"}, ...),
+        (
+            {"text": "t", "position": 5, "extra": 1, "_letta_deleted_at": "2026-01-01", "_dlt_load_id": "x"},
+            ...,
+        ),
         ({"created_at": "2026-01-01"}, ...),
         ({"tool_calls": [CALL, {**OTHER, "index": 1}]}, ...),
         ({"tool_returns": ["4"]}, ...),

@@ -293,6 +293,7 @@ def test_what_is_no_image_stays() -> None:
         ({"mask": {"agent_id": "drop"}}, "agent_messages.agent_id tells rows apart"),
         ({"mask": {"_dlt_load_id": "drop"}}, "tells rows apart"),
         ({"mask": {"sequence": "drop"}}, "tells rows apart"),
+        ({"mask": {"_letta_deleted_at": "drop"}}, "tells rows apart"),
         ({"mask": {"is_err": "redact"}}, "holds no text: it can only be dropped"),
         ({"mask": {"text": "hide"}}, "text: 'hide' is not drop, hash, redact or keep"),
         ({"mask": {"text": "hash"}}, "hash needs a mask_key"),

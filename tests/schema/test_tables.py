@@ -28,11 +28,11 @@ LETTA_MESSAGE = _words("""
     id position sequence created_at message_type name otid sender_id run_id step_id is_err seq_id text
     reasoning source
     signature state hidden_reasoning approve approval_request_id reason summary
-    compaction_stats event_type event_data extra _dlt_load_id""")
+    compaction_stats event_type event_data extra _letta_deleted_at _dlt_load_id""")
 MESSAGE = _words("""
     id position sequence created_at role name otid sender_id run_id step_id is_err agent_id group_id
     conversation_id model text approve approval_request_id denial_reason batch_item_id tool_call_id
-    created_by_id last_updated_by_id updated_at extra _dlt_load_id""")
+    created_by_id last_updated_by_id updated_at extra _letta_deleted_at _dlt_load_id""")
 SEARCH_RANKS = _words("embedded_text rrf_score fts_rank vector_rank")
 CHILDREN = {
     "content": _words("""
@@ -122,7 +122,7 @@ def test_messages_merge_by_parent_and_message(resource: str) -> None:
 
 def test_entities_keep_their_id_and_what_is_unknown() -> None:
     for name in ENTITIES:
-        assert {"id", "extra", "_dlt_load_id"} <= set(_names(name))
+        assert {"id", "extra", "_letta_deleted_at", "_dlt_load_id"} <= set(_names(name))
         assert TABLES[name].primary_key == ("id",)
         assert RESOURCES[name].tables == (TABLES[name],)
 
