@@ -276,7 +276,9 @@ class Client:
             raise RequestFailed(f"{said}: {hint}" if hint else said) from error
 
     async def _once(self, request: httpx.Request, asked: _Asked) -> Any:
+        paths: set[str] = set()
         for _ in range(_REDIRECTS_FOLLOWED):
+            paths.add(request.url.path)
             await self.server.pace.turn()
             # A try that failed may have left something.
             asked.lease.release()
@@ -287,8 +289,10 @@ class Client:
             request = redirected(request, response, self.base_url)
         if not self.server.lets_read:
             raise NotLetta(f"{self.base_url} {_CIRCLE}")
-        # With a slash or without, there is nothing: not one of the families that a server may lack.
-        verdict = Verdict.NO_ROUTE if asked.may_lack else Verdict.ERROR
+        # With a slash or without, a server that has this family at other paths has nothing here. Any other
+        # circle is made by something in front, which hides what the server has.
+        lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
+        verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
         raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
 
     async def _answered(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:

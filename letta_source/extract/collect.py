@@ -175,23 +175,28 @@ class _Collector:
 
     def _fail(self, job: Job, parent_id: str, failed: Failed) -> None:
         error = failed.error
+        # The search for parents itself was not begun as a job.
+        self._counts.lists += job is FINDING
         if isinstance(error, FamilyMissing):
-            self._counts.skipped = f"{error} missing"
-            why = str(error.__cause__ or "already missed")
-            self._session.host.miss(str(error), why)
-            self._state.changes.note(missing=why)
+            self._miss(error)
         elif isinstance(error, ParentGone):
             self._forget(job, error)
         else:
             self._issues.report(error.kind, job.id, str(error), tracked=True)
             self._count_failed(job)
-            # The search for parents itself was not begun as a job.
-            if job is FINDING:
-                self._counts.lists += 1
-                self._state.keep_parents()
             self._counts.done += bool(job.id)
             self._positions.fail(job)
             self._finish_rows(job, finished=False)
+
+    def _miss(self, error: FamilyMissing) -> None:
+        family, why = str(error), str(error.__cause__ or "already missed")
+        self._counts.skipped = f"{family} missing"
+        self._counts.missing_lists += 1
+        self._session.host.miss(family, why)
+        self._state.changes.note(missing=why)
+        self._state.lacks_family = True
+        if self._state.had_family:
+            self._issues.report("missing", "", f"the server had {family} when they were read last: {why}")
 
     def _count_failed(self, job: Job) -> None:
         self._counts.failed += bool(job.id)
@@ -203,15 +208,29 @@ class _Collector:
         self._settle(job)
         logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
         self._counts.done += 1
+        # Of runs that no list of this load named, all may well be gone.
+        self._counts.gone += job.in_order
         # More of it never comes.
         self._finish_rows(job, finished=True)
         self._positions.forget(job)
 
     def finish(self) -> None:
         """End the resource: all of it was read."""
+        self._tell_vanished()
         if not self._state.settings.window:
             self._issues.settle("")
         self._issues.summarize()
+
+    def _tell_vanished(self) -> None:
+        state, counts = self._state, self._counts
+        if state.lost:
+            detail = (
+                f"the server names none of the {state.lost:,} read before: is it the same server and project?"
+            )
+            counts.vanished = not self._issues.report("not_found", "", detail, tracked=True)
+        elif counts.gone and counts.gone == counts.parents:
+            # Where only those with news are asked for, they may be few.
+            counts.vanished = not state.asks_for_changes or counts.gone >= state.known
 
     def _settle(self, job: Job) -> None:
         # A window reads only a part.

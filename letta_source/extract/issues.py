@@ -82,8 +82,8 @@ class Issues:
         before_id: str = "",
         tracked: bool = False,
         instead_of: Key | None = None,
-    ) -> None:
-        """Name one issue.
+    ) -> bool:
+        """Name one issue; return True if it is known.
 
         Args:
             parent_id: empty for the whole resource.
@@ -102,11 +102,12 @@ class Issues:
         self._rows.append(row)
         if row["known"]:
             self._counts.count_known(row["next_try_at"])
-            return
+            return True
         self._counts.problems += 1
         ends = (("after", after_id), ("before", before_id))
         between = "".join(f" {side} {one}" for side, one in ends if one)
         logger.warning("%s: %s %s%s: %s", self._resource, parent_id or "the list", kind, between, shown)
+        return False
 
     def settle(self, parent_id: str, waiting: Collection[Key] = ()) -> None:
         """End a parent that was read: what was known of it and did not come up again is resolved.

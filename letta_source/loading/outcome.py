@@ -11,6 +11,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlCli
 
 from letta_source.destinations.dlt_internals import is_kind
 from letta_source.errors import ExitCode, LettaError
+from letta_source.state.counts import Counts
 from letta_source.state.session import Session
 
 
@@ -88,10 +89,22 @@ def why_failed(session: Session) -> str | None:
     for name, counts in session.counts.items():
         if counts.failed * 2 > counts.parents:
             return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"
-    lists = sum(counts.lists for counts in session.counts.values())
-    if lists and lists == sum(counts.failed_lists for counts in session.counts.values()):
+        if counts.vanished:
+            return f"{name}: {_vanished(counts)}: is it the same server and project?"
+    every = list(session.counts.values())
+    lists, failed = sum(one.lists for one in every), sum(one.failed_lists for one in every)
+    if lists and lists == failed:
         return "none of the lists could be read: see load_issues"
+    was_read = any(one.done > one.failed + one.gone for one in every)
+    if lists and not was_read and lists == failed + sum(one.missing_lists for one in every):
+        return f"{session.settings.base_url} has nothing of what was asked for, or cannot give it: see above"
     return None
+
+
+def _vanished(counts: Counts) -> str:
+    if counts.gone:
+        return f"all {counts.gone:,} were gone from the server when they were read"
+    return "nothing is left of what was read before"
 
 
 def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:

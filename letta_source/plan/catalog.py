@@ -9,7 +9,7 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, Unreadable
-from letta_source.paging.events import Page
+from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.unpaged import get_one, walk_whole
 from letta_source.plan.active_agents import jobs_of_active
@@ -98,11 +98,12 @@ def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
     job = _list_job(state, list_endpoint(card, state.settings, key), key)
 
     async def events(client: Client) -> Events:
-        items = 0
+        items, whole = 0, True
         async for parent_id, event in job.events(client):
             items += len(event.items) if isinstance(event, Page) else 0
+            whole = whole and not isinstance(event, Gap)
             yield parent_id, event
-        state.session.host.agents = items
+        state.note_agents(items, whole)
 
     return replace(job, events=events)
 
@@ -208,6 +209,8 @@ async def _parents(
             is_active = active is None or has_agent(item, active)
             if is_active and item["id"] not in known and is_wanted(settings, item, timeless=True):
                 yield item, False
+    if active is None:
+        state.note_all_named()
 
 
 def _active_agents(state: ResourceState) -> set[str] | None:

@@ -19,6 +19,9 @@ class Counts:
         failed: how many could not be read at all.
         lists: lists that were read, the resource's own and those that name its parents.
         failed_lists: how many of them could not be read at all.
+        missing_lists: how many of them the host does not have.
+        gone: parents that were listed, by this load or an earlier one, and were gone when they were read.
+        vanished: all of them are gone, and no earlier load has said so.
         items: items read, those of the overlap too.
         rows: rows handed over to be loaded, of all its tables.
         requests: HTTP requests, retries too.
@@ -36,6 +39,9 @@ class Counts:
     failed: int = 0
     lists: int = 0
     failed_lists: int = 0
+    missing_lists: int = 0
+    gone: int = 0
+    vanished: bool = False
     items: int = 0
     rows: int = 0
     requests: int = 0

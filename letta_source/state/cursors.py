@@ -160,6 +160,9 @@ class Cursors:
         """The parent is gone."""
         self._put(parent_id, None)
 
+    def __contains__(self, parent_id: str) -> bool:
+        return parent_id in self._stored
+
     def __len__(self) -> int:
         return len(self._stored)
 

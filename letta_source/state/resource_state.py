@@ -49,6 +49,8 @@ class StoredState(TypedDict, total=False):
     """By list's key and id, digests of unfinished runs as they were read last."""
     run_of: dict[str, dict[str, str]]
     """By list's key and id, the run of each unfinished step."""
+    has_family: bool
+    """True if the host had the resource's endpoints when it was read last."""
     ahead: dict[str, dict[str, list[str]]]
     """By list's key and bucket, cursors of other shards beyond this one's."""
 
@@ -64,6 +66,10 @@ class ResourceState:
     Attributes:
         sweeps: everything is asked for in this load, whatever the signals say.
         rereads_window: the last `reread_window` is read again.
+        lacks_family: the host has none of the resource's endpoints.
+        known: the number of parents that earlier loads read.
+        lost: the number of parents that earlier loads read, if the server names none of them any more.
+            Another server may answer, or one that lost its data: their cursors stay.
     """
 
     def __init__(self, session: Session, stored: dict[str, Any], adds_only: bool = False) -> None:
@@ -75,7 +81,9 @@ class ResourceState:
         self.sweeps = self._is_sweep_due()
         # Where a changed row would be added beside the old one, none is read again.
         self.rereads_window = self.sweeps and not adds_only
-        self._parents: set[str] | None = set()
+        self.lacks_family = False
+        self._parents: set[str] = set()
+        self._all_named = False
         self._tracking: dict[str, Any] = {
             "window": self.settings.reread_window,
             "sweeps": self.rereads_window,
@@ -88,6 +96,8 @@ class ResourceState:
             stored, session.started_at, frozen=self.settings.window, eager=self.settings.refresh
         )
         self.changes = Changes(stored, self.overlap)
+        self.known, self.lost = len(self.cursors), 0
+        self._meets_known = False
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
@@ -121,13 +131,27 @@ class ResourceState:
         return ",".join(sorted(self.settings.agent_ids))
 
     def note_parent(self, parent_id: str) -> None:
-        """Notes a parent that the server has, while all of them are asked for."""
-        if self.sweeps and self._parents is not None:
+        """Notes a parent that the server has."""
+        self._meets_known = self._meets_known or parent_id in self.cursors
+        if self.sweeps:
             self._parents.add(parent_id)
 
-    def keep_parents(self) -> None:
-        """Keeps the cursors of parents that the server no longer has: not all of its list could be read."""
-        self._parents = None
+    def note_all_named(self) -> None:
+        """Notes that all parents that the server has were noted: its list was read to its end."""
+        self._all_named = not self._scope
+        if self._all_named and not self._meets_known and not self.rereads:
+            self.lost = self.known
+
+    def note_agents(self, count: int, whole: bool) -> None:
+        """Notes how many agents the list of them named, and whether it could be read whole."""
+        self.session.host.agents = count
+        if whole and not count and not self.rereads:
+            self.lost = self.changes.agents
+
+    @property
+    def had_family(self) -> bool:
+        """True if the host had the resource's endpoints when it was read last."""
+        return self._stored.get("has_family", False)
 
     def worklist(self, key: str) -> Worklist:
         """The runs, steps or batches of the list with this key."""
@@ -206,13 +230,14 @@ class ResourceState:
 
     def finish(self) -> None:
         """Commits, once everything was read."""
-        if self.sweeps and self._parents and not self._scope:
+        if self.sweeps and self._all_named and self._meets_known:
             self.cursors.keep_only(self._parents)
         self.commit()
         self._forget_passed()
         if not self.settings.window:
             self._keep_last_listed()
             self._keep_swept()
+            self._stored["has_family"] = not self.lacks_family
             if not self._scope:
                 if self.session.host.agents:
                     self.changes.note(agents=self.session.host.agents)
