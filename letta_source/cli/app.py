@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from letta_source.cli import check, demo, discover, erase, export, report, run, status, transcript
+from letta_source.cli import check, demo, discover, erase, export, report, run, status, transcript, verify
 from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.dlt_settings import set_for_process
 from letta_source.safe_text import visible
@@ -76,6 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (check, discover, run, status, export, transcript, report, erase, demo):
+    for module in (check, discover, run, status, verify, export, transcript, report, erase, demo):
         module.add_to(commands)
     return parser

@@ -90,3 +90,15 @@ def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequ
     schema.update_table(table)
     pipeline.schemas.save_schema(schema)
     return True
+
+
+def add_column(pipeline: dlt.Pipeline, table: str, column: Any) -> None:
+    """Have the pipeline's schema hold a column of a table that loads fill; the next sync makes it.
+
+    Args:
+        column: as dlt has it, with its type.
+    """
+    schema = pipeline.default_schema
+    partial: Any = {"name": table, "columns": {column["name"]: column}}
+    schema.update_table(partial)
+    pipeline.schemas.save_schema(schema)

@@ -157,16 +157,8 @@ class Workspace:
         return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
 
     def erased(self) -> frozenset[str]:
-        """Return the ids that `letta-source erase` removed; from files it removes nothing."""
-        if is_kind("filesystem", self.pipeline):
-            return frozenset()
-        try:
-            with suppress(DestinationUndefinedEntity), self.pipeline.sql_client() as client:
-                table, id_ = client.make_qualified_table_name(ERASED.name), client.escape_column_name("id")
-                return frozenset(row[0] for row in client.execute_sql(f"SELECT {id_} FROM {table}") or ())
-        except SqlClientNotAvailable:
-            pass
-        return frozenset()
+        """Return the ids that `letta-source erase` removed."""
+        return erased_ids(self.pipeline)
 
     def keep_masking(self) -> None:
         """Keep, with what is extracted from now on, under which masks it is."""
@@ -212,3 +204,16 @@ class Workspace:
 
     def _load(self) -> None:
         self.load_ids += self.pipeline.load().loads_ids
+
+
+def erased_ids(pipeline: dlt.Pipeline) -> frozenset[str]:
+    """Return the ids that `letta-source erase` removed from a dataset; from files it removes nothing."""
+    if is_kind("filesystem", pipeline):
+        return frozenset()
+    try:
+        with suppress(DestinationUndefinedEntity), pipeline.sql_client() as client:
+            table, id_ = client.make_qualified_table_name(ERASED.name), client.escape_column_name("id")
+            return frozenset(row[0] for row in client.execute_sql(f"SELECT {id_} FROM {table}") or ())
+    except SqlClientNotAvailable:
+        pass
+    return frozenset()

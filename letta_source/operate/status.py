@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from letta_source.destinations.dlt_internals import began, pipelines_folder
 from letta_source.destinations.dlt_storage import stored_version
@@ -19,7 +17,8 @@ from letta_source.loading.load_log import Journal, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
-from letta_source.schema.columns import Column, bigint, text, timestamp
+from letta_source.operate.queries import asked
+from letta_source.schema.columns import bigint, text, timestamp
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
 
@@ -158,14 +157,14 @@ def _runs(reader: Reader, most: int) -> list[Run]:
         return _finished_loads(reader, most)
     run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
     sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"
-    ids = _asked(reader, sql, [text("run_id", "")])
+    ids = asked(reader, sql, [text("run_id", "")])
     last = [row["run_id"] for row in ids[:most]]
     there = reader.columns_of(LOAD_LOG.name)
     columns = [column for column in LOAD_LOG.columns if column.name in there]
     listed = ", ".join(reader.column(column.name) for column in columns)
     marks = ", ".join(["%s"] * len(last))
     sql = f"SELECT {listed} FROM {table} WHERE {run_id} IN ({marks}) ORDER BY {run_id} DESC"
-    return _by_run(_asked(reader, sql, columns, last)) if last else []
+    return _by_run(asked(reader, sql, columns, last)) if last else []
 
 
 def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
@@ -198,7 +197,7 @@ def _finished_loads(reader: Reader, most: int) -> list[Run]:
     """Return the last loads of a dataset that has no load_log."""
     load_id, status = reader.column("load_id"), reader.column("status")
     sql = f"SELECT {load_id} FROM {reader.table(LOADS)} WHERE {status} = 0 ORDER BY {load_id} DESC"
-    ids = [row["load_id"] for row in _asked(reader, sql, [text("load_id", "")])]
+    ids = [row["load_id"] for row in asked(reader, sql, [text("load_id", "")])]
     return [Run(one, began(one)) for one in ids[:most]]
 
 
@@ -210,7 +209,7 @@ def _read_at(reader: Reader) -> dict[str, datetime]:
         f"SELECT {resource}, max({ended_at}) AS {ended_at} FROM {reader.table(LOAD_LOG.name)}"
         f" WHERE {outcome} IN ('loaded', 'incomplete') GROUP BY {resource} ORDER BY {resource}"
     )
-    rows = _asked(reader, sql, [text("resource", ""), timestamp("ended_at", "")])
+    rows = asked(reader, sql, [text("resource", ""), timestamp("ended_at", "")])
     return {row["resource"]: row["ended_at"] for row in rows}
 
 
@@ -222,7 +221,7 @@ def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Fresh
     newest = f"max({reader.column('created_at')})" if dated else "NULL"
     columns = [bigint("rows_there", ""), *([timestamp("newest", "")] if dated else [])]
     sql = f"SELECT count(*) AS rows_there{f', {newest} AS newest' if dated else ''} FROM {table} ORDER BY 1"
-    (row,) = _asked(reader, sql, columns)
+    (row,) = asked(reader, sql, columns)
     return Freshness(resource, row["rows_there"], row.get("newest"), read_at)
 
 
@@ -248,7 +247,7 @@ def _issues(reader: Reader) -> list[Issue]:
         bigint("tries", ""),
         *([timestamp("resolved_at", "")] if is_tracked else []),
     ]
-    rows = _asked(reader, sql, columns)
+    rows = asked(reader, sql, columns)
     if is_tracked:
         return [Issue(**row) for row in rows if row.pop("resolved_at") != row["last_tried_at"]]
     # Each load of an older version tried all again.
@@ -257,21 +256,6 @@ def _issues(reader: Reader) -> list[Issue]:
         resource = row["resource"]
         newest[resource] = max(newest.get(resource, row["last_tried_at"]), row["last_tried_at"])
     return [Issue(**row) for row in rows if row["last_tried_at"] == newest[row["resource"]]]
-
-
-def _asked(
-    reader: Reader, sql: str, columns: Sequence[Column], values: Sequence[Any] = ()
-) -> list[dict[str, Any]]:
-    batches = list(reader.stream((sql, list(values)), columns))
-    names = [column.name for column in columns]
-    rows = pa.Table.from_batches(batches).to_pylist() if batches else []
-    return [dict(zip(names, map(_aware, row.values()), strict=True)) for row in rows]
-
-
-def _aware(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    return value
 
 
 def as_json(status: Status) -> dict[str, Any]:

@@ -89,6 +89,10 @@ class Mask:
             shown = shown.set_column(at, rows.schema.field(at), masked)
         return shown
 
+    def hidden(self, table: str) -> frozenset[str]:
+        """Return the columns of a table that are masked."""
+        return frozenset(column.name for column, _ in self._by_table[table])
+
     def item(self, item: Item) -> Item:
         """The fields of an item of the root table that are stored, masked."""
         maskings = {column.name: masking for column, masking in self._by_table[self._root.name]}

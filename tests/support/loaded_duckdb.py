@@ -25,13 +25,17 @@ class LoadedDuckDB:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`letta-source run`, with a state of this warehouse's own."""
+        return self.command("run", *arguments)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`letta-source`, with a state of this warehouse's own."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LETTA_")},
             "LETTA_BASE_URL": self.base_url,
             "DLT_DATA_DIR": str(self.folder / "dlt"),
         }
         return subprocess.run(
-            [sys.executable, "-m", "letta_source", "run", *arguments],
+            [sys.executable, "-m", "letta_source", *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,

@@ -1,0 +1,180 @@
+"""`letta-source verify`. Imports nothing heavy before it is run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes
+from letta_source.cli.run import add_base_url
+from letta_source.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.loading.target import Target
+    from letta_source.operate.verify import Agent, Totals
+    from letta_source.state.session import Session
+
+CODES = exit_codes(
+    {
+        ExitCode.OK: "server and warehouse have the same, or it was repaired",
+        ExitCode.FAILED: "the warehouse failed while it was read, or the load that repairs",
+        ExitCode.USAGE: "wrong usage or configuration, or more than 10 % is gone and --yes was not given",
+        ExitCode.INCOMPLETE: "they differ",
+    },
+    "Groups, batches and what hangs from them are not compared: they are not read agent by agent.\n",
+)
+DIFFERENCES = ("missing", "edited", "gone", "extra")
+KINDS = (*DIFFERENCES, "newer", "unreadable", "not_comparable")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    summary = "compare the warehouse with the server, and repair what differs"
+    command = add_command(commands, "verify", verify, summary, CODES)
+    add_base_url(command)
+    what = command.add_argument_group("what")
+    add_names(what, "--agent-id", "ID", "only this agent")
+    what.add_argument("--sample", type=_number, metavar="N", help="only so many agents, chosen by chance")
+    add_names(what, "--resources", "A,B", "only these")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument(
+        "--repair",
+        action="store_true",
+        help="read agents that differ again, and set _letta_deleted_at of what the server no longer has",
+    )
+    command.add_argument("--yes", action="store_true", help="repair though more than 10 %% is gone")
+    add_place(command.add_argument_group("where"))
+
+
+def _number(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError("must be a number, 1 or more")
+    return int(value)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Print how the warehouse differs from the server, and repair it if that is asked for.
+
+    Raises:
+        LettaError: nothing was repaired.
+    """
+    from letta_source.cli.signals import stopping
+    from letta_source.loading.target import Target
+    from letta_source.settings.places import providers
+    from letta_source.source import letta
+    from letta_source.state.session import Session
+
+    if options.yes and not options.repair:
+        raise ConfigError("--yes is for --repair")
+    session = Session(pipeline_name=options.pipeline_name)
+    # Before dlt reads its files: of one that is broken it shows a traceback.
+    providers()
+    letta(base_url=options.base_url, agent_ids=options.agent_id, session=session)
+    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    with stopping(lambda: "letta-source: stopped; what was repaired stays"):
+        return _Command(options, target, session).run()
+
+
+class _Command:
+    def __init__(self, options: argparse.Namespace, target: Target, session: Session) -> None:
+        self._options = options
+        self._target = target
+        self._session = session
+        self._said: dict[str, Any] = {"where": target.where(), "host": session.settings.base_url}
+
+    def run(self) -> int:
+        from letta_source.operate import repair
+
+        self._show(f"{self._said['host']} and {self._said['where']}")
+        now = datetime.now(timezone.utc)
+        totals, moment = self._compared("found", now)
+        if self._options.repair and totals.differ:
+            if not self._options.yes:
+                repair.assert_few_gone(totals)
+            again = repair.read_again(self._target, {"base_url": self._options.base_url}, totals.differ)
+            marked = repair.mark_gone(self._target, totals.differ, now, moment)
+            self._said["repaired"] = {"read_again": again, "marked": marked}
+            self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
+            totals, _ = self._compared("left", now, [agent.agent_id for agent in totals.differ])
+        if self._options.json:
+            print(json.dumps(self._said, indent=2))
+        return ExitCode.INCOMPLETE if totals.differ else ExitCode.OK
+
+    def _compared(self, step: str, now: datetime, agent_ids: list[str] | None = None) -> tuple[Totals, Any]:
+        """Compare, and say what comes of it; return it, and `now` as the destination takes it."""
+        from letta_source.operate.repair import FILES
+        from letta_source.operate.verify import Totals, Verification
+
+        totals = Totals()
+        with Verification(self._target, self._session, self._options.resources or []) as verification:
+            if self._options.repair and not verification.takes_sql:
+                raise ConfigError(FILES)
+            chosen, why = (agent_ids, None) if agent_ids else verification.agents(self._options.sample)
+            if why:
+                self._show(f"Not all agents are known: {why}")
+            for agent in verification.compare(chosen):
+                totals.add(agent)
+                if agent.differs or agent.problems:
+                    self._show("\n".join(_lines(agent)))
+            moment = verification.moment(now)
+        self._show(_summary(totals))
+        self._said[step] = {
+            "agents_compared": totals.agents,
+            "incomplete": why,
+            "counts": {kind: totals.counts[kind] for kind in KINDS},
+            "hidden_columns": sorted(totals.hidden),
+            "agents": [_as_json(agent) for agent in totals.differ],
+        }
+        return totals, moment
+
+    def _show(self, text: str) -> None:
+        from letta_source.safe_text import visible
+
+        if not self._options.json:
+            print("\n".join(visible(line) for line in text.splitlines()))
+
+
+def _lines(agent: Agent) -> Iterator[str]:
+    yield f"{agent.agent_id}{': gone from the server' if agent.is_gone else ''}"
+    for name, tally in agent.tables.items():
+        for kind in DIFFERENCES:
+            if count := tally.counts[kind]:
+                shown = ", ".join(tally.examples[kind]) + (", …" if count > len(tally.examples[kind]) else "")
+                columns = f" ({', '.join(sorted(tally.edited))})" if kind == "edited" else ""
+                yield f"  {name}: {count:,} {kind}{columns}: {shown}"
+    for problem in agent.problems:
+        yield f"  cannot be read: {problem}"
+
+
+def _summary(totals: Totals) -> str:
+    counts = totals.counts
+    differences = ", ".join(f"{counts[kind]:,} {kind}" for kind in DIFFERENCES)
+    lines = [f"{totals.agents:,} agents compared, {len(totals.differ):,} differ: rows {differences}."]
+    if counts["newer"]:
+        lines.append(f"Newer than the last load, which the next one brings: {counts['newer']:,} rows.")
+    if counts["unreadable"]:
+        lines.append(f"Held, but unreadable on the server: {counts['unreadable']:,} rows.")
+    if counts["not_comparable"]:
+        columns = ", ".join(sorted(totals.hidden)) or "of messages that changed"
+        lines.append(f"Masked or cut, so not comparable: {counts['not_comparable']:,} rows ({columns}).")
+    return "\n".join(lines)
+
+
+def _as_json(agent: Agent) -> dict[str, Any]:
+    return {
+        "agent_id": agent.agent_id,
+        "gone": agent.is_gone,
+        "problems": agent.problems,
+        "tables": {
+            name: {
+                **{kind: tally.counts[kind] for kind in KINDS},
+                "examples": tally.examples,
+                "edited_columns": sorted(tally.edited),
+            }
+            for name, tally in agent.tables.items()
+            if tally.differences
+        },
+    }

@@ -1,0 +1,32 @@
+"""Small results out of a warehouse, as Python's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.export.query import Reader
+from letta_source.schema.columns import Column
+
+
+def asked(
+    reader: Reader, sql: str, columns: Sequence[Column], values: Sequence[Any] = ()
+) -> list[dict[str, Any]]:
+    """Return the rows of a query, all at once; it must have an order.
+
+    Args:
+        columns: of the result; times come with a zone.
+    """
+    batches = list(reader.stream((sql, list(values)), columns))
+    names = [column.name for column in columns]
+    rows = pa.Table.from_batches(batches).to_pylist() if batches else []
+    return [dict(zip(names, map(_aware, row.values()), strict=True)) for row in rows]
+
+
+def _aware(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    return value

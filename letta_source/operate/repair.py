@@ -1,0 +1,133 @@
+"""Repair what verify found: read agents again, and mark rows that the server no longer has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dlt
+
+from letta_source.destinations.dlt_storage import add_column
+from letta_source.destinations.tables import make_tables
+from letta_source.errors import ConfigError
+from letta_source.loading.load_log import dlt_columns
+from letta_source.loading.lock import held
+from letta_source.loading.run import Load, load
+from letta_source.loading.target import Target
+from letta_source.operate.compare import Key
+from letta_source.operate.verify import Agent, GoneRows, Totals
+from letta_source.schema.columns import GONE
+from letta_source.schema.resources import RESOURCES
+
+MOST_GONE = 0.1
+"""The part of the rows that may be gone without anybody saying that this is meant."""
+# Ids in one statement; agents in one load.
+_IDS, _AGENTS = 500, 50
+FILES = "--repair needs a destination that takes SQL: files are only reported on. Load them anew instead"
+
+
+def assert_few_gone(totals: Totals) -> None:
+    """Check that not so much is gone that the server may be another one.
+
+    Raises:
+        ConfigError: more than MOST_GONE of the rows that were looked at.
+    """
+    if totals.gone > MOST_GONE * totals.rows:
+        raise ConfigError(
+            f"{totals.gone:,} of {totals.rows:,} rows are gone from the server: nothing was repaired. If it"
+            " is the right server and project, give --yes"
+        )
+
+
+def read_again(target: Target, settings: Mapping[str, Any], agents: Sequence[Agent]) -> list[str]:
+    """Load the agents that differ, from their start; return their ids.
+
+    Args:
+        settings: as `letta_source.letta` takes them, without agents.
+
+    Raises:
+        LettaError: a load failed.
+    """
+    wanted = {
+        agent.agent_id: resources
+        for agent in agents
+        if not agent.is_gone and (resources := agent.resources(("missing", "edited", "extra")))
+    }
+    ids = sorted(wanted)
+    for begin in range(0, len(ids), _AGENTS):
+        part = ids[begin : begin + _AGENTS]
+        resources = set().union(*(wanted[agent_id] for agent_id in part))
+        load(
+            Load(
+                {**settings, "agent_ids": part, "refresh": True},
+                [name for name in RESOURCES if name in resources],
+                target.destination,
+                target.dataset_name,
+                target.pipeline_name,
+                target.destination_name,
+            )
+        )
+    return ids
+
+
+def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: Any) -> int:
+    """Set `_letta_deleted_at` of rows that are gone; return how many.
+
+    Args:
+        moment: `now` as the destination takes it.
+
+    Raises:
+        ConfigError: a load is running, or its package is not loaded yet.
+    """
+    rows: GoneRows = {}
+    for agent in agents:
+        for table, keys in agent.gone_rows.items():
+            rows.setdefault(table, []).extend(keys)
+    if not rows:
+        return 0
+    with held(target):
+        pipeline = target.pipeline()
+        if pipeline.has_pending_data:
+            raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")
+        pipeline.sync_destination()
+        _add_column(pipeline, target, rows)
+        client: Any = pipeline.destination_client()
+        with client, client.sql_client.begin_transaction():
+            for table, keys in rows.items():
+                _mark(client.sql_client, table, keys, moment)
+    return sum(map(len, rows.values()))
+
+
+def _add_column(pipeline: dlt.Pipeline, target: Target, tables: Iterable[str]) -> None:
+    """Add the column to tables of older versions."""
+    for name in tables:
+        root = RESOURCES[name].root
+        column = next(one for one in dlt_columns(root) if one["name"] == GONE.name)
+        add_column(pipeline, name, column)
+    make_tables(pipeline, target.shard)
+
+
+def _mark(client: Any, table: str, keys: Sequence[Key], moment: Any) -> None:
+    root = RESOURCES[table].root
+    at = root.primary_key.index("id")
+    by_parent: dict[Key, dict[str, None]] = {}
+    for key in keys:
+        by_parent.setdefault(key[:at], {})[key[at]] = None
+    name, gone, id_ = (
+        client.make_qualified_table_name(table),
+        *map(client.escape_column_name, (GONE.name, "id")),
+    )
+    parents = [f"{client.escape_column_name(one)} = %s AND " for one in root.primary_key[:at]]
+    for parent, found in by_parent.items():
+        ids = list(found)
+        for begin in range(0, len(ids), _IDS):
+            part = ids[begin : begin + _IDS]
+            marks = ", ".join(["%s"] * len(part))
+            client.execute_sql(
+                f"UPDATE {name} SET {gone} = %s"
+                f" WHERE {''.join(parents)}{id_} IN ({marks}) AND {gone} IS NULL",
+                moment,
+                *parent,
+                *part,
+            )

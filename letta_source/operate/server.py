@@ -1,0 +1,120 @@
+"""The server, as verify asks it: by the walks and the rows of a load, but with no state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio.from_thread import start_blocking_portal
+
+from letta_source.api.client import Client
+from letta_source.api.responses import RequestFailed, is_gone
+from letta_source.errors import Unreadable
+from letta_source.extract.collect import extract
+from letta_source.plan.host import list_endpoint
+from letta_source.plan.lists import listed
+from letta_source.schema.card import Resource
+from letta_source.schema.resources import RESOURCES
+from letta_source.state.host import Host
+from letta_source.state.resource_state import ResourceState
+from letta_source.state.session import Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Answer = TypeVar("Answer")
+# Requests that wait at once for their turn.
+_TOGETHER = 1000
+
+
+class Server:
+    """A Letta server, read agent by agent.
+
+    Args:
+        session: with the settings; its own agents are not looked at.
+        adds_only: the destination can only add rows: what a load would still hold back is left out.
+    """
+
+    def __init__(self, session: Session, adds_only: bool) -> None:
+        self._settings = session.settings
+        self._session = session
+        self._adds_only = adds_only
+        session.enter("")
+
+    def agents(self) -> tuple[list[str], str | None]:
+        """Return the ids of all agents, and why some may be missing, or None."""
+        found: list[str] = []
+
+        async def ask(client: Client) -> str | None:
+            endpoint = list_endpoint(RESOURCES["agents"], self._settings)
+            try:
+                async for agent, _ in listed(client, self._session.host, endpoint):
+                    found.append(agent["id"])
+            except Unreadable as error:
+                return str(error)
+            return None
+
+        return found, self._run(ask)
+
+    def choose(self, agent_id: str) -> None:
+        """Read this agent from now on; what is known of the host stays, what it listed goes."""
+        host = self._session.host
+        self._session.settings = self._settings.model_copy(update={"agent_ids": (agent_id,)})
+        self._session.host = Host(
+            host.base_url, missing=host.missing, lists_steps=host.lists_steps, no_steps=host.no_steps
+        )
+
+    def rows(self, card: Resource) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the tables that a load of the agent would write, and load_issues; see `lacks`."""
+        state = ResourceState(self._session, {}, self._adds_only)
+        counts = self._session.begin(card.name)
+        loaded = _nothing_loaded if self._adds_only else None
+        for tables in extract(card, state, counts, tombstones=False, loaded=loaded):
+            yield from tables
+
+    def lacks(self, card: Resource) -> str | None:
+        """Return why a resource that was read is not there, or None."""
+        return self._session.counts[card.name].skipped
+
+    def gone(self, paths: Sequence[str]) -> set[str]:
+        """Return the paths that Letta itself, asked twice, says do not exist."""
+
+        async def ask(client: Client) -> set[str]:
+            left: Collection[str] = paths
+            for _ in range(2):
+                left = await _gone_now(client, list(left))
+            return set(left)
+
+        return self._run(ask) if paths else set()
+
+    def _run(self, ask: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        async def asked() -> Answer:
+            async with Client(self._settings, server=self._session.server) as client:
+                return await ask(client)
+
+        # In a thread of its own: in this one a notebook has its event loop.
+        with start_blocking_portal() as portal:
+            return portal.call(asked)
+
+
+async def _gone_now(client: Client, paths: list[str]) -> list[str]:
+    found: list[str] = []
+    for begin in range(0, len(paths), _TOGETHER):
+        part = paths[begin : begin + _TOGETHER]
+        answers = await asyncio.gather(*(_is_gone(client, path) for path in part))
+        found += [path for path, is_gone_ in zip(part, answers, strict=True) if is_gone_]
+    return found
+
+
+async def _is_gone(client: Client, path: str) -> bool:
+    try:
+        # An unreadable message answers 500: no need to ask it often.
+        await client.get(path, page_retries=1, may_lack=True)
+    except RequestFailed as error:
+        return is_gone(error)
+    return False
+
+
+def _nothing_loaded(parent_id: str) -> set[str]:
+    return set()

@@ -1,0 +1,245 @@
+"""Compare what the server has with what the warehouse holds, agent by agent."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from letta_source.destinations.capabilities import traits_of_pipeline
+from letta_source.destinations.dlt_internals import sql_client_of
+from letta_source.errors import ConfigError
+from letta_source.export.readers import opened
+from letta_source.loading.preflight import check_reachable
+from letta_source.loading.target import Target
+from letta_source.loading.workspace import erased_ids
+from letta_source.operate.compare import DIFFERENCES, Comparison, Key, Tally
+from letta_source.operate.hiding import Hiding
+from letta_source.operate.server import Server
+from letta_source.operate.warehouse import Warehouse
+from letta_source.schema.card import Resource
+from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
+from letta_source.state.session import Session
+
+GoneRows = dict[str, list[Key]]
+"""By root table, keys of rows that Letta says are gone."""
+
+
+@dataclass
+class Agent:
+    """One agent, compared.
+
+    Attributes:
+        tables: by table; those that were not compared are not there.
+        is_gone: Letta says that there is no such agent.
+        problems: why something of it could not be read.
+    """
+
+    agent_id: str
+    tables: dict[str, Tally] = field(default_factory=dict)
+    gone_rows: GoneRows = field(default_factory=dict)
+    is_gone: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def differs(self) -> bool:
+        """True if server and warehouse differ."""
+        return any(tally.differences for tally in self.tables.values())
+
+    def resources(self, kinds: Iterable[str] = DIFFERENCES) -> set[str]:
+        """Return the resources with rows of these kinds."""
+        kinds = set(kinds)
+        return {
+            name.partition("__")[0]
+            for name, tally in self.tables.items()
+            if any(tally.counts[kind] for kind in kinds)
+        }
+
+
+@dataclass
+class Totals:
+    """All agents that were compared, added up.
+
+    Attributes:
+        agents: how many.
+        differ: those that differ, which alone are kept.
+        rows: of root tables, that the warehouse holds of them.
+        gone: of these, that the server no longer has.
+        counts: rows by kind, as in `Tally`.
+        hidden: columns that were not compared, as `table.column`.
+    """
+
+    agents: int = 0
+    differ: list[Agent] = field(default_factory=list)
+    rows: int = 0
+    gone: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    hidden: set[str] = field(default_factory=set)
+
+    def add(self, agent: Agent) -> None:
+        """Add an agent."""
+        self.agents += 1
+        if agent.differs:
+            self.differ.append(agent)
+        self.gone += sum(map(len, agent.gone_rows.values()))
+        for name, tally in agent.tables.items():
+            self.rows += tally.rows if name in RESOURCES else 0
+            self.counts.update(tally.counts)
+            self.hidden.update(f"{name}.{column}" for column in tally.hidden)
+
+
+class Verification:
+    """The server and the warehouse, opened; a context manager.
+
+    Args:
+        session: with the settings of the source.
+        resources: names; empty for all that can be read agent by agent and were loaded.
+
+    Raises:
+        ConfigError: nothing was loaded, or a resource cannot be verified.
+        FatalError: the server cannot be read.
+    """
+
+    def __init__(self, target: Target, session: Session, resources: Sequence[str] = ()) -> None:
+        self._target = target
+        self._session = session
+        self._names = resources
+        self._settings = session.settings
+
+    def __enter__(self) -> Verification:
+        # Agents are looked for one by one: that one is gone is an answer.
+        everyone = self._settings.model_copy(update={"agent_ids": (), "batch_ids": ()})
+        with ExitStack() as stack:
+            pipeline = stack.enter_context(self._target.reading())
+            traits = traits_of_pipeline(pipeline, self._settings)
+            self._session.before.erased = erased_ids(pipeline)
+            self.takes_sql = sql_client_of(pipeline.destination_client()) is not None
+            self._warehouse = Warehouse(stack.enter_context(opened(pipeline, _folder(stack))))
+            self.cards = self._warehouse.resources(self._names)
+            self._longest, self._writes = traits.longest_text, traits.writes
+            self._since = self._warehouse.last_loads()
+            masks = self._warehouse.masks()
+            self._hiding = {
+                card.name: Hiding(card, self._settings, masks, self._longest) for card in self.cards
+            }
+            check_reachable(everyone, self._session.server)
+            self._server = Server(self._session, adds_only=self._writes == "append")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.settings = self._settings
+        self._stack.__exit__(kind, error, trace)
+
+    def moment(self, time: datetime) -> Any:
+        """Return a time as the destination takes it."""
+        return self._warehouse.now(time)
+
+    def agents(
+        self, agent_ids: Sequence[str] = (), sample: int | None = None
+    ) -> tuple[list[str], str | None]:
+        """Return the agents to compare, and why some may be missing, or None.
+
+        Args:
+            agent_ids: empty for those of the settings, else all that the server or the warehouse has.
+            sample: so many of them, by chance.
+        """
+        why = None
+        found = list(self._settings.agent_ids)
+        if not found:
+            listed, why = self._server.agents()
+            found = list(dict.fromkeys([*listed, *self._warehouse.agents(self.cards)]))
+            found = [one for one in found if self._settings.shard.owns(one)]
+        found = [one for one in found if one not in self._session.before.erased]
+        if sample is not None and sample < len(found):
+            found = random.sample(found, sample)
+        return found, why
+
+    def compare(self, agent_ids: Iterable[str]) -> Iterator[Agent]:
+        """Yield each agent once it is compared; no more than one is held in memory.
+
+        Raises:
+            ConfigError: an agent of the settings is not known.
+        """
+        for agent_id in agent_ids:
+            agent = self._compared(agent_id)
+            is_known = any(tally.rows for tally in agent.tables.values()) or not agent.is_gone
+            if agent_id in self._settings.agent_ids and not (is_known and agent.tables):
+                raise ConfigError(f"neither the server nor the warehouse knows agent {agent_id}")
+            yield agent
+
+    def _compared(self, agent_id: str) -> Agent:
+        agent = Agent(agent_id)
+        self._server.choose(agent_id)
+        path = RESOURCES["agents"].path_of(agent_id)
+        agent.is_gone = bool(self._server.gone([path]))
+        changed: dict[str, set[str]] = {}
+        for card in self.cards:
+            # Before the server: what comes meanwhile is newer than the last load, not extra.
+            held = self._warehouse.rows(card, agent_id, self._settings)
+            since = self._since.get(card.name)
+            if since and self._writes == "append":
+                # What is younger is held back.
+                since -= self._settings.lag
+            comparison = Comparison(
+                card, held, self._hiding[card.name], since, changed, self._longest, self._writes != "replace"
+            )
+            agent.tables.update(comparison.tallies)
+            self._compare(agent, card, comparison)
+        return agent
+
+    def _compare(self, agent: Agent, card: Resource, comparison: Comparison) -> None:
+        if agent.is_gone and "agents" in (card.name, card.parents):
+            # Whoever asks for its messages is told that there is no such agent.
+            gone = comparison.absent()
+            incomplete = False
+        else:
+            incomplete = self._read(agent, card, comparison)
+            if lacks := self._server.lacks(card):
+                agent.problems.append(f"{card.name}: {lacks}")
+                for table in card.tables:
+                    del agent.tables[table.name]
+                return
+            gone = self._gone(card, comparison.absent())
+        comparison.end(set(gone), incomplete)
+        if gone:
+            agent.gone_rows[card.name] = gone
+
+    def _read(self, agent: Agent, card: Resource, comparison: Comparison) -> bool:
+        """Compare what the server sends; return whether it could not give all."""
+        incomplete = False
+        for name, rows in self._server.rows(card):
+            if name != LOAD_ISSUES.name:
+                comparison.take(name, rows)
+                continue
+            for issue in rows.to_pylist():
+                incomplete = True
+                between = (
+                    f" between {issue['after_id']} and {issue['before_id']}" if issue["after_id"] else ""
+                )
+                agent.problems.append(f"{card.name}: {issue['kind']}{between}: {issue['detail'] or ''}")
+        return incomplete
+
+    def _gone(self, card: Resource, keys: Sequence[Key]) -> list[Key]:
+        """Return those of the keys that Letta says are gone."""
+        # Whatever list a message is in, it is asked for by its id.
+        one = RESOURCES["messages"] if card.has_messages else card
+        at = card.root.primary_key.index("id")
+        paths: Mapping[str, str] = {key[at]: one.path_of(key[at]) for key in keys}
+        gone = self._server.gone(list(paths.values()))
+        return [key for key in keys if paths[key[at]] in gone]
+
+
+def _folder(stack: ExitStack) -> Path:
+    """Return a folder for what DuckDB cannot hold; with it the file is opened to be read only."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letta-verify-")))
