@@ -8,8 +8,7 @@ from typing import Any
 
 import dlt
 
-from letta_source.destinations.dlt_storage import add_column
-from letta_source.destinations.tables import make_tables
+from letta_source.destinations.dlt_storage import add_column, make_tables_again
 from letta_source.errors import ConfigError
 from letta_source.loading.load_log import dlt_columns
 from letta_source.loading.lock import held
@@ -91,7 +90,7 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")
         pipeline.sync_destination()
-        _add_column(pipeline, target, rows)
+        _add_column(pipeline, rows)
         client: Any = pipeline.destination_client()
         with client, client.sql_client.begin_transaction():
             for table, keys in rows.items():
@@ -99,13 +98,14 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
     return sum(map(len, rows.values()))
 
 
-def _add_column(pipeline: dlt.Pipeline, target: Target, tables: Iterable[str]) -> None:
-    """Add the column to tables of older versions."""
-    for name in tables:
+def _add_column(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
+    """Add the column to tables that lack it, as those of older versions do."""
+    names = list(tables)
+    for name in names:
         root = RESOURCES[name].root
         column = next(one for one in dlt_columns(root) if one["name"] == GONE.name)
         add_column(pipeline, name, column)
-    make_tables(pipeline, target.shard)
+    make_tables_again(pipeline, names)
 
 
 def _mark(client: Any, table: str, keys: Sequence[Key], moment: Any) -> None:

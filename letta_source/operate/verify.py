@@ -145,13 +145,12 @@ class Verification:
         """Return a time as the destination takes it."""
         return self._warehouse.now(time)
 
-    def agents(
-        self, agent_ids: Sequence[str] = (), sample: int | None = None
-    ) -> tuple[list[str], str | None]:
+    def agents(self, sample: int | None = None) -> tuple[list[str], str | None]:
         """Return the agents to compare, and why some may be missing, or None.
 
+        They are those of the settings, else all that the server or the warehouse has.
+
         Args:
-            agent_ids: empty for those of the settings, else all that the server or the warehouse has.
             sample: so many of them, by chance.
         """
         why = None
