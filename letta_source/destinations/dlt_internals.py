@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,12 +81,21 @@ SOURCE_SECTIONS = frozenset(
 class _SectionedEnviron(EnvironProvider):
     """The environment, in which a setting has its section; those of a pipeline have none."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Where dlt looks for a file of each secret.
+        self._has_secret_files = Path("/run/secrets").is_dir()
+
     def get_value(
         self, key: str, hint: Any, pipeline_name: str | None, *sections: str
     ) -> tuple[Any | None, str]:
-        if any(sections) or key in PipelineConfiguration().get_resolvable_fields():
-            return super().get_value(key, hint, pipeline_name or "", *sections)
-        return None, self.get_key_name(key)
+        if not any(sections) and key not in PipelineConfiguration.get_resolvable_fields():
+            return None, self.get_key_name(key)
+        name = self.get_key_name(key, pipeline_name or "", *sections)
+        if name not in os.environ and not self._has_secret_files:
+            # Some 8,000 times in a load.
+            return None, name
+        return super().get_value(key, hint, pipeline_name or "", *sections)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
             for name in resources
             if RESOURCES[name].is_walked and all(is_empty(table.name) for table in RESOURCES[name].tables)
         }
+
+
+@contextmanager
+def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """While the block runs, DuckDB's file stays open: to open it takes longer than most statements do."""
+    with pipeline.sql_client() if is_kind("duckdb", pipeline) else nullcontext():
+        yield
 
 
 @contextmanager

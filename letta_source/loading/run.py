@@ -13,6 +13,7 @@ from dlt.extract import DltSource
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
+from letta_source.destinations.duckdb import kept_open
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
@@ -145,12 +146,13 @@ def _drivers_errors() -> Iterator[None]:
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
-    workspace.look_at_tables(list(source.selected_resources))
-    workspace.finish_pending()
-    workspace.take_over()
-    # Of several shards each would count the rows of all.
-    counted = list(source.selected_resources) if session.settings.shard.is_whole else []
-    before = row_counts(workspace.pipeline, counted)
+    with kept_open(workspace.pipeline):
+        workspace.look_at_tables(list(source.selected_resources))
+        workspace.finish_pending()
+        workspace.take_over()
+        # Of several shards each would count the rows of all.
+        counted = list(source.selected_resources) if session.settings.shard.is_whole else []
+        before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)
     after = row_counts(workspace.pipeline, counted)
     new = {table: rows - before.get(table, 0) for table, rows in after.items()}

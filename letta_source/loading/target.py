@@ -22,6 +22,7 @@ from letta_source.destinations.dlt_internals import (
     sections_only,
     sql_client_of,
 )
+from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.mysql import widen_texts
 from letta_source.destinations.staging import (
@@ -172,7 +173,8 @@ class Target:
             pipeline = self._pipeline()
             pipeline.set_local_state_val(PLACE, place)
         if self.staging:
-            staging = self._staging_of(pipeline)
+            with kept_open(pipeline):
+                staging = self._staging_of(pipeline)
             pipeline = replace(self, staging=staging)._pipeline()
             pipeline.set_local_state_val(_STAGING, staging)
         # Dropping it made its folder anew, as open as the umask says.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 
 import dlt
 import pyarrow as pa
@@ -12,7 +12,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlCli
 
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_internals import is_kind, local_value
-from letta_source.destinations.duckdb import appendable, sparing, take_back
+from letta_source.destinations.duckdb import appendable, kept_open, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
 from letta_source.destinations.tables import (
@@ -177,9 +177,10 @@ class Workspace:
         self.pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
-        self._prepare()
+        with kept_open(self.pipeline):
+            self._prepare()
         try:
-            with sparing(self.pipeline) if appends else nullcontext():
+            with sparing(self.pipeline) if appends else kept_open(self.pipeline):
                 self._load()
         except Exception:
             if not (appends and self.pipeline.has_pending_data):
