@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     __version__: str
 
     from letta_source.errors import ConfigError, LettaError
+    from letta_source.loading.dataset import open_dataset
     from letta_source.loading.outcome import Loaded, LoadFailed
     from letta_source.loading.run import Load, load
     from letta_source.source import letta
@@ -27,9 +28,10 @@ _MODULES = {
     "Loaded": "loading.outcome",
     "letta": "source",
     "load": "loading.run",
+    "open_dataset": "loading.dataset",
 }
 
-__all__ = ["ConfigError", "LettaError", "Load", "LoadFailed", "Loaded", "letta", "load"]
+__all__ = ["ConfigError", "LettaError", "Load", "LoadFailed", "Loaded", "letta", "load", "open_dataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
     from letta_source.loading.run import Observer
+    from letta_source.loading.target import Target
+    from letta_source.shards import Shard
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -49,6 +51,25 @@ def add_place(place: argparse._ArgumentGroup) -> None:
         place.add_argument(
             option, type=text, default=default, metavar="NAME", help=f"{help_} (default: {default})"
         )
+    place.add_argument(
+        "--database",
+        type=text,
+        metavar="FILE",
+        help="DuckDB's file (default: the configured one, else PIPELINE_db.duckdb in this folder)",
+    )
+
+
+def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target:
+    """Return what the options of `add_place` name.
+
+    Raises:
+        ConfigError: there is no such destination, or its settings are incomplete or cannot work.
+    """
+    from letta_source.loading.target import Target
+    from letta_source.shards import WHOLE
+
+    place = options.pipeline_name, options.destination, options.dataset_name
+    return Target(*place, shard=shard or WHOLE, database=options.database).resolved()
 
 
 def add_window(group: argparse._ArgumentGroup, note: str = "") -> None:

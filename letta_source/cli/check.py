@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place
+from letta_source.cli.arguments import add_command, add_place, target_of
 from letta_source.cli.run import CODES, add_base_url
 from letta_source.errors import ExitCode
 
@@ -23,7 +23,6 @@ def add_to(commands: Any) -> None:
 def check(options: argparse.Namespace) -> int:
     """Print which families of endpoints the server has, where the tables would go, and what is masked."""
     from letta_source.loading.preflight import check_families
-    from letta_source.loading.target import Target
     from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
     from letta_source.source import letta
@@ -35,8 +34,7 @@ def check(options: argparse.Namespace) -> int:
     letta(base_url=options.base_url, session=session)
     settings = session.settings
     families = check_families(settings)
-    shard = settings.shard
-    target = Target(options.pipeline_name, options.destination, options.dataset_name, shard=shard).resolved()
+    target = target_of(options, settings.shard)
     target.check_untouched(settings.table_format)
     where = target.where()
     if options.json:

@@ -12,7 +12,7 @@ from letta_source.errors import ExitCode
 if TYPE_CHECKING:
     from letta_source.loading.outcome import Loaded
 
-_NAME, _DATASET = "letta_demo", "letta"
+_NAME, _DATASET, _FILE = "letta_demo", "letta", "letta_demo.duckdb"
 _SAMPLE = """
     SELECT message_type, coalesce(text, reasoning, call.said, answer.said)
     FROM {messages} AS message
@@ -48,15 +48,15 @@ def demo(options: argparse.Namespace) -> int:
         # Given, so that the user's own are not taken: settings here, the destination by its name.
         theirs = {"project": "", "agent_ids": [], "headers": {}, "proxy": "none"}
         settings = {"base_url": server.base_url, "api_key": "demo", **theirs}
-        what = Load(settings, dataset_name=_DATASET, pipeline_name=_NAME, destination_name=_NAME)
+        what = Load(settings, (), "duckdb", _DATASET, _NAME, destination_name=_NAME, database=_FILE)
         loaded = load(what, Progress)
     print(loaded.summary())
-    print(f"\nTables in {_NAME}.duckdb, schema {_DATASET}:\n\n{_tables(loaded)}")
+    print(f"\nTables in {_FILE}, schema {_DATASET}:\n\n{_tables(loaded)}")
     print(f"\nA conversation:\n\n{_conversation(loaded)}")
     print(
         "\nLook closer:\n\n"
-        f"  letta-source export agent_messages --pipeline-name {_NAME} --output messages.parquet\n"
-        f"  letta-source report --pipeline-name {_NAME}\n"
+        f"  letta-source export agent_messages --database {_FILE} --output messages.parquet\n"
+        f"  letta-source report --database {_FILE}\n"
         "\nNext, your own server:\n\n"
         "  LETTA_API_KEY=… letta-source run\n"
         "  letta-source run --base-url http://localhost:8283"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
 from letta_source.errors import ExitCode
 
 CODES = exit_codes(
@@ -40,10 +40,9 @@ def erase(options: argparse.Namespace) -> int:
     agents, conversations = options.agent_id or [], options.conversation_id or []
     if not (agents or conversations):
         raise ConfigError("name what to erase: --agent-id or --conversation-id")
-    from letta_source.loading.target import Target
     from letta_source.operate.erase import erase as erase_from
 
-    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    target = target_of(options)
     # It must be there: opening a DuckDB file makes it.
     with target.reading():
         pass

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from letta_source.cli.arguments import target_of
 
 if TYPE_CHECKING:
     import dlt
@@ -19,9 +22,9 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
     """The pipeline, and a folder for what does not fit into memory; ends the process when it is told to."""
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of
-    from letta_source.loading.target import Target
+    from letta_source.safe_text import visible
 
-    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    target = target_of(options)
     with tempfile.TemporaryDirectory(prefix="letta-export-") as folder:
 
         def last_words() -> str:
@@ -32,3 +35,5 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
 
         with stopping(last_words), target.reading() as pipeline:
             yield pipeline, Path(folder)
+    # Not before: what is wrong is one line.
+    print(f"from {visible(target.where())}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes
+from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
 from letta_source.errors import ExitCode
 
 CODES = exit_codes(
@@ -64,15 +64,15 @@ def report(options: argparse.Namespace) -> int:
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of, written_whole
     from letta_source.export.readers import opened as opened_dataset
-    from letta_source.loading.target import Target
     from letta_source.report.charts import draw
     from letta_source.report.facts import find
     from letta_source.report.model import build
     from letta_source.report.page import page
     from letta_source.report.reading import health, read
     from letta_source.report.store import opened
+    from letta_source.safe_text import visible
 
-    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    target = target_of(options)
     with opened() as (store, folder):
 
         def last_words() -> str:
@@ -90,5 +90,5 @@ def report(options: argparse.Namespace) -> int:
             with written_whole(output) as file:
                 file.write(text.encode())
     days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
-    print(f"{output}: {days}, {len(text) // 1000:,} kB")
+    print(f"{output}: {days}, {len(text) // 1000:,} kB, from {visible(target.where())}")
     return ExitCode.OK

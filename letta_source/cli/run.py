@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
         destination=options.destination,
         dataset_name=options.dataset_name,
         pipeline_name=options.pipeline_name,
+        database=options.database,
     )
     try:
         with stopping(lambda: f"letta-source: {what_is_kept(session)}"):

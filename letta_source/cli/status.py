@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes
+from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ def add_to(commands: Any) -> None:
 
 def status(options: argparse.Namespace) -> int:
     """Print the status of a dataset."""
-    from letta_source.loading.target import Target
     from letta_source.operate.status import as_json, find_status
     from letta_source.safe_text import visible
 
-    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    target = target_of(options)
     found = find_status(target)
     if options.json:
         print(json.dumps(as_json(found), indent=2))

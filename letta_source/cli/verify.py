@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
 from letta_source.cli.run import add_base_url
 from letta_source.errors import ConfigError, ExitCode
 
@@ -62,7 +62,6 @@ def verify(options: argparse.Namespace) -> int:
         LettaError: nothing was repaired.
     """
     from letta_source.cli.signals import stopping
-    from letta_source.loading.target import Target
     from letta_source.settings.places import providers
     from letta_source.source import letta
     from letta_source.state.session import Session
@@ -73,7 +72,7 @@ def verify(options: argparse.Namespace) -> int:
     # Before dlt reads its files: of one that is broken it shows a traceback.
     providers()
     letta(base_url=options.base_url, agent_ids=options.agent_id, session=session)
-    target = Target(options.pipeline_name, options.destination, options.dataset_name).resolved()
+    target = target_of(options)
     with stopping(lambda: "letta-source: stopped; what was repaired stays"):
         return _Command(options, target, session).run()
 

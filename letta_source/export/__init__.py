@@ -2,7 +2,7 @@
 
     from letta_source.export import to_pandas
 
-    messages = to_pandas(dlt.attach("letta"), "agent_messages", children=["tool_calls"])
+    messages = to_pandas(letta_source.open_dataset(), "agent_messages", children=["tool_calls"])
 
 The types are those of `letta_source.schema.tables` whatever the destination: times are UTC with microseconds,
 json is parsed in pandas and text in Arrow. Rows come by parent, `created_at`, `sequence` and key, null
@@ -76,7 +76,7 @@ def batches(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> I
     """Yield rows of one table, a thousand at a time, with memory for not many more.
 
     Args:
-        pipeline: such as `dlt.attach("letta")`; needs no state, only its destination and dataset.
+        pipeline: such as `letta_source.open_dataset()`; needs no state, only its destination and dataset.
         table: any that `letta-source discover` lists, or `tool_calls`: a row for each time that a tool was
             called, with its approval and its result; see `letta_source.export.pairing`.
 

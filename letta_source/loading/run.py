@@ -47,6 +47,8 @@ class Load:
         settings: arguments of `letta_source.letta`; None is not given.
         resources: names; empty for all that are not on request only.
         destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
+        database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
+            being the pipeline's name.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Load:
     dataset_name: str = "letta"
     pipeline_name: str = "letta"
     destination_name: str | None = None
+    database: str | None = None
 
     def __post_init__(self) -> None:
         # Its repr shows no secret.
@@ -108,12 +111,14 @@ def load(
             what.dataset_name,
             what.destination_name,
             session.settings.shard,
+            what.database,
         ).resolved()
         cleaned_before = cleaned()
         with observer(session, what.destination) if observer else nullcontext(), closing(session):
             settings = session.settings
             place = settings.place_of("base_url")
-            logger.info("reads %s (%s); masks: %s", settings.base_url, place, settings.masking)
+            masks, where = settings.masking, target.where()
+            logger.info("reads %s (%s) into %s; masks: %s", settings.base_url, place, where, masks)
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
             with parts.held(target), _drivers_errors():

@@ -58,6 +58,7 @@ class Target:
         destination: its type, as dlt calls it.
         shard: which of several pipelines that load side by side; each has a staging dataset of its own.
         destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
+        database: DuckDB's file, if it is not to be found by the settings and the pipeline's name.
         called: what the destination calls the dataset; `resolved` finds it.
         staging: what it calls the staging dataset; None where there is none.
         own_staging: it is not one that dlt's settings name.
@@ -68,6 +69,7 @@ class Target:
     dataset_name: str
     destination_name: str | None = None
     shard: Shard = WHOLE
+    database: str | None = None
     called: str | None = None
     staging: str | None = None
     own_staging: bool = True
@@ -78,23 +80,28 @@ class Target:
         return pipeline_name_of(self.pipeline_name, self.shard)
 
     def resolved(self) -> Target:
-        """The same; its DuckDB file is `NAME_db.duckdb` where pipeline and dataset are both called NAME.
+        """The same, its DuckDB file found: `PIPELINE_db.duckdb` here, if none is given or configured.
+
+        Not `PIPELINE.duckdb`, which DuckDB could not tell from a dataset of that name. Older versions called
+        it so where no dataset was: such a file is gone on with.
 
         Raises:
             ConfigError: there is no such destination, or its settings are incomplete or cannot work.
         """
         assert_contract()
         with self._tried() as pipeline:
-            found = self._named(pipeline.destination_client())
-            file = found._clashing_file(pipeline)
-        if file is None:
-            return found
-        name = f"{self.pipeline_name}_db"
-        with self._tried(duckdb_name=name) as pipeline:
-            is_configured = found._clashing_file(pipeline) == file
-        if is_configured:
+            client = pipeline.destination_client()
+            found, file = self._named(client), _duckdb_file(client)
+        if file and not (self.database or self.destination_name):
+            name = f"{self.pipeline_name}_db"
+            with self._tried(duckdb_name=name) as pipeline:
+                own = _duckdb_file(pipeline.destination_client())
+            # One that is configured is the same.
+            if own != file and (found._clashes_with(file) or not file.exists()):
+                found, file = replace(found, destination_name=name), own
+        if file and found._clashes_with(file):
             raise ConfigError(f"DuckDB cannot tell the file {file} from the dataset {file.stem}: rename one")
-        return replace(found, destination_name=name)
+        return found
 
     def _named(self, client: Any) -> Target:
         """The same, with the names of its datasets."""
@@ -204,6 +211,33 @@ class Target:
                 )
         return staging
 
+    def assert_there(self) -> None:
+        """Check that the destination can be read.
+
+        Raises:
+            ConfigError: it cannot be opened, or its file is not there.
+        """
+        with self._tried() as tried:
+            if (file := database_file(tried.destination_client())) and not file.exists():
+                raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
+        self.check()
+
+    def opened(self, folder: str) -> dlt.Pipeline:
+        """Return a pipeline that knows nothing but the place, and keeps what dlt writes in a folder.
+
+        Raises:
+            ConfigError: as `assert_there`.
+        """
+        self.assert_there()
+        with self._tried() as tried:
+            file = _duckdb_file(tried.destination_client())
+        # Later it may be another that is found, from another folder.
+        found = replace(self, database=str(file), destination_name=None) if file else self
+        with sections_only():
+            pipeline = found._pipeline(folder)
+        pipeline.deactivate()
+        return pipeline
+
     @contextmanager
     def reading(self) -> Iterator[dlt.Pipeline]:
         """A pipeline that knows nothing but the place, to read what is there; it leaves no trace.
@@ -212,10 +246,7 @@ class Target:
             ConfigError: the destination cannot be opened, or its file is not there.
             OutputFailed: whoever reads met an error.
         """
-        with self._tried() as tried:
-            if (file := database_file(tried.destination_client())) and not file.exists():
-                raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
-        self.check()
+        self.assert_there()
         with sections_only(), tempfile.TemporaryDirectory() as folder:
             pipeline = self._pipeline(folder)
             try:
@@ -227,12 +258,9 @@ class Target:
             finally:
                 pipeline.deactivate()
 
-    def _clashing_file(self, pipeline: dlt.Pipeline) -> Path | None:
-        """The DuckDB file, if it is called as a dataset: DuckDB cannot tell a schema from its database."""
-        client: Any = pipeline.destination_client()
-        file = database_file(client) if client.config.destination_type == "duckdb" else None
-        names = {name.casefold() for name in (self.called, self.staging) if name}
-        return file if file and file.stem.casefold() in names else None
+    def _clashes_with(self, file: Path) -> bool:
+        """Tell whether a file is called as a dataset: DuckDB cannot tell a schema from its database."""
+        return file.stem.casefold() in {name.casefold() for name in (self.called, self.staging) if name}
 
     @contextmanager
     def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
@@ -261,6 +289,10 @@ class Target:
     def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
         kind = dlt.destination(self.destination)
         settings: dict[str, Any] = {}
+        if self.database:
+            if kind.destination_type != _DUCKDB:
+                raise ConfigError(f"a database file is DuckDB's: {self.destination} has its own settings")
+            settings["credentials"] = str(Path(self.database).expanduser().absolute())
         if not self.destination_name and kind.destination_type == _DUCKDB:
             # Its file is called after it: one for all shards.
             settings["pipeline_name"] = duckdb_name or self.pipeline_name
@@ -290,3 +322,7 @@ class Target:
         # Of dlt's settings: it would drop the tables with each package.
         made.refresh = None
         return made
+
+
+def _duckdb_file(client: Any) -> Path | None:
+    return database_file(client) if client.config.destination_type == "duckdb" else None

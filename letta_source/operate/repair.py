@@ -65,6 +65,7 @@ def read_again(target: Target, settings: Mapping[str, Any], agents: Sequence[Age
                 target.dataset_name,
                 target.pipeline_name,
                 target.destination_name,
+                target.database,
             )
         )
     return ids

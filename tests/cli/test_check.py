@@ -24,7 +24,7 @@ def test_says_what_is_read_where_it_goes_and_what_is_masked(letta_source: Comman
     assert "  agents         yes\n" in said.out
     assert "  groups         no, skipped" in said.out
     assert "Loads go to duckdb (" in said.out
-    assert "letta.duckdb), dataset talk, staging dataset talk__letta_staging." in said.out
+    assert "letta_db.duckdb), dataset talk, staging dataset talk__letta_staging." in said.out
     assert "Masks: none." in said.out
 
 

@@ -58,7 +58,9 @@ def test_parquet_by_the_name_of_the_file(there: Command, folder: Path) -> None:
     said = there("export", "agent_messages", "--output", "m.parquet", "--children", "tool_calls")
     found = pq.read_table("m.parquet")
     assert (said.code, said.out) == (0, "")
-    assert said.err == f"{found.num_rows} rows of agent_messages in m.parquet\n"
+    where, rows = said.errors
+    assert where.startswith(f"from duckdb ({folder / 'letta_db.duckdb'}), dataset letta")
+    assert rows == f"{found.num_rows} rows of agent_messages in m.parquet"
     assert found.num_rows == expected(folder, "SELECT count(*) FROM letta.agent_messages")[0][0]
     assert sum(map(len, found["tool_calls"].to_pylist())) == 2
     assert not found.schema.names.count("content")
@@ -77,7 +79,7 @@ def test_json_lines_hold_json_and_not_its_text(there: Command, folder: Path) -> 
         expected(folder, "SELECT name, strftime(created_at, '%Y-%m-%dT%H:%M:%S.%fZ') FROM letta.agents")
     )
     assert {name: line["created_at"] for name, line in by_name.items()} == created
-    assert said.errors == ["2 rows of agents"]
+    assert said.errors[1:] == ["2 rows of agents"]
 
 
 def test_json_of_several_lines_is_one_line() -> None:

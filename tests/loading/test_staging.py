@@ -175,8 +175,8 @@ def test_the_older_name_is_not_shared(warehouse: Command, letta: Letta, server: 
 @pytest.mark.parametrize(
     ("options", "file"),
     [
-        (["--pipeline-name", "letta_staging"], "letta_staging.duckdb"),
-        (["--pipeline-name", "b", "--dataset-name", "b_staging"], "b.duckdb"),
+        (["--pipeline-name", "letta_staging"], "letta_staging_db.duckdb"),
+        (["--pipeline-name", "b", "--dataset-name", "b_staging"], "b_db.duckdb"),
     ],
 )
 def test_a_pipeline_may_be_called_as_a_staging_dataset(

@@ -39,8 +39,9 @@ def locked(file: Path) -> Iterator[None]:
     ("options", "file", "dataset"),
     [
         ([], "letta_db.duckdb", "letta"),
-        (["--dataset-name", "chats"], "letta.duckdb", "chats"),
-        (["--pipeline-name", "mine"], "mine.duckdb", "letta"),
+        (["--dataset-name", "chats"], "letta_db.duckdb", "chats"),
+        (["--pipeline-name", "mine"], "mine_db.duckdb", "letta"),
+        (["--database", "./other.duckdb"], "other.duckdb", "letta"),
         # DuckDB's names know no case.
         (["--dataset-name", "Letta"], "letta_db.duckdb", "letta"),
     ],
@@ -51,6 +52,92 @@ def test_file_and_schema_of_duckdb(
     assert letta_source.load(server, "--resources", "agents", *options).code == 0
     assert [one for one in letta_source.files() if "duckdb" in one] == [file]
     assert letta_source.count("agents", file, dataset) == 2
+
+
+def test_a_file_that_an_older_version_made_is_gone_on_with(letta_source: Command, server: Server) -> None:
+    """It was called after the pipeline alone where no dataset had that name."""
+    chats = ("--dataset-name", "chats")
+    letta_source.load(server, "--resources", "agents", *chats, "--database", "letta.duckdb")
+    letta_source.load(server, "--resources", "agents")
+    for _ in range(2):
+        said = letta_source.load(server, "--resources", "agents", *chats)
+        assert said.column("new")["agents"] == "0"
+        assert str(letta_source.folder / "letta.duckdb") in said.err
+    assert [one for one in letta_source.files() if "duckdb" in one] == ["letta.duckdb", "letta_db.duckdb"]
+
+
+def test_a_dataset_called_as_the_file_is_refused(letta_source: Command, server: Server) -> None:
+    said = letta_source.load(server, "--dataset-name", "letta_db")
+    assert (said.code, letta_source.files()) == (2, [])
+    assert "DuckDB cannot tell the file" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "variable"),
+    [
+        ((), None),
+        (("--database", "sub/w.duckdb"), None),
+        ((), "sub/w.duckdb"),
+        (("--dataset-name", "chats"), None),
+    ],
+)
+def test_every_command_says_where_the_tables_are(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    variable: str | None,
+) -> None:
+    (letta_source.folder / "sub").mkdir()
+    if variable:
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", variable)
+    chosen = variable or ("sub/w.duckdb" if "--database" in options else "letta_db.duckdb")
+    file = str(letta_source.folder / chosen)
+    url, agent = ("--base-url", server.base_url), one_of(letta)
+    for command in (
+        ("check", *url),
+        ("run", *url, "--resources", "agents,agent_messages"),
+        ("status",),
+        ("verify", *url),
+        ("export", "agents"),
+        ("transcript", agent),
+        ("erase", "--agent-id", agent, "--dry-run"),
+    ):
+        said = letta_source(*command, *options)
+        assert said.code == 0, said
+        assert file in said.out + said.err, command
+    assert letta_source(*url, "run", "--database", "x", "--destination", "filesystem").code == 2
+
+
+def test_open_dataset_finds_what_this_folder_loaded(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dlt.attach` opens what was loaded last, in whatever folder."""
+    from letta_source import ConfigError, open_dataset
+    from letta_source.export import to_arrow, to_pandas
+
+    with pytest.raises(ConfigError, match="`letta-source run` makes it"):
+        open_dataset()
+    letta_source.load(server)
+    letta_source.load(server, "--dataset-name", "chats", "--database", "b.duckdb")
+    elsewhere = letta_source.folder / "elsewhere"
+    elsewhere.mkdir()
+    own = open_dataset()
+    monkeypatch.chdir(elsewhere)
+    letta.add_agent()
+    letta_source.load(server)
+    assert len(to_pandas(own, "agents")) == 2
+    assert to_arrow(open_dataset(), "agents").num_rows == 3
+    monkeypatch.chdir(letta_source.folder)
+    assert to_arrow(open_dataset(), "agents").num_rows == 2
+    chats = open_dataset(Path("b.duckdb"), dataset_name="chats")
+    assert to_arrow(chats, "agents").num_rows == 2
+    with chats.sql_client() as client:
+        assert client.execute_sql("SELECT count(*) FROM agents") == [(2,)]
+    assert chats.dataset()("SELECT id FROM agents").fetchall() is not None
+    # What dlt writes of it goes to a folder of its own, not to that of loads.
+    assert letta_source.folder not in Path(chats.working_dir).parents
 
 
 def test_credentials_choose_the_file(
@@ -149,7 +236,7 @@ def test_cursors_belong_to_one_place(letta_source: Command, letta: Letta, server
     for _ in range(2):
         letta.add_message(one_of(letta), date=ago(hours=1))
         assert letta_source.load(server, "--dataset-name", "other").code == 0
-    assert letta_source.count("agent_messages", "letta.duckdb", "other") == messages(letta)
+    assert letta_source.count("agent_messages", dataset="other") == messages(letta)
     assert letta_source.load(server).column("new")["agent_messages"] == "2"
     assert letta_source.count("agent_messages") == messages(letta)
 

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.newest
 PROGRAM = """
 import warnings
 warnings.simplefilter("error")
-import dlt
+from letta_source import open_dataset
 from letta_source.export import batches, conversation, to_arrow, to_pandas
 
-pipeline = dlt.attach("letta_demo")
+pipeline = open_dataset("letta_demo.duckdb")
 messages = to_pandas(pipeline, "agent_messages", children=["tool_calls"])
 assert str(messages.dtypes["created_at"]) == "datetime64[us, UTC]", messages.dtypes
 assert {type(config) for config in to_pandas(pipeline, "agents").llm_config} == {dict}

@@ -27,6 +27,19 @@ def test_public_names_stay_what_they_are_once_all_modules_are_imported() -> None
     assert answer.stdout.split() == []
 
 
+def test_the_public_names() -> None:
+    assert letta_source.__all__ == [
+        "ConfigError",
+        "LettaError",
+        "Load",
+        "LoadFailed",
+        "Loaded",
+        "letta",
+        "load",
+        "open_dataset",
+    ]
+
+
 def test_no_public_name_is_a_module() -> None:
     modules = {module.name for module in pkgutil.iter_modules(letta_source.__path__)}
     assert not modules & set(letta_source.__all__)
