@@ -27,11 +27,12 @@ from letta_source.api.responses import (
     Verdict,
     checked,
     is_missing,
+    may_be_the_page,
     refused,
     to_error,
 )
 from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
-from letta_source.api.server import Server
+from letta_source.api.server import Server, kind_of
 from letta_source.api.transport import make_connector
 from letta_source.errors import NotLetta, Unreachable
 from letta_source.schema.card import Params
@@ -43,6 +44,7 @@ _CONNECT_SECONDS = 10.0
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
 _REDIRECTS_FOLLOWED = 5
+_RETRIES_OF_GIVEN_UP = 2
 # Bytes of a body from which on another thread and decoder are worth their start.
 _LARGE_BODY = 1 << 15
 # Bytes of a body that are parsed without looking what that takes: less than a page may take, at worst.
@@ -192,15 +194,23 @@ class Client:
             request = self._request(method, path, params, body)
         except httpx.InvalidURL as error:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
+        kind, given_up = kind_of(path), self.server.given_up
         for _ in range(_ROUNDS):
             answers = self._answers
+            # A gateway that has no way to the messages of a thousand agents would cost half a minute each.
+            retries = min(self._retries, _RETRIES_OF_GIVEN_UP) if kind in given_up else self._retries
             try:
-                return await self._tried(request, self._retries, asked, page_retries)
+                found = await self._tried(request, retries, asked, page_retries)
             except RequestFailed as error:
                 # Nobody is blamed for an outage: where the server was away, the request is sent anew.
                 if self._answers != answers or not self._looks_again or await self._is_up():
+                    if worth_a_retry(error) and (page_retries is None or not may_be_the_page(error)):
+                        given_up.add(kind)
                     raise
                 failed = error
+            else:
+                given_up.discard(kind)
+                return found
         raise failed
 
     def _request(

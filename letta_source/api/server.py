@@ -40,7 +40,8 @@ class Server:
         memory: bytes that bodies and rows may take.
         lets_read: a request has succeeded: a later 401 or 403 concerns what was asked for, not the key.
         traffic: of the resource that is being read.
-        page_limits: by kind of list, the largest limit that it takes, where that is less than was asked for.
+        page_limits: by kind of path, the largest limit that it takes, where that is less than was asked for.
+        given_up: kinds of paths of which the last request failed to the end, while others were answered.
     """
 
     pace: Pace = field(default_factory=Pace)
@@ -49,6 +50,7 @@ class Server:
     lets_read: bool = False
     traffic: Traffic = field(default_factory=Traffic)
     page_limits: dict[str, int] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, settings: Settings) -> Server:
@@ -59,3 +61,9 @@ class Server:
         """Start anew, but for what was learned of the server."""
         self.pace = Pace(settings.requests_per_second)
         self.memory = Memory(settings.memory_limit)
+        self.given_up.clear()
+
+
+def kind_of(path: str) -> str:
+    """Return a path without its ids, which have a hyphen: the same for all paths of a kind."""
+    return "/".join(part for part in path.split("/") if "-" not in part)

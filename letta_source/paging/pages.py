@@ -19,6 +19,7 @@ from letta_source.api.responses import (
     is_gone,
     is_missing,
 )
+from letta_source.api.server import kind_of
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Items
 from letta_source.schema.card import Params
@@ -65,8 +66,7 @@ class Pages:
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
         self._client = client
         self.endpoint = endpoint
-        # Of all lists of a kind: no identifiers, which have a hyphen.
-        self._kind = "/".join(part for part in endpoint.path.split("/") if "-" not in part)
+        self._kind = kind_of(endpoint.path)
         self.answered = False
         limit = client.server.page_limits.get(self._kind, endpoint.page_size)
         self.size = self.largest = min(limit, endpoint.page_size)

@@ -18,7 +18,7 @@ from letta_source.api.clock import retry_after
 from letta_source.api.responses import RequestFailed, StatusError, WebPage
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, QuotaExceeded, Unreachable
-from tests.support.wire import Answer, answering, get, one_by_one, settings, web_page
+from tests.support.wire import Answer, answering, client_of, get, one_by_one, settings, web_page
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -374,3 +374,46 @@ def test_a_body_cut_short_is_a_failed_request() -> None:
         pytest.raises(RequestFailed, match="RemoteProtocolError on /v1/agents/"),
     ):
         get(base_url, retries=1)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.Response(404, text="default backend - 404"),
+        httpx.Response(403, html="<html>Forbidden</html>"),
+        httpx.Response(404, json={"message": "no Route matched with those values"}),
+        httpx.Response(503),
+        httpx.Response(200, json={"error": "upstream timed out"}),
+    ],
+    ids=repr,
+)
+def test_what_was_given_up_once_is_not_waited_for_a_thousand_times(
+    failure: httpx.Response, waits: list[float]
+) -> None:
+    """A gateway has no way to one kind of path; all others are answered."""
+    is_cured = False
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return (
+            failure
+            if request.url.path.endswith("/messages") and not is_cured
+            else httpx.Response(200, json=[])
+        )
+
+    def seconds(path: str) -> float:
+        before = sum(waits)
+        with pytest.raises(RequestFailed):
+            ask(path, shape="list")
+        return sum(waits) - before
+
+    with client_of(answer) as ask:
+        ask("/v1/agents/", shape="list")
+        first = seconds("/v1/agents/agent-0/messages")
+        others = [seconds(f"/v1/agents/agent-{number}/messages") for number in range(1, 9)]
+        assert first > 20 > 12 > sum(others) > 0
+        # Other kinds are none of it, and one that is answered makes an end of it.
+        assert seconds("/v1/groups/group-1/messages") > 20
+        is_cured = True
+        ask("/v1/agents/agent-1/messages", shape="list")
+        is_cured = False
+        assert seconds("/v1/agents/agent-2/messages") > 20
