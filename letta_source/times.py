@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from dateutil.parser import isoparse
+
+_FIRST = datetime.min.replace(tzinfo=timezone.utc)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def parse_time(text: str) -> datetime:
@@ -59,3 +62,19 @@ def created_at(item: Mapping[str, object]) -> datetime | None:
         return parse_time(sent)
     except ValueError:
         return None
+
+
+def earlier(time: datetime, by: timedelta) -> datetime:
+    """The time so much earlier, but no earlier than years go: a lag of centuries is all there is."""
+    try:
+        return time - by
+    except OverflowError:
+        return _FIRST
+
+
+def later(time: datetime, by: timedelta) -> datetime:
+    """The time so much later, but no later than years go."""
+    try:
+        return time + by
+    except OverflowError:
+        return _LAST

@@ -175,7 +175,8 @@ def judge(status: int, said: Any) -> Verdict:
         return Verdict.REFUSED
     if status in (400, 422) and _LIMIT.search(str(said)):
         return Verdict.PAGE_LIMIT
-    return Verdict.ERROR if isinstance(said, dict) else Verdict.PASSING
+    # Gateways speak JSON too: `{"message": "no Route matched"}`.
+    return Verdict.ERROR if detail is not None else Verdict.PASSING
 
 
 def _is_quota(status: int, reasons: Any) -> bool:

@@ -82,7 +82,7 @@ def report(options: argparse.Namespace) -> int:
         with stopping(last_words), target.reading() as pipeline:
             with opened_dataset(pipeline, folder) as reader:
                 state = health(reader)
-                period = read(reader, store, asked, state.newest)
+                period = read(reader, store, asked, state)
             build(store, prices)
             facts = find(store, period, state.oldest)
             name = f"{options.dataset_name} ({options.destination})"

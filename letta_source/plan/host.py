@@ -11,8 +11,8 @@ from letta_source.paging.pages import Endpoint
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
-from letta_source.state.overlap import earlier
 from letta_source.state.resource_state import ResourceState
+from letta_source.times import earlier
 
 
 def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint:

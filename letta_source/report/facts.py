@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from letta_source.report.period import Period
+from letta_source.times import later
 
 Row = Mapping[str, Any]
 # Of agents, tools and models: those beyond are one row.
@@ -42,7 +43,10 @@ spent AS (
 FROM said, answered, called, spent
 """
 
-_ACTIVITY = """
+# Python has none before or after; the first century begins before.
+_FIRST = "TIMESTAMP '0001-01-01 00:00:00'"
+_LAST = "TIMESTAMP '9999-12-31 23:59:59'"
+_ACTIVITY = f"""
 WITH bucket AS (
     SELECT unnest(range(date_trunc($step, $start::TIMESTAMP), $end::TIMESTAMP, $width::INTERVAL)) AS day
 ),
@@ -55,8 +59,9 @@ answered AS (
         quantile_cont(latency, 0.95) AS p95_latency
     FROM turn WHERE started_at >= $start AND started_at < $end GROUP BY ALL
 )
-SELECT day, day + $width::INTERVAL AS until, coalesce(messages, 0) AS messages, coalesce(turns, 0) AS turns,
-    median_latency, p95_latency
+SELECT greatest(day, {_FIRST}) AS day, least(day + $width::INTERVAL, {_LAST}) AS until,
+    coalesce(messages, 0) AS messages,
+    coalesce(turns, 0) AS turns, median_latency, p95_latency
 FROM bucket LEFT JOIN said USING (day) LEFT JOIN answered USING (day) ORDER BY day
 """
 
@@ -125,7 +130,7 @@ SELECT
 FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER BY least(rank, $most + 1)
 """
 
-_COST_BY_DAY = """
+_COST_BY_DAY = f"""
 WITH spent AS (
     SELECT *, coalesce(model, '') AS called FROM step_cost WHERE created_at >= $start AND created_at < $end
 ),
@@ -135,7 +140,8 @@ ranked AS (
     ) AS rank
     FROM spent GROUP BY called
 )
-SELECT date_trunc($step, created_at) AS day, day + $width::INTERVAL AS until, least(rank, 5) AS rank,
+SELECT greatest(date_trunc($step, created_at), {_FIRST}) AS day,
+    least(day + $width::INTERVAL, {_LAST}) AS until, least(rank, 5) AS rank,
     CASE WHEN rank < 5 THEN called END AS name, sum(cost) AS cost, sum(total_tokens) AS tokens
 FROM spent JOIN ranked USING (called) GROUP BY ALL ORDER BY day, rank
 """
@@ -222,7 +228,7 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     steps = {"step": period.step, "width": f"1 {period.step}"}
-    is_whole = oldest is not None and oldest < _naive(period.before.start) + timedelta(days=1)
+    is_whole = oldest is not None and oldest < later(_naive(period.before.start), timedelta(days=1))
     before = rows(_HEADLINE, period.before)[0] if is_whole else None
     return Facts(
         period,

@@ -112,6 +112,9 @@ def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
     elif _since(now, health.last_load) > _STALE:
         age = texts.age(_since(now, health.last_load))
         said.append(f"The last finished load began {age} ago: what came since is missing.")
+    if health.ahead:
+        dated = f"{texts.count(health.ahead)} items of messages are dated in the future"
+        said.append(f"{dated}: a report without an end date leaves them out.")
     if facts.issues:
         said.append("Something could not be read: see the load's health.")
     return said

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from letta_source.errors import ConfigError
-from letta_source.times import parse_time
+from letta_source.times import earlier, later, parse_time
 
 DAYS = 30
 _DAY = timedelta(days=1)
-# A bar a day is a hair's breadth on a phone from here on.
-_MOST_BARS = 93
+# A bar a day is a hair's breadth on a phone from 93 days on.
+_STEPS = ((93 * _DAY, "day"), (3660 * _DAY, "week"), (18000 * _DAY, "month"), (210000 * _DAY, "year"))
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Period:
     @property
     def before(self) -> Period:
         """The period of the same length that ends where this one starts."""
-        return Period(self.start - (self.end - self.start), self.start)
+        return Period(earlier(self.start, self.end - self.start), self.start)
 
     @property
     def step(self) -> str:
-        """The width of a bar: a `day`, or in long periods a `week` from Monday on."""
-        return "day" if self.end - self.start <= _MOST_BARS * _DAY else "week"
+        """The width of a bar: a `day`, and in longer periods a `week` from Monday on, and so on."""
+        length = self.end - self.start
+        return next((step for most, step in _STEPS if length <= most), "century")
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ class Wanted:
         """The period; without an end it lasts up to the end of the newest message's day.
 
         Args:
-            newest: when the newest message was created; None of an empty dataset, which ends today.
+            newest: when the newest message was created, of those not dated in the future; None of an empty
+                dataset, which ends today.
 
         Raises:
             ConfigError: it would end before it starts.
         """
         last = newest or datetime.now(timezone.utc)
-        end = self.end or last.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
-        start = self.start or end - self.days * _DAY
+        end = self.end or later(last.replace(hour=0, minute=0, second=0, microsecond=0), _DAY)
+        start = self.start or earlier(end, min(self.days, timedelta.max.days) * _DAY)
         if start >= end:
             raise ConfigError(
                 f"there is nothing to report from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from letta_source.report.period import Period, Wanted
 from letta_source.report.store import NEEDED, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
 from letta_source.schema.resources import all_tables
+from letta_source.times import earlier
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Of these only what is about as old as the periods: a turn that began a day before is still whole.
 _DATED = tuple(table for table in NEEDED if table.startswith("agent_messages"))
 _LEAD_IN = timedelta(days=1)
+# A clock may go wrong, and a report may be of tomorrow in another zone; what is dated later is no true date.
+_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Health:
     Attributes:
         last_load: when the newest finished load began; None where there is none.
         loads: finished ones.
-        oldest, newest: when the oldest and the newest message of an agent were created.
+        oldest, newest: when the oldest message of an agent was created, and the newest that is not ahead.
+        ahead: how many items of agents' messages are dated in the future.
         rows: by table, of those that are there.
     """
 
@@ -46,6 +50,7 @@ class Health:
     loads: int
     oldest: datetime | None
     newest: datetime | None
+    ahead: int
     rows: Mapping[str, int]
 
 
@@ -63,11 +68,16 @@ def health(reader: Reader) -> Health:
     )
     created_at = reader.column("created_at")
     messages = reader.table("agent_messages")
+    latest = reader.moment(datetime.now(timezone.utc) + _AHEAD)
+    # One message dated 2099 would have the report end then, and say nothing of today.
     span = _row(
         reader,
-        f"SELECT min({created_at}), max({created_at}) FROM {messages}",
+        f"SELECT min({created_at}), max(CASE WHEN {created_at} <= %s THEN {created_at} END),"
+        f" count(CASE WHEN {created_at} > %s THEN 1 END) FROM {messages}",
         timestamp("oldest", ""),
         timestamp("newest", ""),
+        bigint("ahead", ""),
+        values=[latest, latest],
     )
     there = [table.name for table in all_tables() if is_there(reader, table.name)]
     rows = {
@@ -75,11 +85,16 @@ def health(reader: Reader) -> Health:
         for name in there
     }
     return Health(
-        _began(loads["newest"]), loads["loads"], _naive(span["oldest"]), _naive(span["newest"]), rows
+        last_load=_began(loads["newest"]),
+        loads=loads["loads"],
+        oldest=_naive(span["oldest"]),
+        newest=_naive(span["newest"]),
+        ahead=span["ahead"],
+        rows=rows,
     )
 
 
-def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, newest: datetime | None) -> Period:
+def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state: Health) -> Period:
     """Fills the store with what the wanted period and the one before need; gives the period.
 
     Runs and steps are read whole: the API dates no step, and an old run can have new messages.
@@ -87,8 +102,12 @@ def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, newes
     Raises:
         ConfigError: the period would end before it starts.
     """
+    newest, oldest = state.newest, state.oldest
     period = wanted.period(newest.replace(tzinfo=timezone.utc) if newest else None)
-    since = period.before.start - _LEAD_IN
+    since: datetime | None = earlier(period.before.start, _LEAD_IN)
+    if oldest and since and since <= oldest.replace(tzinfo=timezone.utc):
+        # Not every database knows the year 1.
+        since = None
     for table, columns in NEEDED.items():
         if is_there(reader, table):
             fill(store, table, _selected(reader, table, columns, since if table in _DATED else None))
@@ -105,16 +124,16 @@ def _selected(
             yield widened(batch, selection.schema)
 
 
-def _own_messages(reader: Reader, since: datetime) -> Iterator[pa.RecordBatch]:
+def _own_messages(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBatch]:
     columns = ("agent_id", "id", "position", "text")
     for batch in _selected(reader, "agent_messages", columns, since, message_types=["user_message"]):
         is_own = pc.match_substring_regex(batch["text"], OWN_MESSAGE)
         yield batch.filter(is_own).select(columns[:3])
 
 
-def _row(reader: Reader, sql: str, *columns: Column) -> dict[str, Any]:
+def _row(reader: Reader, sql: str, *columns: Column, values: Sequence[Any] = ()) -> dict[str, Any]:
     """The only row that a query has."""
-    (row,) = pa.Table.from_batches(reader.stream((sql, []), columns)).to_pylist()
+    (row,) = pa.Table.from_batches(reader.stream((sql, [*values]), columns)).to_pylist()
     return dict(zip((column.name for column in columns), row.values(), strict=True))
 
 

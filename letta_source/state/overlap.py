@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-_FIRST = datetime.min.replace(tzinfo=timezone.utc)
-_LAST = datetime.max.replace(tzinfo=timezone.utc)
+from letta_source.times import earlier, later
 
 
 def local_now() -> datetime:
     """Return the time by this machine's clock, in UTC."""
     return datetime.now(timezone.utc)
-
-
-def earlier(time: datetime, by: timedelta) -> datetime:
-    """The time so much earlier, but no earlier than years go: a lag of centuries is all there is."""
-    try:
-        return time - by
-    except OverflowError:
-        return _FIRST
-
-
-def later(time: datetime, by: timedelta) -> datetime:
-    """The time so much later, but no later than years go."""
-    try:
-        return time + by
-    except OverflowError:
-        return _LAST
 
 
 class Overlap:

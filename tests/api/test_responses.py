@@ -64,6 +64,13 @@ def test_nobody_else_can_say_that_something_is_gone(said: Any) -> None:
     assert judge(404, said) is Verdict.PASSING
 
 
+@pytest.mark.parametrize("status", [400, 402, 409, 410, 413, 418, 421, 422, 431, 451, 499, 501])
+def test_json_without_a_detail_is_a_gateways(status: int) -> None:
+    for said in ({"message": "no"}, {"error": {"code": status, "message": "no"}}, {"errors": []}, {}):
+        assert judge(status, said) is Verdict.PASSING
+    assert judge(status, {"detail": "No."}) is Verdict.ERROR
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504, *range(520, 531), 598, 599])
 def test_all_that_begins_with_five_may_pass(status: int) -> None:
     foreign = httpx.Response(status, text=f"error code: {status}", headers={"server": "cloudflare"})

@@ -104,7 +104,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = made.month()
     end = made.END.replace(tzinfo=timezone.utc)
     health = Health(
-        made.END, 61, made.END - timedelta(days=made.DAYS), made.END, {t: len(rows[t]) for t in rows}
+        made.END, 61, made.END - timedelta(days=made.DAYS), made.END, 0, {t: len(rows[t]) for t in rows}
     )
     with opened() as (store, _):
         for table in NEEDED:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from letta_source.report.charts import draw
 from letta_source.report.facts import MOST
 from letta_source.report.period import Period
 from letta_source.report.prices import Price
@@ -375,3 +376,26 @@ def test_an_empty_dataset(case: Case) -> None:
     assert facts.headline["cost"] is None
     assert facts.before is None
     assert not any((facts.tools, facts.agents, facts.models, facts.slowest, facts.errors, facts.issues))
+
+
+YEARS = [
+    (1, 9999, "century"),
+    (1, 2, "week"),
+    (9000, 9999, "century"),
+    (1900, 2026, "year"),
+    (1990, 2026, "month"),
+]
+
+
+@pytest.mark.parametrize(("first", "last", "step"), YEARS, ids=str)
+def test_a_period_of_centuries_has_some_hundred_bars(case: Case, first: int, last: int, step: str) -> None:
+    """Dates of year 1 and 9999 stand for "all", and are in the data of whose clock was wrong."""
+    period = Period(datetime(first, 1, 1, tzinfo=timezone.utc), datetime(last, 12, 31, tzinfo=timezone.utc))
+    for year in (first, last):
+        case.say("user", 0, created_at=datetime(year, 1, 2))
+        case.say("assistant", 0, created_at=datetime(year, 1, 3))
+    facts = case.facts(period, oldest=datetime(1, 1, 1))
+    assert (period.step, facts.headline["messages"]) == (step, 4)
+    assert len(facts.activity) < 600
+    assert sum(row["messages"] for row in facts.activity) == 4
+    assert draw(facts)

@@ -18,7 +18,7 @@ from letta_source.report.reading import Health
 from tests.support.report_case import MARCH, Case
 
 NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)
-HEALTH = Health(datetime(2026, 4, 1), 3, datetime(2026, 1, 1), datetime(2026, 3, 2, 12), {"agents": 1234})
+HEALTH = Health(datetime(2026, 4, 1), 3, datetime(2026, 1, 1), datetime(2026, 3, 2, 12), 0, {"agents": 1234})
 EVIL = "</title></style><script>alert(1)</script><img src=http://x.example/a onerror=alert(1)>\"'&"
 
 
@@ -122,7 +122,7 @@ def test_every_chart_is_drawn_for_both_places() -> None:
 
 def test_an_empty_dataset_says_so() -> None:
     facts = Case().facts()
-    html = page("letta (duckdb)", facts, draw(facts), Health(None, 0, None, None, {}), NOW)
+    html = page("letta (duckdb)", facts, draw(facts), Health(None, 0, None, None, 0, {}), NOW)
     text = Parsed(html).text
     for said in (
         "No messages in this period.",
@@ -158,7 +158,7 @@ def test_what_is_not_known_is_said() -> None:
 
 
 def test_a_load_that_stopped_is_said() -> None:
-    stale = Health(datetime(2026, 3, 20), 1, None, datetime(2026, 3, 20), {})
+    stale = Health(datetime(2026, 3, 20), 1, None, datetime(2026, 3, 20), 0, {})
     assert "The last finished load began 13 d 0 h ago" in Parsed(html_of(Case().facts(), stale)).text
     assert "The last finished load began" not in Parsed(html_of(Case().facts())).text
 
@@ -208,6 +208,21 @@ def test_dollars(amount: float | None, said: str) -> None:
 
 def test_a_long_name_keeps_both_ends() -> None:
     assert texts.short("a" * 30 + "b" * 30) == "a" * 27 + "…" + "b" * 12
+
+
+@pytest.mark.parametrize("days", [1, 3_652_058, 3_652_059, 999_999_999, 10**20])
+@pytest.mark.parametrize("year", [1, 2026, 9999])
+def test_no_period_begins_or_ends_beyond_the_years_there_are(days: int, year: int) -> None:
+    period = wanted(None, None, days).period(datetime(year, 12, 31, 23, 59, 59, tzinfo=timezone.utc))
+    assert period.before.start <= period.start < period.end
+    assert period.last >= period.start
+
+
+def test_messages_dated_in_the_future_are_told() -> None:
+    facts = Case().facts()
+    assert "3 items of messages are dated in the future" in page(
+        "letta (duckdb)", facts, draw(facts), replace(HEALTH, ahead=3), NOW
+    )
 
 
 def test_the_period_ends_with_the_day_of_the_newest_message() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError
 from letta_source.report.prices import PRICES, read_prices
 from tests.report.test_page import Parsed
-from tests.support.command import Command
+from tests.support.command import Command, one_of
 from tests.support.paths import ROOT
 
 HEAD = ",".join(("model", *PRICES))
@@ -39,6 +40,20 @@ def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> N
     )
     assert (said.code, "2001-01-01 to 2001-01-31 (UTC)" in said.out) == (0, True)
     assert "No messages in this period." in (letta_source.folder / "old.html").read_text("utf-8")
+
+
+def test_one_message_of_another_century_changes_no_period(
+    letta: Letta, server: Server, letta_source: Command
+) -> None:
+    for year in (1, 1970, 2099, 9999):
+        letta.add_message(one_of(letta), date=datetime(year, 12, 31, 23, 59, 59, tzinfo=timezone.utc))
+    assert letta_source.load(server).code == 0
+    today = datetime.now(timezone.utc)
+    said = letta_source("report")
+    assert (said.code, f" to {today:%Y-%m-%d} (UTC)" in said.out) == (0, True)
+    html = (letta_source.folder / "letta-report.html").read_text("utf-8")
+    assert "2 items of messages are dated in the future" in html
+    assert letta_source("report", "--start-date", "0001-01-01", "--end-date", "9999-12-31").code == 0
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
             patch.setenv(name, value)
         target = Target("letta", destination, DATASET).resolved()
         with target.reading() as pipeline, opened_dataset(pipeline, folder) as reader:
-            read(reader, store, wanted("2000-01-01", None, None), health(reader).newest)
+            read(reader, store, wanted("2000-01-01", None, None), health(reader))
         build(store, read_prices())
         yield store
 
