@@ -66,7 +66,9 @@ def test_nobody_else_can_say_that_something_is_gone(said: Any) -> None:
 
 @pytest.mark.parametrize("status", [400, 402, 409, 410, 413, 418, 421, 422, 431, 451, 499, 501])
 def test_json_without_a_detail_is_a_gateways(status: int) -> None:
-    for said in ({"message": "no"}, {"error": {"code": status, "message": "no"}}, {"errors": []}, {}):
+    error = {"code": status, "message": "no"}
+    answers: list[dict[str, object]] = [{"message": "no"}, {"error": error}, {"errors": []}, {}]
+    for said in answers:
         assert judge(status, said) is Verdict.PASSING
     assert judge(status, {"detail": "No."}) is Verdict.ERROR
 
