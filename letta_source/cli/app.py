@@ -8,7 +8,19 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from letta_source.cli import check, demo, discover, erase, export, report, run, status, transcript, verify
+from letta_source.cli import (
+    check,
+    completion,
+    demo,
+    discover,
+    erase,
+    export,
+    report,
+    run,
+    status,
+    transcript,
+    verify,
+)
 from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.dlt_settings import set_for_process
 from letta_source.safe_text import visible
@@ -16,7 +28,7 @@ from letta_source.safe_text import visible
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     set_for_process()
     # dlt's log of a failed load is long, with tracebacks; what counts of it is one line of ours.
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
@@ -66,7 +78,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="letta-source",
         description="Loads the conversations of a Letta server into a data warehouse.",
@@ -76,6 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (check, discover, run, status, verify, export, transcript, report, erase, demo):
+    for module in (check, discover, run, status, verify, export, transcript, report, erase, demo, completion):
         module.add_to(commands)
     return parser

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
 from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.operate.erase import Erasure
 
 CODES = exit_codes(
     {
@@ -26,6 +31,7 @@ def add_to(commands: Any) -> None:
     add_names(what, "--conversation-id", "ID", "all of this conversation")
     command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     command.add_argument("--yes", action="store_true", help="do it")
+    command.add_argument("--json", action="store_true", help="as JSON")
     add_place(command.add_argument_group("where from"))
 
 
@@ -48,13 +54,22 @@ def erase(options: argparse.Namespace) -> int:
         pass
     only_told = options.dry_run or not options.yes
     done = erase_from(target, agents, conversations, only_told)
-    for table, rows in done.rows.items():
-        if rows:
-            print(f"{table}: {rows:,} rows {'would be' if only_told else 'were'} removed")
-    print(f"{sum(done.rows.values()):,} rows in all, from {target.where()}")
-    if done.unknown:
-        print(f"Look for yourself in {', '.join(done.unknown)}: their rows do not say whose they are.")
-    print("The column extra of other rows, and what was exported, may still name them.")
+    where = target.where()
+    if options.json:
+        told = {"where": where, "removed": not only_told, "rows": done.rows, "unknown": list(done.unknown)}
+        print(json.dumps(told, indent=2))
+    else:
+        print("\n".join(_lines(done, where, only_told)))
     if only_told and not options.dry_run:
         raise ConfigError("nothing was removed: give --yes to do it")
     return ExitCode.OK
+
+
+def _lines(done: Erasure, where: str, only_told: bool) -> Iterator[str]:
+    for table, rows in done.rows.items():
+        if rows:
+            yield f"{table}: {rows:,} rows {'would be' if only_told else 'were'} removed"
+    yield f"{sum(done.rows.values()):,} rows in all, from {where}"
+    if done.unknown:
+        yield f"Look for yourself in {', '.join(done.unknown)}: their rows do not say whose they are."
+    yield "The column extra of other rows, and what was exported, may still name them."

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names
-from letta_source.cli.export_chats import add_options, export_chats, refuse_for_tables
+from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names, text
+from letta_source.cli.export_chats import add_options, export_chats, refuse, refuse_for_tables
 from letta_source.cli.loaded import opened
 from letta_source.errors import ExitCode
 
@@ -28,6 +28,18 @@ CODES = exit_codes(
     "Credentials are dlt's own settings, as for `letta-source run`.\n",
 )
 
+_FOR_ROWS = (
+    "output",
+    "format",
+    "csv_safe",
+    "agent_id",
+    "type",
+    "columns",
+    "children",
+    "start_date",
+    "end_date",
+)
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
@@ -40,7 +52,7 @@ def add_to(commands: Any) -> None:
         help="such as agent_messages; `discover` lists them; tool_calls pairs calls with their results",
     )
     to = command.add_argument_group("to")
-    to.add_argument("--output", metavar="FILE", help="written beside, and put there once it is whole")
+    to.add_argument("--output", type=text, metavar="FILE", help="put there once it is whole")
     to.add_argument(
         "--format",
         choices=("parquet", "csv", "jsonl", "chat", "sharegpt", "trajectory"),
@@ -116,6 +128,7 @@ def _print_sql(options: argparse.Namespace) -> int:
 
     if options.table != "tool_calls":
         raise ConfigError("--sql is for tool_calls: the other tables are in the warehouse")
+    refuse(options, _FOR_ROWS, "for rows: leave it out with --sql")
     print(tool_calls_sql(options.dataset_name))
     return ExitCode.OK
 

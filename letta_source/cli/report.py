@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
+from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of, text
 from letta_source.errors import ExitCode
 
 CODES = exit_codes(
@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
     summary = "write an HTML page: use, latency, tools, cost"
     command = add_command(commands, "report", report, summary, CODES)
     command.add_argument(
-        "--output", default="letta-report.html", metavar="FILE", help="default: letta-report.html"
+        "--output", type=text, default="letta-report.html", metavar="FILE", help="default: letta-report.html"
     )
     period = command.add_argument_group("period, in days of UTC")
     period.add_argument(
@@ -33,6 +33,7 @@ def add_to(commands: Any) -> None:
     period.add_argument("--end-date", metavar="DATE", help="up to then, without that day")
     command.add_argument_group("cost").add_argument(
         "--prices",
+        type=text,
         metavar="FILE",
         help="CSV: model, and dollars a million tokens as input_price, cached_input_price, cache_write_price,"
         " output_price (default: some models' list prices)",
@@ -86,9 +87,9 @@ def report(options: argparse.Namespace) -> int:
             build(store, prices)
             facts = find(store, period, state.oldest)
             name = f"{options.dataset_name} ({options.destination})"
-            text = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
+            html = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
-                file.write(text.encode())
+                file.write(html.encode())
     days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
-    print(f"{output}: {days}, {len(text) // 1000:,} kB, from {visible(target.where())}")
+    print(f"{output}: {days}, {len(html) // 1000:,} kB, from {visible(target.where())}")
     return ExitCode.OK

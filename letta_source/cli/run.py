@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import (
     add_command,
@@ -17,6 +18,9 @@ from letta_source.cli.arguments import (
     watched,
 )
 from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.loading.outcome import Loaded
 
 CODES = exit_codes(
     {
@@ -96,6 +100,7 @@ def add_options(run: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
     add_logging(run)
+    run.add_argument("--json", action="store_true", help="what came of it as JSON, on standard output")
     how.add_argument(
         "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
     )
@@ -139,9 +144,28 @@ def run(options: argparse.Namespace) -> int:
             loaded = load(what, watched(options), session)
     except LoadFailed as failed:
         if failed.loaded:
-            print(failed.loaded.summary())
+            print(_told(failed.loaded, options.json))
         raise
-    print(loaded.summary())
+    print(_told(loaded, options.json))
     if loaded.new_problems:
         print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code
+
+
+def _told(loaded: Loaded, as_json: bool) -> str:
+    if not as_json:
+        return loaded.summary()
+    resources = {
+        name: {
+            "skipped": counts.skipped,
+            "parents": counts.parents,
+            "items": counts.items,
+            "new_rows": loaded.new.get(name),
+            "requests": counts.requests,
+            "seconds": round(counts.seconds, 3),
+            "problems": counts.problems,
+        }
+        for name, counts in loaded.session.counts.items()
+    }
+    totals = {"problems": loaded.problems, "new_problems": loaded.new_problems}
+    return json.dumps({"resources": resources, **totals}, indent=2)

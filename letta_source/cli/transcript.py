@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, add_window
+from letta_source.cli.arguments import add_command, add_place, add_window, text
 from letta_source.cli.export import CODES
 from letta_source.cli.loaded import opened
 from letta_source.errors import ExitCode
@@ -19,7 +19,7 @@ def add_to(commands: Any) -> None:
     command.add_argument("agent_id", metavar="AGENT_ID", help="whose messages; the table agents lists them")
     what = command.add_argument_group("what")
     what.add_argument(
-        "--conversation-id", metavar="ID", help="only this conversation; `default` is what is in none"
+        "--conversation-id", type=text, metavar="ID", help="only this one; `default` is what is in none"
     )
     add_window(what)
     add_place(command.add_argument_group("where from"))

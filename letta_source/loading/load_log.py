@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -31,7 +30,7 @@ from letta_source.destinations.tables import make_tables
 from letta_source.errors import ExitCode
 from letta_source.loading.issues_view import keep_view
 from letta_source.loading.messages import said
-from letta_source.loading.outcome import exit_code, why_failed
+from letta_source.loading.outcome import exit_code, installed_version, why_failed
 from letta_source.loading.target import PLACE
 from letta_source.loading.workspace import Workspace
 from letta_source.schema.tables import LOAD_LOG, Table
@@ -93,7 +92,7 @@ class _Run:
         self._session = session
         self._workspace = workspace
         self._resources = resources
-        self._version = version("dlt-source-letta")
+        self._version = installed_version()
 
     def rows(self, code: ExitCode | None, raised: bool = False) -> list[Row]:
         """Return a row for each resource.

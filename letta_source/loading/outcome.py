@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
@@ -80,6 +81,13 @@ def exit_code(session: Session) -> ExitCode:
 def new_problems(session: Session) -> int:
     """Return how many issues no earlier load had; all of them if `strict`."""
     return session.problems - (0 if session.settings.strict else session.known_problems)
+
+
+def installed_version() -> str | None:
+    """Return the version of this program; None where its files are used without being installed."""
+    with suppress(PackageNotFoundError):
+        return version("dlt-source-letta")
+    return None
 
 
 def why_failed(session: Session) -> str | None:

@@ -24,7 +24,7 @@ from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_fai
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
-from letta_source.plan.filters import assert_loadable
+from letta_source.plan.filters import assert_effective, assert_loadable
 from letta_source.safe_text import cleaned
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
@@ -105,6 +105,7 @@ def load(
             source = source.with_resources(*what.resources)
         for name in source.selected_resources:
             assert_loadable(RESOURCES[name], session.settings)
+        assert_effective(set(source.selected_resources), session.settings)
         target = parts.target(
             what.pipeline_name,
             what.destination,

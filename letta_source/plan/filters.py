@@ -7,7 +7,9 @@ from typing import Any
 
 from letta_source.errors import ConfigError
 from letta_source.schema.card import Resource
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
+from letta_source.settings.masking import AS_GIVEN
 from letta_source.times import created_at
 
 
@@ -22,6 +24,28 @@ def assert_loadable(card: Resource, settings: Settings) -> None:
         raise ConfigError(f"{card.name} needs a {what}: --{option} TEXT")
     if card.no_agents and settings.agent_ids:
         raise ConfigError(f"{card.name} cannot be limited to agents, {card.no_agents}")
+
+
+def assert_effective(names: Collection[str], settings: Settings) -> None:
+    """Check that what was given for a resource is given with that resource.
+
+    What is configured may be meant for other loads.
+
+    Args:
+        names: of the resources that are loaded.
+
+    Raises:
+        ConfigError: names the option and the resource.
+    """
+    families = {RESOURCES[name].family for name in names}
+    read_by = {card.needs: card.name for card in RESOURCES.values() if card.needs}
+    unread = {setting: name for setting, name in read_by.items() if name not in names}
+    if "batches" not in families:
+        unread["batch_ids"] = "batches"
+    for setting, name in unread.items():
+        if getattr(settings, setting) and settings.place_of(setting) == AS_GIVEN:
+            option = setting.replace("_", "-").removesuffix("s")
+            raise ConfigError(f"--{option} has no effect without {name}: add it to --resources")
 
 
 def list_keys(card: Resource, settings: Settings) -> tuple[str, ...]:

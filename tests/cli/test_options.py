@@ -122,3 +122,61 @@ def test_the_package_runs_as_a_module() -> None:
         text=True,
     )
     assert said.stdout.startswith("letta-source ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "--search-query", "x", "--resources", "agents"], "no effect without message_search"),
+        (["run", "--batch-id", "job-1", "--resources", "runs,agents"], "no effect without batches"),
+        (["export", "tool_calls", "--sql", "--output", "calls.sql"], "--output is for rows"),
+        (["export", "tool_calls", "--sql", "--agent-id", "agent-1"], "--agent-id is for rows"),
+        (["export", "agents", "--turns", "3"], "--turns is for chats"),
+        (["verify", "--yes"], "--yes is for --repair"),
+    ],
+)
+def test_what_has_no_effect_is_refused(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.setenv("LETTA_BASE_URL", "http://localhost:1")
+    said = letta_source(*words)
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    assert says in said.err
+
+
+def test_what_is_configured_may_be_meant_for_other_loads(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__SEARCH_QUERY", "x")
+    with serve(Letta()) as server:
+        assert letta_source.load(server, "--resources", "agents").code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["transcript", "agent-1", "--conversation-id", ""],
+        ["report", "--prices", ""],
+        ["report", "--output", " "],
+        ["export", "agents", "--output", ""],
+        ["status", "--database", ""],
+    ],
+)
+def test_an_empty_value_is_refused(letta_source: Command, words: list[str]) -> None:
+    said = letta_source(*words)
+    assert (said.code, letta_source.files()) == (2, [])
+    assert "must not be empty" in said.err
+
+
+def test_what_came_of_a_load_or_an_erasure_is_json_too(loaded: Command) -> None:
+    letta = Letta()
+    letta.talk(letta.add_agent(), "hi")
+    with serve(letta) as server:
+        said = loaded.load(server, "--resources", "agents,groups", "--json")
+    ran = json.loads(said.out)
+    assert (said.code, ran["problems"], ran["new_problems"]) == (0, 0, 0)
+    assert ran["resources"]["agents"]["new_rows"] == 1
+    (agent,) = letta.tables["agents"].rows
+    told = json.loads(loaded("erase", "--agent-id", agent, "--dry-run", "--json").out)
+    assert (told["removed"], told["rows"]["agents"]) == (False, 1)
+    assert str(loaded.folder / "letta_db.duckdb") in told["where"]
