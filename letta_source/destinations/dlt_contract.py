@@ -70,6 +70,8 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "files of a killed load would stay",
         lambda: (
             _takes(FilesystemClient.list_table_files, "table_name")
+            and _takes(FilesystemClient.list_files_with_prefixes, "table_dir", "prefixes")
+            and _takes(FilesystemClient.get_open_table_location, "table_format", "table_name", "schema_name")
             and _takes(FilesystemClient.load_open_table, "table_format", "table_name")
             and _has(FilesystemClient, "is_open_table", "get_stored_schema", "get_stored_schema_by_hash")
         ),

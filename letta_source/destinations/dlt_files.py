@@ -11,6 +11,7 @@ import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import FilesystemClient
+from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.dlt_storage import stored_schema
 
 
@@ -26,6 +27,7 @@ class Files:
     @contextmanager
     def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
         """Yield the pipeline's files; None if its destination is not files."""
+        take_paths_literally()
         client = pipeline.destination_client()
         if not isinstance(client, FilesystemClient):
             yield None

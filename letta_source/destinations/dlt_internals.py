@@ -215,6 +215,13 @@ def database_file(client: Any) -> Path | None:
     return None
 
 
+def iceberg_library() -> Any:
+    """Return dlt's module of pyiceberg, which only who loads Iceberg tables has installed."""
+    from dlt.common.libs import pyiceberg
+
+    return pyiceberg
+
+
 def sql_client_of(client: Any) -> Any:
     """Return the client that takes SQL; None if the destination takes none, or is files."""
     is_sql = isinstance(client, WithSqlClient) and not isinstance(client, FilesystemClient)

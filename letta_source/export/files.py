@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from letta_source.destinations.dlt_files import Files
+from letta_source.destinations.dlt_paths import as_pattern, path_of_uri
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS
 from letta_source.schema.resources import all_tables
@@ -49,9 +50,11 @@ def mounted(files: Files, stack: ExitStack) -> Mounted:
     known = [table.name for table in (*all_tables(), LOAD_LOG) if table.name in stored]
     for name in known:
         if paths := _paths(files, name):
-            listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+            listed = ", ".join("'" + as_pattern(path).replace("'", "''") + "'" for path in paths)
             connection.execute(
-                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}], union_by_name = true)'
+                # A folder above called `id=1` is no column.
+                f'CREATE VIEW "{name}" AS SELECT * FROM'
+                f" read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
             )
     # The log has none, whatever the others have.
     formats = {stored[name].get("table_format") for name in known}
@@ -62,17 +65,13 @@ def _paths(files: Files, table: str) -> Sequence[str]:
     if delta := files.open_table("delta", table):
         if {"deletionVectors", "columnMapping"}.intersection(delta.protocol().reader_features or ()):
             raise ConfigError(f"the Delta table {table} has deletion vectors or renamed columns: rewrite it")
-        return [_local(uri) for uri in delta.file_uris()]
+        return [path_of_uri(uri) for uri in delta.file_uris()]
     if iceberg := files.open_table("iceberg", table):
         tasks = list(iceberg.scan().plan_files())
         if any(task.delete_files for task in tasks):
             raise ConfigError(f"the Iceberg table {table} has delete files: compact it")
-        return [_local(task.file.file_path) for task in tasks]
+        return [task.file.file_path.removeprefix("file://") for task in tasks]
     paths = files.of_table(table)
     if odd := [path for path in paths if not path.endswith(".parquet")]:
         raise ConfigError(f"only Parquet files can be exported, not {odd[0]}")
     return paths if files.protocol == "file" else [f"{files.protocol}://{path}" for path in paths]
-
-
-def _local(uri: str) -> str:
-    return uri.removeprefix("file://")

@@ -22,6 +22,7 @@ from letta_source.destinations.dlt_internals import (
     sections_only,
     sql_client_of,
 )
+from letta_source.destinations.dlt_paths import assert_usable_path, take_paths_literally
 from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.mysql import widen_texts
@@ -123,7 +124,7 @@ class Target:
         Raises:
             ConfigError: it cannot be opened, or has no such tables.
         """
-        with self._tried() as pipeline, self._opened(pipeline) as client:
+        with self._tried() as pipeline, self._opened(pipeline, table_format) as client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
@@ -137,10 +138,11 @@ class Target:
             if table_format and table_format not in formats:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
 
-    def _opened(self, pipeline: dlt.Pipeline) -> Any:
+    def _opened(self, pipeline: dlt.Pipeline, table_format: str | None) -> Any:
         """The client, not opened yet, as a refused setting must not make a DuckDB file."""
         client = pipeline.destination_client()
         assert_dlt_settings(self.name, client)
+        assert_usable_path(client, table_format)
         return client
 
     def check_untouched(self, table_format: str | None = None) -> None:
@@ -287,6 +289,7 @@ class Target:
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
     def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
+        take_paths_literally()
         kind = dlt.destination(self.destination)
         settings: dict[str, Any] = {}
         if self.database:

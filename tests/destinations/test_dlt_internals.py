@@ -38,6 +38,7 @@ ROOM = [
     "destinations/dlt_internals.py",
     "destinations/dlt_storage.py",
     "destinations/dlt_files.py",
+    "destinations/dlt_paths.py",
     "destinations/dlt_contract.py",
 ]
 # What dlt documents, and exceptions, which its reference lists.

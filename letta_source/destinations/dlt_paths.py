@@ -1,0 +1,90 @@
+"""Folders and files of any name: what dlt and its libraries take for patterns and escapes are characters."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from letta_source.destinations.dlt_internals import FilesystemClient, database_file, iceberg_library
+from letta_source.errors import ConfigError
+
+_listed_by_dlt = FilesystemClient.list_files_with_prefixes
+_location_by_dlt = FilesystemClient.get_open_table_location
+# delta-rs makes a path of the table's URL, and decodes it twice, or panics.
+_NOT_DELTA = re.compile(r"[\[\]|^\\]|%[0-9A-Fa-f]{2}")
+
+
+def take_paths_literally() -> None:
+    """Have dlt find files below a folder of any name, from now on.
+
+    It lists them by `glob`, for which `lake[1]` is `lake1`: state and rows of before would not be found. And
+    pyiceberg does not decode the URL that dlt gives it: the files would go beside the folder, into
+    `my%20lake`, where nobody finds them.
+    """
+    client: Any = FilesystemClient
+    client.list_files_with_prefixes, client.get_open_table_location = _listed, _location
+
+
+def _listed(client: Any, table_dir: str, prefixes: list[str]) -> list[str]:
+    if not glob.has_magic(table_dir):
+        return _listed_by_dlt(client, table_dir, prefixes)
+    found = client.fs_client.find(table_dir)
+    if client.is_local_filesystem:
+        found = [str(Path(path)) for path in found]
+    return [
+        path for path in found if path.startswith(tuple(prefixes)) and client.pathlib.basename(path) != "init"
+    ]
+
+
+def _location(client: Any, table_format: Any, table_name: str, schema_name: str | None = None) -> str:
+    location = _location_by_dlt(client, table_format, table_name, schema_name)
+    if table_format != "iceberg" or not client.is_local_filesystem:
+        return location
+    # dlt calls it where an existing table is found again.
+    iceberg_library().make_location = lambda path, config: _undecoded(config.make_url(path))
+    return _undecoded(location)
+
+
+def _undecoded(url: str) -> str:
+    """Return a file's URL, or its path if the two differ: tables of before have URLs in their metadata."""
+    path = unquote(url.removeprefix("file://"))
+    return path if url.startswith("file:///") and quote(path) != path else url
+
+
+def path_of_uri(uri: str) -> str:
+    """Return the path, or the URL of a bucket, that deltalake gives as an escaped URI."""
+    return unquote(uri.removeprefix("file://"))
+
+
+def as_pattern(path: str) -> str:
+    """Return the pattern of DuckDB that only this path matches."""
+    return re.sub(r"([\[*?])", r"[\1]", path)
+
+
+def assert_usable_path(client: Any, table_format: str | None) -> None:
+    """Refuse a path that the destination's library mistakes for another.
+
+    Raises:
+        ConfigError: names the characters.
+    """
+    if isinstance(client, FilesystemClient):
+        path = str(client.dataset_path)
+        if table_format == "delta" and (odd := _NOT_DELTA.search(path)):
+            raise _odd(path, odd[0], "deltalake")
+        if table_format == "iceberg" and not client.is_local_filesystem and (odd := re.search("[#?]", path)):
+            raise _odd(path, odd[0], "pyiceberg")
+        return
+    if client.config.destination_type == "duckdb" and os.sep == "/" and (file := database_file(client)):
+        # It takes a backslash for a slash, and puts its log before a question mark.
+        if "\\" in str(file):
+            raise _odd(str(file), "\\", "DuckDB")
+        if "?" in str(file.parent.absolute()):
+            raise _odd(str(file), "?", "DuckDB")
+
+
+def _odd(path: str, characters: str, library: str) -> ConfigError:
+    return ConfigError(f"{library} cannot use a path with {characters}: {path}: choose another folder")
