@@ -6,7 +6,6 @@ import logging
 
 from dlt.extract import DltSource
 
-from letta_source.destinations.duckdb import kept_open
 from letta_source.loading.workspace import Workspace
 from letta_source.state.session import Session
 
@@ -17,7 +16,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
     """Extract and load package after package, some `checkpoint_rows` rows each, until all was read."""
     session.packages.max_rows = session.settings.checkpoint_rows
     to_take_over = workspace.to_take_over()
-    with kept_open(workspace.pipeline):
+    with workspace.kept_open():
         session.before.empty = workspace.appendable(source.selected_resources)
         session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
         session.before.erased = workspace.erased()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import dlt
 import pyarrow as pa
@@ -80,6 +80,10 @@ class Workspace:
             self.pipeline.drop()
             self.pipeline = self._target.pipeline()
             self._find_other_shards()
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Keep a DuckDB file open while the block runs."""
+        return kept_open(self.pipeline)
 
     def _why_not_finished(self) -> str | None:
         if not self.pipeline.has_pending_data:
@@ -177,10 +181,10 @@ class Workspace:
         self.pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
-        with kept_open(self.pipeline):
+        with self.kept_open():
             self._prepare()
         try:
-            with sparing(self.pipeline) if appends else kept_open(self.pipeline):
+            with sparing(self.pipeline) if appends else self.kept_open():
                 self._load()
         except Exception:
             if not (appends and self.pipeline.has_pending_data):

@@ -194,9 +194,15 @@ class PlayedPipeline:
             def appendable(self, names: Iterable[str]) -> set[str]:
                 return pipeline.appendable(names)
 
+            def kept_open(self) -> AbstractContextManager[None]:
+                return nullcontext()
+
+            def _prepare(self) -> None:
+                """Nothing that dlt would stumble over."""
+
             def load_package(self, appends: bool) -> None:
                 pipeline.normalize()
-                pipeline.load(workers=1)
+                pipeline.load()
 
         def unrecorded(*of_run: Any) -> AbstractContextManager[None]:
             return nullcontext()
@@ -277,7 +283,7 @@ class PlayedPipeline:
         for _ in self._pending:
             self._faults.step("normalize")
 
-    def load(self, workers: int) -> Any:
+    def load(self) -> Any:
         loaded = [package.load_id for package in self._pending]
         while self._pending:
             package = self._pending[0]
