@@ -93,6 +93,11 @@ def add_options(run: argparse.ArgumentParser) -> None:
         help="exit code 3 also for what an earlier run could not read either",
     )
     how.add_argument(
+        "--steal-lock",
+        action="store_true",
+        help="load though another machine does by the destination's _letta_lease: end that load first",
+    )
+    how.add_argument(
         "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
     )
     how.add_argument(
@@ -138,6 +143,7 @@ def run(options: argparse.Namespace) -> int:
         dataset_name=options.dataset_name,
         pipeline_name=options.pipeline_name,
         database=options.database,
+        steal_lock=options.steal_lock,
     )
     try:
         with stopping(lambda: f"letta-source: {what_is_kept(session)}"):

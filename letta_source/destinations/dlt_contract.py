@@ -16,6 +16,7 @@ from letta_source.destinations.dlt_internals import (
     DestinationClientConfiguration,
     DestinationConnectionError,
     FilesystemClient,
+    JobClientBase,
     LoadStorage,
     NormalizeStorage,
     PackageStorage,
@@ -55,6 +56,15 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         "connection below the SQL client",
         "nothing can be exported",
         lambda: _has(SqlClientBase, "native_connection", "make_qualified_table_name", "escape_column_name"),
+    ),
+    (
+        "steps of a client that writes",
+        "two machines could load one pipeline at once",
+        lambda: (
+            _has(SqlClientBase, "open_connection", "begin_transaction")
+            and _takes(SqlClientBase.execute_many, "statements")
+            and _takes(JobClientBase.complete_load, "load_id")
+        ),
     ),
     (
         "stored state",

@@ -10,9 +10,16 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from letta_source.destinations.dlt_internals import FilesystemClient
+from letta_source.destinations.dlt_internals import FilesystemClient, database_file
 from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.dlt_storage import stored_schema
+
+
+def local_place(client: Any) -> Path | None:
+    """Return the dataset's file or folder on this machine, which may not be there yet; None elsewhere."""
+    if isinstance(client, FilesystemClient):
+        return Path(client.bucket_path, client.dataset_name) if client.is_local_filesystem else None
+    return database_file(client)
 
 
 class Files:

@@ -42,7 +42,12 @@ try:
     from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
     from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
-    from dlt.common.destination.client import DestinationClientConfiguration, StateInfo, WithStateSync
+    from dlt.common.destination.client import (
+        DestinationClientConfiguration,
+        JobClientBase,
+        StateInfo,
+        WithStateSync,
+    )
     from dlt.common.pipeline import get_dlt_pipelines_dir as pipelines_folder
     from dlt.common.runtime.telemetry import is_telemetry_started, start_telemetry, stop_telemetry
     from dlt.common.schema import Schema
@@ -60,7 +65,7 @@ except ImportError as error:
 # dlt's own that other modules take from here.
 __all__ = [
     "Capabilities", "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
-    "FilesystemClient",
+    "FilesystemClient", "JobClientBase",
     "LoadStorage", "NormalizeStorage", "PackageStorage", "ParsedLoadJobFileName", "Schema", "SchemaStorage",
     "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
     "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",

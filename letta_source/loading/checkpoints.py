@@ -6,6 +6,7 @@ import logging
 
 from dlt.extract import DltSource
 
+from letta_source.destinations.duckdb import kept_open
 from letta_source.loading.workspace import Workspace
 from letta_source.state.session import Session
 
@@ -16,12 +17,13 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
     """Extract and load package after package, some `checkpoint_rows` rows each, until all was read."""
     session.packages.max_rows = session.settings.checkpoint_rows
     to_take_over = workspace.to_take_over()
-    with workspace.kept_open():
+    with kept_open(workspace.pipeline):
         session.before.empty = workspace.appendable(source.selected_resources)
         session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
         session.before.erased = workspace.erased()
     workspace.keep_masking()
     while True:
+        workspace.assert_leased()
         workspace.pipeline.extract(source)
         session.written.is_writing = True
         workspace.load_package(appends=bool(session.before.empty))

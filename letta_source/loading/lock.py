@@ -1,43 +1,134 @@
-"""One load at a time of each pipeline: on this machine by a file, elsewhere by a lease in the destination."""
+"""One load at a time of each pipeline: on this machine by files, elsewhere by a lease in the destination."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from filelock import FileLock, Timeout
 
-from letta_source.destinations.dlt_internals import pipelines_folder
+from letta_source.destinations.dlt_files import local_place
+from letta_source.destinations.dlt_internals import DatabaseException, pipelines_folder, sql_client_of
+from letta_source.destinations.lease import Lease
+from letta_source.destinations.lease_table import TABLE, can_lease
 from letta_source.errors import ConfigError
 from letta_source.loading.dlt_rules import ours
+from letta_source.loading.messages import said
 from letta_source.loading.own_folder import close_to_others, make_own_folder
 from letta_source.loading.target import Target
 
+logger = logging.getLogger(__name__)
+
+# Bytes, of a file's name.
+_LONGEST_NAME = 255
+_DIGITS = 32
+
 
 @contextmanager
-def held(target: Target) -> Iterator[None]:
-    """Keep others on this machine from running the pipeline meanwhile: each would mend what the other does.
+def held(target: Target, steal: bool = False) -> Iterator[Target]:
+    """Keep others from running the pipeline meanwhile: each would mend what the other does.
+
+    Args:
+        steal: take the lease, whoever holds it.
+
+    Yields:
+        The target, with the lease if its destination has one.
 
     Raises:
         ConfigError: somebody runs it, or could write into the pipeline's folder.
     """
     folder = Path(pipelines_folder())
     make_own_folder(folder / target.name)
+    with _locked(
+        folder / f"{target.name}.lock",
+        f"the pipeline {target.name} is being run already: wait for it, or choose another --pipeline-name",
+        0o600,
+    ):
+        try:
+            with ours(target.name, target.shard.count), _held_there(target, steal) as leased:
+                yield leased
+        finally:
+            close_to_others(folder / target.name)
+
+
+@contextmanager
+def _locked(file: Path, taken: str, mode: int) -> Iterator[None]:
     # `is_held` holds it, too, for a moment.
-    lock = FileLock(folder / f"{target.name}.lock", mode=0o600, timeout=0.2)
+    lock = FileLock(file, mode=mode, timeout=0.2)
     try:
         lock.acquire()
     except Timeout:
-        raise ConfigError(
-            f"the pipeline {target.name} is being run already: wait for it, or choose another --pipeline-name"
-        ) from None
+        raise ConfigError(taken) from None
     try:
-        with ours(target.name, target.shard.count):
-            yield
+        yield
     finally:
-        close_to_others(folder / target.name)
         lock.release()
+
+
+@contextmanager
+def _held_there(target: Target, steal: bool) -> Iterator[Target]:
+    """Keep those out that have another working folder, here or on another machine."""
+    client = target.destination_client()
+    if (place := local_place(client)) is not None:
+        with _locked_beside(place, target.name):
+            yield target
+        return
+    sql_client = sql_client_of(client)
+    lease = Lease(sql_client, target.name) if sql_client is not None and can_lease(sql_client) else None
+    if lease is None or not _is_taken(lease, target.name, steal):
+        yield target
+        return
+    with lease.kept():
+        yield replace(target, lease=lease)
+
+
+@contextmanager
+def _locked_beside(place: Path, name: str) -> Iterator[None]:
+    """Lock a file or a folder of this machine, by a file beside it."""
+    lock = place.with_name(f".{place.stem}.{name}.lock")
+    if len(os.fsencode(lock.name)) > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(lock.name)).hexdigest()
+        lock = place.with_name(f".{digest[:_DIGITS]}.lock")
+    taken = (
+        f"the pipeline {name} is being loaded into {place} by another process (it locks {lock}): wait for it,"
+        " or end it"
+    )
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
+            stack.enter_context(_locked(lock, taken, mode & 0o666))
+        except (OSError, NotImplementedError) as error:
+            # Some network folders have no locks.
+            logger.warning("nothing keeps another working folder from loading %s too: %s", name, error)
+        yield
+
+
+def _is_taken(lease: Lease, name: str, steal: bool) -> bool:
+    """Take the lease; return False where there cannot be one."""
+    try:
+        try:
+            lease.take(steal)
+        except DestinationUndefinedEntity:
+            try:
+                lease.make_table()
+            except DatabaseException as error:
+                logger.warning(
+                    "the table %s cannot be made, and nothing keeps another machine from loading %s at the"
+                    " same time: %s", TABLE, name, said(error),
+                )  # fmt: skip
+                return False
+            lease.take(steal)
+    except DestinationException as error:
+        raise ConfigError(f"the lease of {name} in {TABLE} cannot be taken: {said(error)}") from error
+    return True
 
 
 def is_held(pipeline_name: str) -> bool:

@@ -13,6 +13,8 @@ from dlt.extract import DltSource
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
+from letta_source.destinations.duckdb import kept_open
+from letta_source.destinations.lease import LeaseLost
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
@@ -48,6 +50,7 @@ class Load:
         destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
+        steal_lock: take the pipeline's lease in the destination over from whoever holds it.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Load:
     pipeline_name: str = "letta"
     destination_name: str | None = None
     database: str | None = None
+    steal_lock: bool = False
 
     def __post_init__(self) -> None:
         # Its repr shows no secret.
@@ -70,7 +74,7 @@ class Parts:
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target
     check_server: Callable[[Settings, Server], None] = check_reachable
-    held: Callable[[Target], AbstractContextManager[None]] = held
+    held: Callable[[Target, bool], AbstractContextManager[Target]] = held
     workspace: Callable[[Target, Settings], Workspace] = Workspace
     recorded: Callable[[Workspace, Session, Iterable[str]], AbstractContextManager[None]] = recorded
 
@@ -121,8 +125,8 @@ def load(
             logger.info("reads %s (%s) into %s; masks: %s", settings.base_url, place, where, masks)
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
-            with parts.held(target), _drivers_errors():
-                workspace = parts.workspace(target, session.settings)
+            with parts.held(target, what.steal_lock) as leased, _drivers_errors():
+                workspace = parts.workspace(leased, session.settings)
                 with parts.recorded(workspace, session, list(source.selected_resources)):
                     loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
@@ -139,6 +143,8 @@ def _drivers_errors() -> Iterator[None]:
     """Turn what drivers raise, which have exceptions of their own, into LoadFailed."""
     try:
         yield
+    except LeaseLost as error:
+        raise LoadFailed(str(error)) from error
     except LettaError:
         raise
     except Exception as error:
@@ -151,7 +157,7 @@ def _drivers_errors() -> Iterator[None]:
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
-    with workspace.kept_open():
+    with kept_open(workspace.pipeline):
         workspace.look_at_tables(list(source.selected_resources))
         workspace.finish_pending()
         workspace.take_over()

@@ -14,6 +14,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
+from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.dlt_internals import (
     database_file,
     dataset_names,
@@ -25,6 +26,7 @@ from letta_source.destinations.dlt_internals import (
 from letta_source.destinations.dlt_paths import assert_usable_path, take_paths_literally
 from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.encoding import assert_texts_arrive
+from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import widen_texts
 from letta_source.destinations.staging import (
     Holds,
@@ -63,6 +65,7 @@ class Target:
         called: what the destination calls the dataset; `resolved` finds it.
         staging: what it calls the staging dataset; None where there is none.
         own_staging: it is not one that dlt's settings name.
+        lease: without it, nothing may be written.
     """
 
     pipeline_name: str
@@ -74,6 +77,7 @@ class Target:
     called: str | None = None
     staging: str | None = None
     own_staging: bool = True
+    lease: Lease | None = None
 
     @property
     def name(self) -> str:
@@ -151,25 +155,29 @@ class Target:
         Raises:
             ConfigError: as `check`; or the file's folder is missing or cannot be written.
         """
-        with self._tried() as pipeline:
-            file = database_file(pipeline.destination_client())
+        file = database_file(self.destination_client())
         if file is None or file.exists():
             self.check(table_format)
         elif not os.access(file.parent, os.W_OK | os.X_OK):
             raise ConfigError(f"{self.destination} cannot be opened: {file.parent} is no folder to write in")
 
+    def destination_client(self) -> Any:
+        """Return a client of the dataset, not opened; raises ConfigError as `check` does."""
+        with self._tried() as pipeline:
+            return pipeline.destination_client()
+
     def where(self) -> str:
         """Return where the tables are, for people: the destination, its file or address, the dataset."""
-        with self._tried() as pipeline:
-            client = pipeline.destination_client()
-            # dlt shows an address without its password.
-            address = database_file(client) or str(client.config) or "default settings"
+        client = self.destination_client()
+        # dlt shows an address without its password.
+        address = database_file(client) or str(client.config) or "default settings"
         staging = f", staging dataset {self.staging}" if self.staging else ""
         return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
 
     def place(self) -> str:
         """Return a text that is equal for two targets that share their tables, and for no others."""
-        with self._tried() as tried:
+        # Sessions under a lease have another name in each load.
+        with replace(self, lease=None)._tried() as tried:
             return place_of(tried, dataset_called(self.dataset_name))
 
     def pipeline(self) -> dlt.Pipeline:
@@ -219,9 +227,8 @@ class Target:
         Raises:
             ConfigError: it cannot be opened, or its file is not there.
         """
-        with self._tried() as tried:
-            if (file := database_file(tried.destination_client())) and not file.exists():
-                raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
+        if (file := database_file(self.destination_client())) and not file.exists():
+            raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
         self.check()
 
     def opened(self, folder: str) -> dlt.Pipeline:
@@ -231,8 +238,7 @@ class Target:
             ConfigError: as `assert_there`.
         """
         self.assert_there()
-        with self._tried() as tried:
-            file = _duckdb_file(tried.destination_client())
+        file = _duckdb_file(self.destination_client())
         # Later it may be another that is found, from another folder.
         found = replace(self, database=str(file), destination_name=None) if file else self
         with sections_only():
@@ -311,6 +317,8 @@ class Target:
         if self.destination_name:
             settings["destination_type"] = self.destination
         destination = dlt.destination(self.destination_name or self.destination, **settings)
+        if self.lease:
+            guard(destination, self.lease.session, self.lease.check_often, self.lease.fence())
         made = dlt.pipeline(
             self.name,
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 
 import dlt
 import pyarrow as pa
@@ -15,6 +15,7 @@ from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.duckdb import appendable, kept_open, sparing, take_back
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
+from letta_source.destinations.lease import Lease
 from letta_source.destinations.tables import (
     Changed,
     changed_by_hand,
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 # Resources that another working folder loaded: until each was read to its end, a load that was killed there
 # may have left some tables merged, and others not.
 _TO_TAKE_OVER = "letta_source_to_take_over"
+# How often the lease had been taken when this working folder last had it.
+_GENERATION = "letta_source_lease_generation"
 
 
 class Workspace:
@@ -51,16 +54,19 @@ class Workspace:
     Attributes:
         pipeline: dlt's.
         traits: what its destination can do.
+        lease: the target's.
         load_ids: the loads that were finished by now.
     """
 
     pipeline: dlt.Pipeline
     traits: Traits
+    lease: Lease | None = None
 
     def __init__(self, target: Target, settings: Settings) -> None:
         self._target = target
         self._settings = settings
         self._shard = settings.shard
+        self.lease = target.lease
         self.load_ids: list[str] = []
         self._gone = Changed()
         self.open()
@@ -80,17 +86,30 @@ class Workspace:
             self.pipeline.drop()
             self.pipeline = self._target.pipeline()
             self._find_other_shards()
-
-    def kept_open(self) -> AbstractContextManager[None]:
-        """Keep a DuckDB file open while the block runs."""
-        return kept_open(self.pipeline)
+        if self.lease:
+            self.pipeline.set_local_state_val(_GENERATION, self.lease.generation)
 
     def _why_not_finished(self) -> str | None:
         if not self.pipeline.has_pending_data:
             return None
-        if is_superseded(self.pipeline, self._shard, self._others):
+        if is_superseded(self.pipeline, self._shard, self._others) or self._was_leased_to_others():
             return "others have gone on since"
         return "was read under other masks" if was_masked_otherwise(self.pipeline, self._settings) else None
+
+    def _was_leased_to_others(self) -> bool:
+        """Return True if another working folder may have loaded since this one last had the lease."""
+        before = self.lease.generation - 1 if self.lease else 0
+        # A version without leases kept none.
+        return before > 0 and local_value(self.pipeline, _GENERATION) != before
+
+    def assert_leased(self) -> None:
+        """Check that no other load has taken the lease.
+
+        Raises:
+            LeaseLost: one has.
+        """
+        if self.lease:
+            self.lease.check_often()
 
     def _find_other_shards(self) -> None:
         self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
@@ -181,10 +200,10 @@ class Workspace:
         self.pipeline.normalize()
         # What reading took goes back before the destination takes its own.
         pa.default_memory_pool().release_unused()
-        with self.kept_open():
+        with kept_open(self.pipeline):
             self._prepare()
         try:
-            with sparing(self.pipeline) if appends else self.kept_open():
+            with sparing(self.pipeline) if appends else kept_open(self.pipeline):
                 self._load()
         except Exception:
             if not (appends and self.pipeline.has_pending_data):
@@ -208,7 +227,14 @@ class Workspace:
             make_tables(self.pipeline, self._shard)
 
     def _load(self) -> None:
-        self.load_ids += self.pipeline.load().loads_ids
+        self.assert_leased()
+        try:
+            self.load_ids += self.pipeline.load().loads_ids
+        except Exception as error:
+            # What the database says then is that some statement failed.
+            if self.lease and (lost := self.lease.loss()):
+                raise lost from error
+            raise
 
 
 def erased_ids(pipeline: dlt.Pipeline) -> frozenset[str]:

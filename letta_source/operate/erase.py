@@ -75,8 +75,8 @@ def erase(
     Raises:
         ConfigError: the destination takes no SQL, a load is running, or its package is not loaded yet.
     """
-    with held(target):
-        pipeline = target.pipeline()
+    with held(target) as leased:
+        pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")
         client: Any = pipeline.destination_client()
@@ -99,6 +99,8 @@ def erase(
             eraser = _Eraser(client.sql_client, eraser.there)
             staged = [name for name, columns in stored_columns(client, eraser.there, True).items() if columns]
             with client.sql_client.begin_transaction():
+                if leased.lease:
+                    leased.lease.hold(client.sql_client)
                 runs = eraser.run_ids(conversation_ids)
                 eraser.forbid({"agent": agent_ids, "conversation": conversation_ids, "run": runs})
                 for part in parts:

@@ -86,14 +86,16 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
             rows.setdefault(table, []).extend(keys)
     if not rows:
         return 0
-    with held(target):
-        pipeline = target.pipeline()
+    with held(target) as leased:
+        pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")
         pipeline.sync_destination()
         _add_column(pipeline, rows)
         client: Any = pipeline.destination_client()
         with client, client.sql_client.begin_transaction():
+            if leased.lease:
+                leased.lease.hold(client.sql_client)
             for table, keys in rows.items():
                 _mark(client.sql_client, table, keys, moment)
     return sum(map(len, rows.values()))

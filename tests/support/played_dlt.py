@@ -194,15 +194,9 @@ class PlayedPipeline:
             def appendable(self, names: Iterable[str]) -> set[str]:
                 return pipeline.appendable(names)
 
-            def kept_open(self) -> AbstractContextManager[None]:
-                return nullcontext()
-
-            def _prepare(self) -> None:
-                """Nothing that dlt would stumble over."""
-
             def load_package(self, appends: bool) -> None:
                 pipeline.normalize()
-                pipeline.load()
+                pipeline.load(workers=1)
 
         def unrecorded(*of_run: Any) -> AbstractContextManager[None]:
             return nullcontext()
@@ -213,7 +207,7 @@ class PlayedPipeline:
             source,
             lambda *names: as_target,
             lambda settings, server: None,
-            lambda target: nullcontext(),
+            lambda target, steal: nullcontext(target),
             Played,
             unrecorded,
         )
@@ -233,6 +227,7 @@ class PlayedPipeline:
         return self
 
     destination_type = "dlt.destinations.duckdb"
+    lease = None
 
     def capabilities(self) -> DestinationCapabilitiesContext:
         return self._capabilities
@@ -283,7 +278,7 @@ class PlayedPipeline:
         for _ in self._pending:
             self._faults.step("normalize")
 
-    def load(self) -> Any:
+    def load(self, workers: int) -> Any:
         loaded = [package.load_id for package in self._pending]
         while self._pending:
             package = self._pending[0]

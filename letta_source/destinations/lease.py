@@ -1,0 +1,286 @@
+"""A lease in a database: of several machines that load one pipeline into one dataset, one does at a time.
+
+A row of the table `_letta_lease` says who holds a pipeline and until when, by the clock of the database. The
+holder renews it in the background; once it has run out others take it. Who lost it cannot merge any more:
+on PostgreSQL each transaction that writes reads the row first, and keeps others from taking it until its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dlt.common.destination.exceptions import DestinationException
+
+from letta_source.destinations.dlt_internals import DatabaseException, dialect_of
+from letta_source.destinations.lease_holder import Holder, shown_time
+from letta_source.destinations.lease_table import LONGEST_NAME, lease_table, make_lease_table, now_of
+from letta_source.errors import ConfigError, ExitCode, LettaError
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 300.0
+"""How long a lease lasts that is not renewed."""
+_RENEWALS = 10
+# Seconds between two looks at who holds it.
+_POLL = 2.0
+# Seconds for which a check that was made counts.
+_FRESH = 1.0
+# Seconds to wait for a holder that is in the middle of a transaction.
+_LONGEST_WAIT = 10
+
+
+class LeaseLost(LettaError):
+    """Somebody else took the lease over; nothing more must be written."""
+
+    exit_code = ExitCode.FAILED
+
+
+class Lease:
+    """One pipeline's row.
+
+    Args:
+        client: a SQL client of the dataset that nobody else uses; each use opens a connection.
+        pipeline: its name; each shard has its own.
+
+    Attributes:
+        session: what the database is to call the sessions that write.
+        generation: how often the lease was taken, this time included; 0 before it was.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        pipeline: str,
+        me: Holder | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.me = me or Holder.me()
+        self.session = self.me.session
+        self.generation = 0
+        self._sleep = sleep
+        self._client = client
+        self._pipeline = pipeline
+        self._key = pipeline
+        if len(pipeline) > LONGEST_NAME:
+            self._key = hashlib.sha256(pipeline.encode()).hexdigest()
+        self._one_at_a_time = threading.Lock()
+        self._checked = 0.0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew the lease, which was taken, in the background while the block runs, then give it back."""
+        stop = threading.Event()
+        # A load that is stuck must not keep the process from ending.
+        renewing = threading.Thread(target=self._keep, args=(stop,), name="letta_source.lease", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            renewing.join(_LONGEST_WAIT)
+            try:
+                self.release()
+            except DestinationException as error:
+                logger.warning(
+                    "the lease of %s could not be given back, and runs out in %.0f s: %s",
+                    self._pipeline, SECONDS, type(error.__cause__ or error).__name__,
+                )  # fmt: skip
+
+    def make_table(self) -> None:
+        """Make dataset and table, if they are not there.
+
+        Raises:
+            DatabaseException: they cannot be made.
+        """
+        with self._opened() as client:
+            make_lease_table(client)
+
+    def take(self, steal: bool = False) -> None:
+        """Take the lease if nobody holds it, or if who did is dead or does not renew it.
+
+        Waits until it is given back or runs out. Who renews it meanwhile is alive, and is not waited for.
+
+        Args:
+            steal: whoever holds it.
+
+        Raises:
+            ConfigError: somebody holds it; says who.
+            DestinationUndefinedEntity: there is no table.
+        """
+        seen: Holder | None = None
+        while (held := self._try_to_take(steal)).id != self.me.id:
+            if seen is None:
+                logger.info(
+                    "%s is being loaded by %s: waits until that ends, or its lease does, at %s",
+                    self._pipeline, held, shown_time(held.until),
+                )  # fmt: skip
+                seen = held
+            if (held.id, held.until) != (seen.id, seen.until):
+                raise ConfigError(
+                    f"the pipeline {self._pipeline} is being loaded into this dataset by {held}; its lease"
+                    f" ends at {shown_time(held.until)} unless it goes on: wait for it, or end it and use"
+                    " --steal-lock"
+                )
+            self._sleep(min(_POLL, SECONDS / _RENEWALS))
+        self.generation, self._checked = held.generation, time.time()
+
+    def _try_to_take(self, steal: bool) -> Holder:
+        """Return who holds the lease now."""
+        with self._opened() as client:
+            # Usually it was given back.
+            self._move(client, "until = 0")
+            held = self._read(client) or self._first(client)
+            if held.id == self.me.id:
+                return held
+            if steal or held.is_dead():
+                return self._take_over(client, held, "1 = 1")
+            if held.until <= held.now:
+                return self._take_over(client, held, f"until <= {now_of(client)}")
+            return held
+
+    def _first(self, client: Any) -> Holder:
+        now = now_of(client)
+        try:
+            client.execute_sql(
+                f"INSERT INTO {lease_table(client)}"
+                " (pipeline, holder, machine, pid, since, until, generation)"
+                f" VALUES (%s, %s, %s, %s, {now}, {now} + {SECONDS}, 1)",
+                self._key, self.me.id, self.me.machine, self.me.pid,
+            )  # fmt: skip
+        except DatabaseException:
+            # Another was faster.
+            if self._read(client) is None:
+                raise
+        found = self._read(client)
+        assert found is not None
+        return found
+
+    def _take_over(self, client: Any, held: Holder, condition: str) -> Holder:
+        """Take the lease from this holder, unless the condition no longer holds, or another took it."""
+        logger.info("%s: takes the lease over from %s", self._pipeline, held)
+        if dialect_of(client) == "postgres":
+            # A holder that stands still in the middle of a transaction would keep its rows locked.
+            client.execute_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE right(application_name, %s) = %s AND usename = session_user",
+                len(held.session), held.session,
+            )  # fmt: skip
+        with client.begin_transaction():
+            if dialect_of(client) == "postgres":
+                client.execute_sql(f"SET LOCAL lock_timeout = '{_LONGEST_WAIT}s'")
+            self._move(client, f"holder = %s AND {condition}", held.id)
+        found = self._read(client)
+        assert found is not None
+        return found
+
+    def _move(self, client: Any, condition: str, *values: Any) -> None:
+        now = now_of(client)
+        client.execute_sql(
+            f"UPDATE {lease_table(client)} SET holder = %s, machine = %s, pid = %s, since = {now},"
+            f" until = {now} + {SECONDS}, generation = generation + 1 WHERE pipeline = %s AND {condition}",
+            self.me.id, self.me.machine, self.me.pid, self._key, *values,
+        )  # fmt: skip
+
+    def check(self, fresh: float = 0.0) -> None:
+        """Renew the lease, unless that was done within `fresh` seconds.
+
+        Raises:
+            LeaseLost: somebody else has taken it since.
+            DestinationException: the database is out of reach.
+        """
+        # Not time.monotonic: it stands still while the machine sleeps.
+        if 0 <= time.time() - self._checked < fresh:
+            return
+        began = time.time()
+        with self._opened() as client:
+            client.execute_sql(
+                f"UPDATE {lease_table(client)} SET until = {now_of(client)} + {SECONDS} WHERE holder = %s",
+                self.me.id,
+            )
+            now = self._read(client)
+        if now is None or now.id != self.me.id:
+            raise LeaseLost(
+                f"the pipeline {self._pipeline} was taken over by {now or 'somebody'}, as this run had not"
+                " answered: nothing more of it is written, the next run reads again what is not loaded"
+            )
+        self._checked = began
+
+    def check_often(self) -> None:
+        """Check, unless that was done a moment ago."""
+        self.check(_FRESH)
+
+    def loss(self) -> LeaseLost | None:
+        """Return why the lease is no longer held; None if it is, or nobody can tell."""
+        try:
+            self.check()
+        except LeaseLost as lost:
+            return lost
+        except DestinationException as error:
+            logger.debug("the lease of %s could not be checked: %r", self._pipeline, error)
+        return None
+
+    def release(self) -> None:
+        """Let others take it."""
+        with self._opened() as client:
+            client.execute_sql(f"UPDATE {lease_table(client)} SET until = 0 WHERE holder = %s", self.me.id)
+
+    def fence(self) -> Sequence[str]:
+        """Return statements that fail unless the lease is held, and keep it until their transaction ends.
+
+        Empty where the database was not seen to do so: only PostgreSQL was.
+        """
+        if dialect_of(self._client) != "postgres":
+            return ()
+        table = lease_table(self._client)
+        return (
+            # A holder that stands still from now on ends by itself.
+            f"SET LOCAL idle_in_transaction_session_timeout = {int(SECONDS * 1000)}",
+            # Divides by zero.
+            f"SELECT 1 / count(*) AS lease_is_held FROM (SELECT 1 FROM {table}"
+            f" WHERE holder = '{self.me.id}' FOR KEY SHARE) AS lease",
+        )
+
+    def hold(self, client: Any) -> None:
+        """Keep others from taking the lease until the transaction of this client ends.
+
+        Raises:
+            LeaseLost: somebody has taken it.
+            DestinationException: the same, or the database is out of reach.
+        """
+        self.check()
+        for statement in self.fence():
+            client.execute_sql(statement)
+
+    def _keep(self, stop: threading.Event) -> None:
+        """Renew the lease from time to time, until told to stop or it is lost."""
+        while not stop.wait(SECONDS / _RENEWALS):
+            try:
+                self.check()
+            except LeaseLost as lost:
+                logger.warning("%s", lost)
+                return
+            except DestinationException as error:
+                # It lasts a while; whoever writes next checks it.
+                logger.debug("the lease of %s could not be renewed: %r", self._pipeline, error)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with self._one_at_a_time, self._client as client:
+            yield client
+
+    def _read(self, client: Any) -> Holder | None:
+        rows = client.execute_sql(
+            f"SELECT holder, machine, pid, since, until, generation, {now_of(client)}"
+            f" FROM {lease_table(client)} WHERE pipeline = %s",
+            self._key,
+        )
+        if not rows:
+            return None
+        holder, machine, pid, since, until, generation, now = rows[0]
+        return Holder(holder, machine, int(pid), float(since), float(until), int(generation), float(now))

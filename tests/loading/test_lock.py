@@ -1,0 +1,239 @@
+"""One load at a time of each pipeline, also from two working folders, and what is done with what is left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseTransientException
+
+from letta_source.destinations import lease_table
+from letta_source.destinations.dlt_internals import sql_client_of
+from letta_source.destinations.lease import Lease, LeaseLost
+from letta_source.destinations.lease_holder import Holder
+from letta_source.errors import ConfigError
+from letta_source.loading import lock
+from letta_source.loading.lock import held
+from letta_source.loading.run import Load, Parts, load
+from letta_source.loading.target import Target
+from letta_source.loading.workspace import Workspace
+from letta_source.shards import Shard
+from tests.support.command import Command
+from tests.support.leased import Database
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    database = Database()
+    yield database
+    database.close()
+
+
+PLACES = {
+    "duckdb": ("duckdb", {}),
+    "sqlite": ("sqlalchemy", {"DESTINATION__SQLALCHEMY__CREDENTIALS": "sqlite:///warehouse.db"}),
+    "files": ("filesystem", {"DESTINATION__FILESYSTEM__BUCKET_URL": "lake"}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_two_working_folders_load_into_one_place_one_after_the_other(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    destination, environment = PLACES[place]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    targets = [
+        Target(name, destination, "letta", shard=shard).resolved()
+        for name, shard in (("letta", Shard(0, 1)), ("other", Shard(0, 1)), ("letta", Shard(1, 2)))
+    ]
+    at(monkeypatch, tmp_path / "one")
+    with held(targets[0]):
+        at(monkeypatch, tmp_path / "two")
+        with pytest.raises(ConfigError, match="the pipeline letta is being loaded into "), held(targets[0]):
+            pass
+        with held(targets[1]), held(targets[2]):
+            pass
+    with held(targets[0]) as leased:
+        assert leased.lease is None
+
+
+def at(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(lock, "pipelines_folder", lambda: str(folder))
+
+
+@pytest.mark.parametrize("name", ["letta", "p" * 240, "é" * 124])
+def test_the_lock_beside_a_place_has_a_name_that_fits(tmp_path: Path, name: str) -> None:
+    for file in ("warehouse.duckdb", f"{'w' * 230}.duckdb"):
+        place = tmp_path / file
+        with (
+            lock._locked_beside(place, name),
+            pytest.raises(ConfigError, match="by another process"),
+            lock._locked_beside(place, name),
+        ):
+            pass
+        with lock._locked_beside(place, name), lock._locked_beside(place, f"{name}2"):
+            pass
+
+
+def test_a_place_that_cannot_be_locked_is_loaded_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A folder is in the way.
+    (tmp_path / ".warehouse.letta.lock").mkdir()
+    with caplog.at_level(logging.WARNING), lock._locked_beside(tmp_path / "warehouse.duckdb", "letta"):
+        pass
+    assert "nothing keeps another working folder from loading letta too" in caplog.text
+
+
+@pytest.fixture
+def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Target:
+    """One in a database that has leases."""
+    at(monkeypatch, tmp_path)
+    monkeypatch.setattr(Target, "destination_client", lambda self: None)
+    monkeypatch.setattr(lock, "local_place", lambda client: None)
+    monkeypatch.setattr(lock, "sql_client_of", lambda client: database.lease()._client)
+    return Target("letta", "postgres", "letta")
+
+
+def test_a_database_keeps_a_lease_while_the_block_runs(target: Target, database: Database) -> None:
+    for takes in (1, 2):
+        with held(target) as leased:
+            assert leased.lease
+            assert leased.lease.generation == takes
+            database.alive.append(leased.lease)
+            with pytest.raises(ConfigError, match="is being loaded into this dataset by"):
+                database.lease().take()
+            database.alive.clear()
+    database.lease().take()
+
+
+def test_who_may_make_no_table_loads_without_a_lease(
+    target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(self: Lease) -> None:
+        raise DatabaseTerminalException(PermissionError("permission denied for schema letta"))
+
+    monkeypatch.setattr(Lease, "make_table", refused)
+    with caplog.at_level(logging.WARNING), held(target) as leased:
+        assert leased.lease is None
+    assert "_letta_lease cannot be made" in caplog.text
+    assert "permission denied" in caplog.text
+
+
+def test_a_lease_that_cannot_be_taken_is_one_line(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Lease, steal: bool) -> None:
+        raise DatabaseTransientException(TimeoutError("canceling statement due to lock timeout"))
+
+    monkeypatch.setattr(Lease, "take", broken)
+    with pytest.raises(ConfigError, match="lock timeout"), held(target):
+        pass
+
+
+def test_one_that_cannot_be_given_back_is_told(
+    target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Lease) -> None:
+        raise DatabaseTransientException(ConnectionError("gone"))
+
+    with caplog.at_level(logging.WARNING), held(target):
+        monkeypatch.setattr(Lease, "release", broken)
+    assert "could not be given back" in caplog.text
+
+
+def test_dlts_client_of_sqlalchemy_takes_the_statements(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lease_table._CLOCKS, "sqlite", "(julianday('now') - 2440587.5) * 86400.0")
+    destination, environment = PLACES["sqlite"]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    leases: list[Lease] = []
+    for _ in range(3):
+        client = sql_client_of(Target("letta", destination, "letta").resolved().destination_client())
+        leases.append(Lease(client, "letta", Holder(f"of {len(leases)}", "elsewhere", 1)))
+    first, second, third = leases
+    with pytest.raises(DestinationUndefinedEntity):
+        first.take()
+    first.make_table()
+    first.take()
+    first.check()
+    second.take(steal=True)
+    assert isinstance(first.loss(), LeaseLost)
+    second.release()
+    third.take()
+    assert (second.generation, third.generation) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("generation", "kept", "is_dropped"),
+    [
+        # The first lease that was ever taken: an older version left the package.
+        (1, None, False),
+        (2, 1, False),
+        (17, 16, False),
+        (3, 1, True),
+        (2, None, True),
+        (9, 9, True),
+    ],
+)
+def test_what_is_left_is_loaded_only_if_nobody_loaded_since(
+    generation: int, kept: int | None, is_dropped: bool
+) -> None:
+    state = {} if kept is None else {"letta_source_lease_generation": kept}
+    workspace = Workspace.__new__(Workspace)
+    workspace.lease = Lease.__new__(Lease)
+    workspace.lease.generation = generation
+    workspace.pipeline = SimpleNamespace(get_local_state_val=state.__getitem__)  # type: ignore[assignment]
+    assert workspace._was_leased_to_others() is is_dropped
+    workspace.lease = None
+    assert not workspace._was_leased_to_others()
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_load_that_fails_says_whether_the_lease_was_lost(database: Database, is_lost: bool) -> None:
+    def load() -> None:
+        if is_lost:
+            database.lease(host="heron").take(steal=True)
+        raise RuntimeError("division by zero")
+
+    workspace = Workspace.__new__(Workspace)
+    workspace.load_ids = []
+    workspace.lease = database.lease()
+    workspace.lease.make_table()
+    workspace.lease.take()
+    workspace.pipeline = SimpleNamespace(load=load)  # type: ignore[assignment]
+    with pytest.raises(LeaseLost if is_lost else RuntimeError, match="heron" if is_lost else "division"):
+        workspace._load()
+
+
+def test_a_package_is_not_loaded_without_the_lease(database: Database) -> None:
+    workspace = Workspace.__new__(Workspace)
+    workspace.load_ids = []
+    workspace.lease = database.lease()
+    workspace.lease.make_table()
+    workspace.lease.take()
+    database.lease().take(steal=True)
+    workspace.lease._checked = 0
+    workspace.pipeline = SimpleNamespace()  # type: ignore[assignment]
+    with pytest.raises(LeaseLost):
+        workspace._load()
+
+
+@pytest.mark.parametrize("steal", [False, True])
+def test_the_option_reaches_the_lock(steal: bool, letta_source: Command) -> None:
+    asked = []
+
+    def asking(target: Target, steals: bool) -> Any:
+        asked.append(steals)
+        raise ConfigError("enough")
+
+    parts = Parts(check_server=lambda settings, server: None, held=asking)
+    with pytest.raises(ConfigError, match="enough"):
+        load(Load({"base_url": "http://127.0.0.1:1"}, steal_lock=steal), parts=parts)
+    assert asked == [steal]
