@@ -319,7 +319,7 @@ class Client:
                 try:
                     if response.status_code < 300:
                         take = partial(_take, lease, deadline)
-                        body = await read_body(response, self.server.memory.largest_body, take)
+                        body = await read_body(response, lease.most, take)
                     else:
                         body = await read_start(response, _ERROR_BODY)
                     self.server.traffic.bytes += len(body)
@@ -353,6 +353,7 @@ class Client:
 
     async def _parsed(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
         if len(body) < _LARGE_BODY:
+            asked.lease.end_reading()
             return checked(response, body, asked.shape)
         size = parsed_size(body) if len(body) > _HARMLESS_BODY else 4 * len(body)
         if size > self.server.memory.largest_page:
@@ -360,6 +361,7 @@ class Client:
         await asked.lease.grow(size)
         found = checked(response, body, asked.shape)
         asked.lease.shrink(len(body))
+        asked.lease.end_reading()
         return found
 
 

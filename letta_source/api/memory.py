@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 DEFAULT_LIMIT = 512_000_000
 # What Python takes for a value, an object and an array of JSON beside their text.
 _VALUE, _OBJECT, _ARRAY = 64, 240, 72
 
 
+_Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
 class Memory:
     """Bytes that may be taken; whoever asks for more waits until others give back.
 
-    Readers take what they read, and whoever gets a page gives it back once its rows were handed on. May be
-    used from several threads.
+    Readers take what they read, and whoever gets a page gives it back once its rows were handed on. Of what
+    is taken there are up to three copies for a moment, hence a quarter of the limit is given out. May be used
+    from several threads.
 
     Args:
         limit: in bytes.
-
-    Attributes:
-        on_shortage: called in the reader's thread when it has to wait: whoever gathers rows hands them on.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
-        self.on_shortage: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
+        self._watchers: list[Callable[[], None]] = []
+        # Garbage collection may give something back while it is held.
+        self._lock = threading.RLock()
         self._used = 0
         self._held = 0
         self._beyond: Lease | None = None
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiter] = []
 
     @property
     def largest_body(self) -> int:
-        """Bytes of a page, or of one message, at most: of several at once there are copies."""
+        """Bytes of an answer that cannot be asked for in smaller parts, such as one message."""
         return self.limit // 16
+
+    @property
+    def largest_of_many(self) -> int:
+        """Bytes of a page that could be smaller: each worker may have one, and some wait."""
+        return self.limit // 256
 
     @property
     def largest_page(self) -> int:
@@ -45,23 +53,49 @@ class Memory:
 
     @property
     def enough_rows(self) -> int:
-        """Bytes of pages whose rows are handed on together."""
-        return self.limit // 4
+        """Bytes of rows that are handed on together."""
+        return self.limit // 64
+
+    @property
+    def enough_for_package(self) -> int:
+        """Bytes of large rows that are loaded together: DuckDB's log holds them twice."""
+        return self.limit // 32
+
+    @contextmanager
+    def watched(self, on_shortage: Callable[[], None]) -> Iterator[None]:
+        """Have a function called when a reader has to wait: whoever gathers rows hands them on."""
+        self._watchers.append(on_shortage)
+        try:
+            yield
+        finally:
+            self._watchers.remove(on_shortage)
 
     @property
     def used(self) -> int:
         """Bytes that are taken now."""
         return self._used
 
-    def lease(self) -> Lease:
-        """A part of the memory, nothing at first."""
-        return Lease(self)
+    def lease(self, can_be_less: bool = False) -> Lease:
+        """A part of the memory, nothing at first.
 
-    def _take(self, lease: Lease, size: int) -> bool:
+        Args:
+            can_be_less: what it is for can be asked for in smaller parts.
+        """
+        return Lease(self, self.largest_of_many if can_be_less else self.largest_body)
+
+    def _add(self, lease: Lease, size: int) -> None:
         with self._lock:
-            if self._used + size > self.limit and self._beyond is not lease:
+            self._used += size
+            self._held += size
+            lease.size += size
+
+    def _take(self, lease: Lease, size: int, waiter: _Waiter | None = None) -> bool:
+        with self._lock:
+            if self._used + size > self.limit // 4 and self._beyond is not lease:
                 # When all is taken by readers of which none can go on, one may.
                 if self._beyond or self._held:
+                    if waiter:
+                        self._waiting.append(waiter)
                     return False
                 self._beyond = lease
             self._used += size
@@ -73,7 +107,6 @@ class Memory:
             if not lease.is_held:
                 lease.is_held = True
                 self._held += lease.size
-                self._end_beyond(lease)
 
     def _give_back(self, lease: Lease, size: int) -> None:
         with self._lock:
@@ -84,21 +117,25 @@ class Memory:
             if not lease.size:
                 self._end_beyond(lease)
             waiting, self._waiting = self._waiting, []
-        for loop, future in waiting:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_wake, future)
+        _wake_all(waiting)
 
     def _end_beyond(self, lease: Lease) -> None:
-        if self._beyond is lease:
-            self._beyond = None
-
-    async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
         with self._lock:
-            self._waiting.append((loop, future))
-        self.on_shortage()
-        await future
+            if self._beyond is not lease:
+                return
+            self._beyond = None
+            waiting, self._waiting = self._waiting, []
+        _wake_all(waiting)
+
+    def _tell_shortage(self) -> None:
+        for on_shortage in list(self._watchers):
+            on_shortage()
+
+
+def _wake_all(waiting: list[_Waiter]) -> None:
+    for loop, future in waiting:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_wake, future)
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -110,12 +147,14 @@ class Lease:
     """A part of the memory; gives back what is left of it when nobody refers to it any more.
 
     Attributes:
+        most: bytes that the answer may have.
         size: in bytes.
-        is_held: all was read; whoever has the page gives it back.
+        is_held: whoever gathers rows has it, and gives it back when memory is short.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, most: int) -> None:
         self._memory = memory
+        self.most = most
         self.size = 0
         self.is_held = False
 
@@ -126,10 +165,23 @@ class Lease:
     async def grow(self, size: int) -> None:
         """Take more; wait until there is some left."""
         while not self._memory._take(self, size):
-            await self._memory._wait()
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            if self._memory._take(self, size, (loop, future)):
+                return
+            self._memory._tell_shortage()
+            await future
+
+    def end_reading(self) -> None:
+        """Say that all was read: if it took more than there was, the next one may."""
+        self._memory._end_beyond(self)
+
+    def add(self, size: int) -> None:
+        """Take more of what is held: it is there already."""
+        self._memory._add(self, size)
 
     def hold(self) -> None:
-        """Say that all was read."""
+        """Say that it goes to whoever gathers rows."""
         self._memory._hold(self)
 
     def shrink(self, size: int) -> None:

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from letta_source.destinations.dlt_internals import LoadStorage, PackageStorage, is_kind, table_of_job
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 
-_APPENDING_MB = 150
+# Bytes.
+_APPENDING = 150_000_000
+_LOG = 100_000_000
 
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
@@ -51,17 +53,62 @@ def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def sparing(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """While the block runs, DuckDB appends with little memory and with one thread a table.
+def sparing(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
+    """While the block runs, DuckDB loads with little memory and with one thread a table.
 
     By default it takes most of the memory there is. The tables are loaded side by side; a thread that has one
     for itself fills whole row groups, which go to disk once, not to the log before.
+
+    Args:
+        most: bytes, for large rows: whatever it does with a column, it holds 2,048 values of it at once.
     """
+    if not is_kind("duckdb", pipeline):
+        yield
+        return
     with pipeline.sql_client() as client:
         # Other connections of this process share the database with ours, and what is set.
-        client.execute_sql(f"SET GLOBAL memory_limit = '{_APPENDING_MB}MB'")
+        limit = max(_APPENDING, most or 0)
+        client.execute_sql(f"SET GLOBAL memory_limit = '{limit}B'")
         client.execute_sql("SET GLOBAL threads = 1")
+        if most:
+            # Compressing, and what is compressed, takes twice as much.
+            client.execute_sql("SET GLOBAL force_compression = 'uncompressed'")
+        try:
+            yield
+        finally:
+            if most:
+                # Until it loads again, it gives back what it keeps in memory.
+                with suppress(DatabaseException):
+                    client.execute_sql(f"SET GLOBAL memory_limit = '{limit // 2}B'")
+
+
+@contextmanager
+def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
+    """While the block runs, DuckDB keeps the database open and seldom writes its log into it.
+
+    It would do so whenever the last connection closes. Each time it writes all rows of the last row group
+    again: of large rows, all rows there are.
+    """
+    if not is_kind("duckdb", pipeline):
         yield
+        return
+    with pipeline.sql_client() as client:
+        client.execute_sql(f"SET GLOBAL checkpoint_threshold = '{_LOG}B'")
+        try:
+            yield
+        finally:
+            # What cannot be written within the limit is written as the connection closes, without one.
+            with suppress(DatabaseException):
+                client.execute_sql(f"SET GLOBAL memory_limit = '{most}B'")
+                client.execute_sql("CHECKPOINT")
+            client.execute_sql("RESET GLOBAL memory_limit")
+
+
+def unlimited(pipeline: dlt.Pipeline) -> None:
+    """Let DuckDB take most of the memory there is."""
+    if is_kind("duckdb", pipeline):
+        with pipeline.sql_client() as client:
+            client.execute_sql("RESET GLOBAL memory_limit")
 
 
 def take_back(pipeline: dlt.Pipeline) -> None:

@@ -50,7 +50,8 @@ class AppendOnly:
             passed: how many of the first items the cursor passes.
         """
         if job.moves == "parent" or (job.moves == "cursor" and not in_order):
-            self._held.setdefault(job.id, []).append((parent_id, items))
+            # A copy: the page itself is emptied once it was taken.
+            self._held.setdefault(job.id, []).append((parent_id, list(items)))
             return []
         if job.moves == "cursor":
             return self._new(parent_id, items if passed == len(items) else items[:passed])

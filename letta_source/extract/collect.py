@@ -16,7 +16,7 @@ from letta_source.extract.append_only import AppendOnly
 from letta_source.extract.gathered_rows import GatheredRows
 from letta_source.extract.issues import Issues
 from letta_source.extract.positions import Positions
-from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
+from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
 from letta_source.paging.events import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
 from letta_source.plan.job import Job, ParentSeen
@@ -68,13 +68,15 @@ def extract(
         with stream(state.settings, jobs, counts.count_request, state.session.server) as job_events:
             for job_event in job_events:
                 collector.take(job_event)
-                if collector.rows.count >= state.session.packages.rows_per_yield:
+                if collector.is_full:
                     yield collector.tables()
+                    collector.release()
     except FatalError as error:
         fatal = error
     else:
         collector.finish()
     yield collector.tables()
+    collector.release()
     counts.ended = time.monotonic()
     if fatal:
         raise fatal
@@ -114,7 +116,34 @@ class _Collector:
             Retried: self._gap_retried,
             Done: self._end,
             Failed: self._fail,
+            Shortage: self._note_shortage,
         }
+        self._is_short = False
+        # Whose items are referred to.
+        self._pages: list[Page] = []
+        self._lease = session.server.memory.lease()
+        self._lease.hold()
+
+    @property
+    def is_full(self) -> bool:
+        """True once there are rows to hand on, by their number or by their bytes, or memory is short."""
+        if self._is_short and self.rows.count:
+            return True
+        enough = self._session.server.memory.enough_rows
+        return self.rows.count >= self._session.packages.rows_per_yield or self.rows.size >= enough
+
+    def release(self) -> None:
+        """Give back the memory of rows that were handed on."""
+        self._lease.release()
+        self._is_short = False
+
+    def _release_pages(self) -> None:
+        for page in self._pages:
+            page.release()
+        self._pages.clear()
+
+    def _note_shortage(self, job: Job, parent_id: str, event: Shortage) -> None:
+        self._is_short = True
 
     def take(self, job_event: JobEvent) -> None:
         job, parent_id, event = job_event
@@ -124,6 +153,7 @@ class _Collector:
         """The rows so far, those of load_issues too; then starts anew."""
         load_id = self._session.packages.load_id
         made = self.rows.tables(load_id) + self._issues.tables(load_id)
+        self._release_pages()
         return [(name, self._mask.table(name, rows)) for name, rows in made]
 
     def _begin(self, job: Job, parent_id: str, event: Begun) -> None:
@@ -147,7 +177,11 @@ class _Collector:
             items = self._append_only.page(job, parent_id, items, passed, page.in_order)
         if erased := self._session.before.erased:
             items = [one for one in items if erased.isdisjoint(_whose(job, parent_id, one))]
-        self.rows.add([(parent_id, items)], job)
+        self._pages.append(page)
+        self.rows.add([(parent_id, items)], job, page.size)
+        if not self.rows.is_waiting:
+            self._lease.add(self.rows.size - self._lease.size)
+            self._release_pages()
 
     def _restart(self, job: Job, parent_id: str, event: Restarted) -> None:
         self._positions.restart(job, parent_id)

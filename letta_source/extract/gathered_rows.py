@@ -49,8 +49,22 @@ class GatheredRows:
         """The number of rows gathered."""
         return self._rows.count
 
-    def add(self, pages: Pages, job: Job) -> None:
-        """Adds the items that the settings ask for, page by page."""
+    @property
+    def size(self) -> int:
+        """Bytes of the arrays that were made of rows."""
+        return self._rows.size
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while items are referred to, of which no arrays were made."""
+        return self._rows.is_waiting
+
+    def add(self, pages: Pages, job: Job, size: int = 0) -> None:
+        """Adds the items that the settings ask for, page by page.
+
+        Args:
+            size: bytes that the items take, where that is known.
+        """
         settings = self._session.settings
         for parent_id, items in pages:
             if settings.window or settings.agent_ids:
@@ -58,7 +72,7 @@ class GatheredRows:
             if not items:
                 continue
             self._watch_repeats(parent_id, items)
-            self._rows.add(items, parent_id, job.read_again or self._has_repeats)
+            self._rows.add(items, parent_id, job.read_again or self._has_repeats, size)
             self._counts.items += len(items)
 
     def end(self, job: Job) -> None:

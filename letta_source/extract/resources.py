@@ -173,7 +173,7 @@ class _Read:
             yield from self._handover.switch()
             for name, rows in tables:
                 yield self._handover.rows(rows, self._tables[name])
-                packages.rows += rows.num_rows
+                packages.count(rows.num_rows, rows.nbytes)
                 self._session.counts[self._resource.name].rows += rows.num_rows
             self._state.commit()
             if packages.is_full:

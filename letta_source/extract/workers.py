@@ -40,7 +40,12 @@ class Failed:
     error: ParentError | FamilyMissing
 
 
-JobEvent = tuple[Job, str, Event | ParentSeen | Begun | Done | Failed]
+@dataclass(frozen=True)
+class Shortage:
+    """Some job waits for memory: rows that were gathered must be handed on."""
+
+
+JobEvent = tuple[Job, str, Event | ParentSeen | Begun | Done | Failed | Shortage]
 """A job, the id of the parent that the event concerns, and the event."""
 Jobs = Callable[[Client], AsyncIterator[Job]]
 
@@ -53,12 +58,21 @@ class _Bridge:
     out: queue.SimpleQueue[JobEvent | BaseException | None] = field(default_factory=queue.SimpleQueue)
     room: asyncio.Semaphore = field(init=False)
 
+    is_short: bool = False
+
     def open(self) -> None:
         self.room = asyncio.Semaphore(self.size)
 
+    def tell_shortage(self) -> None:
+        """Tell it once, until the caller's thread has heard of it."""
+        if not self.is_short:
+            self.is_short = True
+            self.out.put((FINDING, "", Shortage()))
+
     async def put(self, job_event: JobEvent) -> None:
-        if isinstance(job_event[2], Page):
+        if isinstance(page := job_event[2], Page):
             await self.room.acquire()
+            page.hold()
         self.out.put(job_event)
 
 
@@ -82,7 +96,8 @@ def stream(
     async def run() -> None:
         bridge.open()
         async with Client(settings, on_request, server) as client:
-            await _work(client, jobs, settings.max_workers, bridge)
+            with client.server.memory.watched(bridge.tell_shortage):
+                await _work(client, jobs, settings.max_workers, bridge)
 
     # Made before the thread, so that leaving the block cancels it however early that is.
     main = loop.create_task(run())
@@ -114,6 +129,8 @@ def _taken(bridge: _Bridge, loop: asyncio.AbstractEventLoop) -> Iterator[JobEven
             return
         if isinstance(job_event, BaseException):
             raise job_event
+        if isinstance(job_event[2], Shortage):
+            bridge.is_short = False
         if isinstance(job_event[2], Page):
             loop.call_soon_threadsafe(bridge.room.release)
         yield job_event

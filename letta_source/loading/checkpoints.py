@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 
 from dlt.extract import DltSource
 
+from letta_source.api.memory import Memory
 from letta_source.destinations.duckdb import kept_open
 from letta_source.loading.workspace import Workspace
 from letta_source.state.session import Session
@@ -14,25 +16,31 @@ logger = logging.getLogger(__name__)
 
 
 def load_packages(workspace: Workspace, source: DltSource, session: Session) -> None:
-    """Extract and load package after package, some `checkpoint_rows` rows each, until all was read."""
+    """Extract and load package after package, as many rows as `checkpoint_rows` and the memory allow each."""
     session.packages.max_rows = session.settings.checkpoint_rows
+    session.packages.max_bytes = Memory(session.settings.memory_limit).enough_for_package
     to_take_over = workspace.to_take_over()
     with kept_open(workspace.pipeline):
         session.before.empty = workspace.appendable(source.selected_resources)
         session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
         session.before.erased = workspace.erased()
     workspace.keep_masking()
+    with closing(workspace):
+        _load_each(workspace, source, session)
+    if not session.packages.fatal:
+        rest = [name for name in to_take_over if name not in source.selected_resources]
+        if rest != to_take_over:
+            workspace.set_to_take_over(rest)
+
+
+def _load_each(workspace: Workspace, source: DltSource, session: Session) -> None:
     while True:
         workspace.assert_leased()
         workspace.pipeline.extract(source)
         session.written.is_writing = True
-        workspace.load_package(appends=bool(session.before.empty))
+        workspace.load_package(bool(session.before.empty), session.packages.bytes > 0)
         session.written.is_writing = False
         session.written.items = sum(counts.items for counts in session.counts.values())
         if not session.packages.has_more:
             break
         logger.info("%s items are loaded, and where to go on from here is kept", f"{session.written.items:,}")
-    if not session.packages.fatal:
-        rest = [name for name in to_take_over if name not in source.selected_resources]
-        if rest != to_take_over:
-            workspace.set_to_take_over(rest)

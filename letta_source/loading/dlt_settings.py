@@ -12,6 +12,8 @@ SETTINGS = {
     TELEMETRY: "false",
     # dlt would keep the files of every load package that was loaded, with prompts in them.
     "LOAD__DELETE_COMPLETED_JOBS": "true",
+    # dlt would gather 5,000 rows before it writes them, however large they are.
+    "DATA_WRITER__BUFFER_MAX_ITEMS": "1",
 }
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import dlt
-import pyarrow as pa
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_internals import is_kind, local_value
-from letta_source.destinations.duckdb import appendable, kept_open, sparing, take_back
+from letta_source.destinations.duckdb import (
+    appendable,
+    kept_for_large_rows,
+    kept_open,
+    sparing,
+    take_back,
+    unlimited,
+)
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
 from letta_source.destinations.lease import Lease
@@ -24,6 +30,7 @@ from letta_source.destinations.tables import (
     mend_staging,
 )
 from letta_source.errors import ConfigError
+from letta_source.loading.free_memory import give_back_memory
 from letta_source.loading.outcome import row_counts
 from letta_source.loading.recovery import (
     drop_empty,
@@ -69,6 +76,8 @@ class Workspace:
         self.lease = target.lease
         self.load_ids: list[str] = []
         self._gone = Changed()
+        self._kept_open = ExitStack()
+        self._has_large_rows = self._is_unlimited = False
         self.open()
 
     def open(self) -> None:
@@ -191,27 +200,44 @@ class Workspace:
         """Return the resources whose rows can be appended: their tables are empty, or not there yet."""
         return appendable(self.pipeline, resources)
 
-    def load_package(self, appends: bool) -> None:
+    def load_package(self, appends: bool, has_large_rows: bool = False) -> None:
         """Normalize and load what was extracted.
 
         Args:
             appends: rows are appended to empty tables.
+            has_large_rows: the destination takes much memory for a few thousand of them.
         """
         self.pipeline.normalize()
-        # What reading took goes back before the destination takes its own.
-        pa.default_memory_pool().release_unused()
+        give_back_memory()
         with kept_open(self.pipeline):
             self._prepare()
+        if has_large_rows and not self._has_large_rows and is_kind("duckdb", self.pipeline):
+            self._has_large_rows = True
+            self._kept_open.enter_context(kept_for_large_rows(self.pipeline, self._most))
+        most = self._most if self._has_large_rows else None
+        is_limited = (appends or most is not None) and not self._is_unlimited
         try:
-            with sparing(self.pipeline) if appends else kept_open(self.pipeline):
-                self._load()
+            with sparing(self.pipeline, most) if is_limited else kept_open(self.pipeline):
+                self._load(one_by_one=self._has_large_rows)
         except Exception:
-            if not (appends and self.pipeline.has_pending_data):
+            if not (is_limited and self.pipeline.has_pending_data):
                 raise
             # Messages of many MB need more memory than that.
+            self._is_unlimited = True
+            unlimited(self.pipeline)
             take_back(self.pipeline)
-            self._load()
+            give_back_memory()
+            self._load(one_by_one=True)
         forget_loaded(self.pipeline)
+
+    def close(self) -> None:
+        """Close what was kept open for one package after the other."""
+        self._kept_open.close()
+
+    @property
+    def _most(self) -> int:
+        """Bytes that the destination may take for large rows."""
+        return self._settings.memory_limit * 5 // 4
 
     def _prepare(self) -> None:
         """Do away with what dlt itself would stumble over before it loads."""
@@ -226,10 +252,11 @@ class Workspace:
         if not (self.traits.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
 
-    def _load(self) -> None:
+    def _load(self, one_by_one: bool = False) -> None:
         self.assert_leased()
         try:
-            self.load_ids += self.pipeline.load().loads_ids
+            loaded = self.pipeline.load(workers=1) if one_by_one else self.pipeline.load()
+            self.load_ids += loaded.loads_ids
         except Exception as error:
             # What the database says then is that some statement failed.
             if self.lease and (lost := self.lease.loss()):

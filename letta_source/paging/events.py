@@ -6,16 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from letta_source.api.memory import Lease
+
 
 @dataclass(frozen=True)
 class Page:
     """Items of one parent, in ascending order, as sent; never empty.
 
-    `in_order` is false beyond an item that could not be read: cursors do not move over these.
+    Attributes:
+        in_order: false beyond an item that could not be read: cursors do not move over these.
+        lease: the memory that it takes; whoever gets the page gives it back.
     """
 
     items: Sequence[Any]
     in_order: bool = True
+    lease: Lease | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.lease.size if self.lease else 0
+
+    def hold(self) -> None:
+        """Say that it goes to whoever gathers rows."""
+        if self.lease:
+            self.lease.hold()
+
+    def release(self) -> None:
+        """Give back the memory, once nobody needs the items: some who had the page go on referring to it."""
+        if self.lease:
+            self.lease.release()
+            if isinstance(self.items, list):
+                self.items.clear()
 
 
 @dataclass(frozen=True)

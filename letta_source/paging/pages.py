@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from letta_source.api.client import Client
+from letta_source.api.memory import Lease
 from letta_source.api.responses import (
     RequestFailed,
     StatusError,
@@ -68,6 +69,7 @@ class Pages:
         self.endpoint = endpoint
         self._kind = kind_of(endpoint.path)
         self.answered = False
+        self._lease = client.server.memory.lease()
         limit = client.server.page_limits.get(self._kind, endpoint.page_size)
         self.size = self.largest = min(limit, endpoint.page_size)
 
@@ -87,9 +89,11 @@ class Pages:
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
         retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
         family = self.endpoint.family
+        self._lease.release()
+        self._lease = self._client.server.memory.lease(can_be_less=self.size > 1)
         try:
             found = await self._client.get(
-                self.endpoint.path, params, retries, "list", may_lack=family is not None
+                self.endpoint.path, params, retries, "list", family is not None, self._lease
             )
         except RequestFailed as error:
             if is_gone(error):
@@ -99,6 +103,11 @@ class Pages:
             raise
         self.answered = True
         return as_list(found)
+
+    def take_lease(self) -> Lease:
+        """Hand over the memory that the last page takes."""
+        lease, self._lease = self._lease, self._client.server.memory.lease()
+        return lease
 
     async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any] | None:
         """The page, smaller if need be; None if that does not help."""

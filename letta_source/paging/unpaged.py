@@ -35,10 +35,11 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
 
 async def get_one(client: Client, path: str, params: Params | None = None) -> AsyncIterator[Page]:
     """The one object at `path`."""
+    lease = client.server.memory.lease()
     try:
-        found = await client.get(path, params, shape="object")
+        found = await client.get(path, params, shape="object", lease=lease)
     except RequestFailed as error:
         if is_gone(error):
             raise ParentGone(str(error)) from error
         raise Unreadable(f"{path}: {error}") from error
-    yield Page([found])
+    yield Page([found], lease=lease)

@@ -64,8 +64,8 @@ class _Walk:
         self._since = since if endpoint.dated else None
         self._until = until
         self._find_stones = find_stones
-        # The page that the cursor was taken from.
-        self._last: Sequence[Any] = ()
+        # When the item under the cursor was created.
+        self._reached: datetime | None = None
         if until:
             self._pages.size = 1
         # "before" where the server's cursors are swapped, as `/v1/runs/` has them self-hosted.
@@ -92,7 +92,7 @@ class _Walk:
                 if self._until:
                     yield Gap(self._cursor or "", self._until, str(error))
                     return
-                stones = self._find_stones(self._reached()) if self._find_stones else None
+                stones = self._find_stones(self._reached) if self._find_stones else None
                 edge, meets = await far_edge(self._pages, self._cursor, self._forward, stones)
                 if meets and not self._passing_trouble:
                     self._passing_trouble = True
@@ -108,20 +108,17 @@ class _Walk:
             if not fresh:
                 return
             self._trail.add(fresh)
-            yield Page(fresh, self._in_order)
+            if ids and self._find_stones:
+                self._reached = next(created_at(item) for item in reversed(fresh) if id_of(item) == ids[-1])
+            yield Page(fresh, self._in_order, self._pages.take_lease())
             if is_end:
                 return
             if not ids:
                 path = self._pages.endpoint.path
                 raise NoProgress(f"{path} sends items without an id after {self._cursor}")
             self._cursor = ids[-1]
-            self._last = fresh
             self._pages.grow()
             self._passing_trouble = False
-
-    def _reached(self) -> datetime | None:
-        """Return when the item under the cursor was created."""
-        return next((created_at(item) for item in reversed(self._last) if id_of(item) == self._cursor), None)
 
     def _restart(self, lost: Lost) -> None:
         """From the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
@@ -131,7 +128,7 @@ class _Walk:
         self._restarts += 1
         if self._restarts > _RESTARTS:
             raise NoProgress(str(lost)) from lost
-        self._start = self._cursor = self._since = None
+        self._start = self._cursor = self._since = self._reached = None
         self._forward, self._forward_proven = "after", False
         self._passing_trouble, self._in_order = False, self._until is None
         self._trail = Trail()

@@ -103,13 +103,16 @@ async def listed(
         if isinstance(event, Gap):
             lacks = event.detail
         elif isinstance(event, Page):
-            for item in event.items:
-                if not has_id(item):
-                    lacks = f"{type(item).__name__} without an id"
-                elif item["id"] not in seen:
+            named = [keep(item) for item in event.items if has_id(item)]
+            if nameless := [item for item in event.items if not has_id(item)]:
+                lacks = f"{type(nameless[-1]).__name__} without an id"
+            # Long before all that it names was read.
+            event.release()
+            for item in named:
+                if item["id"] not in seen:
                     if once:
                         seen.add(item["id"])
-                    yield keep(item), event.in_order
+                    yield item, event.in_order
     if lacks:
         raise Unreadable(f"{endpoint.path}: not all of the list can be read: {lacks}")
 

@@ -96,13 +96,15 @@ async def until_named(
     """
     left = set(named)
     async for event in events:
-        yield event
+        is_last = False
         if isinstance(event, Page) and named:
             ids = ids_of(event.items)
             left.difference_update(ids)
             hides = unless and any(item.get("message_type") == unless for item in filter(has_id, event.items))
-            if not left and not hides and len(set(ids)) < limit // 2:
-                return
+            is_last = not left and not hides and len(set(ids)) < limit // 2
+        yield event
+        if is_last:
+            return
 
 
 async def _walk(client: Client, after: str | None) -> News | None:

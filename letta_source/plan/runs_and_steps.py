@@ -122,15 +122,16 @@ async def messages_of_run(
         if not isinstance(event, Page):
             yield run_id, event
             continue
-        for step in event.items:
-            if not has_id(step):
-                lacks.append(f"{type(step).__name__} without an id")
-                continue
+        named = [step["id"] for step in event.items if has_id(step)]
+        lacks += [f"{type(step).__name__} without an id" for step in event.items if not has_id(step)]
+        # Long before all that it names was read.
+        event.release()
+        for step_id in named:
             try:
-                async for found in _messages_of_step(client, state, step["id"]):
+                async for found in _messages_of_step(client, state, step_id):
                     yield found
             except ParentError as error:
-                lacks.append(f"{step['id']}: {error}")
+                lacks.append(f"{step_id}: {error}")
     if lacks:
         raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
 

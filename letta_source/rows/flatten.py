@@ -33,6 +33,7 @@ _CREDENTIAL_VALUES = {"value", "value_enc"}
 
 # Items of small pages that are taken apart together: each time costs as much as some hundred items.
 _TOGETHER = 1000
+_LARGE_BYTES = 1 << 22
 
 
 class _Page(NamedTuple):
@@ -68,23 +69,36 @@ class Rows:
 
     def _clear(self) -> None:
         self.count = 0
-        self._waiting = 0
+        self.size = 0
+        self._waiting = self._waiting_size = 0
         self._pages: list[_Page] = []
         self._made: dict[str, list[tuple[int, Arrays]]] = {}
 
-    def add(self, items: Sequence[Item], parent_id: str = "", read_again: bool = False) -> None:
-        """Add a page of items that `split_page` let through, all those of one message id together."""
+    @property
+    def is_waiting(self) -> bool:
+        """True while there are items that no arrays were made of: they are referred to."""
+        return bool(self._pages)
+
+    def add(
+        self, items: Sequence[Item], parent_id: str = "", read_again: bool = False, size: int = 0
+    ) -> None:
+        """Add a page of items that `split_page` let through, all those of one message id together.
+
+        Args:
+            size: bytes that they take, where that is known.
+        """
         if not items:
             return
         self._pages.append(_Page(items, parent_id, read_again and self.tombstones))
         self.count += len(items)
         self._waiting += len(items)
-        if self._waiting >= _TOGETHER:
+        self._waiting_size += size
+        if self._waiting >= _TOGETHER or self._waiting_size >= _LARGE_BYTES:
             self._flatten()
 
     def _flatten(self) -> None:
         """Make arrays of the pages that wait."""
-        pages, self._pages, self._waiting = self._pages, [], 0
+        pages, self._pages, self._waiting, self._waiting_size = self._pages, [], 0, 0
         items = pages[0].items if len(pages) == 1 else [item for page in pages for item in page.items]
         parents = [page.parent_id for page in pages for _ in page.items]
         rows = Gathered()
@@ -116,6 +130,7 @@ class Rows:
     def _put(self, table: Table, columns: Columns, extras: Extras | None = None) -> Arrays:
         arrays = to_arrays(table, columns, extras)
         self._made.setdefault(table.name, []).append((len(next(iter(arrays.values()))), arrays))
+        self.size += sum(array.nbytes for array in arrays.values())
         return arrays
 
     def _numbered(

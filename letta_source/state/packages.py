@@ -8,6 +8,7 @@ from typing import Any
 
 # dlt takes some 10 ms for each table of a yield.
 ROWS_PER_YIELD = 20_000
+LARGE_ROW = 1 << 14
 
 
 @dataclass
@@ -17,9 +18,10 @@ class Packages:
     Attributes:
         max_rows: rows of a load package; None for all in one. Who sets it extracts again as long as
             `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
+        max_bytes: of the large rows of a load package: destinations take 2,000 or more of them at once.
         rows_per_yield: root rows handed to dlt at once.
         load_id: of the package that is being extracted; empty without a pipeline.
-        rows: handed over for it so far.
+        rows, bytes: handed over for it so far; bytes of large rows.
         has_more: the package is full, and something is left to read.
         paused: by resource, the extraction that the next package goes on with, and its state.
         read: resources that were read to their end.
@@ -27,9 +29,11 @@ class Packages:
     """
 
     max_rows: int | None = None
+    max_bytes: int | None = None
     rows_per_yield: int = field(default_factory=lambda: ROWS_PER_YIELD)
     load_id: str = ""
     rows: int = 0
+    bytes: int = 0
     has_more: bool = False
     paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
@@ -40,15 +44,23 @@ class Packages:
         if load_id and load_id == self.load_id:
             return False
         starts_load = not self.has_more
-        self.load_id, self.rows, self.has_more = load_id, 0, False
+        self.load_id, self.rows, self.bytes, self.has_more = load_id, 0, 0, False
         if starts_load:
             self.read, self.fatal = set(), ""
         return starts_load
 
+    def count(self, rows: int, size: int) -> None:
+        """Count rows that were handed over, and their bytes."""
+        self.rows += rows
+        if size > rows * LARGE_ROW:
+            self.bytes += size
+
     @property
     def is_full(self) -> bool:
-        """True once the load package has all the rows it may have."""
-        return self.max_rows is not None and self.rows >= self.max_rows
+        """True once the load package has all the rows it may have, by their number or by their bytes."""
+        if self.max_rows is not None and self.rows >= self.max_rows:
+            return True
+        return self.max_bytes is not None and self.bytes >= self.max_bytes
 
     def close(self) -> None:
         """Ends what is paused."""

@@ -194,7 +194,7 @@ class PlayedPipeline:
             def appendable(self, names: Iterable[str]) -> set[str]:
                 return pipeline.appendable(names)
 
-            def load_package(self, appends: bool) -> None:
+            def load_package(self, appends: bool, has_large_rows: bool = False) -> None:
                 pipeline.normalize()
                 pipeline.load(workers=1)
 

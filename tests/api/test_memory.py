@@ -1,0 +1,120 @@
+"""One budget of bytes: who waits, who goes on, and what JSON takes once it is parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+
+import pytest
+
+from letta_source.api.memory import Memory, parsed_size
+from letta_source.safe_text import parse_json
+
+# A quarter of it is given out.
+LIMIT = 400
+
+
+def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
+    async def main() -> None:
+        memory, told = Memory(LIMIT), []
+        held, waits = memory.lease(), memory.lease()
+        await held.grow(80)
+        held.hold()
+        with memory.watched(lambda: told.append(memory.used)):
+            waiting = asyncio.create_task(waits.grow(30))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            # Whoever gathers rows hears of it, and gives back.
+            assert told == [80]
+            held.shrink(20)
+            await waiting
+        assert (memory.used, held.size, waits.size) == (90, 60, 30)
+
+    asyncio.run(main())
+
+
+def test_of_readers_that_all_wait_one_goes_on() -> None:
+    async def read(memory: Memory, ended: list[int]) -> None:
+        lease = memory.lease()
+        for _ in range(10):
+            await lease.grow(10)
+            await asyncio.sleep(0)
+        ended.append(memory.used)
+        lease.hold()
+        await asyncio.sleep(0)
+        lease.release()
+
+    async def main() -> list[int]:
+        memory, ended = Memory(LIMIT), list[int]()
+        await asyncio.wait_for(asyncio.gather(*(read(memory, ended) for _ in range(5))), 5)
+        assert memory.used == 0
+        return ended
+
+    # What is allowed, and one beyond it.
+    assert max(asyncio.run(main())) <= 100 + 100
+
+
+def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
+    memory = Memory(LIMIT)
+    held, first, second = memory.lease(), memory.lease(), memory.lease()
+    assert held.try_grow(60)
+    held.hold()
+    assert first.try_grow(40)
+    assert not first.try_grow(1)
+    held.release()
+    assert second.try_grow(60)
+    assert first.try_grow(1)
+    assert not second.try_grow(1)
+    # Once it was read, the next one may.
+    first.hold()
+    first.release()
+    assert second.try_grow(50)
+
+
+def test_what_nobody_refers_to_is_given_back() -> None:
+    memory = Memory(LIMIT)
+    lease = memory.lease()
+    assert lease.try_grow(10)
+    del lease
+    gc.collect()
+    assert memory.used == 0
+
+
+def test_another_thread_gives_back() -> None:
+    async def main() -> None:
+        memory = Memory(LIMIT)
+        held, waits = memory.lease(), memory.lease()
+        await held.grow(100)
+        held.hold()
+        waiting = asyncio.create_task(waits.grow(50))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(held.release)
+        held.release()
+        await asyncio.wait_for(waiting, 5)
+        assert memory.used == 50
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b",".join([b"{}"] * 20_000) + b"]",
+        b"[" + b",".join([b"[]"] * 20_000) + b"]",
+        b"[" + b",".join([b"1"] * 20_000) + b"]",
+        b"[" + b",".join([b'"ab"'] * 20_000) + b"]",
+        b"[" + b",".join([b"1.5"] * 20_000) + b"]",
+        b"[" + b",".join(b'{"%d":%d}' % (n, n) for n in range(10_000)) + b"]",
+        b"{" + b",".join(b'"%d":null' % n for n in range(20_000)) + b"}",
+        b'["' + b"x" * 100_000 + b'"]',
+    ],
+    ids=lambda body: body[:12].decode(),
+)
+def test_what_json_takes_once_it_is_parsed_is_not_underestimated(body: bytes) -> None:
+    tracemalloc.start()
+    kept = parse_json(body)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept
+    assert taken <= 1.2 * parsed_size(body)
