@@ -7,13 +7,15 @@ between it and the newest.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
 
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
 from letta_source.paging.cycle import Trail
 from letta_source.paging.pages import Lost, Pages
+from letta_source.times import created_at
 
 # Messages a page on the way back from a stone: what cannot be read is near.
 _NEAR = 8
@@ -21,11 +23,25 @@ _NEAR = 8
 _WAYS: Sequence[str] = ("before", "after")
 
 Stones = AsyncIterator[str]
-"""Ids of messages of the same list, in about its order, from about the cursor on."""
+"""Ids of messages, in about the list's order, from about the cursor on."""
+
+
+class Anchors(Protocol):
+    """Finds ids beyond the cursor; `reached` is the item under it, None where that was not read."""
+
+    def own(self, reached: Mapping[str, Any] | None) -> Stones:
+        """Yield ids of messages of the same list."""
+
+    def others(self, reached: Mapping[str, Any] | None, until: datetime | None) -> Stones:
+        """Yield ids of others, up to about then, that the server may take for cursors all the same."""
 
 
 async def far_edge(
-    pages: Pages, cursor: str | None, forward: str, stones: Stones | None
+    pages: Pages,
+    cursor: str | None,
+    forward: str,
+    anchors: Anchors | None,
+    reached: Mapping[str, Any] | None,
 ) -> tuple[Sequence[Any], bool]:
     """Goes back from beyond to the first message after the cursor that the server can give.
 
@@ -38,15 +54,40 @@ async def far_edge(
         The items of that message, none if there is none; and whether nothing unreadable lies between it and
         the cursor: the trouble passed.
     """
-    pages.size = 1
-    if stones is not None:
-        async for stone in stones:
-            if await _is_beyond(pages, cursor, stone):
-                edge, meets = await _back_from_stone(pages, cursor, forward, stone)
-                if edge:
-                    return edge, meets
-                pages.size = 1
-    return await _back_from_newest(pages, cursor, forward)
+    if anchors is None:
+        pages.size = 1
+        return await _back_from_newest(pages, cursor, forward)
+    edge, meets = await _back_from_first(pages, cursor, forward, anchors.own(reached))
+    if not edge:
+        pages.size = 1
+        edge, meets = await _back_from_newest(pages, cursor, forward)
+    if meets:
+        return edge, meets
+    # Between two unreadable ones there may be what no message of this list leads to.
+    until = created_at(edge[0]) if edge and isinstance(edge[0], dict) else None
+    others = anchors.others(reached, until)
+    nearer, meets = await _back_from_first(pages, cursor, forward, others, ids_of(edge)[:1])
+    return nearer or edge, meets
+
+
+async def _back_from_first(
+    pages: Pages, cursor: str | None, forward: str, stones: Stones, ahead_of: Sequence[str] = ()
+) -> tuple[Sequence[Any], bool]:
+    """Return what `far_edge` does, from the first anchor that lies beyond; no items if none does.
+
+    Args:
+        ahead_of: an id that something readable must lie between the anchor and.
+    """
+    async for stone in stones:
+        pages.size = 1
+        if not await _is_beyond(pages, cursor, stone):
+            continue
+        if ahead_of and not await pages.tried({"after": stone, "before": ahead_of[0]}):
+            continue
+        edge, meets = await _back_from_stone(pages, cursor, forward, stone)
+        if edge:
+            return edge, meets
+    return [], False
 
 
 async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:

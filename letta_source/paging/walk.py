@@ -5,7 +5,7 @@ Every walk ends: on an empty page, or with an error when a page brings nothing n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,10 @@ from letta_source.items import id_of, ids_of
 from letta_source.paging.cycle import Trail
 from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint, Lost, Pages
-from letta_source.paging.unreadable import Stones, far_edge
+from letta_source.paging.unreadable import Anchors, far_edge
 from letta_source.times import created_at
 
 _RESTARTS = 3
-
-FindStones = Callable[[datetime | None], Stones]
 
 
 async def walk_pages(
@@ -30,7 +28,7 @@ async def walk_pages(
     after: str | None = None,
     since: datetime | None = None,
     until: str | None = None,
-    find_stones: FindStones | None = None,
+    anchors: Anchors | None = None,
 ) -> AsyncIterator[Event]:
     """Every item after the cursor, page by page, oldest first.
 
@@ -39,13 +37,12 @@ async def walk_pages(
         since: when that one was created, for lists in order of `created_at`.
         until: id of the item to end before, beyond a gap that an earlier walk left: tried once, message by
             message at first.
-        find_stones: given when the cursor was created, finds ids beyond it, see
-            `letta_source.paging.unreadable`.
+        anchors: ids beyond what cannot be read, see `letta_source.paging.unreadable`.
 
     Raises:
         FamilyMissing, ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
     """
-    async for event in _Walk(client, endpoint, after, since, until, find_stones).events():
+    async for event in _Walk(client, endpoint, after, since, until, anchors).events():
         yield event
 
 
@@ -57,15 +54,15 @@ class _Walk:
         after: str | None,
         since: datetime | None,
         until: str | None,
-        find_stones: FindStones | None,
+        anchors: Anchors | None,
     ) -> None:
         self._pages = Pages(client, endpoint)
         self._start = self._cursor = after
         self._since = since if endpoint.dated else None
         self._until = until
-        self._find_stones = find_stones
-        # When the item under the cursor was created.
-        self._reached: datetime | None = None
+        self._anchors = anchors
+        # The item under the cursor, once one was read.
+        self._reached: Mapping[str, Any] | None = None
         if until:
             self._pages.size = 1
         # "before" where the server's cursors are swapped, as `/v1/runs/` has them self-hosted.
@@ -92,8 +89,9 @@ class _Walk:
                 if self._until:
                     yield Gap(self._cursor or "", self._until, str(error))
                     return
-                stones = self._find_stones(self._reached) if self._find_stones else None
-                edge, meets = await far_edge(self._pages, self._cursor, self._forward, stones)
+                edge, meets = await far_edge(
+                    self._pages, self._cursor, self._forward, self._anchors, self._reached
+                )
                 if meets and not self._passing_trouble:
                     self._passing_trouble = True
                     continue
@@ -109,7 +107,7 @@ class _Walk:
                 return
             self._trail.add(fresh)
             if ids and self._find_stones:
-                self._reached = next(created_at(item) for item in reversed(fresh) if id_of(item) == ids[-1])
+                self._reached = next(item for item in reversed(fresh) if id_of(item) == ids[-1])
             yield Page(fresh, self._in_order, self._pages.take_lease())
             if is_end:
                 return

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
 from letta_source.api.client import Client
-from letta_source.errors import FamilyMissing, ParentError
 from letta_source.paging.events import UNREADABLE, Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
-from letta_source.paging.unreadable import Stones
 from letta_source.paging.walk import walk_pages
-from letta_source.plan.host import runs_endpoint
+from letta_source.plan.anchors import AgentAnchors
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
 from letta_source.plan.news import until_named
 from letta_source.schema.card import Params
-from letta_source.settings import Settings
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
-from letta_source.times import created_at, parse_time
+from letta_source.times import parse_time
 
 Item = dict[str, Any]
 # A system message, and what an agent is born with.
@@ -44,7 +39,7 @@ def messages_job(
     """A walk over a parent's messages.
 
     Args:
-        anchors_of: an agent whose runs' messages are among them: see `letta_source.paging.unreadable`.
+        anchors_of: an agent whose runs' messages are among them: see `letta_source.plan.anchors`.
         has_system_message: it is the first of them, and edited in place: a sweep reads it again.
     """
     state.note_parent(parent_id)
@@ -63,15 +58,12 @@ def messages_job(
             async for event in _retried(client, endpoint, gap):
                 yield parent_id, event
 
-        def find_anchors(reached: datetime | None) -> Stones:
-            since = reached or (parse_time(cursor[0]) if cursor and cursor[0] else None)
-            return _last_messages(client, state.settings, anchors_of, since)
-
+        since = parse_time(cursor[0]) if cursor and cursor[0] else None
         walk = walk_pages(
             client,
             endpoint,
             cursor[1] if cursor else None,
-            find_stones=find_anchors if anchors_of else None,
+            anchors=AgentAnchors(client, state.settings, anchors_of, since) if anchors_of else None,
         )
         named = state.session.host.named.get(parent_id, ()) if state.asks_for_changes else ()
         async for event in until_named(walk, named, endpoint.page_size):
@@ -104,20 +96,3 @@ async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIte
         elif isinstance(event, Page):
             yield event
     yield Retried(after_id, before_id, left)
-
-
-async def _last_messages(client: Client, settings: Settings, agent_id: str, since: datetime | None) -> Stones:
-    """Yields the id of the last message of each run of an agent, since about then."""
-    runs = walk_pages(client, runs_endpoint(settings, agent_id))
-    # Without them there is the way back from the newest message.
-    with suppress(FamilyMissing, ParentError):
-        async for event in runs:
-            for run in event.items if isinstance(event, Page) else ():
-                time = created_at(run) if has_id(run) else None
-                if time is None or (since and time < since):
-                    continue
-                last = Pages(client, Endpoint(f"/v1/runs/{run['id']}/messages", page_size=1))
-                for message in await last.tried({}, "desc") or ():
-                    if has_id(message):
-                        yield message["id"]
-                        break

@@ -189,3 +189,98 @@ def test_without_runs_there_is_the_way_back_from_the_newest(
     monkeypatch.setattr("letta_source.demo.server.answer", without_runs)
     with serve(talked.letta) as server:
         assert (talked.load(server), talked.missing()) == (1, [bad])
+
+
+def returns(letta: Letta, agent: str) -> list[str]:
+    """Ids of an agent's tool returns."""
+    messages = [letta.messages.rows[one] for one in letta.list_of("agent", agent).ids()]
+    return [one.id for one in messages if one.items[0]["message_type"] == "tool_return_message"]
+
+
+class Turns:
+    """An agent that calls a tool a step, in runs that begin half a minute before their messages.
+
+    Args:
+        stored: a load ended in the first turn.
+    """
+
+    def __init__(self, stored: bool) -> None:
+        self.letta, self.merged = Letta(seed=0), Merged()
+        self.agent = self.letta.add_agent("memgpt_v2_agent")
+        for one in self.ids():
+            self.letta.delete_message(one)
+        self.runs = [self.talk(minute) for minute in range(2)]
+        self.stored = stored
+
+    def ids(self) -> list[str]:
+        return self.letta.list_of("agent", self.agent).ids()
+
+    def talk(self, minute: int) -> str:
+        began = OLD + timedelta(minutes=minute)
+        run = self.letta.talk(self.agent, "hi", tools=["a", "b"], date=began + timedelta(seconds=30))
+        self.letta.replace_row("runs", run, created_at=began.isoformat())
+        return run
+
+    def missing(self, dialect: Dialect, bad: list[str]) -> set[str]:
+        with serve(self.letta, dialect) as server:
+            if self.stored:
+                # What lies beyond the first call comes later.
+                for one in self.ids()[2:]:
+                    self.letta.poison(one)
+                self.merged.load(server, "agent_messages")
+                self.letta.poisoned.clear()
+            for one in bad:
+                self.letta.poison(one)
+            self.merged.load(server, "agent_messages")
+        return {*self.ids()} - {*self.merged.ids("agent_messages")}
+
+
+@pytest.fixture(params=[False, True], ids=["read", "stored"])
+def turns(request: pytest.FixtureRequest) -> Turns:
+    return Turns(request.param)
+
+
+def test_what_lies_between_bad_tool_returns_of_neighbouring_turns(turns: Turns, dialect: Dialect) -> None:
+    """The last messages of a turn, and the next one's first."""
+    a, _, _, next_a, *_ = returns(turns.letta, turns.agent)
+    assert turns.missing(dialect, [a, next_a]) == {a, next_a}
+
+
+def test_the_run_that_the_cursor_lies_in_leads_on(turns: Turns, dialect: Dialect) -> None:
+    """The last turn has no run after it, and the newest message is one that cannot be read."""
+    a = returns(turns.letta, turns.agent)[3]
+    last = turns.letta.add_message(turns.agent, date=OLD + timedelta(hours=1))
+    assert turns.missing(dialect, [a, last]) == {a, last}
+
+
+def test_the_steps_of_a_run_lead_on(turns: Turns, dialect: Dialect) -> None:
+    """Both tool returns of one run are bad, and more than the call lies between them."""
+    a, b = returns(turns.letta, turns.agent)[3:5]
+    step = turns.letta.messages.rows[b].items[0]["step_id"]
+    turns.letta.add_message(
+        turns.agent, date=OLD + timedelta(seconds=90), before=b, step_id=step, run_id=turns.runs[1]
+    )
+    assert turns.missing(dialect, [a, b]) == {a, b}
+
+
+@pytest.mark.parametrize("own", [1, 3])
+def test_another_agents_message_leads_to_what_no_run_has(own: int) -> None:
+    """Any message's id is a cursor in any agent's list, self-hosted; these of ours have no run."""
+    letta, merged = Letta(seed=0), Merged()
+    agent, other = quiet_agent(letta), quiet_agent(letta)
+    letta.talk(agent, "before", date=OLD)
+    bad = [letta.add_message(agent, date=OLD)]
+    letta.talk(other, "hi", date=OLD + timedelta(seconds=1))
+    for _ in range(own):
+        letta.add_message(agent, date=OLD + timedelta(seconds=2))
+    bad.append(letta.add_message(agent, date=OLD + timedelta(seconds=3)))
+    letta.talk(agent, "after", date=OLD + timedelta(seconds=4))
+    for one in bad:
+        letta.poison(one)
+    with serve(letta) as server:
+        assert merged.load(server, "agent_messages").problems == 2
+        assert {*letta.list_of("agent", agent).ids()} - {*merged.ids("agent_messages")} == {*bad}
+    # Where it is none, all of the gap is named.
+    with serve(letta, "cloud") as server:
+        session = Merged().load(server, "agent_messages")
+        assert 1 <= session.problems <= 2

@@ -340,13 +340,18 @@ def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size
     places = (known,) if isinstance(known, int) else known
     ten.poison((9,))
 
-    async def stones(reached: Any) -> AsyncIterator[str]:
-        for place in places:
-            yield ten.ids[place]
+    class Known:
+        async def own(self, reached: Any) -> AsyncIterator[str]:
+            for place in places:
+                yield ten.ids[place]
+
+        async def others(self, reached: Any, until: Any) -> AsyncIterator[str]:
+            return
+            yield
 
     with playing(ten.letta, dialect):
         read = ten.endpoint("agents", size)
-        walked = gather(lambda client: walk_pages(client, read, find_stones=stones)).whole()
+        walked = gather(lambda client: walk_pages(client, read, anchors=Known())).whole()
     gaps = [(gap.after_id, gap.before_id) for gap in walked.others if isinstance(gap, Gap)]
     # The last message is unreadable, so that nothing can be reached from the newest.
     if {3, 4, 5} & {*places}:

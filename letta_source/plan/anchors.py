@@ -1,0 +1,110 @@
+"""Ids of messages from which what lies beyond an unreadable one can be reached.
+
+The runs and steps of an agent have lists of their own messages, and any message's id is a cursor in any
+agent's list (self-hosted; elsewhere it is refused, and costs some requests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from letta_source.api.client import Client
+from letta_source.errors import FamilyMissing, ParentError
+from letta_source.items import ids_of
+from letta_source.paging.events import Page
+from letta_source.paging.pages import Endpoint, Pages
+from letta_source.paging.unreadable import Stones
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.host import runs_endpoint
+from letta_source.plan.lists import has_id
+from letta_source.settings import Settings
+from letta_source.times import created_at
+
+Item = Mapping[str, Any]
+
+# Runs of other agents that are looked at for each message that cannot be read.
+_MOST_OTHERS = 8
+
+
+@dataclass(frozen=True)
+class AgentAnchors:
+    """Anchors in the list of an agent's messages; see `letta_source.paging.unreadable.Anchors`.
+
+    Args:
+        since: when the item under the cursor was created, where the walk has not met it.
+    """
+
+    client: Client
+    settings: Settings
+    agent_id: str
+    since: datetime | None
+
+    async def own(self, reached: Item | None) -> Stones:
+        """Yield ids from the run on that the cursor lies in, in about the list's order."""
+        since = self._since(reached)
+        seen: set[str] = set()
+        lies_in = reached.get("run_id") if reached else None
+        begun: Item | None = {"id": lies_in} if isinstance(lies_in, str) else None
+        async for run in self._runs(self.agent_id):
+            time = created_at(run)
+            if time is None:
+                continue
+            if since and time < since:
+                # The cursor may lie in the last one that had begun by then.
+                begun = run if not isinstance(lies_in, str) else begun
+                continue
+            for one in (begun, run):
+                if one and one["id"] not in seen:
+                    seen.add(one["id"])
+                    async for message_id in self._of_run(one["id"]):
+                        yield message_id
+        if begun and begun["id"] not in seen:
+            async for message_id in self._of_run(begun["id"]):
+                yield message_id
+
+    async def others(self, reached: Item | None, until: datetime | None) -> Stones:
+        """Yield ids of other agents' messages, of runs that began between the cursor and then."""
+        since, left = self._since(reached), _MOST_OTHERS
+        async for run in self._runs(""):
+            time = created_at(run)
+            if time is None or run.get("agent_id") == self.agent_id or (since and time < since):
+                continue
+            if not left or (until and time > until):
+                return
+            left -= 1
+            for order in ("asc", "desc"):
+                async for message_id in self._end_of(f"/v1/runs/{run['id']}/messages", order):
+                    yield message_id
+
+    def _since(self, reached: Item | None) -> datetime | None:
+        return (created_at(reached) if reached else None) or self.since
+
+    async def _runs(self, key: str) -> AsyncIterator[Item]:
+        # Without them there is the way back from the newest message.
+        with suppress(FamilyMissing, ParentError):
+            async for event in walk_pages(self.client, runs_endpoint(self.settings, key)):
+                for run in event.items if isinstance(event, Page) else ():
+                    if has_id(run):
+                        yield run
+
+    async def _of_run(self, run_id: str) -> Stones:
+        """Yield the first message of a run, the first of each of its steps, and the last."""
+        path = f"/v1/runs/{run_id}"
+        async for message_id in self._end_of(f"{path}/messages", "asc"):
+            yield message_id
+        for step in await Pages(self.client, Endpoint(f"{path}/steps")).tried({}) or ():
+            if has_id(step):
+                async for message_id in self._end_of(f"/v1/steps/{step['id']}/messages", "asc"):
+                    yield message_id
+        async for message_id in self._end_of(f"{path}/messages", "desc"):
+            yield message_id
+
+    async def _end_of(self, path: str, order: str) -> Stones:
+        with suppress(ParentError):
+            found = await Pages(self.client, Endpoint(path, page_size=1)).tried({}, order)
+            for message_id in ids_of(found or ())[:1]:
+                yield message_id
