@@ -61,7 +61,7 @@ class _Walk:
         self._since = since if endpoint.dated else None
         self._until = until
         self._anchors = anchors
-        # The item under the cursor, once one was read.
+        # Of the item under the cursor, once one was read: its run and its date.
         self._reached: Mapping[str, Any] | None = None
         if until:
             self._pages.size = 1
@@ -106,8 +106,10 @@ class _Walk:
             if not fresh:
                 return
             self._trail.add(fresh)
-            if ids and self._find_stones:
-                self._reached = next(item for item in reversed(fresh) if id_of(item) == ids[-1])
+            if ids and self._anchors:
+                last = next(item for item in reversed(fresh) if id_of(item) == ids[-1])
+                # Not all of it, which may be large.
+                self._reached = {name: last.get(name) for name in ("run_id", "date", "created_at")}
             yield Page(fresh, self._in_order, self._pages.take_lease())
             if is_end:
                 return
