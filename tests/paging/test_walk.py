@@ -336,7 +336,7 @@ def whole(base_url: str, batch: str, size: int, **given: Any) -> Walked:
 
 
 @pytest.mark.parametrize(
-    ("stored", "requests"), [(0, 1), (1, 1), (3, 1), (4, 2), (5, 2), (8, 3), (9, 3), (40, 5)]
+    ("stored", "requests"), [(0, 1), (1, 2), (3, 2), (4, 3), (5, 3), (8, 4), (9, 4), (40, 6)]
 )
 def test_a_batch_is_read_with_one_limit_larger_than_it_is(stored: int, requests: int) -> None:
     letta = Letta(seed=6)

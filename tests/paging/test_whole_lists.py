@@ -1,0 +1,75 @@
+"""Batches are read to their real end, however the server caps the limit, or their rest is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from letta_source.errors import Unreadable
+from letta_source.paging import unpaged
+from letta_source.paging.pages import Endpoint
+from letta_source.paging.unpaged import walk_whole
+from tests.support.wire import HOST, Walked, answering, gather, no_waits
+
+PATH = "/v1/messages/batches/batch-1/messages"
+
+
+def stored(count: int, size: int = 1) -> list[dict[str, Any]]:
+    return [{"id": f"message-{number:05}", "content": "x" * size} for number in range(count)]
+
+
+def refused(cap: int) -> httpx.Response:
+    detail = {"loc": ["query", "limit"], "msg": f"Input should be less than or equal to {cap}"}
+    return httpx.Response(422, json={"detail": [detail]})
+
+
+def whole(
+    messages: list[dict[str, Any]], cap: int, refuses: bool = False, **given: Any
+) -> tuple[Walked, int]:
+    """The walk, and the largest limit that was asked for."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        limit = int(request.url.params["limit"])
+        if refuses and limit > cap:
+            return refused(cap)
+        ordered = messages[::-1] if request.url.params["order"] == "desc" else messages
+        return httpx.Response(200, json={"messages": ordered[: min(limit, cap)]})
+
+    endpoint = Endpoint(PATH, page_size=40)
+    with answering(answer) as requests, no_waits():
+        walked = gather(lambda client: walk_whole(client, endpoint, "messages"), HOST, retries=0, **given)
+    return walked, max(int(request.url.params["limit"]) for request in requests)
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["silently", "by 422"])
+@pytest.mark.parametrize("count", [1, 24, 25, 26, 50])
+def test_what_two_capped_answers_hold_comes_whole(count: int, refuses: bool) -> None:
+    walked, _ = whole(stored(count), 25, refuses)
+    ids = [item["id"] for item in walked.items]
+    assert sorted(ids) == [item["id"] for item in stored(count)]
+    # Where the ends only touch, nobody can tell that nothing lies between them.
+    assert (walked.error is None) == (count < 50)
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["silently", "by 422"])
+@pytest.mark.parametrize("cap", [2, 25, 40])
+def test_both_ends_come_and_the_rest_is_named(cap: int, refuses: bool) -> None:
+    walked, _ = whole(stored(300), cap, refuses)
+    assert len({item["id"] for item in walked.items}) == len(walked.items) == 2 * cap
+    assert isinstance(walked.error, Unreadable)
+    assert f"no more than {cap} messages" in str(walked.error)
+
+
+def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpaged, "_MOST", 200)
+    walked, largest = whole(stored(1000), 10**6)
+    assert largest == 200
+    assert isinstance(walked.error, Unreadable)
+
+
+def test_a_batch_larger_than_the_memory_is_named() -> None:
+    walked, _ = whole(stored(60, size=200_000), 10**6, memory_limit=64_000_000)
+    assert 19 < len(walked.items) < 60
+    assert isinstance(walked.error, Unreadable)
