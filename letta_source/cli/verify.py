@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
 from letta_source.cli.run import add_base_url
 from letta_source.errors import ConfigError, ExitCode
 
@@ -46,7 +46,14 @@ def add_to(commands: Any) -> None:
         help="read agents that differ again, and set _letta_deleted_at of what the server no longer has",
     )
     command.add_argument("--yes", action="store_true", help="repair though more than 10 %% is gone")
-    add_place(command.add_argument_group("where"))
+    where = command.add_argument_group("where")
+    add_place(where)
+    where.add_argument("--table-format", type=text, metavar="FORMAT", help="of files: delta or iceberg")
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that loads of this dataset are given, too."""
+    return {"base_url": options.base_url, "table_format": options.table_format}
 
 
 def _number(value: str) -> int:
@@ -71,7 +78,7 @@ def verify(options: argparse.Namespace) -> int:
     session = Session(pipeline_name=options.pipeline_name)
     # Before dlt reads its files: of one that is broken it shows a traceback.
     providers()
-    letta(base_url=options.base_url, agent_ids=options.agent_id, session=session)
+    letta(**_given(options), agent_ids=options.agent_id, session=session)
     target = target_of(options)
     with stopping(lambda: "letta-source: stopped; what was repaired stays"):
         return _Command(options, target, session).run()
@@ -93,7 +100,7 @@ class _Command:
         if self._options.repair and totals.differ:
             if not self._options.yes:
                 repair.assert_few_gone(totals)
-            again = repair.read_again(self._target, {"base_url": self._options.base_url}, totals.differ)
+            again = repair.read_again(self._target, _given(self._options), totals.differ)
             marked = repair.mark_gone(self._target, totals.differ, now, moment)
             self._said["repaired"] = {"read_again": again, "marked": marked}
             self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
@@ -109,7 +116,7 @@ class _Command:
 
         totals = Totals()
         with Verification(self._target, self._session, self._options.resources or []) as verification:
-            if self._options.repair and not verification.takes_sql:
+            if self._options.repair and not verification.can_repair:
                 raise ConfigError(FILES)
             chosen, why = (agent_ids, None) if agent_ids else verification.agents(self._options.sample)
             if why:

@@ -8,7 +8,9 @@ from typing import Any
 
 import dlt
 
+from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.dlt_storage import add_column, make_tables_again
+from letta_source.destinations.open_tables import set_time
 from letta_source.errors import ConfigError
 from letta_source.loading.load_log import dlt_columns
 from letta_source.loading.lock import held
@@ -23,7 +25,7 @@ MOST_GONE = 0.1
 """The part of the rows that may be gone without anybody saying that this is meant."""
 # Ids in one statement; agents in one load.
 _IDS, _AGENTS = 500, 50
-FILES = "--repair needs a destination that takes SQL: files are only reported on. Load them anew instead"
+FILES = "--repair changes rows, which plain files cannot: they are only reported on. Load them anew instead"
 
 
 def assert_few_gone(totals: Totals) -> None:
@@ -91,13 +93,19 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")
         pipeline.sync_destination()
-        _add_column(pipeline, rows)
+        parts = {table: _parts(table, keys) for table, keys in rows.items()}
         client: Any = pipeline.destination_client()
-        with client, client.sql_client.begin_transaction():
-            if leased.lease:
-                leased.lease.hold(client.sql_client)
-            for table, keys in rows.items():
-                _mark(client.sql_client, table, keys, moment)
+        if sql_client_of(client) is None:
+            for table, meant in parts.items():
+                set_time(pipeline, RESOURCES[table].root, GONE.name, now, meant)
+        else:
+            _add_column(pipeline, rows)
+            client = pipeline.destination_client()
+            with client, client.sql_client.begin_transaction():
+                if leased.lease:
+                    leased.lease.hold(client.sql_client)
+                for table, meant in parts.items():
+                    _mark(client.sql_client, table, meant, moment)
     return sum(map(len, rows.values()))
 
 
@@ -111,26 +119,28 @@ def _add_column(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
     make_tables_again(pipeline, names)
 
 
-def _mark(client: Any, table: str, keys: Sequence[Key], moment: Any) -> None:
-    root = RESOURCES[table].root
-    at = root.primary_key.index("id")
+def _parts(table: str, keys: Sequence[Key]) -> list[dict[str, list[str]]]:
+    """Return values by column that mean these rows: those of one parent, and some of its ids."""
+    columns = RESOURCES[table].root.primary_key
+    at = columns.index("id")
     by_parent: dict[Key, dict[str, None]] = {}
     for key in keys:
         by_parent.setdefault(key[:at], {})[key[at]] = None
-    name, gone, id_ = (
-        client.make_qualified_table_name(table),
-        *map(client.escape_column_name, (GONE.name, "id")),
-    )
-    parents = [f"{client.escape_column_name(one)} = %s AND " for one in root.primary_key[:at]]
+    parts: list[dict[str, list[str]]] = []
     for parent, found in by_parent.items():
+        own = {name: [value] for name, value in zip(columns, parent, strict=False)}
         ids = list(found)
-        for begin in range(0, len(ids), _IDS):
-            part = ids[begin : begin + _IDS]
-            marks = ", ".join(["%s"] * len(part))
-            client.execute_sql(
-                f"UPDATE {name} SET {gone} = %s"
-                f" WHERE {''.join(parents)}{id_} IN ({marks}) AND {gone} IS NULL",
-                moment,
-                *parent,
-                *part,
-            )
+        parts += [{**own, "id": ids[begin : begin + _IDS]} for begin in range(0, len(ids), _IDS)]
+    return parts
+
+
+def _mark(client: Any, table: str, parts: Sequence[Mapping[str, Sequence[str]]], moment: Any) -> None:
+    name, gone = client.make_qualified_table_name(table), client.escape_column_name(GONE.name)
+    for part in parts:
+        meant = " AND ".join(
+            f"{client.escape_column_name(column)} IN ({', '.join(['%s'] * len(values))})"
+            for column, values in part.items()
+        )
+        values = [value for of_column in part.values() for value in of_column]
+        sql = f"UPDATE {name} SET {gone} = %s WHERE {meant} AND {gone} IS NULL"
+        client.execute_sql(sql, moment, *values)

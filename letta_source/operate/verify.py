@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 from letta_source.destinations.capabilities import traits_of_pipeline
-from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
 from letta_source.loading.preflight import check_reachable
@@ -113,6 +112,7 @@ class Verification:
         self._session = session
         self._names = resources
         self._settings = session.settings
+        self._listed: frozenset[str] = frozenset()
 
     def __enter__(self) -> Verification:
         # Agents are looked for one by one: that one is gone is an answer.
@@ -121,8 +121,12 @@ class Verification:
             pipeline = stack.enter_context(self._target.reading())
             traits = traits_of_pipeline(pipeline, self._settings)
             self._session.before.erased = erased_ids(pipeline)
-            self.takes_sql = sql_client_of(pipeline.destination_client()) is not None
-            self._warehouse = Warehouse(stack.enter_context(opened(pipeline, _folder(stack))))
+            reader = stack.enter_context(opened(pipeline, _folder(stack)))
+            # What can only add rows cannot be repaired.
+            self.can_repair = not reader.appends
+            if traits.writes == "append" and self.can_repair:
+                raise ConfigError("these tables are Delta or Iceberg: give --table-format, as to `run`")
+            self._warehouse = Warehouse(reader)
             self.cards = self._warehouse.resources(self._names)
             self._longest, self._writes = traits.longest_text, traits.writes
             self._since = self._warehouse.last_loads()
@@ -157,6 +161,7 @@ class Verification:
         found = list(self._settings.agent_ids)
         if not found:
             listed, why = self._server.agents()
+            self._listed = frozenset(listed)
             found = list(dict.fromkeys([*listed, *self._warehouse.agents(self.cards)]))
             found = [one for one in found if self._settings.shard.owns(one)]
         found = [one for one in found if one not in self._session.before.erased]
@@ -181,7 +186,7 @@ class Verification:
         agent = Agent(agent_id)
         self._server.choose(agent_id)
         path = RESOURCES["agents"].path_of(agent_id)
-        agent.is_gone = bool(self._server.gone([path]))
+        agent.is_gone = agent_id not in self._listed and bool(self._server.gone([path]))
         changed: dict[str, set[str]] = {}
         for card in self.cards:
             # Before the server: what comes meanwhile is newer than the last load, not extra.

@@ -184,8 +184,28 @@ def test_files_are_only_reported_on(
     assert kinds(told(letta_source, server, 3, *files)["found"])["agent_messages"] == {"gone": 1}
     said = asked(letta_source, server, "--repair", *files)
     assert said.code == 2
-    assert "files are only reported on" in said.err
+    assert "plain files cannot: they are only reported on" in said.err
     assert letta_source.files() == before
+
+
+@pytest.mark.parametrize("form", ["delta", "iceberg"])
+def test_tables_of_delta_and_iceberg_are_repaired(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[form])
+    lake = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())
+    files = ("--destination", "filesystem", "--table-format", form)
+    load = ("run", "--base-url", server.base_url, "--resources", "agent_messages", *files)
+    letta_source(*load)
+    deleted = ids_of_messages(letta, one_of(letta))[-1]
+    letta.delete_message(deleted)
+    repaired = told(letta_source, server, 0, "--repair", *files)
+    assert repaired["repaired"] == {"read_again": [], "marked": 1}
+    assert letta_source(*load).code == 0
+    assert told(letta_source, server, 0, *files)["found"]["counts"] == QUIET
+    said = asked(letta_source, server, *files[:2])
+    assert (said.code, "give --table-format" in said.err) == (2, True)
 
 
 def test_much_that_is_gone_is_repaired_only_where_that_is_meant(

@@ -1,0 +1,82 @@
+"""Set a column of some rows of a Delta or Iceberg table, which takes no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dlt
+import pyarrow as pa
+
+from letta_source.destinations.dlt_files import Files
+from letta_source.rows.arrow import empty
+from letta_source.schema.tables import Table
+
+Rows = Sequence[Mapping[str, Sequence[str]]]
+"""Values by column; a row is meant if each of the columns of one has one of its values."""
+_SCHEMA = "letta"
+
+
+def set_time(
+    pipeline: dlt.Pipeline,
+    table: Table,
+    column: str,
+    time: datetime,
+    rows: Rows,
+) -> None:
+    """Set a time in rows of a table; the column is added where it is not there.
+
+    Raises:
+        LookupError: there is no such table in either format.
+    """
+    with Files.opened(pipeline) as files:
+        if files and files.stored_tables(_SCHEMA):
+            if delta := files.open_table("delta", table.name):
+                _set_in_delta(delta, column, time, rows)
+                return
+            if iceberg := files.open_table("iceberg", table.name, table.arrow_schema):
+                _set_in_iceberg(iceberg, table, column, time, rows)
+                return
+    raise LookupError(f"{table.name} is no Delta or Iceberg table")
+
+
+def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:
+    from deltalake.schema import Field, PrimitiveType
+
+    if column not in {field.name for field in delta.schema().fields}:
+        delta.alter.add_columns([Field(column, PrimitiveType("timestamp"))])
+    meant = " OR ".join(
+        "("
+        + " AND ".join(f"{name} IN ({', '.join(map(_quoted, values))})" for name, values in one.items())
+        + ")"
+        for one in rows
+    )
+    delta.update(new_values={column: time}, predicate=f"{column} IS NULL AND ({meant})")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _set_in_iceberg(iceberg: Any, table: Table, column: str, time: datetime, rows: Rows) -> None:
+    from pyiceberg import expressions
+
+    # Their types do not say that they take a column's name.
+    is_one_of: Any = expressions.In
+    is_null: Any = expressions.IsNull
+    # A column that is new has to be in a snapshot.
+    iceberg.append(empty(table))
+    for one in rows:
+        meant: Any = is_null(column)
+        for name, values in one.items():
+            meant = expressions.And(meant, is_one_of(name, values))
+        found = iceberg.scan(row_filter=meant).to_arrow()
+        if not found.num_rows:
+            continue
+        at = found.schema.get_field_index(column)
+        type_ = found.schema.field(at).type
+        marked = found.set_column(
+            at, found.schema.field(at), pa.repeat(pa.scalar(time, type_), found.num_rows)
+        )
+        iceberg.overwrite(marked, overwrite_filter=meant)
