@@ -14,7 +14,7 @@ from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.duckdb import kept_open
-from letta_source.destinations.lease import LeaseLost
+from letta_source.destinations.lease import Lease
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
@@ -125,7 +125,7 @@ def load(
             logger.info("reads %s (%s) into %s; masks: %s", settings.base_url, place, where, masks)
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
-            with parts.held(target, what.steal_lock) as leased, _drivers_errors():
+            with parts.held(target, what.steal_lock) as leased, _drivers_errors(leased.lease):
                 workspace = parts.workspace(leased, session.settings)
                 with parts.recorded(workspace, session, list(source.selected_resources)):
                     loaded = _loaded(what, workspace, source, session)
@@ -139,15 +139,16 @@ def load(
 
 
 @contextmanager
-def _drivers_errors() -> Iterator[None]:
+def _drivers_errors(lease: Lease | None) -> Iterator[None]:
     """Turn what drivers raise, which have exceptions of their own, into LoadFailed."""
     try:
         yield
-    except LeaseLost as error:
-        raise LoadFailed(str(error)) from error
-    except LettaError:
-        raise
     except Exception as error:
+        # Who took the lease over ended our sessions; what the database says then is only that.
+        if lease and (lost := lease.loss()):
+            raise LoadFailed(str(lost)) from error
+        if isinstance(error, LettaError):
+            raise
         if isinstance(root(error), KeyboardInterrupt):
             # dlt says it as a failed step.
             raise KeyboardInterrupt from error

@@ -16,10 +16,11 @@ from letta_source.destinations import lease_table
 from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.lease import Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, LettaError
 from letta_source.loading import lock
 from letta_source.loading.lock import held
-from letta_source.loading.run import Load, Parts, load
+from letta_source.loading.outcome import LoadFailed
+from letta_source.loading.run import Load, Parts, _drivers_errors, load
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
 from letta_source.shards import Shard
@@ -195,21 +196,20 @@ def test_what_is_left_is_loaded_only_if_nobody_loaded_since(
     assert not workspace._was_leased_to_others()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("division by zero"), ConfigError("cannot be opened")])
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_a_load_that_fails_says_whether_the_lease_was_lost(database: Database, is_lost: bool) -> None:
-    def load() -> None:
-        if is_lost:
-            database.lease(host="heron").take(steal=True)
-        raise RuntimeError("division by zero")
-
-    workspace = Workspace.__new__(Workspace)
-    workspace.load_ids = []
-    workspace.lease = database.lease()
-    workspace.lease.make_table()
-    workspace.lease.take()
-    workspace.pipeline = SimpleNamespace(load=load)  # type: ignore[assignment]
-    with pytest.raises(LeaseLost if is_lost else RuntimeError, match="heron" if is_lost else "division"):
-        workspace._load()
+def test_a_load_that_fails_says_whether_the_lease_was_lost(
+    database: Database, is_lost: bool, error: Exception
+) -> None:
+    lease = database.lease()
+    lease.make_table()
+    lease.take()
+    if is_lost:
+        database.lease(host="heron").take(steal=True)
+    said = "heron" if is_lost else str(error)
+    with pytest.raises(LettaError, match=said) as failed, _drivers_errors(lease):
+        raise error
+    assert isinstance(failed.value, LoadFailed) is (is_lost or isinstance(error, RuntimeError))
 
 
 def test_a_package_is_not_loaded_without_the_lease(database: Database) -> None:
