@@ -29,7 +29,9 @@ def table() -> str:
     for name, field in Settings.model_fields.items():
         setting = field.alias or name
         option = f"`{options[setting]}`" if setting in options else ""
-        rows.append(f"| `{setting}` | {option} | {_default(field.default)} | {field.description} |")
+        # What depends on the machine is said in words.
+        default = None if field.default_factory else field.default
+        rows.append(f"| `{setting}` | {option} | {_default(default)} | {field.description} |")
     return "\n".join(rows)
 
 

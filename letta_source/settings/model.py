@@ -26,6 +26,7 @@ from pydantic import (
 from letta_source.errors import ConfigError
 from letta_source.settings.given import Given
 from letta_source.settings.masking import AS_GIVEN, MaskAction, Masking, masking_digest, merged
+from letta_source.settings.memory import LEAST, default_memory
 from letta_source.settings.places import Configuration, Layer, lettas_variables
 from letta_source.settings.values import (
     bytes_value,
@@ -47,7 +48,6 @@ from letta_source.settings.values import (
 from letta_source.shards import WHOLE, Shard
 
 CLOUD_URL = "https://api.letta.com"
-_LEAST_MEMORY = 64_000_000
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration_value)]
@@ -120,7 +120,10 @@ class Settings(BaseModel):
         None, description="URL of a proxy, or none; else HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."
     )
     memory_limit: Annotated[int, BeforeValidator(bytes_value)] = Field(
-        512_000_000, ge=_LEAST_MEMORY, description="Bytes that bodies and rows may take while they are read."
+        default_factory=default_memory,
+        ge=LEAST,
+        description="Bytes that bodies and rows may take while they are read; by default 512MB, or half of"
+        " what the control group may take where that is less than 1 GB.",
     )
     changes: Literal["auto", "on", "off"] = Field(
         "auto", description="Ask the server which agents have news, instead of asking every agent."
