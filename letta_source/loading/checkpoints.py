@@ -8,7 +8,6 @@ from contextlib import closing
 from dlt.extract import DltSource
 
 from letta_source.api.memory import Memory
-from letta_source.destinations.duckdb import kept_open
 from letta_source.loading.workspace import Workspace
 from letta_source.state.session import Session
 
@@ -20,7 +19,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
     session.packages.max_rows = session.settings.checkpoint_rows
     session.packages.max_bytes = Memory(session.settings.memory_limit).enough_for_package
     to_take_over = workspace.to_take_over()
-    with kept_open(workspace.pipeline):
+    with workspace.kept_open():
         session.before.empty = workspace.appendable(source.selected_resources)
         session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
         session.before.erased = workspace.erased()

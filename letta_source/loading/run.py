@@ -13,7 +13,6 @@ from dlt.extract import DltSource
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
-from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.lease import Lease
 from letta_source.errors import LettaError
 from letta_source.loading.checkpoints import load_packages
@@ -158,7 +157,7 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
-    with kept_open(workspace.pipeline):
+    with workspace.kept_open():
         workspace.look_at_tables(list(source.selected_resources))
         workspace.finish_pending()
         workspace.take_over()

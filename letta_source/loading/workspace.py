@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
@@ -76,7 +76,7 @@ class Workspace:
         self.lease = target.lease
         self.load_ids: list[str] = []
         self._gone = Changed()
-        self._kept_open = ExitStack()
+        self._large_rows = ExitStack()
         self._has_large_rows = self._is_unlimited = False
         self.open()
 
@@ -97,6 +97,10 @@ class Workspace:
             self._find_other_shards()
         if self.lease:
             self.pipeline.set_local_state_val(_GENERATION, self.lease.generation)
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Keep a DuckDB file open while the block runs."""
+        return kept_open(self.pipeline)
 
     def _why_not_finished(self) -> str | None:
         if not self.pipeline.has_pending_data:
@@ -209,15 +213,15 @@ class Workspace:
         """
         self.pipeline.normalize()
         give_back_memory()
-        with kept_open(self.pipeline):
+        with self.kept_open():
             self._prepare()
         if has_large_rows and not self._has_large_rows and is_kind("duckdb", self.pipeline):
             self._has_large_rows = True
-            self._kept_open.enter_context(kept_for_large_rows(self.pipeline, self._most))
+            self._large_rows.enter_context(kept_for_large_rows(self.pipeline, self._most))
         most = self._most if self._has_large_rows else None
         is_limited = (appends or most is not None) and not self._is_unlimited
         try:
-            with sparing(self.pipeline, most) if is_limited else kept_open(self.pipeline):
+            with sparing(self.pipeline, most) if is_limited else self.kept_open():
                 self._load(one_by_one=self._has_large_rows)
         except Exception:
             if not (is_limited and self.pipeline.has_pending_data):
@@ -232,7 +236,7 @@ class Workspace:
 
     def close(self) -> None:
         """Close what was kept open for one package after the other."""
-        self._kept_open.close()
+        self._large_rows.close()
 
     @property
     def _most(self) -> int:

@@ -194,6 +194,12 @@ class PlayedPipeline:
             def appendable(self, names: Iterable[str]) -> set[str]:
                 return pipeline.appendable(names)
 
+            def kept_open(self) -> AbstractContextManager[None]:
+                return nullcontext()
+
+            def _prepare(self) -> None:
+                """Nothing that dlt would stumble over."""
+
             def load_package(self, appends: bool, has_large_rows: bool = False) -> None:
                 pipeline.normalize()
                 pipeline.load(workers=1)
@@ -215,6 +221,9 @@ class PlayedPipeline:
 
     def resolved(self) -> PlayedPipeline:
         return self
+
+    def where(self) -> str:
+        return "memory"
 
     def check(self, table_format: None) -> None:
         """Nothing that could be out of reach."""
