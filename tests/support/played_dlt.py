@@ -287,7 +287,7 @@ class PlayedPipeline:
         for _ in self._pending:
             self._faults.step("normalize")
 
-    def load(self, workers: int) -> Any:
+    def load(self, workers: int = 20) -> Any:
         loaded = [package.load_id for package in self._pending]
         while self._pending:
             package = self._pending[0]
