@@ -59,8 +59,8 @@ def completion(options: argparse.Namespace) -> int:
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (found,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+    (found,) = (action.choices for action in parser._actions if isinstance(action.choices, dict))
+    return found
 
 
 def _values(action: argparse.Action) -> list[str]:

@@ -105,7 +105,7 @@ class Comparison:
         self._keeps_old = keeps_old
         self._both: set[Key] = set()
         self._newer: set[Key] = set()
-        skip = int(card.parents == "agents")
+        skip = int(card.hangs_from_agents)
         self.tallies = {name: Tally(one.rows.num_rows, skip) for name, one in self._held.items()}
 
     def take(self, name: str, rows: pa.Table) -> None:

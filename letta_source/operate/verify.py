@@ -203,7 +203,7 @@ class Verification:
         return agent
 
     def _compare(self, agent: Agent, card: Resource, comparison: Comparison) -> None:
-        if agent.is_gone and "agents" in (card.name, card.parents):
+        if agent.is_gone and (card is RESOURCES["agents"] or card.hangs_from_agents):
             # Whoever asks for its messages is told that there is no such agent.
             gone = comparison.absent()
             incomplete = False

@@ -102,6 +102,11 @@ class Resource:
         return self.parent.references.partition(".")[0] if self.parent and self.parent.references else None
 
     @property
+    def hangs_from_agents(self) -> bool:
+        """True if each item belongs to the agent that its list was asked of."""
+        return self.parents == "agents"
+
+    @property
     def divided(self) -> bool:
         """True if all shards read it, each its parents; shard 0 reads the others."""
         return self.parents is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -99,6 +99,11 @@ class KnownIssues:
     def resolve(self, parent_id: str, key: Key) -> None:
         """Note one that was read after all."""
         self._changed[parent_id] = {one: kept for one, kept in self.of(parent_id).items() if one != key}
+
+    def keep_only(self, parents: Collection[str]) -> None:
+        """Forget issues of parents that are none of these, but for those of whole lists."""
+        for parent_id in {*self._state.get("issues", {}), *self._changed} - {"", *parents}:
+            self._changed[parent_id] = {}
 
     def commit(self) -> None:
         """Move the state to what was noted."""

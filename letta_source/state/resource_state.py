@@ -232,6 +232,7 @@ class ResourceState:
         """Commits, once everything was read."""
         if self.sweeps and self._all_named and self._meets_known:
             self.cursors.keep_only(self._parents)
+            self.issues.keep_only(self._parents)
         self.commit()
         self._forget_passed()
         if not self.settings.window:
@@ -245,6 +246,9 @@ class ResourceState:
 
     def _keep_swept(self) -> None:
         swept = self._stored.setdefault("swept", {})
+        if self.sweeps and not self._scope:
+            # Of all agents: what some of them were swept for is a part of it.
+            swept.clear()
         if self.sweeps or self.settings.refresh or self._scope not in swept:
             swept[self._scope] = self.session.started_at.isoformat()
 

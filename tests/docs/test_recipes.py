@@ -159,6 +159,8 @@ def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: p
         assert other in warehouse.ids("agents")
         assert other in {row[0] for row in warehouse.rows("agent_messages", "agent_id")}
         assert warehouse.load(server, "agent_messages", agent_ids=[erased]).problems == 1
+        # A sweep forgets what the server no longer has.
+        warehouse.load(server, sweep_interval="0s")
         assert erased not in repr(warehouse.pipeline.state)
         scale = (ROOT / "docs" / "scale.md").read_text("utf-8")
         [old_states] = re.findall(r"```sql\n(DELETE FROM letta._dlt_pipeline_state.+?)```", scale, re.DOTALL)

@@ -32,7 +32,8 @@ def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None
 
     loaded = overlapping.counts()
     assert overlapping.run("--resources", EVERYTHING).returncode == 0
-    assert overlapping.counts() == loaded
+    # Each run adds a row a resource there.
+    assert {**overlapping.counts(), "load_log": 0} == {**loaded, "load_log": 0}
 
     # From here on the cursors of one warehouse are at the very end, so that it reads only what is new.
     assert exact.run("--resources", EVERYTHING, "--lag", "0").returncode == 0

@@ -68,7 +68,8 @@ def less(built: Built, folder: Path) -> Project:
     warehouse.execute(
         # The copy has the models, too, and views hold on to what they read.
         f"DROP SCHEMA {MODELS} CASCADE",
-        *(f"DROP TABLE {name}" for name in gone),
+        # With the view of load_issues.
+        *(f"DROP TABLE {name} CASCADE" for name in gone),
         *(f"ALTER TABLE agent_messages DROP COLUMN {name}" for name in ("sequence", "seq_id", "extra")),
         *(_OF_NO_FINISHED_LOAD, _OLD_VERSIONS, _OLD_LOAD),
     )
