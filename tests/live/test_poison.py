@@ -145,3 +145,39 @@ def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
     # Named by two loads, and once more as resolved.
     assert len(gaps(warehouse)) == 3 * len(POISONS)
     assert warehouse.doubled_keys() == []
+
+
+def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
+    letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest message is bad too, so that only runs, their steps and other agents lead there."""
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "1")
+    api = Api(letta.server, letta.client)
+    agent, other = (
+        api.create_agent(name, "letta_v1_agent", list(letta.ids.tools.values()))
+        for name in ("between", "beside")
+    )
+    api.turn(agent, "Hello; think.")
+    for _ in range(2):
+        api.turn(agent, "use shout")
+        api.turn(other, "Something of that time.")
+    api.turn(agent, "The last one.")
+    items = {key: kinds for key, kinds in letta.truth().agent_items.items() if key[0] == agent}
+    ids = [message for _, message in items]
+    bad = [key[1] for key, kinds in items.items() if "tool_return_message" in kinds] + ids[-1:]
+    assert len(bad) == 3
+    image = {"content": [IMAGE_BY_URL], "role": "user"}
+    warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
+    with changed(letta, {one: POISONS[0].columns if one != ids[-1] else image for one in bad}):
+        assert status_of(letta, agent, limit=1, after=ids[-2]) == 500
+        loaded = load(warehouse, agent)
+        assert loaded.returncode == 3, loaded.stderr
+        readable = {key: kinds for key, kinds in items.items() if key[1] not in bad}
+        assert warehouse.items("agent_messages", "agent_id") == readable
+    # A message of another agent's is a cursor in this one's list.
+    others = [key[1] for key in letta.truth().agent_items if key[0] == other]
+    path = f"{letta.server.base_url}/v1/agents/{agent}/messages"
+    query = {"order": "asc", "limit": 1000, "after": others[-1], "use_assistant_message": "false"}
+    found = httpx.get(path, params=query, timeout=60).json()
+    assert {item["id"] for item in found} <= {*ids} - {ids[0]}
+    assert found
