@@ -170,7 +170,8 @@ def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
     warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
     with changed(letta, {one: POISONS[0].columns if one != ids[-1] else image for one in bad}):
         assert status_of(letta, agent, limit=1, after=ids[-2]) == 500
-        loaded = load(warehouse, agent)
+        # The agent itself answers 500: its pending approval is looked for in the newest message.
+        loaded = warehouse.run("--agent-id", agent, "--resources", "agent_messages", "--lag", "0")
         assert loaded.returncode == 3, loaded.stderr
         readable = {key: kinds for key, kinds in items.items() if key[1] not in bad}
         assert warehouse.items("agent_messages", "agent_id") == readable
