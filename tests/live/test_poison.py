@@ -178,7 +178,7 @@ def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
     # A message of another agent's is a cursor in this one's list.
     others = [key[1] for key in letta.truth().agent_items if key[0] == other]
     path = f"{letta.server.base_url}/v1/agents/{agent}/messages"
-    query = {"order": "asc", "limit": 1000, "after": others[-1], "use_assistant_message": "false"}
+    query = {"order": "asc", "limit": "1000", "after": others[-1], "use_assistant_message": "false"}
     found = httpx.get(path, params=query, timeout=60).json()
     assert {item["id"] for item in found} <= {*ids} - {ids[0]}
     assert found
