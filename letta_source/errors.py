@@ -2,6 +2,7 @@
 
 LettaError
 ├── ConfigError             wrong usage or settings: nothing was touched
+│   └── InUse               another process has the DuckDB file or runs the pipeline
 ├── FatalError              the whole load ends
 │   ├── AuthError           401, 403
 │   ├── QuotaExceeded       402, 429: nothing more is given, however long we wait
@@ -42,6 +43,10 @@ class LettaError(Exception):
 
 class ConfigError(LettaError, ValueError):
     """Wrong usage or settings, found before anything was touched."""
+
+
+class InUse(ConfigError):
+    """Another process has the DuckDB file open, or runs the pipeline; later it may be free."""
 
 
 class FatalError(LettaError):

@@ -57,6 +57,13 @@ def add_place(place: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="DuckDB's file (default: the configured one, else PIPELINE_db.duckdb in this folder)",
     )
+    place.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so long for a DuckDB file or a pipeline that another process uses (default: 0)",
+    )
 
 
 def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target:
@@ -69,7 +76,7 @@ def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target
     from letta_source.shards import WHOLE
 
     place = options.pipeline_name, options.destination, options.dataset_name
-    return Target(*place, shard=shard or WHOLE, database=options.database).resolved()
+    return Target(*place, shard=shard or WHOLE, database=options.database, wait=options.wait).resolved()
 
 
 def add_window(group: argparse._ArgumentGroup, note: str = "") -> None:
@@ -83,6 +90,21 @@ def text(value: str) -> str:
     if not value.strip():
         raise argparse.ArgumentTypeError("must not be empty")
     return value
+
+
+def seconds(value: str) -> float:
+    """Parse a number of seconds, 0 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
+    return number
 
 
 def names(value: str) -> list[str]:

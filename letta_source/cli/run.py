@@ -144,6 +144,7 @@ def run(options: argparse.Namespace) -> int:
         pipeline_name=options.pipeline_name,
         database=options.database,
         steal_lock=options.steal_lock,
+        wait=options.wait,
     )
     try:
         with stopping(lambda: f"letta-source: {what_is_kept(session)}"):

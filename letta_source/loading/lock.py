@@ -18,8 +18,9 @@ from letta_source.destinations.dlt_files import local_place
 from letta_source.destinations.dlt_internals import DatabaseException, pipelines_folder, sql_client_of
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.lease_table import TABLE, can_lease
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, InUse
 from letta_source.loading.dlt_rules import ours
+from letta_source.loading.in_use import is_being_run
 from letta_source.loading.messages import said
 from letta_source.loading.own_folder import close_to_others, make_own_folder
 from letta_source.loading.target import Target
@@ -46,11 +47,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
     """
     folder = Path(pipelines_folder())
     make_own_folder(folder / target.name)
-    with _locked(
-        folder / f"{target.name}.lock",
-        f"the pipeline {target.name} is being run already: wait for it, or choose another --pipeline-name",
-        0o600,
-    ):
+    with _locked(folder / f"{target.name}.lock", is_being_run(target.name), 0o600, target.wait):
         try:
             with ours(target.name, target.shard.count), _held_there(target, steal) as leased:
                 yield leased
@@ -59,13 +56,13 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
 
 
 @contextmanager
-def _locked(file: Path, taken: str, mode: int) -> Iterator[None]:
+def _locked(file: Path, taken: InUse, mode: int, wait: float) -> Iterator[None]:
     # `is_held` holds it, too, for a moment.
-    lock = FileLock(file, mode=mode, timeout=0.2)
+    lock = FileLock(file, mode=mode, timeout=max(0.2, wait))
     try:
         lock.acquire()
     except Timeout:
-        raise ConfigError(taken) from None
+        raise taken from None
     try:
         yield
     finally:
@@ -77,7 +74,7 @@ def _held_there(target: Target, steal: bool) -> Iterator[Target]:
     """Keep those out that have another working folder, here or on another machine."""
     client = target.destination_client()
     if (place := local_place(client)) is not None:
-        with _locked_beside(place, target.name):
+        with _locked_beside(place, target.name, target.wait):
             yield target
         return
     sql_client = sql_client_of(client)
@@ -90,21 +87,21 @@ def _held_there(target: Target, steal: bool) -> Iterator[Target]:
 
 
 @contextmanager
-def _locked_beside(place: Path, name: str) -> Iterator[None]:
+def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
     """Lock a file or a folder of this machine, by a file beside it."""
     lock = place.with_name(f".{place.stem}.{name}.lock")
     if len(os.fsencode(lock.name)) > _LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(lock.name)).hexdigest()
         lock = place.with_name(f".{digest[:_DIGITS]}.lock")
-    taken = (
+    taken = InUse(
         f"the pipeline {name} is being loaded into {place} by another process (it locks {lock}): wait for it,"
-        " or end it"
+        " as --wait SECONDS does, or end it"
     )
     with ExitStack() as stack:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
-            stack.enter_context(_locked(lock, taken, mode & 0o666))
+            stack.enter_context(_locked(lock, taken, mode & 0o666, wait))
         except (OSError, NotImplementedError) as error:
             # Some network folders have no locks.
             logger.warning("nothing keeps another working folder from loading %s too: %s", name, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dlt.extract import DltSource
@@ -50,6 +50,7 @@ class Load:
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
         steal_lock: take the pipeline's lease in the destination over from whoever holds it.
+        wait: for as many seconds, while another process uses the DuckDB file or runs the pipeline.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Load:
     destination_name: str | None = None
     database: str | None = None
     steal_lock: bool = False
+    wait: float = 0.0
 
     def __post_init__(self) -> None:
         # Its repr shows no secret.
@@ -116,6 +118,8 @@ def load(
             session.settings.shard,
             what.database,
         ).resolved()
+        if what.wait:
+            target = replace(target, wait=what.wait)
         cleaned_before = cleaned()
         with observer(session, what.destination) if observer else nullcontext(), closing(session):
             settings = session.settings

@@ -38,6 +38,7 @@ from letta_source.destinations.staging import (
 )
 from letta_source.errors import ConfigError, LettaError, OutputFailed
 from letta_source.loading.dlt_rules import assert_dlt_settings
+from letta_source.loading.in_use import in_use, waited_for
 from letta_source.loading.messages import assert_known, said, setting_hint
 from letta_source.loading.own_folder import close_to_others
 from letta_source.loading.shard_state import pipeline_name_of
@@ -66,6 +67,9 @@ class Target:
         staging: what it calls the staging dataset; None where there is none.
         own_staging: it is not one that dlt's settings name.
         lease: without it, nothing may be written.
+        read_only: its DuckDB file is opened for reading: others may read it meanwhile, and it may be
+            write-protected.
+        wait: for as many seconds, while another process uses it.
     """
 
     pipeline_name: str
@@ -78,6 +82,8 @@ class Target:
     staging: str | None = None
     own_staging: bool = True
     lease: Lease | None = None
+    read_only: bool = False
+    wait: float = 0.0
 
     @property
     def name(self) -> str:
@@ -128,6 +134,9 @@ class Target:
         Raises:
             ConfigError: it cannot be opened, or has no such tables.
         """
+        waited_for(self.wait, lambda: self._check(table_format))
+
+    def _check(self, table_format: str | None) -> None:
         with self._tried() as pipeline, self._opened(pipeline, table_format) as client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
@@ -227,9 +236,14 @@ class Target:
         Raises:
             ConfigError: it cannot be opened, or its file is not there.
         """
-        if (file := database_file(self.destination_client())) and not file.exists():
+        self._to_be_read().check()
+
+    def _to_be_read(self) -> Target:
+        client = self.destination_client()
+        if (file := database_file(client)) and not file.exists():
             raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
-        self.check()
+        is_duckdb = _duckdb_file(client) is not None
+        return replace(self, database=str(file), destination_name=None, read_only=True) if is_duckdb else self
 
     def opened(self, folder: str) -> dlt.Pipeline:
         """Return a pipeline that knows nothing but the place, and keeps what dlt writes in a folder.
@@ -254,9 +268,10 @@ class Target:
             ConfigError: the destination cannot be opened, or its file is not there.
             OutputFailed: whoever reads met an error.
         """
-        self.assert_there()
+        to_be_read = self._to_be_read()
+        to_be_read.check()
         with sections_only(), tempfile.TemporaryDirectory() as folder:
-            pipeline = self._pipeline(folder)
+            pipeline = to_be_read._pipeline(folder)
             try:
                 yield pipeline
             except (LettaError, BrokenPipeError):
@@ -291,6 +306,8 @@ class Target:
         except LettaError:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
+            if busy := in_use(said(error)):
+                raise busy from error
             hint = setting_hint(self.destination, error)
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
@@ -301,7 +318,8 @@ class Target:
         if self.database:
             if kind.destination_type != _DUCKDB:
                 raise ConfigError(f"a database file is DuckDB's: {self.destination} has its own settings")
-            settings["credentials"] = str(Path(self.database).expanduser().absolute())
+            file = str(Path(self.database).expanduser().absolute())
+            settings["credentials"] = {"database": file, "read_only": True} if self.read_only else file
         if not self.destination_name and kind.destination_type == _DUCKDB:
             # Its file is called after it: one for all shards.
             settings["pipeline_name"] = duckdb_name or self.pipeline_name

@@ -167,7 +167,7 @@ def test_a_configured_file_called_as_the_dataset_is_refused(
     [
         ("none/x.duckdb", None, "No such file or directory"),
         ("text.duckdb", b"no database " * 999, "not a valid DuckDB database"),
-        ("locked.duckdb", None, "Could not set lock on file"),
+        ("locked.duckdb", None, "locked.duckdb is in use by "),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_refused(
@@ -189,7 +189,8 @@ def test_a_database_that_cannot_be_opened_is_refused(
         refused = letta_source.load(server)
         assert letta_source.files() == before
     assert (refused.code, refused.out, len(refused.errors)) == (2, "", 1)
-    assert refused.errors[0].startswith("letta-source: duckdb cannot be opened: ")
+    opening = "" if file.startswith("locked") else "duckdb cannot be opened: "
+    assert refused.errors[0].startswith(f"letta-source: {opening}")
     assert said in refused.err
     # Whether the server is there was asked before.
     assert len(server.requests) == 1

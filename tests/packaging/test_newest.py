@@ -49,12 +49,17 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_was_loaded_comes_out(newest: Path, tmp_path: Path) -> None:
+    assert_what_was_loaded_comes_out(newest, tmp_path)
+
+
+def assert_what_was_loaded_comes_out(commands: Path, tmp_path: Path) -> None:
+    """Load the demo by the commands of an environment, and read it in every way."""
     environment = {**os.environ, "DLT_DATA_DIR": str(tmp_path / "dlt")}
     environment.pop("PYTHONPATH", None)
 
     def run(*command: str) -> str:
         done = subprocess.run(
-            [newest / command[0], *command[1:]],
+            [commands / command[0], *command[1:]],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
