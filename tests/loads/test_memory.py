@@ -104,7 +104,17 @@ def gzipped(pieces: int) -> httpx.Response:
 
 CIRCLE = "/v1/agents/agent-1/messages"
 BOMBS: dict[str, Callable[[], httpx.Response]] = {
-    "gzip": lambda: gzipped(300),
+    "gzip": lambda: gzipped(20),
+    "deflate": lambda: httpx.Response(
+        200,
+        headers={"content-encoding": "deflate"},
+        stream=httpx.ByteStream(zlib.compress(b" " * (20 << 20))),
+    ),
+    "a coding that nobody asked for": lambda: httpx.Response(
+        200,
+        headers={"content-encoding": "zstd"},
+        stream=httpx.ByteStream(b"\x28\xb5\x2f\xfd" + bytes(40)),
+    ),
     "gzip twice": lambda: httpx.Response(
         200,
         headers={"content-encoding": "gzip, gzip"},

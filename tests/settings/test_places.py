@@ -314,7 +314,5 @@ def test_the_host_and_where_it_comes_from_are_said_before_the_first_request(
     monkeypatch.setenv("SOURCES__LETTA__MASK", "text=drop")
     said = letta_source("run", "--mask", "agents.system=redact")
     first = said.err.splitlines()[0].partition(" ")[2]
-    assert first == (
-        f"info: reads {server.base_url} (SOURCES__LETTA__BASE_URL); "
-        "masks: agents.system=redact (as given), text=drop (SOURCES__LETTA__MASK)"
-    )
+    assert first.startswith(f"info: reads {server.base_url} (SOURCES__LETTA__BASE_URL) into duckdb (")
+    assert first.endswith("; masks: agents.system=redact (as given), text=drop (SOURCES__LETTA__MASK)")
