@@ -112,8 +112,8 @@ def test_settings_that_would_lose_rows_lose_none(
     letta.add_message(one_of(letta), date=ago(hours=1))
     said = letta_source.load(server)
     assert (said.code, said.column("new")["agent_messages"]) == (0, "1")
-    file, dataset = ("letta.duckdb", "my_letta") if "LAYOUT" in name else ("letta_db.duckdb", "letta")
-    assert letta_source.count("agent_messages", file, dataset) == messages(letta)
+    dataset = "my_letta" if "LAYOUT" in name else "letta"
+    assert letta_source.count("agent_messages", dataset=dataset) == messages(letta)
     if name.startswith(("LOAD", "NORMALIZE")):
         assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is not taken" in said.err
 

@@ -130,7 +130,7 @@ def test_a_malformed_id_is_wrong_usage_before_any_request(
 def test_an_unknown_id_is_wrong_usage_after_one_request(
     letta_source: Command, server: Server, option: tuple[str, str], what: str
 ) -> None:
-    said = letta_source.load(server, *option)
+    said = letta_source.load(server, "--resources", "agents,agent_messages,batches", *option)
     assert (said.code, len(said.errors)) == (2, 1)
     assert f"does not know {what}" in said.err
     assert len(server.requests) == 1
