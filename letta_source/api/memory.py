@@ -39,7 +39,7 @@ class Memory:
     @property
     def largest_body(self) -> int:
         """Bytes of an answer that cannot be asked for in smaller parts, such as one message."""
-        return self.limit // 4
+        return self.limit // 8
 
     @property
     def largest_of_many(self) -> int:

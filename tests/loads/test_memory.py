@@ -17,7 +17,7 @@ from tests.support.library_loads import Merged, issues
 from tests.support.wire import HOST, answering, no_waits
 
 LIMIT = 64_000_000
-LARGEST = LIMIT // 4
+LARGEST = LIMIT // 8
 AGENTS, MESSAGES = 4, 30
 Pages = Callable[[str, int, int], httpx.Response]
 
