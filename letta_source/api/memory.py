@@ -44,7 +44,7 @@ class Memory:
     @property
     def largest_of_many(self) -> int:
         """Bytes of a page that could be smaller: each worker may have one, and some wait."""
-        return self.limit // 256
+        return self.limit // 64
 
     @property
     def largest_page(self) -> int:

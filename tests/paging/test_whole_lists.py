@@ -70,6 +70,6 @@ def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_batch_larger_than_the_memory_is_named() -> None:
-    walked, _ = whole(stored(60, size=200_000), 10**6, memory_limit=64_000_000)
-    assert 19 < len(walked.items) < 60
+    walked, _ = whole(stored(100, size=200_000), 10**6, memory_limit=64_000_000)
+    assert 39 < len(walked.items) < 100
     assert isinstance(walked.error, Unreadable)

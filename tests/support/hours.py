@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from letta_source.api import clock
 from letta_source.demo import Letta
 from letta_source.state import session
 
@@ -24,6 +25,9 @@ def stop_clock(moment: datetime, patch: pytest.MonkeyPatch) -> None:
             return moment.astimezone(tz)
 
     patch.setattr(session, "datetime", Stopped)
+    # Else the answers' dates would say that these hours are over.
+    patch.setattr(clock.Clock, "skew", timedelta(0))
+    patch.setattr(clock, "_local_now", lambda: moment)
 
 
 class Story:
@@ -56,8 +60,8 @@ class Story:
         """What is done, and what is loaded in this process, happens at this hour."""
         with pytest.MonkeyPatch.context() as patch:
             stop_clock(self.now, patch)
-            for clock in ("now", "touched_at"):
-                patch.setattr(self.letta, clock, lambda: self.now)
+            for name in ("now", "touched_at"):
+                patch.setattr(self.letta, name, lambda: self.now)
             yield
 
     @contextmanager
