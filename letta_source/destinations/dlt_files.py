@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,23 @@ class Files:
             return None
         self._client.schema = stored
         return dict(stored.tables)
+
+    def loaded_tables(self, schema: str) -> dict[str, Any]:
+        """Return the tables of the schema that the newest finished load had, by name; none without one.
+
+        dlt stores a schema before the rows: those of a load that was killed are not there.
+        """
+        loads = {
+            load_id: path
+            for path in self.of_table(self._client.schema.loads_table_name)
+            for name, _, load_id in [Path(path).stem.rpartition("__")]
+            if name == schema
+        }
+        if not loads:
+            return {}
+        row = json.loads(self.filesystem.read_text(loads[max(loads, key=float)], encoding="utf-8"))
+        info = self._client.get_stored_schema_by_hash(row["schema_version_hash"])
+        return dict(json.loads(info.schema)["tables"]) if info else {}
 
     def has_schema(self, version_hash: str) -> bool:
         """Return whether this version of the schema was stored there."""

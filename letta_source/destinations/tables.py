@@ -78,7 +78,7 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
     wanted = {"load_issues", *(table.name for name in resources for table in RESOURCES[name].tables)}
     with Files.opened(pipeline) as files:
         if files:
-            known = files.stored_tables(_SCHEMA) or {}
+            known = files.loaded_tables(_SCHEMA) if files.stored_tables(_SCHEMA) else {}
             made = [name for name in sorted(wanted & known.keys()) if _has_seen_rows(known[name])]
             gone = [name for name in made if not files.of_table(name)]
             return Changed(gone, left=[name for name in made if name not in gone])

@@ -34,5 +34,5 @@ def test_killed_loads(
                 loads.forget()
             story.old_messages()
         loads.run()
-        expected.check()
+        expected.check(after_kills=True)
         story.an_hour()

@@ -39,11 +39,12 @@ class Expected:
         self._merged = Merged(upserts=place.kind == "upserts")
         self._settled = Settled(place)
 
-    def check(self, lag: str | None = None) -> None:
+    def check(self, lag: str | None = None, after_kills: bool = False) -> None:
         """Every table, row for row.
 
         Args:
             lag: of this load, if not the default.
+            after_kills: what a killed load had read of agents, which changed since, may have come, too.
         """
         found = self._place.everything()
         assert not found[LOAD_ISSUES.name]
@@ -58,7 +59,7 @@ class Expected:
             fresh.load(self._server, batch_ids=self._story.letta.tables["batches"].ids())
         read = make_settings({"base_url": self._server.base_url, **settings}, {})
         settled_before = self._story.now - read.lag
-        self._settled.check(found, normalized(fresh.everything()), settled_before)
+        self._settled.check(found, normalized(fresh.everything()), settled_before, after_kills)
 
     def widen(self) -> None:
         """From now on there are more columns."""
@@ -73,7 +74,7 @@ class Settled:
         self._place = place
         self._before: Rows = {name: [] for name in TABLES}
 
-    def check(self, found: Rows, fresh: Rows, settled_before: datetime) -> None:
+    def check(self, found: Rows, fresh: Rows, settled_before: datetime, after_kills: bool) -> None:
         """Every table.
 
         Args:
@@ -83,7 +84,7 @@ class Settled:
         units = _units(fresh, settled_before)
         for resource in LOADED:
             if resource.name in AS_THEY_ARE_NOW:
-                self._check_changed(resource.root, found, fresh)
+                self._check_changed(resource.root, found, fresh, after_kills)
             else:
                 must, may = _messages(resource, fresh, units, settled_before)
                 self._check_settled(resource, found, fresh, must, may)
@@ -92,13 +93,18 @@ class Settled:
     def widen(self) -> None:
         self._before = self._place.everything()
 
-    def _check_changed(self, table: Table, found: Rows, fresh: Rows) -> None:
+    def _check_changed(self, table: Table, found: Rows, fresh: Rows, after_kills: bool) -> None:
         name = table.name
         newest = self._newest(name)
         assert {newest[row[0]] for row in fresh[name]} == set(fresh[name])
         known = {row[0]: row for row in self._before[name]}
         changed = [row for row in fresh[name] if row not in self._before[name]]
-        assert_same({name: found[name]}, {name: [*self._before[name], *changed]})
+        came = [*self._before[name], *changed]
+        if after_kills:
+            between = [row for row in found[name] if row not in came]
+            assert len({row[0] for row in between}) == len(between)
+            came += between
+        assert_same({name: found[name]}, {name: came})
         assert len(known.keys() | {row[0] for row in changed}) == len(newest)
 
     def _newest(self, name: str) -> dict[Any, Row]:
