@@ -1,4 +1,4 @@
-"""What a pipeline's clients do besides dlt's own steps, as long as they may write."""
+"""Checks and statements added to what dlt's clients do, so that only who holds the lease writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds a lease in a database: a process, and the machine that it runs on."""
+"""The holder of a lease in a database: a process, and the machine that it runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of texts in MySQL and MariaDB.
+"""Columns of texts in MySQL and MariaDB, and merges there and in SQLite.
 
 TEXT, which dlt chooses, holds 65,535 bytes: less than dlt's own copy of a schema. The server's encoding may
 be latin1, and its collations take `A` for `a`, and a text with a space at its end for one without.
@@ -6,7 +6,18 @@ be latin1, and its collations take `A` for `a`, and a text with a space at its e
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+
+@contextmanager
+def quiet_merges() -> Iterator[None]:
+    """Keep SQLAlchemy from warning, while the block runs, of the SQL that dlt makes for each merge."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="implicitly coercing SELECT object to scalar subquery")
+        yield
 
 
 def widen_texts() -> None:

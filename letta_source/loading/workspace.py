@@ -22,6 +22,7 @@ from letta_source.destinations.duckdb import (
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
 from letta_source.destinations.lease import Lease
+from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.tables import (
     Changed,
     changed_by_hand,
@@ -259,7 +260,8 @@ class Workspace:
     def _load(self, one_by_one: bool = False) -> None:
         self.assert_leased()
         try:
-            loaded = self.pipeline.load(workers=1) if one_by_one else self.pipeline.load()
+            with quiet_merges():
+                loaded = self.pipeline.load(workers=1) if one_by_one else self.pipeline.load()
             self.load_ids += loaded.loads_ids
         except Exception as error:
             # What the database says then is that some statement failed.

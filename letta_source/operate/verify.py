@@ -29,7 +29,7 @@ from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.session import Session
 
 GoneRows = dict[str, list[Key]]
-"""By root table, keys of rows that Letta says are gone."""
+"""Keys of rows that Letta says are gone, by root table."""
 
 
 @dataclass

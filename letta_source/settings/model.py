@@ -123,7 +123,7 @@ class Settings(BaseModel):
         default_factory=default_memory,
         ge=LEAST,
         description="Bytes that bodies and rows may take while they are read; by default 512MB, or half of"
-        " what the control group may take where that is less than 1 GB. A message: an eighth of it.",
+        " what the control group may take where that is less than 1 GB. One message may take an eighth.",
     )
     changes: Literal["auto", "on", "off"] = Field(
         "auto", description="Ask the server which agents have news, instead of asking every agent."

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from letta_source.destinations import dlt_internals, dlt_storage
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import PackageStorage
-from letta_source.destinations.mysql import widen_texts
+from letta_source.destinations.mysql import quiet_merges, widen_texts
 from letta_source.errors import ConfigError
 from letta_source.source import letta
 from tests.support.command import Command
@@ -518,3 +519,10 @@ def test_a_version_that_was_not_tested_warns_once(
 
 def test_the_version_that_is_installed_was_tested() -> None:
     assert ".".join(dlt.__version__.split(".")[:2]) in dlt_internals.TESTED
+
+
+def test_only_the_warning_of_merges_is_not_shown() -> None:
+    with quiet_merges():
+        warnings.warn("implicitly coercing SELECT object to scalar subquery; please use …", stacklevel=1)
+        with pytest.raises(UserWarning, match="something else"):
+            warnings.warn("something else", stacklevel=1)
