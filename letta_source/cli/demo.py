@@ -1,4 +1,4 @@
-"""`letta-source demo`: the whole way, from the small Letta that comes with the package."""
+"""`letta-source demo`: the whole way, from the small Letta that comes with the package to a report."""
 
 from __future__ import annotations
 
@@ -7,44 +7,58 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command
-from letta_source.errors import ExitCode
+from letta_source.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from letta_source.loading.outcome import Loaded
 
-_NAME, _DATASET, _FILE = "letta_demo", "letta", "letta_demo.duckdb"
+_NAME, _DATASET, _FILE, _REPORT = "letta_demo", "letta", "letta_demo.duckdb", "letta_demo_report.html"
+# One in which a person was asked for approval.
 _SAMPLE = """
-    SELECT message_type, coalesce(text, reasoning, call.said, answer.said)
-    FROM {messages} AS message
-    LEFT JOIN (
+    WITH chosen AS (
+        SELECT runs.agent_id, runs.conversation_id
+        FROM {messages} AS message JOIN {runs} AS runs ON runs.id = message.run_id
+        WHERE message_type = 'approval_response_message' AND runs.conversation_id IS NOT NULL
+        ORDER BY message.created_at LIMIT 1
+    ),
+    call AS (
         SELECT message_id, position, string_agg(name || ' ' || arguments, ', ' ORDER BY idx) AS said
         FROM {calls} GROUP BY ALL
-    ) AS call ON (call.message_id, call.position) = (message.id, message.position)
-    LEFT JOIN (
+    ),
+    answer AS (
         SELECT message_id, position, string_agg(tool_return, ', ' ORDER BY idx) AS said
         FROM {returns} GROUP BY ALL
-    ) AS answer ON (answer.message_id, answer.position) = (message.id, message.position)
-    WHERE run_id IS NOT NULL AND message.agent_id = (
-        SELECT id FROM {agents} WHERE agent_type = 'letta_v1_agent' ORDER BY created_at LIMIT 1
     )
-    ORDER BY message.created_at, message.sequence
-    LIMIT 14
+    SELECT
+        message.agent_id, message_type,
+        coalesce(
+            text, reasoning, call.said, answer.said,
+            CASE approve WHEN true THEN 'approved' WHEN false THEN 'denied: ' || coalesce(reason, '') END,
+            (SELECT min(part.text) FROM {content} AS part WHERE part.message_id = message.id)
+        )
+    FROM {messages} AS message
+    JOIN {runs} AS runs ON runs.id = message.run_id
+    JOIN chosen USING (conversation_id)
+    LEFT JOIN call ON (call.message_id, call.position) = (message.id, message.position)
+    LEFT JOIN answer ON (answer.message_id, answer.position) = (message.id, message.position)
+    ORDER BY message.created_at, message.sequence, message.position
+    LIMIT 20
 """
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "load a small Letta that is in the package: needs no server, no key"
+    summary = "load a small Letta that is in the package, and report on it: needs no server, no key"
     add_command(commands, "demo", demo, summary)
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Load it into DuckDB and print what came of it."""
+    """Load it into DuckDB, print what came of it, and write the report."""
     from letta_source.cli.progress import Progress
-    from letta_source.demo import recorded_letta, serve
+    from letta_source.demo import month_letta, serve
     from letta_source.loading.run import Load, load
 
-    with serve(recorded_letta()) as server:
+    with serve(month_letta()) as server:
         # Given, so that the user's own are not taken: settings here, the destination by its name.
         theirs = {"project": "", "agent_ids": [], "headers": {}, "proxy": "none"}
         settings = {"base_url": server.base_url, "api_key": "demo", **theirs}
@@ -52,16 +66,38 @@ def demo(options: argparse.Namespace) -> int:
         loaded = load(what, Progress)
     print(loaded.summary())
     print(f"\nTables in {_FILE}, schema {_DATASET}:\n\n{_tables(loaded)}")
-    print(f"\nA conversation:\n\n{_conversation(loaded)}")
+    agent_id, conversation = _conversation(loaded)
+    print(f"\nA conversation:\n\n{conversation}")
     print(
         "\nLook closer:\n\n"
+        f"  letta-source status --database {_FILE}\n"
+        f"  letta-source transcript {agent_id} --database {_FILE}\n"
         f"  letta-source export agent_messages --database {_FILE} --output messages.parquet\n"
-        f"  letta-source report --database {_FILE}\n"
+        f"  letta-source export --format chat --database {_FILE} --output chats.jsonl\n"
         "\nNext, your own server:\n\n"
         "  LETTA_API_KEY=… letta-source run\n"
-        "  letta-source run --base-url http://localhost:8283"
+        "  letta-source run --base-url http://localhost:8283\n"
+        f"\n{_report()}",
+        flush=True,
     )
     return ExitCode.OK
+
+
+def _report() -> str:
+    """Write the report, and say where it is; or what it needs."""
+    from pathlib import Path
+
+    from letta_source.cli.report import Wanted, write
+    from letta_source.loading.target import Target
+    from letta_source.report.drawing import assert_drawable
+
+    try:
+        assert_drawable()
+    except ConfigError as missing:
+        return f"No report: {missing}"
+    target = Target(_NAME, "duckdb", _DATASET, destination_name=_NAME, database=_FILE).resolved()
+    write(target, Path(_REPORT), Wanted(title="the demo"))
+    return f"The report, for a browser:\n\n  {Path(_REPORT).resolve()}"
 
 
 def _tables(loaded: Loaded) -> str:
@@ -75,16 +111,18 @@ def _tables(loaded: Loaded) -> str:
     return aligned(("  table", "rows"), rows)
 
 
-def _conversation(loaded: Loaded) -> str:
+def _conversation(loaded: Loaded) -> tuple[str, str]:
+    """Return the agent's id, and what was said."""
     with loaded.pipeline.sql_client() as client:
         names = {
-            "agents": "agents",
+            "runs": "runs",
             "messages": "agent_messages",
+            "content": "agent_messages__content",
             "calls": "agent_messages__tool_calls",
             "returns": "agent_messages__tool_returns",
         }
         tables = {key: client.make_qualified_table_name(name) for key, name in names.items()}
         said = client.execute_sql(_SAMPLE.format(**tables)) or []
-    return "\n".join(
-        f"  {kind.removesuffix('_message'):<18} {textwrap.shorten(text or '', 80)}" for kind, text in said
+    return said[0][0], "\n".join(
+        f"  {kind.removesuffix('_message'):<18} {textwrap.shorten(text or '', 80)}" for _, kind, text in said
     )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of, text
 from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from letta_source.loading.target import Target
 
 CODES = exit_codes(
     {
@@ -41,26 +47,47 @@ def add_to(commands: Any) -> None:
     add_place(command.add_argument_group("where from"))
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A report as it is asked for: its period, its prices, and what it calls the dataset."""
+
+    title: str
+    start_date: str | None = None
+    end_date: str | None = None
+    days: int | None = None
+    prices: str | None = None
+
+
 def report(options: argparse.Namespace) -> int:
     """Write the report.
 
     Raises:
         LettaError: nothing was written.
     """
-    from datetime import datetime, timezone
     from pathlib import Path
 
     from letta_source.errors import ConfigError
     from letta_source.report.drawing import assert_drawable
-    from letta_source.report.period import wanted
-    from letta_source.report.prices import read_prices
+    from letta_source.safe_text import visible
 
     assert_drawable()
-    asked = wanted(options.start_date, options.end_date, options.days)
-    prices = read_prices(options.prices)
     output = Path(options.output)
     if output.is_dir() or not output.parent.is_dir():
         raise ConfigError(f"--output {output}: name a file in a folder that is there")
+    name = f"{options.dataset_name} ({options.destination})"
+    wanted = Wanted(name, options.start_date, options.end_date, options.days, options.prices)
+    said = write(target := target_of(options), output, wanted)
+    print(f"{output}: {said}, from {visible(target.where())}")
+    return ExitCode.OK
+
+
+def write(target: Target, output: Path, wanted: Wanted) -> str:
+    """Write the report, and return its days and its size.
+
+    Raises:
+        LettaError: nothing was written.
+    """
+    from datetime import datetime, timezone
 
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of, written_whole
@@ -69,11 +96,13 @@ def report(options: argparse.Namespace) -> int:
     from letta_source.report.facts import find
     from letta_source.report.model import build
     from letta_source.report.page import page
+    from letta_source.report.period import wanted as period_wanted
+    from letta_source.report.prices import read_prices
     from letta_source.report.reading import health, read
     from letta_source.report.store import opened
-    from letta_source.safe_text import visible
 
-    target = target_of(options)
+    asked = period_wanted(wanted.start_date, wanted.end_date, wanted.days)
+    prices = read_prices(wanted.prices)
     with opened() as (store, folder):
 
         def last_words() -> str:
@@ -86,10 +115,7 @@ def report(options: argparse.Namespace) -> int:
                 period = read(reader, store, asked, state)
             build(store, prices)
             facts = find(store, period, state.oldest)
-            name = f"{options.dataset_name} ({options.destination})"
-            html = page(name, facts, draw(facts), state, datetime.now(timezone.utc))
+            html = page(wanted.title, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
                 file.write(html.encode())
-    days = f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC)"
-    print(f"{output}: {days}, {len(html) // 1000:,} kB, from {visible(target.where())}")
-    return ExitCode.OK
+    return f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC), {len(html) // 1000:,} kB"

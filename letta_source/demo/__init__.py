@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .letta import Letta
+from .month import month_letta
 from .recorded import recorded_letta
 from .server import Request, Server, serve
 
@@ -10,6 +11,7 @@ __all__ = [
     "Letta",
     "Request",
     "Server",
+    "month_letta",
     "recorded_letta",
     "serve",
 ]

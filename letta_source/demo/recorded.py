@@ -12,9 +12,13 @@ from .store import Message
 _PLAIN_TEXT = {"message_type": "reasoning_message", "source": "non_reasoner_model", "signature": None}
 
 
-def recorded_letta() -> Letta:
-    """A Letta that holds everything recorded; what is added to it comes after that, with random ids."""
-    letta = Letta()
+def recorded_letta(letta: Letta | None = None) -> Letta:
+    """A Letta that holds everything recorded; what is added to it comes after that, with random ids.
+
+    Args:
+        letta: One that holds something already, by default a new one.
+    """
+    letta = letta or Letta()
     for agent in _rows("agents", "/v1/agents/"):
         letta.put("agents", agent)
     for group in _rows("group_messages", "/v1/groups/"):

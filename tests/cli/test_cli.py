@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -305,6 +306,12 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
     monkeypatch.setenv("LETTA_BASE_URL", NOBODY)
     monkeypatch.setenv("SOURCES__LETTA__AGENT_IDS", '["agent-of-mine"]')
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(letta_source.folder / "mine.duckdb"))
+    # The whole month takes longer: it is loaded by `tests/docs/test_newcomer.py`.
+    played = Letta(seed=0)
+    agent_id = played.add_agent()
+    conversation_id = played.add_conversation(agent_id)
+    played.talk(agent_id, "ask me", tools=["roll"], approval=True, conversation_id=conversation_id)
+    monkeypatch.setattr("letta_source.demo.month_letta", lambda: played)
     servers: list[Server] = []
 
     class Serving:
@@ -319,21 +326,33 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
             self._context.__exit__(None, None, None)
 
     monkeypatch.setattr("letta_source.demo.serve", Serving)
-    first = letta_source("demo")
-    again = [sys.executable, "-m", "letta_source", "demo"]
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    second = subprocess.run(again, capture_output=True, text=True, check=False)
-    assert (first.code, second.returncode) == (0, 0)
-    messages = letta_source.count("agent_messages", "letta_demo.duckdb")
-    assert f"  agent_messages                 {messages}\n" in first.out
+    report = letta_source.folder / "letta_demo_report.html"
+    for _ in range(2):
+        said = letta_source("demo")
+        assert said.code == 0
+        messages = letta_source.count("agent_messages", "letta_demo.duckdb")
+        assert re.search(rf"^  agent_messages +{messages}$", said.out, re.MULTILINE)
+        assert '\n  tool_call          roll {"input": "ask me"}\n' in said.out
+        assert "\n  approval_response  approved\n" in said.out
+        assert f"\n  letta-source transcript {agent_id} --database letta_demo.duckdb\n" in said.out
+        assert "\n  LETTA_API_KEY=… letta-source run\n" in said.out
+        assert said.out.endswith(f"\n  {report}\n")
+        assert "the demo" in report.read_text("utf-8")
+        report.unlink()
     assert not list(letta_source.folder.glob("mine*"))
-    for out in (first.out, second.stdout):
-        assert "\n  tool_call          roll_dice {" in out
-        assert "\n  LETTA_API_KEY=… letta-source run\n" in out
-    assert "Traceback" not in second.stderr
     sent = [value for server in servers for request in server.requests for value in request.headers.values()]
     assert sent
     assert not [value for value in sent if KEY in value]
+
+
+def test_a_demo_without_what_draws_says_what_to_install(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from letta_source.cli import demo
+
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert demo._report() == 'No report: the report needs vl_convert: pip install ".[report]"'
+    assert not list(letta_source.folder.glob("*.html"))
 
 
 def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
