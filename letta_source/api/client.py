@@ -34,7 +34,7 @@ from letta_source.api.responses import (
 from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
 from letta_source.api.server import Server, kind_of
 from letta_source.api.transport import make_connector
-from letta_source.errors import NotLetta, Unreachable
+from letta_source.errors import FatalError, NotLetta, Unreachable
 from letta_source.schema.card import Params
 from letta_source.settings import Settings
 
@@ -296,7 +296,7 @@ class Client:
                 response, body = await self._answered(request, asked.lease)
             if response.status_code not in REDIRECTS or "location" not in response.headers:
                 return await self._taken(response, body, asked)
-            request = redirected(request, response, self.base_url)
+            request = self._next_hop(request, response)
         if not self.server.lets_read:
             raise NotLetta(f"{self.base_url} {_CIRCLE}")
         # With a slash or without, a server that has this family at other paths has nothing here. Any other
@@ -304,6 +304,20 @@ class Client:
         lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
         raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
+
+    def _next_hop(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
+        """Return the request to follow a redirect with.
+
+        Raises:
+            FatalError: it leads to a login or elsewhere, and nothing has been read yet.
+            StatusError: the same later: a gateway's session ended, or something is replaced, for this path.
+        """
+        try:
+            return redirected(request, response, self.base_url)
+        except FatalError as error:
+            if not self.server.lets_read:
+                raise
+            raise StatusError(response.status_code, str(error), from_letta=False) from error
 
     async def _answered(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:
         """Send it and read the answer; of one that is an error, the start only."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from time import monotonic
+
+import httpx
 
 # A date so far ahead of ours is a broken proxy's: taken for true, nothing would be younger than the overlap.
 _FARTHEST_AHEAD = timedelta(days=1)
 _EARLIEST = datetime(1970, 1, 2, tzinfo=timezone.utc)
 _SECONDS_APART = 10.0
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_LONGEST_MEANT = timedelta(days=31).total_seconds()
 
 
 class Clock:
@@ -65,25 +69,35 @@ class Clock:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds to wait that a Retry-After asks for, in seconds or as a date.
+    """Return the seconds to wait that Retry-After asks for, in seconds or as a date.
+
+    A gateway may add a field of its own: of several the longest wait counts.
 
     Args:
         now: the server's, unless the answer has a date.
 
     Returns:
-        More than 0; None where it asks for nothing, for the past, or for what is no time at all.
+        More than 0; None where it asks for nothing, for the past, for what is no time at all, or for more
+        than 31 days, which nobody means.
     """
-    header = headers.get("retry-after")
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        then = parse_http_date(header)
-        if then is None:
-            return None
-        seconds = (then - (parse_http_date(headers.get("date")) or now)).total_seconds()
-    return seconds if isfinite(seconds) and seconds > 0 else None
+    fields = httpx.Headers(headers).get_list("retry-after")
+    waits = [_seconds(one, headers, now) for field in fields for one in _forms(field)]
+    return max((wait for wait in waits if 0 < wait <= _LONGEST_MEANT), default=None)
+
+
+def _forms(field: str) -> list[str]:
+    """Return what stands between commas, of which a date has one of its own."""
+    return [field, *(one.strip() for one in field.split(","))]
+
+
+def _seconds(form: str, headers: Mapping[str, str], now: datetime) -> float:
+    # Not all that Python takes for a number: 1e400, 1_000, infinity, other digits.
+    if _NUMBER.fullmatch(form):
+        return float(form)
+    then = parse_http_date(form)
+    if then is None:
+        return 0
+    return (then - (parse_http_date(headers.get("date")) or now)).total_seconds()
 
 
 def parse_http_date(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from letta_source.api.redact import redactor_of
 from letta_source.api.responses import LOGIN_URL
 from letta_source.errors import AuthError, NotLetta
 
@@ -27,9 +28,11 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
     if there.scheme not in ("http", "https"):
         raise httpx.InvalidURL("redirects to what is no URL of http")
     is_same_host = here.host == there.host
+    # It may hold what was sent.
+    host = redactor_of(request)(there.host)
     if _is_login(here, there, is_same_host):
         raise AuthError(
-            f"{base_url} redirects to a login at {there.host}: a gateway in front asks for one. Give the"
+            f"{base_url} redirects to a login at {host}: a gateway in front asks for one. Give the"
             " headers that it takes instead as `headers`, or have it let this program through."
         )
     if is_same_host and here.scheme == "https" and there.scheme == "http":
@@ -37,7 +40,7 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
         there = there.copy_with(scheme="https", port=port)
     is_upgrade = (here.scheme, there.scheme) == ("http", "https")
     if not is_same_host or not (is_upgrade or _origin(here) == _origin(there)):
-        raise NotLetta(f"{base_url} redirects to {there.host}: set the base URL to where Letta answers.")
+        raise NotLetta(f"{base_url} redirects to {host}: set the base URL to where Letta answers.")
     if request.method != "GET" and response.status_code not in _KEEP_METHOD:
         raise NotLetta(f"{base_url} redirects what was sent to it: set the base URL to where Letta answers.")
     return httpx.Request(

@@ -1,7 +1,8 @@
 """What an answer means.
 
 A status means something only if Letta said it: reverse proxies, gateways and firewalls answer 404 while
-something is replaced, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`.
+something is replaced, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`;
+that of gateways has a `message` or an `error`, or is a problem of RFC 9457, which has a `detail` too.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class StatusError(RequestFailed):
         status: of HTTP.
         detail: what was said, cut to 300 characters.
         verdict: what it means.
-        from_letta: it is JSON, as Letta's own errors are.
+        from_letta: it has the form of Letta's own errors.
         retry_after: seconds that are to be waited, more than 0, or None.
         page_limit: the largest limit that the server takes, where it says so.
     """
@@ -102,6 +103,11 @@ _GONE = re.compile(
     r"|No (agent|group|run|job|batch|step|conversation|message) found\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Members of a problem of RFC 9457 beside its detail: the error of a gateway.
+_PROBLEM = {"title", "status", "instance"}
+_CLOUD = ".letta.com"
+_NOT_LETTAS = "not Letta's own answer"
+_GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
 _NO_ROUTE = {404: "Not Found", 405: "Method Not Allowed"}
 """FastAPI's own errors, by status: no route has this path, or none with this method."""
 _QUOTA = re.compile(r"(?!rate)[\w-]*(quota|credits|limit-exceeded|usage-exceeded)")
@@ -142,13 +148,16 @@ def to_error(
     except BadBody:
         said = None
     status = response.status_code
-    verdict = judge(status, said)
+    verdict = judge(status, said, response.url.host)
     if verdict is Verdict.NO_ROUTE and has_route:
         verdict = Verdict.PASSING
-    from_letta = isinstance(said, (dict, list, str)) and not _challenge(response, body)
-    if not from_letta and verdict is not Verdict.PASSING:
+    is_json = isinstance(said, (dict, list, str)) and not _challenge(response, body)
+    from_letta = is_json and _is_lettas(said, status, response.url.host)
+    if not is_json and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
-    detail = _detail(said, redact) if from_letta else _foreign(response, body, redact)
+    detail = _detail(said, redact) if is_json else _foreign(response, body, redact)
+    if is_json and not from_letta and status in (401, 403):
+        detail = f"{detail}: {_NOT_LETTAS}: {_GATEWAY_REFUSES}"
     if verdict is Verdict.QUOTA:
         raise QuotaExceeded(f"{response.url.host} gives no more: {detail}")
     bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
@@ -156,13 +165,15 @@ def to_error(
     return StatusError(status, detail, verdict, from_letta, wait, page_limit)
 
 
-def judge(status: int, said: Any) -> Verdict:
+def judge(status: int, said: Any, host: str = "") -> Verdict:
     """Return what an error means.
 
     Args:
         said: the JSON that came with it, None for what is none.
+        host: that it came from.
     """
-    detail = said.get("detail") if isinstance(said, dict) else None
+    is_lettas = _is_lettas(said, status, host)
+    detail = said.get("detail") if is_lettas else None
     if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
         return Verdict.QUOTA
     if status in _PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
@@ -172,11 +183,20 @@ def judge(status: int, said: Any) -> Verdict:
     if status in _NO_ROUTE:
         return Verdict.NO_ROUTE if detail == _NO_ROUTE[status] else Verdict.PASSING
     if status in (401, 403):
-        return Verdict.REFUSED
+        return Verdict.REFUSED if is_lettas else Verdict.PASSING
     if status in (400, 422) and _LIMIT.search(str(said)):
         return Verdict.PAGE_LIMIT
     # Gateways speak JSON too: `{"message": "no Route matched"}`.
     return Verdict.ERROR if detail is not None else Verdict.PASSING
+
+
+def _is_lettas(said: Any, status: int, host: str) -> bool:
+    """Tell whether an error has the form of Letta's own; of Letta Cloud's 401 the form is not known."""
+    if not isinstance(said, dict):
+        return False
+    if "detail" in said:
+        return _PROBLEM.isdisjoint(said)
+    return status == 401 and host.endswith(_CLOUD)
 
 
 def _is_quota(status: int, reasons: Any) -> bool:
@@ -275,9 +295,9 @@ def _foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
             f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
         )
     server = redact(response.headers.get("server", ""))[:_SERVER_CHARS]
-    who = f"{reason}: not Letta's own answer" + (f", but that of {server}" if server else "")
+    who = f"{reason}: {_NOT_LETTAS}" + (f", but that of {server}" if server else "")
     if status in (401, 403):
-        return f"{who}: a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
+        return f"{who}: {_GATEWAY_REFUSES}"
     return who
 
 

@@ -9,7 +9,7 @@ from anyio.from_thread import start_blocking_portal
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebPage
-from letta_source.api.server import Server
+from letta_source.api.server import Server, kind_of
 from letta_source.errors import AuthError, ConfigError, FatalError, NotLetta, Unreachable
 from letta_source.schema.resources import list_of_family
 from letta_source.settings import Settings
@@ -103,7 +103,7 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
 
 
 async def _answer(client: Client, path: str, refused: list[FatalError]) -> str | None:
-    """Return None for a list, else what the server says. Letta's own 403 may concern this family alone.
+    """Return None for a list, else what the server says. A 403 may concern this family alone.
 
     Args:
         refused: takes what there is to raise if no family can be read.
@@ -114,8 +114,11 @@ async def _answer(client: Client, path: str, refused: list[FatalError]) -> str |
         raise NotLetta(str(error)) from error
     except AuthError as error:
         answer = error.__cause__
-        if not (isinstance(answer, StatusError) and answer.from_letta and answer.status == 403):
+        if not (isinstance(answer, StatusError) and answer.status == 403):
             raise
+        if not answer.from_letta:
+            # A gateway may refuse all of them: the others are asked less often.
+            client.server.given_up.update(kind_of(other) for other in FAMILIES.values())
         refused.append(error)
         return str(answer)
     except RequestFailed as error:

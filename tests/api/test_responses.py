@@ -89,7 +89,15 @@ FOREIGN = [
     httpx.Response(405, html="<h1>405 Not Allowed</h1>"),
     httpx.Response(405, headers={"x-amzn-waf-action": "captcha"}),
     httpx.Response(403, html="<title>Just a moment...</title>", headers={"cf-mitigated": "challenge"}),
+    httpx.Response(403, json={"message": "Forbidden"}),
+    httpx.Response(403, json={"error": "Forbidden", "status": 403, "path": "/v1/agents/"}),
+    httpx.Response(403, json={"title": "Forbidden", "status": 403, "detail": "You may not pass."}),
+    httpx.Response(403, json="RBAC: access denied"),
+    httpx.Response(401, json={"message": "Unauthorized"}),
     httpx.Response(401, text="upstream asks again"),
+    httpx.Response(302, headers={"location": "/login"}),
+    httpx.Response(303, headers={"location": "https://sso.corp.test/authorize"}),
+    httpx.Response(307, headers={"location": "https://status.corp.test/maintenance"}),
     httpx.Response(400, html="<h1>400 Bad Request</h1>"),
     httpx.Response(421),
     httpx.Response(200, json={"error": "upstream timed out"}),
@@ -149,6 +157,38 @@ def test_a_refusal_concerns_what_was_asked_for_once_something_was_read(status: i
     assert caught.value.verdict is Verdict.REFUSED
 
 
+@pytest.mark.parametrize(
+    ("host", "said", "blames"),
+    [
+        ("letta.test", {"detail": "Invalid key"}, True),
+        ("letta.test", {"trace_id": "", "detail": "Invalid key"}, True),
+        ("letta.test", {"message": "Unauthorized"}, False),
+        ("letta.test", "Unauthorized", False),
+        # Whatever the form in which Letta Cloud says it.
+        ("api.letta.com", {"message": "Unauthorized"}, True),
+        ("api.letta.com", {"error": "Unauthorized"}, True),
+        ("letta.com.corp.test", {"error": "Unauthorized"}, False),
+    ],
+)
+def test_only_lettas_own_answer_blames_the_key(host: str, said: Any, blames: bool) -> None:
+    with (
+        answering(lambda _: httpx.Response(401, json=said)),
+        pytest.raises(AuthError) as caught,
+    ):
+        get(f"https://{host}", retries=1, proxy="none", api_key="sk-let-0123456789")
+    assert ("LETTA_API_KEY" in str(caught.value)) is blames
+    assert ("a gateway or proxy in front refuses" in str(caught.value)) is not blames
+
+
+def test_where_a_redirect_leads_tells_no_secret() -> None:
+    key = "sk-let-0123456789abcdef"
+    for where in (f"https://{key}.corp.test/login", f"https://{key}.corp.test/x"):
+        with answering(lambda _, where=where: to(where)), pytest.raises((AuthError, NotLetta)) as caught:
+            get(api_key=key)
+        assert key not in str(caught.value)
+        assert "***" in str(caught.value)
+
+
 CLOUDFLARE = httpx.Response(
     403, html="<title>Just a moment...</title>", headers={"cf-mitigated": "challenge"}
 )
@@ -169,6 +209,7 @@ def to(where: str) -> httpx.Response:
             AuthError,
             "that of nginx.*gateway",
         ),
+        (httpx.Response(403, json={"message": "Forbidden"}), AuthError, "Forbidden.*not Letta's.*`headers`"),
         (httpx.Response(401, text="no"), AuthError, "not Letta's own answer: a gateway or proxy in front"),
         (httpx.Response(407, html="Squid"), AuthError, "the proxy asks for a user and password"),
         (to("/login?next=/v1"), AuthError, "a login at letta.test"),

@@ -104,11 +104,17 @@ def test_the_waits_end(waits: list[float]) -> None:
 
 
 PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
-NO_WAITS = ["0", "-0", "0.0", "-3", "1e-9", PAST, "soon", "", ",", "nan", "inf", "-inf", "1e400", "9" * 400]
+NO_WAITS = [
+    *("0", "-0", "0.0", "-3", "1e-9", PAST, "soon", "", ",", "nan", "inf", "-inf", "1e400", "9" * 400),
+    # What nobody means, or what only Python takes for a number.
+    *("1e9", "1000000000", "2678401", "1_000", "\u0663\u0660", "+5", "0x10", "5 s", "PT5S", "0, 0", "0,-5"),
+]
 NO_DATES = [
     "Mon, 99 Foo 0000 99:99:99 GMT",
     "Fri, 31 Dec 9999 23:59:59 -9999",
     "Sat, 01 Jan 0001 00:00:00 +2359",
+    "Fri, 31 Dec 2100 23:59:59 GMT",
+    "2026-05-04T12:01:00Z",
 ]
 
 
@@ -121,7 +127,8 @@ def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None
 
 @pytest.mark.parametrize("odd", [*NO_WAITS, *NO_DATES, "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_no_wait_is_shorter_than_the_backoff(odd: str, waits: list[float]) -> None:
-    asked = [httpx.Response(status, headers={"retry-after": odd}) for status in (429, 503, 429)]
+    field = {b"retry-after": odd.encode()}
+    asked = [httpx.Response(status, headers=field) for status in (429, 503, 429)]
     with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
         assert get() == []
     backoff = [wait for wait in waits if wait > 0.01]
@@ -130,7 +137,7 @@ def test_no_wait_is_shorter_than_the_backoff(odd: str, waits: list[float]) -> No
     ] * 3
 
 
-@pytest.mark.parametrize("asked", ["3600", "99999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"])
+@pytest.mark.parametrize("asked", ["3600", "2678400", "5, 3600"])
 def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, waits: list[float]) -> None:
     asks = httpx.Response(429, headers={"retry-after": asked}, json={"detail": "Slow down."})
     with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match=r"asks to wait [\d,]+ s"):
@@ -147,6 +154,8 @@ def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, 
         ("0", None),
         ("90", 90),
         ("1.5", 1.5),
+        (".5", 0.5),
+        ("1.", 1),
         ("-1", None),
         ("Mon, 04 May 2026 12:01:00 GMT", 60),
         ("Mon, 04 May 2026 14:01:00 +0200", 60),
@@ -158,11 +167,29 @@ def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, 
         ("inf", None),
         ("nan", None),
         ("", None),
+        ("5, 10", 10),
+        ("soon, 7", 7),
+        ("Mon, 04 May 2026 12:01:00 GMT, 5", 60),
+        ("Mon, 04 May 2026 12:01:00 GMT, Mon, 04 May 2026 12:02:00 GMT", 120),
+        ("5,Mon, 04 May 2026 11:59:00 GMT", 5),
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     headers = {} if header is None else {"retry-after": header}
     assert retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize("order", [("5", "60"), ("60", "5"), ("soon", "60"), ("-1", "60", "0")])
+def test_of_several_fields_the_longest_wait_counts(order: tuple[str, ...]) -> None:
+    assert retry_after(httpx.Headers([("Retry-After", one) for one in order]), NOW) == 60
+
+
+@pytest.mark.parametrize("odd", ["1000000000", "9" * 400, "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_wait_that_nobody_means_does_not_end_the_load(odd: str) -> None:
+    asks = httpx.Response(503, headers={"retry-after": odd})
+    with answering(lambda _: asks) as requests, pytest.raises(StatusError, match="503"):
+        get(retries=3)
+    assert len(requests) == 4
 
 
 def test_dates_of_retry_after_are_held_against_the_servers_own() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from letta_source.errors import NotLetta, Unreachable
+from letta_source.errors import AuthError, NotLetta, Unreachable
 from letta_source.loading.preflight import check_families, check_reachable
 from tests.support.wire import answering, settings
 
@@ -40,6 +40,30 @@ def test_another_server_is_told_from_letta_at_once() -> None:
         assert len(requests) == 1
     with answering(lambda _: httpx.Response(404)), pytest.raises(NotLetta, match="none of Letta's endpoints"):
         check_reachable(settings())
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(403, json={"detail": "Agents are not part of your plan"}),
+        httpx.Response(403, json={"message": "Forbidden"}),
+        httpx.Response(403, html="<h1>403 Forbidden</h1>"),
+    ],
+    ids=lambda answer: answer.text,
+)
+def test_what_is_refused_for_one_family_is_asked_of_the_others(
+    refusal: httpx.Response, waits: list[float]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return refusal if request.url.path == "/v1/agents/" else httpx.Response(200, json=[])
+
+    with answering(answer):
+        check_reachable(settings())
+    waits.clear()
+    with answering(lambda _: refusal), pytest.raises(AuthError, match="403"):
+        check_reachable(settings())
+    # A gateway that refuses everything is not waited for once a family.
+    assert sum(waits) < 60
 
 
 def test_in_a_notebook_an_event_loop_runs_already() -> None:

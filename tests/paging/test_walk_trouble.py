@@ -387,6 +387,21 @@ def test_other_errors_concern_the_parent(status: int) -> None:
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize("where", ["/login", "https://sso.corp.test/", "https://status.corp.test/sorry"])
+def test_a_login_in_the_middle_concerns_the_parent(where: str) -> None:
+    """A gateway's session ran out, or a proxy shows a page of its own."""
+    pages = iter([httpx.Response(200, json=[{"id": "message-1"}])])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return next(pages, httpx.Response(302, headers={"location": where}))
+
+    with answering(answer) as requests:
+        walked = walk(HOST, Endpoint("/v1/agents/agent-1/messages"), retries=2)
+    assert (walked.ids, type(walked.error)) == (["message-1"], Unreadable)
+    assert "302: http://letta.test redirects to" in str(walked.error)
+    assert len(requests) == 4
+
+
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0),
