@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 
+from letta_source.api.gateways import LOGIN_URL
 from letta_source.api.redact import redactor_of
-from letta_source.api.responses import LOGIN_URL
 from letta_source.errors import AuthError, NotLetta
 
 REDIRECTS = {301, 302, 303, 307, 308}

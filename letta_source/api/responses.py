@@ -8,19 +8,24 @@ that of gateways has a `message` or an `error`, or is a problem of RFC 9457, whi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal
 
 import httpx
 
-from letta_source.api.causes import speaks_https
+from letta_source.api.gateways import (
+    GATEWAY_REFUSES,
+    NOT_LETTAS,
+    challenge_of,
+    describe_foreign,
+    is_lettas,
+    is_login,
+)
 from letta_source.api.redact import Redactor, redactor_of
 from letta_source.errors import AuthError, QuotaExceeded
 from letta_source.safe_text import parse_json
 
 _DETAIL_CHARS = 300
-_SERVER_CHARS = 40
 
 Shape = Literal["list", "object"]
 
@@ -103,11 +108,6 @@ _GONE = re.compile(
     r"|No (agent|group|run|job|batch|step|conversation|message) found\b",
     re.IGNORECASE | re.DOTALL,
 )
-# Members of a problem of RFC 9457 beside its detail: the error of a gateway.
-_PROBLEM = {"title", "status", "instance"}
-_CLOUD = ".letta.com"
-_NOT_LETTAS = "not Letta's own answer"
-_GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
 _NO_ROUTE = {404: "Not Found", 405: "Method Not Allowed"}
 """FastAPI's own errors, by status: no route has this path, or none with this method."""
 _QUOTA = re.compile(r"(?!rate)[\w-]*(quota|credits|limit-exceeded|usage-exceeded)")
@@ -121,13 +121,6 @@ _LIMIT = re.compile(
 _PASSING_STATUSES = {408, 425, 429}
 # A page may be too much for the server, or hold a message that it cannot render.
 _PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
-_CHALLENGE = re.compile(
-    r"challenge-platform|cf-chl|just a moment|captcha|attention required|_Incapsula_", re.IGNORECASE
-)
-_LOGIN = re.compile(r"<input[^>]+password|\b(log|sign) ?[io]n\b|single sign", re.IGNORECASE)
-LOGIN_URL = re.compile(
-    r"log-?in|sign-?in|\bsso\b|saml|oauth|openid|cdn-cgi/access|/auth\b|\bauth\.|accounts?\."
-)
 
 
 def to_error(
@@ -151,13 +144,13 @@ def to_error(
     verdict = judge(status, said, response.url.host)
     if verdict is Verdict.NO_ROUTE and has_route:
         verdict = Verdict.PASSING
-    is_json = isinstance(said, (dict, list, str)) and not _challenge(response, body)
-    from_letta = is_json and _is_lettas(said, status, response.url.host)
+    is_json = isinstance(said, (dict, list, str)) and not challenge_of(response, body)
+    from_letta = is_json and is_lettas(said, status, response.url.host)
     if not is_json and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
-    detail = _detail(said, redact) if is_json else _foreign(response, body, redact)
+    detail = _detail(said, redact) if is_json else describe_foreign(response, body, redact)
     if is_json and not from_letta and status in (401, 403):
-        detail = f"{detail}: {_NOT_LETTAS}: {_GATEWAY_REFUSES}"
+        detail = f"{detail}: {NOT_LETTAS}: {GATEWAY_REFUSES}"
     if verdict is Verdict.QUOTA:
         raise QuotaExceeded(f"{response.url.host} gives no more: {detail}")
     bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
@@ -172,8 +165,8 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
         said: the JSON that came with it, None for what is none.
         host: that it came from.
     """
-    is_lettas = _is_lettas(said, status, host)
-    detail = said.get("detail") if is_lettas else None
+    is_own = is_lettas(said, status, host)
+    detail = said.get("detail") if is_own else None
     if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
         return Verdict.QUOTA
     if status in _PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
@@ -183,20 +176,11 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
     if status in _NO_ROUTE:
         return Verdict.NO_ROUTE if detail == _NO_ROUTE[status] else Verdict.PASSING
     if status in (401, 403):
-        return Verdict.REFUSED if is_lettas else Verdict.PASSING
+        return Verdict.REFUSED if is_own else Verdict.PASSING
     if status in (400, 422) and _LIMIT.search(str(said)):
         return Verdict.PAGE_LIMIT
     # Gateways speak JSON too: `{"message": "no Route matched"}`.
     return Verdict.ERROR if detail is not None else Verdict.PASSING
-
-
-def _is_lettas(said: Any, status: int, host: str) -> bool:
-    """Tell whether an error has the form of Letta's own; of Letta Cloud's 401 the form is not known."""
-    if not isinstance(said, dict):
-        return False
-    if "detail" in said:
-        return _PROBLEM.isdisjoint(said)
-    return status == 401 and host.endswith(_CLOUD)
 
 
 def _is_quota(status: int, reasons: Any) -> bool:
@@ -241,9 +225,9 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         BadBody: it is no JSON.
         WrongShape: it has another shape.
     """
-    challenge = _challenge(response, body)
+    challenge = challenge_of(response, body)
     if challenge or "html" in response.headers.get("content-type", ""):
-        what = challenge or ("a login page" if _LOGIN.search(body.decode("latin-1")) else "a web page")
+        what = challenge or ("a login page" if is_login(body) else "a web page")
         raise WebPage(
             f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
             " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
@@ -280,34 +264,3 @@ def _detail(body: Any, redact: Redactor) -> str:
     detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
     # Some proxies tell what they were sent.
     return redact(detail[:_DETAIL_CHARS])
-
-
-def _foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
-    """Return who said it, if not Letta, and what to do."""
-    reason = redact(response.reason_phrase)
-    status = response.status_code
-    if status == 407:
-        return f"{reason}: the proxy asks for a user and password: http://USER:PASSWORD@HOST:PORT"
-    if speaks_https(body[:1000].decode("latin-1")):
-        return f"{reason}: it speaks https on this port: set the base URL to https://…"
-    if challenge := _challenge(response, body):
-        return (
-            f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
-        )
-    server = redact(response.headers.get("server", ""))[:_SERVER_CHARS]
-    who = f"{reason}: {_NOT_LETTAS}" + (f", but that of {server}" if server else "")
-    if status in (401, 403):
-        return f"{who}: {_GATEWAY_REFUSES}"
-    return who
-
-
-def _challenge(response: httpx.Response, body: bytes) -> str:
-    """The kind of page that lets only browsers through; empty for none."""
-    headers: Mapping[str, str] = response.headers
-    if "cf-mitigated" in headers:
-        return "a challenge of Cloudflare for browsers"
-    if "x-amzn-waf-action" in headers:
-        return "a challenge of AWS WAF for browsers"
-    if "html" in headers.get("content-type", "") and _CHALLENGE.search(body[:20_000].decode("latin-1")):
-        return "a challenge for browsers"
-    return ""

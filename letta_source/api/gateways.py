@@ -1,0 +1,71 @@
+"""Answers of what stands in front of Letta: gateways, proxies, challenges and logins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from letta_source.api.causes import speaks_https
+from letta_source.api.redact import Redactor
+
+_SERVER_CHARS = 40
+# Members of a problem of RFC 9457 beside its detail: the error of a gateway.
+_PROBLEM = {"title", "status", "instance"}
+_CLOUD = ".letta.com"
+NOT_LETTAS = "not Letta's own answer"
+GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
+_CHALLENGE = re.compile(
+    r"challenge-platform|cf-chl|just a moment|captcha|attention required|_Incapsula_", re.IGNORECASE
+)
+_LOGIN = re.compile(r"<input[^>]+password|\b(log|sign) ?[io]n\b|single sign", re.IGNORECASE)
+LOGIN_URL = re.compile(
+    r"log-?in|sign-?in|\bsso\b|saml|oauth|openid|cdn-cgi/access|/auth\b|\bauth\.|accounts?\."
+)
+
+
+def is_lettas(said: Any, status: int, host: str) -> bool:
+    """Tell whether an error has the form of Letta's own; of Letta Cloud's 401 the form is not known."""
+    if not isinstance(said, dict):
+        return False
+    if "detail" in said:
+        return _PROBLEM.isdisjoint(said)
+    return status == 401 and host.endswith(_CLOUD)
+
+
+def is_login(body: bytes) -> bool:
+    """Tell whether a web page asks for a login."""
+    return bool(_LOGIN.search(body.decode("latin-1")))
+
+
+def describe_foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
+    """Return who said it, if not Letta, and what to do."""
+    reason = redact(response.reason_phrase)
+    status = response.status_code
+    if status == 407:
+        return f"{reason}: the proxy asks for a user and password: http://USER:PASSWORD@HOST:PORT"
+    if speaks_https(body[:1000].decode("latin-1")):
+        return f"{reason}: it speaks https on this port: set the base URL to https://…"
+    if challenge := challenge_of(response, body):
+        return (
+            f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
+        )
+    server = redact(response.headers.get("server", ""))[:_SERVER_CHARS]
+    who = f"{reason}: {NOT_LETTAS}" + (f", but that of {server}" if server else "")
+    if status in (401, 403):
+        return f"{who}: {GATEWAY_REFUSES}"
+    return who
+
+
+def challenge_of(response: httpx.Response, body: bytes) -> str:
+    """The kind of page that lets only browsers through; empty for none."""
+    headers: Mapping[str, str] = response.headers
+    if "cf-mitigated" in headers:
+        return "a challenge of Cloudflare for browsers"
+    if "x-amzn-waf-action" in headers:
+        return "a challenge of AWS WAF for browsers"
+    if "html" in headers.get("content-type", "") and _CHALLENGE.search(body[:20_000].decode("latin-1")):
+        return "a challenge for browsers"
+    return ""
