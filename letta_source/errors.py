@@ -9,6 +9,9 @@ LettaError
 │   ├── Unreachable         no answer, or none that helps, after all tries
 │   └── NotLetta            something else than a Letta server answered
 ├── FamilyMissing           this host has no such endpoint: its family is skipped
+├── OutputFailed            rows were found, but could not be given out
+│   ├── NobodyReads         `| head` had enough
+│   └── Changed             a load changed the tables meanwhile
 └── ParentError             one agent, group, …: the others go on
     ├── ParentGone          the parent itself is gone
     └── Unreadable          the server cannot give this page
@@ -99,6 +102,12 @@ class OutputFailed(LettaError):
     """Loaded rows were found, but could not be given out."""
 
     exit_code = ExitCode.FAILED
+
+
+class NobodyReads(OutputFailed):
+    """Whoever read standard output had enough of it, as `head` has: nothing is wrong."""
+
+    exit_code = ExitCode.OK
 
 
 class Changed(OutputFailed):

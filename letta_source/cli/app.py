@@ -21,14 +21,19 @@ from letta_source.cli import (
     transcript,
     verify,
 )
-from letta_source.errors import ExitCode, LettaError
+from letta_source.cli.streams import assert_output, hold_descriptors, standard_streams
+from letta_source.errors import ExitCode, LettaError, NobodyReads
 from letta_source.loading.dlt_settings import set_for_process
 from letta_source.safe_text import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = make_parser().parse_args(arguments)
+    with standard_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     set_for_process()
     # dlt's log of a failed load is long, with tracebacks; what counts of it is one line of ours.
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
@@ -36,31 +41,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
     try:
-        return int(options.command(options))
+        options = _parsed(arguments)
+        if options.prints:
+            assert_output()
+        code = int(options.command(options))
+        # Not later, when nobody could say that it failed.
+        sys.stdout.flush()
+        return code
+    except NobodyReads as error:
+        return error.exit_code
     except LettaError as error:
         print(f"letta-source: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output had enough: `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except KeyboardInterrupt:
         print("letta-source: stopped; the next run goes on from the last finished load", file=sys.stderr)
         return ExitCode.INTERRUPTED
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return make_parser().parse_args(arguments)
+    except SystemExit:
+        # So argparse ends, with help and version still to be written.
+        sys.stdout.flush()
+        raise
+
+
 def command() -> NoReturn:
     """`main`, and the end of the process."""
+    hold_descriptors()
     try:
-        try:
-            code = main()
-        except SystemExit as left:
-            # So argparse ends, with help and version still to be written.
-            code = int(left.code or 0)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = ExitCode.OK
-    sys.stderr.flush()
+        code = main()
+    except SystemExit as left:
+        code = int(left.code or 0)
     # All is written and closed; to take some thousand modules apart would take half a second.
     os._exit(code)
 

@@ -19,9 +19,14 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def add_command(
-    commands: Any, name: str, run: Command, summary: str, epilog: str = ""
+    commands: Any, name: str, run: Command, summary: str, epilog: str = "", prints: bool = True
 ) -> argparse.ArgumentParser:
-    """Add a command to the parser; `summary` is its line in the list of commands."""
+    """Add a command to the parser.
+
+    Args:
+        summary: its line in the list of commands.
+        prints: it is of no use without standard output.
+    """
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -31,7 +36,7 @@ def add_command(
         # An abbreviation would change its meaning with the next option that begins alike.
         allow_abbrev=False,
     )
-    command.set_defaults(command=run)
+    command.set_defaults(command=run, prints=prints)
     return command
 
 

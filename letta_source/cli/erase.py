@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
+from letta_source.cli.streams import tell
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ CODES = exit_codes(
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "remove all that is known of an agent or a conversation"
-    command = add_command(commands, "erase", erase, summary, CODES)
+    command = add_command(commands, "erase", erase, summary, CODES, prints=False)
     what = command.add_argument_group("what")
     add_names(what, "--agent-id", "ID", "all of this agent")
     add_names(what, "--conversation-id", "ID", "all of this conversation")
@@ -57,9 +58,9 @@ def erase(options: argparse.Namespace) -> int:
     where = target.where()
     if options.json:
         told = {"where": where, "removed": not only_told, "rows": done.rows, "unknown": list(done.unknown)}
-        print(json.dumps(told, indent=2))
+        tell(json.dumps(told, indent=2))
     else:
-        print("\n".join(_lines(done, where, only_told)))
+        tell("\n".join(_lines(done, where, only_told)))
     if only_told and not options.dry_run:
         raise ConfigError("nothing was removed: give --yes to do it")
     return ExitCode.OK

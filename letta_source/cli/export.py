@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names, text
 from letta_source.cli.export_chats import add_options, export_chats, refuse, refuse_for_tables
 from letta_source.cli.loaded import opened
+from letta_source.cli.streams import assert_output
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _FOR_ROWS = (
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "write a table, or a part of it, to a file"
-    command = add_command(commands, "export", export, summary, CODES)
+    command = add_command(commands, "export", export, summary, CODES, prints=False)
     command.add_argument(
         "table",
         nargs="?",
@@ -99,6 +100,8 @@ def export(options: argparse.Namespace) -> int:
     output = Path(options.output) if options.output not in (None, "-") else None
     if output and output.is_dir():
         raise ConfigError(f"{output} is a folder: name a file")
+    if output is None:
+        assert_output()
     form = form_of(output, options.format, options.csv_safe)
     if form.name in CHAT_FORMATS:
         return export_chats(options, output, form)
@@ -128,6 +131,7 @@ def _print_sql(options: argparse.Namespace) -> int:
 
     if options.table != "tool_calls":
         raise ConfigError("--sql is for tool_calls: the other tables are in the warehouse")
+    assert_output()
     refuse(options, _FOR_ROWS, "for rows: leave it out with --sql")
     print(tool_calls_sql(options.dataset_name))
     return ExitCode.OK

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of, text
+from letta_source.cli.streams import tell
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CODES = exit_codes(
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "write an HTML page: use, latency, tools, cost"
-    command = add_command(commands, "report", report, summary, CODES)
+    command = add_command(commands, "report", report, summary, CODES, prints=False)
     command.add_argument(
         "--output", type=text, default="letta-report.html", metavar="FILE", help="default: letta-report.html"
     )
@@ -77,7 +78,7 @@ def report(options: argparse.Namespace) -> int:
     name = f"{options.dataset_name} ({options.destination})"
     wanted = Wanted(name, options.start_date, options.end_date, options.days, options.prices)
     said = write(target := target_of(options), output, wanted)
-    print(f"{output}: {said}, from {visible(target.where())}")
+    tell(f"{output}: {said}, from {visible(target.where())}")
     return ExitCode.OK
 
 

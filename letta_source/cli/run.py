@@ -17,6 +17,7 @@ from letta_source.cli.arguments import (
     text,
     watched,
 )
+from letta_source.cli.streams import tell
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ CODES = exit_codes(
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    add_options(add_command(commands, "run", run, "load; run again, it adds what is new", CODES))
+    add_options(
+        add_command(commands, "run", run, "load; run again, it adds what is new", CODES, prints=False)
+    )
 
 
 def add_base_url(command: argparse.ArgumentParser) -> None:
@@ -151,9 +154,9 @@ def run(options: argparse.Namespace) -> int:
             loaded = load(what, watched(options), session)
     except LoadFailed as failed:
         if failed.loaded:
-            print(_told(failed.loaded, options.json))
+            tell(_told(failed.loaded, options.json))
         raise
-    print(_told(loaded, options.json))
+    tell(_told(loaded, options.json))
     if loaded.new_problems:
         print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code

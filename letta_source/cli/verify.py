@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
 from letta_source.cli.run import add_base_url
+from letta_source.cli.streams import tell
 from letta_source.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ KINDS = (*DIFFERENCES, "newer", "unreadable", "not_comparable")
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "compare the warehouse with the server, and repair what differs"
-    command = add_command(commands, "verify", verify, summary, CODES)
+    command = add_command(commands, "verify", verify, summary, CODES, prints=False)
     add_base_url(command)
     what = command.add_argument_group("what")
     add_names(what, "--agent-id", "ID", "only this agent")
@@ -106,7 +107,7 @@ class _Command:
             self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
             totals, _ = self._compared("left", now, [agent.agent_id for agent in totals.differ])
         if self._options.json:
-            print(json.dumps(self._said, indent=2))
+            tell(json.dumps(self._said, indent=2))
         return ExitCode.INCOMPLETE if totals.differ else ExitCode.OK
 
     def _compared(self, step: str, now: datetime, agent_ids: list[str] | None = None) -> tuple[Totals, Any]:
@@ -140,7 +141,8 @@ class _Command:
         from letta_source.safe_text import visible
 
         if not self._options.json:
-            print("\n".join(visible(line) for line in text.splitlines()))
+            # The exit code tells, too; and a repair must not end halfway.
+            tell("\n".join(visible(line) for line in text.splitlines()))
 
 
 def _lines(agent: Agent) -> Iterator[str]:

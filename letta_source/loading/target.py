@@ -274,7 +274,7 @@ class Target:
             pipeline = to_be_read._pipeline(folder)
             try:
                 yield pipeline
-            except (LettaError, BrokenPipeError):
+            except LettaError:
                 raise
             except Exception as error:  # Drivers have exceptions of their own.
                 raise OutputFailed(said(error)) from error

@@ -1,0 +1,138 @@
+"""Standard output and standard error as a process may find them: full, closed, or read by nobody any more."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from letta_source.errors import ConfigError, NobodyReads, OutputFailed
+
+
+def hold_descriptors() -> None:
+    """Open those of the three standard descriptors that are closed, on the null device.
+
+    The next file that is opened would have their number, DuckDB's too, and what goes to standard error would
+    go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Guard both streams while the block runs: what can be said no more ends no load, and is no traceback.
+
+    Of standard output, a write that fails is an OutputFailed; of standard error it is nothing, as there is
+    nowhere left to say it.
+    """
+    before = sys.stdout, sys.stderr
+    guarded: Any = _Guarded(before[0], is_output=True), _Guarded(before[1], is_output=False)
+    sys.stdout, sys.stderr = guarded
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def assert_output() -> None:
+    """Check that there is a standard output, for a command that has nowhere else to print.
+
+    Raises:
+        ConfigError: it was closed before the process began.
+    """
+    if getattr(sys.stdout, "is_missing", False):
+        raise ConfigError("standard output is closed, and what is found goes there: leave it open")
+
+
+def tell(text: str) -> None:
+    """Print what a command has done; where that cannot be printed, its exit code still says it."""
+    try:
+        print(text, flush=True)
+    except NobodyReads:
+        return
+    except OutputFailed as error:
+        print(f"letta-source: not all can be told: {error}", file=sys.stderr)
+
+
+class _Guarded:
+    """A stream, of texts or bytes.
+
+    Attributes:
+        is_missing: it was closed before.
+    """
+
+    def __init__(self, file: Any, is_output: bool) -> None:
+        # None where the descriptor was closed as Python began.
+        self.is_missing = file is None or file.closed
+        self._file = io.StringIO() if self.is_missing else file
+        self._is_output = is_output
+        self._has_failed = False
+
+    def write(self, data: Any) -> Any:
+        """Write it all, or raise OutputFailed; once that was raised, nothing is written."""
+        return self._tried("write", data)
+
+    def writelines(self, lines: Any) -> Any:
+        """Write several."""
+        return self._tried("writelines", lines)
+
+    def flush(self) -> None:
+        """Flush, or raise OutputFailed."""
+        self._tried("flush")
+
+    def isatty(self) -> bool:
+        """Return True for a terminal."""
+        return bool(self._file.isatty())
+
+    @property
+    def closed(self) -> bool:
+        """False: what is closed is not there."""
+        return False
+
+    @property
+    def buffer(self) -> _Guarded:
+        """The stream of bytes below."""
+        return self if self.is_missing else _Guarded(self._file.buffer, self._is_output)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _tried(self, method: str, *data: Any) -> Any:
+        if self._has_failed:
+            return None
+        if self.is_missing:
+            return self._fail("it is closed") if data else None
+        try:
+            return getattr(self._file, method)(*data)
+        except BrokenPipeError as error:
+            # Whoever read our output had enough: `| head`.
+            self._fail("nobody reads it", error, NobodyReads)
+        except OSError as error:
+            self._fail(error.strerror or str(error), error)
+
+    def _fail(self, why: str, error: OSError | None = None, kind: type[OutputFailed] = OutputFailed) -> None:
+        self._has_failed = True
+        if error:
+            self._forget_buffered()
+        if self._is_output:
+            raise kind(f"standard output cannot be written: {why}") from error
+
+    def _forget_buffered(self) -> None:
+        """Lead the descriptor nowhere: Python would write what it holds of it when the process ends."""
+        with suppress(OSError, ValueError):
+            number = self._file.fileno()
+            if number in (1, 2):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)

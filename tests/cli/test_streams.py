@@ -1,0 +1,235 @@
+"""Standard output and standard error that are full, closed or read by nobody."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letta_source.cli import main
+from letta_source.cli.streams import tell
+from letta_source.demo import Letta, Server
+from letta_source.errors import ExitCode
+from letta_source.loading.outcome import LoadFailed
+from tests.support.command import Command
+from tests.support.paths import ROOT
+
+
+class Failing(io.RawIOBase):
+    """A stream of bytes that every write to fails, until the process ends."""
+
+    has_ended = False
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.has_ended:
+            return len(data)
+        raise OSError(self._number, os.strerror(self._number))
+
+
+def failing(number: int) -> Any:
+    """A stream of texts that keeps some, as Python makes it of a descriptor."""
+    return io.TextIOWrapper(io.BufferedWriter(Failing(number)), "utf-8")
+
+
+def full() -> Any:
+    return failing(errno.ENOSPC)
+
+
+def gone() -> Any:
+    return failing(errno.EIO)
+
+
+def unread() -> Any:
+    return failing(errno.EPIPE)
+
+
+def closed() -> Any:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+def missing() -> Any:
+    """What Python has where the descriptor was closed."""
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, out: Any, err: Any = None) -> tuple[int, str]:
+    """Run with these streams; return the exit code and what standard error said."""
+    said = io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        patched.setattr(sys, "stderr", err or said)
+        try:
+            code = main(arguments)
+        except SystemExit as left:
+            code = int(left.code or 0)
+        assert sys.stdout is out
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper):
+            # What is left in it is written as it is closed.
+            stream.buffer.raw.has_ended = True
+    return code, said.getvalue()
+
+
+PRINTING = {
+    "discover": ("discover",),
+    "json": ("discover", "--json"),
+    "completion": ("completion", "fish"),
+    "sql": ("export", "tool_calls", "--sql"),
+    "help": ("run", "--help"),
+    "version": ("--version",),
+}
+
+
+@pytest.mark.parametrize("name", PRINTING)
+def test_commands_that_print(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    arguments = PRINTING[name]
+    for out, line in ((full(), "No space left on device"), (gone(), "Input/output error")):
+        code, said = run(monkeypatch, *arguments, out=out)
+        assert code == ExitCode.FAILED
+        assert said.splitlines()[-1] == f"letta-source: standard output cannot be written: {line}"
+        assert "Traceback" not in said
+    code, said = run(monkeypatch, *arguments, out=unread())
+    assert (code, "letta-source" in said) == (ExitCode.OK, False)
+    for out in (closed(), missing()):
+        code, said = run(monkeypatch, *arguments, out=out)
+        assert said.splitlines()[-1].startswith("letta-source: standard output ")
+        assert "is closed" in said
+        assert code == (ExitCode.FAILED if arguments[-1].startswith(("--help", "--version")) else 2)
+
+
+@pytest.mark.parametrize("err", [full, gone, unread, closed, missing])
+def test_what_cannot_be_said_on_standard_error_is_not(
+    monkeypatch: pytest.MonkeyPatch, err: Callable[[], Any]
+) -> None:
+    out = io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        stream = err()
+        patched.setattr(sys, "stderr", stream)
+        assert main(["run", "--base-url", "localhost"]) == ExitCode.USAGE
+        # Where there is no standard error, `print` would take standard output for it.
+        assert out.getvalue() == ""
+        with pytest.raises(SystemExit, match="2"):
+            main(["nonsense"])
+    if isinstance(stream, io.TextIOWrapper):
+        stream.buffer.raw.has_ended = True
+
+
+class Done:
+    """What came of a load that could not read something."""
+
+    new_problems = 2
+    exit_code = ExitCode.INCOMPLETE
+
+    def summary(self) -> str:
+        return "agents 1\n" * 5000
+
+
+@pytest.mark.parametrize("out", [full, gone, unread, closed, missing])
+def test_a_load_that_was_done_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, out: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr("letta_source.loading.run.load", lambda *given: Done())
+    code, said = run(monkeypatch, "run", out=out())
+    assert code == ExitCode.INCOMPLETE
+    told = [] if out is unread else ["letta-source: not all can be told: standard output cannot be written"]
+    assert [line.rpartition(": ")[0] for line in said.splitlines()[:-1]] == told
+    assert said.splitlines()[-1] == "2 could not be read: see load_issues"
+    assert run(monkeypatch, "run", out=out(), err=full())[0] == ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize("out", [full, unread, missing])
+def test_a_load_that_failed_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, out: Callable[[], Any]
+) -> None:
+    def load(*given: object) -> None:
+        done: Any = Done()
+        raise LoadFailed("the lists were empty", done)
+
+    monkeypatch.setattr("letta_source.loading.run.load", load)
+    code, said = run(monkeypatch, "run", out=out())
+    assert (code, said.splitlines()[-1]) == (ExitCode.FAILED, "letta-source: the lists were empty")
+
+
+def test_a_load_and_what_reads_it(
+    letta_source: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The progress and the log go to standard error from several threads.
+    monkeypatch.setattr("letta_source.cli.progress._SECONDS_IN_LOG", 0.01)
+    agents = list(letta.tables["agents"].rows)
+    from_server = ("--base-url", server.base_url, "--resources", "agents")
+    assert run(monkeypatch, "run", *from_server, "-v", out=full(), err=full())[0] == ExitCode.OK
+    assert letta_source.count("agents") == len(agents)
+    reading = (("status",), ("export", "agents"), ("export", "agents", "--format", "csv"))
+    for arguments in reading:
+        for out, line in ((full(), "No space left on device"), (missing(), "is closed")):
+            code, said = run(monkeypatch, *arguments, out=out)
+            assert (code in (1, 2), line in said.splitlines()[-1]) == (True, True)
+        code, said = run(monkeypatch, *arguments, out=unread())
+        assert (code, "letta-source" in said) == (ExitCode.OK, False)
+    letta_source.rows("UPDATE letta.agents SET name = 'another'")
+    for out in (full(), unread()):
+        assert run(monkeypatch, "verify", *from_server, out=out)[0] == ExitCode.INCOMPLETE
+
+    # A database's sockets raise it, too.
+    def broken(*given: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("letta_source.export.reading.read", broken)
+    refused = letta_source("export", "agents")
+    assert (refused.code, "BrokenPipeError" in refused.errors[-1]) == (ExitCode.FAILED, True)
+
+
+def test_outside_of_a_command_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("loaded")
+    assert capsys.readouterr() == ("loaded\n", "")
+
+
+# Closes descriptors, then says which of them the next file would have.
+PROCESS = """
+import os, sys
+from letta_source.cli import streams
+streams.hold_descriptors()
+found = os.open(os.devnull, os.O_RDONLY)
+os.write(int(sys.argv[1]), str(found).encode())
+from letta_source.cli import command
+command()
+"""
+
+
+@pytest.mark.parametrize("missing", [(0, 1, 2), (2,), (1,)])
+def test_no_file_has_the_number_of_a_closed_stream(tmp_path: Path, missing: tuple[int, ...]) -> None:
+    """DuckDB's file would, and what is said on standard error would be written into it."""
+    reads, writes = os.pipe()
+
+    def close() -> None:
+        for number in missing:
+            os.close(number)
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS, str(writes), "--version"],
+        preexec_fn=close,
+        pass_fds=[writes],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+    )
+    os.close(writes)
+    with open(reads, "rb") as pipe:
+        assert int(pipe.read()) > 2
+    assert (done.stderr + done.stdout).count(b"Traceback") == 0
