@@ -53,6 +53,11 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
         lambda: _has(Capabilities, "merge_strategies_selector", "loader_file_format_selector"),
     ),
     (
+        "finding of a destination's capabilities",
+        "each step of a load would look all settings up again",
+        lambda: _takes(dlt.destinations.duckdb.capabilities, "config", "naming"),
+    ),
+    (
         "connection below the SQL client",
         "nothing can be exported",
         lambda: _has(SqlClientBase, "native_connection", "make_qualified_table_name", "escape_column_name"),

@@ -1,13 +1,14 @@
-"""Checks and statements added to what dlt's clients do, so that only who holds the lease writes."""
+"""Additions to dlt's destinations: only who holds the lease writes, and capabilities are found once."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
-from letta_source.destinations.dlt_internals import sql_client_of
+from letta_source.destinations.dlt_internals import Capabilities, sql_client_of
 from letta_source.errors import LettaError
 
 
@@ -32,6 +33,25 @@ def guard(destination: Any, session: str, check: Callable[[], None], fence: Sequ
         return made
 
     destination.client = guarded
+
+
+def answer_once(destination: Any) -> None:
+    """Have a destination find its capabilities once a naming convention.
+
+    dlt asks for them some 30 times in a load, and each time looks all of its settings up.
+    """
+    find, found = destination.capabilities, {}
+
+    def capabilities(config: Any = None, naming: Any = None) -> Capabilities:
+        if config is not None:
+            return find(config, naming)  # type: ignore[no-any-return]
+        name = naming and naming.name()
+        if name not in found:
+            found[name] = find(None, naming)
+        # Who asks may change them.
+        return copy.deepcopy(found[name])  # type: ignore[no-any-return]
+
+    destination.capabilities = capabilities
 
 
 def _check(sql_client: Any, check: Callable[[], None]) -> None:

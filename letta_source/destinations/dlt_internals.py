@@ -175,9 +175,9 @@ def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[s
     return list(formats)
 
 
-def place_of(pipeline: dlt.Pipeline, dataset_name: str) -> str:
-    """Return a text that is equal for two pipelines that write to the same tables, and for no others."""
-    config = pipeline.destination_client().config
+def place_of(client: Any, dataset_name: str) -> str:
+    """Return a text that is equal for two clients that write to the same tables, and for no others."""
+    config = client.config
     try:
         location = config.data_location()
     except ConfigurationValueError:

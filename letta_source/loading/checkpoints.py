@@ -37,7 +37,8 @@ def _load_each(workspace: Workspace, source: DltSource, session: Session) -> Non
         workspace.assert_leased()
         workspace.pipeline.extract(source)
         session.written.is_writing = True
-        workspace.load_package(bool(session.before.empty), session.packages.bytes > 0)
+        packages = session.packages
+        workspace.load_package(bool(session.before.empty), packages.rows, packages.bytes > 0)
         session.written.is_writing = False
         session.written.items = sum(counts.items for counts in session.counts.values())
         if not session.packages.has_more:

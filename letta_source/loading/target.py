@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
-from letta_source.destinations.dlt_guard import guard
+from letta_source.destinations.dlt_guard import answer_once, guard
 from letta_source.destinations.dlt_internals import (
     database_file,
     dataset_names,
@@ -137,7 +138,7 @@ class Target:
         waited_for(self.wait, lambda: self._check(table_format))
 
     def _check(self, table_format: str | None) -> None:
-        with self._tried() as pipeline, self._opened(pipeline, table_format) as client:
+        with self._said(), self._opened(table_format) as client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
@@ -151,9 +152,9 @@ class Target:
             if table_format and table_format not in formats:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
 
-    def _opened(self, pipeline: dlt.Pipeline, table_format: str | None) -> Any:
+    def _opened(self, table_format: str | None) -> Any:
         """The client, not opened yet, as a refused setting must not make a DuckDB file."""
-        client = pipeline.destination_client()
+        client = self.destination_client()
         assert_dlt_settings(self.name, client)
         assert_usable_path(client, table_format)
         return client
@@ -172,6 +173,11 @@ class Target:
 
     def destination_client(self) -> Any:
         """Return a client of the dataset, not opened; raises ConfigError as `check` does."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> Any:
+        # To make one, dlt looks hundreds of settings up.
         with self._tried() as pipeline:
             return pipeline.destination_client()
 
@@ -186,8 +192,8 @@ class Target:
     def place(self) -> str:
         """Return a text that is equal for two targets that share their tables, and for no others."""
         # Sessions under a lease have another name in each load.
-        with replace(self, lease=None)._tried() as tried:
-            return place_of(tried, dataset_called(self.dataset_name))
+        target = replace(self, lease=None) if self.lease else self
+        return place_of(target.destination_client(), dataset_called(self.dataset_name))
 
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
@@ -201,7 +207,8 @@ class Target:
         if self.staging:
             with kept_open(pipeline):
                 staging = self._staging_of(pipeline)
-            pipeline = replace(self, staging=staging)._pipeline()
+            if staging != self.staging:
+                pipeline = replace(self, staging=staging)._pipeline()
             pipeline.set_local_state_val(_STAGING, staging)
         # Dropping it made its folder anew, as open as the umask says.
         close_to_others(Path(pipeline.working_dir))
@@ -214,21 +221,27 @@ class Target:
             ConfigError: it holds what is not ours.
         """
         staging, legacy = self.staging or "", legacy_name(self.called or "", self.name)
-        if pipeline.has_pending_data:
+        is_begun = pipeline.has_pending_data
+        if is_begun:
             # A part of it may be staged already.
             staging = local_value(pipeline, _STAGING) or (legacy if self.own_staging else staging)
-        elif self.own_staging:
-            with replace(self, staging=legacy)._tried() as tried, tried.destination_client() as client:
+        held = self._held_by(staging)
+        if self.own_staging and not is_begun and held is not Holds.STAGED:
+            with self._said(), replace(self, staging=legacy).destination_client() as client:
                 if is_legacy(client, self.called or "", self.name):
-                    staging = legacy
-        with replace(self, staging=staging)._tried() as tried, tried.destination_client() as client:
-            if what_is_in(client, staging=True) not in (Holds.NOTHING, Holds.STAGED):
-                raise ConfigError(
-                    f"{staging}, the staging dataset of the pipeline {self.name}, holds tables that are not"
-                    " its own and would be emptied: choose another --pipeline-name, or set dlt's"
-                    " staging_dataset_name_layout"
-                )
+                    return legacy
+        if held not in (Holds.NOTHING, Holds.STAGED):
+            raise ConfigError(
+                f"{staging}, the staging dataset of the pipeline {self.name}, holds tables that are not"
+                " its own and would be emptied: choose another --pipeline-name, or set dlt's"
+                " staging_dataset_name_layout"
+            )
         return staging
+
+    def _held_by(self, staging: str) -> Holds:
+        target = self if staging == self.staging else replace(self, staging=staging)
+        with self._said(), target.destination_client() as client:
+            return what_is_in(client, staging=True)
 
     def assert_there(self) -> None:
         """Check that the destination can be read.
@@ -293,13 +306,18 @@ class Target:
             duckdb_name: of its file, where none is configured.
         """
         providers()
+        with self._said(), sections_only(), tempfile.TemporaryDirectory() as folder:
+            pipeline = self._pipeline(folder, duckdb_name)
+            try:
+                yield pipeline
+            finally:
+                pipeline.deactivate()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn what goes wrong while the block runs into a ConfigError."""
         try:
-            with sections_only(), tempfile.TemporaryDirectory() as folder:
-                pipeline = self._pipeline(folder, duckdb_name)
-                try:
-                    yield pipeline
-                finally:
-                    pipeline.deactivate()
+            yield
         except UnknownDestinationModule as error:
             assert_known("destination", [self.destination], _DESTINATIONS)
             raise ConfigError(f"unknown destination {self.destination!r}") from error
@@ -345,6 +363,7 @@ class Target:
             # It would wipe the state, and load into another dataset each time.
             dev_mode=False,
         )
+        answer_once(destination)
         if self.called:
             # dataset_name_layout is in it already.
             made.dataset_name = self.called

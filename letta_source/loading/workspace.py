@@ -54,6 +54,8 @@ logger = logging.getLogger(__name__)
 _TO_TAKE_OVER = "letta_source_to_take_over"
 # How often the lease had been taken when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
+# To give the memory of fewer back takes as long as to load them.
+_MANY_ROWS = 5_000
 
 
 class Workspace:
@@ -205,15 +207,17 @@ class Workspace:
         """Return the resources whose rows can be appended: their tables are empty, or not there yet."""
         return appendable(self.pipeline, resources)
 
-    def load_package(self, appends: bool, has_large_rows: bool = False) -> None:
+    def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
         """Normalize and load what was extracted.
 
         Args:
             appends: rows are appended to empty tables.
+            rows: as many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
         self.pipeline.normalize()
-        give_back_memory()
+        if rows >= _MANY_ROWS or has_large_rows:
+            give_back_memory()
         with self.kept_open():
             self._prepare()
         if has_large_rows and not self._has_large_rows and is_kind("duckdb", self.pipeline):

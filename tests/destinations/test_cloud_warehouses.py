@@ -121,7 +121,7 @@ def place(toml: str, destination: str, folder: Path, patch: pytest.MonkeyPatch) 
     with drivers():
         pipeline = dlt.pipeline("letta", str(folder), destination=destination, dataset_name="letta")
         try:
-            return place_of(pipeline, "letta")
+            return place_of(pipeline.destination_client(), "letta")
         finally:
             pipeline.deactivate()
 

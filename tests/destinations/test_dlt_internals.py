@@ -228,7 +228,7 @@ PLACES = {
 def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_path: Path) -> None:
     destination, place = PLACES[name]
     with pipeline(tmp_path, destination) as made:
-        assert dlt_internals.place_of(made, "letta") == place
+        assert dlt_internals.place_of(made.destination_client(), "letta") == place
 
 
 @pytest.mark.parametrize("name", ["w.duckdb", "a-b/c_d.db", "x y.duckdb", "a:b@c", "é#?%20.duckdb", "W+1~"])
@@ -242,7 +242,8 @@ def test_to_know_a_duckdb_file_takes_no_sqlalchemy(tmp_path: Path) -> None:
     code = """
 import sys, dlt
 from letta_source.destinations.dlt_internals import place_of
-place_of(dlt.pipeline("p", pipelines_dir=".", destination="duckdb", dataset_name="d"), "d")
+made = dlt.pipeline("p", pipelines_dir=".", destination="duckdb", dataset_name="d")
+place_of(made.destination_client(), "d")
 print("sqlalchemy" in sys.modules)
 """
     answer = subprocess.run(

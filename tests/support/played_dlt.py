@@ -200,7 +200,7 @@ class PlayedPipeline:
             def _prepare(self) -> None:
                 """Nothing that dlt would stumble over."""
 
-            def load_package(self, appends: bool, has_large_rows: bool = False) -> None:
+            def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
                 pipeline.normalize()
                 pipeline.load(workers=1)
 
