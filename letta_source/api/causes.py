@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import httpx
 
@@ -12,6 +13,15 @@ _SPEAKS_HTTP = "it speaks plain http on this port: set the base URL to http://�
 _SPEAKS_HTTPS = "it speaks https on this port: set the base URL to https://…"
 # OpenSSL's reasons where the first bytes are no TLS.
 _PLAIN_HTTP = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+_PROXY_SPEAKS_HTTP = "the proxy speaks plain http: write its URL as http://…"
+# Of OpenSSL's codes: for another host, email or address; not yet or no longer valid.
+_NAME_MISMATCHES = {62, 63, 64}
+_OUT_OF_DATE = {9, 10}
+_OLD_TLS = {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION"}
+# What anyio waits on, in the context of a time-out.
+_WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# Alerts that a server would send again.
+_LASTING_MARKS = ("PROTOCOL_VERSION", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", *_OLD_TLS)
 # What servers of TLS say to plain http: a TLS alert, Go's and nginx's texts.
 _HTTPS_MARKS = (
     r"\x15\x03",
@@ -21,18 +31,49 @@ _HTTPS_MARKS = (
 )
 
 
-def describe_cause(error: BaseException, host: str) -> str:
+@dataclass(frozen=True)
+class Route:
+    """The way to the server.
+
+    Attributes:
+        host: the server's name or address.
+        is_tls: it is to speak https.
+        proxy: host and port of the proxy between, without user and password; empty for none.
+        proxy_is_tls: the proxy is to speak https.
+    """
+
+    host: str
+    is_tls: bool = False
+    proxy: str = ""
+    proxy_is_tls: bool = False
+
+    @property
+    def peer(self) -> str:
+        """The name of whoever the connection is made to."""
+        return f"the proxy {self.proxy}" if self.proxy else self.host
+
+
+def describe_cause(error: BaseException, route: Route) -> str:
     """Return why no connection came about, and what to do; names no URL, which may hold a password."""
     if isinstance(error, httpx.ProxyError):
-        if "407" in str(error):
-            return "the proxy asks for a user and password: give them as http://USER:PASSWORD@HOST:PORT"
-        return "the proxy refuses: ask for access to this host, or set NO_PROXY or `proxy` to none"
+        return _describe_refusal(str(error), route)
     for cause in _causes(error):
-        if said := _describe(cause, host):
+        if said := _describe(cause, route):
             return said
     if isinstance(error, (httpx.ConnectTimeout, TimeoutError)):
-        return "no answer to the attempt to connect: does a firewall drop it, is the host right?"
+        return f"no answer to the attempt to connect to {route.peer}: does a firewall drop it?"
     return "is the URL right, is the server up?"
+
+
+def _describe_refusal(said: str, route: Route) -> str:
+    """Return what a proxy's answer to CONNECT means; it begins with the status."""
+    status = said[:3] if said[:3].isdecimal() else ""
+    if status == "407":
+        return "the proxy asks for a user and password: give them as http://USER:PASSWORD@HOST:PORT"
+    if status.startswith("5"):
+        return f"the proxy cannot reach {route.host} ({status}): is the URL right, is the server up?"
+    refuses = f"the proxy refuses ({status})" if status else "the proxy refuses"
+    return f"{refuses}: ask for access to this host, or set NO_PROXY or `proxy` to none"
 
 
 def is_lasting(error: BaseException) -> bool:
@@ -43,7 +84,10 @@ def is_lasting(error: BaseException) -> bool:
 
 
 def _is_lasting(error: ssl.SSLError) -> bool:
-    return isinstance(error, ssl.SSLCertVerificationError) or error.reason in _PLAIN_HTTP
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return True
+    reason = error.reason or ""
+    return reason in _PLAIN_HTTP or any(mark in reason for mark in _LASTING_MARKS)
 
 
 def speaks_https(text: str) -> bool:
@@ -51,34 +95,75 @@ def speaks_https(text: str) -> bool:
     return any(mark in text for mark in _HTTPS_MARKS)
 
 
-def describe_broken_answer(error: httpx.RequestError) -> str:
-    """Return what is wrong with an answer that is no HTTP; the empty text where nothing is known."""
-    return _SPEAKS_HTTPS if speaks_https(str(error)) else ""
+def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
+    """Return why a first answer broke off, did not come, or is no HTTP; the empty text if unknown."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError) and (said := _describe(cause, route)):
+            return said
+    if isinstance(error, httpx.RemoteProtocolError):
+        if speaks_https(str(error)):
+            return _SPEAKS_HTTPS
+        if "illegal" in str(error):
+            return f"{route.peer} answers with what is no HTTP: is the port right?"
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer from {route.peer} in time: see the setting `timeout`"
+    if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
+        # Some servers of TLS hang up on plain http without a word, as some proxies do.
+        is_plain = not (route.proxy_is_tls if route.proxy else route.is_tls)
+        hint = ": is the port right, or does it speak https there?" if is_plain else ": is the port right?"
+        return f"{route.peer} closed the connection{hint}"
+    return ""
 
 
-def _describe(cause: BaseException, host: str) -> str:
+def _describe(cause: BaseException, route: Route) -> str:
     if isinstance(cause, socket.gaierror):
-        return f"the name {host} is not known to DNS: is the URL right?"
+        name = route.proxy.rpartition(":")[0] if route.proxy else route.host
+        what = "the proxy's URL" if route.proxy else "the URL"
+        return f"the name {name} is not known to DNS: is {what} right?"
     if isinstance(cause, ssl.SSLCertVerificationError):
-        why = cause.verify_message or "it does not match"
-        return (
-            f"its certificate is not trusted ({why}): name the certificate authority's file as ca_bundle or"
-            " SSL_CERT_FILE"
-        )
-    if isinstance(cause, ssl.SSLError):
-        reason = str(cause.reason or "")
-        if reason in _PLAIN_HTTP:
-            return _SPEAKS_HTTP
-        if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason:
-            return f"it refuses the TLS handshake ({reason}): does it ask for a certificate, client_cert?"
-        return f"TLS failed ({reason or type(cause).__name__})"
+        return _describe_certificate(cause, route)
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, _WAITING):
+        return _describe_tls(str(cause.reason or ""), cause, route)
+    by = f" by {route.peer}" if route.proxy else ""
     if isinstance(cause, ConnectionRefusedError):
-        return "the connection was refused: is the port right, is the server up?"
+        up = "proxy" if route.proxy else "server"
+        return f"the connection was refused{by}: is the port right, is the {up} up?"
     if isinstance(cause, ConnectionResetError):
-        return "the connection was reset: is the port right, does a firewall close it?"
-    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, TimeoutError):
+        return f"the connection was reset{by}: is the port right, does a firewall close it?"
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, (TimeoutError, ssl.SSLError)):
         return f"{cause.strerror or type(cause).__name__}: is the network up?"
     return ""
+
+
+def _describe_certificate(error: ssl.SSLCertVerificationError, route: Route) -> str:
+    why = (error.verify_message or "it does not match").rstrip(".")
+    whose = "its certificate or the proxy's" if route.proxy_is_tls and route.is_tls else "its certificate"
+    if route.proxy_is_tls and not route.is_tls:
+        whose = "the proxy's certificate"
+    if error.verify_code in _NAME_MISMATCHES:
+        return f"{whose} is for another name ({why}): take the name that it is for as host of the URL"
+    if error.verify_code in _OUT_OF_DATE:
+        return f"{whose} is out of date ({why}): have it renewed, or set this machine's clock right"
+    between = "; a proxy that looks into TLS has its own" if route.proxy else ""
+    return (
+        f"{whose} is not trusted ({why}): name the certificate authority's file as ca_bundle or"
+        f" SSL_CERT_FILE{between}"
+    )
+
+
+def _describe_tls(reason: str, error: ssl.SSLError, route: Route) -> str:
+    if reason in _PLAIN_HTTP:
+        # The handshake with the proxy comes first.
+        return _PROXY_SPEAKS_HTTP if route.proxy_is_tls else _SPEAKS_HTTP
+    if ("PROTOCOL" in reason and "ALERT" in reason) or reason in _OLD_TLS:
+        return f"there is no version of TLS that both sides speak ({reason}): it needs TLS 1.2 or newer"
+    if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
+        return f"it refuses the TLS handshake ({reason}): does it ask for a certificate, client_cert?"
+    if isinstance(error, ssl.SSLEOFError) or "EOF" in reason:
+        return (
+            "it closed the connection during the TLS handshake: is the port right, does a firewall close it?"
+        )
+    return f"TLS failed ({reason or type(error).__name__})"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

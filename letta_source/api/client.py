@@ -33,7 +33,7 @@ from letta_source.api.responses import (
 )
 from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
 from letta_source.api.server import Server, kind_of
-from letta_source.api.transport import make_connector
+from letta_source.api.transport import make_connector, route_to
 from letta_source.errors import FatalError, NotLetta, Unreachable
 from letta_source.schema.card import Params
 from letta_source.settings import Settings
@@ -91,7 +91,6 @@ class Client:
         self._filter = RedactingFilter(self._redact)
         self.base_url = settings.base_url
         self.server = server or Server.of(settings)
-        self._host = httpx.URL(settings.base_url).host
         self._lag = settings.lag
         self._on_request = on_request
         self._timeout = settings.timeout.total_seconds()
@@ -101,6 +100,7 @@ class Client:
             EXTENSION: self._redact,
         }
         self._connect = make_connector(settings)
+        self._route = route_to(settings)
         # One for each connection: a pool looks at all that it has with each request.
         self._idle = [self._connect()]
         self._headers = _headers(settings)
@@ -268,7 +268,7 @@ class Client:
                 )
         except StatusError as error:
             if error.status in (401, 403, 407) and not self.server.lets_read:
-                raise refused(self._host, error) from error
+                raise refused(self._route.host, error) from error
             if error.retry_after and error.retry_after > LONGEST_WAIT:
                 raise Unreachable(
                     f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
@@ -276,10 +276,12 @@ class Client:
             raise
         except NO_CONNECTION as error:
             raise Unreachable(
-                f"{self.base_url} cannot be reached: {describe_cause(error, self._host)}"
+                f"{self.base_url} cannot be reached: {describe_cause(error, self._route)}"
             ) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            hint = describe_broken_answer(error) if isinstance(error, httpx.RequestError) else ""
+            hint = ""
+            if isinstance(error, httpx.RequestError) and not self.server.lets_read:
+                hint = describe_broken_answer(error, self._route)
             # They quote lines of an answer that is no HTTP, and where it redirects to.
             self._redact.redact_error(error)
             said = f"{type(error).__name__} on {request.url.path}"

@@ -20,6 +20,7 @@ import httpcore
 import httpx
 from pydantic import SecretStr
 
+from letta_source.api.causes import Route
 from letta_source.errors import ConfigError
 from letta_source.settings import Settings, is_loopback
 
@@ -42,6 +43,15 @@ def make_connector(settings: Settings) -> Callable[[], httpx.AsyncHTTPTransport]
     if url.scheme == "https" or not is_loopback(url.host) or (proxy and proxy.url.scheme == "https"):
         tls = _certificates(*_ca_bundle(settings), settings.client_cert)
     return lambda: _Transport(tls, proxy)
+
+
+def route_to(settings: Settings) -> Route:
+    """Return the way to the server, for those who say why there is none."""
+    url, proxy = httpx.URL(settings.base_url), find_proxy(settings)
+    if proxy is None:
+        return Route(url.host, url.scheme == "https")
+    port = proxy.url.port or {"https": 443}.get(proxy.url.scheme, 80)
+    return Route(url.host, url.scheme == "https", f"{proxy.url.host}:{port}", proxy.url.scheme == "https")
 
 
 class _Transport(httpx.AsyncHTTPTransport):
@@ -81,12 +91,21 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self.write = stream.write  # type: ignore[method-assign]
         self.aclose = stream.aclose  # type: ignore[method-assign]
         self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(_READ_BYTES, timeout)
+        try:
+            return await self._stream.read(_READ_BYTES, timeout)
+        except ssl.SSLError as error:
+            # httpcore lets it through: with TLS 1.3 a refusal comes after the handshake.
+            raise httpcore.ReadError(error.reason) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            await self._stream.write(buffer, timeout)
+        except ssl.SSLError as error:
+            raise httpcore.WriteError(error.reason) from error
 
     async def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
         return _Stream(await self._stream.start_tls(*args, **kwargs))
