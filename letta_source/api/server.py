@@ -41,6 +41,7 @@ class Server:
         lets_read: a request has succeeded: a later 401 or 403 concerns what was asked for, not the key.
         traffic: of the resource that is being read.
         page_limits: by kind of path, the largest limit that it takes, where that is less than was asked for.
+        given_without: relations that some items cannot be given with.
         given_up: kinds of paths of which the last request failed to the end, while others were answered.
     """
 
@@ -50,6 +51,7 @@ class Server:
     lets_read: bool = False
     traffic: Traffic = field(default_factory=Traffic)
     page_limits: dict[str, int] = field(default_factory=dict)
+    given_without: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
 
     @classmethod
@@ -61,6 +63,7 @@ class Server:
         """Start anew, but for what was learned of the server."""
         self.pace = Pace(settings.requests_per_second)
         self.memory = Memory(settings.memory_limit)
+        self.given_without.clear()
         self.given_up.clear()
 
 

@@ -191,6 +191,9 @@ def _related(call: Call, row: Json) -> Json:
     asked = call.params.get("include")
     if asked is None:
         return row
+    if "agent.pending_approval" in asked.split(","):
+        # It is looked for in the newest message.
+        message_lists.readable(call, call.letta.list_of("agent", row["id"]).ids()[-1:])
     absent = {name: blank for name, blank in _RELATIONS.items() if name not in asked.split(",")}
     return {**row, **{field: value for blank in absent.values() for field, value in blank.items()}}
 

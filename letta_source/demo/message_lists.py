@@ -14,7 +14,8 @@ _FALSE = ("false", "False", "0")
 _FALSE_OR_NONE = (None, *_FALSE)
 
 
-def _readable(call: Call, message_ids: list[str]) -> list[Message]:
+def readable(call: Call, message_ids: list[str]) -> list[Message]:
+    """Return stored messages; fail as the server does if one of them cannot be rendered."""
     for message_id in message_ids:
         if message_id in call.letta.poisoned:
             raise UnreadableMessageError(call.letta.poisoned[message_id])
@@ -59,7 +60,7 @@ def _letta_messages(
         return (message.created_at, message.id) if parent in ("step", "group") else message.sequence
 
     page = read_page(index, listing, call.params, call.cloud, rank)
-    messages = _readable(call, page.ids)
+    messages = readable(call, page.ids)
     if (
         call.cloud
         and parent in ("agent", "conversation")
@@ -126,7 +127,7 @@ def message(call: Call) -> list[Json]:
     """The items of one message, of whatever agent."""
     if call.parent_id not in call.letta.messages.rows:
         raise Problem(404, f"No message found with id '{call.parent_id}'")
-    [message] = _readable(call, [call.parent_id])
+    [message] = readable(call, [call.parent_id])
     return render([message.items], text="as stored", use_assistant_message=True, reverse_items=False)
 
 
@@ -139,4 +140,4 @@ def batch_messages(call: Call) -> Json:
     params = {name: value for name, value in call.params.items() if name != "before"}
     index = call.letta.list_of("batch", batch["id"])
     page = read_page(index, Listing(100, "desc", "absolute"), params, call.cloud, index.rank)
-    return {"messages": [message.internal() for message in _readable(call, page.ids)]}
+    return {"messages": [message.internal() for message in readable(call, page.ids)]}

@@ -23,6 +23,7 @@ from letta_source.api.responses import (
 from letta_source.api.server import kind_of
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Items
+from letta_source.paging.relations import fewer_retries, get_whole_or_without
 from letta_source.schema.card import Params
 
 # Which answers smaller pages may help with: a page that holds a message the server cannot render. 524 is
@@ -42,6 +43,7 @@ class Endpoint:
         page_size: limit of the first request.
         family: name to report when the host does not have this list; None for one that hangs from a parent.
         dated: its items come in the order of their `created_at`; those of `/v1/steps/` have none.
+        fragile: a relation that is included, see `letta_source.paging.relations`.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Endpoint:
     page_size: int = 1000
     family: str | None = None
     dated: bool = True
+    fragile: str = ""
 
 
 class Lost(Exception):
@@ -87,14 +90,11 @@ class Pages:
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
-        retries = _SHRINK_AFTER if self.size > 1 else _GIVE_UP_AFTER
         family = self.endpoint.family
         self._lease.release()
         self._lease = self._client.server.memory.lease(can_be_less=self.size > 1)
         try:
-            found = await self._client.get(
-                self.endpoint.path, params, retries, "list", family is not None, self._lease
-            )
+            found = await self._get(params)
         except RequestFailed as error:
             if is_gone(error):
                 raise Lost(str(error)) from error
@@ -103,6 +103,20 @@ class Pages:
             raise
         self.answered = True
         return as_list(found)
+
+    async def _get(self, params: Params) -> Any:
+        endpoint, client = self.endpoint, self._client
+
+        async def get(params: Params, retries: int) -> Any:
+            may_lack = endpoint.family is not None
+            return await client.get(endpoint.path, params, retries, "list", may_lack, self._lease)
+
+        if self.size > 1:
+            # Without the relation of one item that of all others would be lost, too.
+            return await get(params, fewer_retries(_SHRINK_AFTER, endpoint.fragile, client.server))
+        if endpoint.fragile:
+            return await get_whole_or_without(get, params, _GIVE_UP_AFTER, endpoint.fragile, client.server)
+        return await get(params, _GIVE_UP_AFTER)
 
     def take_lease(self) -> Lease:
         """Hand over the memory that the last page takes."""

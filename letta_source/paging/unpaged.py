@@ -12,10 +12,13 @@ from letta_source.errors import ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
+from letta_source.paging.relations import get_whole_or_without
 from letta_source.schema.card import Params
 
 # More than any batch holds; a limit of this size was answered.
 _MOST = 100_000
+# Retries of an item that can be asked for with less.
+_GIVE_UP_AFTER = 4
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page]:
@@ -102,11 +105,24 @@ def _smaller(error: BaseException | None, size: int) -> int:
     return 0
 
 
-async def get_one(client: Client, path: str, params: Params | None = None) -> AsyncIterator[Page]:
-    """The one object at `path`."""
+async def get_one(
+    client: Client, path: str, params: Params | None = None, fragile: str = ""
+) -> AsyncIterator[Page]:
+    """The one object at `path`.
+
+    Args:
+        fragile: see `letta_source.paging.relations`.
+    """
     lease = client.server.memory.lease()
+
+    async def get(params: Params | None, retries: int | None = None) -> Any:
+        return await client.get(path, params, retries, "object", lease=lease)
+
     try:
-        found = await client.get(path, params, shape="object", lease=lease)
+        if fragile and params:
+            found = await get_whole_or_without(get, params, _GIVE_UP_AFTER, fragile, client.server)
+        else:
+            found = await get(params)
     except RequestFailed as error:
         if is_gone(error):
             raise ParentGone(str(error)) from error

@@ -110,7 +110,7 @@ def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
 
 def _read_one(item_id: str, card: Resource) -> Read:
     async def events(client: Client) -> Events:
-        async for page in get_one(client, card.path_of(item_id), card.params):
+        async for page in get_one(client, card.path_of(item_id), card.params, card.fragile_include):
             yield item_id, page
 
     return events

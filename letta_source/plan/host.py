@@ -29,7 +29,9 @@ def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint
             params["start_date"] = earlier(settings.start_date, timedelta(microseconds=1)).isoformat()
         if settings.end_date:
             params["end_date"] = settings.end_date.isoformat()
-    return Endpoint(card.path, params, card.page_size or settings.page_size, card.family, dated=card.dated)
+    return Endpoint(
+        card.path, params, card.page_size or settings.page_size, card.family, card.dated, card.fragile_include
+    )
 
 
 def runs_endpoint(settings: Settings, key: str) -> Endpoint:

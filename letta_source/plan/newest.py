@@ -41,7 +41,8 @@ async def changed_items(
     # Self-hosted, the cursors of `/v1/runs/` are swapped.
     onward, cursor, turned = "after", None, False
     params = {**card.params, "order_by": by}
-    pages = Pages(client, Endpoint(card.path, params, card.page_size or 1000, card.family))
+    endpoint = Endpoint(card.path, params, card.page_size or 1000, card.family, fragile=card.fragile_include)
+    pages = Pages(client, endpoint)
     pages.size = min(_FIRST_PAGE, pages.largest)
     last: list[datetime] = []
     while True:
@@ -95,10 +96,16 @@ def say_not_ordered(card: Resource, error: Exception) -> None:
 
 
 async def _page(pages: Pages, cursors: dict[str, Any]) -> Sequence[Any]:
-    try:
-        return await pages.ask(cursors, "desc")
-    except (RequestFailed, ParentError, Lost) as error:
-        raise NotOrdered(str(error)) from error
+    while True:
+        try:
+            try:
+                return await pages.ask(cursors, "desc")
+            except RequestFailed as error:
+                # Down to the item that cannot be given with all that it is asked with.
+                if not (pages.endpoint.fragile and pages.may_shrink(error)):
+                    raise
+        except (RequestFailed, ParentError, Lost) as error:
+            raise NotOrdered(str(error)) from error
 
 
 def _date(item: Item, by: str) -> datetime | None:

@@ -52,6 +52,7 @@ class Resource:
             of their last messages lead past an unreadable one.
         limited_by: How the list is limited to agents: the agents are read one by one, by their "id"; the
             server takes a "parameter" `agent_id`; or only its "items" tell whose they are.
+        fragile_include: The relation without which an item is read where the server cannot give it otherwise.
         has_system_message: It is the first message of each parent, and is edited in place.
         changed_by: Fields that its list can be ordered by, and that tell together what changed.
         dated: False if the items have no date of their own.
@@ -78,6 +79,7 @@ class Resource:
     parent: Column | None = None
     anchored_by: str | None = None
     limited_by: Literal["id", "parameter", "items"] = "items"
+    fragile_include: str = ""
     has_system_message: bool = False
     changed_by: tuple[str, ...] = ()
     dated: bool = True

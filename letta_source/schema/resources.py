@@ -48,6 +48,8 @@ _CARDS = (
         "list",
         # Hidden agents talk too.
         params={"include": _RELATIONS, "show_hidden_agents": "true"},
+        # It holds the agent's newest message, which the server may not be able to render.
+        fragile_include="agent.pending_approval",
         limited_by="id",
         changed_by=("updated_at",),
         agent_column="id",

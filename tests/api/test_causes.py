@@ -105,6 +105,11 @@ def hangs_up(connection: socket.socket) -> None:
     connection.recv(4096)
 
 
+def waits(connection: socket.socket) -> None:
+    hangs_up(connection)
+    hangs_up(connection)
+
+
 def resets(connection: socket.socket) -> None:
     connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -204,7 +209,7 @@ def test_a_port_of_something_else(url: str, play: Play, said: tuple[str, str]) -
 
 
 def test_a_server_that_never_answers() -> None:
-    with port_of(lambda connection: hangs_up(connection) or hangs_up(connection)) as port:
+    with port_of(waits) as port:
         assert "no answer from localhost in time: see the setting `timeout`" in said_by(
             f"http://localhost:{port}", timeout=0.05
         )

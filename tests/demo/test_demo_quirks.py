@@ -156,6 +156,14 @@ def test_groups_without_a_manager_ignore_the_order(letta: Letta, client: Client)
     assert client.get("/v1/agents/", order="asc", include="agent.tags")[0]["managed_group"] is None
 
 
+def test_what_waits_for_approval_is_looked_for_in_the_newest_message(letta: Letta, client: Client) -> None:
+    agent = letta.add_agent()
+    letta.poison(letta.list_of("agent", agent).ids()[-1])
+    for path in ("/v1/agents/", f"/v1/agents/{agent}"):
+        assert client.status(path, include="agent.pending_approval") == 500
+        assert client.status(path, include="agent.tags") == client.status(path) == 200
+
+
 def test_cursors_of_runs_are_swapped(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     runs = [letta.talk(agent, "hi", date=NOON + timedelta(seconds=n)) for n in range(5)]

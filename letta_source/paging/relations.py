@@ -1,0 +1,53 @@
+"""Relations that the server may not be able to give: an item is read without them then.
+
+`agent.pending_approval` holds an agent's newest message. Where the server cannot render that, the agent
+answers 500, as does each page that holds it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from letta_source.api.responses import StatusError, Verdict, may_be_the_page
+from letta_source.api.server import Server
+from letta_source.schema.card import Params
+
+logger = logging.getLogger(__name__)
+
+Get = Callable[[Params, int], Awaitable[Any]]
+"""Given parameters and how often to retry, returns an answer."""
+
+
+async def get_whole_or_without(get: Get, params: Params, retries: int, fragile: str, server: Server) -> Any:
+    """Return one item, without a relation if it cannot be had with it, which one line of the log says.
+
+    Args:
+        fragile: the relation, one of the parameter `include`.
+    """
+    try:
+        return await get(params, fewer_retries(retries, fragile, server))
+    except StatusError as error:
+        if error.verdict is Verdict.PAGE_LIMIT or not may_be_the_page(error):
+            raise
+        found = await get(_without(params, fragile), retries)
+        if fragile not in server.given_without:
+            server.given_without.add(fragile)
+            logger.warning(
+                "%s cannot be given for each item (%s): items are read without it where it cannot",
+                fragile,
+                error,
+            )
+        return found
+
+
+def fewer_retries(retries: int, fragile: str, server: Server) -> int:
+    """Return how often to retry: not at all what most likely failed for the relation."""
+    return 0 if fragile in server.given_without else retries
+
+
+def _without(params: Params, relation: str) -> Params:
+    included = params.get("include", ())
+    assert isinstance(included, tuple)
+    return {**params, "include": tuple(one for one in included if one != relation)}
