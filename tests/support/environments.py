@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.support.paths import ROOT
 
 _THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -44,6 +49,26 @@ def environment_python(name: str, requirements: Path, versions: Sequence[str] = 
             _run(str(python), "-m", "uv", "pip", "install", "--python", str(python), "-r", str(requirements))
             complete.touch()
     return python
+
+
+def extras_python(*extras: str) -> Path:
+    """Return the Python of a cached environment with the packages of extras, as constraints.txt pins them.
+
+    Raises:
+        RuntimeError: The packages did not install.
+    """
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    lists = re.findall(rf"^(?:{'|'.join(extras)}) = (\[.+\])$", project, re.MULTILINE)
+    named = [one for found in lists for one in ast.literal_eval(found)]
+    pins = (ROOT / "constraints.txt").read_text("utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        # uv reads constraints from a file: the key of the environment is to change with them.
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text(pins, "utf-8")
+        digest = hashlib.sha256(pins.encode()).hexdigest()
+        wanted = Path(folder) / "wanted.txt"
+        wanted.write_text("\n".join([f"# {digest}", "-c constraints.txt", *named, ""]), "utf-8")
+        return environment_python("-".join(extras), wanted)
 
 
 def _interpreter(name: str, versions: Sequence[str]) -> tuple[str, str]:
