@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from letta_source.destinations.dlt_internals import FilesystemClient, database_file
 from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.dlt_storage import stored_schema
+from letta_source.errors import ConfigError
 
 
 def local_place(client: Any) -> Path | None:
@@ -21,6 +23,29 @@ def local_place(client: Any) -> Path | None:
     if isinstance(client, FilesystemClient):
         return Path(client.bucket_path, client.dataset_name) if client.is_local_filesystem else None
     return database_file(client)
+
+
+def assert_writable(client: Any) -> None:
+    """Check that the dataset's file or folder on this machine can be written, or be made.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    place = local_place(client)
+    if place is None:
+        return
+    cannot = f"{client.config.destination_type} cannot be opened"
+    there = place.absolute()
+    if os.path.exists(there):
+        if not os.access(there, os.W_OK):
+            raise ConfigError(f"{cannot}: {place} is write-protected")
+        return
+    there = there.parent
+    # Folders of files are made with those above them; that of a database is not.
+    while database_file(client) is None and not os.path.exists(there):
+        there = there.parent
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ConfigError(f"{cannot}: {there} is no folder to write in")
 
 
 class Files:

@@ -28,13 +28,23 @@ OURS: Mapping[str, tuple[bool, str]] = {
 }
 """Settings of dlt that a load sets, whatever is configured, and what would go wrong otherwise."""
 
-# Numbers of 1 and more, and dlt's defaults.
+# Numbers of 1 or more, and dlt's defaults.
 _WORKERS = {
     "load.workers": 20,
     "normalize.workers": 1,
     "extract.workers": 5,
     "extract.max_parallel_items": 20,
 }
+_RETRIES = ("load.raise_on_max_retries",)
+_SWITCHES = (
+    "load.delete_completed_jobs",
+    "load.truncate_staging_dataset",
+    "load.start_new_jobs_on_signal",
+)
+# As dlt reads them.
+_TRUE_OR_FALSE = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
+_STRATEGIES = ("parallel", "table-sequential", "sequential")
+_NUMBERS_OF_WRITERS = ("buffer_max_items", "file_max_items", "file_max_bytes")
 _WRITERS = ("normalize.data_writer", "extract.data_writer", "sources.letta.data_writer", "data_writer")
 _Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
 _UNSAFE_WRITING: _Rules = {
@@ -53,9 +63,18 @@ def assert_dlt_settings(pipeline_name: str, client: Any) -> None:
     Raises:
         ConfigError: names the setting, and what it would do.
     """
-    for key in _WORKERS:
-        _workers(pipeline_name, key)
+    for key in (*_WORKERS, *_RETRIES):
+        _number(pipeline_name, key)
+    for key in _SWITCHES:
+        _assert_switch(pipeline_name, key)
+    strategy = _configured(pipeline_name, "load.parallelism_strategy")
+    if strategy is not None and strategy not in _STRATEGIES:
+        known = ", ".join(_STRATEGIES)
+        raise ConfigError(f"load.parallelism_strategy = {strategy!r}, a setting of dlt, is none of {known}")
     for section in _WRITERS:
+        for name in _NUMBERS_OF_WRITERS:
+            _number(pipeline_name, f"{section}.{name}")
+        _assert_switch(pipeline_name, f"{section}.disable_compression")
         for name, (is_unsafe, why) in _UNSAFE_WRITING.items():
             said = _configured(pipeline_name, f"{section}.{name}")
             if said is not None and is_unsafe(said):
@@ -86,7 +105,7 @@ def _assert_layout(layout: str | None) -> None:
         )
 
 
-def _workers(pipeline_name: str, key: str) -> int | None:
+def _number(pipeline_name: str, key: str) -> int | None:
     said = _configured(pipeline_name, key)
     if said is None:
         return None
@@ -97,6 +116,12 @@ def _workers(pipeline_name: str, key: str) -> int | None:
     if number < 1:
         raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be a number of 1 or more")
     return number
+
+
+def _assert_switch(pipeline_name: str, key: str) -> None:
+    said = _configured(pipeline_name, key)
+    if said is not None and str(said).lower() not in _TRUE_OR_FALSE:
+        raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be true or false")
 
 
 def _configured(pipeline_name: str, key: str) -> Any:
@@ -126,7 +151,7 @@ def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
         forced[_variable(pipeline_name, key)] = str(value).lower()
     for key, default in _WORKERS.items():
         share = max(1, default // shards) if key == "load.workers" else default
-        forced[_variable(pipeline_name, key)] = str(_workers(pipeline_name, key) or share)
+        forced[_variable(pipeline_name, key)] = str(_number(pipeline_name, key) or share)
     before = {name: os.environ[name] for name in forced if name in os.environ}
     os.environ.update(forced)
     try:

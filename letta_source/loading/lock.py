@@ -14,7 +14,7 @@ from pathlib import Path
 from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from filelock import FileLock, Timeout
 
-from letta_source.destinations.dlt_files import local_place
+from letta_source.destinations.dlt_files import assert_writable, local_place
 from letta_source.destinations.dlt_internals import DatabaseException, pipelines_folder, sql_client_of
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.lease_table import TABLE, can_lease
@@ -47,12 +47,22 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
     """
     folder = Path(pipelines_folder())
     make_own_folder(folder / target.name)
-    with _locked(folder / f"{target.name}.lock", is_being_run(target.name), 0o600, target.wait):
+    with ExitStack() as stack:
+        try:
+            own = _locked(folder / f"{target.name}.lock", is_being_run(target.name), 0o600, target.wait)
+            stack.enter_context(own)
+        except _CannotLock as error:
+            # Two runs in one working folder would lose rows, and nothing else tells them of each other.
+            raise ConfigError(f"{error}: set DLT_DATA_DIR to a folder on a disk that has locks") from error
         try:
             with ours(target.name, target.shard.count), _held_there(target, steal) as leased:
                 yield leased
         finally:
             close_to_others(folder / target.name)
+
+
+class _CannotLock(ConfigError):
+    """The file cannot be made or locked: some network folders have no locks."""
 
 
 @contextmanager
@@ -63,6 +73,8 @@ def _locked(file: Path, taken: InUse, mode: int, wait: float) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise taken from None
+    except (OSError, NotImplementedError) as error:
+        raise _CannotLock(f"{file} cannot be locked: {error}") from error
     try:
         yield
     finally:
@@ -74,6 +86,7 @@ def _held_there(target: Target, steal: bool) -> Iterator[Target]:
     """Keep those out that have another working folder, here or on another machine."""
     client = target.destination_client()
     if (place := local_place(client)) is not None:
+        assert_writable(client)
         with _locked_beside(place, target.name, target.wait):
             yield target
         return
@@ -100,10 +113,12 @@ def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{lock.parent} cannot be made: {error.strerror}: choose another") from error
+        try:
             mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
             stack.enter_context(_locked(lock, taken, mode & 0o666, wait))
-        except (OSError, NotImplementedError) as error:
-            # Some network folders have no locks.
+        except _CannotLock as error:
             logger.warning("nothing keeps another working folder from loading %s too: %s", name, error)
         yield
 
@@ -138,3 +153,6 @@ def is_held(pipeline_name: str) -> bool:
             return False
     except Timeout:
         return True
+    except (OSError, NotImplementedError):
+        # Where there are no locks, no load runs.
+        return False

@@ -51,6 +51,8 @@ def said(error: BaseException) -> str:
     redact.redact_error(error)
     error = root(error)
     lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()]
+    # After a colon comes what to do, such as what to install.
+    line = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
     # Drivers show the whole address, with the password, when they cannot read it.
-    text = re.sub(r"://.*@", "://***@", lines[0]) if lines else ""
+    text = re.sub(r"://.*@", "://***@", line)
     return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"

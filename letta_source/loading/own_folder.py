@@ -36,7 +36,10 @@ def make_own_folder(folder: Path) -> None:
     if hasattr(os, "geteuid"):
         # What was made just now is ours, also where our number has no place in this namespace.
         _assert_own(folder, was_there)
-        folder.chmod(0o700)
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise ConfigError(f"{folder} is not yours: {error.strerror}: {_ELSEWHERE}") from error
 
 
 def close_to_others(folder: Path) -> None:

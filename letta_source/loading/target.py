@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
+from letta_source.destinations.dlt_files import assert_writable
 from letta_source.destinations.dlt_guard import answer_once, guard
 from letta_source.destinations.dlt_internals import (
     database_file,
@@ -163,13 +163,13 @@ class Target:
         """Check as `check` does, without making a DuckDB or SQLite file that is not there yet.
 
         Raises:
-            ConfigError: as `check`; or the file's folder is missing or cannot be written.
+            ConfigError: as `check`; or the file or folder cannot be written or made.
         """
-        file = database_file(self.destination_client())
+        client = self.destination_client()
+        assert_writable(client)
+        file = database_file(client)
         if file is None or file.exists():
             self.check(table_format)
-        elif not os.access(file.parent, os.W_OK | os.X_OK):
-            raise ConfigError(f"{self.destination} cannot be opened: {file.parent} is no folder to write in")
 
     def destination_client(self) -> Any:
         """Return a client of the dataset, not opened; raises ConfigError as `check` does."""

@@ -135,6 +135,14 @@ def is_said(value: Any) -> bool:
     return not isinstance(text, str) or bool(text.strip())
 
 
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _unreadable(error: BaseException) -> str:
     """Say which of dlt's files is wrong and where, without anything that stands in it."""
     import tomlkit.exceptions
@@ -151,6 +159,8 @@ def _unreadable(error: BaseException) -> str:
             )
         if isinstance(seen, UnicodeDecodeError):
             return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
+        if isinstance(seen, FileNotFoundError) and not _has_folder():
+            return "the current folder was deleted: change to one that is there"
         if isinstance(seen, OSError):
             return f"{seen.filename or files or 'a file of dlt'} cannot be read: {seen.strerror}"
         seen = seen.__cause__ or seen.__context__

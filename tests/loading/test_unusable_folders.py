@@ -1,0 +1,135 @@
+"""Folders that are gone, write-protected or without locks: a line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from letta_source.demo import Server
+from letta_source.errors import ConfigError
+from letta_source.loading import lock, own_folder
+from letta_source.loading.lock import is_held
+from letta_source.loading.own_folder import make_own_folder
+from tests.support.command import Command
+
+# Of the same number on some systems, and not on others.
+NO_LOCKS = sorted({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EIO})
+
+
+@pytest.mark.parametrize("line", ["run", "check", "status", "export agents", "report", "transcript agent-1"])
+def test_a_working_folder_that_was_deleted(
+    letta_source: Command, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    monkeypatch.setenv("LETTA_BASE_URL", server.base_url)
+    refused = letta_source(*line.split())
+    assert (refused.code, server.requests) == (2, [])
+    assert refused.errors == ["letta-source: the current folder was deleted: change to one that is there"]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize(
+    ("destination", "setting", "place"),
+    [
+        ("duckdb", "CREDENTIALS", "file/warehouse.duckdb"),
+        ("duckdb", "CREDENTIALS", "missing/warehouse.duckdb"),
+        ("sqlalchemy", "CREDENTIALS", "sqlite:///missing/warehouse.db"),
+        ("filesystem", "BUCKET_URL", "file"),
+        ("filesystem", "BUCKET_URL", "file/below/it"),
+    ],
+)
+def test_a_place_that_cannot_be_made(
+    letta_source: Command,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    destination: str,
+    setting: str,
+    place: str,
+) -> None:
+    (letta_source.folder / "file").touch()
+    monkeypatch.setenv(f"DESTINATION__{destination.upper()}__{setting}", place)
+    refused = letta_source(command, "--base-url", server.base_url, "--destination", destination)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "cannot be " in refused.errors[0]
+    # It asks whether Letta is there, and reads nothing.
+    assert len(server.requests) <= (1 if command == "run" else 7)
+    assert not list(letta_source.folder.rglob("*.parquet"))
+
+
+def no_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def acquire(self: Any, *given: object) -> None:
+        # Some versions of filelock say ENOSYS so, others make a file that stands for the lock.
+        raise NotImplementedError if number == errno.ENOSYS else OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_working_folder_without_locks(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    no_locks(monkeypatch, number)
+    refused = letta_source.load(server)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert refused.errors[0].endswith(": set DLT_DATA_DIR to a folder on a disk that has locks")
+    assert not is_held("letta")
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_place_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    no_locks(monkeypatch, number)
+    with caplog.at_level(logging.WARNING), lock._locked_beside(tmp_path / "lake" / "letta", "letta"):
+        pass
+    assert "nothing keeps another working folder from loading letta too: " in caplog.text
+
+
+def denied(*given: object, **named: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "line"),
+    [
+        (lambda patch: patch.setattr(Path, "mkdir", denied), "cannot be made: Permission denied"),
+        (lambda patch: patch.setattr(Path, "chmod", denied), "is not yours: Permission denied"),
+    ],
+)
+def test_a_working_folder_that_cannot_be_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    line: str,
+) -> None:
+    break_it(monkeypatch)
+    with pytest.raises(ConfigError, match=f"{line}: {own_folder._ELSEWHERE}"):
+        make_own_folder(tmp_path / "pipelines" / "letta")
+
+
+def test_a_lake_that_is_write_protected(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read all the same."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(letta_source.folder / "lake"))
+    to = ("--destination", "filesystem")
+    assert letta_source.load(server, "--resources", "agents", *to).code == 0
+    monkeypatch.setattr(
+        "letta_source.destinations.dlt_files.os.access", lambda path, mode: not mode & os.W_OK
+    )
+    for arguments in (("run", "--base-url", server.base_url), ("check", "--base-url", server.base_url)):
+        refused = letta_source(*arguments, *to)
+        assert (refused.code, len(refused.errors)) == (2, 1)
+        assert "lake/letta is write-protected" in refused.errors[0]
+    assert letta_source("export", "agents", *to).code == 0
