@@ -73,6 +73,8 @@ def test_there_is_enough_of_everything_to_look_at() -> None:
     assert len(rows("agents")) == 30
     assert 3_000 < len(ITEMS) < 5_000
     assert len({moment(run["created_at"]).date() for run in rows("runs")}) == 30
+    heard = {message.agent_id for message in MESSAGES if message.items[0]["message_type"] == "user_message"}
+    assert heard == {agent["id"] for agent in rows("agents")}
     returns = Counter(one["status"] for item in ITEMS for one in item.get("tool_returns", ()))
     assert returns["error"] > 40
     assert returns["success"] > 10 * returns["error"]
@@ -188,6 +190,15 @@ def test_a_supervisors_calls_are_the_groups() -> None:
     supervisor = groups["supervisor"]["manager_agent_id"]
     heard = Counter(message.agent_id for message in MESSAGES if message.items[0]["sender_id"] == supervisor)
     assert heard.keys() == set(groups["supervisor"]["agent_ids"])
+    # They do so between its call and the return.
+    told = [message for message in MESSAGES if message.group_ids == (groups["supervisor"]["id"],)]
+    kinds = [
+        "".join(item["message_type"][:6] for item in one.items)
+        for one in told[:12]
+        if one.agent_id == supervisor
+    ]
+    assert told[0].agent_id == told[11].agent_id == supervisor
+    assert kinds == ["user_m", "reasontool_c", "tool_r", "reasonassist"]
 
 
 def test_the_server_pages_it_like_everything_else() -> None:

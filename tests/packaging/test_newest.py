@@ -29,7 +29,7 @@ assert str(messages.dtypes["created_at"]) == "datetime64[us, UTC]", messages.dty
 assert {type(config) for config in to_pandas(pipeline, "agents").llm_config} == {dict}
 assert sum(batch.num_rows for batch in batches(pipeline, "agent_messages")) == len(messages)
 assert to_arrow(pipeline, "agent_messages").num_rows == len(messages)
-assert "**User**" in str(conversation(pipeline, messages.agent_id[0]))
+assert "**User**" in str(conversation(pipeline, messages.agent_id.mode()[0]))
 print(len(messages))
 """
 

@@ -165,15 +165,18 @@ class _Month:
         said, brief, returned, answer = office.assignment(self._random)
         editor = self._agents[SUPERVISOR.name]
         asks = use("send_message_to_all_agents_in_group", returned, message=brief)
-        for role, part in zip(NEWSROOM, json.loads(returned), strict=True):
+
+        def members_answer() -> None:
             incoming = f"[Incoming message from agent with ID '{editor.agent_id}'] {brief}"
-            member = Place(role, self._agents[role.name].agent_id, None, (self._newsroom,), editor.agent_id)
-            self._player.play(member, Exchange(incoming, part["said"], thought="My part of the brief."))
+            for role, part in zip(NEWSROOM, json.loads(returned), strict=True):
+                agent_id = self._agents[role.name].agent_id
+                member = Place(role, agent_id, None, (self._newsroom,), editor.agent_id)
+                self._player.play(member, Exchange(incoming, part["said"], thought="My part of the brief."))
+
         place = Place(editor.role, editor.agent_id, None, (self._newsroom,))
         rounds = (Round("Hand out the parts.", (asks,)),)
-        self._player.play(
-            place, Exchange(said, answer, rounds, thought="All parts are in.", feedback="positive")
-        )
+        asked = Exchange(said, answer, rounds, thought="All parts are in.", feedback="positive")
+        self._player.play(place, asked, members_answer)
 
     def _review_together(self) -> None:
         """Each agent of the group answers the same proposal in turn."""

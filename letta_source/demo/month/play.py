@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -55,9 +55,12 @@ class Player:
         self._usage: dict[tuple[str, str | None], Usage] = {}
         letta.now = letta.touched_at = lambda: self.clock
 
-    def play(self, place: Place, exchange: Exchange) -> bool:
-        """Play a turn, and return False if it waits for an approval that never comes."""
-        turn = _Turn(self, place)
+    def play(self, place: Place, exchange: Exchange, meanwhile: Callable[[], None] | None = None) -> bool:
+        """Play a turn, and return False if it waits for an approval that never comes.
+
+        `meanwhile` plays what goes on elsewhere between a call and its return.
+        """
+        turn = _Turn(self, place, meanwhile)
         said: list[Json] = [{"type": "text", "text": exchange.said, "signature": None}]
         if exchange.image:
             said.append(image_part(self._random, self._letta.new_id("file")))
@@ -105,8 +108,8 @@ class Player:
 class _Turn:
     """A turn that is being played: its run and its step."""
 
-    def __init__(self, player: Player, place: Place) -> None:
-        self._player, self.place = player, place
+    def __init__(self, player: Player, place: Place, meanwhile: Callable[[], None] | None) -> None:
+        self._player, self.place, self._meanwhile = player, place, meanwhile
         self._letta, self._random = player.letta, player.random
         self._run_id = self._start_run()
         self.step_id = self._start_step()
@@ -154,6 +157,8 @@ class _Turn:
             if not granted:
                 # The answer to a denial belongs to the step that asked: recorded so.
                 return True
+        if self._meanwhile:
+            self._meanwhile()
         self._player.pass_time(self._random.lognormvariate(-0.5, 1.0))
         self.say([_return_item(uses, calls)])
         if decision == "none":
