@@ -94,13 +94,13 @@ def looks_around(newcomer: Newcomer) -> None:
     if not (report.suffix == ".html" and report.exists() and report.stat().st_size > 50_000):
         newcomer.failed += 1
         print(f"FAILED  no report at {report}")
-    newcomer.activates()
     proposals = list(suggested(said))
     if len(proposals) < 4:
         newcomer.failed += 1
         print(f"FAILED  the demo proposes {proposals}")
     for command in proposals:
         newcomer.types(command, "as the demo proposes")
+    newcomer.activates()
     newcomer.types("letta-source report --database letta_demo.duckdb", "README, the report")
     python = newcomer.folder / ".venv" / "bin" / "python"
     server = subprocess.Popen(

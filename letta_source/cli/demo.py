@@ -67,20 +67,32 @@ def demo(options: argparse.Namespace) -> int:
     print(loaded.summary())
     print(f"\nTables in {_FILE}, schema {_DATASET}:\n\n{_tables(loaded)}")
     agent_id, conversation = _conversation(loaded)
+    command = typed_again()
     print(f"\nA conversation:\n\n{conversation}")
     print(
         "\nLook closer:\n\n"
-        f"  letta-source status --database {_FILE}\n"
-        f"  letta-source transcript {agent_id} --database {_FILE}\n"
-        f"  letta-source export agent_messages --database {_FILE} --output messages.parquet\n"
-        f"  letta-source export --format chat --database {_FILE} --output chats.jsonl\n"
+        f"  {command} status --database {_FILE}\n"
+        f"  {command} transcript {agent_id} --database {_FILE}\n"
+        f"  {command} export agent_messages --database {_FILE} --output messages.parquet\n"
+        f"  {command} export --format chat --database {_FILE} --output chats.jsonl\n"
         "\nNext, your own server:\n\n"
-        "  LETTA_API_KEY=… letta-source run\n"
-        "  letta-source run --base-url http://localhost:8283\n"
+        f"  LETTA_API_KEY=… {command} run\n"
+        f"  {command} run --base-url http://localhost:8283\n"
         f"\n{_report()}",
         flush=True,
     )
     return ExitCode.OK
+
+
+def typed_again() -> str:
+    """Return the command as it works in this folder: with its path where the environment is not activated."""
+    import shlex
+    import shutil
+    import sys
+
+    typed = sys.argv[0]
+    is_ours = typed.endswith("letta-source") and shutil.which(typed)
+    return shlex.quote(typed) if is_ours and not shutil.which("letta-source") else "letta-source"
 
 
 def _report() -> str:

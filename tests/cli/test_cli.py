@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -343,6 +344,25 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
     sent = [value for server in servers for request in server.requests for value in request.headers.values()]
     assert sent
     assert not [value for value in sent if KEY in value]
+
+
+def test_the_demo_proposes_what_works_where_the_environment_is_not_activated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from letta_source.cli.demo import typed_again
+
+    command = tmp_path / "my env" / "letta-source"
+    command.parent.mkdir()
+    command.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["my env/letta-source", "demo"])
+    assert typed_again() == "'my env/letta-source'"
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "__main__.py"), "demo"])
+    assert typed_again() == "letta-source"
+    monkeypatch.setenv("PATH", str(command.parent))
+    monkeypatch.setattr(sys, "argv", [str(command), "demo"])
+    assert typed_again() == "letta-source"
 
 
 def test_a_demo_without_what_draws_says_what_to_install(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -38,6 +39,15 @@ def test_the_public_names() -> None:
         "load",
         "open_dataset",
     ]
+
+
+def test_the_page_of_the_public_names_has_all() -> None:
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    described = re.findall(r"^::: letta_source\.([\w.]+)$", page, re.MULTILINE)
+    places = [one.rpartition(".") for one in described if one != "export"]
+    shown = [getattr(importlib.import_module(f"letta_source.{module}"), name) for module, _, name in places]
+    assert "export" in described
+    assert {id(one) for one in shown} == {id(getattr(letta_source, name)) for name in letta_source.__all__}
 
 
 def test_no_public_name_is_a_module() -> None:
