@@ -16,7 +16,7 @@ from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.deadline import Deadline
-from letta_source.api.memory import Lease, parsed_size
+from letta_source.api.memory import Lease, parsed_size, return_large_blocks
 from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
 from letta_source.api.redirects import REDIRECTS, redirected
 from letta_source.api.responses import (
@@ -156,6 +156,10 @@ class Client:
                 # Letta has it: something else gave its answer.
                 asked = _Asked(own, shape)
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
+        except TooLarge:
+            # What follows are pages of few messages, each of them large.
+            return_large_blocks()
+            raise
         finally:
             if lease is None:
                 own.release()

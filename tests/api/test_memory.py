@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import platform
 import tracemalloc
 
+import httpx
 import pytest
 
-from letta_source.api.memory import Memory, parsed_size
+from letta_source.api import client
+from letta_source.api.memory import Memory, parsed_size, return_large_blocks
+from letta_source.api.responses import TooLarge
 from letta_source.safe_text import parse_json
+from tests.support.wire import client_of
 
 # A quarter of it is given out.
 LIMIT = 400
@@ -118,3 +124,42 @@ def test_what_json_takes_once_it_is_parsed_is_not_underestimated(body: bytes) ->
     tracemalloc.stop()
     assert kept
     assert taken <= 1.2 * parsed_size(body)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no such holes")
+def test_large_blocks_are_given_back_whatever_was_freed_before() -> None:
+    class Info(ctypes.Structure):
+        _fields_ = tuple((f"field{at}", ctypes.c_size_t) for at in range(10))
+
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("an older glibc does not tell")
+    libc.mallinfo2.restype = Info
+
+    def mappings() -> int:
+        # `hblks` of mallinfo2.
+        found: int = libc.mallinfo2().field3
+        return found
+
+    # Without the setting, glibc would take blocks of this size from its heap from now on.
+    del [bytes(8 << 20)][:]
+    return_large_blocks()
+    before = mappings()
+    messages = [bytes(1_000_000) for _ in range(100)]
+    # Some may fit into holes that there were.
+    assert mappings() - before > len(messages) // 2
+
+
+def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not before: for pages of small messages it would cost time."""
+    called: list[int] = []
+    monkeypatch.setattr(client, "return_large_blocks", lambda: called.append(1))
+    bodies = iter([b"[" + b" " * 1_000_000 + b"]", b"[" + b" " * 9_000_000 + b"]"])
+    with client_of(lambda _: httpx.Response(200, content=next(bodies)), memory_limit=64_000_000) as get:
+        get("/v1/agents/")
+        assert called == []
+        with pytest.raises(TooLarge):
+            get("/v1/agents/")
+    assert called == [1]
