@@ -1,4 +1,4 @@
-"""What can go wrong, by what can be done about it.
+"""Errors, by what can be done about them.
 
 LettaError
 ├── ConfigError             wrong usage or settings: nothing was touched

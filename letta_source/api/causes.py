@@ -1,4 +1,4 @@
-"""What lies beneath a connection that failed, and what to do about it."""
+"""The cause of a connection that failed, and what to do about it."""
 
 from __future__ import annotations
 

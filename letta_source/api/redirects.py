@@ -1,4 +1,4 @@
-"""Where an answer redirects to, and whether to follow: the key goes to no other host and no other port."""
+"""Redirects, and whether to follow them: the key goes to no other host and no other port."""
 
 from __future__ import annotations
 

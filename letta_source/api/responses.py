@@ -1,4 +1,4 @@
-"""What an answer means.
+"""The meaning of an answer.
 
 A status means something only if Letta said it: reverse proxies, gateways and firewalls answer 404 while
 something is replaced, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`;

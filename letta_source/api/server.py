@@ -1,4 +1,4 @@
-"""What all clients of one load know of the server, and the memory that they share."""
+"""The server as all clients of one load know it, and the memory that they share."""
 
 from __future__ import annotations
 

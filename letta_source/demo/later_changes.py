@@ -1,4 +1,4 @@
-"""What changes on a Letta without a turn: feedback, edits, archives, compactions, captured exchanges.
+"""Changes on a Letta without a turn: feedback, edits, archives, compactions, captured exchanges.
 
 Each moves only what the real server's moves; most move nothing that a list could be ordered by.
 """

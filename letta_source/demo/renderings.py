@@ -1,4 +1,4 @@
-"""How one stored message looks at each endpoint: from its lossless items to every other rendering."""
+"""Renderings of one stored message, by endpoint: from its lossless items to every other."""
 
 from __future__ import annotations
 

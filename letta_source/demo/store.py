@@ -1,4 +1,4 @@
-"""What a Letta holds in memory: its rows, its messages, and the lists that they are paged in."""
+"""The memory of a Letta: its rows, its messages, and the lists that they are paged in."""
 
 from __future__ import annotations
 

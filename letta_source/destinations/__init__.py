@@ -1,1 +1,1 @@
-"""What destinations can do, and what dlt does not do for them."""
+"""Abilities of destinations, and the upkeep of them that dlt leaves to us."""

@@ -1,4 +1,4 @@
-"""What destinations can do with rows, and what each has to be told so that they come out exact."""
+"""Abilities of destinations, and what each has to be told so that rows come out exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dlt's clients tell of the tables, schemas and states of a dataset, and tables that they make there."""
+"""Tables, schemas and states of a dataset, as dlt's clients tell of them, and tables that they make."""
 
 from __future__ import annotations
 

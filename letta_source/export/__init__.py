@@ -1,4 +1,4 @@
-"""What was loaded, as pandas, as Arrow, and as a conversation to read.
+"""Loaded rows as pandas, as Arrow, and as a conversation to read.
 
     from letta_source.export import to_pandas
 

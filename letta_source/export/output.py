@@ -1,4 +1,4 @@
-"""Where an export goes: a file that is there once it is whole, or standard output."""
+"""The output of an export: a file that is there once it is whole, or standard output."""
 
 from __future__ import annotations
 

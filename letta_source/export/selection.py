@@ -1,4 +1,4 @@
-"""What of which table is read, checked before anything is opened."""
+"""A selection of a table's rows and columns, checked before anything is opened."""
 
 from __future__ import annotations
 

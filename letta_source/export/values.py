@@ -1,4 +1,4 @@
-"""What databases send, as the types of `letta_source.schema.tables` whatever the database."""
+"""Values that databases send, as the types of `letta_source.schema.tables` whatever the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a load sets of dlt's own settings, where the environment does not say otherwise."""
+"""dlt's own settings that a load sets, where the environment does not say otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an error in one line."""
+"""Errors, said in one line."""
 
 from __future__ import annotations
 

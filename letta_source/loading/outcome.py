@@ -1,4 +1,4 @@
-"""What came of a load."""
+"""The outcome of a load: rows, exit code, and the reason why it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a load goes. It is found and opened once before a pipeline keeps any state of it."""
+"""The place that a load goes to, found and opened before a pipeline keeps any state of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message says: text, images, and the other parts of its content."""
+"""The content of a message: text, images, and its other parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a field of the wire is stored: the marks in its annotation, which `letta_source.schema` reads."""
+"""Marks in the annotation of a field: they say how it is stored, and `letta_source.schema` reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What state a dataset is in: asked of the warehouse and of the working folder, not of Letta."""
+"""The state of a dataset, read from the warehouse and from the working folder, not from Letta."""
 
 from __future__ import annotations
 

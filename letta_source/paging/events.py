@@ -1,4 +1,4 @@
-"""What a walk yields."""
+"""The events that a walk yields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to read of each resource: which lists, which parents, from which cursor on."""
+"""The jobs of each resource: which lists, which parents, from which cursor on."""
 
 from __future__ import annotations
 

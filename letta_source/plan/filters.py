@@ -1,4 +1,4 @@
-"""What the settings ask for: which lists to read, and which items of them."""
+"""The lists that the settings ask for, and the items of them."""
 
 from __future__ import annotations
 

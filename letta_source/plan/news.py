@@ -1,4 +1,4 @@
-"""What the list of all messages names since the last load: whether anything is new, and which runs."""
+"""News since the last load, by the list of all messages: whether there is any, and of which runs."""
 
 from __future__ import annotations
 

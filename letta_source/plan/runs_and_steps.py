@@ -1,4 +1,4 @@
-"""What there is to read of runs and steps: those that a list gives, and those that only their ids do."""
+"""The runs and steps to read: those that a list gives, and those that only their ids do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says, as plain rows: SQL over a store that `model.build` completed."""
+"""The contents of a report, as plain rows: SQL over a store that `model.build` completed."""
 
 from __future__ import annotations
 

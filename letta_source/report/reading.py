@@ -1,4 +1,4 @@
-"""What a report needs out of a loaded dataset, wherever it is: columns, and the load's health."""
+"""The columns that a report needs out of a loaded dataset, and the load's health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not be stored, taken out of rows before anything is written."""
+"""Masks: they take out of rows what must not be stored, before anything is written."""
 
 from __future__ import annotations
 

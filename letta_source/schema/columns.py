@@ -1,4 +1,4 @@
-"""How a column is written down, and the columns that are not on the wire."""
+"""The description of a column, and the columns that are not on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is masked: the masks of every place together."""
+"""The masks of every place together."""
 
 from __future__ import annotations
 

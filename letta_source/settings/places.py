@@ -1,4 +1,4 @@
-"""Where settings are looked for: this program's own names, in the environment and in dlt's files and vaults.
+"""The places of settings: this program's own names, in the environment and in dlt's files and vaults.
 
 dlt itself would look for an argument without its section too, so that BASE_URL, API_KEY or START_DATE of any
 other program counted (dlt-hub/dlt#2848). Here only `[PIPELINE.]sources.letta.NAME` does, as environment

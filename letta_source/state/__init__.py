@@ -1,1 +1,1 @@
-"""What a load remembers: cursors, unfinished runs, the state of each resource."""
+"""The memory of a load: cursors, unfinished runs, the state of each resource."""

@@ -1,4 +1,4 @@
-"""What a load must know to ask only for what changed since the last one."""
+"""The state that lets a load ask only for what changed since the last one."""
 
 from __future__ import annotations
 

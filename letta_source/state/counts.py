@@ -1,4 +1,4 @@
-"""What one resource did so far in a load."""
+"""The counts of one resource in a load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far each parent was read. Knows no HTTP; the state is a plain dict that dlt keeps.
+"""Cursors: how far each parent was read. They know no HTTP; the state is a plain dict that dlt keeps.
 
 Rows come in the server's sequence, not by date, and rows committed late can take a place among those that
 were read. So a cursor stays behind everything younger than the overlap (`lag`), and the next run reads

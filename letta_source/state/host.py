@@ -1,4 +1,4 @@
-"""What a load learned of the host: the families it lacks, and the lists it gave."""
+"""A host as loads know it: the families it lacks, and the lists it gave."""
 
 from __future__ import annotations
 

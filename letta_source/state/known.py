@@ -1,4 +1,4 @@
-"""What earlier loads could not read: told apart from what is new, and tried again ever less often."""
+"""Known issues: what earlier loads could not read, tried again ever less often."""
 
 from __future__ import annotations
 

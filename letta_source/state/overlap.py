@@ -1,4 +1,4 @@
-"""How far a load overlaps the last one, by the server's clock."""
+"""The overlap of a load with the last one, by the server's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a sweep reads a parent again from: edits move no date, so only reading again shows them."""
+"""The point from which a sweep reads a parent again: edits move no date, so only that shows them."""
 
 from __future__ import annotations
 

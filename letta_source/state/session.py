@@ -1,4 +1,4 @@
-"""What the resources of one load share."""
+"""The session of one load, which its resources share."""
 
 from __future__ import annotations
 

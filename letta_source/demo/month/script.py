@@ -1,4 +1,4 @@
-"""What is said and done in a conversation, before anything is stored."""
+"""The script of a conversation: what is said and done, before anything is stored."""
 
 from __future__ import annotations
 
