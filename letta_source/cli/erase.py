@@ -47,11 +47,12 @@ def erase(options: argparse.Namespace) -> int:
     agents, conversations = options.agent_id or [], options.conversation_id or []
     if not (agents or conversations):
         raise ConfigError("name what to erase: --agent-id or --conversation-id")
+    from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from
 
     target = target_of(options)
     # It must be there: opening a DuckDB file makes it.
-    with target.reading():
+    with reading(target):
         pass
     only_told = options.dry_run or not options.yes
     done = erase_from(target, agents, conversations, only_told)

@@ -22,6 +22,7 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
     """The pipeline, and a folder for what does not fit into memory; ends the process when it is told to."""
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of
+    from letta_source.loading.dataset import reading
     from letta_source.safe_text import visible
 
     target = target_of(options)
@@ -33,7 +34,7 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
                 part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; nothing was exported"
 
-        with stopping(last_words), target.reading() as pipeline:
+        with stopping(last_words), reading(target) as pipeline:
             yield pipeline, Path(folder)
     # Not before: what is wrong is one line.
     print(f"from {visible(target.where())}", file=sys.stderr)

@@ -93,6 +93,7 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of, written_whole
     from letta_source.export.readers import opened as opened_dataset
+    from letta_source.loading.dataset import reading
     from letta_source.report.charts import draw
     from letta_source.report.facts import find
     from letta_source.report.model import build
@@ -110,7 +111,7 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
             part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; no report was written"
 
-        with stopping(last_words), target.reading() as pipeline:
+        with stopping(last_words), reading(target) as pipeline:
             with opened_dataset(pipeline, folder) as reader:
                 state = health(reader)
                 period = read(reader, store, asked, state)

@@ -6,9 +6,15 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import dlt
 
+from letta_source.destinations.dlt_internals import database_file, sections_only
+from letta_source.errors import ConfigError, LettaError, OutputFailed
+from letta_source.loading.messages import said
 from letta_source.loading.target import Target
 
 
@@ -35,9 +41,52 @@ def open_dataset(
     target = Target(pipeline_name, destination, dataset_name, database=file).resolved()
     folder = tempfile.mkdtemp(prefix="letta-dataset-")
     try:
-        pipeline = target.opened(folder)
+        to_be_read = _to_be_read(target)
+        to_be_read.check()
+        # By its path: from another folder, another file would be found.
+        found = replace(to_be_read, read_only=False)
+        with sections_only():
+            pipeline = found.made(folder)
+        pipeline.deactivate()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     weakref.finalize(pipeline, shutil.rmtree, folder, ignore_errors=True)
     return pipeline
+
+
+@contextmanager
+def reading(target: Target) -> Iterator[dlt.Pipeline]:
+    """A pipeline that knows nothing but the place, to read what is there; it leaves no trace.
+
+    Raises:
+        ConfigError: the destination cannot be opened, or its file is not there.
+        OutputFailed: whoever reads met an error.
+    """
+    to_be_read = _to_be_read(target)
+    to_be_read.check()
+    with sections_only(), tempfile.TemporaryDirectory() as folder:
+        pipeline = to_be_read.made(folder)
+        try:
+            yield pipeline
+        except (LettaError, BrokenPipeError):
+            raise
+        except Exception as error:  # Drivers have exceptions of their own.
+            raise OutputFailed(said(error)) from error
+        finally:
+            pipeline.deactivate()
+
+
+def _to_be_read(target: Target) -> Target:
+    """Return the target with its DuckDB file by its path, to be opened for reading alone.
+
+    Raises:
+        ConfigError: its file is not there.
+    """
+    client = target.destination_client()
+    file = database_file(client)
+    if file and not file.exists():
+        raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
+    if client.config.destination_type != "duckdb":
+        return target
+    return replace(target, database=str(file), destination_name=None, read_only=True)

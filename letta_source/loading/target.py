@@ -15,7 +15,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
-from letta_source.destinations.dlt_guard import answer_once, guard
+from letta_source.destinations.dlt_guard import answer_once
 from letta_source.destinations.dlt_internals import (
     database_file,
     dataset_names,
@@ -24,11 +24,10 @@ from letta_source.destinations.dlt_internals import (
     sections_only,
     sql_client_of,
 )
-from letta_source.destinations.dlt_paths import assert_usable_path, take_paths_literally
+from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
-from letta_source.destinations.mysql import widen_texts
 from letta_source.destinations.staging import (
     Holds,
     dataset_called,
@@ -37,7 +36,8 @@ from letta_source.destinations.staging import (
     staging_name,
     what_is_in,
 )
-from letta_source.errors import ConfigError, LettaError, OutputFailed
+from letta_source.errors import ConfigError, LettaError
+from letta_source.loading.destination import DESTINATIONS, destination_of
 from letta_source.loading.dlt_rules import assert_dlt_settings
 from letta_source.loading.in_use import in_use, waited_for
 from letta_source.loading.messages import assert_known, said, setting_hint
@@ -46,11 +46,6 @@ from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers
 from letta_source.shards import WHOLE, Shard
 
-_DESTINATIONS = (
-    "duckdb", "postgres", "sqlalchemy", "filesystem", "bigquery", "snowflake", "redshift", "databricks",
-    "clickhouse", "motherduck", "athena", "mssql", "synapse", "dremio", "ducklake", "lancedb",
-)  # fmt: skip
-_DUCKDB = "dlt.destinations.duckdb"
 PLACE = "letta_source_place"
 _STAGING = "letta_source_staging"
 
@@ -138,7 +133,12 @@ class Target:
         waited_for(self.wait, lambda: self._check(table_format))
 
     def _check(self, table_format: str | None) -> None:
-        with self._said(), self._opened(table_format) as client:
+        client = self.destination_client()
+        with self._said():
+            # Before it is opened: a refused setting must not make a DuckDB file.
+            assert_dlt_settings(self.name, client)
+            assert_usable_path(client, table_format)
+        with self._said(), client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
@@ -151,13 +151,6 @@ class Target:
             formats = client.capabilities.supported_table_formats or ()
             if table_format and table_format not in formats:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
-
-    def _opened(self, table_format: str | None) -> Any:
-        """The client, not opened yet, as a refused setting must not make a DuckDB file."""
-        client = self.destination_client()
-        assert_dlt_settings(self.name, client)
-        assert_usable_path(client, table_format)
-        return client
 
     def check_untouched(self, table_format: str | None = None) -> None:
         """Check as `check` does, without making a DuckDB or SQLite file that is not there yet.
@@ -192,23 +185,23 @@ class Target:
     def place(self) -> str:
         """Return a text that is equal for two targets that share their tables, and for no others."""
         # Sessions under a lease have another name in each load.
-        target = replace(self, lease=None) if self.lease else self
-        return place_of(target.destination_client(), dataset_called(self.dataset_name))
+        client = (replace(self, lease=None) if self.lease else self).destination_client()
+        return place_of(client, dataset_called(self.dataset_name))
 
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline, with the state of what was loaded into this target."""
         place = self.place()
-        pipeline = self._pipeline()
+        pipeline = self.made()
         if local_value(pipeline, PLACE) != place:
             # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
             pipeline.drop()
-            pipeline = self._pipeline()
+            pipeline = self.made()
             pipeline.set_local_state_val(PLACE, place)
         if self.staging:
             with kept_open(pipeline):
                 staging = self._staging_of(pipeline)
             if staging != self.staging:
-                pipeline = replace(self, staging=staging)._pipeline()
+                pipeline = replace(self, staging=staging).made()
             pipeline.set_local_state_val(_STAGING, staging)
         # Dropping it made its folder anew, as open as the umask says.
         close_to_others(Path(pipeline.working_dir))
@@ -243,57 +236,6 @@ class Target:
         with self._said(), target.destination_client() as client:
             return what_is_in(client, staging=True)
 
-    def assert_there(self) -> None:
-        """Check that the destination can be read.
-
-        Raises:
-            ConfigError: it cannot be opened, or its file is not there.
-        """
-        self._to_be_read().check()
-
-    def _to_be_read(self) -> Target:
-        client = self.destination_client()
-        if (file := database_file(client)) and not file.exists():
-            raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
-        is_duckdb = _duckdb_file(client) is not None
-        return replace(self, database=str(file), destination_name=None, read_only=True) if is_duckdb else self
-
-    def opened(self, folder: str) -> dlt.Pipeline:
-        """Return a pipeline that knows nothing but the place, and keeps what dlt writes in a folder.
-
-        Raises:
-            ConfigError: as `assert_there`.
-        """
-        self.assert_there()
-        file = _duckdb_file(self.destination_client())
-        # Later it may be another that is found, from another folder.
-        found = replace(self, database=str(file), destination_name=None) if file else self
-        with sections_only():
-            pipeline = found._pipeline(folder)
-        pipeline.deactivate()
-        return pipeline
-
-    @contextmanager
-    def reading(self) -> Iterator[dlt.Pipeline]:
-        """A pipeline that knows nothing but the place, to read what is there; it leaves no trace.
-
-        Raises:
-            ConfigError: the destination cannot be opened, or its file is not there.
-            OutputFailed: whoever reads met an error.
-        """
-        to_be_read = self._to_be_read()
-        to_be_read.check()
-        with sections_only(), tempfile.TemporaryDirectory() as folder:
-            pipeline = to_be_read._pipeline(folder)
-            try:
-                yield pipeline
-            except LettaError:
-                raise
-            except Exception as error:  # Drivers have exceptions of their own.
-                raise OutputFailed(said(error)) from error
-            finally:
-                pipeline.deactivate()
-
     def _clashes_with(self, file: Path) -> bool:
         """Tell whether a file is called as a dataset: DuckDB cannot tell a schema from its database."""
         return file.stem.casefold() in {name.casefold() for name in (self.called, self.staging) if name}
@@ -307,7 +249,7 @@ class Target:
         """
         providers()
         with self._said(), sections_only(), tempfile.TemporaryDirectory() as folder:
-            pipeline = self._pipeline(folder, duckdb_name)
+            pipeline = self.made(folder, duckdb_name)
             try:
                 yield pipeline
             finally:
@@ -319,7 +261,7 @@ class Target:
         try:
             yield
         except UnknownDestinationModule as error:
-            assert_known("destination", [self.destination], _DESTINATIONS)
+            assert_known("destination", [self.destination], DESTINATIONS)
             raise ConfigError(f"unknown destination {self.destination!r}") from error
         except LettaError:
             raise
@@ -329,32 +271,14 @@ class Target:
             hint = setting_hint(self.destination, error)
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
-    def _pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
-        take_paths_literally()
-        kind = dlt.destination(self.destination)
-        settings: dict[str, Any] = {}
-        if self.database:
-            if kind.destination_type != _DUCKDB:
-                raise ConfigError(f"a database file is DuckDB's: {self.destination} has its own settings")
-            file = str(Path(self.database).expanduser().absolute())
-            settings["credentials"] = {"database": file, "read_only": True} if self.read_only else file
-        if not self.destination_name and kind.destination_type == _DUCKDB:
-            # Its file is called after it: one for all shards.
-            settings["pipeline_name"] = duckdb_name or self.pipeline_name
-        if kind.destination_type == "dlt.destinations.sqlalchemy":
-            # SQLite is locked as soon as two tables are written at once.
-            settings["loader_parallelism_strategy"] = "sequential"
-            widen_texts()
-        if self.called:
-            # dlt would make one `_` of the two in the name.
-            settings["enable_dataset_name_normalization"] = False
-        if self.staging:
-            settings["staging_dataset_name_layout"] = self.staging
-        if self.destination_name:
-            settings["destination_type"] = self.destination
-        destination = dlt.destination(self.destination_name or self.destination, **settings)
-        if self.lease:
-            guard(destination, self.lease.session, self.lease.check_often, self.lease.fence())
+    def made(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
+        """Return dlt's pipeline, as it was left there.
+
+        Args:
+            folder: where it keeps its working folder; by default where dlt keeps all.
+            duckdb_name: of its file, where none is configured.
+        """
+        destination = destination_of(self, duckdb_name)
         made = dlt.pipeline(
             self.name,
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default

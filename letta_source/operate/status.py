@@ -13,6 +13,7 @@ from letta_source.destinations.dlt_storage import stored_version
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, opened
+from letta_source.loading.dataset import reading
 from letta_source.loading.load_log import Journal, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
@@ -116,7 +117,7 @@ def find_status(target: Target, most_runs: int = 5) -> Status:
         _not_written(target, folder, names, running),
     )
     try:
-        with target.reading() as pipeline, opened(pipeline) as reader:
+        with reading(target) as pipeline, opened(pipeline) as reader:
             read_at = _read_at(reader)
             return replace(
                 local,

@@ -16,6 +16,7 @@ from typing import Any
 from letta_source.destinations.capabilities import traits_of_pipeline
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
+from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import erased_ids
@@ -118,7 +119,7 @@ class Verification:
         # Agents are looked for one by one: that one is gone is an answer.
         everyone = self._settings.model_copy(update={"agent_ids": (), "batch_ids": ()})
         with ExitStack() as stack:
-            pipeline = stack.enter_context(self._target.reading())
+            pipeline = stack.enter_context(reading(self._target))
             traits = traits_of_pipeline(pipeline, self._settings)
             self._session.before.erased = erased_ids(pipeline)
             reader = stack.enter_context(opened(pipeline, _folder(stack)))

@@ -10,6 +10,7 @@ import dlt
 import pytest
 
 from letta_source.export import conversation, to_arrow, to_pandas
+from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
 from letta_source.schema.columns import DELETED
 from tests.support.cli_loads import Loads
@@ -35,7 +36,7 @@ def pipeline(loads: Loads, place: Place, story: Story) -> Iterator[dlt.Pipeline]
         target = Target(
             "letta", options.get("--destination", "duckdb"), options.get("--dataset-name", "letta")
         )
-        with target.resolved().reading() as pipeline:
+        with reading(target.resolved()) as pipeline:
             yield pipeline
 
 

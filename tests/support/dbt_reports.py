@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from letta_source.export.readers import opened as opened_dataset
+from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
 from letta_source.report.model import build
 from letta_source.report.period import wanted
@@ -29,7 +30,7 @@ def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
         for name, value in built.warehouse.load_environment.items():
             patch.setenv(name, value)
         target = Target("letta", destination, DATASET).resolved()
-        with target.reading() as pipeline, opened_dataset(pipeline, folder) as reader:
+        with reading(target) as pipeline, opened_dataset(pipeline, folder) as reader:
             read(reader, store, wanted("2000-01-01", None, None), health(reader))
         build(store, read_prices())
         yield store
