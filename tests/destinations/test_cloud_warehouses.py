@@ -21,7 +21,7 @@ from dlt.common.destination.utils import verify_schema_capabilities
 from dlt.common.storages import ParsedLoadJobFileName
 
 from letta_source.destinations.dlt_internals import place_of
-from letta_source.loading.target import _DESTINATIONS
+from letta_source.loading.destination import DESTINATIONS
 from letta_source.schema.resources import all_tables
 from tests.support.driverless_clients import (
     DOCS,
@@ -133,7 +133,7 @@ def test_each_destination_of_the_table_has_an_example() -> None:
 
 
 def test_each_destination_that_is_known_is_named() -> None:
-    assert [name for name in _DESTINATIONS if f"`{name}`" not in DOCS] == []
+    assert [name for name in DESTINATIONS if f"`{name}`" not in DOCS] == []
 
 
 @each_promise
