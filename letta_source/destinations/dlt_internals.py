@@ -56,6 +56,7 @@ try:
     from dlt.common.versioned_state import decompress_state
     from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
     from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
     from dlt.pipeline.configuration import PipelineConfiguration
     from dlt.pipeline.state_sync import migrate_state_to_current
@@ -65,8 +66,8 @@ except ImportError as error:
 # dlt's own that other modules take from here.
 __all__ = [
     "Capabilities", "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
-    "FilesystemClient", "JobClientBase",
-    "LoadStorage", "NormalizeStorage", "PackageStorage", "ParsedLoadJobFileName", "Schema", "SchemaStorage",
+    "FilesystemClient", "JobClientBase", "LoadStorage", "NormalizeStorage", "PackageStorage",
+    "ParsedLoadJobFileName", "PostgresCredentials", "Schema", "SchemaStorage",
     "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
     "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dlt
 
+from letta_source.destinations.dlt_addresses import quote_addresses
 from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.mysql import widen_texts
@@ -33,6 +34,7 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
         ConfigError: it takes no database file.
     """
     take_paths_literally()
+    quote_addresses()
     kind = dlt.destination(target.destination)
     settings: dict[str, Any] = {}
     if target.database:

@@ -40,6 +40,7 @@ ROOM = [
     "destinations/dlt_storage.py",
     "destinations/dlt_files.py",
     "destinations/dlt_paths.py",
+    "destinations/dlt_addresses.py",
     "destinations/dlt_contract.py",
     "destinations/dlt_guard.py",
 ]
