@@ -88,10 +88,12 @@ def providers() -> Sequence[Any]:
     """Return dlt's providers of configuration in their order.
 
     Raises:
-        ConfigError: one of dlt's files cannot be read.
+        ConfigError: one of dlt's files cannot be read, or the current folder was deleted.
     """
     import dlt
 
+    if not _has_folder():
+        raise ConfigError("the current folder was deleted: change to one that is there")
     try:
         return list(dlt.config.config_providers)
     except Exception as error:  # Of tomlkit, of the decoding, of vaults.
@@ -159,8 +161,6 @@ def _unreadable(error: BaseException) -> str:
             )
         if isinstance(seen, UnicodeDecodeError):
             return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
-        if isinstance(seen, FileNotFoundError) and not _has_folder():
-            return "the current folder was deleted: change to one that is there"
         if isinstance(seen, OSError):
             return f"{seen.filename or files or 'a file of dlt'} cannot be read: {seen.strerror}"
         seen = seen.__cause__ or seen.__context__

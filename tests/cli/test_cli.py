@@ -299,6 +299,7 @@ def test_discover_for_machines(letta_source: Command) -> None:
     }
 
 
+@pytest.mark.whole
 def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 from letta_source.demo import Letta, Server
 from tests.support.command import SOME, Command, one_of
 
+pytestmark = pytest.mark.whole
+
 SECRET = "".join(random.Random(7).choices(ascii_letters, k=9000))
 
 

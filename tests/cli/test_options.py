@@ -168,6 +168,7 @@ def test_an_empty_value_is_refused(letta_source: Command, words: list[str]) -> N
     assert "must not be empty" in said.err
 
 
+@pytest.mark.whole
 def test_what_came_of_a_load_or_an_erasure_is_json_too(loaded: Command) -> None:
     letta = Letta()
     letta.talk(letta.add_agent(), "hi")

@@ -15,6 +15,8 @@ from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, messages
 
+pytestmark = pytest.mark.whole
+
 
 def told(letta_source: Command, *options: str) -> dict[str, Any]:
     said = letta_source("status", "--json", *options)

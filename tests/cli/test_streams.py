@@ -165,6 +165,7 @@ def test_a_load_that_failed_has_its_exit_code(
     assert (code, said.splitlines()[-1]) == (ExitCode.FAILED, "letta-source: the lists were empty")
 
 
+@pytest.mark.whole
 def test_a_load_and_what_reads_it(
     letta_source: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from letta_source.demo import Letta, Server
 from letta_source.destinations.text_limits import LONGEST_TEXT
 from tests.support.command import SOME, Command, Said, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 QUIET = {"missing": 0, "edited": 0, "gone": 0, "extra": 0, "newer": 0, "unreadable": 0, "not_comparable": 0}
 
 

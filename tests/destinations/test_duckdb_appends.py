@@ -21,6 +21,8 @@ from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, ago, messages, one_of, two_agents
 
+pytestmark = pytest.mark.whole
+
 ONE_A_PAGE = ("--page-size", "1", "--max-workers", "1")
 
 

@@ -12,6 +12,8 @@ from letta_source.loading.dlt_rules import OURS, ours
 from tests.support.command import Command, ago, log_lines, messages, one_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 UNSAFE = {
     "LOAD__WORKERS": "0",
     "NORMALIZE__WORKERS": "-1",

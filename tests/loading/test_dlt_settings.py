@@ -12,8 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
 from letta_source.demo import Letta, serve
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.whole
 
 PROMPT = "a prompt that stays on no disk"
 LIBRARY = """

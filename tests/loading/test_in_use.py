@@ -17,6 +17,8 @@ from letta_source.errors import InUse
 from letta_source.loading.in_use import in_use, waited_for
 from tests.support.command import Command, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 HOLD = """
 import sys, time, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reads")

@@ -17,6 +17,8 @@ from letta_source.loading import checkpoints, load_log, run
 from letta_source.schema.tables import LOAD_LOG
 from tests.support.command import SOME, Command, ago, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 ROWS = "SELECT {} FROM letta.load_log ORDER BY run_id, resource"
 
 

@@ -32,6 +32,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077], indirect=True, ids=oct)
 def test_whatever_the_umask(letta_source: Command, server: Server, umask: int) -> None:
     assert letta_source.load(server).code == 0

@@ -12,6 +12,7 @@ from tests.support.command import Command, ago, messages, one_of
 
 # dlt's merge into SQLite; pyiceberg's catalog, which is in memory.
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.filterwarnings("ignore:implicitly coercing SELECT"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]

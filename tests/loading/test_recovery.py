@@ -21,6 +21,8 @@ from letta_source.demo import Letta, Server
 from letta_source.loading.recovery import drop_empty, mend_after_kill
 from tests.support.command import Command, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 
 def stop(*_: Any, **__: Any) -> None:
     raise InterruptedError

@@ -13,6 +13,8 @@ from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.staging import dataset_called, legacy_name, staging_name
 from tests.support.command import Command, ago, log_lines, messages, one_of, two_agents
 
+pytestmark = pytest.mark.whole
+
 WAREHOUSE = "warehouse.duckdb"
 
 

@@ -11,7 +11,7 @@ from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, log_lines, messages, one_of
 
 # dlt's merge into SQLite.
-pytestmark = pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
+pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")]
 
 
 def loads(command: Command, letta: Letta, server: Server, times: int) -> None:

@@ -21,6 +21,8 @@ from letta_source.loading.target import Target
 from letta_source.shards import WHOLE, Shard
 from tests.support.command import Command, ago, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:

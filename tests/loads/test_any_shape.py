@@ -235,6 +235,7 @@ def _answers(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Answers:
     return answers
 
 
+@pytest.mark.whole
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(data=st.data())
 def test_any_value_anywhere_lands_or_is_named(data: st.DataObject) -> None:
@@ -284,6 +285,7 @@ def _replaced(value: Any, text: str) -> Any:
     return [_replaced(inner, text) for inner in value] if isinstance(value, list) else text
 
 
+@pytest.mark.whole
 def test_hard_cases_land_in_a_warehouse_and_do_not_stop_the_cursors(tmp_path: Path) -> None:
     answers = deepcopy(_recorded())
     agents, runs = answers[LISTS["agents"]], answers[LISTS["runs"]]

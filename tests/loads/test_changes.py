@@ -147,6 +147,7 @@ def lost(of_changes: Merged, afresh: Merged) -> dict[str, Counter[Any]]:
     return {name: rows for name, rows in found.items() if rows}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_written_nothing_is_missed(dialect: Dialect, seed: int) -> None:

@@ -19,6 +19,8 @@ from tests.loads.test_run import before_answers
 from tests.support.command import SOME, Command, ago, messages
 from tests.support.library_loads import columns_of, paths, quiet_agent
 
+pytestmark = pytest.mark.whole
+
 ROOTS = ("agents", "runs", "steps", "agent_messages")
 EVERYTHING = ("--resources", ",".join(ROOTS))
 PAGES = ("--page-size", "4")

@@ -15,6 +15,8 @@ from tests.loads.test_run import before_answers
 from tests.support.command import Command, one_of
 from tests.support.library_loads import Merged, quiet_agent
 
+pytestmark = pytest.mark.whole
+
 BROKEN = Answer(500, {"detail": "column messages.x does not exist"})
 UNKNOWN = "agent-123e4567-e89b-42d3-8456-426614174000"
 

@@ -142,6 +142,7 @@ def test_every_fault_at_every_endpoint_changes_nothing(
     pytest.fail(f"not every fault came at {missing}")
 
 
+@pytest.mark.whole
 def test_faults_change_nothing_in_a_warehouse(tmp_path: Path) -> None:
     world, faults = World(agents=2), Faults(rate=0.3, seed=1)
     undisturbed, warehouse = Merged(), Warehouse(tmp_path)
@@ -159,6 +160,7 @@ def test_faults_change_nothing_in_a_warehouse(tmp_path: Path) -> None:
     assert warehouse.rows("load_issues") == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("seed", "retries"), [(1, 0), (2, 1)])
 def test_what_faults_cost_is_named_and_comes_with_the_next_load(seed: int, retries: int) -> None:
     world = World(agents=3)

@@ -48,6 +48,7 @@ def message_paths(server: Server) -> list[tuple[str, str | None]]:
     return sorted((asked for asked in paths(server) if asked[0].endswith("/messages")), key=repr)
 
 
+@pytest.mark.whole
 def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, tmp_path: Path) -> None:
     settled, young = quiet_agent(letta), letta.add_agent()
     old_group, young_group = letta.add_group([settled]), letta.add_group([young])

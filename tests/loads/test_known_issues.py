@@ -11,6 +11,8 @@ from letta_source.demo.api import Answer, answer
 from letta_source.loading.issues_view import current_issues
 from tests.support.command import Command, one_of
 
+pytestmark = pytest.mark.whole
+
 OPEN = "SELECT resource, parent_id, kind, tries, next_try_at > last_tried_at FROM letta.load_issues_current"
 ATTEMPTS = "SELECT known, resolved FROM letta.load_issues ORDER BY load_started_at"
 

@@ -22,6 +22,8 @@ from letta_source.state.session import Session
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, issues
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 KEY = "sk-let-0123456789"
 
 

@@ -12,6 +12,8 @@ import pytest
 from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, messages, one_of
 
+pytestmark = pytest.mark.whole
+
 FILES = ("--destination", "filesystem")
 TABLES = ("agent_messages", "agent_messages__content", "load_issues")
 

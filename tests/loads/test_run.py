@@ -21,6 +21,8 @@ from letta_source.demo.api import Answer, answer
 from tests.support.command import SOME, Command, messages, one_of
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 
 def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer | None]) -> None:
     """Calls `act` with each path that is asked for; what it returns, if anything, is the answer."""

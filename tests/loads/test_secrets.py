@@ -74,6 +74,7 @@ def telltale(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 LOADED = ("--resources", "agents,agent_messages")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("variable", "destination"), [("LETTA_API_KEY", "duckdb"), ("SOURCES__LETTA__API_KEY", "filesystem")]
 )
@@ -98,6 +99,7 @@ def _shown(folder: Path, lines: list[str], canary: Canary = CANARY) -> list[str]
     return [*(line for line in lines if canary.is_in(line)), *canary.files(folder)]
 
 
+@pytest.mark.whole
 def test_a_key_from_a_file(own: Command, telltale: Server) -> None:
     """In a process of its own: nothing of the tests' between the program and what it says."""
     file = own.folder / ".dlt" / "secrets.toml"

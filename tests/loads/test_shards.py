@@ -23,6 +23,8 @@ from letta_source.shards import BUCKETS, WHOLE, Shard, bucket_of
 from tests.support.command import Command, messages
 from tests.support.library_loads import Merged, Warehouse, paths, quiet_agent
 
+pytestmark = pytest.mark.whole
+
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 NAMES = [name for name in RESOURCES if name not in ("message_search", "messages")]
 

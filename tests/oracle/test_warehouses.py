@@ -23,7 +23,10 @@ from tests.oracle.cases import (
 from tests.oracle.story import DAYS, Story
 from tests.support.processes import started
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd")
+pytestmark = [
+    pytest.mark.whole,
+    pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd"),
+]
 
 KEPT = kept.warehouses()
 # What they show is shown by others too, as far as one can tell.

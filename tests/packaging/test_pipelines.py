@@ -15,6 +15,8 @@ from letta_source.demo import serve
 from tests.support.command import Command, two_agents
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 PIPELINES = ROOT / "pipelines"
 
 

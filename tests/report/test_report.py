@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 HEAD = ",".join(("model", *PRICES))
 
 
+@pytest.mark.whole
 def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> None:
     assert letta_source.load(server, "--resources", "agents,runs,steps,agent_messages").code == 0
     said = letta_source("report", "--prices", _prices(letta_source.folder, "gpt-4o-mini,0.15,0.075,,0.6"))

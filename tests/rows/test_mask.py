@@ -349,6 +349,7 @@ def telltale(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("destination", "how"), [("duckdb", "redact"), ("filesystem", "hash")])
 def test_a_run_leaves_no_trace(
     letta_source: Command, telltale: Server, monkeypatch: pytest.MonkeyPatch, destination: str, how: str

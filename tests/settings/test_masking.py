@@ -177,6 +177,7 @@ MASKED = ("--mask", "content=redact")
 EXTRACTED, NORMALIZED = "dlt.normalize.normalize.Normalize.run", "dlt.load.load.Load.run"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("before", "after", "is_read_again", "step"),
     [
@@ -217,6 +218,7 @@ def crash(*_: Any, **__: Any) -> None:
 NEW = {"mood": "secret-canary", "\x1b[2Jodd": 1}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("contract", ["freeze", "discard_value", "evolve", '{"columns": "freeze"}'])
 def test_new_fields(
     command: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch, contract: str
