@@ -1,0 +1,86 @@
+"""A small S3 on loopback, of moto, and commands that can speak to it: in an environment of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from tests.support.environments import environment_python
+from tests.support.paths import ROOT
+from tests.support.tethered import free_port, tethered, wait_for
+
+BUCKET = "of-the-tests"
+# It takes any; these have what has to be quoted in addresses.
+_KEY, _SECRET = "AKIAOFTHETESTS", "secret/of+the=tests"
+
+
+class Buckets:
+    """Commands of `letta-source` that load into buckets.
+
+    Attributes:
+        python: of the environment.
+        url: of the server.
+    """
+
+    def __init__(self, python: Path, url: str) -> None:
+        self.python = python
+        self.url = url
+
+    def run(
+        self, folder: Path, arguments: list[str], environment: Mapping[str, str], code: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command in a folder to its end.
+
+        Args:
+            code: of Python, to be run before.
+        """
+        credentials = {
+            "AWS_ACCESS_KEY_ID": _KEY,
+            "AWS_SECRET_ACCESS_KEY": _SECRET,
+            "ENDPOINT_URL": self.url,
+            "REGION_NAME": "us-east-1",
+        }
+        named = {f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}": one for name, one in credentials.items()}
+        program = f"{code}\nfrom letta_source.cli import command\ncommand()"
+        return subprocess.run(
+            [self.python, "-c", program, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **named, **environment},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+
+@contextmanager
+def buckets(folder: Path) -> Iterator[Buckets]:
+    """Run the server, with one empty bucket; its log stays in `folder`.
+
+    Raises:
+        RuntimeError: it did not come up.
+    """
+    python = environment_python("s3", ROOT / "tests" / "destinations" / "s3.txt")
+    port = free_port()
+    log = folder / "s3.log"
+    command = [str(python), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with tethered(command, log, "TERM", cwd=folder) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(process, log, lambda: _answers(url))
+        # So little of its interface that it needs no library.
+        with urlopen(Request(f"{url}/{BUCKET}", method="PUT")):
+            pass
+        yield Buckets(python, url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/moto-api/") as answer:
+            return bool(answer.status == 200)
+    except URLError:
+        return False
