@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from pydantic import BaseModel
@@ -19,23 +20,36 @@ from letta_source.demo.shapes import Json, moment
 from letta_source.demo.store import Kind, Message
 from letta_source.schema.resources import RESOURCES
 
-MONTH = month_letta()
-RECORDED = recorded_letta()
 KINDS: tuple[Kind, ...] = ("agents", "groups", "runs", "steps", "conversations", "batches")
+
+
+@cache
+def month() -> Letta:
+    return month_letta()
+
+
+@cache
+def recordings() -> Letta:
+    return recorded_letta()
 
 
 def rows(kind: Kind) -> list[Json]:
     """Those of the month alone."""
-    known = RECORDED.tables[kind].rows
-    return [row for row_id, row in MONTH.tables[kind].rows.items() if row_id not in known]
+    known = recordings().tables[kind].rows
+    return [row for row_id, row in month().tables[kind].rows.items() if row_id not in known]
 
 
-MESSAGES = [one for one in MONTH.messages.rows.values() if one.id not in RECORDED.messages.rows]
-ITEMS = [item for message in MESSAGES for item in message.items]
+@cache
+def messages() -> list[Message]:
+    return [one for one in month().messages.rows.values() if one.id not in recordings().messages.rows]
+
+
+def items() -> list[Json]:
+    return [item for message in messages() for item in message.items]
 
 
 def get(path: str, **params: str) -> list[Json]:
-    said = answer(MONTH, "self-hosted", "GET", path, params, {})
+    said = answer(month(), "self-hosted", "GET", path, params, {})
     assert said.status == 200
     listed: list[Json] = said.body
     return listed
@@ -57,28 +71,28 @@ def within(value: object) -> Iterator[BaseModel]:
 
 def test_it_is_the_same_each_time_and_another_with_another_seed() -> None:
     again, other = month_letta(), month_letta(seed=21)
-    assert everything(again) == everything(MONTH)
+    assert everything(again) == everything(month())
     assert not other.tables["runs"].rows.keys() & {run["id"] for run in rows("runs")}
 
 
 def test_the_recordings_stand_beside_it_untouched() -> None:
     for kind in KINDS:
-        assert RECORDED.tables[kind].rows.items() <= MONTH.tables[kind].rows.items()
-    kept = {one: message.items for one, message in MONTH.messages.rows.items()}
-    assert {one: message.items for one, message in RECORDED.messages.rows.items()}.items() <= kept.items()
+        assert recordings().tables[kind].rows.items() <= month().tables[kind].rows.items()
+    kept = {one: message.items for one, message in month().messages.rows.items()}
+    assert {one: message.items for one, message in recordings().messages.rows.items()}.items() <= kept.items()
 
 
 def test_there_is_enough_of_everything_to_look_at() -> None:
-    types = Counter(item["message_type"] for item in ITEMS)
+    types = Counter(item["message_type"] for item in items())
     assert len(rows("agents")) == 30
-    assert 3_000 < len(ITEMS) < 5_000
+    assert 3_000 < len(items()) < 5_000
     assert len({moment(run["created_at"]).date() for run in rows("runs")}) == 30
-    heard = {message.agent_id for message in MESSAGES if message.items[0]["message_type"] == "user_message"}
+    heard = {message.agent_id for message in messages() if message.items[0]["message_type"] == "user_message"}
     assert heard == {agent["id"] for agent in rows("agents")}
-    returns = Counter(one["status"] for item in ITEMS for one in item.get("tool_returns", ()))
+    returns = Counter(one["status"] for item in items() for one in item.get("tool_returns", ()))
     assert returns["error"] > 40
     assert returns["success"] > 10 * returns["error"]
-    decisions = Counter(item["approve"] for item in ITEMS if "approve" in item)
+    decisions = Counter(item["approve"] for item in items() if "approve" in item)
     assert decisions[True] > decisions[False] > 5
     assert types["approval_request_message"] > decisions.total()
     assert types["summary_message"] > 3
@@ -88,12 +102,14 @@ def test_there_is_enough_of_everything_to_look_at() -> None:
     assert len({step["model_handle"] for step in rows("steps")}) == 4
     assert sum(run["status"] == "failed" for run in rows("runs")) > 2
     assert {step["error_type"] for step in rows("steps")} == {None, "LLMServerError", "LLMRateLimitError"}
-    said = " ".join(item["content"] for item in ITEMS if isinstance(item.get("content"), str))
+    said = " ".join(item["content"] for item in items() if isinstance(item.get("content"), str))
     assert all(letters in said for letters in ("ü", "¿", "注文番号", "—", "🎁"))
 
 
 def test_the_pictures_are_pictures() -> None:
-    parts = [part for item in ITEMS if isinstance(item.get("content"), list) for part in item["content"][1:]]
+    parts = [
+        part for item in items() if isinstance(item.get("content"), list) for part in item["content"][1:]
+    ]
     assert len(parts) > 10
     for part in parts:
         data = base64.b64decode(part["source"]["data"])
@@ -105,7 +121,7 @@ def test_the_pictures_are_pictures() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_have_the_fields_of_recorded_ones_and_fit_the_models(kind: Kind) -> None:
-    fields = {name for row in RECORDED.tables[kind].rows.values() for name in row}
+    fields = {name for row in recordings().tables[kind].rows.values() for name in row}
     for row in rows(kind):
         assert row.keys() <= fields
         assert [one for one in within(RESOURCES[kind].adapter.validate_python(row)) if one.model_extra] == []
@@ -116,10 +132,10 @@ def test_messages_have_the_fields_of_recorded_ones_and_fit_the_models() -> None:
         # Never recorded; its fields are those of the API's reference.
         "summary_message": set(models.SummaryMessage.model_fields)
     }
-    for message in RECORDED.messages.rows.values():
+    for message in recordings().messages.rows.values():
         for item in message.items:
             fields.setdefault(item["message_type"], set()).update(item)
-    for item in ITEMS:
+    for item in items():
         assert item.keys() <= fields[item["message_type"]], item["message_type"]
         model = RESOURCES["agent_messages"].adapter.validate_python(item)
         strange = [one for one in within(model) if isinstance(one, models.UnknownMessage) or one.model_extra]
@@ -128,7 +144,7 @@ def test_messages_have_the_fields_of_recorded_ones_and_fit_the_models() -> None:
 
 def test_a_batch_has_the_servers_own_shape() -> None:
     [batch] = rows("batches")
-    found = answer(MONTH, "self-hosted", "GET", f"/v1/messages/batches/{batch['id']}/messages", {}, {}).body
+    found = answer(month(), "self-hosted", "GET", f"/v1/messages/batches/{batch['id']}/messages", {}, {}).body
     assert len(found["messages"]) == 24
     for message in found["messages"]:
         RESOURCES["batch_messages"].adapter.validate_python(message)
@@ -140,7 +156,7 @@ def test_what_belongs_together_is_there() -> None:
     assert {run["agent_id"] for run in runs.values()} <= agents.keys()
     assert {run["conversation_id"] for run in runs.values()} - {None} <= conversations
     assert {step["run_id"] for step in steps.values()} <= runs.keys()
-    for message in MESSAGES:
+    for message in messages():
         if message.run_id:
             assert runs[message.run_id]["agent_id"] == message.agent_id
         if message.step_id:
@@ -150,13 +166,13 @@ def test_what_belongs_together_is_there() -> None:
 
 def test_every_call_returns_unless_a_person_said_no_or_nothing() -> None:
     waiting: set[str] = set()
-    for item in ITEMS:
+    for item in items():
         waiting |= {one["tool_call_id"] for one in item.get("tool_calls", ())}
         waiting -= {one["tool_call_id"] for one in item.get("tool_returns", ())}
         waiting -= {one["tool_call_id"] for one in item.get("approvals", ()) if not one["approve"]}
     asked = {
         one["tool_call_id"]
-        for item in ITEMS
+        for item in items()
         if item["message_type"] == "approval_request_message"
         for one in item["tool_calls"]
     }
@@ -169,7 +185,7 @@ def test_times_and_tokens_add_up() -> None:
         began, ended = moment(run["created_at"]), moment(run["completed_at"])
         assert run["total_duration_ns"] == (ended - began) // timedelta(microseconds=1) * 1000
         assert (run["ttft_ns"] or 0) < run["total_duration_ns"]
-        dates = [MONTH.messages.rows[one].created_at for one in MONTH.list_of("run", run["id"]).ids()]
+        dates = [month().messages.rows[one].created_at for one in month().list_of("run", run["id"]).ids()]
         assert dates == sorted(dates)
         assert began <= dates[0] <= dates[-1] <= ended
     for step in rows("steps"):
@@ -188,10 +204,10 @@ def test_a_supervisors_calls_are_the_groups() -> None:
         assert calls == {"send_message_to_all_agents_in_group" if managed else "grep_repository"}
     # The members say their part to the supervisor.
     supervisor = groups["supervisor"]["manager_agent_id"]
-    heard = Counter(message.agent_id for message in MESSAGES if message.items[0]["sender_id"] == supervisor)
+    heard = Counter(message.agent_id for message in messages() if message.items[0]["sender_id"] == supervisor)
     assert heard.keys() == set(groups["supervisor"]["agent_ids"])
     # They do so between its call and the return.
-    told = [message for message in MESSAGES if message.group_ids == (groups["supervisor"]["id"],)]
+    told = [message for message in messages() if message.group_ids == (groups["supervisor"]["id"],)]
     kinds = [
         "".join(item["message_type"][:6] for item in one.items)
         for one in told[:12]
