@@ -48,26 +48,6 @@ def assert_writable(client: Any) -> None:
         raise ConfigError(f"{cannot}: {there} is no folder to write in")
 
 
-def assert_bucket(client: Any) -> None:
-    """Check that the bucket of S3 is there: dlt would try to make it when everything is read.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not isinstance(client, FilesystemClient) or client.config.protocol not in ("s3", "s3a"):
-        return
-    bucket = client.bucket_path.partition("/")[0]
-    try:
-        client.fs_client.call_s3("head_bucket", Bucket=bucket)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no bucket {bucket}: make it, or set DESTINATION__FILESYSTEM__BUCKET_URL to another"
-        ) from error
-    except PermissionError:
-        # Who may see only what is below a path may not ask for the bucket.
-        return
-
-
 class Files:
     """The files of a dataset in a folder or a bucket."""
 

@@ -66,10 +66,10 @@ def as_pattern(path: str) -> str:
 
 
 def assert_usable_path(client: Any, table_format: str | None) -> None:
-    """Refuse a path that the destination's library mistakes for another.
+    """Refuse a bucket that is not there, or a path that the destination's library mistakes for another.
 
     Raises:
-        ConfigError: names the characters.
+        ConfigError: names the bucket, or the characters.
     """
     if isinstance(client, FilesystemClient):
         path = str(client.dataset_path)
@@ -77,6 +77,7 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
             raise _odd(path, odd[0], "deltalake")
         if table_format == "iceberg" and not client.is_local_filesystem and (odd := re.search("[#?]", path)):
             raise _odd(path, odd[0], "pyiceberg")
+        _assert_bucket(client)
         return
     if client.config.destination_type == "duckdb" and os.sep == "/" and (file := database_file(client)):
         # It takes a backslash for a slash, and puts its log before a question mark.
@@ -88,3 +89,19 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
 
 def _odd(path: str, characters: str, library: str) -> ConfigError:
     return ConfigError(f"{library} cannot use a path with {characters}: {path}: choose another folder")
+
+
+def _assert_bucket(client: Any) -> None:
+    """Check that a bucket of S3 is there: dlt would try to make it when everything is read."""
+    if client.config.protocol not in ("s3", "s3a"):
+        return
+    bucket = client.bucket_path.partition("/")[0]
+    try:
+        client.fs_client.call_s3("head_bucket", Bucket=bucket)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no bucket {bucket}: make it, or set DESTINATION__FILESYSTEM__BUCKET_URL to another"
+        ) from error
+    except PermissionError:
+        # Who may see only what is below a path may not ask for the bucket.
+        return

@@ -14,7 +14,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.destinations.dlt_contract import assert_contract
-from letta_source.destinations.dlt_files import assert_bucket, assert_writable
+from letta_source.destinations.dlt_files import assert_writable
 from letta_source.destinations.dlt_guard import answer_once
 from letta_source.destinations.dlt_internals import (
     database_file,
@@ -139,7 +139,6 @@ class Target:
             assert_dlt_settings(self.name, client)
             assert_usable_path(client, table_format)
         with self._said(), client:
-            assert_bucket(client)
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
