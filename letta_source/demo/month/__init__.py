@@ -29,7 +29,7 @@ from .script import Exchange, Round, Talk, use
 
 _BEGIN = datetime(2026, 10, 22, 6, tzinfo=timezone.utc)
 _DAYS = 30
-_TALKS = 375
+_TALKS = 325
 # Messages of one agent after which what was said first is summarized.
 _SUMMARY_AFTER = 90
 

@@ -202,8 +202,8 @@ class _Turn:
         if self.place.role.model.thinks:
             signed = {"signature": "c2ln"} if self.place.role.model.writes_cache else {}
             return [{**reasoning_item(thought), **signed}]
-        # Other models say what they are about to do, or nothing.
-        return [assistant_item(thought)] if self._random.random() < 0.5 else []
+        # Other models say what they are about to do.
+        return [assistant_item(thought)]
 
     def _model(self, said: list[Json]) -> None:
         """Let the model take its time and its tokens."""
