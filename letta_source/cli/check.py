@@ -17,12 +17,16 @@ def add_to(commands: Any) -> None:
     command = add_command(commands, "check", check, summary, CODES)
     add_base_url(command)
     add_place(command.add_argument_group("where to"))
+    command.add_argument(
+        "--write", action="store_true", help="also send a text through a temporary table of the destination"
+    )
     command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def check(options: argparse.Namespace) -> int:
     """Print which families of endpoints the server has, where the tables would go, and what is masked."""
     from letta_source.loading.preflight import check_families
+    from letta_source.loading.written_text import assert_writes
     from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
     from letta_source.source import letta
@@ -36,6 +40,8 @@ def check(options: argparse.Namespace) -> int:
     families = check_families(settings)
     target = target_of(options, settings.shard)
     target.check_untouched(settings.table_format)
+    if options.write:
+        assert_writes(target)
     where = target.where()
     if options.json:
         found = {
@@ -44,6 +50,7 @@ def check(options: argparse.Namespace) -> int:
             "project": settings.project,
             "families": families,
             "destination": where,
+            "written": options.write,
             "masks": str(settings.masking),
         }
         print(json.dumps(found, indent=2))
@@ -55,5 +62,7 @@ def check(options: argparse.Namespace) -> int:
         absent = list_of_family()[family].absent
         print(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
     print(f"Loads go to {where}.")
+    if options.write:
+        print("A text that was written there came back as it was.")
     print(f"Masks: {settings.masking}.")
     return ExitCode.OK

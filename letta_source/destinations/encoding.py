@@ -10,6 +10,17 @@ from letta_source.errors import ConfigError
 ODD_TEXT = "é ß 数 \U0001f600 \u202e\u200d ' \\ % \x7f"
 """What no narrower encoding than UTF-8 of four bytes brings back."""
 
+_MYSQL = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+TEMPORARY_TABLES = {
+    "duckdb": "VARCHAR",
+    "sqlite": "TEXT",
+    "postgres": "VARCHAR",
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+}
+"""The type of texts by the dialect of databases that were seen to have temporary tables."""
+_TABLE = "letta_source_check"
+
 
 def assert_texts_arrive(sql_client: Any, datasets: tuple[str, ...]) -> None:
     """Check the encodings of an open database and of datasets in it; send one text there and back.
@@ -25,7 +36,26 @@ def assert_texts_arrive(sql_client: Any, datasets: tuple[str, ...]) -> None:
     elif dialect not in ("duckdb", "sqlite"):
         # There a statement may cost money, and all hold UTF-8.
         return
-    came_back = _one(sql_client, "SELECT %s", ODD_TEXT)
+    _assert_same(_one(sql_client, "SELECT %s", ODD_TEXT))
+
+
+def assert_written_texts_arrive(sql_client: Any) -> None:
+    """Write one text into a temporary table of an open database, and read it again.
+
+    Raises:
+        ConfigError: it comes back as another.
+    """
+    type_of_text = TEMPORARY_TABLES[dialect_of(sql_client)]
+    sql_client.execute_sql(f"CREATE TEMPORARY TABLE {_TABLE} (said {type_of_text})")
+    try:
+        sql_client.execute_sql(f"INSERT INTO {_TABLE} VALUES (%s)", ODD_TEXT)
+        came_back = _one(sql_client, f"SELECT said FROM {_TABLE}")
+    finally:
+        sql_client.execute_sql(f"DROP TABLE {_TABLE}")
+    _assert_same(came_back)
+
+
+def _assert_same(came_back: Any) -> None:
     if came_back != ODD_TEXT:
         raise ConfigError(f"the database sends the text {ODD_TEXT!r} back as {came_back!r}: set UTF-8 for it")
 

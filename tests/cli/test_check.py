@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
+import duckdb
 import pytest
 
 from letta_source.demo import Server, recorded_letta, serve
@@ -43,3 +46,33 @@ def test_a_destination_that_cannot_be_opened_is_one_line(
     said = letta_source("check", "--base-url", server.base_url)
     assert (said.code, said.out, len(said.errors)) == (2, "", 1)
     assert "duckdb cannot be opened" in said.err
+
+
+@pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
+@pytest.mark.parametrize("destination", ["duckdb", "sqlalchemy"])
+def test_writes_a_text_if_it_is_asked_to(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, destination: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:///warehouse.db")
+    check = ("check", "--write", "--base-url", server.base_url, "--destination", destination)
+    said = letta_source(*check)
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    assert said.errors[0].endswith(" yet to write into: leave --write out, or run a load first")
+    file = {"duckdb": "letta_db.duckdb", "sqlalchemy": "warehouse__letta.db"}[destination]
+    with duckdb.connect(file) if destination == "duckdb" else closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE of_others (n INTEGER)")
+    said = letta_source(*check)
+    assert (said.code, "came back as it was" in said.out) == (0, True), said.err
+    assert json.loads(letta_source(*check, "--json").out)["written"] is True
+    assert "written there" not in letta_source(*check[:1], *check[2:]).out
+
+
+def test_files_have_no_temporary_tables(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "lake")
+    to = ("--base-url", server.base_url, "--destination", "filesystem")
+    said = letta_source("check", "--write", *to)
+    assert (said.code, said.out, letta_source.files()) == (2, "", [])
+    known = "DuckDB, SQLite, PostgreSQL, MySQL and MariaDB"
+    assert said.errors == [f"letta-source: --write is for {known}: leave it out for filesystem"]

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.destinations.encoding import ODD_TEXT, assert_texts_arrive
+from letta_source.destinations.encoding import ODD_TEXT, assert_texts_arrive, assert_written_texts_arrive
 from letta_source.errors import ConfigError
 from tests.destinations.conftest import Databases
 from tests.support.command import Command, ago, one_of
@@ -75,6 +75,35 @@ def test_others_are_taken(dialect: str) -> None:
     assert_texts_arrive(Client("mysql", {"schemata": [("DATABASE", "", "utf8mb4")]}), ("letta",))
 
 
+class Table(Client):
+    """Holds one text, as a narrower encoding would."""
+
+    def __init__(self, dialect: str, encoding: str) -> None:
+        super().__init__(dialect, {})
+        self.said: list[str] = []
+        self._encoding = encoding
+
+    def execute_sql(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.said.append(sql)
+        if sql.startswith("INSERT"):
+            self._held = values[0].encode(self._encoding, "replace").decode(self._encoding)
+        return [(self._held,)] if sql.startswith("SELECT") else []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252", "ascii"])
+@pytest.mark.parametrize("dialect", ["duckdb", "sqlite", "postgres", "mysql", "mariadb"])
+def test_a_text_goes_through_a_temporary_table(dialect: str, encoding: str) -> None:
+    table = Table(dialect, encoding)
+    if encoding == "utf-8":
+        assert_written_texts_arrive(table)
+    else:
+        with pytest.raises(ConfigError, match="sends the text"):
+            assert_written_texts_arrive(table)
+    assert table.said[0].startswith("CREATE TEMPORARY TABLE ")
+    assert ("utf8mb4_bin" in table.said[0]) == (dialect in ("mysql", "mariadb"))
+    assert table.said[-1].startswith("DROP TABLE ")
+
+
 def run(url: str, statement: str) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
@@ -129,3 +158,14 @@ def test_postgres_of_other_encodings_is_refused(
     said = letta_source.load(server, "--destination", "postgres")
     assert (said.code, f"stores texts as {encoding}" in said.err) == (2, True)
     assert len(server.requests) == asked + 1
+
+
+@pytest.mark.destinations
+def test_check_writes_into_postgres(
+    letta_source: Command, server: Server, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.make()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+    said = letta_source("check", "--write", "--base-url", server.base_url, "--destination", "postgres")
+    assert (said.code, "came back as it was" in said.out) == (0, True)
+    assert run(url, "SELECT 1 FROM pg_class WHERE relname LIKE 'letta%'") == []
