@@ -16,7 +16,7 @@ from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.deadline import Deadline
-from letta_source.api.memory import Lease, parsed_size, return_large_blocks
+from letta_source.api.memory import Lease, parsed_size
 from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
 from letta_source.api.redirects import REDIRECTS, redirected
 from letta_source.api.responses import (
@@ -157,8 +157,7 @@ class Client:
                 asked = _Asked(own, shape)
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
         except TooLarge:
-            # What follows are pages of few messages, each of them large.
-            return_large_blocks()
+            self.server.memory.expect_large()
             raise
         finally:
             if lease is None:
@@ -292,11 +291,19 @@ class Client:
             raise RequestFailed(f"{said}: {hint}" if hint else said) from error
 
     async def _once(self, request: httpx.Request, asked: _Asked) -> Any:
+        try:
+            return await self._followed(request, asked)
+        except BaseException:
+            # Others may need it before the next try, and to look whether the server is up is one of them.
+            asked.lease.release()
+            raise
+
+    async def _followed(self, request: httpx.Request, asked: _Asked) -> Any:
         paths: set[str] = set()
         for _ in range(_REDIRECTS_FOLLOWED):
             paths.add(request.url.path)
             await self.server.pace.turn()
-            # A try that failed may have left something.
+            # A redirect has a body, too.
             asked.lease.release()
             async with self._in_flight:
                 response, body = await self._answered(request, asked.lease)

@@ -30,8 +30,8 @@ class Memory:
     """Bytes that may be taken; whoever asks for more waits until others give back.
 
     Readers take what they read, and whoever gets a page gives it back once its rows were handed on. Of what
-    is taken there are up to three copies for a moment, hence a quarter of the limit is given out. May be used
-    from several threads.
+    is taken there are up to three copies for a moment, hence a quarter of the limit is given out; a sixteenth
+    once messages are large, as destinations need the most for these. May be used from several threads.
 
     Args:
         limit: in bytes.
@@ -39,6 +39,7 @@ class Memory:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
+        self._given_out = limit // 4
         self._watchers: list[Callable[[], None]] = []
         # Garbage collection may give something back while it is held.
         self._lock = threading.RLock()
@@ -46,6 +47,11 @@ class Memory:
         self._held = 0
         self._beyond: Lease | None = None
         self._waiting: list[_Waiter] = []
+
+    def expect_large(self) -> None:
+        """Say that what is read are pages of few messages, each of them large."""
+        self._given_out = self.limit // 16
+        return_large_blocks()
 
     @property
     def largest_body(self) -> int:
@@ -102,7 +108,7 @@ class Memory:
 
     def _take(self, lease: Lease, size: int, waiter: _Waiter | None = None) -> bool:
         with self._lock:
-            if self._used + size > self.limit // 4 and self._beyond is not lease:
+            if self._used + size > self._given_out and self._beyond is not lease:
                 # When all is taken by readers of which none can go on, one may.
                 if self._beyond or self._held:
                     if waiter:

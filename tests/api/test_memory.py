@@ -7,15 +7,17 @@ import ctypes
 import gc
 import platform
 import tracemalloc
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from letta_source.api import client
+from letta_source.api import memory
+from letta_source.api.client import Client
 from letta_source.api.memory import Memory, parsed_size, return_large_blocks
 from letta_source.api.responses import TooLarge
 from letta_source.safe_text import parse_json
-from tests.support.wire import client_of
+from tests.support.wire import answering, client_of, settings
 
 # A quarter of it is given out.
 LIMIT = 400
@@ -76,6 +78,20 @@ def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
     first.hold()
     first.release()
     assert second.try_grow(50)
+
+
+def test_less_is_given_out_once_messages_are_large() -> None:
+    for is_large, is_given in ((False, True), (True, False)):
+        memory = Memory(LIMIT)
+        if is_large:
+            memory.expect_large()
+        held, more = memory.lease(), memory.lease()
+        assert held.try_grow(20)
+        held.hold()
+        assert more.try_grow(10) is is_given
+        held.release()
+        # One goes on, however large it is.
+        assert more.try_grow(40)
 
 
 def test_what_nobody_refers_to_is_given_back() -> None:
@@ -155,7 +171,7 @@ def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
 ) -> None:
     """Not before: for pages of small messages it would cost time."""
     called: list[int] = []
-    monkeypatch.setattr(client, "return_large_blocks", lambda: called.append(1))
+    monkeypatch.setattr(memory, "return_large_blocks", lambda: called.append(1))
     bodies = iter([b"[" + b" " * 1_000_000 + b"]", b"[" + b" " * 9_000_000 + b"]"])
     with client_of(lambda _: httpx.Response(200, content=next(bodies)), memory_limit=64_000_000) as get:
         get("/v1/agents/")
@@ -163,3 +179,33 @@ def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
         with pytest.raises(TooLarge):
             get("/v1/agents/")
     assert called == [1]
+
+
+def test_a_try_that_failed_holds_no_memory_while_others_wait_for_it() -> None:
+    """To look whether the server is up is such another request: it would wait for ever."""
+    used: list[int] = []
+
+    async def main() -> None:
+        async with Client(settings(memory_limit=64_000_000, retries=0)) as client:
+
+            def answer(request: httpx.Request) -> httpx.Response:
+                if request.url.path == "/v1/agents/":
+                    used.append(client.server.memory.used)
+                    return httpx.Response(200, json=[])
+                return httpx.Response(200, stream=Dripping(9))
+
+            with answering(answer), pytest.raises(TooLarge):
+                await client.get("/v1/agents/agent-1/messages")
+
+    class Dripping(httpx.AsyncByteStream):
+        """So many MB, whose length is not told before."""
+
+        def __init__(self, pieces: int) -> None:
+            self._pieces = pieces
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for _ in range(self._pieces):
+                yield b" " * 1_000_000
+
+    asyncio.run(main())
+    assert used == [0]
