@@ -21,7 +21,10 @@ def quiet_merges() -> Iterator[None]:
 
 
 def widen_texts() -> None:
-    """Have dlt make columns of texts LONGTEXT there from now on, 4 GB of UTF-8 that are compared by byte."""
+    """Have dlt make columns of texts LONGTEXT there from now on, 4 GB of UTF-8 that are compared by byte.
+
+    Datasets are made so, too: a server's default may be latin1, which the next load would refuse.
+    """
     # Only who loads by sqlalchemy has it installed.
     from dlt.destinations.impl.sqlalchemy.dialect import (
         MysqlDialectCapabilities,
@@ -29,6 +32,8 @@ def widen_texts() -> None:
     )
     from sqlalchemy import String
     from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
+    from sqlalchemy.ext.compiler import compiles
+    from sqlalchemy.schema import CreateSchema
 
     class Capabilities(MysqlDialectCapabilities):
         def adapt_table(self, table: Any, table_schema: Any) -> Any:
@@ -41,3 +46,8 @@ def widen_texts() -> None:
 
     for name in ("mysql", "mariadb"):
         register_dialect_capabilities(name, Capabilities)
+        compiles(CreateSchema, name)(_in_utf8)
+
+
+def _in_utf8(create: Any, compiler: Any, **options: Any) -> str:
+    return f"{compiler.visit_create_schema(create, **options)} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"

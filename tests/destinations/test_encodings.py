@@ -8,9 +8,13 @@ from typing import Any
 
 import psycopg2
 import pytest
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+from sqlalchemy.schema import CreateSchema
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.encoding import ODD_TEXT, assert_texts_arrive, assert_written_texts_arrive
+from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 from tests.destinations.conftest import Databases
 from tests.support.command import Command, ago, one_of
@@ -102,6 +106,21 @@ def test_a_text_goes_through_a_temporary_table(dialect: str, encoding: str) -> N
     assert table.said[0].startswith("CREATE TEMPORARY TABLE ")
     assert ("utf8mb4_bin" in table.said[0]) == (dialect in ("mysql", "mariadb"))
     assert table.said[-1].startswith("DROP TABLE ")
+
+
+MAKERS: tuple[Any, ...] = (mysql.dialect, MariaDBDialect, sqlite.dialect, postgresql.dialect)
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda one: str(one.name))
+def test_datasets_are_made_in_utf8_whatever_the_servers_default_is(make: Any) -> None:
+    dialect = make()
+    widen_texts()
+    widen_texts()
+    said = str(CreateSchema("letta").compile(dialect=dialect))
+    made = dialect.name in ("mysql", "mariadb")
+    assert said.split()[:2] == ["CREATE", "SCHEMA"]
+    assert said.endswith("letta CHARACTER SET utf8mb4 COLLATE utf8mb4_bin") == made
+    assert said.endswith("letta") != made
 
 
 def run(url: str, statement: str) -> list[tuple[Any, ...]]:
