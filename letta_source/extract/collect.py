@@ -77,7 +77,7 @@ def extract(
         collector.finish()
     yield collector.tables()
     collector.release()
-    counts.ended = time.monotonic()
+    counts.missed, counts.ended = state.missed, time.monotonic()
     if fatal:
         raise fatal
     state.finish()

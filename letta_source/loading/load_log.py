@@ -154,6 +154,7 @@ def _counted(counts: Counts | None) -> Row:
         return {}
     return {
         "seconds": round(counts.seconds, 3),
+        "missed": counts.missed,
         "parents": counts.parents,
         "items": counts.items,
         "rows_written": counts.rows,

@@ -98,8 +98,10 @@ async def _all(
         yield job if agent_id in signalled or not found else missed.watched(job)
     await watch.all_done()
     state.changes.note(proven=sorted(beyond - watch.left))
-    if found and (unnoticed := len(found.messages - missed.left)):
-        logger.info("agent_messages: the sweep found %s messages that no signal names", f"{unnoticed:,}")
+    if found:
+        state.missed = len(found.messages - missed.left)
+    if state.missed:
+        logger.info("agent_messages: the sweep found %s messages that no signal names", f"{state.missed:,}")
 
 
 async def _find(client: Client, state: ResourceState) -> _Found | None:

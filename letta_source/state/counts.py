@@ -30,6 +30,7 @@ class Counts:
         known: those that an earlier load could not read either; not all of them were tried again.
         next_try: when the first of those that wait is tried again.
         swept: read whole, not only what seemed to have changed.
+        missed: items that a sweep found and that no signal names; None where that cannot be told.
         skipped: why it was not read at all, or None.
         begun, ended: readings of the monotonic clock, or None.
     """
@@ -50,6 +51,7 @@ class Counts:
     known: int = 0
     next_try: datetime | None = None
     swept: bool = False
+    missed: int | None = None
     skipped: str | None = None
     begun: float | None = None
     ended: float | None = None

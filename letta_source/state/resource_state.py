@@ -67,6 +67,7 @@ class ResourceState:
         sweeps: everything is asked for in this load, whatever the signals say.
         rereads_window: the last `reread_window` is read again.
         lacks_family: the host has none of the resource's endpoints.
+        missed: items that a sweep found and that no signal names; None where that cannot be told.
         known: the number of parents that earlier loads read.
         lost: the number of parents that earlier loads read, if the server names none of them any more.
             Another server may answer, or one that lost its data: their cursors stay.
@@ -82,6 +83,7 @@ class ResourceState:
         # Where a changed row would be added beside the old one, none is read again.
         self.rereads_window = self.sweeps and not adds_only
         self.lacks_family = False
+        self.missed: int | None = None
         self._parents: set[str] = set()
         self._all_named = False
         self._tracking: dict[str, Any] = {

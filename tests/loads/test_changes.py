@@ -310,7 +310,8 @@ def test_a_sweep_asks_all_and_counts_what_was_missed(
     [first, second] = letta.capture(agents[2])
     paths(server)
     caplog.set_level("INFO")
-    merged.load(server, *BY_AGENT, **ON, sweep_interval=0)
+    session = merged.load(server, *BY_AGENT, **ON, sweep_interval=0)
+    assert {name: counts.missed for name, counts in session.counts.items()}["agent_messages"] == 2
     assert {path for path, _ in paths(server)} >= {f"/v1/agents/{agent}/messages" for agent in agents}
     assert {first, second} <= set(merged.ids("agent_messages"))
     assert "the sweep found 2 messages that no signal names" in caplog.text
