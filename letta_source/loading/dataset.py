@@ -69,7 +69,7 @@ def reading(target: Target) -> Iterator[dlt.Pipeline]:
         pipeline = to_be_read.made(folder)
         try:
             yield pipeline
-        except (LettaError, BrokenPipeError):
+        except LettaError:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
             raise OutputFailed(said(error)) from error
