@@ -185,7 +185,7 @@ LOAD_LOG = Table(
         timestamp("ended_at", "When it ended; null if it was interrupted."),
         double("seconds", "How long the resource was read."),
         text("mode", "incremental, sweep, window or refresh."),
-        bigint("missed", "Items that a sweep found and that no signal names; null where no sweep could tell."),
+        bigint("missed", "Items that a sweep found and that no signal names; null if none could tell."),
         text("host", "The server, as `LETTA_BASE_URL` names it."),
         text("project", "The project, if one is set."),
         text("shard", "Such as `0/4`; null if all was read by one."),
