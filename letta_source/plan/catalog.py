@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, Unreadable
-from letta_source.paging.events import Gap, Page
+from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
-from letta_source.paging.unpaged import get_one, walk_whole
+from letta_source.paging.unpaged import walk_whole
 from letta_source.plan.active_agents import jobs_of_active
 from letta_source.plan.filters import assert_loadable, has_agent, is_wanted, joint_key, list_keys
 from letta_source.plan.host import list_endpoint, lists_steps
-from letta_source.plan.job import Events, Job, Moves, Read
-from letta_source.plan.lists import has_id, list_events, listed, slim
+from letta_source.plan.job import Events, Job, Read
+from letta_source.plan.list_jobs import (
+    changed_job,
+    counted_job,
+    feedback_job,
+    growing_job,
+    list_job,
+    only,
+    read_one,
+)
+from letta_source.plan.lists import listed
 from letta_source.plan.messages import messages_job
-from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, say_not_ordered
 from letta_source.plan.runs_and_steps import (
     by_id,
     jobs_by_run,
@@ -31,7 +38,6 @@ from letta_source.plan.runs_and_steps import (
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource, Walk
 from letta_source.schema.resources import RESOURCES
-from letta_source.state.cursors import Cursor
 from letta_source.state.resource_state import ResourceState
 
 Item = dict[str, Any]
@@ -58,81 +64,37 @@ async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
     settings = state.settings
     if card.limited_by == "id" and settings.agent_ids:
         for agent_id in settings.agent_ids:
-            yield Job(agent_id, _read_one(agent_id, card), asked_for=True)
+            yield Job(agent_id, read_one(agent_id, card), asked_for=True)
         return
     for key in list_keys(card, settings):
         if card.changed_by and state.asks_for_changes:
-            yield _changed_job(state, card, key)
+            yield changed_job(state, card, key)
         elif card.limited_by == "id":
-            yield _counted_job(state, card, key)
+            yield counted_job(state, card, key)
         elif card.changed_by or not state.tracks_changes:
-            yield _list_job(state, list_endpoint(card, settings, key), key)
+            yield list_job(state, list_endpoint(card, settings, key), key)
         else:
             # None of its dates moves: what is new comes at the end, and the rest with the sweep.
-            yield _growing_job(state, card, key, "nothing", state.asks_for_changes)
-
-
-def _changed_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List what changed since the last load, newest first; where the host cannot tell, everything."""
-    host, since = state.session.host, state.changes.since
-
-    async def events(client: Client) -> Events:
-        for by in card.changed_by:
-            found: list[Item] = []
-            try:
-                async for items in changed_items(client, card, by, since or state.overlap.start):
-                    found.extend(map(slim, items))
-                    yield "", Page(items, in_order=False)
-            except NotOrdered as error:
-                say_not_ordered(card, error)
-                async for event in list_events(client, host, list_endpoint(card, state.settings, key)):
-                    yield event
-                return
-            keep_changed(host, card, by, since or state.overlap.start, found)
-
-    return Job("", events, key=key, read_again=True)
-
-
-def _counted_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List all agents, and count them: of few each is asked, whatever the signals say."""
-    job = _list_job(state, list_endpoint(card, state.settings, key), key)
-
-    async def events(client: Client) -> Events:
-        items, whole = 0, True
-        async for parent_id, event in job.events(client):
-            items += len(event.items) if isinstance(event, Page) else 0
-            whole = whole and not isinstance(event, Gap)
-            yield parent_id, event
-        state.note_agents(items, whole)
-
-    return replace(job, events=events)
-
-
-def _read_one(item_id: str, card: Resource) -> Read:
-    async def events(client: Client) -> Events:
-        async for page in get_one(client, card.path_of(item_id), card.params, card.fragile_include):
-            yield item_id, page
-
-    return events
+            yield growing_job(state, card, key, "nothing", state.asks_for_changes)
 
 
 async def _run_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
     for key in list_keys(card, state.settings):
         worklist = state.worklist(key)
-        yield _list_job(state, list_endpoint(card, state.settings, key), key, worklist.cursor, "worklist")
+        yield list_job(state, list_endpoint(card, state.settings, key), key, worklist.cursor, "worklist")
         async for run_id, run in runs_to_read(client, state, key, worklist.beyond_list(), only_moved=True):
             if run is None:
                 yield by_id(key, card.path_of(run_id), run_id)
             else:
-                yield Job(run_id, _just(run), "parent", key, run, in_order=False, read_again=True)
+                yield Job(run_id, only(run), "parent", key, run, in_order=False, read_again=True)
 
 
 async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
     for key in list_keys(card, state.settings):
         if await lists_steps(client, state):
-            yield _growing_job(state, card, key, "worklist", not state.rereads)
+            yield growing_job(state, card, key, "worklist", not state.rereads)
             if state.listed_to(key) and not state.adds_only:
-                yield _feedback_job(state, card, key)
+                yield feedback_job(state, card, key)
             async for step_id in steps_to_read(client, state, key, state.worklist(key).unfinished):
                 yield by_id(key, card.path_of(step_id), step_id)
         else:
@@ -149,7 +111,7 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
     async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
         seen.add(batch["id"])
         again = state.loaded_before or batch["id"] in unfinished
-        yield Job(batch["id"], _just(batch), "parent", key, batch, in_order, read_again=again)
+        yield Job(batch["id"], only(batch), "parent", key, batch, in_order, read_again=again)
     asked_for = state.settings.batch_ids
     for batch_id in dict.fromkeys((*asked_for, *unfinished)):
         if batch_id not in seen:
@@ -264,61 +226,6 @@ async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:
             yield query, Page(as_list(found))
 
     yield Job(query, events, read_again=True, asked_for=True)
-
-
-def _list_job(
-    state: ResourceState,
-    endpoint: Endpoint,
-    key: str = "",
-    cursor: Cursor | None = None,
-    moves: Moves = "nothing",
-    read_again: bool = False,
-) -> Job:
-    async def events(client: Client) -> Events:
-        async for found in list_events(client, state.session.host, endpoint, cursor):
-            yield found
-
-    return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
-
-
-def _growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, goes_on: bool) -> Job:
-    """List what has no date, and note how far.
-
-    Args:
-        goes_on: from where the list had been read to before the overlap.
-    """
-    listed_to = state.listed_to(key) if goes_on else None
-    cursor = (None, listed_to) if listed_to else None
-    endpoint = list_endpoint(card, state.settings, key)
-
-    async def events(client: Client) -> Events:
-        last_id, whole = None, True
-        async for parent_id, event in list_events(client, state.session.host, endpoint, cursor):
-            if isinstance(event, Page):
-                last_id = event.items[-1]["id"] if has_id(event.items[-1]) else last_id
-                whole = whole and event.in_order
-            yield parent_id, event
-        if whole:
-            state.note_last_listed(key, last_id)
-
-    return Job("", events, moves, key, read_again=moves == "nothing")
-
-
-def _feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List the steps with feedback, which comes days after a step has finished; a sweep lists them all."""
-    endpoint = list_endpoint(card, state.settings, key)
-    params = {**endpoint.params, "has_feedback": "true"}
-    since = state.overlap.before_start(state.settings.reread_window)
-    if not (state.settings.window or state.sweeps):
-        params["start_date"] = since.isoformat()
-    return _list_job(state, replace(endpoint, params=params), key, read_again=True)
-
-
-def _just(item: Item) -> Read:
-    async def events(client: Client) -> Events:
-        yield item["id"], Page([item])
-
-    return events
 
 
 WALKS: dict[Walk, Callable[[Client, ResourceState, Resource], Jobs]] = {

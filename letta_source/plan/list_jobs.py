@@ -1,0 +1,125 @@
+"""Jobs that read one list: whole, what changed, or what came to its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from letta_source.api.client import Client
+from letta_source.paging.events import Gap, Page
+from letta_source.paging.pages import Endpoint
+from letta_source.paging.unpaged import get_one
+from letta_source.plan.host import list_endpoint
+from letta_source.plan.job import Events, Job, Moves, Read
+from letta_source.plan.lists import has_id, list_events, slim
+from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, say_not_ordered
+from letta_source.schema.card import Resource
+from letta_source.state.cursors import Cursor
+from letta_source.state.resource_state import ResourceState
+
+Item = dict[str, Any]
+
+
+def list_job(
+    state: ResourceState,
+    endpoint: Endpoint,
+    key: str = "",
+    cursor: Cursor | None = None,
+    moves: Moves = "nothing",
+    read_again: bool = False,
+) -> Job:
+    """Return the job that reads a list, from a cursor on if there is one."""
+
+    async def events(client: Client) -> Events:
+        async for found in list_events(client, state.session.host, endpoint, cursor):
+            yield found
+
+    return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
+
+
+def counted_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List all agents, and count them: of few each is asked, whatever the signals say."""
+    job = list_job(state, list_endpoint(card, state.settings, key), key)
+
+    async def events(client: Client) -> Events:
+        items, whole = 0, True
+        async for parent_id, event in job.events(client):
+            items += len(event.items) if isinstance(event, Page) else 0
+            whole = whole and not isinstance(event, Gap)
+            yield parent_id, event
+        state.note_agents(items, whole)
+
+    return replace(job, events=events)
+
+
+def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List what changed since the last load, newest first; where the host cannot tell, everything."""
+    host, since = state.session.host, state.changes.since
+
+    async def events(client: Client) -> Events:
+        for by in card.changed_by:
+            found: list[Item] = []
+            try:
+                async for items in changed_items(client, card, by, since or state.overlap.start):
+                    found.extend(map(slim, items))
+                    yield "", Page(items, in_order=False)
+            except NotOrdered as error:
+                say_not_ordered(card, error)
+                async for event in list_events(client, host, list_endpoint(card, state.settings, key)):
+                    yield event
+                return
+            keep_changed(host, card, by, since or state.overlap.start, found)
+
+    return Job("", events, key=key, read_again=True)
+
+
+def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, goes_on: bool) -> Job:
+    """List what has no date, and note how far.
+
+    Args:
+        goes_on: from where the list had been read to before the overlap.
+    """
+    listed_to = state.listed_to(key) if goes_on else None
+    cursor = (None, listed_to) if listed_to else None
+    endpoint = list_endpoint(card, state.settings, key)
+
+    async def events(client: Client) -> Events:
+        last_id, whole = None, True
+        async for parent_id, event in list_events(client, state.session.host, endpoint, cursor):
+            if isinstance(event, Page):
+                last_id = event.items[-1]["id"] if has_id(event.items[-1]) else last_id
+                whole = whole and event.in_order
+            yield parent_id, event
+        if whole:
+            state.note_last_listed(key, last_id)
+
+    return Job("", events, moves, key, read_again=moves == "nothing")
+
+
+def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
+    """List the steps with feedback, which comes days after a step has finished; a sweep lists them all."""
+    endpoint = list_endpoint(card, state.settings, key)
+    params = {**endpoint.params, "has_feedback": "true"}
+    since = state.overlap.before_start(state.settings.reread_window)
+    if not (state.settings.window or state.sweeps):
+        params["start_date"] = since.isoformat()
+    return list_job(state, replace(endpoint, params=params), key, read_again=True)
+
+
+def read_one(item_id: str, card: Resource) -> Read:
+    """Return what reads one item by its id."""
+
+    async def events(client: Client) -> Events:
+        async for page in get_one(client, card.path_of(item_id), card.params, card.fragile_include):
+            yield item_id, page
+
+    return events
+
+
+def only(item: Item) -> Read:
+    """Return what yields an item that was read already."""
+
+    async def events(client: Client) -> Events:
+        yield item["id"], Page([item])
+
+    return events
