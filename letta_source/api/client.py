@@ -1,4 +1,4 @@
-"""One request to Letta: auth, time-outs, retries, redirects. Knows nothing of pages or tables."""
+"""Requests to Letta: retries, redirects, and the meaning of what comes. Knows nothing of pages or tables."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from typing import Any
 
 import httpx
 
-from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
-from letta_source.api.deadline import Deadline
-from letta_source.api.memory import Lease, parsed_size
-from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
-from letta_source.api.redirects import REDIRECTS, redirected
+from letta_source.api.exchange import Exchange
+from letta_source.api.memory import Lease
+from letta_source.api.parsing import parsed
+from letta_source.api.redirects import REDIRECTS, next_hop
 from letta_source.api.responses import (
     RequestFailed,
     Shape,
     StatusError,
     TooLarge,
     Verdict,
-    checked,
     is_missing,
     may_be_the_page,
     refused,
@@ -33,29 +31,21 @@ from letta_source.api.responses import (
 )
 from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
 from letta_source.api.server import Server, kind_of
-from letta_source.api.transport import make_connector, route_to
-from letta_source.errors import FatalError, NotLetta, Unreachable
+from letta_source.api.transport import route_to
+from letta_source.errors import NotLetta, Unreachable
 from letta_source.schema.card import Params
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 10.0
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
 _ROUNDS = 3
 _REDIRECTS_FOLLOWED = 5
 _RETRIES_OF_GIVEN_UP = 2
-# Bytes of a body from which on another thread and decoder are worth their start.
-_LARGE_BODY = 1 << 15
-# Bytes of a body that are parsed without looking what that takes: less than a page may take, at worst.
-_HARMLESS_BODY = 1 << 20
-_ERROR_BODY = 1 << 16
 _CIRCLE = (
     "redirects in a circle: is the URL right? A proxy at which TLS ends must tell the server so"
     " (X-Forwarded-Proto)"
 )
-# At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
-_WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
 
 @dataclass(frozen=True)
@@ -87,40 +77,23 @@ class Client:
         server: Server | None = None,
         looks_again: bool = True,
     ) -> None:
-        self._redact = Redactor(settings.secrets)
-        self._filter = RedactingFilter(self._redact)
         self.base_url = settings.base_url
         self.server = server or Server.of(settings)
-        self._lag = settings.lag
-        self._on_request = on_request
-        self._timeout = settings.timeout.total_seconds()
-        connect = min(self._timeout, _CONNECT_SECONDS)
-        self._extensions = {
-            "timeout": httpx.Timeout(self._timeout, connect=connect).as_dict(),
-            EXTENSION: self._redact,
-        }
-        self._connect = make_connector(settings)
+        self._exchange = Exchange(settings, self.server, on_request)
         self._route = route_to(settings)
-        # One for each connection: a pool looks at all that it has with each request.
-        self._idle = [self._connect()]
-        self._headers = _headers(settings)
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries
         self._looks_again = looks_again
         self._answers = 0
 
     async def __aenter__(self) -> Client:
-        for name in _WIRE_LOGGERS:
-            logging.getLogger(name).addFilter(self._filter)
+        self._exchange.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for connection in self._idle:
-            await connection.aclose()
-        for name in _WIRE_LOGGERS:
-            logging.getLogger(name).removeFilter(self._filter)
+        await self._exchange.close()
 
     async def get(
         self,
@@ -194,7 +167,7 @@ class Client:
         asked: _Asked,
     ) -> Any:
         try:
-            request = self._request(method, path, params, body)
+            request = self._exchange.request(method, path, params, body)
         except httpx.InvalidURL as error:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
         kind, given_up = kind_of(path), self.server.given_up
@@ -216,18 +189,6 @@ class Client:
                 return found
         raise failed
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        body: Mapping[str, Any] | None = None,
-    ) -> httpx.Request:
-        """Build a request; `httpx.AsyncClient.build_request` takes a quarter of a quick request's time."""
-        query = f"?{httpx.QueryParams(params)}" if params else ""
-        url = f"{self.base_url}{path}{query}"
-        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
-
     async def _is_up(self) -> bool:
         """Tell whether the server answers a simple question; if not at once, wait for it.
 
@@ -240,7 +201,7 @@ class Client:
                 lease = self.server.memory.lease()
                 try:
                     asked = _Asked(lease, may_lack=True)
-                    await self._tried(self._request("GET", path, {"limit": 1}), retries, asked)
+                    await self._tried(self._exchange.request("GET", path, {"limit": 1}), retries, asked)
                 except (RequestFailed, Unreachable) as error:
                     failed: Exception = error
                 finally:
@@ -286,7 +247,7 @@ class Client:
             if isinstance(error, httpx.RequestError) and not self.server.lets_read:
                 hint = describe_broken_answer(error, self._route)
             # They quote lines of an answer that is no HTTP, and where it redirects to.
-            self._redact.redact_error(error)
+            self._exchange.redact.redact_error(error)
             said = f"{type(error).__name__} on {request.url.path}"
             raise RequestFailed(f"{said}: {hint}" if hint else said) from error
 
@@ -306,10 +267,10 @@ class Client:
             # A redirect has a body, too.
             asked.lease.release()
             async with self._in_flight:
-                response, body = await self._answered(request, asked.lease)
+                response, body = await self._exchange.send(request, asked.lease)
             if response.status_code not in REDIRECTS or "location" not in response.headers:
                 return await self._taken(response, body, asked)
-            request = self._next_hop(request, response)
+            request = next_hop(request, response, self.base_url, self.server.lets_read)
         if not self.server.lets_read:
             raise NotLetta(f"{self.base_url} {_CIRCLE}")
         # With a slash or without, a server that has this family at other paths has nothing here. Any other
@@ -317,50 +278,6 @@ class Client:
         lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
         raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
-
-    def _next_hop(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
-        """Return the request to follow a redirect with.
-
-        Raises:
-            FatalError: it leads to a login or elsewhere, and nothing has been read yet.
-            StatusError: the same later: a gateway's session ended, or something is replaced, for this path.
-        """
-        try:
-            return redirected(request, response, self.base_url)
-        except FatalError as error:
-            if not self.server.lets_read:
-                raise
-            raise StatusError(response.status_code, str(error), from_letta=False) from error
-
-    async def _answered(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:
-        """Send it and read the answer; of one that is an error, the start only."""
-        self._on_request()
-        connection = self._idle.pop() if self._idle else self._connect()
-        try:
-            # httpx has no deadline for a whole answer: one that drips would take for ever.
-            async with Deadline(self._timeout) as deadline:
-                response = await connection.handle_async_request(request)
-                response.request = request
-                if self.server.clock.observe(response.headers) and abs(self.server.clock.skew) > self._lag:
-                    logger.warning("%s: %s", self.base_url, self.server.clock.described())
-                try:
-                    if response.status_code < 300:
-                        take = partial(_take, lease, deadline)
-                        body = await read_body(response, lease.most, take)
-                    else:
-                        body = await read_start(response, _ERROR_BODY)
-                    self.server.traffic.bytes += len(body)
-                    if response.status_code == 500 and "network_stream" in response.extensions:
-                        # The server resets the connection of a 500 on its next request: hang up first.
-                        await response.extensions["network_stream"].aclose()
-                finally:
-                    assert isinstance(response.stream, httpx.AsyncByteStream)
-                    await response.stream.aclose()
-                return response, body
-        except TimeoutError as error:
-            raise httpx.ReadTimeout("", request=request) from error
-        finally:
-            self._idle.append(connection)
 
     async def _taken(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
         if response.status_code >= 300:
@@ -373,48 +290,7 @@ class Client:
                 self.server.pace.hold(wait)
                 self.server.traffic.waited += wait
             raise error
-        found = await self._parsed(response, body, asked)
+        found = await parsed(response, body, asked.lease, asked.shape, self.server.memory.largest_page)
         self._answers += 1
         self.server.lets_read = True
         return found
-
-    async def _parsed(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
-        if len(body) < _LARGE_BODY:
-            asked.lease.end_reading()
-            return checked(response, body, asked.shape)
-        size = parsed_size(body) if len(body) > _HARMLESS_BODY else 4 * len(body)
-        if size > self.server.memory.largest_page:
-            raise TooLarge(self.server.memory.largest_page)
-        await asked.lease.grow(size)
-        found = checked(response, body, asked.shape)
-        asked.lease.shrink(len(body))
-        asked.lease.end_reading()
-        return found
-
-
-class _Headers(httpx.Headers):
-    """Header fields, whose repr shows no value: httpx's own shows all but Authorization."""
-
-    def __repr__(self) -> str:
-        return f"Headers({[*self]})"
-
-
-def _headers(settings: Settings) -> _Headers:
-    """Return the header fields of every request; no local variable holds a secret."""
-    headers = _Headers({"user-agent": "dlt-source-letta"})
-    for name in settings.headers:
-        headers[name] = settings.headers[name].get_secret_value()
-    headers["accept"] = "application/json"
-    headers["accept-encoding"] = ACCEPT_ENCODING
-    if settings.api_key:
-        headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-    if settings.project:
-        headers["x-project"] = settings.project
-    return headers
-
-
-async def _take(lease: Lease, deadline: Deadline, size: int) -> None:
-    if not lease.try_grow(size):
-        # It is not the server's time that passes.
-        with deadline.suspended():
-            await lease.grow(size)

@@ -6,11 +6,32 @@ import httpx
 
 from letta_source.api.gateways import LOGIN_URL
 from letta_source.api.redact import redactor_of
-from letta_source.errors import AuthError, NotLetta
+from letta_source.api.responses import StatusError
+from letta_source.errors import AuthError, FatalError, NotLetta
 
 REDIRECTS = {301, 302, 303, 307, 308}
 _KEEP_METHOD = {307, 308}
 _PORTS = {"http": 80, "https": 443}
+
+
+def next_hop(
+    request: httpx.Request, response: httpx.Response, base_url: str, was_read: bool
+) -> httpx.Request:
+    """Return the request to follow a redirect with.
+
+    Args:
+        was_read: something was read before.
+
+    Raises:
+        FatalError: it leads to a login or elsewhere, and nothing has been read yet.
+        StatusError: the same later: a gateway's session ended, or something is replaced, for this path.
+    """
+    try:
+        return redirected(request, response, base_url)
+    except FatalError as error:
+        if not was_read:
+            raise
+        raise StatusError(response.status_code, str(error), from_letta=False) from error
 
 
 def redirected(request: httpx.Request, response: httpx.Response, base_url: str) -> httpx.Request:

@@ -185,6 +185,8 @@ def test_every_secret_is_redacted() -> None:
 
 def test_nothing_that_redacts_shows_a_secret() -> None:
     client = Client(settings(api_key=KEY, headers={"X-Gate": KEY[::-1]}, mask_key=KEY))
-    shown = [repr(one) for one in (client, vars(client), client._headers, vars(client._redact._pieces))]
+    exchange = client._exchange
+    parts = (client, vars(client), vars(exchange), exchange._headers, vars(exchange.redact._pieces))
+    shown = [repr(one) for one in parts]
     assert not CANARY.is_in("".join(shown))
     assert KEY[::-1][:8] not in "".join(shown)

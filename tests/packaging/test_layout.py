@@ -12,8 +12,6 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "letta_source"
 LINES = 300
-# To be split by subject; none may be added.
-LONGER = {"api/client.py"}
 TOP = {"__init__", "__main__", "source", "errors", "items", "times", "shards", "safe_text"}
 
 
@@ -21,8 +19,7 @@ TOP = {"__init__", "__main__", "source", "errors", "items", "times", "shards", "
     "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
 )
 def test_modules_are_short(file: Path) -> None:
-    if str(file.relative_to(PACKAGE)) not in LONGER:
-        assert len(file.read_text("utf-8").splitlines()) <= LINES
+    assert len(file.read_text("utf-8").splitlines()) <= LINES
 
 
 def test_all_else_is_in_a_sub_package() -> None:

@@ -1,0 +1,147 @@
+"""One request sent and its answer read, over a connection of its own; nothing is retried here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import httpx
+
+from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
+from letta_source.api.deadline import Deadline
+from letta_source.api.memory import Lease
+from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
+from letta_source.api.server import Server
+from letta_source.api.transport import make_connector
+from letta_source.schema.card import Params
+from letta_source.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 10.0
+# Bytes.
+_ERROR_BODY = 1 << 16
+# At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
+_WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
+
+
+class Exchange:
+    """Builds requests to one server, sends them and reads the answers; to be used in one event loop.
+
+    Args:
+        settings: host, key, headers, time-out, proxy, certificates.
+        server: its clock is set by each answer, and its traffic counted.
+        on_request: called as each request is sent.
+
+    Raises:
+        ConfigError: the proxy or a certificate cannot be used.
+    """
+
+    def __init__(self, settings: Settings, server: Server, on_request: Callable[[], None]) -> None:
+        self.redact = Redactor(settings.secrets)
+        self._filter = RedactingFilter(self.redact)
+        self._base_url = settings.base_url
+        self._server = server
+        self._lag = settings.lag
+        self._on_request = on_request
+        self._timeout = settings.timeout.total_seconds()
+        connect = min(self._timeout, _CONNECT_SECONDS)
+        self._extensions = {
+            "timeout": httpx.Timeout(self._timeout, connect=connect).as_dict(),
+            EXTENSION: self.redact,
+        }
+        self._connect = make_connector(settings)
+        # One for each connection: a pool looks at all that it has with each request.
+        self._idle = [self._connect()]
+        self._headers = _headers(settings)
+
+    def open(self) -> None:
+        """Keep secrets out of what the libraries beneath log."""
+        for name in _WIRE_LOGGERS:
+            logging.getLogger(name).addFilter(self._filter)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for connection in self._idle:
+            await connection.aclose()
+        for name in _WIRE_LOGGERS:
+            logging.getLogger(name).removeFilter(self._filter)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Mapping[str, Any] | None = None,
+    ) -> httpx.Request:
+        """Build a request; `httpx.AsyncClient.build_request` takes a quarter of a quick request's time."""
+        query = f"?{httpx.QueryParams(params)}" if params else ""
+        url = f"{self._base_url}{path}{query}"
+        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
+
+    async def send(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:
+        """Send a request and read its answer; of one that is an error, the start only.
+
+        Args:
+            lease: takes what the body takes.
+
+        Returns:
+            The answer, closed, and its body.
+        """
+        self._on_request()
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            # httpx has no deadline for a whole answer: one that drips would take for ever.
+            async with Deadline(self._timeout) as deadline:
+                response = await connection.handle_async_request(request)
+                response.request = request
+                if self._server.clock.observe(response.headers) and abs(self._server.clock.skew) > self._lag:
+                    logger.warning("%s: %s", self._base_url, self._server.clock.described())
+                try:
+                    if response.status_code < 300:
+                        take = partial(_take, lease, deadline)
+                        body = await read_body(response, lease.most, take)
+                    else:
+                        body = await read_start(response, _ERROR_BODY)
+                    self._server.traffic.bytes += len(body)
+                    if response.status_code == 500 and "network_stream" in response.extensions:
+                        # The server resets the connection of a 500 on its next request: hang up first.
+                        await response.extensions["network_stream"].aclose()
+                finally:
+                    assert isinstance(response.stream, httpx.AsyncByteStream)
+                    await response.stream.aclose()
+                return response, body
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("", request=request) from error
+        finally:
+            self._idle.append(connection)
+
+
+class _Headers(httpx.Headers):
+    """Header fields, whose repr shows no value: httpx's own shows all but Authorization."""
+
+    def __repr__(self) -> str:
+        return f"Headers({[*self]})"
+
+
+def _headers(settings: Settings) -> _Headers:
+    """Return the header fields of every request; no local variable holds a secret."""
+    headers = _Headers({"user-agent": "dlt-source-letta"})
+    for name in settings.headers:
+        headers[name] = settings.headers[name].get_secret_value()
+    headers["accept"] = "application/json"
+    headers["accept-encoding"] = ACCEPT_ENCODING
+    if settings.api_key:
+        headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    if settings.project:
+        headers["x-project"] = settings.project
+    return headers
+
+
+async def _take(lease: Lease, deadline: Deadline, size: int) -> None:
+    if not lease.try_grow(size):
+        # It is not the server's time that passes.
+        with deadline.suspended():
+            await lease.grow(size)
