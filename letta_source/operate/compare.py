@@ -99,7 +99,8 @@ class Comparison:
         self._card = card
         self._held = {table.name: _Held(table, held[table.name]) for table in card.tables}
         self._hiding = hiding
-        self._since = since
+        # The server cuts a message's date to the second.
+        self._since = since and since.replace(microsecond=0)
         self._changed = changed
         self._longest = longest
         self._keeps_old = keeps_old

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -247,7 +248,10 @@ def test_what_is_newer_than_the_last_load_is_no_difference(
 ) -> None:
     resources = ("--resources", "agents,runs,steps,agent_messages")
     letta_source.load(server, *resources)
-    letta.talk(one_of(letta), "after the load", tools=["roll_dice"])
+    # Its messages come at the second in which the load began, on the wire.
+    [(began,)] = letta_source.rows("SELECT max(began_at) FROM letta.load_log")
+    assert isinstance(began, datetime)
+    letta.talk(one_of(letta), "after the load", tools=["roll_dice"], date=began)
     found = told(letta_source, server, 0)["found"]
     assert found["counts"]["newer"] >= 5
     assert "the next one brings" in asked(letta_source, server).out
