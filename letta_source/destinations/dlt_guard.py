@@ -36,7 +36,7 @@ def guard(destination: Any, session: str, check: Callable[[], None], fence: Sequ
 
 
 def answer_once(destination: Any) -> None:
-    """Have a destination find its capabilities once a naming convention.
+    """Have a destination find its capabilities once for each naming convention.
 
     dlt asks for them some 30 times in a load, and each time looks all of its settings up.
     """

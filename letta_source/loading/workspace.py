@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 _TO_TAKE_OVER = "letta_source_to_take_over"
 # How often the lease had been taken when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
-# To give the memory of fewer back takes as long as to load them.
+# Rows. To give back the few MB of fewer takes a tenth of the load's time.
 _MANY_ROWS = 5_000
 
 
