@@ -99,8 +99,7 @@ class Comparison:
         self._card = card
         self._held = {table.name: _Held(table, held[table.name]) for table in card.tables}
         self._hiding = hiding
-        # The server cuts a message's date to the second.
-        self._since = since and since.replace(microsecond=0)
+        self._since = since
         self._changed = changed
         self._longest = longest
         self._keeps_old = keeps_old
@@ -196,7 +195,7 @@ class Comparison:
         newer = pa.chunked_array([pa.repeat(False, rows.num_rows)])
         for column in self._card.root.columns:
             if column.type == "timestamp" and column != GONE:
-                later = pc.greater_equal(rows.column(column.name), pa.scalar(self._since, column.arrow_type))
+                later = _is_since(rows.column(column.name), self._since)
                 newer = pc.or_(newer, pc.fill_null(later, False))
         found: list[bool] = newer.to_pylist()
         if via := self._card.date_via:
@@ -235,6 +234,15 @@ class Comparison:
                 elif name != root and not held.seen[at] and (owner := _owner(held.table, key)) in self._both:
                     kind = "not_comparable" if self._keeps_old else "extra"
                     self.tallies[name].note("newer" if owner in self._newer else kind, key)
+
+
+def _is_since(dates: pa.ChunkedArray, since: datetime) -> pa.ChunkedArray:
+    """Tell of each date whether it may be of this time or later; null of none."""
+    # The server cuts dates of messages to the second, so what came just after `since` seems to be before it.
+    is_cut = pc.equal(pc.floor_temporal(dates, unit="second"), dates)
+    is_of_that_second = pc.greater_equal(dates, pa.scalar(since.replace(microsecond=0), dates.type))
+    later = pc.greater_equal(dates, pa.scalar(since, dates.type))
+    return pc.or_(later, pc.and_(is_cut, is_of_that_second))
 
 
 def keys_of(table: Table, rows: pa.Table) -> list[Key]:

@@ -11,7 +11,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.destinations.text_limits import LONGEST_TEXT
-from tests.support.command import SOME, Command, Said, messages, one_of
+from tests.support.command import SOME, Command, Said, ago, messages, one_of
 
 pytestmark = pytest.mark.whole
 
@@ -62,7 +62,7 @@ def test_each_kind_of_difference_is_named_and_repaired(
 ) -> None:
     for text in ("one", "two", "three"):
         for agent in letta.tables["agents"].rows:
-            letta.talk(agent, text, tools=["roll_dice"])
+            letta.talk(agent, text, tools=["roll_dice"], date=ago(hours=1))
     letta_source.load(server)
     agent = one_of(letta)
     lost, changed, deleted = ids_of_messages(letta, agent)[:3]
@@ -162,7 +162,7 @@ def test_what_was_cut_is_no_difference(
 ) -> None:
     monkeypatch.setitem(LONGEST_TEXT, "duckdb", 400)
     agent = one_of(letta)
-    letta.talk(agent, "long " * 200)
+    letta.talk(agent, "long " * 200, date=ago(hours=1))
     letta_source.load(server)
     found = told(letta_source, server, 0)["found"]
     assert "agent_messages.text" in found["hidden_columns"]
