@@ -1,7 +1,8 @@
-"""A destination for each test, empty and its own; PostgreSQL is one server for all."""
+"""A destination for each test, empty and its own; PostgreSQL and MariaDB are one server each for all."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,17 +14,22 @@ from letta_source.demo import Server, serve
 from tests.support.cli_loads import Loads
 from tests.support.expected_rows import Expected
 from tests.support.hours import Story
+from tests.support.mariadb import is_installed, mariadb
 from tests.support.places import Place, chosen, make_place
 from tests.support.postgres import create_database, postgres
 
+# Before the tests forget all settings of who runs them.
+_MYSQL = os.environ.get("DESTINATION__MYSQL__CREDENTIALS")
+
 
 class Databases:
-    """Empty ones, in a PostgreSQL that starts with the first."""
+    """Empty ones, in servers that start with the first."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open = ExitStack()
-        self._url: str | None = None
+        self._postgres: str | None = None
+        self._mysql = _MYSQL
 
     def __enter__(self) -> Databases:
         return self
@@ -31,22 +37,30 @@ class Databases:
     def __exit__(self, *error: object) -> None:
         self._open.close()
 
-    def make(self) -> str:
-        """Returns its URL."""
-        if self._url is None:
-            self._url = self._open.enter_context(postgres(self._folder))
-        return create_database(self._url, f"test_{uuid4().hex}")
+    def postgres(self) -> str:
+        """Return the URL of an empty database."""
+        if self._postgres is None:
+            self._postgres = self._open.enter_context(postgres(self._folder))
+        return create_database(self._postgres, f"test_{uuid4().hex}")
+
+    def mysql(self) -> str:
+        """Return the URL of a server, without a database."""
+        if self._mysql is None:
+            if not is_installed():
+                pytest.skip("needs mariadbd, or DESTINATION__MYSQL__CREDENTIALS of a server")
+            self._mysql = self._open.enter_context(mariadb(self._folder))
+        return self._mysql
 
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    with Databases(tmp_path_factory.mktemp("postgres")) as databases:
+    with Databases(tmp_path_factory.mktemp("databases")) as databases:
         yield databases
 
 
 @pytest.fixture(params=chosen())
 def place(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Iterator[Place]:
-    place = make_place(request.param, tmp_path, databases.make)
+    place = make_place(request.param, tmp_path, databases)
     yield place
     place.close()
 

@@ -82,7 +82,7 @@ def fresh_configuration() -> Iterator[None]:
 @pytest.fixture
 def account(databases: Databases, request: pytest.FixtureRequest) -> Account:
     name: str = request.param
-    url = databases.make()
+    url = databases.postgres()
     password = f"{ODD}{name}"
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True

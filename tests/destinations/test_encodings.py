@@ -139,7 +139,7 @@ def test_postgres_gets_utf8_whatever_is_set(
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    url = databases.make()
+    url = databases.postgres()
     if where == "environment":
         monkeypatch.setenv("PGCLIENTENCODING", "WIN1252")
     elif where == "database":
@@ -169,7 +169,7 @@ def test_postgres_of_other_encodings_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     encoding: str,
 ) -> None:
-    url = databases.make()
+    url = databases.postgres()
     name = f"in_{encoding.lower()}_{url.rpartition('_')[2]}"
     run(url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"{url.rpartition('/')[0]}/{name}")
@@ -183,7 +183,7 @@ def test_postgres_of_other_encodings_is_refused(
 def test_check_writes_into_postgres(
     letta_source: Command, server: Server, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = databases.make()
+    url = databases.postgres()
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
     said = letta_source("check", "--write", "--base-url", server.base_url, "--destination", "postgres")
     assert (said.code, "came back as it was" in said.out) == (0, True)

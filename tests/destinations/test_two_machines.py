@@ -99,7 +99,7 @@ class Machines:
 def machines(tmp_path: Path, databases: Databases) -> Iterator[Machines]:
     letta = small_letta(6)
     with serve(letta) as server:
-        machines = Machines(tmp_path, databases.make(), letta, server)
+        machines = Machines(tmp_path, databases.postgres(), letta, server)
         yield machines
         machines.close()
 

@@ -96,7 +96,7 @@ def strange(letta: Letta) -> dict[str, str]:
 def loaded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, databases: Databases
 ) -> Iterator[Loaded]:
-    place = make_place(request.param, tmp_path_factory.mktemp("types"), databases.make)
+    place = make_place(request.param, tmp_path_factory.mktemp("types"), databases)
     story = Story()
     story.letta = Letta()
     story.now = datetime.now(UTC)

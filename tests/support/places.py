@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 import duckdb
 import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from psycopg2.extras import register_default_json, register_default_jsonb
 
 from tests.support.library_loads import TABLES, Row, columns_of, in_order
@@ -34,9 +33,6 @@ Types = dict[str, frozenset[str]]
 Wanted = Mapping[str, Sequence[str]]
 """Columns by table."""
 Query = Callable[[str], list[Row]]
-
-# Before the tests forget all settings of who runs them.
-_MYSQL = os.environ.get("DESTINATION__MYSQL__CREDENTIALS")
 
 
 class Place(ABC):
@@ -219,7 +215,7 @@ class SQLite(_Database):
 
 
 class MySQL(_Database):
-    """A server of whoever runs the tests; MariaDB is one too. Each test makes a database, and drops it."""
+    """A server, MariaDB for one. Each test makes a database, and drops it."""
 
     types = _called(
         timestamp="datetime|timestamp",
@@ -324,31 +320,33 @@ class Iceberg(_Files):
         return [StaticTable.from_metadata(str(newest)).scan().to_arrow()] if newest else []
 
 
-_PLACES: dict[str, Callable[[Path, Callable[[], str]], Place]] = {
-    "duckdb": lambda folder, postgres: DuckDB(folder),
-    "postgres": lambda folder, postgres: Postgres(folder, postgres()),
-    "sqlite": lambda folder, postgres: SQLite(folder),
-    "mysql": lambda folder, postgres: _mysql(folder),
-    "parquet": lambda folder, postgres: Parquet(folder),
-    "delta": lambda folder, postgres: Delta(folder),
-    "iceberg": lambda folder, postgres: Iceberg(folder),
+class Servers(Protocol):
+    """Servers of databases, started when they are first asked for."""
+
+    def postgres(self) -> str:
+        """Return the URL of an empty database."""
+        ...
+
+    def mysql(self) -> str:
+        """Return the URL of a server, without a database."""
+        ...
+
+
+_PLACES: dict[str, Callable[[Path, Servers], Place]] = {
+    "duckdb": lambda folder, servers: DuckDB(folder),
+    "postgres": lambda folder, servers: Postgres(folder, servers.postgres()),
+    "sqlite": lambda folder, servers: SQLite(folder),
+    "mysql": lambda folder, servers: MySQL(folder, servers.mysql()),
+    "parquet": lambda folder, servers: Parquet(folder),
+    "delta": lambda folder, servers: Delta(folder),
+    "iceberg": lambda folder, servers: Iceberg(folder),
 }
 _AS_DLT_SAYS = {"sqlalchemy": ["sqlite", "mysql"], "filesystem": ["parquet", "delta", "iceberg"]}
 
 
-def make_place(name: str, folder: Path, postgres: Callable[[], str]) -> Place:
-    """An empty one.
-
-    Args:
-        postgres: makes an empty database, and gives its URL.
-    """
-    return _PLACES[name](folder, postgres)
-
-
-def _mysql(folder: Path) -> Place:
-    if not _MYSQL:
-        pytest.skip("needs a server: DESTINATION__MYSQL__CREDENTIALS=mysql+pymysql://user:password@host")
-    return MySQL(folder, _MYSQL)
+def make_place(name: str, folder: Path, servers: Servers) -> Place:
+    """An empty one."""
+    return _PLACES[name](folder, servers)
 
 
 def chosen(said: str = os.environ.get("ALL_DESTINATIONS", "")) -> list[str]:
