@@ -47,6 +47,7 @@ def letta(
     timeout: str | float | timedelta | None = None,
     retries: int | None = None,
     checkpoint_rows: int | None = None,
+    keep_states: int | None = None,
     refresh: bool | None = None,
     search_query: str | None = None,
     validate: bool | None = None,

@@ -169,6 +169,7 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
         counted = list(source.selected_resources) if session.settings.shard.is_whole else []
         before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)
+    workspace.drop_old_states()
     after = row_counts(workspace.pipeline, counted)
     new = {table: rows - before.get(table, 0) for table, rows in after.items()}
     return Loaded(workspace.pipeline, session, new)

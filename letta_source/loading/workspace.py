@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_internals import is_kind, local_value
@@ -19,10 +18,12 @@ from letta_source.destinations.duckdb import (
     take_back,
     unlimited,
 )
+from letta_source.destinations.erased import erased_ids
 from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.iceberg import add_columns
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
+from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.tables import (
     Changed,
     changed_by_hand,
@@ -32,6 +33,7 @@ from letta_source.destinations.tables import (
 )
 from letta_source.errors import ConfigError
 from letta_source.loading.free_memory import give_back_memory
+from letta_source.loading.messages import said
 from letta_source.loading.outcome import row_counts
 from letta_source.loading.recovery import (
     drop_empty,
@@ -44,7 +46,6 @@ from letta_source.loading.recovery import (
 from letta_source.loading.shard_state import adopt, forget_resources, is_superseded, stored_states
 from letta_source.loading.target import Target
 from letta_source.schema.resources import RESOURCES, all_tables
-from letta_source.schema.tables import ERASED
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -239,6 +240,15 @@ class Workspace:
             self._load(one_by_one=True)
         forget_loaded(self.pipeline)
 
+    def drop_old_states(self) -> None:
+        """Drop all but the last states of this pipeline, once a load was finished; no error if it fails."""
+        if not self.load_ids:
+            return
+        try:
+            drop_old_states(self.pipeline, self._settings.keep_states)
+        except Exception as error:  # Drivers have exceptions of their own.
+            logger.warning("old rows of _dlt_pipeline_state could not be dropped: %s", said(error))
+
     def close(self) -> None:
         """Close what was kept open for one package after the other."""
         self._large_rows.close()
@@ -272,16 +282,3 @@ class Workspace:
             if self.lease and (lost := self.lease.loss()):
                 raise lost from error
             raise
-
-
-def erased_ids(pipeline: dlt.Pipeline) -> frozenset[str]:
-    """Return the ids that `letta-source erase` removed from a dataset; from files it removes nothing."""
-    if is_kind("filesystem", pipeline):
-        return frozenset()
-    try:
-        with suppress(DestinationUndefinedEntity), pipeline.sql_client() as client:
-            table, id_ = client.make_qualified_table_name(ERASED.name), client.escape_column_name("id")
-            return frozenset(row[0] for row in client.execute_sql(f"SELECT {id_} FROM {table}") or ())
-    except SqlClientNotAvailable:
-        pass
-    return frozenset()

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from letta_source.destinations.capabilities import traits_of_pipeline
+from letta_source.destinations.erased import erased_ids
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
 from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
-from letta_source.loading.workspace import erased_ids
 from letta_source.operate.compare import DIFFERENCES, Comparison, Key, Tally
 from letta_source.operate.hiding import Hiding
 from letta_source.operate.server import Server

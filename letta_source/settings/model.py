@@ -87,6 +87,9 @@ class Settings(BaseModel):
     checkpoint_rows: int = Field(
         1_000_000, ge=1, description="Of the command line: rows after which what was read is loaded."
     )
+    keep_states: int = Field(
+        10, ge=1, description="Of the command line: how many states are kept, of the last loads."
+    )
     refresh: bool = Field(False, description="Read everything again, from the start.")
     search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
     shard: Annotated[Shard, BeforeValidator(shard_value)] = Field(

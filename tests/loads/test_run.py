@@ -52,6 +52,30 @@ def test_the_table_counts_what_was_added(letta_source: Command, letta: Letta, se
     assert letta_source.count("agent_messages") == messages(letta)
 
 
+def test_the_last_states_are_kept(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__KEEP_STATES", "1")
+    states = set()
+    for _ in range(2):
+        letta.add_message(one_of(letta))
+        assert letta_source.load(server).errors == []
+        ((newest,),) = letta_source.rows("SELECT _dlt_load_id FROM letta._dlt_pipeline_state")
+        states.add(newest)
+    assert len(states) == 2
+
+    def fail(pipeline: object, keep: int) -> int:
+        raise OSError("no DELETE for you")
+
+    monkeypatch.setattr("letta_source.loading.workspace.drop_old_states", fail)
+    letta.add_message(one_of(letta))
+    said = letta_source.load(server)
+    assert (said.code, said.errors) == (
+        0,
+        ["warning: old rows of _dlt_pipeline_state could not be dropped: OSError: no DELETE for you"],
+    )
+
+
 def test_state_comes_back_from_the_warehouse(letta_source: Command, letta: Letta, server: Server) -> None:
     letta_source.load(server)
     letta.add_message(one_of(letta))
