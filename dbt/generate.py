@@ -14,7 +14,7 @@ from pathlib import Path
 
 from letta_source.schema.columns import DELETED, Column
 from letta_source.schema.resources import RESOURCES
-from letta_source.schema.tables import LOAD_ISSUES, Table
+from letta_source.schema.tables import ERASED, LOAD_ISSUES, LOAD_LOG, Table
 
 PACKAGE = Path(__file__).parent
 STAGING = PACKAGE / "models" / "staging"
@@ -105,7 +105,8 @@ def _schema() -> str:
 
 
 def _sources() -> str:
-    named = (f"      - {{name: {t.name}, description: {_quoted(t.description)}}}\n" for _, t in _tables())
+    tables = [*(table for _, table in _tables()), LOAD_LOG, ERASED]
+    named = (f"      - {{name: {t.name}, description: {_quoted(t.description)}}}\n" for t in tables)
     return _SOURCES + "".join(named)
 
 
@@ -171,10 +172,9 @@ def _child_test(table: Table, root: Table) -> Iterator[str]:
 def _parent_test(column: Column) -> str:
     """Return a test that warns where what a message hangs from is not loaded."""
     parent = str(column.references).partition(".")[0]
-    enabled = f"{{{{ var('letta__using_{parent}', true) }}}}"
     return (
-        f"data_tests: [{{relationships: {{arguments: {{to: ref('stg_letta__{parent}'), field: id}},"
-        f' config: {{severity: warn, enabled: "{enabled}"}}}}}}]'
+        f"data_tests: [{{letta_parent: {{arguments: {{to: ref('stg_letta__{parent}'), table: {parent}}},"
+        " config: {severity: warn}}}]"
     )
 
 

@@ -1,22 +1,24 @@
 {#- One table of the source, as every model may rely on it: only finished loads, the newest of each key.
 
+A table that no load has made has its columns and no rows, a column that the table lacks is null.
+
 Args:
-    name: Of the table, in `letta_schema`. A column that the warehouse does not have is null.
-    always: Where its family is not loaded, the model has its columns and no rows; else it is not built.
+    name: Of the table, in `letta_schema`.
+    always: Whether the model is built where its family is switched off, too: without rows.
 -#}
 {% macro letta_staging(name, always=false) %}
 {%- set schema, parts = letta_schema(), name.split('__') -%}
 {%- set family = schema['families'][parts[0]] -%}
 {%- set own = schema['children'][parts[1]] if parts[1:] else family -%}
-{%- set using = var('letta__using_' ~ parts[0], family['on']) -%}
+{%- set using = letta_using(parts[0]) -%}
 {%- set table, loads = source('letta', name), source('letta', '_dlt_loads') -%}
 {%- set key = ([family['parent']] if family['parent'] else []) + own['key'] -%}
 {%- set columns = [(family['parent'], 'text')] if family['parent'] else [] -%}
 {%- for column in own['columns'].split(',') -%}
     {%- do columns.append(column.split()) -%}
 {%- endfor -%}
-{{- config(enabled=using or always) -}}
-{%- if not using -%}
+{{- config(enabled=using or using is none or always) -}}
+{%- if execute and not letta_loaded(name) -%}
 select
     {%- for name, kind in columns %}
     cast(null as {{ letta_type(kind) }}) as {{ name }}{{ "," if not loop.last }}
@@ -25,12 +27,6 @@ from (select 1 as one) as nothing
 where 1 = 0
 {%- elif execute -%}
 {%- set found = {} -%}
-{%- if not load_relation(table) -%}
-    {{ exceptions.raise_compiler_error(
-        table ~ " is not there. Is it loaded, and is letta_schema right? The README of this package names the"
-        ~ " variable that switches its family off."
-    ) }}
-{%- endif -%}
 {%- for column in adapter.get_columns_in_relation(table) -%}
     {%- do found.update({column.name | lower: adapter.quote(column.name)}) -%}
 {%- endfor -%}

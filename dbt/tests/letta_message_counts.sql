@@ -1,15 +1,7 @@
 -- Every message that was loaded is in the marts, once.
-with loads as (
+with loaded as (
 
-    select load_id from {{ source('letta', '_dlt_loads') }} where status = 0
-
-),
-
-loaded as (
-
-    select distinct agent_id, id, position
-    from {{ source('letta', 'agent_messages') }}
-    where _dlt_load_id in (select load_id from loads)
+    {{ letta_loaded_keys('agent_messages', ['agent_id', 'id', 'position']) | indent(4) }}
 
 ),
 

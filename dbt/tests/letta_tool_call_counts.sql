@@ -1,15 +1,7 @@
 -- Every tool call that was loaded is a part of exactly one call.
-with loads as (
+with loaded as (
 
-    select load_id from {{ source('letta', '_dlt_loads') }} where status = 0
-
-),
-
-loaded as (
-
-    select distinct agent_id, message_id, position, idx
-    from {{ source('letta', 'agent_messages__tool_calls') }}
-    where _dlt_load_id in (select load_id from loads)
+    {{ letta_loaded_keys('agent_messages__tool_calls', ['agent_id', 'message_id', 'position', 'idx']) | indent(4) }}
 
 ),
 

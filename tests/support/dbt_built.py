@@ -9,7 +9,7 @@ from typing import Any
 from letta_source.demo import Letta, serve
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
-from tests.support.dbt_project import MODELS, Project
+from tests.support.dbt_project import LAYERS, Project
 from tests.support.dbt_story import told
 from tests.support.dbt_warehouses import DbtWarehouse
 
@@ -67,7 +67,7 @@ def less(built: Built, folder: Path) -> Project:
     gone = [t.name for r in RESOURCES.values() if r.name not in KEPT for t in r.tables] + [LOAD_ISSUES.name]
     warehouse.execute(
         # The copy has the models, too, and views hold on to what they read.
-        f"DROP SCHEMA {MODELS} CASCADE",
+        *(f"DROP SCHEMA {name} CASCADE" for name in reversed(LAYERS)),
         # With the view of load_issues.
         *(f"DROP TABLE {name} CASCADE" for name in gone),
         *(f"ALTER TABLE agent_messages DROP COLUMN {name}" for name in ("sequence", "seq_id", "extra")),

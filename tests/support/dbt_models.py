@@ -10,8 +10,8 @@ import pytest
 from letta_source.schema.resources import all_tables
 from tests.support.dbt_built import ON_REQUEST, Built
 from tests.support.dbt_expected import ExpectedModels, Where
-from tests.support.dbt_project import MODELS
-from tests.support.dbt_story import LONG
+from tests.support.dbt_project import LAYERS
+from tests.support.dbt_story import LONG, USERS
 
 CHUNK = 4000
 _COUNT = "SELECT '{0}', count(*) FROM {1}{0}"
@@ -21,7 +21,7 @@ class ModelTests:
     def test_everything_is_built_and_passes(self, built: Built) -> None:
         assert set(built.statuses.values()) == {"success", "pass"}
         kinds = Counter(name.partition(".")[0] for name in built.statuses)
-        assert kinds["model"] == len(list(all_tables())) + 14
+        assert kinds["model"] == len(list(all_tables())) + 15
         assert kinds["unit_test"] == 15
         assert kinds["test"] > 100
 
@@ -39,7 +39,7 @@ class ModelTests:
     def test_every_column_is_described(self, built: Built) -> None:
         columns: dict[str, set[str]] = {}
         for table, column in built.project.rows(
-            f"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = '{MODELS}'"
+            f"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema IN {LAYERS}"
         ):
             columns.setdefault(table, set()).add(column)
         assert columns.keys() == built.models.keys()
@@ -47,6 +47,33 @@ class ModelTests:
             assert node["description"], name
             assert node["columns"].keys() == columns[name], name
             assert all(column["description"] for column in node["columns"].values()), name
+
+    def test_each_layer_has_a_schema_and_counts_are_integers(self, built: Built) -> None:
+        columns = built.project.rows(
+            "SELECT table_schema, table_name, column_name, upper(data_type) FROM information_schema.columns"
+            f" WHERE table_schema IN {LAYERS}"
+        )
+        starts = dict(zip(LAYERS, ("letta_", "int_letta__", "stg_letta__"), strict=True))
+        assert {schema for schema, *_ in columns} == set(LAYERS)
+        assert [c for c in columns if not c[1].startswith(starts[c[0]])] == []
+        # DuckDB makes HUGEINT of a sum of integers, PostgreSQL numeric.
+        wide = ("HUGEINT", "DECIMAL", "NUMERIC")
+        made = [c for c in columns if c[0] != LAYERS[2] and c[1] != "letta_model_prices"]
+        assert [c for c in made if c[3].startswith(wide)] == []
+
+    def test_users(self, built: Built, held: ExpectedModels) -> None:
+        """Turns by who sent them, else by the agent's only identity; all others have one row."""
+        found = built.project.rows("SELECT user_id, turns, user_messages FROM letta__users")
+        wanted: dict[str | None, int] = {None: len(held.turns) - sum(USERS.values()), **USERS}
+        assert {user: turns for user, turns, _ in found} == wanted
+
+    def test_feedback(self, built: Built) -> None:
+        given = Counter(step["feedback"] for step in built.letta.tables["steps"].rows.values())
+        ((good, bad),) = built.project.rows(
+            "SELECT sum(positive_feedback), sum(negative_feedback) FROM letta__conversations"
+        )
+        assert (good, bad) == (given["positive"], given["negative"])
+        assert min(good, bad) > 0
 
     def test_turns(self, built: Built, held: ExpectedModels) -> None:
         found = {

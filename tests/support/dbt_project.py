@@ -21,8 +21,9 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.10")
 # Seconds; a build takes some 30 of them.
 LONGEST = 300
 
-# In what the warehouse calls the schema of the models.
+# In what the warehouse calls the schema of the marts, and those of the other layers.
 MODELS = "letta_models"
+LAYERS = (MODELS, f"{MODELS}_letta_intermediate", f"{MODELS}_letta_staging")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Project:
 
     def try_run(self, *arguments: str) -> tuple[int, str]:
         """One call of dbt, whatever comes of it: its exit code, and what it said."""
-        python = environment_python("dbt", REQUIREMENTS, PYTHON_VERSIONS)
+        python = environment_python("dbt", REQUIREMENTS, PYTHON_VERSIONS, no_deps=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "LETTA_"))},
             **self.warehouse.models_environment,
@@ -88,7 +89,7 @@ class Project:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the warehouse answers; tables are those of the models."""
-        return self.warehouse.rows(query, MODELS)
+        return self.warehouse.rows(query, ",".join(LAYERS))
 
     def _artifact(self, name: str) -> dict[str, Any]:
         artifact: dict[str, Any] = json.loads((self.folder / "target" / f"{name}.json").read_text())

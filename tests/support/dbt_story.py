@@ -26,12 +26,34 @@ def told() -> Letta:
     failed = letta.talk(agent_id, "three", date=_after(3), finished=False)
     letta.finish_run(failed, "failed")
     letta.talk(agent_id, "four", tools=("roll_dice",), date=_after(4), finished=False)
+    _let_users_talk(letta)
     for number, step_id in enumerate(letta.tables["steps"].rows):
         if number % 3 == 0:
             letta.replace_row("steps", step_id, **_CACHED)
         if number % 7 == 6:
             letta.replace_row("steps", step_id, model="nobody-knows", model_handle="some/nobody-knows")
+        if number % 5 == 0:
+            letta.replace_row("steps", step_id, feedback="negative" if number % 2 else "positive")
     return letta
+
+
+USERS: dict[str | None, int] = {"identity-owner": 2, "identity-guest": 1}
+"""The turns of each user that is known."""
+
+
+def _let_users_talk(letta: Letta) -> None:
+    """An agent of one identity, to which a guest writes, and another agent; one of two identities."""
+    owned, shared = letta.add_agent(name="owned"), letta.add_agent(name="shared")
+    letta.replace_row("agents", owned, identity_ids=["identity-owner"])
+    letta.replace_row("agents", shared, identity_ids=["identity-owner", "identity-guest"])
+    senders = {"mine": None, "a guest's": "identity-guest", "another agent's": "agent-of-somebody"}
+    for number, text in enumerate(senders):
+        letta.talk(owned, text, date=_after(10 + number))
+    letta.talk(shared, "whose?", date=_after(10))
+    for message in letta.messages.rows.values():
+        for item in message.items:
+            if message.agent_id == owned and item["message_type"] == "user_message":
+                item["sender_id"] = senders[item["content"]]
 
 
 _CACHED: Json = {

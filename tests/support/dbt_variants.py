@@ -8,27 +8,33 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.schema.resources import RESOURCES
-from letta_source.schema.tables import LOAD_ISSUES
-from tests.support.dbt_built import KEPT, Built
+from tests.support.dbt_built import Built
 from tests.support.dbt_project import Project
 
 
 class VariantTests:
-    def test_a_table_that_is_missing_is_named(self, smaller: Project) -> None:
-        code, said = smaller.try_run("run", "--select", "stg_letta__groups")
+    def test_a_family_that_must_be_there_is_named_with_its_variable(self, smaller: Project) -> None:
+        variables = json.dumps({"letta__using_groups": True})
+        code, said = smaller.try_run("run", "--select", "stg_letta__groups", "--vars", variables)
         assert code == 1
         assert "groups" in said
-        assert "is not there" in said
+        assert "is not there, and the variable letta__using_groups is true" in said
+
+    def test_a_schema_that_nothing_was_loaded_into_is_named_with_its_variable(self, smaller: Project) -> None:
+        variables = json.dumps({"letta_schema": "elsewhere"})
+        code, said = smaller.try_run("run", "--select", "stg_letta__agents", "--vars", variables)
+        assert code == 1
+        assert "elsewhere" in said
+        assert "Set the variable letta_schema" in said
 
     def test_it_builds_without_families_and_columns(self, smaller: Project, built: Built) -> None:
-        off = {f"letta__using_{name}": False for name in (*RESOURCES, LOAD_ISSUES.name) if name not in KEPT}
-        statuses = smaller.build(**off, letta_document_chunk_size=300)
+        statuses = smaller.build(letta_document_chunk_size=300, letta__using_batches=False)
         assert set(statuses.values()) == {"success", "pass"}
-        # What others read is there and empty, and the rest is not.
+        # What is not there is empty; what is left out and read by nothing is not built.
         assert smaller.rows("SELECT * FROM stg_letta__steps") == []
         assert smaller.rows("SELECT * FROM letta__step_costs") == []
-        assert not {"stg_letta__groups", "stg_letta__batch_messages"} & smaller.models().keys()
+        assert smaller.rows("SELECT * FROM stg_letta__groups") == []
+        assert not {"stg_letta__batches", "stg_letta__messages"} & smaller.models().keys()
 
         columns = (
             "table_name = 'stg_letta__agent_messages' AND column_name IN ('sequence', 'extra', 'event_data')"

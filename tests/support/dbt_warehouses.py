@@ -61,7 +61,8 @@ class DbtWarehouse(ABC):
         return {name for (name,) in self.rows(query) if not name.startswith("_dlt")}
 
     @abstractmethod
-    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]: ...
+    def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
+        """What a query answers; its tables are looked for in the schemas, with commas between them."""
 
     @abstractmethod
     def execute(self, *statements: str) -> None:
@@ -81,9 +82,9 @@ class DbtDuckDB(DbtWarehouse):
         self._file = folder / "letta_db.duckdb"
         self.models_environment = {"LETTA_DBT_TARGET": "duckdb", "LETTA_DBT_DUCKDB": str(self._file)}
 
-    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self._file), read_only=True) as connection:
-            connection.execute(f"SET schema = '{schema}'")
+            connection.execute(f"SET search_path = '{schemas}'")
             return connection.execute(query).fetchall()
 
     def execute(self, *statements: str) -> None:
@@ -116,9 +117,9 @@ class DbtPostgres(DbtWarehouse):
             "LETTA_DBT_DATABASE": name,
         }
 
-    def rows(self, query: str, schema: str = DATASET) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SET search_path TO {schema}")
+            cursor.execute(f"SET search_path TO {schemas}")
             cursor.execute(query)
             return cursor.fetchall()
 

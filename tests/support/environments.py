@@ -19,7 +19,9 @@ from tests.support.paths import ROOT
 _THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def environment_python(name: str, requirements: Path, versions: Sequence[str] = (_THIS_VERSION,)) -> Path:
+def environment_python(
+    name: str, requirements: Path, versions: Sequence[str] = (_THIS_VERSION,), no_deps: bool = False
+) -> Path:
     """Return the Python of a virtual environment with a pinned list, making it when it is absent.
 
     The environment is cached below `LETTA_SOURCE_CACHE` (`~/.cache/letta_source` when unset).
@@ -28,6 +30,7 @@ def environment_python(name: str, requirements: Path, versions: Sequence[str] = 
         name: Of its folder.
         requirements: The list, as `uv pip compile` writes it.
         versions: Of Python that the list works with, such as 3.11, best first; by default that of this one.
+        no_deps: Install what the list has and nothing else: it leaves a dependency out.
 
     Raises:
         RuntimeError: There is no interpreter of these versions, or the packages did not install.
@@ -46,7 +49,8 @@ def environment_python(name: str, requirements: Path, versions: Sequence[str] = 
             shutil.rmtree(folder, ignore_errors=True)
             _run(interpreter, "-m", "venv", str(folder))
             _run(str(python), "-m", "pip", "install", "--quiet", "uv")
-            _run(str(python), "-m", "uv", "pip", "install", "--python", str(python), "-r", str(requirements))
+            install = [str(python), "-m", "uv", "pip", "install", "--python", str(python)]
+            _run(*install, *(["--no-deps"] if no_deps else []), "-r", str(requirements))
             complete.touch()
     return python
 

@@ -65,7 +65,8 @@ days as (
         agent_id,
         date_day,
         {%- for name in counted %}
-        sum({{ name }}) as {{ name }}{{ "," if not loop.last }}
+        {{ "sum(" ~ name ~ ")" if name in ['cost', 'latency_seconds'] else letta_total(name) }} as {{ name }}
+        {{- "," if not loop.last }}
         {%- endfor %}
     from happened
     group by agent_id, date_day

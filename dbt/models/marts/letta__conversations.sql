@@ -7,8 +7,8 @@ with messages as (
         min(created_at) as first_message_at,
         max(created_at) as last_message_at,
         count(*) as messages,
-        sum(case when message_type = 'user_message' and author = 'user' then 1 else 0 end) as user_messages,
-        sum(case when message_type = 'assistant_message' then 1 else 0 end) as assistant_messages
+        {{ letta_total("case when message_type = 'user_message' and author = 'user' then 1 else 0 end") }} as user_messages,
+        {{ letta_total("case when message_type = 'assistant_message' then 1 else 0 end") }} as assistant_messages
     from {{ ref('int_letta__messages') }}
     group by agent_id, conversation_id
 
@@ -41,7 +41,7 @@ turns as (
     select
         conversation_key,
         count(*) as turns,
-        sum(runs) as runs,
+        {{ letta_total('runs') }} as runs,
         avg(latency_seconds) as average_latency_seconds,
         max(latency_seconds) as longest_latency_seconds
     from {{ ref('letta__turns') }}
@@ -54,11 +54,13 @@ steps as (
     select
         conversation_key,
         count(*) as steps,
-        sum(prompt_tokens) as prompt_tokens,
-        sum(completion_tokens) as completion_tokens,
-        sum(total_tokens) as total_tokens,
+        {{ letta_total('prompt_tokens') }} as prompt_tokens,
+        {{ letta_total('completion_tokens') }} as completion_tokens,
+        {{ letta_total('total_tokens') }} as total_tokens,
         sum(cost) as cost,
-        sum(case when is_priced then 0 else 1 end) as steps_without_price
+        {{ letta_total('case when is_priced then 0 else 1 end') }} as steps_without_price,
+        {{ letta_total("case when feedback = 'positive' then 1 else 0 end") }} as positive_feedback,
+        {{ letta_total("case when feedback = 'negative' then 1 else 0 end") }} as negative_feedback
     from {{ ref('letta__step_costs') }}
     group by conversation_key
 
@@ -69,7 +71,7 @@ tools as (
     select
         conversation_key,
         count(*) as tool_calls,
-        sum(case when return_status = 'error' then 1 else 0 end) as tool_errors
+        {{ letta_total("case when return_status = 'error' then 1 else 0 end") }} as tool_errors
     from {{ ref('int_letta__tool_calls') }}
     group by conversation_key
 
@@ -99,7 +101,9 @@ select
     steps.completion_tokens,
     steps.total_tokens,
     steps.cost,
-    coalesce(steps.steps_without_price, 0) as steps_without_price
+    coalesce(steps.steps_without_price, 0) as steps_without_price,
+    coalesce(steps.positive_feedback, 0) as positive_feedback,
+    coalesce(steps.negative_feedback, 0) as negative_feedback
 from keyed
 left join messages
     on messages.agent_id = keyed.agent_id

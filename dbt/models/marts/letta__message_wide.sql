@@ -20,7 +20,7 @@ returns as (
         message_id,
         position,
         count(*) as tool_returns,
-        sum(case when status = 'error' then 1 else 0 end) as tool_errors,
+        {{ letta_total("case when status = 'error' then 1 else 0 end") }} as tool_errors,
         {{ dbt.listagg('tool_return', 'chr(10)', 'order by idx') }} as tool_return_text
     from {{ ref('stg_letta__agent_messages__tool_returns') }}
     group by agent_id, message_id, position
@@ -33,8 +33,8 @@ approvals as (
         agent_id,
         message_id,
         position,
-        sum(case when approve then 1 else 0 end) as approved,
-        sum(case when not approve then 1 else 0 end) as denied
+        {{ letta_total('case when approve then 1 else 0 end') }} as approved,
+        {{ letta_total('case when not approve then 1 else 0 end') }} as denied
     from {{ ref('stg_letta__agent_messages__approvals') }}
     group by agent_id, message_id, position
 
@@ -47,8 +47,8 @@ content as (
         message_id,
         position,
         count(*) as content_parts,
-        sum(case when type = 'text' then 1 else 0 end) as text_parts,
-        sum(case when type = 'image' then 1 else 0 end) as image_parts
+        {{ letta_total("case when type = 'text' then 1 else 0 end") }} as text_parts,
+        {{ letta_total("case when type = 'image' then 1 else 0 end") }} as image_parts
     from {{ ref('stg_letta__agent_messages__content') }}
     group by agent_id, message_id, position
 

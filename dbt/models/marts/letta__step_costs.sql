@@ -65,6 +65,7 @@ select
     coalesce(said.created_at, runs.created_at) as created_at,
     priced.status,
     priced.stop_reason,
+    priced.feedback,
     priced.provider_name,
     priced.model,
     priced.model_handle,

@@ -10,12 +10,12 @@ select
     agents.name as agent_name,
     calls.tool_name,
     count(*) as calls,
-    sum(case when calls.is_returned then 1 else 0 end) as returned,
-    sum(case when calls.return_status = 'error' then 1 else 0 end) as errors,
-    sum(case when calls.is_returned then 0 else 1 end) as never_returned,
-    sum(case when calls.is_approval_requested then 1 else 0 end) as approvals_requested,
-    sum(case when calls.outcome = 'denied' then 1 else 0 end) as denied,
-    sum(case when calls.return_status = 'error' then 1.0 else 0.0 end)
+    {{ letta_total('case when calls.is_returned then 1 else 0 end') }} as returned,
+    {{ letta_total("case when calls.return_status = 'error' then 1 else 0 end") }} as errors,
+    {{ letta_total('case when calls.is_returned then 0 else 1 end') }} as never_returned,
+    {{ letta_total('case when calls.is_approval_requested then 1 else 0 end') }} as approvals_requested,
+    {{ letta_total("case when calls.outcome = 'denied' then 1 else 0 end") }} as denied,
+    cast(sum(case when calls.return_status = 'error' then 1 else 0 end) as {{ letta_type('double') }})
         / nullif(sum(case when calls.is_returned then 1 else 0 end), 0) as error_rate,
     sum(calls.tool_seconds) as total_seconds,
     avg(calls.tool_seconds) as average_seconds,

@@ -16,9 +16,9 @@ turns as (
         min(case when author = 'user' then created_at end) as started_at,
         max(case when author in ('agent', 'tool') then created_at end) as ended_at,
         count(*) as messages,
-        sum(case when message_type = 'user_message' and author = 'user' then 1 else 0 end) as user_messages,
-        sum(case when message_type = 'assistant_message' then 1 else 0 end) as assistant_messages,
-        sum(case when message_type = 'reasoning_message' then 1 else 0 end) as reasoning_messages
+        {{ letta_total("case when message_type = 'user_message' and author = 'user' then 1 else 0 end") }} as user_messages,
+        {{ letta_total("case when message_type = 'assistant_message' then 1 else 0 end") }} as assistant_messages,
+        {{ letta_total("case when message_type = 'reasoning_message' then 1 else 0 end") }} as reasoning_messages
     from messages
     group by turn_id
 
@@ -29,6 +29,8 @@ opening as (
     select
         turn_id,
         text as user_text,
+        -- Agents write to agents, too: no user did.
+        case when sender_id like 'agent-%' then null else sender_id end as sender_id,
         row_number() over (partition by turn_id order by message_index) as row_index
     from messages
     where message_type = 'user_message' and author = 'user'
@@ -63,7 +65,8 @@ runs as (
         count(*) as runs,
         -- A run whose duration is not known leaves that of the turn unknown, too.
         case when count(*) = count(seconds) then sum(seconds) end as seconds,
-        max(case when run_index = 1 then ttft_ns end) / 1000000000.0 as seconds_to_first_token,
+        cast(max(case when run_index = 1 then ttft_ns end) / 1000000000.0 as {{ letta_type('double') }})
+            as seconds_to_first_token,
         max(case when run_index_from_last = 1 then status end) as status,
         max(case when run_index_from_last = 1 then stop_reason end) as stop_reason
     from timed
@@ -76,14 +79,14 @@ steps as (
     select
         turn_id,
         count(*) as steps,
-        sum(prompt_tokens) as prompt_tokens,
-        sum(cached_input_tokens) as cached_input_tokens,
-        sum(cache_write_tokens) as cache_write_tokens,
-        sum(completion_tokens) as completion_tokens,
-        sum(reasoning_tokens) as reasoning_tokens,
-        sum(total_tokens) as total_tokens,
+        {{ letta_total('prompt_tokens') }} as prompt_tokens,
+        {{ letta_total('cached_input_tokens') }} as cached_input_tokens,
+        {{ letta_total('cache_write_tokens') }} as cache_write_tokens,
+        {{ letta_total('completion_tokens') }} as completion_tokens,
+        {{ letta_total('reasoning_tokens') }} as reasoning_tokens,
+        {{ letta_total('total_tokens') }} as total_tokens,
         sum(cost) as cost,
-        sum(case when is_priced then 0 else 1 end) as steps_without_price
+        {{ letta_total('case when is_priced then 0 else 1 end') }} as steps_without_price
     from {{ ref('letta__step_costs') }}
     where turn_id is not null
     group by turn_id
@@ -95,8 +98,8 @@ tools as (
     select
         turn_id,
         count(*) as tool_calls,
-        sum(case when return_status = 'error' then 1 else 0 end) as tool_errors,
-        sum(case when is_returned then 0 else 1 end) as tool_calls_never_returned
+        {{ letta_total("case when return_status = 'error' then 1 else 0 end") }} as tool_errors,
+        {{ letta_total('case when is_returned then 0 else 1 end') }} as tool_calls_never_returned
     from {{ ref('int_letta__tool_calls') }}
     where turn_id is not null
     group by turn_id
@@ -110,6 +113,8 @@ select
     turns.conversation_key,
     turns.conversation_id,
     turns.turn_index,
+    -- What an identity sends names it on some hosts only; an agent with one identity is that one's.
+    coalesce(opening.sender_id, {{ letta_only_identity('agents.identity_ids') }}) as user_id,
     turns.started_at,
     turns.ended_at,
     coalesce(runs.seconds, {{ letta_seconds('turns.started_at', 'turns.ended_at') }}) as latency_seconds,
