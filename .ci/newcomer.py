@@ -125,7 +125,8 @@ def goes_on(newcomer: Newcomer) -> None:
     """The dbt package and the notebook."""
     project = "--project-dir dbt/integration_tests --profiles-dir dbt/integration_tests"
     newcomer.environment["LETTA_DBT_DUCKDB"] = str(newcomer.folder / "letta_demo.duckdb")
-    newcomer.types("python3 -m venv .dbt && .dbt/bin/pip install -q --no-deps -r tests/dbt/dbt.txt", "dbt, installed")
+    install = ".dbt/bin/pip install -q --no-deps -r tests/dbt/dbt.txt"
+    newcomer.types(f"python3 -m venv .dbt && {install}", "dbt, installed")
     newcomer.types(f".dbt/bin/dbt deps {project}", "dbt, the package")
     newcomer.types(f".dbt/bin/dbt build {project}", "dbt, on the demo's tables")
     newcomer.types("pip install -q jupyterlab matplotlib", "the notebook, as it says")
