@@ -14,7 +14,7 @@ import httpx
 
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
-from letta_source.api.exchange import Exchange
+from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory import Lease
 from letta_source.api.parsing import parsed
 from letta_source.api.redirects import REDIRECTS, next_hop
@@ -55,6 +55,7 @@ class _Asked:
     lease: Lease
     shape: Shape | None = None
     may_lack: bool = False
+    read: Reader | None = None
 
 
 class Client:
@@ -103,8 +104,9 @@ class Client:
         shape: Shape | None = None,
         may_lack: bool = False,
         lease: Lease | None = None,
+        read: Reader | None = None,
     ) -> Any:
-        """Return the decoded JSON body.
+        """Return the decoded JSON body, or what `read` makes of it.
 
         Args:
             page_retries: how often to retry what failed, as it seems, for what the page holds; for those who
@@ -113,6 +115,7 @@ class Client:
             may_lack: the server may have no such endpoint. That it has none is asked for twice; where it must
                 have one, it is trouble that may pass.
             lease: of the server's memory, takes what the body and its values take; the caller gives it back.
+            read: see `letta_source.api.exchange.Exchange.send`; it starts anew with each try.
 
         Raises:
             RequestFailed: the last try failed too; a `StatusError` where the server said why.
@@ -120,14 +123,14 @@ class Client:
         """
         own = lease or self.server.memory.lease()
         try:
-            asked = _Asked(own, shape, may_lack)
+            asked = _Asked(own, shape, may_lack, read)
             try:
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
             except StatusError as error:
                 if not is_missing(error) or await self._is_missing_again(path):
                     raise
                 # Letta has it: something else gave its answer.
-                asked = _Asked(own, shape)
+                asked = _Asked(own, shape, read=read)
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
         except TooLarge:
             self.server.memory.expect_large()
@@ -267,7 +270,7 @@ class Client:
             # A redirect has a body, too.
             asked.lease.release()
             async with self._in_flight:
-                response, body = await self._exchange.send(request, asked.lease)
+                response, body = await self._exchange.send(request, asked.lease, asked.read)
             if response.status_code not in REDIRECTS or "location" not in response.headers:
                 return await self._taken(response, body, asked)
             request = next_hop(request, response, self.base_url, self.server.lets_read)
@@ -279,7 +282,7 @@ class Client:
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
         raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
 
-    async def _taken(self, response: httpx.Response, body: bytes, asked: _Asked) -> Any:
+    async def _taken(self, response: httpx.Response, body: Any, asked: _Asked) -> Any:
         if response.status_code >= 300:
             wait = retry_after(response.headers, self.server.clock.now())
             error = to_error(response, body, not asked.may_lack, wait)
@@ -290,7 +293,8 @@ class Client:
                 self.server.pace.hold(wait)
                 self.server.traffic.waited += wait
             raise error
-        found = await parsed(response, body, asked.lease, asked.shape, self.server.memory.largest_page)
+        if not asked.read:
+            body = await parsed(response, body, asked.lease, asked.shape, self.server.memory.largest_page)
         self._answers += 1
         self.server.lets_read = True
-        return found
+        return body

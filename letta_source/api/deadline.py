@@ -41,6 +41,10 @@ class Deadline:
             return None
         return self._timeout.__exit__(kind, error, trace)
 
+    def restart(self) -> None:
+        """Give the block all of its time again, from now on."""
+        self._reschedule(asyncio.get_running_loop().time() + self._seconds)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Do not count the time that this block takes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import httpx
 
-from letta_source.api.bodies import ACCEPT_ENCODING, read_body, read_start
+from letta_source.api.bodies import ACCEPT_ENCODING, Take, read_body, read_start
 from letta_source.api.deadline import Deadline
 from letta_source.api.memory import Lease
 from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
@@ -19,6 +19,9 @@ from letta_source.schema.card import Params
 from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+Reader = Callable[[httpx.Response, Lease, Take], Awaitable[tuple[Any, int]]]
+"""Reads the body of a good answer; returns what became of it, and its bytes."""
 
 _CONNECT_SECONDS = 10.0
 # Bytes.
@@ -81,14 +84,18 @@ class Exchange:
         url = f"{self._base_url}{path}{query}"
         return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
 
-    async def send(self, request: httpx.Request, lease: Lease) -> tuple[httpx.Response, bytes]:
+    async def send(
+        self, request: httpx.Request, lease: Lease, read: Reader | None = None
+    ) -> tuple[httpx.Response, Any]:
         """Send a request and read its answer; of one that is an error, the start only.
 
         Args:
             lease: takes what the body takes.
+            read: reads a good answer that may be larger than the memory allows. The time-out is for each
+                part of it that could be a page.
 
         Returns:
-            The answer, closed, and its body.
+            The answer, closed, and its body, or what `read` made of it.
         """
         self._on_request()
         connection = self._idle.pop() if self._idle else self._connect()
@@ -100,12 +107,17 @@ class Exchange:
                 if self._server.clock.observe(response.headers) and abs(self._server.clock.skew) > self._lag:
                     logger.warning("%s: %s", self._base_url, self._server.clock.described())
                 try:
-                    if response.status_code < 300:
-                        take = partial(_take, lease, deadline)
-                        body = await read_body(response, lease.most, take)
-                    else:
+                    body: Any
+                    if response.status_code >= 300:
                         body = await read_start(response, _ERROR_BODY)
-                    self._server.traffic.bytes += len(body)
+                        size = len(body)
+                    elif read:
+                        part = self._server.memory.largest_of_many
+                        body, size = await read(response, lease, _Parts(lease, deadline, part).take)
+                    else:
+                        body = await read_body(response, lease.most, partial(_take, lease, deadline))
+                        size = len(body)
+                    self._server.traffic.bytes += size
                     if response.status_code == 500 and "network_stream" in response.extensions:
                         # The server resets the connection of a 500 on its next request: hang up first.
                         await response.extensions["network_stream"].aclose()
@@ -138,6 +150,22 @@ def _headers(settings: Settings) -> _Headers:
     if settings.project:
         headers["x-project"] = settings.project
     return headers
+
+
+class _Parts:
+    """Gives each part of a long answer the time of a page."""
+
+    def __init__(self, lease: Lease, deadline: Deadline, part: int) -> None:
+        self._lease = lease
+        self._deadline = deadline
+        self._part = self._left = part
+
+    async def take(self, size: int) -> None:
+        await _take(self._lease, self._deadline, size)
+        self._left -= size
+        if self._left <= 0:
+            self._left = self._part
+            self._deadline.restart()
 
 
 async def _take(lease: Lease, deadline: Deadline, size: int) -> None:

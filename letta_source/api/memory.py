@@ -59,6 +59,11 @@ class Memory:
         return self.limit // 8
 
     @property
+    def largest_stream(self) -> int:
+        """Bytes of an answer that is read in pieces, which wait in a temporary file."""
+        return self.limit * 2
+
+    @property
     def largest_of_many(self) -> int:
         """Bytes of a page that could be smaller: each worker may have one, and some wait."""
         return self.limit // 64

@@ -225,19 +225,32 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         BadBody: it is no JSON.
         WrongShape: it has another shape.
     """
-    challenge = challenge_of(response, body)
-    if challenge or "html" in response.headers.get("content-type", ""):
-        what = challenge or ("a login page" if is_login(body) else "a web page")
-        raise WebPage(
-            f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
-            " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
-            " front of it asks for as `headers`."
-        )
+    if may_be_page(response):
+        raise web_page(response, body)
     found = parsed(body)
     if shape and not _has_shape(found, shape):
         said = _detail(found, redactor_of(response.request))
         raise WrongShape(f"not the {shape} that was asked for, but {type(found).__name__}: {said}")
     return found
+
+
+def may_be_page(response: httpx.Response) -> bool:
+    """Tell by the header fields whether an answer is a page for people."""
+    return "html" in response.headers.get("content-type", "") or bool(challenge_of(response, b""))
+
+
+def web_page(response: httpx.Response, body: bytes) -> WebPage:
+    """Return what to raise for an answer that is a page for people.
+
+    Args:
+        body: the start of it is enough.
+    """
+    what = challenge_of(response, body) or ("a login page" if is_login(body) else "a web page")
+    return WebPage(
+        f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
+        " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
+        " front of it asks for as `headers`."
+    )
 
 
 def _has_shape(found: Any, shape: Shape) -> bool:

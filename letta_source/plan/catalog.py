@@ -10,7 +10,7 @@ from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
-from letta_source.paging.unpaged import walk_whole
+from letta_source.paging.whole_lists import walk_whole
 from letta_source.plan.active_agents import jobs_of_active
 from letta_source.plan.filters import assert_loadable, has_agent, is_wanted, joint_key, list_keys
 from letta_source.plan.host import list_endpoint, lists_steps

@@ -18,7 +18,8 @@ from letta_source.demo.api import Dialect
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
 from letta_source.paging.events import Page, Restarted
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.unpaged import get_one, walk_whole
+from letta_source.paging.unpaged import get_one
+from letta_source.paging.whole_lists import walk_whole
 from letta_source.times import created_at
 from tests.support.wire import HOST, Walked, answering, gather, no_waits, playing, walk
 
@@ -345,7 +346,9 @@ def test_a_batch_is_read_with_one_limit_larger_than_it_is(stored: int, requests:
         walked = whole(server.base_url, batch, 4).whole()
     assert walked.ids == letta.list_of("batch", batch).ids()
     assert len(walked.items) == stored
-    assert len(walked.pages) == bool(stored)
+    assert [len(page.items) for page in walked.pages] == [
+        len(range(stored)[at : at + 4]) for at in range(0, stored, 4)
+    ]
     assert walked.requests == requests
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from letta_source.api.memory import Memory
 from letta_source.errors import Unreadable
-from letta_source.paging import unpaged
+from letta_source.paging import whole_lists
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.unpaged import walk_whole
+from letta_source.paging.whole_lists import walk_whole
 from tests.support.wire import HOST, Walked, answering, gather, no_waits
 
 PATH = "/v1/messages/batches/batch-1/messages"
@@ -63,13 +64,21 @@ def test_both_ends_come_and_the_rest_is_named(cap: int, refuses: bool) -> None:
 
 
 def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpaged, "_MOST", 200)
+    monkeypatch.setattr(whole_lists, "_MOST", 200)
     walked, largest = whole(stored(1000), 10**6)
     assert largest == 200
     assert isinstance(walked.error, Unreadable)
 
 
-def test_a_batch_larger_than_the_memory_is_named() -> None:
-    walked, _ = whole(stored(100, size=200_000), 10**6, memory_limit=64_000_000)
-    assert 39 < len(walked.items) < 100
+def test_of_a_batch_beyond_all_bounds_the_ends_come_and_the_rest_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Memory, "largest_stream", 200_000)
+    walked, _ = whole(stored(100, size=20_000), 10**6)
+    assert 2 < len(walked.items) < 30
     assert isinstance(walked.error, Unreadable)
+
+
+def test_a_batch_larger_than_a_page_may_be_comes_whole() -> None:
+    walked, _ = whole(stored(100, size=200_000), 10**6, memory_limit=64_000_000)
+    assert len(walked.whole().items) == 100

@@ -1,0 +1,241 @@
+"""Cut a list out of a JSON text that comes in pieces, element by element."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from letta_source.safe_text import parse_json
+
+_BOM = b"\xef\xbb\xbf"
+_SPACES = re.compile(rb"[ \t\n\r]*")
+_MARKS = re.compile(rb'["\[\]{}]')
+_BRACKETS = re.compile(rb"[\[\]{}]")
+# Bytes that are looked through at once.
+_WINDOW = 4096
+_SCALAR_END = re.compile(rb'[ \t\n\r,:\[\]{}"]')
+_BACKSLASH = ord("\\")
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of the list.
+
+    Attributes:
+        text: as it came, not yet known to be JSON; None if it has more bytes than may be kept.
+        size: bytes that there are.
+    """
+
+    text: bytes | None
+    size: int
+
+
+class Anew:
+    """The list starts; an earlier one is void, as of a key that comes twice the last value counts."""
+
+
+class _Place(Enum):
+    START = auto()
+    ELEMENT = auto()
+    AFTER_ELEMENT = auto()
+    KEY = auto()
+    COLON = auto()
+    VALUE = auto()
+    AFTER_VALUE = auto()
+    END = auto()
+
+
+class Elements:
+    """Cuts the elements out of `[…]`, or of `{"key": […]}`.
+
+    It accepts what `parse_json` does, once each element is parsed within `wrap`; only UTF-8.
+
+    Args:
+        key: of the object.
+        most: bytes of an element that are kept.
+
+    Attributes:
+        is_list: the text is a list, or the key's value is one.
+        other: the value that it is instead; of an object without the key, an empty one.
+    """
+
+    def __init__(self, key: str, most: int) -> None:
+        self.is_list = False
+        self.other: Any = None
+        self._key = key
+        self._most = most
+        self._place = _Place.START
+        self._may_end = self._in_object = self._is_wanted = False
+        self._is_begun = False
+        self._rest = b""
+        self._found: list[Element | Anew] = []
+        # Of the value that is being read.
+        self._in_value = self._is_scalar = self._in_text = False
+        self._depth: int = 0
+        self._size = 0
+        self._kept = bytearray()
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept of an element that has not ended."""
+        return len(self._kept)
+
+    def wrap(self, texts: list[bytes]) -> bytes:
+        """Return elements as a list, as deep as they stood in the text; see `unwrap`."""
+        inner = b"[%b]" % b",".join(texts)
+        # Arrays beyond the deepest level stay texts.
+        return b"[%b]" % inner if self._in_object else inner
+
+    def unwrap(self, parsed: Any) -> list[Any]:
+        """Return the elements of what `wrap` made, parsed."""
+        found: list[Any] = parsed[0] if self._in_object else parsed
+        return found
+
+    def feed(self, piece: bytes) -> list[Element | Anew]:
+        """Return what ends in this piece.
+
+        Raises:
+            ValueError: it is no JSON.
+        """
+        data, self._rest = self._rest + piece if self._rest else piece, b""
+        if not self._is_begun:
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._rest = data
+                return []
+            # As Python's own parser does, which is asked where the first one fails.
+            data, self._is_begun = data.removeprefix(_BOM), True
+        at = 0
+        while at < len(data):
+            if self._in_value:
+                at = self._read_value(data, at)
+                continue
+            spaces = _SPACES.match(data, at)
+            at = spaces.end() if spaces else at
+            if at < len(data):
+                at = self._expect(data[at : at + 1], at)
+        found, self._found = self._found, []
+        return found
+
+    def end(self) -> None:
+        """End the text.
+
+        Raises:
+            ValueError: it is cut short.
+        """
+        if self._in_value and self._is_scalar:
+            self._end_value()
+        if self._place is not _Place.END or self._in_value:
+            raise ValueError("the JSON is cut short")
+
+    def _expect(self, mark: bytes, at: int) -> int:
+        """Take the mark that begins or ends something; return where to go on."""
+        place, may_end, self._may_end = self._place, self._may_end, False
+        following = None
+        if place is _Place.START and mark == b"{":
+            self._in_object, self._may_end, self.other = True, True, {}
+            following = _Place.KEY
+        elif mark == b"[" and (place is _Place.START or (place is _Place.VALUE and self._is_wanted)):
+            self._may_end, self.is_list = True, True
+            self._found.append(Anew())
+            following = _Place.ELEMENT
+        elif mark == b"]" and (place is _Place.AFTER_ELEMENT or (place is _Place.ELEMENT and may_end)):
+            following = _Place.AFTER_VALUE if self._in_object else _Place.END
+        elif mark == b"}" and (place is _Place.AFTER_VALUE or (place is _Place.KEY and may_end)):
+            following = _Place.END
+        elif mark == b",":
+            following = {_Place.AFTER_ELEMENT: _Place.ELEMENT, _Place.AFTER_VALUE: _Place.KEY}.get(place)
+        elif mark == b":" and place is _Place.COLON:
+            following = _Place.VALUE
+        if following:
+            self._place = following
+            return at + 1
+        begins = place in (_Place.START, _Place.ELEMENT, _Place.VALUE) and mark not in b",:]}"
+        if not begins and not (place is _Place.KEY and mark == b'"'):
+            raise ValueError(f"no JSON: {mark!r} where none can be")
+        self._in_value, self._is_scalar = True, mark not in b'"[{'
+        return at
+
+    def _read_value(self, data: bytes, at: int) -> int:
+        """Keep what belongs to the value; return where to go on."""
+        end = self._value_end(data, at)
+        cut = len(data) if end is None else end
+        if end is None and self._in_text and _escapes(data, at, cut):
+            # What it escapes comes with the next piece.
+            cut -= 1
+            self._rest = data[cut:]
+        self._size += cut - at
+        if self._size <= self._most:
+            self._kept += memoryview(data)[at:cut]
+        else:
+            self._kept = bytearray()
+        if end is not None:
+            self._end_value()
+        return len(data) if end is None else end
+
+    def _value_end(self, data: bytes, at: int) -> int | None:
+        if self._is_scalar:
+            found = _SCALAR_END.search(data, at)
+            return found.start() if found else None
+        if not self._depth and not self._in_text:
+            # It begins.
+            self._in_text = data[at : at + 1] == b'"'
+            self._depth = int(not self._in_text)
+            at += 1
+        while True:
+            if self._in_text:
+                quote = data.find(b'"', at)
+                if quote < 0:
+                    return None
+                self._in_text = _escapes(data, at, quote)
+                at = quote + 1
+            else:
+                found = _MARKS.search(data, at)
+                if not found:
+                    return None
+                self._in_text = found[0] == b'"'
+                at = found.end() if self._in_text else self._pass_brackets(data, found.start())
+            if not self._depth and not self._in_text:
+                return at
+
+    def _pass_brackets(self, data: bytes, at: int) -> int:
+        """Move on to the next text, or not as far; or to the end of the value."""
+        text = data.find(b'"', at, at + _WINDOW)
+        stop = min(len(data), at + _WINDOW) if text < 0 else text
+        closed = data.count(b"]", at, stop) + data.count(b"}", at, stop)
+        if closed < self._depth:
+            # Megabytes of brackets cost as little as of anything else.
+            self._depth += data.count(b"[", at, stop) + data.count(b"{", at, stop) - closed
+            return stop
+        for found in _BRACKETS.finditer(data, at, stop):
+            self._depth += 1 if found[0] in b"[{" else -1
+            if not self._depth:
+                return found.end()
+        return stop
+
+    def _end_value(self) -> None:
+        text, size = bytes(self._kept) if self._size <= self._most else None, self._size
+        self._in_value, self._depth, self._size, self._kept = False, 0, 0, bytearray()
+        if self._place is _Place.ELEMENT:
+            self._found.append(Element(text, size))
+            self._place = _Place.AFTER_ELEMENT
+            return
+        # A text stands for what is too large to be looked at: it is no list either.
+        value = "" if text is None else parse_json(text)
+        if self._place is _Place.KEY:
+            self._is_wanted = value == self._key
+            self._place = _Place.COLON
+            return
+        if self._place is _Place.START or self._is_wanted:
+            self.is_list, self.other = False, value
+            self._found.append(Anew())
+        self._place = _Place.END if self._place is _Place.START else _Place.AFTER_VALUE
+
+
+def _escapes(data: bytes, begin: int, end: int) -> bool:
+    """Tell whether an odd number of backslashes stands before `end`, from `begin` on."""
+    at = end
+    while at > begin and data[at - 1] == _BACKSLASH:
+        at -= 1
+    return (end - at) % 2 == 1

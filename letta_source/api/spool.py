@@ -1,0 +1,186 @@
+"""The answer of a list that is had whole, with one request, and may be larger than the memory allows.
+
+It is read in pieces, and its elements wait in a private temporary file until the answer has come to its end:
+nothing of an answer that breaks off is handed on, and the server does not wait while rows are loaded.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from letta_source.api.bodies import Take, pieces_of, read_start
+from letta_source.api.json_elements import Anew, Element, Elements
+from letta_source.api.memory import Lease, Memory, parsed_size
+from letta_source.api.responses import BadBody, RequestFailed, TooLarge, may_be_page, parsed, web_page
+from letta_source.items import id_of
+
+# Bytes of an answer that need no file.
+_IN_MEMORY = 1 << 20
+# Bytes of an element that is parsed without looking what that takes.
+_SMALL = 1 << 15
+# Bytes that an element takes in the lists below, beside its id.
+_ENTRY = 150
+
+
+class SpoolFull(RequestFailed):
+    """The temporary folder has no room for the answer, or cannot be written."""
+
+
+class Spool:
+    """The elements of one list.
+
+    Args:
+        elements: cuts them out, and knows how deep they stood.
+        lease: takes what the lists of ids and sizes take.
+
+    Attributes:
+        ids: of the elements; None for one without.
+        sizes: bytes that each takes once it is parsed.
+        too_large: places of those that are beyond what one may take, and are not kept.
+    """
+
+    def __init__(self, elements: Elements, lease: Lease) -> None:
+        self.lease = lease
+        self._elements = elements
+        # Without a name on most systems, and for its owner alone on all: it vanishes with the process.
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+        self._clear()
+
+    def _clear(self) -> None:
+        self.ids: list[str | None] = []
+        self.sizes = array("Q")
+        self.too_large: set[int] = set()
+        self._ends = array("Q", [0])
+        self._id_bytes = 0
+        self._file.seek(0)
+        self._file.truncate()
+
+    @property
+    def index_size(self) -> int:
+        """Bytes of the lists of ids and sizes."""
+        return _ENTRY * len(self.ids) + self._id_bytes
+
+    @property
+    def other(self) -> Any:
+        """The answer, if it is no list."""
+        return [] if self._elements.is_list else self._elements.other
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def start_anew(self) -> None:
+        """Forget what was added."""
+        self._clear()
+
+    def add(self, text: bytes | None, element_id: str | None, size: int) -> None:
+        """Add an element.
+
+        Args:
+            text: None for one that is not kept.
+            size: bytes that it takes once it is parsed.
+        """
+        if text is None:
+            self.too_large.add(len(self.ids))
+        else:
+            self._file.write(text)
+        self.ids.append(element_id)
+        self.sizes.append(size)
+        self._ends.append(self._ends[-1] + len(text or b""))
+        self._id_bytes += len(element_id or "")
+
+    def text_of(self, places: Sequence[int]) -> bytes:
+        """Return elements as a JSON text; see `parse`."""
+        texts: list[bytes] = []
+        for place in places:
+            begin, end = self._ends[place], self._ends[place + 1]
+            self._file.seek(begin)
+            texts.append(self._file.read(end - begin))
+        return self._elements.wrap(texts)
+
+    def parse(self, text: bytes) -> list[Any]:
+        """Return the elements of a text that `text_of` made."""
+        return self._elements.unwrap(parsed(text))
+
+    def close(self) -> None:
+        """Remove the file, and give back the memory."""
+        self._file.close()
+        self.lease.release()
+
+
+async def read_list(
+    response: httpx.Response, lease: Lease, take: Take, key: str, memory: Memory
+) -> tuple[Spool, int]:
+    """Read an answer that is a list, or an object with a list under this key.
+
+    Args:
+        lease: takes what is held of it; the spool gives it back.
+        take: awaited with the number of bytes, before they are held.
+
+    Returns:
+        The elements, and the bytes of the answer.
+
+    Raises:
+        TooLarge: it has more bytes than memory and temporary files may take, or more elements.
+        SpoolFull: the temporary file cannot be written.
+        RequestFailed: it is no JSON.
+    """
+    if may_be_page(response):
+        raise web_page(response, await read_start(response, _SMALL))
+    length = response.headers.get("content-length", "")
+    most = memory.largest_stream
+    if length.isdigit() and int(length[:18]) > most:
+        raise TooLarge(most, int(length[:18]))
+    elements = Elements(key, memory.largest_body)
+    size = 0
+    try:
+        spool = Spool(elements, lease)
+    except OSError as error:
+        raise _full(error) from error
+    try:
+        async for piece in pieces_of(response, most, take):
+            size += len(piece)
+            for found in elements.feed(piece):
+                await _add(spool, elements, found, take, memory)
+            needed = elements.held + spool.index_size
+            if needed > lease.size:
+                await take(needed - lease.size)
+            lease.shrink(lease.size - needed)
+        elements.end()
+    except BaseException as error:
+        spool.close()
+        if isinstance(error, OSError):
+            raise _full(error) from error
+        if isinstance(error, ValueError):
+            raise BadBody(str(error)) from error
+        raise
+    lease.end_reading()
+    return spool, size
+
+
+async def _add(spool: Spool, elements: Elements, found: Element | Anew, take: Take, memory: Memory) -> None:
+    if isinstance(found, Anew):
+        spool.start_anew()
+        return
+    if spool.index_size > memory.largest_body:
+        raise TooLarge(memory.largest_body)
+    size = found.size if found.text is None else parsed_size(found.text)
+    if found.text is None or size > memory.largest_page:
+        spool.add(None, None, size)
+        return
+    if found.size > _SMALL:
+        await take(size)
+    element = elements.unwrap(parsed(elements.wrap([found.text])))[0]
+    spool.add(found.text, id_of(element), size)
+    del element
+    if found.size > _SMALL:
+        spool.lease.shrink(size)
+
+
+def _full(error: OSError) -> SpoolFull:
+    folder = tempfile.gettempdir() if tempfile.tempdir else "the temporary folder"
+    return SpoolFull(f"{folder} cannot be written ({error.strerror}): name another one as TMPDIR")

@@ -1,0 +1,190 @@
+"""Lists without cursors, which one request has to give whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+
+from letta_source.api.client import Client
+from letta_source.api.responses import RequestFailed, StatusError, TooLarge, Verdict, is_gone
+from letta_source.api.spool import Spool, read_list
+from letta_source.errors import ParentGone, Unreadable
+from letta_source.items import Items
+from letta_source.paging.events import Gap, Page
+from letta_source.paging.pages import Endpoint, as_list
+
+# More than any batch holds; a limit of this size was answered.
+_MOST = 100_000
+
+
+async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page | Gap]:
+    """Every item of a list without cursors, which is asked for with one limit larger than it is.
+
+    Batch messages answer 500 to `after` and ignore `before`. That fewer came than were asked for proves no
+    end, as a server or gateway may cap the limit: the newest item has to be among them.
+
+    An answer is read to its end before its first page comes, see `letta_source.api.spool`. What is too large
+    for the memory is a gap.
+
+    Raises:
+        ParentGone: there is no such list.
+        Unreadable: it cannot be read; or after what could be read, if there is more.
+    """
+    whole = _Whole(client, endpoint, key)
+    found = await whole.read()
+    try:
+        if not len(found):
+            return
+        known = {one for one in found.ids if one}
+        newest = await whole.ask(1, "desc")
+        newest.close()
+        async for event in whole.pages(found, range(len(found))):
+            yield event
+        # One that is too large has no id: its size tells.
+        is_last = not newest.too_large or newest.sizes == found.sizes[-1:]
+        if is_last and known.issuperset(one for one in newest.ids if one):
+            return
+    finally:
+        found.close()
+    others = await whole.ask(whole.size, "desc")
+    try:
+        fresh = [place for place, one in enumerate(others.ids) if one not in known]
+        async for event in whole.pages(others, fresh[::-1], in_order=False):
+            yield event
+    finally:
+        others.close()
+    if len(fresh) == len(others):
+        raise Unreadable(
+            f"{endpoint.path}: the server gives no more than {len(found):,} messages at once, and there are"
+            " more: those between the oldest and the newest are not read"
+        )
+
+
+class _Whole:
+    """Asks for a list without cursors, and cuts it into pages.
+
+    Attributes:
+        size: limit of the last request.
+    """
+
+    def __init__(self, client: Client, endpoint: Endpoint, key: str) -> None:
+        self._client = client
+        self._memory = client.server.memory
+        self._endpoint = endpoint
+        self._key = key
+        self.size = endpoint.page_size
+
+    async def read(self) -> Spool:
+        """Return what comes with the largest limit that is needed, or taken."""
+        bound = _MOST
+        while True:
+            try:
+                found = await self.ask(self.size, "asc")
+            except Unreadable as error:
+                smaller = _smaller(error.__cause__, self.size)
+                if not smaller:
+                    raise
+                self.size = bound = smaller
+                continue
+            if len(found) < self.size or self.size >= bound:
+                return found
+            found.close()
+            self.size = min(2 * self.size, bound)
+
+    async def ask(self, limit: int, order: str) -> Spool:
+        """Return the first items in an order; whoever gets them closes them."""
+        path = self._endpoint.path
+        params = {**self._endpoint.params, "order": order, "limit": limit}
+        read = partial(read_list, key=self._key, memory=self._memory)
+        try:
+            found: Spool = await self._client.get(path, params, lease=self._memory.lease(), read=read)
+        except RequestFailed as error:
+            if is_gone(error):
+                raise ParentGone(str(error)) from error
+            raise Unreadable(f"{path}: {error}") from error
+        try:
+            as_list(found.other)
+        except Unreadable:
+            found.close()
+            raise
+        return found
+
+    async def pages(
+        self, found: Spool, order: Sequence[int], in_order: bool = True
+    ) -> AsyncIterator[Page | Gap]:
+        """Yield elements, in this order, with the positions that they have in the whole answer."""
+        ids = [found.ids[place] for place in order]
+        gap: Gap | None = None
+        for group in self._groups(found, ids, order):
+            places = [order[at] for at in group]
+            if self._is_beyond(found, places):
+                before = next((one for one in ids[group.start - 1 :: -1] if one), "") if group.start else ""
+                after = next((one for one in ids[group.stop :] if one), "")
+                last, gap = gap, Gap(before, after, str(TooLarge(self._memory.largest_body)))
+                if gap != last:
+                    yield gap
+                continue
+            size = sum(found.sizes[place] for place in places)
+            if size > self._memory.largest_of_many:
+                self._memory.expect_large()
+            lease = self._memory.lease()
+            text = found.text_of(places)
+            await lease.grow(len(text) + size)
+            items = Items(found.parse(text))
+            lease.shrink(len(text))
+            del text
+            lease.end_reading()
+            yield Page(items, in_order, lease)
+
+    def _groups(self, found: Spool, ids: Sequence[str | None], order: Sequence[int]) -> Iterator[range]:
+        """Yield the stretches that are a page, or that are passed over."""
+        begin = size = 0
+        for group in _together(ids, {at for at, place in enumerate(order) if place in found.too_large}):
+            places = [order[at] for at in group]
+            more = sum(found.sizes[place] for place in places)
+            is_full = (
+                size + more > self._memory.largest_of_many or group.stop - begin > self._endpoint.page_size
+            )
+            if begin < group.start and (is_full or self._is_beyond(found, places)):
+                yield range(begin, group.start)
+                begin, size = group.start, 0
+            size += more
+            if self._is_beyond(found, places):
+                yield group
+                begin, size = group.stop, 0
+        if begin < len(ids):
+            yield range(begin, len(ids))
+
+    def _is_beyond(self, found: Spool, places: Sequence[int]) -> bool:
+        """Return True if the memory cannot hold these at once."""
+        return (
+            not found.too_large.isdisjoint(places)
+            or sum(found.sizes[place] for place in places) > self._memory.largest_page
+        )
+
+
+def _together(ids: Sequence[str | None], alone: set[int]) -> Iterator[range]:
+    """Yield the stretches that no page may part: all items of one id, and what has none with its neighbours.
+
+    Args:
+        alone: what is passed over.
+    """
+    last = {one: at for at, one in enumerate(ids)}
+    begin = reach = 0
+    for at, one in enumerate(ids):
+        following = ids[at + 1] if at + 1 < len(ids) else ""
+        if one is not None:
+            reach = max(reach, last[one])
+        parts = at >= reach and one is not None and following is not None
+        if parts or at in alone or at + 1 in alone or at + 1 == len(ids):
+            yield range(begin, at + 1)
+            begin = at + 1
+
+
+def _smaller(error: BaseException | None, size: int) -> int:
+    """Return the limit to try after one was too large; 0 if that is not what the error says."""
+    if isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT:
+        return min(error.page_limit or size // 4, size - 1)
+    if isinstance(error, TooLarge):
+        return min(size * error.most // error.length if error.length else size // 4, size - 1)
+    return 0
