@@ -1,4 +1,4 @@
-"""A list that one request gives whole is read in pieces: the rows are those of the whole, the memory small."""
+"""A list that one request gives whole is read in pieces: the rows of the whole, in little memory."""
 
 from __future__ import annotations
 
