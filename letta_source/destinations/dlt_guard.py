@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationTerminalException
@@ -12,24 +13,34 @@ from letta_source.destinations.dlt_internals import Capabilities, sql_client_of
 from letta_source.errors import LettaError
 
 
-def guard(destination: Any, session: str, check: Callable[[], None], fence: Sequence[str]) -> None:
+def guard(
+    destination: Any,
+    session: str,
+    check: Callable[[], None],
+    fence: Sequence[str],
+    names_of_session: Sequence[str] = (),
+) -> None:
     """Have all clients that a destination makes check that they may write.
 
     Args:
-        session: what the database calls their sessions, in place of the address's `application_name`.
+        session: what PostgreSQL calls their sessions, in place of the address's `application_name`.
         check: is called before each connection; raises LettaError.
         fence: statements that fail if they may not; each transaction that merges, empties or commits begins
             with them.
+        names_of_session: statements that each session begins with, of databases that have no such name; all
+            its transactions begin with the fence.
     """
     make = destination.client
 
     def guarded(*arguments: Any, **named: Any) -> Any:
         made = make(*arguments, **named)
         if (sql_client := sql_client_of(made)) is not None:
-            if fence:
+            if names_of_session:
+                _fence_all(sql_client, fence)
+            elif fence:
                 _name_sessions(made, session)
                 _fence(made, sql_client, fence)
-            _check(sql_client, check)
+            _check(sql_client, check, names_of_session)
         return made
 
     destination.client = guarded
@@ -54,7 +65,7 @@ def answer_once(destination: Any) -> None:
     destination.capabilities = capabilities
 
 
-def _check(sql_client: Any, check: Callable[[], None]) -> None:
+def _check(sql_client: Any, check: Callable[[], None], names_of_session: Sequence[str]) -> None:
     open_connection = sql_client.open_connection
 
     def checked() -> Any:
@@ -63,7 +74,12 @@ def _check(sql_client: Any, check: Callable[[], None]) -> None:
         except LettaError as error:
             # dlt tries others again.
             raise DestinationTerminalException(str(error)) from error
-        return open_connection()
+        is_new = sql_client.native_connection is None
+        connection = open_connection()
+        if is_new:
+            for statement in names_of_session:
+                sql_client.execute_sql(statement)
+        return connection
 
     sql_client.open_connection = checked
 
@@ -80,6 +96,20 @@ def _fence(client: Any, sql_client: Any, fence: Sequence[str]) -> None:
             complete_load(load_id)
 
     sql_client.execute_many, client.complete_load = fenced, completed
+
+
+def _fence_all(sql_client: Any, fence: Sequence[str]) -> None:
+    """Have each transaction begin with the fence: SQLAlchemy's client begins one for each statement."""
+    begin_transaction = sql_client.begin_transaction
+
+    @contextmanager
+    def fenced() -> Iterator[Any]:
+        with begin_transaction() as transaction:
+            for statement in fence:
+                sql_client.execute_sql(statement)
+            yield transaction
+
+    sql_client.begin_transaction = fenced
 
 
 def _name_sessions(client: Any, session: str) -> None:

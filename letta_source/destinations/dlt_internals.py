@@ -1,7 +1,7 @@
 """Everything that letta_source uses of dlt beyond what dlt documents.
 
-No other module may: `tests/destinations/test_dlt_internals.py` holds that, and has a test for each use here.
-`letta_source.destinations.dlt_contract` checks them when a load starts.
+No other module may but `dlt_specs`: `tests/destinations/test_dlt_internals.py` holds that, and has a test for
+each use here. `letta_source.destinations.dlt_contract` checks them when a load starts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A row of the table `_letta_lease` says who holds a pipeline and until when, by the clock of the database. The
 holder renews it in the background; once it has run out others take it. Who lost it cannot merge any more:
-on PostgreSQL each transaction that writes reads the row first, and keeps others from taking it until its end.
+each transaction that writes reads the row first, and keeps others from taking it until its end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 
 from dlt.common.destination.exceptions import DestinationException
 
-from letta_source.destinations.dlt_internals import DatabaseException, dialect_of
+from letta_source.destinations.dlt_internals import DatabaseException
+from letta_source.destinations.lease_fence import end_sessions, fence_of, names_of_session, wait_at_most
 from letta_source.destinations.lease_holder import Holder, shown_time
 from letta_source.destinations.lease_table import LONGEST_NAME, lease_table, make_lease_table, now_of
 from letta_source.errors import ConfigError, ExitCode, LettaError
@@ -164,16 +165,9 @@ class Lease:
     def _take_over(self, client: Any, held: Holder, condition: str) -> Holder:
         """Take the lease from this holder, unless the condition no longer holds, or another took it."""
         logger.info("%s: takes the lease over from %s", self._pipeline, held)
-        if dialect_of(client) == "postgres":
-            # A holder that stands still in the middle of a transaction would keep its rows locked.
-            client.execute_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE right(application_name, %s) = %s AND usename = session_user",
-                len(held.session), held.session,
-            )  # fmt: skip
+        end_sessions(client, held.session)
         with client.begin_transaction():
-            if dialect_of(client) == "postgres":
-                client.execute_sql(f"SET LOCAL lock_timeout = '{_LONGEST_WAIT}s'")
+            wait_at_most(client, _LONGEST_WAIT)
             self._move(client, f"holder = %s AND {condition}", held.id)
         found = self._read(client)
         assert found is not None
@@ -200,9 +194,10 @@ class Lease:
         began = time.time()
         with self._opened() as client:
             client.execute_sql(
-                f"UPDATE {lease_table(client)} SET until = {now_of(client)} + {SECONDS} WHERE holder = %s",
-                self.me.id,
-            )
+                f"UPDATE {lease_table(client)} SET until = {now_of(client)} + {SECONDS}"
+                " WHERE pipeline = %s AND holder = %s",
+                self._key, self.me.id,
+            )  # fmt: skip
             now = self._read(client)
         if now is None or now.id != self.me.id:
             raise LeaseLost(
@@ -228,23 +223,18 @@ class Lease:
     def release(self) -> None:
         """Let others take it."""
         with self._opened() as client:
-            client.execute_sql(f"UPDATE {lease_table(client)} SET until = 0 WHERE holder = %s", self.me.id)
+            client.execute_sql(
+                f"UPDATE {lease_table(client)} SET until = 0 WHERE pipeline = %s AND holder = %s",
+                self._key, self.me.id,
+            )  # fmt: skip
 
     def fence(self) -> Sequence[str]:
-        """Return statements that fail unless the lease is held, and keep it until their transaction ends.
+        """Return statements that fail unless the lease is held, and keep it until their transaction ends."""
+        return fence_of(self._client, self.me.id, SECONDS)
 
-        Empty where the database was not seen to do so: only PostgreSQL was.
-        """
-        if dialect_of(self._client) != "postgres":
-            return ()
-        table = lease_table(self._client)
-        return (
-            # A holder that stands still from now on ends by itself.
-            f"SET LOCAL idle_in_transaction_session_timeout = {int(SECONDS * 1000)}",
-            # Divides by zero.
-            f"SELECT 1 / count(*) AS lease_is_held FROM (SELECT 1 FROM {table}"
-            f" WHERE holder = '{self.me.id}' FOR KEY SHARE) AS lease",
-        )
+    def names_of_session(self) -> Sequence[str]:
+        """Return statements that name a new session as `session` does, where its address cannot."""
+        return names_of_session(self._client, self.session)
 
     def hold(self, client: Any) -> None:
         """Keep others from taking the lease until the transaction of this client ends.

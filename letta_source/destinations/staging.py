@@ -6,7 +6,6 @@ two pipelines would merge each other's rows, and a dataset of that name would lo
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from enum import Enum
@@ -14,12 +13,12 @@ from typing import Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from letta_source.destinations.dataset_names import hash_of
 from letta_source.destinations.dlt_storage import newest_loads, stored_columns
 from letta_source.schema.resources import all_tables
 
 # PostgreSQL's limit on identifiers, the lowest of all. ClickHouse has the dataset in each table's name.
 _LONGEST = 63
-_HASH = 8
 
 
 class Holds(Enum):
@@ -40,18 +39,9 @@ def staging_name(dataset: str, pipeline: str) -> str:
     exact = all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", one) for one in (dataset, pipeline))
     if exact and len(plain) <= _LONGEST:
         return plain
-    room = _LONGEST - len(f"__{'0' * _HASH}_staging")
+    room = _LONGEST - len(f"__{hash_of()}_staging")
     kept = re.sub("[^a-z0-9_]+", "_", f"{dataset}__{pipeline}".lower())[:room].strip("_")
-    return f"{kept}__{_hash(dataset, pipeline)}_staging"
-
-
-def dataset_called(name: str) -> str:
-    """Return how a dataset is called for dlt, which makes `x` of each name without a letter from A to Z."""
-    return name if re.search("[A-Za-z0-9]", name) else f"x_{_hash(name)}"
-
-
-def _hash(*names: str) -> str:
-    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:_HASH]
+    return f"{kept}__{hash_of(dataset, pipeline)}_staging"
 
 
 def what_is_in(client: Any, staging: bool) -> Holds:

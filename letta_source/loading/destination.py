@@ -58,5 +58,6 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
         settings["destination_type"] = target.destination
     destination = dlt.destination(target.destination_name or target.destination, **settings)
     if target.lease:
-        guard(destination, target.lease.session, target.lease.check_often, target.lease.fence())
+        lease = target.lease
+        guard(destination, lease.session, lease.check_often, lease.fence(), lease.names_of_session())
     return destination

@@ -6,14 +6,17 @@ docs/configure.md lists them; `tests/loading/test_dlt_rules.py` holds that it do
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dlt
 
+from letta_source.destinations.dlt_specs import is_of_type, settings_of_steps, type_for_people
 from letta_source.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -28,62 +31,122 @@ OURS: Mapping[str, tuple[bool, str]] = {
 }
 """Settings of dlt that a load sets, whatever is configured, and what would go wrong otherwise."""
 
-# Numbers of 1 or more, and dlt's defaults.
+OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
+    "pipelines.refresh": ("none", "each package would drop what the one before loaded; use `--refresh`"),
+    "pipelines.dev_mode": ("false", "each run would load everything into another dataset"),
+    "pipelines.full_refresh": ("false", "as `dev_mode`"),
+    "destination.enable_dataset_name_normalization": (
+        "false",
+        "the dataset's name is normalized before; the staging dataset's must not be",
+    ),
+    "destination.staging_dataset_name_layout": (
+        "[its own](warehouses.md#the-staging-dataset)",
+        "unless you set it: pipelines would share one",
+    ),
+    "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's driver for Parquet sends UTF-8 whatever it says"),
+}
+"""Those that are set where pipeline and destination are made."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Values of a setting that a load refuses.
+
+    Attributes:
+        when: it is refused, for people.
+        is_unsafe: tells it of a value, which has the setting's type.
+    """
+
+    when: str
+    is_unsafe: Callable[[Any], bool]
+
+
+_AT_LEAST_1 = Refused("less than 1", lambda said: int(said) < 1)
+_IN_OWN_FOLDER = Refused(
+    "set: what is loaded would lie outside the pipeline's own folder, or not be found", lambda said: True
+)
+
+
+def _none_of(*known: str) -> Refused:
+    return Refused(f"none of {', '.join(f'`{one}`' for one in known)}", lambda said: said not in known)
+
+
+REFUSED: Mapping[str, Refused] = {
+    "load.workers": _AT_LEAST_1,
+    "load.raise_on_max_retries": _AT_LEAST_1,
+    "load.load_volume_path": _IN_OWN_FOLDER,
+    "normalize.workers": _AT_LEAST_1,
+    "normalize.start_method": _none_of(*multiprocessing.get_all_start_methods()),
+    "normalize.load_volume_path": _IN_OWN_FOLDER,
+    "normalize.normalize_volume_path": _IN_OWN_FOLDER,
+    "normalize.schema_volume_path": _IN_OWN_FOLDER,
+    "extract.workers": _AT_LEAST_1,
+    "extract.max_parallel_items": _AT_LEAST_1,
+    "extract.next_item_mode": _none_of("fifo", "round_robin"),
+    "data_writer.buffer_max_items": _AT_LEAST_1,
+    "data_writer.file_max_items": _AT_LEAST_1,
+    "data_writer.file_max_bytes": _AT_LEAST_1,
+    "data_writer.coerce_timestamps": Refused(
+        "other than `us`: times would lose their microseconds, or not be written", lambda said: said != "us"
+    ),
+    "data_writer.timestamp_timezone": Refused(
+        "other than `UTC`: times would be moved", lambda said: said != "UTC"
+    ),
+    "data_writer.flavor": Refused("set: times would lose their zone", bool),
+    "data_writer.version": _none_of("1.0", "2.4", "2.6"),
+    "data_writer.row_group_size": _AT_LEAST_1,
+}
+"""Settings of dlt that cannot be overridden; those of a writer in any of `_WRITERS`."""
+
+REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
+    "bigquery.autodetect_schema": Refused("true: BigQuery would choose the types of columns", bool),
+    "bigquery.ignore_unknown_values": Refused("true: values without a column would be left out", bool),
+    "databricks.insert_api": Refused("`zerobus`: rows could not be merged", lambda said: said == "zerobus"),
+    "redshift.additional_copy_options": Refused(
+        "with `MAXERROR`, `TRUNCATECOLUMNS` or `NOLOAD`: rows or ends of texts would be left out",
+        lambda said: bool(re.search("MAXERROR|TRUNCATECOLUMNS|NOLOAD", " ".join(said), re.IGNORECASE)),
+    ),
+    "sqlalchemy.create_primary_keys": Refused("true: MySQL makes no keys of long texts", bool),
+}
+"""Those of one destination, as `DESTINATION__BIGQUERY__AUTODETECT_SCHEMA`."""
+
+# Whoever loads as many workers as these by default.
 _WORKERS = {
     "load.workers": 20,
     "normalize.workers": 1,
     "extract.workers": 5,
     "extract.max_parallel_items": 20,
 }
-_RETRIES = ("load.raise_on_max_retries",)
-_SWITCHES = (
-    "load.delete_completed_jobs",
-    "load.truncate_staging_dataset",
-    "load.start_new_jobs_on_signal",
-)
-# As dlt reads them.
-_TRUE_OR_FALSE = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
-_STRATEGIES = ("parallel", "table-sequential", "sequential")
-_NUMBERS_OF_WRITERS = ("buffer_max_items", "file_max_items", "file_max_bytes")
 _WRITERS = ("normalize.data_writer", "extract.data_writer", "sources.letta.data_writer", "data_writer")
-_Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
-_UNSAFE_WRITING: _Rules = {
-    "coerce_timestamps": (lambda said: said not in ("us", "ns"), "times would lose their microseconds"),
-    "timestamp_timezone": (lambda said: said != "UTC", "times would be moved"),
-}
-_UNSAFE_DESTINATION: _Rules = {
-    "autodetect_schema": (lambda said: bool(said), "the tables would have types of BigQuery's making"),
-    "insert_api": (lambda said: said == "zerobus", "rows could not be merged"),
-}
 
 
 def assert_dlt_settings(pipeline_name: str, client: Any) -> None:
-    """Refuse settings that cannot be overridden.
+    """Refuse settings that cannot be overridden, and values that dlt would refuse when everything is read.
 
     Raises:
         ConfigError: names the setting, and what it would do.
     """
-    for key in (*_WORKERS, *_RETRIES):
-        _number(pipeline_name, key)
-    for key in _SWITCHES:
-        _assert_switch(pipeline_name, key)
-    strategy = _configured(pipeline_name, "load.parallelism_strategy")
-    if strategy is not None and strategy not in _STRATEGIES:
-        known = ", ".join(_STRATEGIES)
-        raise ConfigError(f"load.parallelism_strategy = {strategy!r}, a setting of dlt, is none of {known}")
-    for section in _WRITERS:
-        for name in _NUMBERS_OF_WRITERS:
-            _number(pipeline_name, f"{section}.{name}")
-        _assert_switch(pipeline_name, f"{section}.disable_compression")
-        for name, (is_unsafe, why) in _UNSAFE_WRITING.items():
-            said = _configured(pipeline_name, f"{section}.{name}")
-            if said is not None and is_unsafe(said):
-                raise ConfigError(f"{section}.{name} = {said!r}, a setting of dlt: {why}; leave it out")
-    for name, (is_unsafe, why) in _UNSAFE_DESTINATION.items():
-        said = getattr(client.config, name, None)
-        if said is not None and is_unsafe(said):
-            raise ConfigError(f"{name} = {said!r}, a setting of the destination: {why}; leave it out")
+    for key, hint in settings_of_steps().items():
+        section, _, name = key.partition(".")
+        for place in _WRITERS if section == "data_writer" else (section,):
+            _assert(f"{place}.{name}", _configured(pipeline_name, f"{place}.{name}"), hint, REFUSED.get(key))
+    kind = client.config.destination_type
+    for key, rule in REFUSED_OF_DESTINATION.items():
+        of, _, name = key.partition(".")
+        if of == kind:
+            _assert(f"destination.{key}", getattr(client.config, name, None), Any, rule)
     _assert_layout(getattr(client.config, "layout", None))
+
+
+def _assert(key: str, said: Any, hint: Any, rule: Refused | None) -> None:
+    if said is None:
+        return
+    if not is_of_type(key, said, hint):
+        raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be {type_for_people(hint)}")
+    if rule and rule.is_unsafe(said):
+        raise ConfigError(
+            f"{key} = {said!r}, a setting of dlt, is {rule.when.replace('`', '')}; leave it out"
+        )
 
 
 def _assert_layout(layout: str | None) -> None:
@@ -103,25 +166,6 @@ def _assert_layout(layout: str | None) -> None:
             f"the layout {layout!r}: {{table_name}} must be followed by a separator such as / or a dot, or"
             " tables whose names begin alike are mixed up"
         )
-
-
-def _number(pipeline_name: str, key: str) -> int | None:
-    said = _configured(pipeline_name, key)
-    if said is None:
-        return None
-    try:
-        number = int(said)
-    except (TypeError, ValueError):
-        number = 0
-    if number < 1:
-        raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be a number of 1 or more")
-    return number
-
-
-def _assert_switch(pipeline_name: str, key: str) -> None:
-    said = _configured(pipeline_name, key)
-    if said is not None and str(said).lower() not in _TRUE_OR_FALSE:
-        raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be true or false")
 
 
 def _configured(pipeline_name: str, key: str) -> Any:
@@ -151,7 +195,7 @@ def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
         forced[_variable(pipeline_name, key)] = str(value).lower()
     for key, default in _WORKERS.items():
         share = max(1, default // shards) if key == "load.workers" else default
-        forced[_variable(pipeline_name, key)] = str(_number(pipeline_name, key) or share)
+        forced[_variable(pipeline_name, key)] = str(_configured(pipeline_name, key) or share)
     before = {name: os.environ[name] for name in forced if name in os.environ}
     os.environ.update(forced)
     try:

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dlt.common.exceptions import DltException
 from dlt.extract import DltSource
 
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.lease import Lease
-from letta_source.errors import LettaError
+from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.load_log import recorded
@@ -103,7 +104,10 @@ def load(
     # Before dlt reads its files: of one that is broken it shows a traceback.
     providers()
     with dlt_settings(), sections_only():
-        source = parts.source(**what.settings, session=session)
+        try:
+            source = parts.source(**what.settings, session=session)
+        except DltException as error:  # Such as a SCHEMA__NAMING that is not there.
+            raise ConfigError(said(error)) from error
         if what.resources:
             assert_known("resource", what.resources, list(RESOURCES))
             source = source.with_resources(*what.resources)

@@ -13,6 +13,11 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
+from letta_source.destinations.dataset_names import (
+    assert_not_called_otherwise,
+    assert_not_reserved,
+    dataset_called,
+)
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
 from letta_source.destinations.dlt_guard import answer_once
@@ -28,14 +33,7 @@ from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
-from letta_source.destinations.staging import (
-    Holds,
-    dataset_called,
-    is_legacy,
-    legacy_name,
-    staging_name,
-    what_is_in,
-)
+from letta_source.destinations.staging import Holds, is_legacy, legacy_name, staging_name, what_is_in
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.destination import DESTINATIONS, destination_of
 from letta_source.loading.dlt_rules import assert_dlt_settings
@@ -138,6 +136,10 @@ class Target:
             # Before it is opened: a refused setting must not make a DuckDB file.
             assert_dlt_settings(self.name, client)
             assert_usable_path(client, table_format)
+            assert_not_reserved(client, self.called or self.dataset_name)
+            assert_not_called_otherwise(
+                client, self.dataset_name, lambda name: replace(self, called=name).destination_client()
+            )
         with self._said(), client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
@@ -146,10 +148,8 @@ class Target:
                     " --dataset-name"
                 )
             if sql_client := sql_client_of(client):
-                names = (self.called, self.staging)
-                assert_texts_arrive(sql_client, tuple(name for name in names if name))
-            formats = client.capabilities.supported_table_formats or ()
-            if table_format and table_format not in formats:
+                assert_texts_arrive(sql_client, tuple(filter(None, (self.called, self.staging))))
+            if table_format and table_format not in (client.capabilities.supported_table_formats or ()):
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
 
     def check_untouched(self, table_format: str | None = None) -> None:

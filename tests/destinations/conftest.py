@@ -14,9 +14,11 @@ from letta_source.demo import Server, serve
 from tests.support.cli_loads import Loads
 from tests.support.expected_rows import Expected
 from tests.support.hours import Story
+from tests.support.library_loads import small_letta
 from tests.support.mariadb import is_installed, mariadb
 from tests.support.places import Place, chosen, make_place
 from tests.support.postgres import create_database, postgres
+from tests.support.two_machines import Machines
 
 # Before the tests forget all settings of who runs them.
 _MYSQL = os.environ.get("DESTINATION__MYSQL__CREDENTIALS")
@@ -84,3 +86,25 @@ def loads(place: Place, server: Server, story: Story) -> Loads:
 @pytest.fixture
 def expected(place: Place, server: Server, story: Story) -> Expected:
     return Expected(place, server, story)
+
+
+def _machines(kind: str, folder: Path, databases: Databases) -> Iterator[Machines]:
+    if kind not in chosen():
+        pytest.skip(f"ALL_DESTINATIONS leaves {kind} out")
+    letta = small_letta(6)
+    place = make_place(kind, folder, databases)
+    with serve(letta) as server:
+        machines = Machines(place, letta, server)
+        yield machines
+        machines.close()
+    place.close()
+
+
+@pytest.fixture
+def machines(tmp_path: Path, databases: Databases) -> Iterator[Machines]:
+    yield from _machines("postgres", tmp_path, databases)
+
+
+@pytest.fixture
+def of_mysql(tmp_path: Path, databases: Databases) -> Iterator[Machines]:
+    yield from _machines("mysql", tmp_path, databases)

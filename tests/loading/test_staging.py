@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.destinations.staging import dataset_called, legacy_name, staging_name
+from letta_source.destinations.staging import legacy_name, staging_name
 from tests.support.command import Command, ago, log_lines, messages, one_of, two_agents
 
 pytestmark = pytest.mark.whole
@@ -43,12 +43,6 @@ def test_no_two_pipelines_have_the_same(a: str, b: str, c: str, d: str) -> None:
 
 def test_where_the_separator_is_does_not_matter() -> None:
     assert staging_name("a__b", "c") != staging_name("a", "b__c")
-
-
-@pytest.mark.parametrize("name", ["数据", "данные", "🙂", "--"])
-def test_a_dataset_without_ascii_letters_has_a_name_of_its_own(name: str) -> None:
-    assert re.fullmatch("x_[0-9a-f]{8}", dataset_called(name))
-    assert dataset_called(name) != dataset_called(f"{name}{name}")
 
 
 def test_older_names() -> None:

@@ -1,0 +1,107 @@
+"""Names of datasets: none becomes another's, and none is the database's own."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+from dlt.common.schema import Schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letta_source.demo import Server
+from letta_source.destinations import dataset_names
+from letta_source.destinations.dataset_names import assert_not_reserved, dataset_called
+from letta_source.errors import ConfigError
+from tests.support.command import Command, log_lines
+
+NAMING = Schema("letta").naming
+
+
+def in_the_warehouse(name: str) -> str:
+    return NAMING.normalize_table_identifier(dataset_called(name))
+
+
+@pytest.mark.parametrize("name", ["letta", "Letta-Prod", "2026", "my data", "_x", "tenant__7"])
+def test_names_of_ascii_are_dlts(name: str) -> None:
+    assert dataset_called(name) == name
+
+
+@pytest.mark.parametrize("name", ["数据", "🙂", "--", "日本"])
+def test_one_without_letters_is_a_hash(name: str) -> None:
+    assert re.fullmatch("x_[0-9a-f]{8}", in_the_warehouse(name))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("müller", "möller"),
+        ("数据1", "资料1"),
+        ("日本a", "中文a"),
+        ("a·b", "a§b"),
+        ("📦1", "🎁1"),
+    ],
+)
+def test_two_that_dlt_would_write_alike_are_two(one: str, other: str) -> None:
+    assert NAMING.normalize_table_identifier(one) == NAMING.normalize_table_identifier(other)
+    assert in_the_warehouse(one) != in_the_warehouse(other)
+
+
+names = st.text(st.sampled_from("aB1_ -Äß数🙂"), min_size=1)
+
+
+@given(names, names)
+def test_no_two_with_other_letters_become_one(one: str, other: str) -> None:
+    if one.isascii() and other.isascii():
+        return
+    assert (in_the_warehouse(one) == in_the_warehouse(other)) is (one == other)
+
+
+@pytest.mark.parametrize("dataset", ["temp", "SYSTEM", "information_schema", "pg_catalog"])
+def test_schemas_of_duckdbs_own_are_refused(dataset: str) -> None:
+    client = made_by(dlt.destinations.duckdb(duckdb.connect(":memory:")))
+    with pytest.raises(ConfigError, match=f"{dataset} is a schema of the database's own"):
+        assert_not_reserved(client, dataset)
+
+
+@pytest.mark.parametrize("dataset", ["main", "letta", "memory", "select", "pg_catalogue"])
+def test_others_are_not(dataset: str) -> None:
+    assert_not_reserved(made_by(dlt.destinations.duckdb(duckdb.connect(":memory:"))), dataset)
+    assert_not_reserved(made_by(dlt.destinations.filesystem("file:///srv/lake")), "temp")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "dataset"),
+    [("postgres", "pg_letta"), ("mysql", "sys"), ("mariadb", "performance_schema"), ("sqlite", "temp")],
+)
+def test_nor_are_those_of_other_databases(
+    dialect: str, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_names, "sql_client_of", lambda client: client)
+    with pytest.raises(ConfigError):
+        assert_not_reserved(SimpleNamespace(dialect_name=dialect), dataset)
+
+
+def made_by(destination: Any) -> Any:
+    return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name="letta"))
+
+
+@pytest.mark.whole
+def test_what_an_earlier_version_loaded_is_named(letta_source: Command, server: Server) -> None:
+    assert letta_source.load(server, "--dataset-name", "gr_e").code == 0
+    name = ("--dataset-name", "größe")
+    for said in (letta_source.load(server, *name), letta_source("export", "agents", *name)):
+        assert said.code == 2
+        assert "--dataset-name gr_e goes on with it" in said.errors[-1]
+    assert letta_source.load(server, "--dataset-name", "grüße", "--database", "other.duckdb").code == 0
+    assert letta_source.count("agent_messages", "other.duckdb", dataset_called("grüße"))
+
+
+@pytest.mark.whole
+def test_reserved_ones_are_refused_before_reading(letta_source: Command, server: Server) -> None:
+    refused = letta_source.load(server, "--dataset-name", "temp")
+    assert (refused.code, len(log_lines(refused)), letta_source.files()) == (2, 1, [])

@@ -1,0 +1,49 @@
+"""A load that is paused anywhere while another takes over: twenty times, at random."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.support.two_machines import OF_MYSQL, SHORT, STOPS, Machines, check_who_stands_still, resume
+
+pytestmark = pytest.mark.proof
+
+
+@pytest.mark.parametrize("stops", [one for one in STOPS if one not in OF_MYSQL])
+def test_a_holder_on_mysql_that_stands_still_elsewhere(of_mysql: Machines, stops: str) -> None:
+    check_who_stands_still(of_mysql, stops, begins=True)
+
+
+def test_twenty_holders_that_are_paused_anywhere(machines: Machines) -> None:
+    check_twenty(machines)
+
+
+def test_twenty_holders_that_are_paused_anywhere_on_mysql(of_mysql: Machines) -> None:
+    check_twenty(of_mysql)
+
+
+def check_twenty(machines: Machines) -> None:
+    """Stop a load after some time, let another take over, wake the first up; twenty times."""
+    chance = random.Random(20)
+    for _ in range(20):
+        first = machines.start("crane")
+        time.sleep(chance.uniform(0, 4))
+        with suppress(ProcessLookupError):
+            os.kill(first.pid or 0, signal.SIGSTOP)
+        time.sleep(SHORT)
+        machines.talk()
+        assert machines.run("heron") == 0, machines.said("heron")
+        machines.check()
+        if first.is_alive():
+            resume(first)
+        assert machines.ended(first) in (0, 1), machines.said("crane")
+        machines.check()
+        machines.talk()
+        assert machines.run("crane") == 0, machines.said("crane")
+        machines.check()
