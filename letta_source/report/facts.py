@@ -20,8 +20,11 @@ SLOWEST = 10
 _HEADLINE = """
 WITH said AS (
     SELECT
-        count(DISTINCT agent_id) AS agents,
-        count(DISTINCT (agent_id, coalesce(conversation_id, ''))) AS conversations,
+        -- Others only work: those that tend an agent's memory, those that were made and not yet asked.
+        count(DISTINCT agent_id) FILTER (sender = 'user') AS agents,
+        count(DISTINCT agent_id) - agents AS other_agents,
+        count(DISTINCT (agent_id, conversation_id)) FILTER (conversation_id IS NOT NULL) AS conversations,
+        count(DISTINCT agent_id) FILTER (conversation_id IS NULL AND sender = 'user') AS outside,
         count(*) AS messages
     FROM item WHERE created_at >= $start AND created_at < $end
 ),
@@ -37,7 +40,10 @@ called AS (
 ),
 spent AS (
     SELECT count(*) AS steps, sum(total_tokens) AS tokens, sum(cost) AS cost,
-        count(*) FILTER (NOT has_price) AS unpriced
+        count(*) FILTER (NOT has_price) AS unpriced,
+        count(*) FILTER (feedback = 'positive') AS positive,
+        count(*) FILTER (feedback = 'negative') AS negative,
+        positive / nullif(positive + negative, 0) AS satisfaction
     FROM step_cost WHERE created_at >= $start AND created_at < $end
 )
 FROM said, answered, called, spent

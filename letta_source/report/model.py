@@ -117,7 +117,8 @@ SELECT
     CASE WHEN first.turn > 0 THEN first.conversation_id ELSE run_turn.conversation_id END AS conversation_id,
     CASE WHEN first.turn > 0 THEN first.turn ELSE run_turn.turn END AS turn,
     coalesce(first.at, runs.created_at) AS created_at,
-    priced.status, priced.stop_reason, priced.error_type, coalesce(model_handle, model) AS model,
+    priced.status, priced.stop_reason, priced.error_type, priced.feedback,
+    coalesce(model_handle, model) AS model,
     prompt_tokens, completion_tokens, total_tokens, cached_input_tokens, reasoning_tokens,
     input_price IS NOT NULL AS has_price,
     (

@@ -82,17 +82,33 @@ def _figures(facts: Facts) -> list[Figure]:
     now, before = facts.headline, facts.before
 
     def figure(name: str, key: str, said: Any, note: str = "", less_is_better: bool | None = None) -> Figure:
-        change = texts.change(now[key], before[key]) if before else ""
+        change = ""
+        if before:
+            # A share of a share says little: 1% to 2% is one point more, not twice as much.
+            compare = texts.points if said is texts.share else texts.change
+            change = compare(now[key], before[key])
         verdict = ""
-        if change and less_is_better is not None and change != "±0%":
+        if change and less_is_better is not None and not change.startswith("±"):
             verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
         return Figure(name, said(now[key]), note, change, verdict)
 
     steps = "" if facts.gaps["steps"] else "no steps were loaded"
     unpriced = f"{texts.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
+    others = (
+        f", {texts.count(now['other_agents'])} more without people's messages" if now["other_agents"] else ""
+    )
+    outside = (
+        f"{texts.count(now['outside'])} agents' outside of any are not among them" if now["outside"] else ""
+    )
+    told = f"positive, of {texts.count(now['positive'] + now['negative'])} steps with feedback"
+    feedback = (
+        [figure("Feedback", "satisfaction", texts.share, told, False)]
+        if now["satisfaction"] is not None
+        else []
+    )
     return [
-        figure("Agents", "agents", texts.rough, f"of {texts.count(facts.gaps['agents'])}"),
-        figure("Conversations", "conversations", texts.rough),
+        figure("Agents", "agents", texts.rough, f"of {texts.count(facts.gaps['agents'])}{others}"),
+        figure("Conversations", "conversations", texts.rough, outside),
         figure("Messages", "messages", texts.rough),
         figure("Turns", "turns", texts.rough),
         figure("Median latency", "median_latency", texts.seconds, "of a turn", True),
@@ -101,6 +117,7 @@ def _figures(facts: Facts) -> list[Figure]:
         figure("Tool errors", "error_rate", texts.share, f"{texts.count(now['errors'])} calls", True),
         figure("Tokens", "tokens", texts.rough, steps),
         figure("Cost", "cost", texts.dollars, unpriced),
+        *feedback,
     ]
 
 

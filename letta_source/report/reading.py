@@ -17,6 +17,7 @@ from letta_source.export.selection import select
 from letta_source.export.values import widened
 from letta_source.report.model import OWN_MESSAGE
 from letta_source.report.period import Period, Wanted
+from letta_source.report.runs import LoadRun, last_runs
 from letta_source.report.store import NEEDED, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
 from letta_source.schema.resources import all_tables
@@ -44,6 +45,7 @@ class Health:
         oldest, newest: when the oldest message of an agent was created, and the newest that is not ahead.
         ahead: how many items of agents' messages are dated in the future.
         rows: by table, of those that are there.
+        runs: the last ones, the newest first.
     """
 
     last_load: datetime | None
@@ -52,6 +54,7 @@ class Health:
     newest: datetime | None
     ahead: int
     rows: Mapping[str, int]
+    runs: Sequence[LoadRun] = ()
 
 
 def health(reader: Reader) -> Health:
@@ -91,6 +94,7 @@ def health(reader: Reader) -> Health:
         newest=_naive(span["newest"]),
         ahead=span["ahead"],
         rows=rows,
+        runs=last_runs(reader),
     )
 
 

@@ -19,7 +19,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
              "total_duration_ns"),
     "steps": ("id", "run_id", "agent_id", "status", "stop_reason", "model", "model_handle", "prompt_tokens",
               "completion_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens",
-              "reasoning_tokens", "error_type"),
+              "reasoning_tokens", "error_type", "feedback"),
     "agent_messages": ("agent_id", "id", "position", "sequence", "created_at", "message_type", "run_id",
                        "step_id"),
     "agent_messages__tool_calls": ("agent_id", "message_id", "position", "idx", "tool_call_id", "name"),

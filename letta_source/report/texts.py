@@ -25,9 +25,16 @@ def rough(number: float | None) -> str:
 
 
 def seconds(time: float | None) -> str:
-    """A duration in its own unit: `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`."""
+    """A duration in its own unit: `84 ms`, `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`.
+
+    Zero is one below a second: dates of messages are whole seconds.
+    """
     if time is None:
         return NONE
+    if time < 0.0005:
+        return "<1 ms" if time > 0 else "<1 s"
+    if time < 0.0995:
+        return f"{time * 1000:.0f} ms"
     if time < 9.95 and time != int(time):
         return f"{time:.1f} s"
     whole = round(time)
@@ -64,6 +71,16 @@ def change(now: float | None, before: float | None) -> str:
         return f"{TIMES}{now / before:,.0f}"
     text = f"{abs(by):.0%}"
     return "±0%" if text == "0%" else ("+" if by > 0 else MINUS) + text
+
+
+def points(now: float | None, before: float | None) -> str:
+    """Format a change of a share in percentage points: `+1.2 points`; nothing where one is not known."""
+    if now is None or before is None:
+        return ""
+    text = f"{abs(now - before) * 100:.1f}"
+    if text == "0.0":
+        return "±0 points"
+    return f"{'+' if now > before else MINUS}{text} points"
 
 
 def day(time: datetime) -> str:

@@ -53,6 +53,38 @@ def test_conversations_of_one_agent_are_told_apart_by_their_runs(case: Case) -> 
     assert _latencies(case) == [5, 6]
 
 
+def test_conversations_are_letta_s_and_what_is_outside_of_any_is_told_apart(case: Case) -> None:
+    case.run("run-1", conversation_id="conversation-1")
+    case.say("user", 0, "run-1")
+    case.say("user", 9)
+    case.agent("agent-2")
+    case.say("user", 9)
+    headline = case.facts().headline
+    assert (headline["conversations"], headline["outside"]) == (1, 2)
+
+
+def test_agents_that_no_person_wrote_to_are_told_apart(case: Case) -> None:
+    case.say("user", 0)
+    case.agent("agent-of-memory")
+    case.event(1)
+    case.say("assistant", 2)
+    case.agent("agent-made-and-not-asked")
+    case.say("system", 3)
+    headline = case.facts().headline
+    assert (headline["agents"], headline["other_agents"], headline["outside"]) == (1, 2, 1)
+
+
+def test_feedback_is_that_of_steps_of_the_period(case: Case) -> None:
+    case.run("run-1", 0)
+    case.run("run-old", -40 * 86400)
+    for number, (run, feedback) in enumerate(
+        [("run-1", "positive"), ("run-1", "negative"), ("run-1", None), ("run-old", "negative")]
+    ):
+        case.step(f"step-{number}", run_id=run, feedback=feedback)
+    headline = case.facts().headline
+    assert (headline["positive"], headline["negative"], headline["satisfaction"]) == (1, 1, 0.5)
+
+
 def test_several_messages_of_one_request_are_one_turn(case: Case) -> None:
     case.say("user", 0, "run-1")
     case.say("user", 0, "run-1")

@@ -16,6 +16,7 @@ from letta_source.report.page import page
 from letta_source.report.period import Period, wanted
 from letta_source.report.prices import Price
 from letta_source.report.reading import Health
+from letta_source.report.runs import LoadRun
 from tests.support.report_case import MARCH, Case
 
 NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)
@@ -176,7 +177,8 @@ def test_less_latency_is_better() -> None:
 
 @pytest.mark.parametrize(
     ("time", "said"),
-    [(0, "0 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"),
+    [(0, "<1 s"), (0.0001, "<1 ms"), (0.0006, "1 ms"), (0.084, "84 ms"), (0.0994, "99 ms"),
+     (0.0996, "0.1 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"),
      (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, texts.NONE)],
 )  # fmt: skip
 def test_durations(time: float | None, said: str) -> None:
@@ -197,6 +199,55 @@ def test_durations(time: float | None, said: str) -> None:
 )
 def test_changes(now: float | None, before: float | None, said: str) -> None:
     assert texts.change(now, before) == said
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "said"),
+    [
+        (0.02, 0.01, "+1.0 points"),
+        (0.5, 0.625, f"{texts.MINUS}12.5 points"),
+        (0.3, 0, "+30.0 points"),
+        (0.2, 0.2004, "±0 points"),
+        (None, 0.1, ""),
+        (0.1, None, ""),
+    ],
+)
+def test_changes_of_shares_are_points(now: float | None, before: float | None, said: str) -> None:
+    assert texts.points(now, before) == said
+
+
+def test_the_change_of_the_error_rate_is_points() -> None:
+    case = Case()
+    for day, statuses in ((-30, ("error", *["success"] * 9)), (0, ("error", "error", *["success"] * 8))):
+        case.say("user", day * 86400)
+        for number, status in enumerate(statuses):
+            case.call(day * 86400 + 1, "dig", f"{day}-{number}")
+            case.answer(day * 86400 + 2, status, f"{day}-{number}")
+    html = html_of(case.facts())
+    assert '20.0% <span class="change bad">+10.0 points</span>' in html
+
+
+def test_feedback_is_told_where_there_is_some() -> None:
+    case = busy()
+    assert "Feedback" not in html_of(case.facts())
+    for number, feedback in enumerate(("positive", "positive", "negative", None)):
+        case.step(f"step-of-{number}", run_id="run-1", feedback=feedback)
+    text = " ".join(Parsed(html_of(case.facts())).text.split())
+    assert "Feedback 66.7% positive, of 3 steps with feedback" in text
+
+
+def test_the_last_runs_are_told() -> None:
+    began = datetime(2026, 4, 1, 6)
+    runs = [
+        LoadRun(began, 0.05, "incremental", "incomplete", 1234, 56, 7, 1, 2),
+        LoadRun(began, None, "sweep", "interrupted or running", 0, 0, 0, 0, 0),
+    ]
+    html = html_of(Case().facts(), replace(HEALTH, runs=runs))
+    said = " ".join(Parsed(html.replace("</td>", " </td>")).text.split())
+    assert "incomplete incremental 50 ms 1,234 56 7 1 2" in said
+    assert "interrupted or running sweep \N{EN DASH} 0" in said
+    assert html.count('<td class="text bad">') == 2
+    assert "The last runs" not in html_of(Case().facts())
 
 
 @pytest.mark.parametrize(
