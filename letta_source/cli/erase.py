@@ -25,11 +25,13 @@ CODES = exit_codes(
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "remove all that is known of an agent or a conversation"
+    summary = "remove all that is known of an agent, a conversation or a person"
     command = add_command(commands, "erase", erase, summary, CODES, prints=False)
     what = command.add_argument_group("what")
     add_names(what, "--agent-id", "ID", "all of this agent")
     add_names(what, "--conversation-id", "ID", "all of this conversation")
+    person = "the agents of this identity, what it sent to others, and the runs that answer it"
+    add_names(what, "--identity-id", "ID", person)
     command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     command.add_argument("--yes", action="store_true", help="do it")
     command.add_argument("--json", action="store_true", help="as JSON")
@@ -40,38 +42,57 @@ def erase(options: argparse.Namespace) -> int:
     """Print what would be removed, and remove it if that is meant.
 
     Raises:
-        ConfigError: nothing is named, or `--yes` is not given.
+        ConfigError: nothing is named, `--yes` is not given, or nothing can be removed there.
     """
     from letta_source.errors import ConfigError
 
-    agents, conversations = options.agent_id or [], options.conversation_id or []
-    if not (agents or conversations):
-        raise ConfigError("name what to erase: --agent-id or --conversation-id")
+    if options.dry_run and options.yes:
+        raise ConfigError("--dry-run and --yes contradict each other: give one")
+    named = [options.agent_id, options.conversation_id, options.identity_id]
+    if not any(named):
+        raise ConfigError("name what to erase: --agent-id, --conversation-id or --identity-id")
+    from letta_source.cli.signals import stopping
     from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from
+    from letta_source.operate.traces import Whom
 
     target = target_of(options)
     # It must be there: opening a DuckDB file makes it.
     with reading(target):
         pass
     only_told = options.dry_run or not options.yes
-    done = erase_from(target, agents, conversations, only_told)
+    whom = Whom(*(tuple(dict.fromkeys(ids or ())) for ids in named))
+    with stopping(lambda: "letta-source: stopped; erase again, to be sure that nothing is left"):
+        done = erase_from(target, whom, only_told)
+    removed = not (only_told or done.refused)
     where = target.where()
     if options.json:
-        told = {"where": where, "removed": not only_told, "rows": done.rows, "unknown": list(done.unknown)}
+        told = {
+            "where": where,
+            "removed": removed,
+            "agent_ids": list(done.agents),
+            "rows": done.rows,
+            "unknown": list(done.unknown),
+        }
         tell(json.dumps(told, indent=2))
     else:
-        tell("\n".join(_lines(done, where, only_told)))
+        tell("\n".join(_lines(done, where, removed)))
+    if done.refused:
+        raise ConfigError(done.refused)
     if only_told and not options.dry_run:
         raise ConfigError("nothing was removed: give --yes to do it")
     return ExitCode.OK
 
 
-def _lines(done: Erasure, where: str, only_told: bool) -> Iterator[str]:
+def _lines(done: Erasure, where: str, removed: bool) -> Iterator[str]:
+    were = "were" if removed else "would be"
     for table, rows in done.rows.items():
         if rows:
-            yield f"{table}: {rows:,} rows {'would be' if only_told else 'were'} removed"
+            yield f"{table}: {rows:,} rows {were} removed"
     yield f"{sum(done.rows.values()):,} rows in all, from {where}"
     if done.unknown:
-        yield f"Look for yourself in {', '.join(done.unknown)}: their rows do not say whose they are."
+        yield (
+            f"Look for yourself in {', '.join(done.unknown)}: not all of their rows say whose they are, so"
+            " there may be more."
+        )
     yield "The column extra of other rows, and what was exported, may still name them."

@@ -15,7 +15,7 @@ from letta_source.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from letta_source.loading.target import Target
-    from letta_source.operate.verify import Agent, Totals
+    from letta_source.operate.verify import Agent, Totals, Verification
     from letta_source.state.session import Session
 
 CODES = exit_codes(
@@ -25,7 +25,7 @@ CODES = exit_codes(
         ExitCode.USAGE: "wrong usage or configuration, or more than 10 % is gone and --yes was not given",
         ExitCode.INCOMPLETE: "they differ",
     },
-    "Groups, batches and what hangs from them are not compared: they are not read agent by agent.\n",
+    "What was loaded and cannot be compared, as what a search found, is named.\n",
 )
 DIFFERENCES = ("missing", "edited", "gone", "extra")
 KINDS = (*DIFFERENCES, "newer", "unreadable", "not_comparable")
@@ -90,6 +90,7 @@ class _Command:
         self._options = options
         self._target = target
         self._session = session
+        self._batch_ids: list[str] = []
         self._said: dict[str, Any] = {"where": target.where(), "host": session.settings.base_url}
 
     def run(self) -> int:
@@ -101,7 +102,8 @@ class _Command:
         if self._options.repair and totals.differ:
             if not self._options.yes:
                 repair.assert_few_gone(totals)
-            again = repair.read_again(self._target, _given(self._options), totals.differ)
+            settings = _given(self._options)
+            again = repair.read_again(self._target, settings, totals.differ, self._batch_ids)
             marked = repair.mark_gone(self._target, totals.differ, now, moment)
             self._said["repaired"] = {"read_again": again, "marked": marked}
             self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
@@ -116,26 +118,46 @@ class _Command:
         from letta_source.operate.verify import Totals, Verification
 
         totals = Totals()
-        with Verification(self._target, self._session, self._options.resources or []) as verification:
-            if self._options.repair and not verification.can_repair:
+        options = self._options
+        is_limited = bool(options.agent_id or options.sample)
+        with Verification(self._target, self._session, options.resources or []) as verification:
+            if options.repair and not verification.can_repair:
                 raise ConfigError(FILES)
-            chosen, why = (agent_ids, None) if agent_ids else verification.agents(self._options.sample)
+            not_compared = verification.not_compared(is_limited)
+            if options.resources:
+                for name, reason in not_compared.items():
+                    raise ConfigError(f"{name} cannot be compared: {reason}")
+            if agent_ids is None:
+                chosen, why = verification.agents(options.sample)
+            else:
+                chosen, why = [one for one in agent_ids if one], None
             if why:
                 self._show(f"Not all agents are known: {why}")
             for agent in verification.compare(chosen):
                 totals.add(agent)
                 if agent.differs or agent.problems:
                     self._show("\n".join(_lines(agent)))
+            if not is_limited and (agent_ids is None or "" in agent_ids):
+                self._compare_others(verification, totals)
             moment = verification.moment(now)
-        self._show(_summary(totals))
+        self._show(_summary(totals, not_compared))
         self._said[step] = {
             "agents_compared": totals.agents,
             "incomplete": why,
             "counts": {kind: totals.counts[kind] for kind in KINDS},
             "hidden_columns": sorted(totals.hidden),
-            "agents": [_as_json(agent) for agent in totals.differ],
+            "agents": [_as_json(agent) for agent in totals.differ if agent.agent_id],
+            "others": _as_json(totals.others) if totals.others else None,
+            "not_compared": not_compared,
         }
         return totals, moment
+
+    def _compare_others(self, verification: Verification, totals: Totals) -> None:
+        if others := verification.compare_others():
+            totals.add(others)
+            self._batch_ids = verification.batch_ids()
+            if others.differs or others.problems:
+                self._show("\n".join(_lines(others)))
 
     def _show(self, text: str) -> None:
         from letta_source.safe_text import visible
@@ -146,7 +168,7 @@ class _Command:
 
 
 def _lines(agent: Agent) -> Iterator[str]:
-    yield f"{agent.agent_id}{': gone from the server' if agent.is_gone else ''}"
+    yield f"{agent.agent_id or 'of no single agent'}{': gone from the server' if agent.is_gone else ''}"
     for name, tally in agent.tables.items():
         for kind in DIFFERENCES:
             if count := tally.counts[kind]:
@@ -157,10 +179,11 @@ def _lines(agent: Agent) -> Iterator[str]:
         yield f"  cannot be read: {problem}"
 
 
-def _summary(totals: Totals) -> str:
+def _summary(totals: Totals, not_compared: dict[str, str]) -> str:
     counts = totals.counts
+    differ = sum(bool(agent.agent_id) for agent in totals.differ)
     differences = ", ".join(f"{counts[kind]:,} {kind}" for kind in DIFFERENCES)
-    lines = [f"{totals.agents:,} agents compared, {len(totals.differ):,} differ: rows {differences}."]
+    lines = [f"{totals.agents:,} agents compared, {differ:,} differ: rows {differences}."]
     if counts["newer"]:
         lines.append(f"Newer than the last load, which the next one brings: {counts['newer']:,} rows.")
     if counts["unreadable"]:
@@ -168,6 +191,7 @@ def _summary(totals: Totals) -> str:
     if counts["not_comparable"]:
         columns = ", ".join(sorted(totals.hidden)) or "of messages that changed"
         lines.append(f"Masked or cut, so not comparable: {counts['not_comparable']:,} rows ({columns}).")
+    lines += [f"Not compared: {name}, as {reason}." for name, reason in not_compared.items()]
     return "\n".join(lines)
 
 

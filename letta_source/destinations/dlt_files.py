@@ -74,6 +74,11 @@ class Files:
             return self._client.list_table_files(table)
         return []
 
+    def below(self, table: str) -> list[str]:
+        """Return the paths of all files below a table's folder, those of its format too."""
+        folder = self._client.get_table_dir(table)
+        return list(self.filesystem.find(folder)) if self.filesystem.exists(folder) else []
+
     def add_file(self, table: str, name: str, content: bytes) -> None:
         """Add a file to a table, whole or not at all; of its name only the ending counts."""
         path = f"{self._client.get_table_prefix(table)}{name}"

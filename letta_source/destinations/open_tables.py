@@ -1,4 +1,4 @@
-"""Set a column of some rows of a Delta or Iceberg table, which takes no SQL."""
+"""Change rows of a Delta or Iceberg table, which takes no SQL."""
 
 from __future__ import annotations
 

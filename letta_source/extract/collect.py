@@ -281,6 +281,6 @@ class _Collector:
 
 def _whose(job: Job, parent_id: str, item: dict[str, Any]) -> set[str]:
     """Return the ids of an item and of whom it belongs to."""
-    names = ("id", "agent_id", "conversation_id", "run_id")
+    names = ("id", "agent_id", "conversation_id", "run_id", "sender_id")
     found = {one.get(name) for one in (item, job.parent) for name in names}
     return {parent_id, *(one for one in found if isinstance(one, str))}

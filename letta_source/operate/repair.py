@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,11 +41,14 @@ def assert_few_gone(totals: Totals) -> None:
         )
 
 
-def read_again(target: Target, settings: Mapping[str, Any], agents: Sequence[Agent]) -> list[str]:
-    """Load the agents that differ, from their start; return their ids.
+def read_again(
+    target: Target, settings: Mapping[str, Any], agents: Sequence[Agent], batch_ids: Sequence[str] = ()
+) -> list[str]:
+    """Load the agents that differ, from their start, and what is of no single agent; return the agents' ids.
 
     Args:
         settings: as `letta_source.letta` takes them, without agents.
+        batch_ids: those that the warehouse holds, as the server lists no batch that has finished.
 
     Raises:
         LettaError: a load failed.
@@ -55,22 +58,29 @@ def read_again(target: Target, settings: Mapping[str, Any], agents: Sequence[Age
         for agent in agents
         if not agent.is_gone and (resources := agent.resources(("missing", "edited", "extra")))
     }
+    if others := wanted.pop("", None):
+        by_batch = any(RESOURCES[name].walk in ("batch_list", "each_batch") for name in others)
+        _load(target, {**settings, "batch_ids": [*batch_ids] if by_batch else None}, others)
     ids = sorted(wanted)
     for begin in range(0, len(ids), _AGENTS):
         part = ids[begin : begin + _AGENTS]
         resources = set().union(*(wanted[agent_id] for agent_id in part))
-        load(
-            Load(
-                {**settings, "agent_ids": part, "refresh": True},
-                [name for name in RESOURCES if name in resources],
-                target.destination,
-                target.dataset_name,
-                target.pipeline_name,
-                target.destination_name,
-                target.database,
-            )
-        )
+        _load(target, {**settings, "agent_ids": part}, resources)
     return ids
+
+
+def _load(target: Target, settings: Mapping[str, Any], resources: Collection[str]) -> None:
+    load(
+        Load(
+            {**settings, "refresh": True},
+            [name for name in RESOURCES if name in resources],
+            target.destination,
+            target.dataset_name,
+            target.pipeline_name,
+            target.destination_name,
+            target.database,
+        )
+    )
 
 
 def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: Any) -> int:

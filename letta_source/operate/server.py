@@ -57,10 +57,16 @@ class Server:
 
         return found, self._run(ask)
 
-    def choose(self, agent_id: str) -> None:
-        """Read this agent from now on; what is known of the host stays, what it listed goes."""
+    def choose(self, agent_id: str | None, batch_ids: Sequence[str] = ()) -> None:
+        """Read this agent from now on, or all; what is known of the host stays, what it listed goes.
+
+        Args:
+            batch_ids: to be asked for one by one, as the server lists no batch that has finished.
+        """
         host = self._session.host
-        self._session.settings = self._settings.model_copy(update={"agent_ids": (agent_id,)})
+        agent_ids = (agent_id,) if agent_id else ()
+        chosen = {"agent_ids": agent_ids, "batch_ids": tuple(batch_ids)}
+        self._session.settings = self._settings.model_copy(update=chosen)
         self._session.host = Host(
             host.base_url, missing=host.missing, lists_steps=host.lists_steps, no_steps=host.no_steps
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from letta_source.destinations.capabilities import traits_of_pipeline
 from letta_source.destinations.erased import erased_ids
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, ParentGone
 from letta_source.export.readers import opened
 from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
@@ -35,7 +35,7 @@ GoneRows = dict[str, list[Key]]
 
 @dataclass
 class Agent:
-    """One agent, compared.
+    """One agent, compared; without an id, all that is of no single agent.
 
     Attributes:
         tables: by table; those that were not compared are not there.
@@ -70,6 +70,7 @@ class Totals:
 
     Attributes:
         agents: how many.
+        others: what is of no single agent, if it was compared.
         differ: those that differ, which alone are kept.
         rows: of root tables, that the warehouse holds of them.
         gone: of these, that the server no longer has.
@@ -78,6 +79,7 @@ class Totals:
     """
 
     agents: int = 0
+    others: Agent | None = None
     differ: list[Agent] = field(default_factory=list)
     rows: int = 0
     gone: int = 0
@@ -86,7 +88,10 @@ class Totals:
 
     def add(self, agent: Agent) -> None:
         """Add an agent."""
-        self.agents += 1
+        if agent.agent_id:
+            self.agents += 1
+        else:
+            self.others = agent
         if agent.differs:
             self.differ.append(agent)
         self.gone += sum(map(len, agent.gone_rows.values()))
@@ -101,7 +106,7 @@ class Verification:
 
     Args:
         session: with the settings of the source.
-        resources: names; empty for all that can be read agent by agent and were loaded.
+        resources: names; empty for all that were loaded and can be compared.
 
     Raises:
         ConfigError: nothing was loaded, or a resource cannot be verified.
@@ -128,12 +133,13 @@ class Verification:
             if traits.writes == "append" and self.can_repair:
                 raise ConfigError("these tables are Delta or Iceberg: give --table-format, as to `run`")
             self._warehouse = Warehouse(reader)
-            self.cards = self._warehouse.resources(self._names)
+            self._scope = self._warehouse.resources(self._names)
             self._longest, self._writes = traits.longest_text, traits.writes
             self._since = self._warehouse.last_loads()
             masks = self._warehouse.masks()
             self._hiding = {
-                card.name: Hiding(card, self._settings, masks, self._longest) for card in self.cards
+                card.name: Hiding(card, self._settings, masks, self._longest)
+                for card in (*self._scope.of_agents, *self._scope.others)
             }
             check_reachable(everyone, self._session.server)
             self._server = Server(self._session, adds_only=self._writes == "append")
@@ -160,10 +166,12 @@ class Verification:
         """
         why = None
         found = list(self._settings.agent_ids)
+        if not self._scope.of_agents:
+            return [], None
         if not found:
             listed, why = self._server.agents()
             self._listed = frozenset(listed)
-            found = list(dict.fromkeys([*listed, *self._warehouse.agents(self.cards)]))
+            found = list(dict.fromkeys([*listed, *self._warehouse.agents(self._scope.of_agents)]))
             found = [one for one in found if self._settings.shard.owns(one)]
         found = [one for one in found if one not in self._session.before.erased]
         if sample is not None and sample < len(found):
@@ -183,15 +191,45 @@ class Verification:
                 raise ConfigError(f"neither the server nor the warehouse knows agent {agent_id}")
             yield agent
 
+    def not_compared(self, is_limited: bool) -> dict[str, str]:
+        """Return by name the resources that were loaded and are not compared, and why.
+
+        Args:
+            is_limited: only some agents are compared.
+        """
+        found = dict(self._scope.not_compared)
+        if is_limited:
+            why = "it is of no single agent: leave out --agent-id and --sample"
+            found |= dict.fromkeys((card.name for card in self._scope.others), why)
+        return found
+
+    def compare_others(self) -> Agent | None:
+        """Compare what the server does not give agent by agent; return None if nothing of it was loaded."""
+        if not (self._scope.others and self._settings.shard.is_whole):
+            return None
+        others = Agent("")
+        self._server.choose(None, self.batch_ids())
+        self._compare_each(others, self._scope.others)
+        return others
+
+    def batch_ids(self) -> list[str]:
+        """Return the batches that the warehouse holds."""
+        by_batch = (card for card in self._scope.others if card.walk in ("batch_list", "each_batch"))
+        return list(dict.fromkeys(one for card in by_batch for one in self._warehouse.ids(card)))
+
     def _compared(self, agent_id: str) -> Agent:
         agent = Agent(agent_id)
         self._server.choose(agent_id)
         path = RESOURCES["agents"].path_of(agent_id)
         agent.is_gone = agent_id not in self._listed and bool(self._server.gone([path]))
+        self._compare_each(agent, self._scope.of_agents)
+        return agent
+
+    def _compare_each(self, agent: Agent, cards: Iterable[Resource]) -> None:
         changed: dict[str, set[str]] = {}
-        for card in self.cards:
+        for card in cards:
             # Before the server: what comes meanwhile is newer than the last load, not extra.
-            held = self._warehouse.rows(card, agent_id, self._settings)
+            held = self._warehouse.rows(card, agent.agent_id or None, self._settings)
             since = self._since.get(card.name)
             if since and self._writes == "append":
                 # What is younger is held back.
@@ -201,7 +239,6 @@ class Verification:
             )
             agent.tables.update(comparison.tallies)
             self._compare(agent, card, comparison)
-        return agent
 
     def _compare(self, agent: Agent, card: Resource, comparison: Comparison) -> None:
         if agent.is_gone and (card is RESOURCES["agents"] or card.hangs_from_agents):
@@ -229,6 +266,9 @@ class Verification:
                 continue
             for issue in rows.to_pylist():
                 incomplete = True
+                if not agent.agent_id and issue["kind"] == ParentGone.kind:
+                    # Batches that were asked for by their ids; whether they are gone is asked for next.
+                    continue
                 between = (
                     f" between {issue['after_id']} and {issue['before_id']}" if issue["after_id"] else ""
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,28 @@ from letta_source.schema.tables import LOAD_LOG, Table
 from letta_source.settings import Settings
 
 
+@dataclass
+class Scope:
+    """The resources that were loaded.
+
+    Attributes:
+        of_agents: that are compared agent by agent.
+        others: that are compared as a whole.
+        not_compared: by name, why they cannot be.
+    """
+
+    of_agents: list[Resource] = field(default_factory=list)
+    others: list[Resource] = field(default_factory=list)
+    not_compared: dict[str, str] = field(default_factory=dict)
+
+    def only(self, names: Sequence[str]) -> Scope:
+        """Return the scope of these resources; nobody asked for the others."""
+        of_agents, others = (
+            [one for one in cards if one.name in names] for cards in (self.of_agents, self.others)
+        )
+        return Scope(of_agents, others)
+
+
 class Warehouse:
     """A dataset, opened by a reader."""
 
@@ -30,29 +53,50 @@ class Warehouse:
         self._log = is_there(reader, LOAD_LOG.name)
         self.now = reader.moment
 
-    def resources(self, names: Sequence[str]) -> list[Resource]:
-        """Return the resources that are read agent by agent and were loaded.
+    def resources(self, names: Sequence[str]) -> Scope:
+        """Return what was loaded, by how it can be compared.
 
         Args:
             names: those that are wanted; empty for all.
 
         Raises:
-            ConfigError: one of the names is not among them.
+            ConfigError: one of the names was not loaded, or cannot be compared.
         """
-        found = [card for card in RESOURCES.values() if self._can_verify(card)]
-        known = [card.name for card in found]
+        scope = Scope()
+        for card in RESOURCES.values():
+            if not is_there(self._reader, card.name):
+                continue
+            if why := self._why_not(card):
+                scope.not_compared[card.name] = why
+            elif _is_of_agents(card):
+                scope.of_agents.append(card)
+            else:
+                scope.others.append(card)
+        known = [card.name for card in (*scope.of_agents, *scope.others)]
         for name in names:
+            if why := scope.not_compared.get(name):
+                raise ConfigError(f"{name} cannot be compared: {why}")
             if name not in known:
                 raise ConfigError(f"{name} cannot be verified here: there are {', '.join(known) or 'none'}")
-        return [card for card in found if not names or card.name in names]
+        return scope.only(names) if names else scope
 
-    def _can_verify(self, card: Resource) -> bool:
+    def _why_not(self, card: Resource) -> str | None:
+        if card.needs:
+            return "it holds what a search found"
+        if card.no_agents:
+            return f"it is one list of everything, and {card.no_agents}"
         place = agent_of(card.root)
-        limited = RESOURCES[card.parents] if card.parents else card
-        if card.no_agents or card.needs or limited.limited_by == "items" or not place:
-            return False
-        others = [] if isinstance(place, str) else [place[1]]
-        return all(is_there(self._reader, name) for name in (card.name, *others))
+        via = None if place is None or isinstance(place, str) else place[1]
+        if via and _is_of_agents(card) and not is_there(self._reader, via):
+            return f"its agents are found by {via}: load these too"
+        return None
+
+    def ids(self, card: Resource) -> list[str]:
+        """Return the ids in the first column of the root table's key: its items' or their parents'."""
+        name = card.root.primary_key[0]
+        id_ = self._reader.column(name)
+        sql = f"SELECT DISTINCT {id_} FROM {self._reader.table(card.name)} ORDER BY {id_}"
+        return [row[name] for row in asked(self._reader, sql, [text(name, "")])]
 
     def agents(self, cards: Iterable[Resource]) -> list[str]:
         """Return the ids of the agents that rows are of."""
@@ -67,16 +111,21 @@ class Warehouse:
                 found.update(dict.fromkeys(row[place] for row in asked(self._reader, sql, [text(place, "")])))
         return list(found)
 
-    def rows(self, card: Resource, agent_id: str, settings: Settings) -> dict[str, pa.Table]:
-        """Return by table the agent's rows of finished loads, with the columns that are there."""
+    def rows(self, card: Resource, agent_id: str | None, settings: Settings) -> dict[str, pa.Table]:
+        """Return by table the rows of finished loads, with the columns that are there.
+
+        Args:
+            agent_id: whose; None for all.
+        """
         within = settings.window and date_of(card.root) and not card.is_timeless
         dates: dict[str, Any] = (
             {"start_date": settings.start_date, "end_date": settings.end_date} if within else {}
         )
-        return {table.name: self._rows(table, agent_id, dates if within else {}) for table in card.tables}
+        whose = [agent_id] if agent_id else None
+        return {table.name: self._rows(table, whose, dates) for table in card.tables}
 
-    def _rows(self, table: Table, agent_id: str, dates: dict[str, Any]) -> pa.Table:
-        selection = select(table.name, agent_ids=[agent_id], **dates)
+    def _rows(self, table: Table, agent_ids: list[str] | None, dates: dict[str, Any]) -> pa.Table:
+        selection = select(table.name, agent_ids=agent_ids, **dates)
         if (found := Queries(selection, self._reader).rows()) is None:
             return selection.schema.empty_table()
         query, columns = found
@@ -118,3 +167,9 @@ class Warehouse:
         )
         rows = asked(self._reader, sql, [text("load_ids", ""), text("masks", "")])
         return {one: row["masks"] or "none" for row in rows for one in row["load_ids"].split(",")}
+
+
+def _is_of_agents(card: Resource) -> bool:
+    """Tell whether the server gives its rows agent by agent."""
+    limited = RESOURCES[card.parents] if card.parents else card
+    return limited.limited_by != "items"

@@ -73,7 +73,13 @@ def test_it_asks_before(letta_source: Command, server: Server, agent: str) -> No
         assert "agents: 1 rows would be removed" in said.out
     assert "--yes" in said.err
     assert left(letta_source, agent) == before
-    assert letta_source("erase", "--yes").code == 2
+    for given, says in (
+        ("--yes", "name what to erase"),
+        (f"--agent-id={agent} --yes --dry-run", "--dry-run and --yes contradict each other"),
+        ("--agent-id= --yes", "must not be empty"),
+    ):
+        refused = letta_source("erase", *given.split())
+        assert (refused.code, refused.out, says in refused.err) == (2, "", True)
 
 
 def test_files_are_left_to_the_user(
@@ -84,7 +90,8 @@ def test_files_are_left_to_the_user(
     letta_source("run", "--base-url", server.base_url, *SOME, *files)
     said = letta_source("erase", "--agent-id", agent, "--yes", *files)
     assert said.code == 2
-    assert "Of files:" in said.err
+    assert "rows of plain files cannot be erased: delete them with a tool of your own" in said.err
+    assert "agents: 1 rows would be removed" in said.out
 
 
 def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: Letta, server: Server) -> None:

@@ -15,6 +15,7 @@ from tests.support.command import SOME, Command, Said, ago, messages, one_of
 
 pytestmark = pytest.mark.whole
 
+NONE = "group-00000000-0000-4000-8000-000000000000"
 QUIET = {"missing": 0, "edited": 0, "gone": 0, "extra": 0, "newer": 0, "unreadable": 0, "not_comparable": 0}
 
 
@@ -106,6 +107,64 @@ def test_each_kind_of_difference_is_named_and_repaired(
     # What is marked is no news the next time, and a whole load leaves it marked.
     letta_source.load(server, "--refresh")
     assert told(letta_source, server, 0)["found"]["counts"] == QUIET
+
+
+def test_what_is_of_no_single_agent_is_compared_as_a_whole(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    agents = list(letta.tables["agents"].rows)
+    group = letta.add_group(agents, "supervisor")
+    manager = letta.tables["groups"].rows[group]["manager_agent_id"]
+    lost, edited, _ = (letta.add_message(manager, group_ids=[group], date=ago(hours=1)) for _ in range(3))
+    open_batch, finished = letta.add_batch(agents[0]), letta.add_batch(agents[1])
+    resources = ("--resources", "groups,batches,group_messages,batch_messages,messages")
+    letta_source.load(server, *resources)
+    letta.finish_batch(finished)
+    letta_source.load(server, *resources)
+    found = told(letta_source, server, 0)["found"]
+    assert (found["agents_compared"], found["counts"], found["others"]["tables"]) == (0, QUIET, {})
+    assert list(found["not_compared"]) == ["messages"]
+    change(
+        letta_source,
+        f"DELETE FROM group_messages WHERE id = '{lost}'",
+        f"UPDATE group_messages SET text = 'another' WHERE id = '{edited}'",
+        f"INSERT INTO groups BY NAME SELECT * REPLACE ('{NONE}' AS id) FROM groups",
+        f"UPDATE batches SET callback_url = 'another' WHERE id = '{finished}'",
+        f"DELETE FROM batch_messages WHERE batch_id = '{open_batch}'",
+    )
+    found = told(letta_source, server, 3)["found"]
+    assert found["agents"] == []
+    tables = found["others"]["tables"]
+    assert {name: [kind for kind in QUIET if table[kind]] for name, table in tables.items()} == {
+        "groups": ["gone"],
+        "group_messages": ["missing", "edited"],
+        "batches": ["edited"],
+        "batch_messages": ["missing"],
+    }
+    assert tables["group_messages"]["edited_columns"] == ["text"]
+    said = asked(letta_source, server, "--repair", "--yes")
+    assert (said.code, said.err) == (0, "")
+    assert "of no single agent" in said.out
+    assert "Not compared: messages, as it is one list of everything" in said.out
+    assert told(letta_source, server, 0)["found"]["counts"] == QUIET
+
+
+def test_what_is_not_compared_is_named(letta_source: Command, letta: Letta, server: Server) -> None:
+    letta.add_group(list(letta.tables["agents"].rows), "supervisor")
+    letta_source.load(server, "--resources", "agents,groups,step_messages")
+    agent = one_of(letta)
+    without = told(letta_source, server, 0)["found"]
+    assert list(without["not_compared"]) == ["step_messages"]
+    assert without["others"] is not None
+    limited = told(letta_source, server, 0, "--agent-id", agent)["found"]
+    assert sorted(limited["not_compared"]) == ["groups", "step_messages"]
+    assert limited["others"] is None
+    for options, says in (
+        (("--resources", "step_messages"), "step_messages cannot be compared: its agents are found by steps"),
+        (("--resources", "groups", "--sample", "1"), "groups cannot be compared: it is of no single agent"),
+    ):
+        said = asked(letta_source, server, *options)
+        assert (said.code, says in said.err) == (2, True), said.err
 
 
 def test_what_is_marked_and_there_again_differs(letta_source: Command, letta: Letta, server: Server) -> None:

@@ -1,0 +1,98 @@
+"""Delete rows of a Delta or Iceberg table, and the files that still hold them for readers of old versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from letta_source.destinations.dlt_files import Files
+
+Keys = Sequence[Mapping[str, Any]]
+"""Values of the same columns, texts, each of rows to delete."""
+# Parents in one filter of pyiceberg, which it walks by recursion.
+_TOGETHER = 100
+
+
+def delete_rows(files: Files, table: str, keys: Keys) -> None:
+    """Delete the rows with these keys from a table, and what holds them of its earlier versions.
+
+    Raises:
+        LookupError: there is no such table in either format.
+    """
+    if delta := files.open_table("delta", table):
+        if keys:
+            _delete_from_delta(delta, keys)
+        _forget_delta(files, table, delta)
+    elif iceberg := files.open_table("iceberg", table):
+        for meant in _filters(keys):
+            iceberg.delete(meant)
+        _forget_iceberg(files, table, iceberg)
+    else:
+        raise LookupError(f"{table} is no Delta or Iceberg table")
+
+
+def _delete_from_delta(delta: Any, keys: Keys) -> None:
+    source = pa.Table.from_pylist([dict(key) for key in keys])
+    on = " AND ".join(f"target.{name} = source.{name}" for name in source.column_names)
+    merger = delta.merge(source, on, source_alias="source", target_alias="target")
+    merger.when_matched_delete().execute()
+
+
+def _forget_delta(files: Files, table: str, delta: Any) -> None:
+    delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    delta.update_incremental()
+    # The log of earlier versions has the least and the greatest text of each file that it names.
+    delta.create_checkpoint()
+    version = delta.version()
+    for path in files.below(table):
+        found = re.search(r"/_delta_log/(\d{20})\.[^/]*$", path)
+        if found and int(found[1]) < version:
+            files.filesystem.rm_file(path)
+
+
+def _filters(keys: Keys) -> Iterator[Any]:
+    """Yield filters of pyiceberg that mean these rows, of some parents each."""
+    from pyiceberg import expressions
+
+    # Their types do not say that they take a column's name.
+    is_one_of: Any = expressions.In
+    columns = list(keys[0]) if keys else []
+    by_parent: dict[tuple[Any, ...], list[Any]] = {}
+    for key in keys:
+        *names, last = key.values()
+        by_parent.setdefault(tuple(names), []).append(last)
+    parents = list(by_parent.items())
+    for begin in range(0, len(parents), _TOGETHER):
+        meant: Any = expressions.AlwaysFalse()
+        for parent, values in parents[begin : begin + _TOGETHER]:
+            one: Any = is_one_of(columns[-1], values)
+            for name, value in zip(columns, parent, strict=False):
+                one = expressions.And(one, is_one_of(name, [value]))
+            meant = expressions.Or(meant, one)
+        yield meant
+
+
+def _forget_iceberg(files: Files, table: str, iceberg: Any) -> None:
+    snapshot = iceberg.current_snapshot()
+    old = [one.snapshot_id for one in iceberg.metadata.snapshots if one != snapshot]
+    if old:
+        iceberg.maintenance.expire_snapshots().by_ids(old).commit()
+    manifests = snapshot.manifests(iceberg.io) if snapshot else []
+    needed = [
+        iceberg.metadata_location,
+        *([snapshot.manifest_list] if snapshot else []),
+        *(one.manifest_path for one in manifests),
+        *(entry.data_file.file_path for one in manifests for entry in one.fetch_manifest_entry(iceberg.io)),
+    ]
+    kept = set(_names(needed))
+    for path in files.below(table):
+        # Names hold an id that no other file has.
+        if path.endswith((".json", ".avro", ".parquet")) and path.rpartition("/")[2] not in kept:
+            files.filesystem.rm_file(path)
+
+
+def _names(paths: Iterable[str]) -> Iterator[str]:
+    return (path.rpartition("/")[2] for path in paths)

@@ -1,0 +1,141 @@
+"""`letta-source erase` in every destination: what is meant goes, all else stays, nothing comes back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from string import ascii_letters
+
+import pyarrow.parquet as pq
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from letta_source.demo.shapes import user_item
+from letta_source.schema.resources import RESOURCES
+from tests.support.command import Command, ago
+from tests.support.library_loads import Row
+from tests.support.places import Place
+
+pytestmark = pytest.mark.destinations
+
+WHAT = ",".join(name for name in RESOURCES if name != "message_search")
+IDENTITY = "identity-00000000-0000-4000-8000-000000000001"
+# So long that it is not compressed, and of different letters from the first on.
+SECRETS = ["".join(random.Random(seed).choices(ascii_letters, k=3000)) for seed in range(5)]
+
+
+class Story:
+    """Two agents and a conversation to erase, a person who also wrote to an agent that stays."""
+
+    def __init__(self) -> None:
+        self.letta = letta = Letta()
+        self.agent, self.persons, self.stays = (letta.add_agent() for _ in range(3))
+        letta.change_agent(self.persons, identity_ids=[IDENTITY], identities=[{"id": IDENTITY}])
+        for agent, secret in zip((self.agent, self.persons), SECRETS, strict=False):
+            letta.talk(agent, secret, tools=["roll"], date=ago(hours=5))
+        group = letta.add_group([self.agent, self.stays], "supervisor")
+        letta.add_message(self.agent, text=SECRETS[2], date=ago(hours=4), group_ids=[group])
+        letta.add_message(self.stays, text="to the group", date=ago(hours=4), group_ids=[group])
+        letta.add_batch(self.agent)
+        letta.add_batch(self.stays)
+        letta.add_conversation(self.agent)
+        self.conversation = letta.add_conversation(self.stays)
+        shared = letta.talk(self.stays, "shared", conversation_id=self.conversation, date=ago(hours=3))
+        fork = letta.fork_conversation(self.conversation)
+        letta.talk(self.stays, "in the fork", conversation_id=fork, date=ago(hours=3))
+        runs = [
+            shared,
+            letta.talk(self.stays, SECRETS[3], conversation_id=self.conversation, date=ago(hours=2)),
+            letta.talk(self.stays, SECRETS[4], tools=["roll"], date=ago(hours=2)),
+        ]
+        letta.talk(self.stays, "not a secret", tools=["roll"], date=ago(hours=1))
+        held = letta.messages.rows.values()
+        for item in (one for message in held for one in message.items):
+            if item.get("content") == SECRETS[4]:
+                item["sender_id"] = IDENTITY
+        alone = [user_item("of no run") | {"sender_id": IDENTITY}]
+        of_no_run = letta.add_message(self.stays, alone, date=ago(hours=2))
+        erased = {self.agent, self.persons}
+        of_runs = [one for one in held if one.agent_id in erased or one.items[0]["run_id"] in runs]
+        of_conversation = letta.list_of("conversation", self.conversation).ids()
+        self.ids = {
+            *erased,
+            self.conversation,
+            of_no_run,
+            *runs,
+            *of_conversation,
+            *(one.id for one in of_runs),
+        }
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+@pytest.fixture
+def server(story: Story) -> Iterator[Server]:
+    """One that has this story, not that of the other tests here."""
+    with serve(story.letta) as server:
+        yield server
+
+
+@pytest.fixture
+def options(place: Place, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    for name, value in place.environment.items():
+        monkeypatch.setenv(name, value)
+    return tuple(place.options)
+
+
+def mentions(row: Row, ids: set[str]) -> bool:
+    said = repr(row)
+    return any(one in said for one in ids)
+
+
+def secrets_in_files(folder: Path) -> list[str]:
+    """Files below a folder with the beginning of a secret, but those of dlt's working folder."""
+    found = []
+    for file in (one for one in folder.rglob("*") if one.is_file() and "dlt" not in one.parts):
+        content = file.read_bytes()
+        if file.suffix == ".parquet":
+            content += repr(pq.ParquetFile(file).read().to_pylist()).encode()
+        if any(secret[:12].encode() in content for secret in SECRETS):
+            found.append(str(file))
+    return found
+
+
+def test_it_is_gone_and_all_else_stays(
+    letta_source: Command, place: Place, options: tuple[str, ...], server: Server, story: Story
+) -> None:
+    load = ("run", "--base-url", server.base_url, "--resources", WHAT, *options)
+    assert letta_source(*load, "--lag", "0").code == 0
+    before = place.everything()
+    where = options[: options.index("--table-format")] if "--table-format" in options else options
+    asked = ("--agent-id", story.agent, "--conversation-id", story.conversation, "--identity-id", IDENTITY)
+    said = letta_source("erase", *asked, "--yes", "--json", *where)
+    told = json.loads(said.out)
+    if place.kind == "appends":
+        assert (said.code, told["removed"]) == (2, False)
+        assert "rows of plain files cannot be erased: delete them" in said.err
+        assert place.everything() == before
+        return
+    assert (said.code, said.err) == (0, "")
+    assert sorted(told["agent_ids"]) == sorted((story.agent, story.persons))
+    after = place.everything()
+    for table, rows in after.items():
+        meant = [row for row in before[table] if mentions(row, story.ids)]
+        if table == "groups":
+            assert rows == before[table]
+        else:
+            assert rows == [row for row in before[table] if row not in meant], table
+            assert told["rows"].get(table, 0) == len(meant), table
+    assert all(after[table] for table in ("agents", "runs", "agent_messages", "messages"))
+    assert "groups" in told["unknown"]
+    if not {"postgres", "mysql"} & {type(place).__name__.lower()}:
+        assert secrets_in_files(place.folder) == []
+    # Once more, from its start: nothing comes back, what the person sends now is left out, all else stays.
+    story.letta.add_message(story.stays, [user_item("again") | {"sender_id": IDENTITY}], date=ago(minutes=50))
+    assert letta_source(*load, "--lag", "0", "--refresh").code == 0
+    assert {table: rows for table, rows in place.everything().items() if rows != after[table]} == {}
