@@ -102,11 +102,14 @@ class TooLarge(RequestFailed):
         self.length = length
 
 
-# Names of what the API serves, as its errors begin.
+# As the server's errors begin: what it names, perhaps with its id, and nothing else. Gateways have jobs,
+# steps and runs of their own, and miss an upstream for one.
+_NAMES = "(?:agent|group|run|job|batch|step|conversation|message)"
+_ID = r"[\[('\"]*[a-z]+-[\w-]+[\])'\"]*"
 _GONE = re.compile(
-    r"(Agent|Group|Run|Job|Batch|Step|Conversation|Message)\b.*\bnot found\b"
-    r"|No (agent|group|run|job|batch|step|conversation|message) found\b",
-    re.IGNORECASE | re.DOTALL,
+    rf"{_NAMES}(?: (?:with )?(?:id ?=? ?)?{_ID})? (?:was )?not found\b(?! (?:in|on|by|at)\b)"
+    rf"|no {_NAMES} found(?:$|[.:]| (?:with|for) (?:id ?=? ?)?{_ID})",
+    re.IGNORECASE,
 )
 _NO_ROUTE = {404: "Not Found", 405: "Method Not Allowed"}
 """FastAPI's own errors, by status: no route has this path, or none with this method."""
@@ -228,7 +231,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
     if may_be_page(response):
         raise web_page(response, body)
     found = parsed(body)
-    if shape and not _has_shape(found, shape):
+    if shape and not _has_shape(found, shape, response.url.path):
         said = _detail(found, redactor_of(response.request))
         raise WrongShape(f"not the {shape} that was asked for, but {type(found).__name__}: {said}")
     return found
@@ -253,10 +256,10 @@ def web_page(response: httpx.Response, body: bytes) -> WebPage:
     )
 
 
-def _has_shape(found: Any, shape: Shape) -> bool:
-    """Null is an empty list; an object of Letta's has an id."""
+def _has_shape(found: Any, shape: Shape, path: str) -> bool:
+    """Null is an empty list; an object has the id that it was asked for by: a gateway's error has another."""
     if shape == "object":
-        return isinstance(found, dict) and "id" in found
+        return isinstance(found, dict) and found.get("id") == path.rstrip("/").rpartition("/")[2]
     return found is None or not isinstance(found, (dict, str, int, float))
 
 

@@ -36,6 +36,11 @@ MESSAGE = "message-00000000-0000-4000-8000-000000000000"
         (404, "Run not found with id='['run-1']', access level in ['read']"),
         (404, "Conversation with id conv-1 not found"),
         (404, "No Step found with id step-1"),
+        (404, f"Agent with ID {AGENT} not found"),
+        (404, f"Agent not found with identifier {AGENT}"),
+        (404, f"Message with id {MESSAGE} not found."),
+        (404, "Run run-1 not found."),
+        (404, "No batch found for id batch-1"),
         (400, "Job with id job-1 not found"),
     ],
 )
@@ -54,6 +59,12 @@ def test_letta_says_that_something_is_gone(status: int, detail: str) -> None:
         {"error": "Not Found", "path": "/v1/agents/", "status": 404},
         {"title": "Not Found", "detail": "No upstream found for this agent", "status": 404},
         {"detail": "Host not found"},
+        {"detail": "Job queue not found"},
+        {"detail": "Run controller: upstream service not found"},
+        {"detail": "Message broker was not found"},
+        {"detail": "Agent not found in the pool of this gateway"},
+        {"detail": "No agent found that could take the request"},
+        {"detail": "Steps of this route: backend not found"},
         {"detail": ["Agent not found"]},
         {"detail": "Not found."},
         [],
@@ -131,7 +142,15 @@ def test_trouble_that_stays_is_named_and_nothing_is_gone(foreign: httpx.Response
 
 
 def test_an_object_is_one_of_lettas_with_an_id() -> None:
-    answers: list[Any] = [{"error": "upstream timed out"}, [], None, {"id": "run-1", "status": "running"}]
+    answers: list[Any] = [
+        {"error": "upstream timed out"},
+        [],
+        None,
+        # Gateways number their errors.
+        {"id": "req_8f2", "error": {"message": "overloaded"}},
+        {"id": 7, "status": "error"},
+        {"id": "run-1", "status": "running"},
+    ]
     with client_of(one_by_one([httpx.Response(200, json=body) for body in answers])) as get:
         assert get("/v1/runs/run-1", shape="object")["status"] == "running"
     with (
