@@ -38,7 +38,7 @@ async def runs_to_read(
     run_ids = list(run_ids)
     if not run_ids:
         return
-    active = await _active_runs(client, state, key)
+    active = await _active_runs(client, state, key, run_ids)
     if active is None:
         for run_id in run_ids:
             yield run_id, None
@@ -70,7 +70,7 @@ async def steps_to_read(
             yield step_id
     if not by_run:
         return
-    active = await _active_runs(client, state, key)
+    active = await _active_runs(client, state, key, by_run)
     named = await _named_runs(client, state, [run_id for run_id in by_run if run_id in (active or {})])
     for run_id, steps in by_run.items():
         if active is None or run_id not in active or run_id in named or state.sweeps:
@@ -78,15 +78,21 @@ async def steps_to_read(
                 yield step_id
 
 
-async def _active_runs(client: Client, state: ResourceState, key: str) -> dict[str, Item] | None:
+async def _active_runs(
+    client: Client, state: ResourceState, key: str, wanted: Iterable[str]
+) -> dict[str, Item] | None:
     """Return the unfinished runs by id; None where the host does not list them. Asked once a load."""
     host = state.session.host
     if key not in host.active_runs:
-        host.active_runs[key] = await _list_active(client, key)
+        host.active_runs[key] = await _list_active(client, key, set(wanted))
     return host.active_runs[key]
 
 
-async def _list_active(client: Client, key: str) -> dict[str, Item] | None:
+async def _list_active(client: Client, key: str, wanted: set[str]) -> dict[str, Item] | None:
+    """List the unfinished runs until an empty page, or until all that are wanted came.
+
+    A page that is not full proves no end: a host may give fewer than it is asked for.
+    """
     card = RESOURCES["runs"]
     params: Params = {**card.params, **({"agent_id": key} if key else {}), "active": "true"}
     active: dict[str, Item] = {}
@@ -100,8 +106,8 @@ async def _list_active(client: Client, key: str) -> dict[str, Item] | None:
                     # The host does not know the parameter, and lists them all.
                     return None
                 active |= {run["id"]: run for run in runs}
-                if len(event.items) < _PAGE:
-                    # Were there more after all, they would be read by their ids.
+                if wanted <= active.keys():
+                    # Another resource's, if they are beyond, are read by their ids.
                     break
     except (ParentError, FamilyMissing):
         return None

@@ -329,6 +329,24 @@ def test_one_of_many_that_finishes_is_read(letta: Letta, server: Server) -> None
     assert merged.everything() == afresh.everything()
 
 
+@pytest.mark.parametrize("limit", [7, 19])
+def test_pages_of_active_runs_that_are_not_full_are_no_end(
+    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """A host may give fewer than it is asked for: what is on the next page is active, too."""
+    runs = never_ending(letta, 20)
+    merged = Merged()
+    for _ in range(2):
+        merged.load(server, *RUNS)
+    monkeypatch.setattr("letta_source.demo.pages._limit", lambda params, listing: limit)
+    assert not [path for path in later(server, merged) if any(run in path for run in runs)]
+    letta.finish_run(runs[2])
+    asked = later(server, merged)
+    assert f"/v1/runs/{runs[2]}" in asked
+    assert not [path for path in asked if any(run in path for run in runs if run != runs[2])]
+    assert Counter(merged.ids("runs", "status")) == {"running": 19, "completed": 1}
+
+
 def test_one_of_many_that_goes_on_is_read(letta: Letta, server: Server) -> None:
     runs = never_ending(letta, 60)
     merged = Merged()
