@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import contenders
 from benchmarks.compare import Comparison, Entry, compare
 from benchmarks.data import TURN_ITEMS, Kind
-from benchmarks.fleet import Fleet, at_once, by_turns, in_duckdb, in_postgres
+from benchmarks.fleet import Fleet, at_once, by_news, by_turns, in_duckdb, in_postgres
 from benchmarks.probe import probe
 from benchmarks.rows import PagesToRows, pages_to_rows
 from benchmarks.server import Server, serve
@@ -179,12 +179,18 @@ def fleet(bench: Bench) -> Iterator[Fleet]:
         yield result
 
 
+def news(bench: Bench) -> Iterator[Fleet]:
+    agents = max(1, bench.items // 2)
+    with serve(agents, TURN_ITEMS, _LISTED, has_lists=True) as server:
+        yield by_news(server, agents, in_duckdb(bench.folder / "news", ""))
+
+
 def rows(bench: Bench) -> Iterator[PagesToRows]:
     yield pages_to_rows(bench.items // 5, rounds=bench.rounds * 5)
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Comparison | Fleet | PagesToRows]]] = {
     case.__name__: case
-    for case in (rows, first, hourly, nothing, latency, small, million, size, letta, fleet)
+    for case in (rows, first, hourly, nothing, latency, small, million, size, letta, fleet, news)
 }
-ON_REQUEST = ("fleet",)
+ON_REQUEST = ("fleet", "news")

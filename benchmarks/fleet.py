@@ -82,15 +82,18 @@ class Warehouse:
 
     Attributes:
         settings: the destination's, as environment variables.
+        resources: that are loaded; all if empty.
     """
 
     folder: Path
     destination: str
     dataset: str
     settings: dict[str, str]
+    resources: str = "agents,agent_messages"
 
     def call(self, url: str, shard: str) -> Call:
-        options = ("--base-url", url, "--resources", "agents,agent_messages", "--shard", shard)
+        which = ("--resources", self.resources) if self.resources else ()
+        options = ("--base-url", url, *which, "--shard", shard)
         to = ("--destination", self.destination, "--dataset-name", self.dataset)
         return Call(
             [[sys.executable, "-m", "letta_source", "run", *options, *to]],
@@ -111,10 +114,10 @@ class Warehouse:
         return self.folder / "dlt" / "pipelines" / _pipeline_name(shard)
 
 
-def in_duckdb(folder: Path) -> Warehouse:
+def in_duckdb(folder: Path, resources: str = "agents,agent_messages") -> Warehouse:
     """A file, which one process at a time can have open."""
     file = {"DESTINATION__DUCKDB__CREDENTIALS": str(folder / "warehouse.duckdb")}
-    return Warehouse(folder, "duckdb", "letta", file)
+    return Warehouse(folder, "duckdb", "letta", file, resources)
 
 
 def in_postgres(folder: Path, url: str, dataset: str) -> Warehouse:
@@ -138,6 +141,10 @@ class FleetBench:
         self._hidden = _HIDDEN_RUNS
         warehouse.folder.mkdir(parents=True)
         self._show()
+
+    def note_requests(self, most: int) -> None:
+        """Note how many requests the last run took beside those that it may take."""
+        self.result.notes.append(f"{self.result.runs[-1].requests:,} requests; wanted: {most:,} at most.")
 
     def show_more(self) -> None:
         """Another share of the agents has something new."""
@@ -262,4 +269,17 @@ def at_once(server: Server, agents: int, warehouse: Warehouse, count: int) -> Fl
     bench.check_whole()
     bench.side_by_side("nothing new", count)
     bench.check_whole()
+    return bench.result
+
+
+def by_news(server: Server, agents: int, warehouse: Warehouse) -> Fleet:
+    """One process that loads everything, from a server that tells what changed."""
+    bench = FleetBench(f"{agents:,} agents, a server that tells what changed", server, agents, warehouse)
+    bench.one_by_one("first load", 1, [0])
+    bench.one_by_one("nothing new", 1, [0])
+    bench.note_requests(12)
+    bench.show_more()
+    bench.one_by_one("1 % active", 1, [0])
+    bench.note_requests(3 * int(agents * _NEW) + 20)
+    bench.check()
     return bench.result

@@ -55,6 +55,7 @@ def test_defaults() -> None:
         "reread_window": timedelta(days=7),
         "validate_items": False,
         "strict": False,
+        "same_server": False,
     }
     assert not settings.window
 

@@ -96,12 +96,33 @@ def add_options(run: argparse.ArgumentParser) -> None:
         help="exit code 3 also for what an earlier run could not read either",
     )
     how.add_argument(
+        "--same-server",
+        action="store_true",
+        default=None,
+        help="the server has another address than when it filled the dataset",
+    )
+    how.add_argument(
         "--steal-lock",
         action="store_true",
         help="load though another machine does by the destination's _letta_lease: end that load first",
     )
     how.add_argument(
         "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
+    )
+    how.add_argument(
+        "--changes",
+        metavar="HOW",
+        help="ask the server which agents have news: auto, on or off (default: auto, with many agents)",
+    )
+    how.add_argument(
+        "--sweep-interval",
+        metavar="TIME",
+        help="how often every agent is asked nevertheless; 0 for this run (default: 1d)",
+    )
+    how.add_argument(
+        "--reread-window",
+        metavar="TIME",
+        help="how far back such a sweep reads messages again, for edits (default: 7d)",
     )
     how.add_argument(
         "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
@@ -130,6 +151,9 @@ def run(options: argparse.Namespace) -> int:
             "start_date": options.start_date,
             "end_date": options.end_date,
             "lag": options.lag,
+            "changes": options.changes,
+            "sweep_interval": options.sweep_interval,
+            "reread_window": options.reread_window,
             "page_size": options.page_size,
             "max_workers": options.max_workers,
             "requests_per_second": options.requests_per_second,
@@ -140,6 +164,7 @@ def run(options: argparse.Namespace) -> int:
             "mask": joined(options.mask),
             "images": options.images,
             "strict": options.strict,
+            "same_server": options.same_server,
         },
         resources=options.resources or [],
         destination=options.destination,

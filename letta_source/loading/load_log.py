@@ -27,7 +27,7 @@ from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import dialect_of, local_value
 from letta_source.destinations.dlt_storage import add_table
 from letta_source.destinations.tables import make_tables
-from letta_source.errors import ExitCode
+from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.issues_view import keep_view
 from letta_source.loading.messages import said
 from letta_source.loading.outcome import exit_code, installed_version, why_failed
@@ -36,6 +36,7 @@ from letta_source.loading.workspace import Workspace
 from letta_source.schema.tables import LOAD_LOG, Table
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
+from letta_source.state.overlap import local_now
 from letta_source.state.session import Session
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
 
     While it runs the journal holds it as interrupted: so the next run finds it if it is killed.
     """
-    began = datetime.now(timezone.utc)
+    began = local_now()
     run_id = f"{began:%Y%m%dT%H%M%S.%f}-{token_hex(4)}"
     run = _Run(run_id, began, session, workspace, tuple(resources))
     journal = Journal.of(workspace.pipeline)
@@ -59,9 +60,10 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
     journal.keep([*earlier, *run.rows(None)])
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         # The destination may be why.
-        journal.keep([*earlier, *run.rows(ExitCode.FAILED, raised=True)])
+        code = error.exit_code if isinstance(error, LettaError) else ExitCode.FAILED
+        journal.keep([*earlier, *run.rows(code, raised=True)])
         raise
     failed = why_failed(session)
     code = ExitCode.FAILED if failed else exit_code(session)
@@ -106,7 +108,7 @@ class _Run:
             "run_id": self._run_id,
             "load_ids": ",".join(self._workspace.load_ids) or None,
             "began_at": self._began,
-            "ended_at": None if code is None else datetime.now(timezone.utc),
+            "ended_at": None if code is None else local_now(),
             "host": settings.base_url,
             "project": settings.project or None,
             "shard": None if settings.shard.is_whole else str(settings.shard),

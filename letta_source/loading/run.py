@@ -23,6 +23,7 @@ from letta_source.loading.lock import held
 from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
+from letta_source.loading.same_server import assert_same_server
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
 from letta_source.plan.filters import assert_effective, assert_loadable
@@ -166,6 +167,7 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
     with workspace.kept_open():
+        assert_same_server(workspace.pipeline, session.settings)
         workspace.look_at_tables(list(source.selected_resources))
         workspace.finish_pending()
         workspace.take_over()

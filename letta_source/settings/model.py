@@ -138,6 +138,9 @@ class Settings(BaseModel):
         timedelta(days=7), description="How far back a sweep reads messages again, for edits."
     )
     strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run named already.")
+    same_server: bool = Field(
+        False, description="The dataset was filled from another address, of the same server: go on with it."
+    )
     validate_items: bool = Field(
         False,
         alias="validate",

@@ -1,0 +1,134 @@
+"""One server a dataset: another host is refused before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from letta_source.demo import Letta, Server, serve
+from letta_source.loading import load_log
+from letta_source.loading.same_server import _address
+from tests.support.command import SOME, Command, messages, one_of, two_agents
+
+HOSTS = "SELECT DISTINCT host FROM letta.load_log"
+REFUSED = "SELECT DISTINCT host, outcome, rows_written FROM letta.load_log WHERE exit_code = 2"
+
+
+@pytest.fixture
+def other() -> Iterator[Server]:
+    """Another server, with agents of its own."""
+    with serve(two_agents()) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "is_same"),
+    [
+        ("http://letta.example", "https://letta.example/", True),
+        ("http://localhost:8283", "http://127.0.0.1:8283", True),
+        ("http://[::1]:8283", "http://localhost:8283", True),
+        ("https://letta.example:443", "https://LETTA.example", True),
+        ("http://localhost:8283", "http://localhost:8284", False),
+        ("https://gateway.example/a", "https://gateway.example/b", False),
+        ("https://a.letta.example", "https://b.letta.example", False),
+    ],
+)
+def test_addresses_of_one_server(one: str, another: str, is_same: bool) -> None:
+    assert (_address(one) == _address(another)) == is_same
+
+
+@pytest.mark.whole
+def test_another_host_is_refused_before_it_is_read(
+    letta_source: Command, letta: Letta, server: Server, other: Server
+) -> None:
+    letta_source.load(server)
+    said = letta_source.load(other)
+    assert (said.code, said.out) == (2, "")
+    (line,) = [line for line in said.err.splitlines() if line.startswith("letta-source: ")]
+    assert server.base_url in line
+    assert other.base_url in line
+    assert "--dataset-name" in line
+    assert "--same-server" in line
+    # No more than that it is there.
+    assert len(other.requests) == 1
+    assert letta_source.rows(HOSTS) == [(server.base_url,)]
+    assert letta_source.count("agent_messages") == messages(letta)
+    # A dataset of its own is no other's.
+    assert letta_source.load(other, "--dataset-name", "other").code == 0
+    assert letta_source.load(server).code == 0
+    # What was refused is in the log, too.
+    assert letta_source.rows(REFUSED) == [(other.base_url, "failed", None)]
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_a_server_that_moved_goes_on(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    letta_source.load(server)
+    letta.add_message(one_of(letta))
+    if how == "setting":
+        monkeypatch.setenv("SOURCES__LETTA__SAME_SERVER", "true")
+    with serve(letta) as moved:
+        assert letta_source.load(moved, *(["--same-server"] if how == "option" else [])).code == 0
+        # From here on it is known by its new address, also where nothing is new.
+        monkeypatch.delenv("SOURCES__LETTA__SAME_SERVER", raising=False)
+        assert letta_source.load(moved).code == 0
+    assert letta_source.count("agent_messages") == messages(letta)
+    assert letta_source.load(server).code == 2
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    "options",
+    [("--shard", "0/2"), ("--pipeline-name", "another", "--refresh")],
+    ids=" ".join,
+)
+def test_whoever_loads_is_told(
+    letta_source: Command,
+    server: Server,
+    other: Server,
+    options: tuple[str, ...],
+) -> None:
+    """Shards, other pipelines, and working folders without a state: the dataset knows."""
+    database = ("--database", "letta_db.duckdb")
+    letta_source.load(server, *database)
+    (letta_source.folder / "dlt").rename(letta_source.folder / "lost")
+    assert letta_source.load(other, *database, *options).code == 2
+    assert letta_source.load(server, *database, *options).code == 0
+
+
+@pytest.mark.whole
+def test_a_first_run_with_a_wrong_address_binds_nobody(letta_source: Command, server: Server) -> None:
+    with serve(Letta()) as empty:
+        assert letta_source.load(empty).code == 0
+    assert letta_source.load(server).code == 0
+
+
+@pytest.mark.whole
+def test_older_warehouses_have_no_log_and_go_on(
+    letta_source: Command, server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(load_log, "write", lambda *of_run: None)
+        letta_source.load(server)
+    said = letta_source.load(other)
+    assert "was filled from" not in said.err
+
+
+@pytest.mark.whole
+def test_files_know_their_host_too(
+    letta_source: Command, server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+
+    def load(server: Server, *options: str) -> int:
+        files = ("--destination", "filesystem", *options)
+        return letta_source("run", "--base-url", server.base_url, *SOME, *files).code
+
+    with serve(Letta()) as empty:
+        assert load(empty) == 0
+    assert [load(server), load(server), load(other)] == [0, 0, 2]
+    (letta_source.folder / "dlt").rename(letta_source.folder / "lost")
+    assert [load(other), load(server)] == [2, 0]
