@@ -226,7 +226,9 @@ class _Collector:
         family, why = str(error), str(error.__cause__ or "already missed")
         self._counts.skipped = f"{family} missing"
         self._counts.missing_lists += 1
-        self._session.host.miss(family, why)
+        # One that was there before is named as an issue, below.
+        is_told = bool(self._state.changes.missing) or self._state.had_family
+        self._session.host.miss(family, why, is_told)
         self._state.changes.note(missing=why)
         self._state.lacks_family = True
         if self._state.had_family:

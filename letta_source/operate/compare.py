@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from letta_source.destinations.text_limits import within
+from letta_source.operate.cells import really_edited, unequal
 from letta_source.operate.hiding import Hiding
-from letta_source.safe_text import parse_json
 from letta_source.schema.card import Resource
-from letta_source.schema.columns import DELETED, GONE, LOAD_ID, SEQUENCE, Column
+from letta_source.schema.columns import DELETED, EXTRA, GONE, LOAD_ID, SEQUENCE
 from letta_source.schema.tables import Table
 
 Key = tuple[Any, ...]
@@ -171,13 +171,18 @@ class Comparison:
         hidden = {at for at, (row, _) in enumerate(pairs) if masked or row in cut}
         tally.hidden |= masked
         for column in columns:
-            for at, new, old in _unequal(column, sent.column(column.name), there.column(column.name)):
+            for at, new, old in unequal(column, sent.column(column.name), there.column(column.name)):
                 load_id = held.load_ids[pairs[at][1]] if held.load_ids else ""
                 if self._hiding.hides(held.table.name, column, load_id, new, old):
                     hidden.add(at)
                     tally.hidden.add(column.name)
                 else:
                     edited.setdefault(at, []).append(column.name)
+        for at in [at for at, names in edited.items() if EXTRA.name in names]:
+            names = really_edited(edited[at], sent.slice(at, 1), there.slice(at, 1))
+            edited[at] = names
+            if not names:
+                del edited[at]
         for at in sorted(hidden):
             tally.note("not_comparable", held.keys[pairs[at][1]])
         for at, names in sorted(edited.items()):
@@ -253,26 +258,3 @@ def keys_of(table: Table, rows: pa.Table) -> list[Key]:
 def _owner(table: Table, key: Key) -> Key:
     """Return the part of a key that names the message; all of it where the table has none."""
     return key[: len(table.merge_key)] if table.merge_key else key
-
-
-def _unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Iterator[tuple[int, Any, Any]]:
-    """Yield the places at which two columns differ, and their values there."""
-    held = held.cast(sent.type)
-    both_null = pc.and_(pc.is_null(sent), pc.is_null(held))
-    same = pc.or_(pc.fill_null(pc.equal(sent, held), False), both_null)
-    if pc.all(same).as_py():
-        return
-    for at in pc.indices_nonzero(pc.invert(same)).to_pylist():
-        new, old = sent[at].as_py(), held[at].as_py()
-        if column.type == "json" and None not in (new, old) and _parsed(new) == _parsed(old):
-            continue
-        if column.type == "double" and new != new and old != old:
-            continue
-        yield at, new, old
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return parse_json(text.encode())
-    except ValueError:
-        return text

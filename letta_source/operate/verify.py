@@ -252,7 +252,9 @@ class Verification:
                 for table in card.tables:
                     del agent.tables[table.name]
                 return
-            gone = self._gone(card, comparison.absent())
+            absent = comparison.absent()
+            # What is left of a deleted agent, such as its steps without their run, no list gives any more.
+            gone = absent if agent.is_gone else self._gone(card, absent)
         comparison.end(set(gone), incomplete)
         if gone:
             agent.gone_rows[card.name] = gone

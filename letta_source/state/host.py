@@ -49,11 +49,16 @@ class Host:
     steps_of: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     active_agents: tuple[datetime, set[str]] | None = None
 
-    def miss(self, family: str, why: str) -> None:
-        """Notes, and logs once, that the host does not have a family of endpoints."""
+    def miss(self, family: str, why: str, is_known: bool = False) -> None:
+        """Notes, and logs once, that the host does not have a family of endpoints.
+
+        Args:
+            is_known: an earlier load said so; what is said by each load is no warning any more.
+        """
         if family not in self.missing:
             self.missing.add(family)
-            logger.warning("%s: skipped, %s does not have them (%s)", family, self.base_url, why)
+            level = logging.INFO if is_known else logging.WARNING
+            logger.log(level, "%s: skipped, %s does not have them (%s)", family, self.base_url, why)
 
     def miss_step_list(self, no_steps: Exception | None) -> None:
         """Notes that steps are read through runs; `no_steps` as the attribute."""
