@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 
 from dlt.extract import DltSource
 
@@ -19,13 +18,11 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
     session.packages.max_rows = session.settings.checkpoint_rows
     session.packages.max_bytes = Memory(session.settings.memory_limit).enough_for_package
     to_take_over = workspace.to_take_over()
-    with workspace.kept_open():
-        session.before.empty = workspace.appendable(source.selected_resources)
-        session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
-        session.before.erased = workspace.erased()
+    session.before.empty = workspace.appendable(source.selected_resources)
+    session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
+    session.before.erased = workspace.erased()
     workspace.keep_masking()
-    with closing(workspace):
-        _load_each(workspace, source, session)
+    _load_each(workspace, source, session)
     if not session.packages.fatal:
         rest = [name for name in to_take_over if name not in source.selected_resources]
         if rest != to_take_over:
@@ -35,7 +32,8 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
 def _load_each(workspace: Workspace, source: DltSource, session: Session) -> None:
     while True:
         workspace.assert_leased()
-        workspace.pipeline.extract(source)
+        with workspace.let_go():
+            workspace.pipeline.extract(source)
         session.written.is_writing = True
         packages = session.packages
         workspace.load_package(bool(session.before.empty), packages.rows, packages.bytes > 0)

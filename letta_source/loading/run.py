@@ -134,8 +134,11 @@ def load(
             parts.check_server(settings, session.server)
             target.check(session.settings.table_format)
             with parts.held(target, what.steal_lock) as leased, _drivers_errors(leased.lease):
-                workspace = parts.workspace(leased, session.settings)
-                with parts.recorded(workspace, session, list(source.selected_resources)):
+                selected = list(source.selected_resources)
+                with (
+                    closing(parts.workspace(leased, session.settings)) as workspace,
+                    parts.recorded(workspace, session, selected),
+                ):
                     loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
             logger.warning(
@@ -166,14 +169,13 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
     if limits := limits_of(workspace.traits, session.settings):
         logger.info("%s %s", what.destination, limits)
-    with workspace.kept_open():
-        assert_same_server(workspace.pipeline, session.settings)
-        workspace.look_at_tables(list(source.selected_resources))
-        workspace.finish_pending()
-        workspace.take_over()
-        # Of several shards each would count the rows of all.
-        counted = list(source.selected_resources) if session.settings.shard.is_whole else []
-        before = row_counts(workspace.pipeline, counted)
+    assert_same_server(workspace.pipeline, session.settings)
+    workspace.look_at_tables(list(source.selected_resources))
+    workspace.finish_pending()
+    workspace.take_over()
+    # Of several shards each would count the rows of all.
+    counted = list(source.selected_resources) if session.settings.shard.is_whole else []
+    before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)
     workspace.drop_old_states()
     after = row_counts(workspace.pipeline, counted)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import dlt
 
@@ -80,15 +80,21 @@ class Workspace:
         self.lease = target.lease
         self.load_ids: list[str] = []
         self._gone = Changed()
+        self._file = ExitStack()
         self._large_rows = ExitStack()
         self._has_large_rows = self._is_unlimited = False
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
 
     def open(self) -> None:
         """Open the pipeline; take away what a kill left half-written, half-loaded or superseded."""
         self.pipeline = self._target.pipeline()
         if forget_half_written(self.pipeline):
             self.pipeline = self._target.pipeline()
+        self._keep_open()
         self.traits = traits_of_pipeline(self.pipeline, self._settings)
         mend_after_kill(self.pipeline)
         take_back(self.pipeline)
@@ -102,9 +108,15 @@ class Workspace:
         if self.lease:
             self.pipeline.set_local_state_val(_GENERATION, self.lease.generation)
 
-    def kept_open(self) -> AbstractContextManager[None]:
-        """Keep a DuckDB file open while the block runs."""
-        return kept_open(self.pipeline)
+    def _keep_open(self) -> None:
+        self._file.enter_context(kept_open(self.pipeline))
+
+    @contextmanager
+    def let_go(self) -> Iterator[None]:
+        """While the block runs, others may open the DuckDB file, which else is kept open until `close`."""
+        self._file.close()
+        yield
+        self._keep_open()
 
     def _why_not_finished(self) -> str | None:
         if not self.pipeline.has_pending_data:
@@ -219,15 +231,14 @@ class Workspace:
         self.pipeline.normalize()
         if rows >= _MANY_ROWS or has_large_rows:
             give_back_memory()
-        with self.kept_open():
-            self._prepare()
+        self._prepare()
         if has_large_rows and not self._has_large_rows and is_kind("duckdb", self.pipeline):
             self._has_large_rows = True
             self._large_rows.enter_context(kept_for_large_rows(self.pipeline, self._most))
         most = self._most if self._has_large_rows else None
         is_limited = (appends or most is not None) and not self._is_unlimited
         try:
-            with sparing(self.pipeline, most) if is_limited else self.kept_open():
+            with sparing(self.pipeline, most) if is_limited else nullcontext():
                 self._load(one_by_one=self._has_large_rows)
         except Exception:
             if not (is_limited and self.pipeline.has_pending_data):
@@ -250,8 +261,9 @@ class Workspace:
             logger.warning("old rows of _dlt_pipeline_state could not be dropped: %s", said(error))
 
     def close(self) -> None:
-        """Close what was kept open for one package after the other."""
+        """Close what was kept open."""
         self._large_rows.close()
+        self._file.close()
 
     @property
     def _most(self) -> int:

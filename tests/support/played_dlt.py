@@ -194,8 +194,9 @@ class PlayedPipeline:
             def appendable(self, names: Iterable[str]) -> set[str]:
                 return pipeline.appendable(names)
 
-            def kept_open(self) -> AbstractContextManager[None]:
-                return nullcontext()
+            @contextmanager
+            def let_go(self) -> Iterator[None]:
+                yield
 
             def _prepare(self) -> None:
                 """Nothing that dlt would stumble over."""

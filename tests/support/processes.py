@@ -9,11 +9,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _IMPORTED = (
-    "letta_source.loading.run", "dlt.destinations.impl.duckdb.duck", "dlt.sources.helpers.requests",
+    "letta_source.cli.run", "letta_source.loading.run", "dlt.destinations.impl.duckdb.duck",
+    "dlt.sources.helpers.requests",
     "anyio._backends._asyncio", "httpcore", "pandas", "pyarrow.parquet",
     "dlt.destinations.impl.postgres.postgres", "adbc_driver_manager.dbapi",
     "dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client", "dlt.destinations.impl.filesystem.filesystem",
-    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg",
+    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg", "tests.support.frozen",
 )  # fmt: skip
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(list(_IMPORTED))
