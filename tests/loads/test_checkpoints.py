@@ -81,6 +81,24 @@ def test_small_packages_ask_for_the_same_and_load_the_same(
     assert len(list(letta_source.folder.glob("dlt/pipelines/letta/load/loaded/*"))) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds open files in /proc")
+def test_others_may_open_the_file_while_a_load_reads(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has it open for writing keeps all others out."""
+    cut(monkeypatch, 100)
+    asked: dict[str, bool] = {}
+
+    def look(path: str) -> None:
+        open_files = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.exists()]
+        asked[path] = any(file.endswith("letta_db.duckdb") for file in open_files)
+
+    before_answers(monkeypatch, look)
+    assert letta_source.load(server, *EVERYTHING, *PAGES).code == 0
+    assert len(asked) > 20
+    assert not any(asked.values())
+
+
 def test_a_window_and_a_refresh_end_too(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
