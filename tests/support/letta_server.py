@@ -93,7 +93,10 @@ def _server_environment(python: Path, work_dir: Path, database_url: str, model_u
         "HOME": str(home),
         "LETTA_DIR": str(home / ".letta"),
         "LETTA_PG_URI": f"{database_url}?sslmode=disable",
+        # With a pool it seeds faster. But a relation of an agent that it fails to render leaves a connection
+        # in it that answers 500 from then on, until it is recycled: seconds.
         "LETTA_DISABLE_SQLALCHEMY_POOLING": "false",
+        "LETTA_PG_POOL_RECYCLE": "1",
         "LETTA_DISABLE_TRACING": "true",
         "LETTA_TRACK_PROVIDER_TRACE": "false",
         "OPENAI_API_KEY": "none",

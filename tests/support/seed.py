@@ -176,21 +176,34 @@ class Api:
             "context_window": 128_000,
             "parallel_tool_calls": True,
         }
-        embedding = {
-            "embedding_model": EMBEDDING_MODEL,
-            "embedding_endpoint_type": "openai",
-            "embedding_endpoint": self.server.model_url,
-            "embedding_dim": EMBEDDING_DIMENSIONS,
-        }
         body = {
             "name": name,
             "agent_type": agent_type,
             "tool_ids": tool_ids,
             "llm_config": model,
-            "embedding_config": embedding,
+            "embedding_config": self._embedding(),
             "memory_blocks": [{"label": "human", "value": "A person."}],
         }
         return str(self._send("POST", "/v1/agents/", body)["id"])
+
+    def set_agent(self, agent_id: str, **body: object) -> None:
+        self.change(f"/v1/agents/{agent_id}", **body)
+
+    def change(self, path: str, **body: object) -> None:
+        """Set fields of what the path names."""
+        self._send("PATCH", path, body)
+
+    def create_identity(self, name: str) -> str:
+        body = {"identifier_key": name, "name": name, "identity_type": "user"}
+        return str(self._send("POST", "/v1/identities/", body)["id"])
+
+    def create_source(self, name: str) -> str:
+        body = {"name": name, "embedding_config": self._embedding()}
+        return str(self._send("POST", "/v1/sources/", body)["id"])
+
+    def attach(self, agent_id: str, relation: str, item_id: str) -> None:
+        """Attach an identity, source, … to an agent."""
+        self._send("PATCH", f"/v1/agents/{agent_id}/{relation}/attach/{item_id}")
 
     def delete_agent(self, agent_id: str) -> None:
         self._send("DELETE", f"/v1/agents/{agent_id}")
@@ -211,8 +224,8 @@ class Api:
         body = {"add_default_initial_messages": False}
         self._send("PATCH", f"/v1/agents/{agent_id}/reset-messages", body)
 
-    def create_conversation(self, agent_id: str) -> str:
-        return str(self._send("POST", f"/v1/conversations/?agent_id={agent_id}", {})["id"])
+    def create_conversation(self, agent_id: str, **body: object) -> str:
+        return str(self._send("POST", f"/v1/conversations/?agent_id={agent_id}", body)["id"])
 
     def fork(self, conversation_id: str) -> str:
         return str(self._send("POST", f"/v1/conversations/{conversation_id}/fork")["id"])
@@ -224,6 +237,14 @@ class Api:
     def create_group(self, agent_ids: list[str], manager: dict[str, str]) -> str:
         body = {"agent_ids": agent_ids, "description": "A group.", "manager_config": manager}
         return str(self._send("POST", "/v1/groups/", body)["id"])
+
+    def _embedding(self) -> dict[str, object]:
+        return {
+            "embedding_model": EMBEDDING_MODEL,
+            "embedding_endpoint_type": "openai",
+            "embedding_endpoint": self.server.model_url,
+            "embedding_dim": EMBEDDING_DIMENSIONS,
+        }
 
     def _send(self, method: str, path: str, body: object = None) -> Any:
         response = self._client.request(method, path, json=body, timeout=60)

@@ -22,7 +22,7 @@ class Tables:
         self._connection = psycopg2.connect(database_url)
         self._cursor = self._connection.cursor()
         self._cursor.execute("select id, organization_id from users")
-        self._user_id, self._organization_id = self._cursor.fetchone() or ("", "")
+        self.user_id, self.organization_id = self._cursor.fetchone() or ("", "")
 
     def __enter__(self) -> Tables:
         return self
@@ -47,18 +47,18 @@ class Tables:
             date = started + timedelta(seconds=2 * turn)
             agent_id = agent_ids[turn % len(agent_ids)]
             owner = {"group_id": group_id, "agent_id": agent_id, "created_at": date}
-            self._add_message("user", [_text(f"Question {turn} ❓")], **owner)
+            self.add_message("user", [_text(f"Question {turn} ❓")], **owner)
             self._add_call_and_return(turn, **owner)
 
     def add_batch(self, status: str, agent_ids: list[str], messages: int) -> str:
         """Add a batch with that many messages: calls and their returns; gives its id."""
-        batch_id = self._insert(
+        batch_id = self.insert(
             "jobs",
             "job",
             status=status,
             job_type="batch",
-            user_id=self._user_id,
-            organization_id=self._organization_id,
+            user_id=self.user_id,
+            organization_id=self.organization_id,
             metadata_={"job_type": "batch_messages"},
             completed_at=datetime.now(timezone.utc) if status == "completed" else None,
         )
@@ -71,14 +71,14 @@ class Tables:
             "request_counts": dict.fromkeys(("canceled", "errored", "expired", "processing", "succeeded"), 0),
             "type": "message_batch",
         }
-        self._insert(
+        self.insert(
             "llm_batch_job",
             "batch_req",
             status=status,
             llm_provider="anthropic",
             create_batch_response={"type": "anthropic", "data": request},
             letta_batch_job_id=batch_id,
-            organization_id=self._organization_id,
+            organization_id=self.organization_id,
         )
         self._add_batch_messages(batch_id, agent_ids, messages)
         return batch_id
@@ -96,7 +96,7 @@ class Tables:
 
     def add_rare_messages(self, agent_id: str) -> None:
         """Add what other models, older releases and full contexts leave behind."""
-        self._add_message(
+        self.add_message(
             "assistant",
             [
                 {"type": "redacted_reasoning", "data": "b3BhcXVl"},
@@ -111,10 +111,10 @@ class Tables:
             agent_id=agent_id,
         )
         alert = {"type": "system_alert", "message": "What was said before.", "time": "2026-01-01 00:00:00 AM"}
-        self._add_message("summary", [_text(json.dumps(alert))], agent_id=agent_id)
-        self._add_message("user", None, text="From a release without contents.", agent_id=agent_id)
+        self.add_message("summary", [_text(json.dumps(alert))], agent_id=agent_id)
+        self.add_message("user", None, text="From a release without contents.", agent_id=agent_id)
         response = json.dumps({"status": "OK", "message": "From a release without lists of returns."})
-        self._add_message("tool", [_text(response)], tool_call_id="call_legacy", agent_id=agent_id)
+        self.add_message("tool", [_text(response)], tool_call_id="call_legacy", agent_id=agent_id)
 
     def add_late_message(self, agent_id: str, sequence_id: int) -> str:
         """Add a message as a long transaction does: with a number and a date that others overtook."""
@@ -124,19 +124,29 @@ class Tables:
         )
         date = self._cursor.fetchall()[0][0] - timedelta(seconds=5)
         content = [_text("Committed late ⏳")]
-        return self._add_message("user", content, agent_id=agent_id, created_at=date, sequence_id=sequence_id)
+        return self.add_message("user", content, agent_id=agent_id, created_at=date, sequence_id=sequence_id)
 
     def change_message(self, message_id: str, **columns: Any) -> dict[str, Any]:
         """Set columns of a stored message; gives what they held."""
+        return self.change("messages", message_id, **columns)
+
+    def change(self, table: str, row_id: str, **columns: Any) -> dict[str, Any]:
+        """Set columns of a row; gives what they held."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
-        self._cursor.execute(sql.SQL("select {} from messages where id = %s").format(names), (message_id,))
+        place = sql.SQL("{} where id = %s").format(sql.Identifier(table))
+        self._cursor.execute(sql.SQL("select {} from ").format(names) + place, (row_id,))
         held = dict(zip(columns, self._cursor.fetchall()[0], strict=True))
         assignments = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
         self._cursor.execute(
-            sql.SQL("update messages set {} where id = %s").format(assignments),
-            [*map(_adapted, columns.values()), message_id],
+            sql.SQL("update {} set {} where id = %s").format(sql.Identifier(table), assignments),
+            [*map(_adapted, columns.values()), row_id],
         )
         return held
+
+    def one(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row that a query finds."""
+        self._cursor.execute(query, values)
+        return self._cursor.fetchall()[0][0]
 
     def delete_messages(self, agent_id: str) -> None:
         """Delete an agent's messages that are out of its context.
@@ -154,7 +164,7 @@ class Tables:
         request_id = self._cursor.fetchall()[0][0]
         for number in range(messages // 2):
             agent_id = agent_ids[number % len(agent_ids)]
-            item_id = self._insert(
+            item_id = self.insert(
                 "llm_batch_items",
                 "batch_item",
                 llm_batch_id=request_id,
@@ -163,14 +173,14 @@ class Tables:
                 request_status="completed",
                 step_status="completed",
                 step_state={},
-                organization_id=self._organization_id,
+                organization_id=self.organization_id,
             )
             self._add_call_and_return(number, agent_id=agent_id, batch_item_id=item_id)
 
     def _add_call_and_return(self, number: int, **owner: Any) -> None:
         call_id = f"toolu_{uuid.uuid4().hex[:24]}"
         function = {"name": "roll_dice", "arguments": json.dumps({"sides": number})}
-        self._add_message(
+        self.add_message(
             "assistant",
             [_reasoning(f"Thought {number}"), _text(f"Answer {number} ✅")],
             tool_calls=[{"id": call_id, "type": "function", "function": function}],
@@ -185,7 +195,7 @@ class Tables:
             "stderr": [],
             "func_response": response,
         }
-        self._add_message(
+        self.add_message(
             "tool",
             [_text(response)],
             name="roll_dice",
@@ -194,18 +204,18 @@ class Tables:
             **owner,
         )
 
-    def _add_message(self, role: str, content: list[dict[str, Any]] | None, **columns: Any) -> str:
+    def add_message(self, role: str, content: list[dict[str, Any]] | None, **columns: Any) -> str:
         columns = {"tool_calls": [], "tool_returns": [], "approvals": [], **columns}
-        return self._insert(
+        return self.insert(
             "messages",
             "message",
             role=role,
             content=content,
-            organization_id=self._organization_id,
+            organization_id=self.organization_id,
             **columns,
         )
 
-    def _insert(self, table: str, prefix: str, **columns: Any) -> str:
+    def insert(self, table: str, prefix: str, **columns: Any) -> str:
         """Insert a row under a new id, and return that."""
         values = {"id": f"{prefix}-{uuid.uuid4()}", **columns}
         statement = sql.SQL("insert into {} ({}) values ({})").format(
