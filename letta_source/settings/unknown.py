@@ -14,6 +14,10 @@ from letta_source.settings.places import SECTION, Path, is_environment, provider
 PROTECTIVE = ("mask", "mask_key", "images", "schema_contract")
 """Settings that keep something out of the warehouse: refused wherever they may have been meant for us."""
 
+# What people write before a name that they mean for this source.
+_OUR_WORDS = {"source", "sources", SECTION}
+_ROOTS = ("sources", "source", SECTION, f"{SECTION}_source", f"sources_{SECTION}", f"sources.{SECTION}")
+
 Tree = Mapping[str, Any]
 """Keys of a section; below each the same, empty for a value."""
 
@@ -45,7 +49,7 @@ class _Check:
 
     def variable(self, variable: str) -> None:
         """Check a variable of the environment, by its name alone."""
-        told = re.sub("_+", "_", variable.upper())
+        told = re.sub("[^A-Z0-9]+", "_", variable.upper())
         for path in self._at:
             prefix = "__".join(path).upper() + "__"
             if variable.startswith(prefix):
@@ -53,24 +57,44 @@ class _Check:
                 return
         found = re.fullmatch(r"(?:(.*)_)?SOURCES?_LETTA_(.+)", told)
         if found and _may_be_ours(found[1], self._at) and not self._is_of_another(variable):
-            near = self._near(found[2])
+            near = self._near(found[2]) or self._meant_for_us(f"{SECTION}_{found[2]}")
             raise ConfigError(
                 f"{variable} is not read: {_meant(near and _as_variable(('sources', SECTION), near))}"
             )
-        for name in PROTECTIVE:
-            if told in (f"LETTA_{name.upper()}", f"SOURCES_{name.upper()}", f"SOURCE_{name.upper()}"):
-                raise ConfigError(
-                    f"{variable} is not read: did you mean {_as_variable(('sources', SECTION), name)}?"
-                )
+        if not self._is_of_another(variable) and (name := self._meant_for_us(self._without_pipeline(told))):
+            raise ConfigError(
+                f"{variable} is not read: did you mean {_as_variable(('sources', SECTION), name)}?"
+            )
+
+    def _without_pipeline(self, told: str) -> str:
+        pipelines = {_plain(path[0]).upper() for path in self._at if path[0] != "sources"}
+        return next((told.removeprefix(f"{one}_") for one in pipelines if told.startswith(f"{one}_")), told)
+
+    def _meant_for_us(self, told: str, names: Collection[str] = ()) -> str | None:
+        """Return the setting that a path most likely means, whatever is between its parts.
+
+        Args:
+            names: of settings that count beside those that keep something out of the warehouse.
+        """
+        words = re.split("[^a-z0-9]+", told.lower())
+        count = next((at for at, word in enumerate(words) if not _is_ours(word)), len(words))
+        if not count:
+            return None
+        name = "_".join(words[count:])
+        if not _OUR_WORDS.isdisjoint(words[:count]) and (near := _protects(name)):
+            return near
+        return name if count > 1 and name in names else None
 
     def _is_of_another(self, variable: str) -> bool:
         """Tell whether a variable is of a source with a longer name, such as `letta_tools`."""
         found = re.match(r"(?:.+__)?SOURCES__LETTA_(.+?)__", variable)
-        return found is not None and found[1].lower() not in self._names
+        return found is not None and found[1].lower() not in (*self._names, "source")
 
     def provider(self, provider: Any) -> None:
         """Check the keys of a file or a vault."""
         for path in self._at:
+            if _is_no_table(provider, *path):
+                raise ConfigError(f"{'.'.join(path)} is not read: it must be one table, [{'.'.join(path)}]")
             for parts in _leaves(_keys(provider, *path)):
                 self._path(parts, path, _as_key, ".".join((*path, *parts)))
         for section in ("source", "source.letta", "sources", "letta"):
@@ -89,6 +113,29 @@ class _Check:
             is_near = key != SECTION and get_close_matches(key.lower(), [SECTION], cutoff=0.88)
             if is_near and any(_plain(name) in self._names for name in below):
                 raise ConfigError(f"sources.{key} is not read: did you mean sources.{SECTION}?")
+        if _is_file(provider):
+            self._elsewhere(provider)
+
+    def _elsewhere(self, provider: Any) -> None:
+        """Check what a file has under other spellings of our sections; of a vault each costs a request."""
+        pipelines = sorted({path[:1] for path in self._at if path[0] != "sources"})
+        for pipeline in ((), *pipelines):
+            for name in PROTECTIVE:
+                for spelled in (name, *_cases(name), f"{SECTION}_{name}", f"sources.{SECTION}.{name}"):
+                    if spelled in _keys(provider, *pipeline) if pipeline else _at_top(provider, spelled):
+                        self._refuse((*pipeline, spelled), name)
+            for root in (spelled for one in _ROOTS for spelled in (one, *_cases(one))):
+                for parts in _leaves(_keys(provider, *pipeline, root)):
+                    path = (*pipeline, root, *parts)
+                    is_read = any(path[: len(one)] == one for one in self._at)
+                    meant = self._meant_for_us(".".join((root, *parts)), self._names)
+                    if meant and not is_read:
+                        self._refuse(path, meant)
+
+    def _refuse(self, path: Path, name: str) -> None:
+        raise ConfigError(
+            f"{'.'.join(path)} is not read: did you mean {_as_key(('sources', SECTION), name)}?"
+        )
 
     def _path(self, parts: Sequence[str], path: Path, shown: Any, called: str) -> None:
         first, *below = parts
@@ -100,8 +147,9 @@ class _Check:
             if (*path, first) in self._at:
                 return
             for name in parts[1:]:
-                if name in PROTECTIVE or (len(parts) == 2 and name in self._names):
-                    raise ConfigError(f"{called} is not read: did you mean {shown(path, name)}?")
+                meant = name if len(parts) == 2 and name in self._names else _protects(name)
+                if meant:
+                    raise ConfigError(f"{called} is not read: did you mean {shown(path, meant)}?")
             return
         near = self._near(first)
         raise ConfigError(f"{called} is not read: {_meant(near and shown(path, near))}")
@@ -113,6 +161,32 @@ class _Check:
 
 def _plain(name: str) -> str:
     return re.sub("[_-]+", "_", name.lower())
+
+
+def _is_ours(word: str) -> bool:
+    return word in _OUR_WORDS or bool(get_close_matches(word, [SECTION], cutoff=0.88))
+
+
+def _protects(name: str) -> str | None:
+    """Return the setting that keeps something out which is called so, or nearly so."""
+    return next(iter(get_close_matches(_plain(name), PROTECTIVE, n=1, cutoff=0.85)), None)
+
+
+def _cases(name: str) -> tuple[str, str]:
+    return name.capitalize(), name.upper()
+
+
+def _is_file(provider: Any) -> bool:
+    from dlt.common.configuration.providers import ConfigTomlProvider, SecretsTomlProvider
+
+    return isinstance(provider, (ConfigTomlProvider, SecretsTomlProvider))
+
+
+def _is_no_table(provider: Any, *section: str) -> bool:
+    from dlt.common.typing import AnyType
+
+    *above, last = section
+    return not isinstance(provider.get_value(last, AnyType, None, *above)[0], (Mapping, type(None)))
 
 
 def _meant(near: str | None) -> str:

@@ -38,6 +38,7 @@ _OWN_HEADERS = {
     "accept-encoding",
 }
 _LAST_PORT = 65535
+
 _PROXY = "must be a URL such as http://proxy.example:8080, or none"
 
 
@@ -81,9 +82,19 @@ def ids_value(value: Any) -> Any:
 def _of_json(text: str, opening: str) -> Any:
     """Return what a JSON text holds, as variables of the environment do for dlt; None if it is none."""
     if text.lstrip().startswith(opening):
-        with suppress(ValueError):
-            return json.loads(text)
+        with suppress(json.JSONDecodeError):
+            return json.loads(text, object_pairs_hook=_once)
     return None
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a dictionary; of a mask that is given twice the last one would win without a word."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise ValueError(f"{name} is given twice, as {found[name]!r} and as {value!r}: say which")
+        found[name] = value
+    return found
 
 
 def shard_value(value: Any) -> Any:
@@ -100,10 +111,10 @@ def mask_value(value: Any) -> Any:
             # Empty it comes of a variable that is not set, and would mask nothing.
             raise ValueError("must not be empty: leave it out to mask nothing")
         pairs = (part.partition("=") for part in value.split(",") if part.strip())
-        value = _of_json(value, "{") or {name.strip(): how.strip() for name, _, how in pairs}
+        value = _of_json(value, "{") or _once((name.strip(), how.strip()) for name, _, how in pairs)
     if not isinstance(value, Mapping):
         raise ValueError("must be actions by column, such as text=hash,agents.system=drop")
-    mask = dict(_flat(value))
+    mask = _once(_flat(value))
     for name, how in mask.items():
         if how not in ("drop", "hash", "redact", "keep") and not callable(how):
             raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")

@@ -97,6 +97,24 @@ def test_places_that_disagree_are_refused(places: tuple[dict[str, Any], ...], wh
         told(*places)
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "text=hash,text=redact",
+        "text=hash, text = keep",
+        '{"text": "hash", "text": "keep"}',
+        {"agents": {"system": "drop"}, "agents.system": "keep"},
+    ],
+)
+def test_a_mask_that_disagrees_with_itself_is_refused(mask: Any) -> None:
+    with pytest.raises(ConfigError, match=r"mask: (text|agents\.system) is given twice"):
+        told({"mask": mask})
+
+
+def test_the_same_mask_twice_is_one() -> None:
+    assert told({"mask": "text=hash,text=hash"})["agent_messages.text"] == "_hash"
+
+
 def test_images_add_up() -> None:
     for places, images in (
         (({"images": "drop"}, {}), "drop"),

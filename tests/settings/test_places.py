@@ -199,6 +199,17 @@ def test_a_wrong_variable_is_named(
         ("SOURCES__MASK", "SOURCES__LETTA__MASK"),
         ("MINE__SOURCES__LETTA__MASC", "MINE__SOURCES__LETTA__MASK"),
         ("MINE_SOURCES_LETTA_MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES.LETTA.MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES-LETTA-IMAGES", "SOURCES__LETTA__IMAGES"),
+        ("LETTA_SOURCE__MASK", "SOURCES__LETTA__MASK"),
+        ("LETTA_SOURCES_MASK_KEY", "SOURCES__LETTA__MASK_KEY"),
+        ("LETTA_MASKS", "SOURCES__LETTA__MASK"),
+        ("MINE__LETTA__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETA__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTAS__IMAGES", "SOURCES__LETTA__IMAGES"),
+        ("SOURCES__LETTA_SOURCE__MASK", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTA__AGENT_MESSAGES__MASKS", "SOURCES__LETTA__MASK"),
+        ("SOURCES__LETTA__RUNS__IMAGE", "SOURCES__LETTA__IMAGES"),
         ("SOURCES__LETTA__ZZZZ", "the README lists the settings"),
     ],
 )
@@ -227,6 +238,27 @@ def test_a_variable_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, variable:
         ('images = "drop"', "images", "sources.letta.images"),
         ('[sources.Letta]\nmask = "content=drop"', "sources.Letta", "sources.letta"),
         ('[sources.leta]\nmask = "content=drop"', "sources.leta", "sources.letta"),
+        ('[Sources.letta]\nmask = "content=drop"', "Sources.letta.mask", "sources.letta.mask"),
+        ('[SOURCES.LETTA]\nIMAGES = "drop"', "SOURCES.LETTA.IMAGES", "sources.letta.images"),
+        ("[Sources.Letta]\npage_size = 5", "Sources.Letta.page_size", "sources.letta.page_size"),
+        ('[Letta]\nmask = "content=drop"', "Letta.mask", "sources.letta.mask"),
+        ('["sources.letta"]\nmask = "content=drop"', "sources.letta.mask", "sources.letta.mask"),
+        ('"sources.letta.images" = "drop"', "sources.letta.images", "sources.letta.images"),
+        ('[sources]\nletta_mask = "content=drop"', "sources.letta_mask", "sources.letta.mask"),
+        ('[sources_letta]\nmask = "content=drop"', "sources_letta.mask", "sources.letta.mask"),
+        ('[sources.letta_source]\nmasks = "text=drop"', "sources.letta_source.masks", "sources.letta.mask"),
+        ('[letta_source]\nmask = "content=drop"', "letta_source.mask", "sources.letta.mask"),
+        (
+            '[sources.letta.agent_messages]\nmasks = "a"',
+            "sources.letta.agent_messages.masks",
+            "sources.letta.mask",
+        ),
+        ('[mine]\nmask = "content=drop"', "mine.mask", "sources.letta.mask"),
+        ('[mine.letta]\nmask = "content=drop"', "mine.letta.mask", "sources.letta.mask"),
+        ('[mine.source.letta]\nmask = "text=drop"', "mine.source.letta.mask", "sources.letta.mask"),
+        ('[mine.sources]\nimages = "drop"', "mine.sources.images", "sources.letta.images"),
+        ('MASK = "content=drop"', "MASK", "sources.letta.mask"),
+        ('Images = "drop"', "Images", "sources.letta.images"),
     ],
 )
 def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) -> None:
@@ -234,6 +266,29 @@ def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) ->
     with pytest.raises(ConfigError) as refused:
         seen("mine")
     assert str(refused.value) == f"{key} is not read: did you mean {meant}?"
+
+
+@pytest.mark.parametrize("text", ['[[sources.letta]]\nmask = "text=drop"', '[sources]\nletta = "text=drop"'])
+def test_a_section_that_is_no_table(here: Path, text: str) -> None:
+    configure(here, text)
+    with pytest.raises(ConfigError, match=r"^sources\.letta is not read: it must be one table"):
+        seen("mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[sources.letta_tools]\nmask = "a"',
+        '[other]\nmask = "a"',
+        '[sources.github]\nmask = "a"',
+        '[other.sources.letta]\nmask = "a"',
+        '[Sources.github]\nimages = "a"',
+        "[sources.letta.agent_messages]\nmax_table_nesting = 2",
+    ],
+)
+def test_sections_of_others_are_theirs(here: Path, text: str) -> None:
+    configure(here, text)
+    assert not seen("mine").masking.layers
 
 
 def test_dlts_own_sections_are_its_own(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
