@@ -21,6 +21,10 @@ def add_to(commands: Any) -> None:
     what.add_argument(
         "--conversation-id", type=text, metavar="ID", help="only this one; `default` is what is in none"
     )
+    what.add_argument(
+        "--full", action="store_true", help="thoughts and system messages whole, not their beginning"
+    )
+    what.add_argument("--html", action="store_true", help="a page of HTML; Markdown by default")
     add_window(what)
     add_place(command.add_argument_group("where from"))
 
@@ -36,7 +40,9 @@ def transcript(options: argparse.Namespace) -> int:
             options.conversation_id,
             start_date=options.start_date,
             end_date=options.end_date,
+            full=options.full,
         )
-    sys.stdout.buffer.write(f"{said}\n".encode())
+    text = said.html() if options.html else str(said)
+    sys.stdout.buffer.write(f"{text}\n".encode())
     sys.stdout.flush()
     return ExitCode.OK

@@ -97,19 +97,21 @@ def conversation(
     *,
     start_date: Date | None = None,
     end_date: Date | None = None,
+    full: bool = False,
 ) -> Conversation:
-    """Return what an agent heard, thought, did and said; `str` of it is Markdown.
+    """Return what an agent heard, thought, did and said; `str` of it is Markdown, `.html()` a page.
 
     Args:
         conversation_id: only this one; `default` is what is in none. By default everything, by date.
         start_date, end_date: from the one on, and before the other.
+        full: thoughts and system messages whole; by default they are cut after some 300 characters.
 
     Raises:
         ConfigError: no such agent or conversation was loaded, or the agent's messages were not.
     """
     from letta_source.export.transcript import read_conversation
 
-    return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date)
+    return read_conversation(pipeline, agent_id, conversation_id, start_date, end_date, full)
 
 
 def chats(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,6 +17,7 @@ import dlt
 
 from letta_source.errors import ConfigError
 from letta_source.export.frames import parsed
+from letta_source.export.readers import is_there, opened
 from letta_source.export.reading import arrow
 from letta_source.export.selection import select
 from letta_source.safe_text import parse_json, visible
@@ -47,27 +48,64 @@ _EVENTS = ("heartbeat", "login", "system_alert")
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a message.
+
+    Attributes:
+        label: a line before the text, such as that of a tool, as pieces; each second piece is a name.
+        text: what was said, thought, sent or returned.
+        kind: `said`, `thought`, or `block` for what stands as it is.
+    """
+
+    text: str | None
+    kind: str = "said"
+    label: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it is shown."""
+
+    speaker: str
+    time: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class Conversation:
     """Attributes:
-    rows: of `agent_messages`, dicts with their children as lists, in the order they were said.
+    rows: of `agent_messages` or `conversation_messages`, dicts with their children as lists, in the order
+        they were said.
+    full: whether thoughts and system messages are whole; else they are cut after some 300 characters.
     """
 
     agent_id: str
     agent_name: str | None
     conversation_id: str | None
     rows: list[dict[str, Any]]
+    full: bool = False
 
     def __str__(self) -> str:
         """Markdown: a paragraph each message, what tools got and gave as blocks."""
         title = f"# {visible(self.agent_name or 'Agent')} ({visible(self.agent_id)})"
         if self.conversation_id:
             title += f"\n\nConversation: {visible(self.conversation_id)}"
-        said = [_said(row) for row in self.rows]
+        said = [_markdown(message) for message in self.messages()]
         return "\n\n".join([title, *(said or ["No messages."])])
 
     def _repr_markdown_(self) -> str:
         """Return what a notebook shows."""
         return str(self)
+
+    def html(self) -> str:
+        """Return a page of HTML that asks nothing of a network and runs nothing."""
+        from letta_source.export.transcript_page import page
+
+        return page(self)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield the messages as they are shown."""
+        return (_said(row, self.full) for row in self.rows)
 
 
 def read_conversation(
@@ -76,53 +114,140 @@ def read_conversation(
     conversation_id: str | None,
     start_date: str | date | None,
     end_date: str | date | None,
+    full: bool = False,
 ) -> Conversation:
     """See `letta_source.export.conversation`."""
     if not agent_id.strip():
         raise ConfigError("agent_id is empty: the table agents lists them")
     dates = {"start_date": start_date, "end_date": end_date}
-    selection = select("agent_messages", _COLUMNS, _CHILDREN, agent_ids=[agent_id], **dates)
+    with opened(pipeline) as reader:
+        there = {name for name in (*_HOLDING, "agent_messages") if is_there(reader, name)}
     agents = arrow(pipeline, select("agents", ["id", "name"])).to_pylist()
-    rows = arrow(pipeline, selection).to_pylist()
     names = {agent["id"]: agent["name"] for agent in agents}
+    rows = []
+    if "agent_messages" in there or not conversation_id or "conversation_messages" not in there:
+        selection = select("agent_messages", _COLUMNS, _CHILDREN, agent_ids=[agent_id], **dates)
+        rows = arrow(pipeline, selection).to_pylist()
     if agent_id not in names and not rows:
         raise ConfigError(
             f"no agent {agent_id} was loaded: it is none of the {len(names):,} in the table agents;"
             f" `letta-source run --agent-id {agent_id}` loads it"
         )
     if conversation_id:
-        runs = arrow(pipeline, select("runs", ["id", "conversation_id"], agent_ids=[agent_id])).to_pylist()
-        held = {run["id"]: run["conversation_id"] or DEFAULT for run in runs}
+        held = _held(pipeline, agent_id, there)
         known = {DEFAULT, *held.values()}
-        if conversation_id not in known:
-            raise ConfigError(
-                f"no conversation {conversation_id} of {agent_id} was loaded: there are"
-                f" {', '.join(sorted(known))}"
-            )
-        rows = [row for row in rows if held.get(row["run_id"], DEFAULT) == conversation_id]
-    return Conversation(agent_id, names.get(agent_id), conversation_id, rows)
+        if conversation_id in known:
+            rows = [row for row in rows if held.get(row["run_id"], DEFAULT) == conversation_id]
+        else:
+            rows = _of_conversation(pipeline, agent_id, conversation_id, there, known, dates)
+    return Conversation(agent_id, names.get(agent_id), conversation_id, rows, full)
 
 
-def _said(row: dict[str, Any]) -> str:
+_HOLDING = ("runs", "conversations", "conversation_messages")
+"""Tables that say which conversation a message is of, if they were loaded."""
+
+
+def _held(pipeline: dlt.Pipeline, agent_id: str, there: Container[str]) -> dict[str, str]:
+    """Return by run the conversation that it was in."""
+    if "runs" not in there:
+        return {}
+    runs = arrow(pipeline, select("runs", ["id", "conversation_id"], agent_ids=[agent_id])).to_pylist()
+    return {run["id"]: run["conversation_id"] or DEFAULT for run in runs}
+
+
+def _of_conversation(
+    pipeline: dlt.Pipeline,
+    agent_id: str,
+    conversation_id: str,
+    there: Container[str],
+    known: set[str],
+    dates: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Return the messages of a conversation that no run names: its own, where they were loaded.
+
+    Raises:
+        ConfigError: the agent has no such conversation.
+    """
+    named: list[dict[str, Any]] = []
+    if "conversations" in there:
+        named = arrow(pipeline, select("conversations", ["id"], agent_ids=[agent_id])).to_pylist()
+    if conversation_id not in (known := known | {one["id"] for one in named}):
+        raise ConfigError(
+            f"no conversation {conversation_id} of {agent_id} was loaded: there are"
+            f" {', '.join(sorted(known))}"
+        )
+    if "conversation_messages" not in there:
+        raise ConfigError(
+            f"which messages are of {conversation_id} was not loaded: `letta-source run --resources runs`"
+            " loads it, or `--resources conversation_messages`"
+        )
+    columns = ("conversation_id", *_COLUMNS)
+    selection = select("conversation_messages", columns, _CHILDREN, agent_ids=[agent_id], **dates)
+    rows = arrow(pipeline, selection).to_pylist()
+    return [row for row in rows if row["conversation_id"] == conversation_id]
+
+
+def _said(row: dict[str, Any], full: bool) -> Message:
     kind = row["message_type"] or "message"
     speaker = _SPEAKERS.get(kind, kind.removesuffix("_message").replace("_", " ").capitalize())
-    text = row["text"] or row["summary"] or ""
+    text, form = row["text"] or row["summary"] or "", "said"
     if kind == "user_message" and (event := event_of(text)):
-        speaker, text = f"System event, {event}", _quoted(text)
+        speaker, form = f"System event, {event}", "block"
     elif kind == "system_message":
-        text = textwrap.shorten(text, _LONGEST_THOUGHT, placeholder=" …")
+        text = text if full else _shortened(text)
     elif thought := row["reasoning"] or row["hidden_reasoning"]:
-        text = f"*{textwrap.shorten(thought, _LONGEST_THOUGHT, placeholder=' …')}*"
+        text, form = thought if full else _shortened(thought), "thought"
     elif kind == "event_message":
-        speaker, text = f"Event, {row['event_type']}", _quoted(row["event_data"] or text)
+        speaker, text, form = f"Event, {row['event_type']}", row["event_data"] or text, "block"
     elif kind == "approval_response_message":
         text = text or row["reason"] or ""
     if row["is_err"]:
         speaker += ", of a failed step"
     time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
-    body = "\n\n".join([*([text] if text else []), *_tools(row)])
-    head = f"**{_name(speaker)}** · {time}"
+    said = [Part(text, form)] if text or form == "block" else []
+    return Message(speaker, time, (*said, *_tools(row)))
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(text, _LONGEST_THOUGHT, placeholder=" …")
+
+
+def _tools(row: dict[str, Any]) -> Iterator[Part]:
+    for call in row["tool_calls"]:
+        yield Part(call["arguments"] or "", "block", ("", call["name"] or "no name"))
+    for answer in row["tool_returns"]:
+        status = answer["status"] or "no status"
+        name = row["name"] or answer["tool_call_id"] or "no name"
+        yield Part(answer["tool_return"] or "", "block", ("", name, f": {status}"))
+        for stream in ("stdout", "stderr"):
+            if lines := parsed(answer[stream]):
+                yield Part(_lines(lines), "block", (stream,))
+    for approval in row["approvals"]:
+        name = approval["tool_call_id"] or "no id"
+        if approval["type"] == "tool":
+            status = approval["status"] or "no status"
+            yield Part(approval["tool_return"] or "", "block", ("", name, f", run by the caller: {status}"))
+        else:
+            why = f": {approval['reason']}" if approval["reason"] else ""
+            done = "approved" if approval["approve"] else "denied"
+            yield Part(None, label=("", name, f" {done}{why}"))
+    if row["message_type"] == "approval_response_message" and not row["approvals"]:
+        done = "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
+        yield Part(None, label=(done,))
+
+
+def _markdown(message: Message) -> str:
+    body = "\n\n".join(text for part in message.parts for text in _paragraphs(part))
+    head = f"**{_name(message.speaker)}** · {message.time}"
     return f"{head}\n\n{_cited(body)}" if body else head
+
+
+def _paragraphs(part: Part) -> Iterator[str]:
+    if part.label:
+        yield "".join(f"`{_name(one)}`" if at % 2 else one for at, one in enumerate(part.label))
+    if part.text is not None:
+        text = part.text
+        yield _quoted(text) if part.kind == "block" else f"*{text}*" if part.kind == "thought" else text
 
 
 def _cited(body: str) -> str:
@@ -134,28 +259,6 @@ def _cited(body: str) -> str:
 def _name(name: str) -> str:
     """Return a name that stands between marks of ours, without marks of its own."""
     return re.sub("[*`]", "'", visible(name))
-
-
-def _tools(row: dict[str, Any]) -> Iterator[str]:
-    for call in row["tool_calls"]:
-        yield f"`{_name(call['name'] or 'no name')}`\n\n{_quoted(call['arguments'] or '')}"
-    for answer in row["tool_returns"]:
-        status = answer["status"] or "no status"
-        name = _name(row["name"] or answer["tool_call_id"] or "no name")
-        yield f"`{name}`: {status}\n\n{_quoted(answer['tool_return'] or '')}"
-        for stream in ("stdout", "stderr"):
-            if lines := parsed(answer[stream]):
-                yield f"{stream}\n\n{_quoted(_lines(lines))}"
-    for approval in row["approvals"]:
-        if approval["type"] == "tool":
-            name, status = _name(approval["tool_call_id"] or "no id"), approval["status"] or "no status"
-            yield f"`{name}`, run by the caller: {status}\n\n{_quoted(approval['tool_return'] or '')}"
-        else:
-            why = f": {approval['reason']}" if approval["reason"] else ""
-            done = "approved" if approval["approve"] else "denied"
-            yield f"`{_name(approval['tool_call_id'] or 'no id')}` {done}{why}"
-    if row["message_type"] == "approval_response_message" and not row["approvals"]:
-        yield "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
 
 
 def event_of(text: str) -> str | None:

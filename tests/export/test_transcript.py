@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ from letta_source.demo import Server, recorded_letta, serve
 from letta_source.errors import ConfigError
 from letta_source.export import conversation, to_arrow
 from letta_source.export.transcript import _CHILDREN, _COLUMNS, Conversation, _quoted
+from tests.report.test_page import Parsed
 from tests.support.command import one_of
 from tests.support.library_loads import Warehouse, quiet_agent, small_letta
 
@@ -102,6 +104,98 @@ def test_one_conversation_and_what_is_in_none(tmp_path: Path) -> None:
         ConfigError, match=f"no conversation nowhere of {agent_id} was loaded: there are .*{other}"
     ):
         conversation(warehouse.pipeline, agent_id, "nowhere")
+
+
+def test_a_conversation_is_found_where_its_own_messages_were_loaded(tmp_path: Path) -> None:
+    letta = small_letta()
+    agent_id = one_of(letta)
+    told, silent = (letta.add_conversation(agent_id) for _ in range(2))
+    letta.talk(agent_id, "only here", conversation_id=told)
+    warehouse = Warehouse(tmp_path)
+    with serve(letta) as server:
+        warehouse.load(server, "agents", "agent_messages", "conversations")
+        with pytest.raises(
+            ConfigError, match=f"which messages are of {told} was not loaded: .*conversation_mes"
+        ):
+            conversation(warehouse.pipeline, agent_id, told)
+        warehouse.load(server, "conversation_messages")
+    inside = conversation(warehouse.pipeline, agent_id, told)
+    assert "only here" in str(inside)
+    assert {row["conversation_id"] for row in inside.rows} == {told}
+    kinds = [row["message_type"] for row in conversation(warehouse.pipeline, agent_id, silent).rows]
+    assert kinds == ["system_message"]
+    with pytest.raises(ConfigError, match=f"no conversation nowhere of {agent_id} was loaded: .*{told}"):
+        conversation(warehouse.pipeline, agent_id, "nowhere")
+
+
+def row_of(kind: str, **values: Any) -> dict[str, Any]:
+    blank: dict[str, Any] = {**dict.fromkeys(_COLUMNS), **{child: [] for child in _CHILDREN}}
+    return {**blank, "message_type": kind, **values}
+
+
+def test_thoughts_and_system_messages_are_whole_where_asked_for() -> None:
+    thought, system, secret = "deep " * 200 + "end", "rule " * 200 + "last", "hidden " * 99 + "too"
+    rows = [
+        row_of("reasoning_message", reasoning=thought),
+        row_of("hidden_reasoning_message", hidden_reasoning=secret),
+        row_of("system_message", text=system),
+    ]
+    cut = Conversation("agent-1", "A", None, rows)
+    for said in (str(cut), cut.html()):
+        assert not [text for text in (thought, system, secret) if text in said]
+        assert said.count(" …") == 3
+    whole = Conversation("agent-1", "A", None, rows, full=True)
+    for said in (str(whole), whole.html()):
+        assert [text for text in (thought, system, secret) if text not in said] == []
+
+
+MARKUP = "</pre></p></title><script>alert(1)</script><img src=x onerror=alert(1)>&\x1b[31m\u202e"
+
+
+def test_in_html_what_others_wrote_is_text() -> None:
+    call = {"name": MARKUP, "arguments": MARKUP}
+    answer = {
+        "tool_call_id": MARKUP,
+        "status": MARKUP,
+        "tool_return": MARKUP,
+        "stdout": json.dumps([MARKUP]),
+        "stderr": None,
+    }
+    approval = {"type": None, "tool_call_id": MARKUP, "approve": False, "reason": MARKUP}
+    rows = [
+        row_of("user_message", text=MARKUP),
+        row_of(MARKUP, text="of a type that is not known"),
+        row_of("reasoning_message", reasoning=MARKUP),
+        row_of("event_message", event_type=MARKUP, event_data=MARKUP),
+        row_of("tool_call_message", tool_calls=[call]),
+        row_of("tool_return_message", name=MARKUP, tool_returns=[answer]),
+        row_of("approval_response_message", approvals=[approval]),
+    ]
+    html = Conversation(MARKUP, MARKUP, MARKUP, rows).html()
+    parsed = Parsed(html)
+    assert {tag for tag, _ in parsed.tags} <= {
+        *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "pre", "code", "time", "article")
+    }
+    assert not [
+        name for _, attributes in parsed.tags for name in attributes if name.startswith(("on", "src"))
+    ]
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert parsed.text.count("<script>alert(1)</script>") >= 14
+    policy = [attributes.get("content") for tag, attributes in parsed.tags if tag == "meta"]
+    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
+
+
+def test_html_tells_all_that_markdown_does(recorded: Warehouse) -> None:
+    for one in every(recorded):
+        text = Parsed(one.html()).text
+        for row in one.rows:
+            if row["message_type"] in ("assistant_message",):
+                assert row["text"] in text
+            for call in row["tool_calls"]:
+                assert f"{call['name']}\n\n{call['arguments']}" in text
+            for answer in row["tool_returns"]:
+                assert answer["tool_return"] in text
 
 
 def test_an_agent_without_messages_is_no_error(tmp_path: Path) -> None:
