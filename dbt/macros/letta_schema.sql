@@ -95,6 +95,37 @@ approve bool, approval_request_id text, denial_reason text, batch_item_id text, 
 created_by_id text, last_updated_by_id text, updated_at timestamp, message_type text, reasoning text, extra
 json, _letta_deleted_at timestamp, _dlt_load_id text
 {%- endset -%}
+{%- set blocks -%}
+id text, label text, value text, char_limit bigint, description text, tags json, metadata json, is_template
+bool, template_name text, read_only bool, hidden bool, preserve_on_migration bool, created_by_id text,
+last_updated_by_id text, project_id text, template_id text, base_template_id text, deployment_id text,
+entity_id text, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
+{%- set step_metrics -%}
+run_id text, agent_id text, step_start_ns bigint, llm_request_start_ns bigint, llm_request_ns bigint,
+tool_execution_ns bigint, step_ns bigint, organization_id text, provider_id text, project_id text,
+template_id text, base_template_id text, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
+{%- set tools -%}
+id text, name text, tool_type text, description text, source_type text, source_code text, json_schema json,
+args_json_schema json, tags json, return_char_limit bigint, pip_requirements json, npm_requirements json,
+default_requires_approval bool, enable_parallel_execution bool, metadata json, created_by_id text,
+last_updated_by_id text, project_id text, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
+{%- set identities -%}
+id text, identifier_key text, name text, identity_type text, properties json, agent_ids json, block_ids
+json, organization_id text, project_id text, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
+{%- set archives -%}
+id text, name text, description text, created_at timestamp, updated_at timestamp, created_by_id text,
+last_updated_by_id text, organization_id text, vector_db_provider text, embedding_config json, metadata
+json, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
+{%- set passages -%}
+id text, archive_id text, text text, tags json, metadata json, created_at timestamp, updated_at timestamp,
+created_by_id text, last_updated_by_id text, organization_id text, is_deleted bool, source_id text, file_id
+text, file_name text, embedding_config json, extra json, _letta_deleted_at timestamp, _dlt_load_id text
+{%- endset -%}
 {%- set load_issues -%}
 load_started_at timestamp, resource text, parent_id text, kind text, detail text, after_id text, before_id
 text, known bool, next_try_at timestamp, resolved bool, _dlt_load_id text
@@ -114,6 +145,13 @@ text, known bool, next_try_at timestamp, resolved bool, _dlt_load_id text
         'conversation_messages': {'key': ['id', 'position'], 'columns': agent_messages, 'parent': 'conversation_id', 'on': false},
         'messages': {'key': ['id', 'position'], 'columns': agent_messages, 'parent': none, 'on': false},
         'message_search': {'key': ['id', 'position'], 'columns': message_search, 'parent': 'query', 'on': false},
+        'blocks': {'key': ['id'], 'columns': blocks, 'parent': none, 'on': false},
+        'agent_blocks': {'key': ['id'], 'columns': blocks, 'parent': 'agent_id', 'on': false},
+        'step_metrics': {'key': [], 'columns': step_metrics, 'parent': 'id', 'on': false},
+        'tools': {'key': ['id'], 'columns': tools, 'parent': none, 'on': false},
+        'identities': {'key': ['id'], 'columns': identities, 'parent': none, 'on': false},
+        'archives': {'key': ['id'], 'columns': archives, 'parent': none, 'on': false},
+        'passages': {'key': ['id'], 'columns': passages, 'parent': 'agent_id', 'on': false},
         'load_issues': {'key': ['load_started_at', 'resource', 'parent_id', 'kind', 'after_id', 'before_id'], 'columns': load_issues, 'parent': none, 'on': true},
     },
     'children': {

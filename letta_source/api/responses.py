@@ -104,7 +104,9 @@ class TooLarge(RequestFailed):
 
 # As the server's errors begin: what it names, perhaps with its id, and nothing else. Gateways have jobs,
 # steps and runs of their own, and miss an upstream for one.
-_NAMES = "(?:agent|group|run|job|batch|step|conversation|message)"
+_NAMES = (
+    "(?:agent|group|run|job|batch|step|stepmetrics|conversation|message|block|tool|identity|archive|passage)"
+)
 _ID = r"[\[('\"]*[a-z]+-[\w-]+[\])'\"]*"
 _GONE = re.compile(
     rf"{_NAMES}(?: (?:with )?(?:id ?=? ?)?{_ID})? (?:was )?not found\b(?! (?:in|on|by|at)\b)"

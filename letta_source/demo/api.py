@@ -8,20 +8,34 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from . import message_lists
+from . import memory_lists, message_lists
 from .calls import Call, row_of
-from .filters import Filter, conversations, not_ended, not_hidden, runs, steps
-from .index import Index
+from .filters import conversations, not_ended, not_hidden, runs, steps
 from .letta import Letta
-from .orders import ordered
+from .lists import getter, lister, rank_in
 from .pages import Listing, Problem, read_page
 from .renderings import UnreadableMessageError
 from .search import search
 from .shapes import Json, recorded
-from .store import Kind
 
 Dialect = Literal["self-hosted", "cloud"]
-Family = Literal["health", "agents", "groups", "runs", "steps", "conversations", "batches", "messages"]
+Family = Literal[
+    "health",
+    "agents",
+    "groups",
+    "runs",
+    "steps",
+    "conversations",
+    "batches",
+    "messages",
+    "blocks",
+    "agent_blocks",
+    "step_metrics",
+    "tools",
+    "identities",
+    "archives",
+    "passages",
+]
 
 _NOT_ON_CLOUD: frozenset[Family] = frozenset({"groups", "batches"})
 _UNKNOWN_STEP = (404, "No Step found with id {}")
@@ -123,49 +137,13 @@ def _health(call: Call) -> Json:
     return health
 
 
-def _rank_in(index: Index, unknown: tuple[int, str] | None) -> Callable[[str], Any | None]:
-    """Ranks of cursors; `unknown` is the status and text for one that is not there, None ignores it."""
-
-    def rank(row_id: str) -> Any | None:
-        found = index.rank(row_id)
-        if found is None and unknown:
-            status, text = unknown
-            raise Problem(status, text.format(row_id))
-        return found
-
-    return rank
-
-
-def _lister(
-    kind: Kind, listing: Listing, wanted: Filter, unknown: tuple[int, str] | None = None
-) -> Callable[[Call], list[Json]]:
-    def handler(call: Call) -> list[Json]:
-        table, is_wanted = call.letta.tables[kind], wanted(call.letta, call.params)
-
-        def keep(row_id: str) -> bool:
-            return is_wanted(table.rows[row_id])
-
-        index = ordered(table, kind, call.params.get("order_by"))
-        page = read_page(index, listing, call.params, call.cloud, _rank_in(index, unknown), keep)
-        return [table.rows[row_id] for row_id in page.ids]
-
-    return handler
-
-
-def _getter(kind: Kind, name: str) -> Callable[[Call], Json]:
-    def handler(call: Call) -> Json:
-        return row_of(call, kind, name)
-
-    return handler
-
-
-_list_agents = _lister("agents", Listing(50, "desc", "relative"), not_hidden("show_hidden_agents"))
-_list_groups = _lister("groups", Listing(50, "asc", "relative"), not_hidden("show_hidden_groups"))
+_list_agents = lister("agents", Listing(50, "desc", "relative"), not_hidden("show_hidden_agents"))
+_list_groups = lister("groups", Listing(50, "asc", "relative"), not_hidden("show_hidden_groups"))
 # The cursors of the runs are swapped.
-_list_runs = _lister("runs", Listing(100, "desc", "swapped", max_limit=1000), runs)
-_list_steps = _lister("steps", Listing(50, "desc", "relative"), steps, _UNKNOWN_STEP)
+_list_runs = lister("runs", Listing(100, "desc", "swapped", max_limit=1000), runs)
+_list_steps = lister("steps", Listing(50, "desc", "relative"), steps, _UNKNOWN_STEP)
 _list_conversations = {
-    cloud: _lister(
+    cloud: lister(
         "conversations",
         Listing(50, "desc", "relative"),
         conversations(cloud),
@@ -173,7 +151,7 @@ _list_conversations = {
     )
     for cloud in (True, False)
 }
-_list_batches = _lister(
+_list_batches = lister(
     "batches", Listing(100, "desc", "absolute"), not_ended, (400, "Job with id {} not found")
 )
 
@@ -224,7 +202,7 @@ def _run_steps(call: Call) -> list[Json]:
     table = call.letta.tables["steps"]
     steps = call.letta.list_of("run steps", run["id"])
     listing = Listing(100, "desc", "relative")
-    page = read_page(steps, listing, call.params, call.cloud, _rank_in(table, _UNKNOWN_STEP))
+    page = read_page(steps, listing, call.params, call.cloud, rank_in(table, _UNKNOWN_STEP))
     return [table.rows[row_id] for row_id in page.ids]
 
 
@@ -241,22 +219,33 @@ ROUTES = (
     Route("agents", "/v1/agents/{id}", _agent),
     Route("agents", "/v1/agents/{id}/messages", message_lists.agent_messages),
     Route("groups", "/v1/groups/", _list_groups),
-    Route("groups", "/v1/groups/{id}", _getter("groups", "Group")),
+    Route("groups", "/v1/groups/{id}", getter("groups", "Group")),
     Route("groups", "/v1/groups/{id}/messages", message_lists.group_messages),
     Route("runs", "/v1/runs/", _list_runs),
-    Route("runs", "/v1/runs/{id}", _getter("runs", "Run")),
+    Route("runs", "/v1/runs/{id}", getter("runs", "Run")),
     Route("runs", "/v1/runs/{id}/steps", _run_steps),
     Route("runs", "/v1/runs/{id}/messages", message_lists.run_messages),
     Route("steps", "/v1/steps/", _steps),
-    Route("steps", "/v1/steps/{id}", _getter("steps", "Step")),
+    Route("steps", "/v1/steps/{id}", getter("steps", "Step")),
     Route("steps", "/v1/steps/{id}/messages", message_lists.step_messages),
     Route("conversations", "/v1/conversations/", _conversations),
-    Route("conversations", "/v1/conversations/{id}", _getter("conversations", "Conversation")),
+    Route("conversations", "/v1/conversations/{id}", getter("conversations", "Conversation")),
     Route("conversations", "/v1/conversations/{id}/messages", message_lists.conversation_messages),
     Route("batches", "/v1/messages/batches", _list_batches),
-    Route("batches", "/v1/messages/batches/{id}", _getter("batches", "Job")),
+    Route("batches", "/v1/messages/batches/{id}", getter("batches", "Job")),
     Route("batches", "/v1/messages/batches/{id}/messages", message_lists.batch_messages),
     Route("messages", "/v1/messages/", message_lists.all_messages),
     Route("messages", "/v1/messages/search", _search, "POST"),
     Route("messages", "/v1/messages/(?P<id>message-[^/]+)", message_lists.message),
+    Route("blocks", "/v1/blocks/", memory_lists.blocks),
+    Route("blocks", "/v1/blocks/{id}", getter("blocks", "Block")),
+    Route("agent_blocks", "/v1/agents/{id}/core-memory/blocks", memory_lists.agent_blocks),
+    Route("step_metrics", "/v1/steps/{id}/metrics", memory_lists.step_metrics),
+    Route("tools", "/v1/tools/", memory_lists.tools),
+    Route("tools", "/v1/tools/{id}", getter("tools", "Tool")),
+    Route("identities", "/v1/identities/", memory_lists.identities),
+    Route("identities", "/v1/identities/{id}", getter("identities", "Identity")),
+    Route("archives", "/v1/archives/", memory_lists.archives),
+    Route("archives", "/v1/archives/{id}", getter("archives", "Archive")),
+    Route("passages", "/v1/agents/{id}/archival-memory", memory_lists.passages),
 )

@@ -45,7 +45,7 @@ def check_id(row_id: str, name: str) -> None:
     Raises:
         Problem: The id has not the form of its kind.
     """
-    prefix = {"Conversation": "conv"}.get(name, name.lower())
+    prefix = {"Conversation": "conv", "StepMetrics": "step"}.get(name, name.lower())
     if re.fullmatch(f"{prefix}-{_UUID}", row_id):
         return
     if name in ("Run", "Job"):

@@ -50,6 +50,30 @@ def not_hidden(unless: str) -> Filter:
     return wanted
 
 
+def blocks(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Blocks in use, or templates: no list has both."""
+    templates = params.get("templates_only") in _TRUE
+    shown = not_hidden("show_hidden_blocks")(store, params)
+    return lambda row: shown(row) and row["is_template"] == templates
+
+
+def archives(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Archives of one agent or all.
+
+    Raises:
+        Problem: 404, there is no such agent.
+    """
+    agent_id = params.get("agent_id")
+    if agent_id and agent_id not in store.tables["agents"].rows:
+        raise Problem(404, "Agent not found")
+    return lambda row: not agent_id or store.list_of("agent archives", agent_id).rank(row["id"]) is not None
+
+
+def all_rows(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Every row."""
+    return lambda row: True
+
+
 def not_ended(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
     """The list of batches forgets those that have ended."""
     return lambda row: row["status"] in ("created", "running")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .messages import Messages
+from .memory import Memory
 from .shapes import assistant_item, system_item, user_item, wire_time
 
 
-class LaterChanges(Messages):
+class LaterChanges(Memory):
     """Mutators; `Letta` adds those that make what they change."""
 
     def touch(self, agent_id: str) -> None:

@@ -159,6 +159,8 @@ class Letta(LaterChanges):
                 for step_id in mine:
                     self.replace_row("steps", step_id, run_id=None)
             self.tables["agents"].remove([agent_id])
+            # Its blocks, archives and passages stay.
+            self.detach_memory(agent_id)
 
     def add_group(
         self, agent_ids: Sequence[str], manager_type: str = "round_robin", hidden: bool = False

@@ -101,6 +101,14 @@ def batch_message_template() -> Json:
     return message
 
 
+@cache
+def memory_template(path: str, place: int = 0) -> Json:
+    """An object recorded under a path, to be copied; of a passage's vector only a few numbers were."""
+    bodies = [line["body"] for line in recorded("memory") if line["path"].endswith(path)]
+    found: Json = bodies[0] if isinstance(bodies[0], dict) else bodies[0][place]
+    return found
+
+
 def system_item(text: str) -> Json:
     """The item of a system message."""
     return {"message_type": "system_message", "otid": None, "content": text}

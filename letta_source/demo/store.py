@@ -7,13 +7,25 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .index import Index, Table
 from .renderings import internal_message
 from .shapes import Json, moment, wire_time
 
-Kind = Literal["agents", "groups", "runs", "steps", "conversations", "batches"]
+Kind = Literal[
+    "agents",
+    "groups",
+    "runs",
+    "steps",
+    "conversations",
+    "batches",
+    "blocks",
+    "tools",
+    "identities",
+    "archives",
+    "passages",
+]
 
 _NO_MESSAGES = Index()
 
@@ -51,21 +63,14 @@ class Message:
 
 
 class Store:
-    """Agents, groups, runs, steps, conversations, batches and messages.
+    """Agents, groups, runs, steps, conversations, batches, messages and memory.
 
     Rows are never changed in place but replaced, so that an answer can be written out while a test mutates.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.tables: dict[Kind, Table[Json]] = {
-            "agents": Table(),
-            "groups": Table(),
-            "runs": Table(),
-            "steps": Table(),
-            "conversations": Table(),
-            "batches": Table(),
-        }
+        self.tables: dict[Kind, Table[Json]] = {kind: Table() for kind in get_args(Kind)}
         self.messages: Table[Message] = Table()
         self.step_dates: dict[str, datetime] = {}
         self.poisoned: dict[str, int] = {}
@@ -73,7 +78,7 @@ class Store:
         self._counter = 0
 
     def list_of(self, parent: str, parent_id: str) -> Index:
-        """The messages of an agent, (managed) group, run, step, conversation or batch; the steps of a run."""
+        """The messages of an agent, group, run, …; the steps of a run; an agent's blocks and passages."""
         return self._lists.get((parent, parent_id), _NO_MESSAGES)
 
     def put(self, kind: Kind, row: Json, created: datetime | None = None) -> None:

@@ -24,7 +24,7 @@ class AppendOnly:
     """Decides which items of one resource are handed over, each once.
 
     Messages are, up to the first that is younger than the overlap; what hangs from a run, a step or a batch,
-    once that is finished and all of it was read; agents, groups and conversations, each time they changed.
+    once that is finished and all of it was read; agents, groups, blocks and so on, each time they changed.
 
     Args:
         loaded: asked where the cursors cannot tell what was loaded.
@@ -33,6 +33,7 @@ class AppendOnly:
 
     def __init__(self, resource: Resource, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
         self._always_whole = resource.always_whole
+        self._hangs = resource.parent is not None
         self._state = state
         self._loaded = loaded
         self._mask = mask
@@ -64,7 +65,13 @@ class AppendOnly:
             return self._new("", items, asks=not in_order or undated)
         if self._always_whole:
             return self._new(parent_id, items)
-        return [item for item in items if self._state.has_changed(item["id"], _digest(self._mask.item(item)))]
+        # Those of several parents may hold the same item.
+        of = f"{parent_id} " if self._hangs else ""
+        return [
+            item
+            for item in items
+            if self._state.has_changed(f"{of}{item['id']}", _digest(self._mask.item(item)))
+        ]
 
     def gap_retried(self, job: Job) -> Pages:
         """The items that were read of a gap, once it is known what is left of it."""

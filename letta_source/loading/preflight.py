@@ -11,10 +11,11 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebPage
 from letta_source.api.server import Server, kind_of
 from letta_source.errors import AuthError, ConfigError, FatalError, NotLetta, Unreachable
+from letta_source.schema.card import Resource
 from letta_source.schema.resources import list_of_family
 from letta_source.settings import Settings
 
-FAMILIES: Mapping[str, str] = {family: card.path for family, card in list_of_family().items()}
+FAMILIES: Mapping[str, Resource] = list_of_family()
 Answer = TypeVar("Answer")
 
 # Letta answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
@@ -35,8 +36,8 @@ def check_families(settings: Settings) -> dict[str, str | None]:
         found: dict[str, str | None] = {}
         refused: list[FatalError] = []
         async with _client(settings, Server.of(settings), retries=1) as client:
-            for family, path in FAMILIES.items():
-                found[family] = await _answer(client, path, refused)
+            for family, card in FAMILIES.items():
+                found[family] = await _answer(client, card, refused)
         _assert_letta(settings, found, refused)
         return found
 
@@ -61,8 +62,8 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
                 for what, path in asked_for.items():
                     await _assert_known(client, what, path)
                 return
-            for family, path in FAMILIES.items():
-                found[family] = await _answer(client, path, refused)
+            for family, card in FAMILIES.items():
+                found[family] = await _answer(client, card, refused)
                 if found[family] is None:
                     return
         _assert_letta(settings, found, refused)
@@ -102,14 +103,16 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
         raise Unreachable(f"{client.base_url}{path}: {error}") from error
 
 
-async def _answer(client: Client, path: str, refused: list[FatalError]) -> str | None:
+async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> str | None:
     """Return None for a list, else what the server says. A 403 may concern this family alone.
 
     Args:
         refused: takes what there is to raise if no family can be read.
     """
+    path = card.path
+    params = {**_ONE, "after": card.nil_cursor} if card.nil_cursor else _ONE
     try:
-        await client.get(path, _ONE, shape="list", may_lack=True)
+        await client.get(path, params, shape="list", may_lack=True)
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except AuthError as error:
@@ -118,12 +121,13 @@ async def _answer(client: Client, path: str, refused: list[FatalError]) -> str |
             raise
         if not answer.from_letta:
             # A gateway may refuse all of them: the others are asked less often.
-            client.server.given_up.update(kind_of(other) for other in FAMILIES.values())
+            client.server.given_up.update(kind_of(other.path) for other in FAMILIES.values())
         refused.append(error)
         return str(answer)
     except RequestFailed as error:
         if isinstance(error, StatusError) and error.verdict in _ANSWERED:
-            return str(error)
+            # That it does not know the cursor tells that it has the list.
+            return None if card.nil_cursor and error.verdict is Verdict.GONE else str(error)
         if isinstance(error, StatusError) and error.status == 404:
             refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} answers {error}"))
             return str(error)

@@ -33,6 +33,7 @@ from .content import (
     ToolReturnContent,
     UrlImage,
 )
+from .memory import Archive, Block, Identity, Passage, Tool
 from .messages import (
     ApprovalRequestMessage,
     ApprovalResponseMessage,
@@ -48,7 +49,7 @@ from .messages import (
     UnknownMessage,
     UserMessage,
 )
-from .runs import Batch, Run, Step
+from .runs import Batch, Run, Step, StepMetrics
 from .stored import Message, MessageSearchItem, MessageSearchResult, SearchHit
 from .tools import (
     Approval,
@@ -67,15 +68,18 @@ __all__ = [
     "ApprovalRequestMessage",
     "ApprovalResponseMessage",
     "ApprovalResult",
+    "Archive",
     "AssistantMessage",
     "Base64Image",
     "Batch",
+    "Block",
     "Content",
     "ContentPart",
     "Conversation",
     "EventMessage",
     "Group",
     "HiddenReasoningMessage",
+    "Identity",
     "ImageContent",
     "ImageSource",
     "LettaImage",
@@ -87,17 +91,20 @@ __all__ = [
     "OmittedReasoningContent",
     "OpenAIFunction",
     "OpenAIToolCall",
+    "Passage",
     "ReasoningContent",
     "ReasoningMessage",
     "RedactedReasoningContent",
     "Run",
     "SearchHit",
     "Step",
+    "StepMetrics",
     "SummarizedReasoningContent",
     "SummaryMessage",
     "SummaryPart",
     "SystemMessage",
     "TextContent",
+    "Tool",
     "ToolCall",
     "ToolCallContent",
     "ToolCallMessage",

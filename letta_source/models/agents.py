@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from pydantic import Field
 
@@ -10,26 +10,21 @@ from .base import (
     BaseTemplateId,
     CreatedAt,
     CreatedById,
+    DeploymentId,
+    EntityId,
+    Hidden,
     Id,
     JsonObject,
     LastUpdatedById,
+    OwnMetadata,
     ProjectId,
+    TemplateId,
     Timestamp,
     UpdatedAt,
     Wire,
 )
 from .marks import CLEAR, CONTENT, SECRET, ref
 from .messages import ApprovalRequestMessage
-
-_TemplateId: TypeAlias = Annotated[
-    str | None, CLEAR, Field(description="Cloud: the template it was made from.")
-]
-_DeploymentId: TypeAlias = Annotated[
-    str | None, CLEAR, Field(description="Cloud: the deployment it belongs to.")
-]
-_Hidden: TypeAlias = Annotated[
-    bool | None, Field(description="Not shown in Letta's own interface; lists leave it out unless asked.")
-]
 
 
 class Group(Wire):
@@ -61,10 +56,10 @@ class Group(Wire):
         None, deprecated=True, description="Deprecated: memory blocks it shares."
     )
     project_id: ProjectId = None
-    template_id: _TemplateId = None
+    template_id: TemplateId = None
     base_template_id: BaseTemplateId = None
-    deployment_id: _DeploymentId = None
-    hidden: _Hidden = None
+    deployment_id: DeploymentId = None
+    hidden: Hidden = None
 
 
 class Agent(Wire):
@@ -107,7 +102,7 @@ class Agent(Wire):
     response_format: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="The form that answers are held to."
     )
-    metadata: Annotated[JsonObject | None, CONTENT] = Field(None, description="The user's own, free-form.")
+    metadata: OwnMetadata = None
     memory: Annotated[JsonObject | None, CONTENT] = Field(
         None, deprecated=True, description="Deprecated: its core memory; use `blocks`."
     )
@@ -129,12 +124,10 @@ class Agent(Wire):
         None, description="Environment variables of its tools; loaded without their values."
     )
     project_id: ProjectId = None
-    template_id: _TemplateId = None
+    template_id: TemplateId = None
     base_template_id: BaseTemplateId = None
-    deployment_id: _DeploymentId = None
-    entity_id: Annotated[str | None, CLEAR] = Field(
-        None, description="Cloud: what it is called in its template."
-    )
+    deployment_id: DeploymentId = None
+    entity_id: EntityId = None
     identity_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, deprecated=True, description="Deprecated: ids of `identities`."
     )
@@ -158,7 +151,7 @@ class Agent(Wire):
     timezone: Annotated[str | None, CLEAR] = Field(None, description="Its time zone, an IANA name.")
     max_files_open: int | None = Field(None, description="Files it may have open.")
     per_file_view_window_char_limit: int | None = Field(None, description="Characters it sees of a file.")
-    hidden: _Hidden = None
+    hidden: Hidden = None
 
 
 class Conversation(Wire):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from .marks import CLEAR, TIME, ref
+from .marks import CLEAR, CONTENT, TIME, ref
 
 JsonObject: TypeAlias = dict[str, object]
 ToolStatus: TypeAlias = Literal["success", "error"]
@@ -40,6 +40,22 @@ UpdatedAt: TypeAlias = Annotated[Timestamp | None, Field(description="When it la
 CreatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The user who created it.")]
 LastUpdatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The user who last changed it.")]
 ProjectId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the project.")]
+TemplateId: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Cloud: the template it was made from.")
+]
+DeploymentId: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Cloud: the deployment it belongs to.")
+]
+EntityId: TypeAlias = Annotated[
+    str | None, CLEAR, Field(description="Cloud: what it is called in its template.")
+]
+OrganizationId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The organization.")]
+OwnMetadata: TypeAlias = Annotated[
+    JsonObject | None, CONTENT, Field(description="The user's own, free-form.")
+]
+Hidden: TypeAlias = Annotated[
+    bool | None, Field(description="Not shown in Letta's own interface; lists leave it out unless asked.")
+]
 BaseTemplateId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the base template.")]
 
 

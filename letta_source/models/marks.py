@@ -51,6 +51,11 @@ class Repeated:
     """Marks a field that says again what the first entry of a list says; it is stored there only."""
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Marks a field that is not stored at all, not in `extra` either."""
+
+
 CLEAR: Final = AsColumn(content=False)
 CONTENT: Final = AsColumn(content=True)
 SECRET: Final = AsColumn(content=True, secret=True)
@@ -58,6 +63,7 @@ TIME: Final = Time()
 COLUMNS: Final = AsColumns()
 ROWS: Final = AsRows()
 REPEATED: Final = Repeated()
+LEFT_OUT: Final = LeftOut()
 
 
 def ref(references: str) -> AsColumn:

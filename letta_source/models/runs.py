@@ -15,7 +15,9 @@ from .base import (
     Id,
     JsonObject,
     LastUpdatedById,
+    OrganizationId,
     ProjectId,
+    TemplateId,
     Timestamp,
     UpdatedAt,
     Wire,
@@ -38,6 +40,8 @@ _CallbackStatusCode: TypeAlias = Annotated[int | None, Field(description="HTTP s
 _CallbackError: TypeAlias = Annotated[str | None, CONTENT, Field(description="Why the callback failed.")]
 _TtftNs: TypeAlias = Annotated[int | None, Field(description="Time to the first token, nanoseconds.")]
 _TotalDurationNs: TypeAlias = Annotated[int | None, Field(description="Whole time, nanoseconds.")]
+_RunId: TypeAlias = Annotated[str | None, ref("runs.id"), Field(description="The run it is part of.")]
+_ProviderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The provider as configured.")]
 
 
 class Run(Wire):
@@ -96,7 +100,7 @@ class Step(Wire):
     """One call of a model within a run. It has no date at all."""
 
     id: Id
-    run_id: Annotated[str | None, ref("runs.id")] = Field(None, description="The run it is part of.")
+    run_id: _RunId = None
     agent_id: AgentId = None
     status: Annotated[str | None, CLEAR] = Field(None, description="pending, success, failed or cancelled.")
     stop_reason: Annotated[str | None, CLEAR] = Field(
@@ -105,7 +109,7 @@ class Step(Wire):
     model: Annotated[str | None, CLEAR] = Field(None, description="The model that was called.")
     model_handle: Annotated[str | None, CLEAR] = Field(None, description="The same as provider/model.")
     model_endpoint: Annotated[str | None, CONTENT] = Field(None, description="URL of the model.")
-    provider_id: Annotated[str | None, CLEAR] = Field(None, description="The provider as configured.")
+    provider_id: _ProviderId = None
     provider_name: Annotated[str | None, CLEAR] = Field(
         None, description="The provider's name: openai, anthropic and others."
     )
@@ -132,7 +136,7 @@ class Step(Wire):
         None, description="Tokens out, as the provider details them."
     )
     origin: Annotated[str | None, CLEAR] = Field(None, description="Where the request came from.")
-    organization_id: Annotated[str | None, CLEAR] = Field(None, description="The organization.")
+    organization_id: OrganizationId = None
     project_id: ProjectId = None
     tid: Annotated[str | None, CLEAR] = Field(None, description="The transaction.")
     trace_id: Annotated[str | None, CLEAR] = Field(None, description="The trace.")
@@ -146,3 +150,29 @@ class Step(Wire):
     )
     error_type: Annotated[str | None, CONTENT] = Field(None, description="The error's class.")
     error_data: Annotated[JsonObject | None, CONTENT] = Field(None, description="The error's details.")
+
+
+class StepMetrics(Wire):
+    """The time that a step took, and where it went. Steps that were interrupted have none."""
+
+    id: Id
+    run_id: _RunId = None
+    agent_id: AgentId = None
+    step_start_ns: int | None = Field(
+        None, description="When the step began, nanoseconds since 1970; null was seen for all."
+    )
+    llm_request_start_ns: int | None = Field(
+        None, description="When the model was called, nanoseconds since 1970; null was seen for all."
+    )
+    llm_request_ns: int | None = Field(None, description="Nanoseconds that the model took.")
+    tool_execution_ns: int | None = Field(
+        None, description="Nanoseconds that its tools took; null where it called none."
+    )
+    step_ns: int | None = Field(
+        None, description="Nanoseconds of the whole step; the rest is the server's own work."
+    )
+    organization_id: OrganizationId = None
+    provider_id: _ProviderId = None
+    project_id: ProjectId = None
+    template_id: TemplateId = None
+    base_template_id: BaseTemplateId = None

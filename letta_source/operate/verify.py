@@ -254,7 +254,7 @@ class Verification:
                 return
             absent = comparison.absent()
             # What is left of a deleted agent, such as its steps without their run, no list gives any more.
-            gone = absent if agent.is_gone else self._gone(card, absent)
+            gone = absent if agent.is_gone else self._gone(card, absent, incomplete)
         comparison.end(set(gone), incomplete)
         if gone:
             agent.gone_rows[card.name] = gone
@@ -277,8 +277,14 @@ class Verification:
                 agent.problems.append(f"{card.name}: {issue['kind']}{between}: {issue['detail'] or ''}")
         return incomplete
 
-    def _gone(self, card: Resource, keys: Sequence[Key]) -> list[Key]:
-        """Return those of the keys that Letta says are gone."""
+    def _gone(self, card: Resource, keys: list[Key], incomplete: bool) -> list[Key]:
+        """Return those of the keys that Letta says are gone.
+
+        Args:
+            incomplete: not all was read.
+        """
+        if card.tells_gone:
+            return [] if incomplete else keys
         # Whatever list a message is in, it is asked for by its id.
         one = RESOURCES["messages"] if card.has_messages else card
         at = card.root.primary_key.index("id")

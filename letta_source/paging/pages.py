@@ -41,9 +41,11 @@ class Endpoint:
         path: of the list.
         params: sent with every request.
         page_size: limit of the first request.
-        family: name to report when the host does not have this list; None for one that hangs from a parent.
+        family: name to report when the host does not have this list; None where it has it.
         dated: its items come in the order of their `created_at`; those of `/v1/steps/` have none.
         fragile: a relation that is included, see `letta_source.paging.relations`.
+        nil_cursor: an id that no item has: `after` of the first request, if the server does not mind.
+        hangs: it hangs from a parent, as all do that have no family.
     """
 
     path: str
@@ -52,6 +54,13 @@ class Endpoint:
     family: str | None = None
     dated: bool = True
     fragile: str = ""
+    nil_cursor: str | None = None
+    hangs: bool = False
+
+    @property
+    def is_top(self) -> bool:
+        """True if it hangs from no parent."""
+        return self.family is not None and not self.hangs
 
 
 class Lost(Exception):
@@ -72,6 +81,7 @@ class Pages:
         self.endpoint = endpoint
         self._kind = kind_of(endpoint.path)
         self.answered = False
+        self._nil_cursor = endpoint.nil_cursor
         self._lease = client.server.memory.lease()
         limit = client.server.page_limits.get(self._kind, endpoint.page_size)
         self.size = self.largest = min(limit, endpoint.page_size)
@@ -89,6 +99,9 @@ class Pages:
             Unreadable: the answer is no list.
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
+        nil_cursor = self._nil_cursor if not given else None
+        if nil_cursor:
+            given = {"after": nil_cursor}
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
         family = self.endpoint.family
         self._lease.release()
@@ -97,6 +110,9 @@ class Pages:
             found = await self._get(params)
         except RequestFailed as error:
             if is_gone(error):
+                if nil_cursor:
+                    self._nil_cursor = None
+                    return await self.ask(cursors, order)
                 raise Lost(str(error)) from error
             if family and is_missing(error):
                 raise FamilyMissing(family) from error

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, is_gone
-from letta_source.errors import ParentGone, Unreadable
+from letta_source.api.responses import RequestFailed, is_gone, is_missing
+from letta_source.errors import FamilyMissing, ParentGone, Unreadable
 from letta_source.paging.events import Page
 from letta_source.paging.relations import get_whole_or_without
 from letta_source.schema.card import Params
@@ -17,17 +17,21 @@ _GIVE_UP_AFTER = 4
 
 
 async def get_one(
-    client: Client, path: str, params: Params | None = None, fragile: str = ""
+    client: Client, path: str, params: Params | None = None, fragile: str = "", family: str | None = None
 ) -> AsyncIterator[Page]:
     """The one object at `path`.
 
     Args:
         fragile: see `letta_source.paging.relations`.
+        family: to report when the host has no such endpoint; None where it has.
+
+    Raises:
+        FamilyMissing, ParentGone, Unreadable: see `letta_source.errors`.
     """
     lease = client.server.memory.lease()
 
     async def get(params: Params | None, retries: int | None = None) -> Any:
-        return await client.get(path, params, retries, "object", lease=lease)
+        return await client.get(path, params, retries, "object", family is not None, lease)
 
     try:
         if fragile and params:
@@ -37,5 +41,7 @@ async def get_one(
     except RequestFailed as error:
         if is_gone(error):
             raise ParentGone(str(error)) from error
+        if family and is_missing(error):
+            raise FamilyMissing(family) from error
         raise Unreadable(f"{path}: {error}") from error
     yield Page([found], lease=lease)

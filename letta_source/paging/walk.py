@@ -123,7 +123,7 @@ class _Walk:
     def _restart(self, lost: Lost) -> None:
         """From the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
         if self._cursor is None:
-            missing = Unreadable if self._pages.endpoint.family else ParentGone
+            missing = Unreadable if self._pages.endpoint.is_top else ParentGone
             raise missing(str(lost)) from lost
         self._restarts += 1
         if self._restarts > _RESTARTS:
@@ -140,7 +140,7 @@ class _Walk:
             return await self._turned(must=True)
         if items and self._is_tied(items):
             return await self._untied(fresh)
-        if not items and self._pages.endpoint.family and not self._forward_proven and self._can_tell:
+        if not items and self._pages.endpoint.is_top and not self._forward_proven and self._can_tell:
             # With swapped cursors an empty page may come though the list goes on.
             return await self._turned(must=False)
         # A first page proves nothing: runs and agents give the start of the list for a cursor that vanished.

@@ -22,6 +22,7 @@ from letta_source.plan.list_jobs import (
     growing_job,
     list_job,
     only,
+    part_job,
     read_one,
 )
 from letta_source.plan.lists import listed
@@ -31,6 +32,8 @@ from letta_source.plan.runs_and_steps import (
     jobs_by_run,
     jobs_by_step,
     messages_of_run,
+    of_each_step,
+    one_of_step,
     own,
     steps_of_run,
     then,
@@ -71,11 +74,18 @@ async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
             yield changed_job(state, card, key)
         elif card.limited_by == "id":
             yield counted_job(state, card, key)
-        elif card.changed_by or not state.tracks_changes:
-            yield list_job(state, list_endpoint(card, settings, key), key)
+        elif card.changed_by or card.undatable or not state.tracks_changes:
+            for part in card.parts:
+                yield list_job(state, list_endpoint(card, settings, key, part), key)
         else:
             # None of its dates moves: what is new comes at the end, and the rest with the sweep.
             yield growing_job(state, card, key, "nothing", state.asks_for_changes)
+
+
+async def _each_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    async for parent, asked_for in _parents(client, state, RESOURCES[card.parents or ""], all_agents=True):
+        if state.settings.shard.owns(parent["id"]):
+            yield part_job(state, card, parent["id"], asked_for)
 
 
 async def _run_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -149,15 +159,19 @@ async def _each_parent(client: Client, state: ResourceState, card: Resource) -> 
 
 
 async def _parents(
-    client: Client, state: ResourceState, parents: Resource
+    client: Client, state: ResourceState, parents: Resource, all_agents: bool = False
 ) -> AsyncIterator[tuple[Item, bool]]:
-    """Yield the items of a list that messages hang from, and True for one that the user named."""
+    """Yield the items of a list that others hang from, and True for one that the user named.
+
+    Args:
+        all_agents: those without new messages too.
+    """
     settings = state.settings
     if parents.limited_by == "id" and settings.agent_ids:
         for agent_id in settings.agent_ids:
             yield {"id": agent_id}, True
         return
-    active = _active_agents(state)
+    active = None if all_agents else _active_agents(state)
     keys: Iterable[str] = list_keys(parents, settings)
     known: set[str] = set()
     if active is not None:
@@ -199,6 +213,14 @@ async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jo
                 yield own(state, job)
 
 
+async def _step_item(client: Client, state: ResourceState, card: Resource) -> Jobs:
+    # By runs also where steps are listed: they have no date, and neither has what is read of them.
+    read = of_each_step(one_of_step(card))
+    for key in list_keys(RESOURCES[card.parents or ""], state.settings):
+        async for job in jobs_by_run(client, state, key, read):
+            yield own(state, job)
+
+
 async def _each_batch(client: Client, state: ResourceState, card: Resource) -> Jobs:
     def read(batch_id: str) -> Read:
         async def events(client: Client) -> Events:
@@ -230,6 +252,7 @@ async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:
 
 WALKS: dict[Walk, Callable[[Client, ResourceState, Resource], Jobs]] = {
     "list": _list,
+    "each_list": _each_list,
     "run_list": _run_list,
     "step_list": _step_list,
     "batch_list": _batch_list,
@@ -238,5 +261,6 @@ WALKS: dict[Walk, Callable[[Client, ResourceState, Resource], Jobs]] = {
     "each_batch": _each_batch,
     "everything": _everything,
     "search": _search,
+    "step_item": _step_item,
 }
 """How each kind of walk finds its jobs."""

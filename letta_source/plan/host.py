@@ -8,20 +8,21 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, Verdict, is_missing
 from letta_source.errors import Unreadable
 from letta_source.paging.pages import Endpoint
-from letta_source.schema.card import Resource
+from letta_source.schema.card import Params, Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import earlier
 
 
-def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint:
+def list_endpoint(card: Resource, settings: Settings, key: str = "", part: Params | None = None) -> Endpoint:
     """Return the list of a resource.
 
     Args:
         key: The agent that it is limited to, where the list can be.
+        part: One of the card's `parts`.
     """
-    params = {**card.params, **({"agent_id": key} if key else {})}
+    params = {**card.params, **(part or {}), **({"agent_id": key} if key else {})}
     if not card.dated:
         # There is no date that a window could be held to: the server's own filter does it.
         if settings.start_date:
@@ -30,7 +31,13 @@ def list_endpoint(card: Resource, settings: Settings, key: str = "") -> Endpoint
         if settings.end_date:
             params["end_date"] = settings.end_date.isoformat()
     return Endpoint(
-        card.path, params, card.page_size or settings.page_size, card.family, card.dated, card.fragile_include
+        card.path,
+        params,
+        card.page_size or settings.page_size,
+        card.family,
+        card.dated,
+        card.fragile_include,
+        card.nil_cursor,
     )
 
 

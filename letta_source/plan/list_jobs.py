@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from letta_source.api.client import Client
+from letta_source.errors import FamilyMissing
 from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
+from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import list_endpoint
 from letta_source.plan.job import Events, Job, Moves, Read
 from letta_source.plan.lists import has_id, list_events, slim
@@ -35,6 +37,21 @@ def list_job(
             yield found
 
     return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
+
+
+def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bool) -> Job:
+    """Return the job that reads the whole list of what hangs from a parent."""
+    path = card.path_of(parent_id)
+    size = card.page_size or state.settings.page_size
+    endpoint = Endpoint(path, card.params, size, card.family, hangs=True)
+
+    async def events(client: Client) -> Events:
+        if card.family in state.session.host.missing:
+            raise FamilyMissing(card.family)
+        async for event in walk_pages(client, endpoint):
+            yield parent_id, event
+
+    return Job(parent_id, events, read_again=True, asked_for=asked_for)
 
 
 def counted_job(state: ResourceState, card: Resource, key: str) -> Job:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from letta_source.api.client import Client
-from letta_source.errors import ParentError, Unreadable
+from letta_source.errors import FamilyMissing, ParentError, ParentGone, Unreadable
 from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
@@ -19,6 +20,7 @@ from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
 from letta_source.plan.lists import Item, has_id, listed, slim
 from letta_source.plan.news import news_since, until_named
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
+from letta_source.schema.card import Resource
 from letta_source.schema.resources import FIXED_PAGE, RESOURCES
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at, parse_time
@@ -113,27 +115,43 @@ async def _known_steps(client: Client, state: ResourceState, run_id: str) -> Asy
         yield run_id, Page(known)
 
 
-async def messages_of_run(
-    client: Client, state: ResourceState, run_id: str
-) -> AsyncIterator[tuple[str, Event]]:
-    """Reads the messages of the steps of a run."""
-    lacks: list[str] = []
-    async for _, event in _known_steps(client, state, run_id):
-        if not isinstance(event, Page):
-            yield run_id, event
-            continue
-        named = [step["id"] for step in event.items if has_id(step)]
-        lacks += [f"{type(step).__name__} without an id" for step in event.items if not has_id(step)]
-        # Long before all that it names was read.
-        event.release()
-        for step_id in named:
-            try:
-                async for found in _messages_of_step(client, state, step_id):
-                    yield found
-            except ParentError as error:
-                lacks.append(f"{step_id}: {error}")
-    if lacks:
-        raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
+def of_each_step(read: ReadParent) -> ReadParent:
+    """Return what reads something of each step of a run."""
+
+    async def of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
+        lacks: list[str] = []
+        async for _, event in _known_steps(client, state, run_id):
+            if not isinstance(event, Page):
+                yield run_id, event
+                continue
+            named = [step["id"] for step in event.items if has_id(step)]
+            lacks += [f"{type(step).__name__} without an id" for step in event.items if not has_id(step)]
+            # Long before all that it names was read.
+            event.release()
+            for step_id in named:
+                try:
+                    async for found in read(client, state, step_id):
+                        yield found
+                except ParentError as error:
+                    lacks.append(f"{step_id}: {error}")
+        if lacks:
+            raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
+
+    return of_run
+
+
+def one_of_step(card: Resource) -> ReadParent:
+    """Return what reads the one object that a step has, if it has it."""
+
+    async def read(client: Client, state: ResourceState, step_id: str) -> AsyncIterator[tuple[str, Event]]:
+        if card.family in state.session.host.missing:
+            raise FamilyMissing(card.family)
+        # That a step has none is told like a step that does not exist.
+        with suppress(ParentGone):
+            async for page in get_one(client, card.path_of(step_id), family=card.family):
+                yield step_id, page
+
+    return read
 
 
 async def _messages_of_step(
@@ -146,6 +164,10 @@ async def _messages_of_step(
     # The return of a call that is told as an assistant's message is hidden on the page that has the call.
     async for event in until_named(walk, named, endpoint.page_size, unless="assistant_message"):
         yield step_id, event
+
+
+messages_of_run = of_each_step(_messages_of_step)
+"""Reads the messages of the steps of a run."""
 
 
 async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:

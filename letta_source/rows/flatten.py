@@ -20,6 +20,7 @@ from letta_source.schema.card import Resource
 from letta_source.schema.columns import EXTRA, GONE, LOAD_ID, POSITION, SEQUENCE
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
+from letta_source.schema.wire import left_out_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +64,7 @@ class Rows:
         columns = [column for column in resource.root.columns if column.name not in computed]
         self._names = {column.field: column.name for column in columns}
         self._json = {column.field for column in columns if column.type == "json"}
-        self._known = self._names.keys() | (FIELDS if resource.children else set())
+        self._known = {*self._names, *(FIELDS if resource.children else ()), *left_out_fields(resource.model)}
         self._singulars = SINGULARS - self._names.keys()
         self._clear()
 

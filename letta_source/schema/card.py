@@ -15,6 +15,7 @@ from letta_source.schema.wire import has_rows
 
 Walk = Literal[
     "list",
+    "each_list",
     "run_list",
     "step_list",
     "batch_list",
@@ -23,12 +24,15 @@ Walk = Literal[
     "each_batch",
     "everything",
     "search",
+    "step_item",
 ]
 """How a resource is read.
 
-"list": a list, whole each time. "each_parent": the messages of each item of a list, each from its cursor on.
-"everything": one list of messages, from its cursor on. "search": one request. The others are of runs, steps
-and batches, which change until they are finished, and of what hangs from these.
+"list": a list, whole each time. "each_list": a list of each item of a list, whole each time. "each_parent":
+the messages of each item of a list, each from its cursor on.
+"everything": one list of messages, from its cursor on. "search": one request. "step_item": one object of each
+step, a request each. The others are of runs, steps and batches, which change until they are finished, and of
+what hangs from these.
 """
 Params = Mapping[str, "str | int | tuple[str, ...]"]
 """Of a query, by name; one with several values is repeated."""
@@ -46,6 +50,8 @@ class Resource:
         walk: How it is read.
         method: POST for what a search finds.
         params: Sent with each request.
+        parts: Parameters of each of the lists that are all items together.
+        nil_cursor: An id that no item has, sent as `after` with the first request of a list.
         page_size: Messages a request, where the setting must not change it.
         parent: The column that names what the rows hang from, if they hang from something.
         anchored_by: The parent's field that names an agent whose runs' messages are among the rows: the ids
@@ -55,6 +61,7 @@ class Resource:
         fragile_include: The relation without which an item is read where the server cannot give it otherwise.
         has_system_message: It is the first message of each parent, and is edited in place.
         changed_by: Fields that its list can be ordered by, and that tell together what changed.
+        undatable: Its items are edited and no date tells: each load lists all of them.
         dated: False if the items have no date of their own.
         always_whole: The server gives the whole list, or all that hangs from a parent, each time.
         on_request: It is loaded only if it is asked for.
@@ -75,6 +82,8 @@ class Resource:
     walk: Walk
     method: Literal["GET", "POST"] = "GET"
     params: Params = field(default_factory=dict)
+    parts: tuple[Params, ...] = ({},)
+    nil_cursor: str | None = None
     page_size: int | None = None
     parent: Column | None = None
     anchored_by: str | None = None
@@ -82,6 +91,7 @@ class Resource:
     fragile_include: str = ""
     has_system_message: bool = False
     changed_by: tuple[str, ...] = ()
+    undatable: bool = False
     dated: bool = True
     always_whole: bool = False
     on_request: bool = False
@@ -124,7 +134,12 @@ class Resource:
     @property
     def is_timeless(self) -> bool:
         """True if its items are loaded as they are now, whatever the window."""
-        return self.walk == "list"
+        return self.walk in ("list", "each_list")
+
+    @property
+    def tells_gone(self) -> bool:
+        """True if what a parent's list lacks is gone: not all of its items can be asked for by their ids."""
+        return self.walk == "each_list"
 
     @cached_property
     def has_messages(self) -> bool:
@@ -141,7 +156,7 @@ class Resource:
         """The table that its items go to."""
         if self.has_messages:
             return message_table(self.name, self.description, self.model, self.parent)
-        return entity_table(self.name, self.description, self.model)
+        return entity_table(self.name, self.description, self.model, self.parent)
 
     @cached_property
     def children(self) -> Mapping[str, Table] | None:

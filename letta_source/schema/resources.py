@@ -10,14 +10,20 @@ from collections.abc import Iterator
 
 from letta_source.models import (
     Agent,
+    Archive,
     Batch,
+    Block,
     Conversation,
     Group,
+    Identity,
     LettaMessage,
     Message,
+    Passage,
     Run,
     SearchHit,
     Step,
+    StepMetrics,
+    Tool,
 )
 from letta_source.schema.card import Params, Resource
 from letta_source.schema.columns import Column, text
@@ -187,6 +193,91 @@ _CARDS = (
         on_request=True,
         needs="search_query",
         wrapped_in="message",
+    ),
+    Resource(
+        "blocks",
+        "blocks",
+        "/v1/blocks/",
+        Block,
+        "Memory blocks, as they are now, and templates of such.",
+        "list",
+        params={"show_hidden_blocks": "true"},
+        # One list has no templates, the other nothing else.
+        parts=({}, {"templates_only": "true"}),
+        undatable=True,
+        on_request=True,
+        no_agents="the API does not say whose they are: use agent_blocks",
+    ),
+    Resource(
+        "agent_blocks",
+        "agent_blocks",
+        "/v1/agents/{agent_id}/core-memory/blocks",
+        Block,
+        "Memory blocks by agent, as they are now; agents may share one. A request an agent.",
+        "each_list",
+        parent=_parent("agent_id", "The agent in whose prompt it stands.", "agents.id"),
+        on_request=True,
+    ),
+    Resource(
+        "step_metrics",
+        "step_metrics",
+        "/v1/steps/{id}/metrics",
+        StepMetrics,
+        "How long the model and the tools of each step took. A request a step; of unfinished runs again.",
+        "step_item",
+        parent=_parent("id", "The step.", "steps.id"),
+        on_request=True,
+        date_via="run_id",
+    ),
+    Resource(
+        "tools",
+        "tools",
+        "/v1/tools/",
+        Tool,
+        "Tools, as they are now.",
+        "list",
+        # Self-hosted, the first page writes: unless it has all of Letta's own tools, the server stores these
+        # anew. It does not where a cursor is given, and ignores one that it does not know.
+        nil_cursor="tool-00000000-0000-4000-8000-000000000000",
+        undatable=True,
+        on_request=True,
+        no_agents="they are the organization's",
+    ),
+    Resource(
+        "identities",
+        "identities",
+        "/v1/identities/",
+        Identity,
+        "People and organizations that agents belong to, as they are now.",
+        "list",
+        undatable=True,
+        on_request=True,
+        # Self-hosted, `agent_ids` is empty.
+        no_agents="the API does not say whose they are: agents.identity_ids does",
+    ),
+    Resource(
+        "archives",
+        "archives",
+        "/v1/archives/",
+        Archive,
+        "Archives, as they are now.",
+        "list",
+        limited_by="parameter",
+        undatable=True,
+        on_request=True,
+    ),
+    Resource(
+        "passages",
+        "passages",
+        "/v1/agents/{agent_id}/archival-memory",
+        Passage,
+        "Passages by agent, as they are now, without their vectors. A request an agent, more for many.",
+        # Whole each time: a cursor on a passage that was deleted gives an empty page, as at the end.
+        "each_list",
+        # Most of a page are vectors.
+        page_size=100,
+        parent=_parent("agent_id", "The agent that finds it.", "agents.id"),
+        on_request=True,
     ),
 )
 

@@ -102,10 +102,18 @@ CHILDREN: dict[str, tuple[str, tuple[Column, ...]]] = {
 """Descriptions and columns of the children that every table of messages has."""
 
 
-def entity_table(name: str, description: str, shape: Any) -> Table:
-    """Return the table of items that are one row each, under their id."""
-    id_, *fields = _with_id(shape)
-    return Table(name, description, (id_, *fields, EXTRA, GONE, LOAD_ID), primary_key=("id",))
+def entity_table(name: str, description: str, shape: Any, parent: Column | None = None) -> Table:
+    """Return the table of items that are one row each, under their id.
+
+    Args:
+        parent: The column of the id that they hang from, the first part of the key; it may be their own id.
+    """
+    columns = {column.name: column for column in (*([parent] if parent else []), *_with_id(shape))}
+    if parent:
+        # An endpoint's own copy of the parent's id is the parent column.
+        columns[parent.name] = parent
+    key = tuple(dict.fromkeys((*([parent.name] if parent else []), "id")))
+    return Table(name, description, (*columns.values(), EXTRA, GONE, LOAD_ID), primary_key=key)
 
 
 def message_table(name: str, description: str, shape: Any, parent: Column | None) -> Table:

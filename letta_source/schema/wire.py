@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from letta_source.models.marks import TIME, AsColumn, AsColumns, AsRows, Repeated, Type
+from letta_source.models.marks import TIME, AsColumn, AsColumns, AsRows, LeftOut, Repeated, Type
 from letta_source.schema.columns import Column
 
 Model = type[BaseModel]
-Mark = AsColumn | AsColumns | AsRows | Repeated
+Mark = AsColumn | AsColumns | AsRows | LeftOut | Repeated
 
 _TYPES: dict[Any, Type] = {str: "text", bool: "bool", int: "bigint", float: "double"}
 
@@ -68,11 +68,20 @@ def kinds_of(model: Model, field: str) -> tuple[str, ...]:
 
 def repeated_fields(shape: Any) -> set[str]:
     """Return the fields that say again what the first entry of a list says."""
+    return _marked(shape, Repeated)
+
+
+def left_out_fields(shape: Any) -> set[str]:
+    """Return the fields that are not stored."""
+    return _marked(shape, LeftOut)
+
+
+def _marked(shape: Any, mark: type[Mark]) -> set[str]:
     return {
         field
         for model in models_of(shape)
         for field, info in model.model_fields.items()
-        if isinstance(_mark(info), Repeated)
+        if isinstance(_mark(info), mark)
     }
 
 

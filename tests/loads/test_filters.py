@@ -15,7 +15,7 @@ from letta_source.schema.resources import RESOURCES
 from tests.support.library_loads import EVERY_RESOURCE, Merged, columns_of, quiet_agent, small_letta
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
-BY_AGENT = [name for name in EVERY_RESOURCE if name != "messages"]
+BY_AGENT = [name for name in EVERY_RESOURCE if not RESOURCES[name].no_agents]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def owned_by(letta: Letta, agent: str, group: str) -> set[str]:
     owned = {
         row["id"] for kind in kinds for row in letta.tables[kind].rows.values() if row["agent_id"] == agent
     }
-    return {agent, group, *owned}
+    return {agent, group, *owned, *letta.list_of("agent archives", agent).ids()}
 
 
 def test_only_the_agents_that_were_asked_for(letta: Letta, server: Server) -> None:

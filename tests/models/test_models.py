@@ -32,6 +32,13 @@ ANSWERS = (
     (r"/v1/messages/batches(/[^/]+)?", "batches"),
     (r"/v1/messages/batches/[^/]+/messages", "batch_messages"),
     (r"/v1/messages/", "messages"),
+    (r"/v1/blocks/", "blocks"),
+    (r"/v1/agents/[^/]+/core-memory/blocks", "agent_blocks"),
+    (r"/v1/steps/[^/]+/metrics", "step_metrics"),
+    (r"/v1/tools/", "tools"),
+    (r"/v1/identities/", "identities"),
+    (r"/v1/archives/", "archives"),
+    (r"/v1/agents/[^/]+/archival-memory", "passages"),
 )
 
 
@@ -277,6 +284,27 @@ NEVER_RECORDED: dict[tuple[str, str], Item] = {
         "stop_reason": "end_turn",
         **_same("total_duration_ns ttft_ns", 5),
     },
+    ("Block", "blocks"): {
+        **_same("created_by_id last_updated_by_id project_id template_id", "a"),
+        **_same("base_template_id deployment_id entity_id template_name", "a"),
+        "hidden": True,
+        "tags": ["a"],
+    },
+    ("Tool", "tools"): {
+        "source_code": "def a(): ...",
+        "project_id": "a",
+        "args_json_schema": {"type": "object"},
+        "default_requires_approval": True,
+        "pip_requirements": [{"name": "numpy", "version": None}],
+        "npm_requirements": [{"name": "left-pad", "version": "1.0.0"}],
+    },
+    ("Identity", "identities"): {"project_id": "a", **_same("agent_ids block_ids", ["a"])},
+    ("Archive", "archives"): {"metadata": {"a": 1}},
+    ("Passage", "passages"): {**_same("file_id file_name source_id", "a"), "tags": ["a"]},
+    ("StepMetrics", "step_metrics"): {
+        **_same("base_template_id project_id provider_id template_id", "a"),
+        **_same("step_start_ns llm_request_start_ns tool_execution_ns", 1_764_323_115_000_000_000),
+    },
     ("Message", "batch_messages"): {
         **_same("approval_request_id conversation_id created_by_id denial_reason group_id", "a"),
         **_same("last_updated_by_id otid run_id sender_id step_id", "a"),
@@ -313,7 +341,9 @@ DOCUMENTED: list[tuple[str, str, Item]] = [
 def test_wire_names_every_resource() -> None:
     parents = {"agents", "groups", "runs", "steps", "conversations", "batches"}
     messages = {f"{of}_messages" for of in ("agent", "group", "step", "conversation", "batch")} | {"messages"}
-    assert set(RESOURCES) == parents | messages | {"message_search"}
+    memory = {"blocks", "agent_blocks", "archives", "passages"}
+    others = {"message_search", "step_metrics", "tools", "identities"}
+    assert set(RESOURCES) == parents | messages | memory | others
 
 
 def test_recordings_cover_every_resource_but_search() -> None:

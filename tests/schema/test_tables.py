@@ -43,7 +43,12 @@ CHILDREN = {
     "approvals": _words("tool_call_id type approve reason status tool_return stdout stderr"),
 }
 CHILD_KEY = ["message_id", "position", "idx"]
-ENTITIES = {"agents", "groups", "runs", "steps", "conversations", "batches"}
+ENTITIES = {
+    **dict.fromkeys(_words("agents groups runs steps conversations batches"), ("id",)),
+    **dict.fromkeys(_words("blocks step_metrics tools identities archives"), ("id",)),
+    **dict.fromkeys(_words("agent_blocks passages"), ("agent_id", "id")),
+}
+BLOCKS = _words("label value description tags metadata template_name extra")
 LOAD_ISSUES = _words(
     "load_started_at resource parent_id kind detail after_id before_id known next_try_at resolved"
     " _dlt_load_id"
@@ -76,6 +81,15 @@ CONTENT = {
     "messages__tool_calls": _words("arguments arguments_json"),
     "messages__tool_returns": _words("tool_return stdout stderr"),
     "messages__approvals": _words("reason tool_return stdout stderr"),
+    "blocks": BLOCKS,
+    "agent_blocks": BLOCKS,
+    "step_metrics": _words("extra"),
+    "tools": _words("""
+        description source_code json_schema args_json_schema tags pip_requirements npm_requirements metadata
+        extra"""),
+    "identities": _words("identifier_key name properties extra"),
+    "archives": _words("name description embedding_config metadata extra"),
+    "passages": _words("text tags metadata file_name embedding_config extra"),
     "load_issues": _words("detail"),
 }
 
@@ -96,7 +110,7 @@ def _root(resource: str) -> list[str]:
 def test_there_are_no_other_tables() -> None:
     children = {f"{resource}__{child}" for resource in PARENTS for child in CHILDREN}
     assert sorted(table.name for table in all_tables()) == sorted(
-        ENTITIES | PARENTS.keys() | children | {"load_issues"}
+        ENTITIES.keys() | PARENTS.keys() | children | {"load_issues"}
     )
 
 
@@ -121,9 +135,9 @@ def test_messages_merge_by_parent_and_message(resource: str) -> None:
 
 
 def test_entities_keep_their_id_and_what_is_unknown() -> None:
-    for name in ENTITIES:
+    for name, key in ENTITIES.items():
         assert {"id", "extra", "_letta_deleted_at", "_dlt_load_id"} <= set(_names(name))
-        assert TABLES[name].primary_key == ("id",)
+        assert TABLES[name].primary_key == key
         assert RESOURCES[name].tables == (TABLES[name],)
 
 
@@ -133,7 +147,9 @@ def test_load_issues_have_the_columns_of_the_contract() -> None:
 
 def test_what_loads_only_on_request() -> None:
     on_request = {name for name, resource in RESOURCES.items() if resource.on_request}
-    assert on_request == {"conversation_messages", "messages", "message_search"}
+    messages = {"conversation_messages", "messages", "message_search"}
+    memory = {"blocks", "agent_blocks", "archives", "passages"}
+    assert on_request == messages | memory | {"step_metrics", "tools", "identities"}
 
 
 @each_table

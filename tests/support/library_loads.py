@@ -136,7 +136,7 @@ class Merged:
 
 
 def small_letta(agents: int = 1) -> Letta:
-    """Agents with a turn, a conversation, a group and a batch each; the same ids each time."""
+    """Agents with a turn, a conversation, a group, a batch and memory each; the same ids each time."""
     letta = Letta(seed=0)
     for hour in range(agents):
         agent_id = letta.add_agent()
@@ -144,7 +144,20 @@ def small_letta(agents: int = 1) -> Letta:
         letta.add_message(agent_id, group_ids=[letta.add_group([agent_id])])
         letta.add_conversation(agent_id)
         letta.add_batch(agent_id)
+    add_memory(letta)
     return letta
+
+
+def add_memory(letta: Letta) -> None:
+    """Give each agent a block and a passage; one block, tool, identity and archive beside these."""
+    agents = letta.tables["agents"].ids()
+    for agent_id in agents:
+        letta.add_block("likes tea", agent_ids=[agent_id])
+        letta.add_passage(letta.add_archive("notes", [agent_id]), "was in Rome")
+    letta.add_block("polite", "persona", template=True)
+    letta.add_tool("core_memory_append", own=True)
+    letta.add_tool("roll")
+    letta.add_identity("k-1", "Ada")
 
 
 def quiet_agent(letta: Letta) -> str:

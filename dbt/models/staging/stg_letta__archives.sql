@@ -1,0 +1,1 @@
+{{ letta_staging('archives') }}

@@ -1,0 +1,101 @@
+"""Blocks, archives and passages of agents, tools and identities: how they come, change and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from .messages import Messages
+from .shapes import Json, memory_template, wire_time
+
+_TOOLS = "/v1/tools/"
+
+
+class Memory(Messages):
+    """Mutators of memory. None moves a date that a list could be ordered by.
+
+    Attributes:
+        tools_stored: How often a list of tools wrote Letta's own anew.
+    """
+
+    tools_stored = 0
+
+    def add_block(
+        self,
+        value: str,
+        label: str = "human",
+        agent_ids: Sequence[str] = (),
+        *,
+        hidden: bool = False,
+        template: bool = False,
+    ) -> str:
+        """Make a block, and put it into the prompts of agents."""
+        with self.lock:
+            own: Json = {"id": self.new_id("block"), "label": label, "value": value}
+            own |= {"hidden": hidden or None, "is_template": template}
+            self.put("blocks", {**memory_template("/v1/blocks/"), **own})
+            for agent_id in agent_ids:
+                self._add_to("agent blocks", agent_id, own["id"], own["id"])
+            return str(own["id"])
+
+    def edit_block(self, block_id: str, value: str) -> None:
+        """Write a block anew, as an agent's tool or a person does."""
+        with self.lock:
+            self.replace_row("blocks", block_id, value=value)
+
+    def detach_block(self, agent_id: str, block_id: str) -> None:
+        """Take a block out of an agent's prompt; it stays."""
+        with self.lock:
+            self.list_of("agent blocks", agent_id).remove([block_id])
+
+    def detach_memory(self, agent_id: str) -> None:
+        """Take all memory from an agent; it stays."""
+        for parent in ("agent blocks", "agent archives", "agent passages"):
+            held = self.list_of(parent, agent_id)
+            held.remove(held.ids())
+
+    def add_tool(self, name: str, *, own: bool = False) -> str:
+        """Add a tool, or one of Letta's own."""
+        with self.lock:
+            tool_id = self.new_id("tool")
+            template = memory_template(_TOOLS, 0 if own else 1)
+            schema = {**template["json_schema"], "name": name}
+            self.put("tools", {**template, "id": tool_id, "name": name, "json_schema": schema})
+            return tool_id
+
+    def add_identity(self, key: str, name: str) -> str:
+        """Add an identity."""
+        with self.lock:
+            identity_id = self.new_id("identity")
+            own = {"id": identity_id, "identifier_key": key, "name": name}
+            self.put("identities", {**memory_template("/v1/identities/"), **own})
+            return identity_id
+
+    def add_archive(self, name: str, agent_ids: Sequence[str] = ()) -> str:
+        """Make an archive, and give it to agents."""
+        with self.lock:
+            archive_id, created = self.new_id("archive"), wire_time(self.now())
+            own = {"id": archive_id, "name": name, "created_at": created, "updated_at": created}
+            self.put("archives", {**memory_template("/v1/archives/"), **own})
+            for agent_id in agent_ids:
+                self._add_to("agent archives", agent_id, archive_id, archive_id)
+            return archive_id
+
+    def add_passage(self, archive_id: str, text: str, date: datetime | None = None) -> str:
+        """Store a passage in an archive: all of the archive's agents have it."""
+        with self.lock:
+            passage_id, created = self.new_id("passage"), date or self.now()
+            own = {"id": passage_id, "archive_id": archive_id, "text": text}
+            times = {"created_at": wire_time(created), "updated_at": wire_time(created)}
+            self.put("passages", {**memory_template("/archival-memory"), **own, **times})
+            for agent_id in self.tables["agents"].ids():
+                if self.list_of("agent archives", agent_id).rank(archive_id) is not None:
+                    self._add_to("agent passages", agent_id, (created, passage_id), passage_id)
+            return passage_id
+
+    def delete_passage(self, passage_id: str) -> None:
+        """Delete a passage: a cursor on it leads to nothing."""
+        with self.lock:
+            for agent_id in self.tables["agents"].ids():
+                self.list_of("agent passages", agent_id).remove([passage_id])
+            self.tables["passages"].remove([passage_id])

@@ -1,0 +1,177 @@
+"""The memory of agents, as it is now, and whom and what they work with: identities and tools."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import (
+    BaseTemplateId,
+    CreatedAt,
+    CreatedById,
+    DeploymentId,
+    EntityId,
+    Hidden,
+    Id,
+    JsonObject,
+    LastUpdatedById,
+    OrganizationId,
+    OwnMetadata,
+    ProjectId,
+    TemplateId,
+    UpdatedAt,
+    Wire,
+)
+from .marks import CLEAR, CONTENT, LEFT_OUT, AsColumn, ref
+
+
+class Block(Wire):
+    """A part of the memory that stands in an agent's prompt. Agents may share it. It has no dates."""
+
+    id: Id
+    label: Annotated[str | None, CONTENT] = Field(
+        None, description="Its name in the prompt: human, persona, …"
+    )
+    value: Annotated[str, CONTENT] = Field(description="What it says.")
+    # `limit` is a word of SQL.
+    limit: Annotated[int | None, AsColumn(content=False, name="char_limit")] = Field(
+        None, description="Most characters of `value`."
+    )
+    description: Annotated[str | None, CONTENT] = Field(None, description="What it is for.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels of the block.")
+    metadata: OwnMetadata = None
+    is_template: bool | None = Field(
+        None, description="Whether blocks are made from it; it is no memory then."
+    )
+    template_name: Annotated[str | None, CONTENT] = Field(
+        None, deprecated=True, description="Deprecated: the template's name."
+    )
+    read_only: bool | None = Field(None, description="Whether agents cannot change it.")
+    hidden: Hidden = None
+    preserve_on_migration: bool | None = Field(
+        None, deprecated=True, description="Deprecated: kept where its template changes."
+    )
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    project_id: ProjectId = None
+    template_id: TemplateId = None
+    base_template_id: BaseTemplateId = None
+    deployment_id: DeploymentId = None
+    entity_id: EntityId = None
+
+
+class Archive(Wire):
+    """A collection of passages, which agents may share."""
+
+    id: Id
+    name: Annotated[str, CONTENT] = Field(description="The archive's name.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="What the archive is for.")
+    created_at: CreatedAt = None
+    updated_at: UpdatedAt = None
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    organization_id: OrganizationId = None
+    vector_db_provider: Annotated[str | None, CLEAR] = Field(
+        None, description="Where its vectors are: native, tpuf and others."
+    )
+    embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="Settings of the embedding model; null where it is searched by text only."
+    )
+    metadata: OwnMetadata = None
+
+
+class Passage(Wire):
+    """A text in an archive, which an agent finds by searching."""
+
+    id: Id
+    archive_id: Annotated[str | None, ref("archives.id")] = Field(
+        None, description="The archive; null for a piece of a file."
+    )
+    text: Annotated[str, CONTENT] = Field(description="The text itself.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(
+        None, description="The agent's or the user's labels of the passage."
+    )
+    metadata: OwnMetadata = None
+    created_at: CreatedAt = None
+    updated_at: UpdatedAt = None
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    organization_id: OrganizationId = None
+    is_deleted: bool | None = Field(None, description="Whether it is marked as deleted.")
+    source_id: Annotated[str | None, CLEAR] = Field(
+        None, deprecated=True, description="Deprecated: the folder of the file it is a piece of."
+    )
+    file_id: Annotated[str | None, CLEAR] = Field(None, description="The file it is a piece of.")
+    file_name: Annotated[str | None, CONTENT] = Field(None, description="That file's name.")
+    embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="Settings of the embedding model."
+    )
+    # 4,096 numbers, some 17 to 90 kB a passage, and of no use without the model.
+    embedding: Annotated[list[float] | None, LEFT_OUT] = Field(None, description="The vector of its text.")
+
+
+class Tool(Wire):
+    """A function that agents can call. It has no dates."""
+
+    id: Id
+    name: Annotated[str | None, CLEAR] = Field(None, description="The name that models call it by.")
+    tool_type: Annotated[str | None, CLEAR] = Field(
+        None,
+        description="custom, letta_core, external_mcp and others; those of Letta's own begin with letta_.",
+    )
+    description: Annotated[str | None, CONTENT] = Field(None, description="What models are told of it.")
+    source_type: Annotated[str | None, CLEAR] = Field(
+        None, description="The language of its source: python, typescript, …; json was seen for Python."
+    )
+    source_code: Annotated[str | None, CONTENT] = Field(
+        None, description="Its source code; null for Letta's own."
+    )
+    json_schema: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="Its name, description and arguments as JSON schema, as models get them."
+    )
+    args_json_schema: Annotated[JsonObject | None, CONTENT] = Field(
+        None, description="JSON schema of its arguments, where it was given apart."
+    )
+    tags: Annotated[list[str] | None, CONTENT] = Field(
+        None, description="The user's labels of the tool; the MCP server that it comes from."
+    )
+    return_char_limit: int | None = Field(None, description="Most characters of what it returns.")
+    pip_requirements: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="Python packages that it needs."
+    )
+    npm_requirements: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="npm packages that it needs."
+    )
+    default_requires_approval: bool | None = Field(
+        None, description="Whether a person has to approve its calls, unless an agent says otherwise."
+    )
+    enable_parallel_execution: bool | None = Field(
+        None, description="Whether it may run at the same time as others."
+    )
+    metadata_: Annotated[JsonObject | None, AsColumn(content=True, name="metadata")] = Field(
+        None, description="The user's and the server's own, free-form."
+    )
+    created_by_id: CreatedById = None
+    last_updated_by_id: LastUpdatedById = None
+    project_id: ProjectId = None
+
+
+class Identity(Wire):
+    """A person or organization that agents belong to, as the user knows it. It has no dates."""
+
+    id: Id
+    identifier_key: Annotated[str, CONTENT] = Field(description="The user's own key of it.")
+    name: Annotated[str, CONTENT] = Field(description="The name that people know it by.")
+    identity_type: Annotated[str | None, CLEAR] = Field(None, description="user, org or other.")
+    properties: Annotated[list[JsonObject] | None, CONTENT] = Field(
+        None, description="What else the user says of it: key, value and type each."
+    )
+    agent_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, deprecated=True, description="Deprecated, empty self-hosted: use `agents.identity_ids`."
+    )
+    block_ids: Annotated[list[str] | None, CLEAR] = Field(
+        None, deprecated=True, description="Deprecated, empty self-hosted: blocks that belong to it."
+    )
+    organization_id: OrganizationId = None
+    project_id: ProjectId = None
