@@ -75,8 +75,9 @@ def letta(
     and LETTA_PROJECT, then from the defaults of `letta_source.settings.Settings`, which says what each
     setting means. No request is made until the source is extracted.
 
+    Memory (`blocks`, `agent_blocks`, `archives`, `passages`), `tools`, `identities`, `step_metrics`,
     `conversation_messages`, `messages` and `message_search` are loaded only on request:
-    `letta().with_resources("messages")`; `message_search` also when `search_query` is given.
+    `letta().with_resources("blocks")`; `message_search` also when `search_query` is given.
 
     Args:
         shard: such as `2/4`; each needs a pipeline of its own, and in a database a
