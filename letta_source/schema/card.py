@@ -71,6 +71,7 @@ class Resource:
         wrapped_in: The field of an item that holds the message, beside its ranks.
         agent_column: The column that names a row's agent, if the table has it.
         agent_via: The column that names a row of another table, which has the agent instead.
+        agents_in: The resource whose rows, by the same ids, name the agents that have an item, maybe several.
         date_via: The same for the date.
     """
 
@@ -101,6 +102,7 @@ class Resource:
     wrapped_in: str | None = None
     agent_column: str = "agent_id"
     agent_via: str | None = None
+    agents_in: str | None = None
     date_via: str | None = None
 
     @property

@@ -207,6 +207,7 @@ _CARDS = (
         undatable=True,
         on_request=True,
         no_agents="the API does not say whose they are: use agent_blocks",
+        agents_in="agent_blocks",
     ),
     Resource(
         "agent_blocks",

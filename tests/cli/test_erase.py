@@ -109,3 +109,26 @@ def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: Letta
     letta_source("run", "--base-url", server.base_url, *what, "--refresh")
     assert letta_source.rows(f"SELECT 1 FROM letta.agent_messages WHERE run_id = '{run_id}'") == []
     assert letta_source.count("agent_messages")
+
+
+def test_memory_goes_with_its_agent_but_for_what_others_have_too(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    agent, other = letta.tables["agents"].ids()[:2]
+    mine = letta.add_block("likes tea", agent_ids=[agent])
+    ours = letta.add_block("polite", agent_ids=[agent, other])
+    letta.add_passage(letta.add_archive("notes", [agent]), "was in Rome")
+    what = ("--resources", "blocks,agent_blocks,passages,step_metrics,tools")
+    letta_source.load(server, *what)
+    assert letta_source.count("passages") == 1
+    said = letta_source("erase", "--agent-id", agent, "--yes")
+    assert (said.code, said.err) == (0, "")
+    assert "Look for yourself in tools" in said.out
+    for options in ((), ("--refresh",)):
+        assert left(letta_source, agent) == 0
+        assert letta_source.rows("SELECT agent_id, id FROM letta.agent_blocks") == [(other, ours)]
+        assert letta_source.rows("SELECT id FROM letta.blocks") == [(ours,)]
+        assert letta_source.count("step_metrics")
+        assert letta_source.load(server, *what, *options).code == 0
+    erased = letta_source.rows("SELECT kind, id FROM letta.erased ORDER BY kind")
+    assert erased == [("agent", agent), ("blocks", mine)]

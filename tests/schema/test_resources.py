@@ -171,6 +171,9 @@ def test_what_a_card_names_is_there() -> None:
         assert all(
             via in columns and columns[via].references for via in (card.agent_via, card.date_via) if via
         )
+        if card.agents_in:
+            other = RESOURCES[card.agents_in].root
+            assert {"id", "agent_id"} <= {column.name for column in other.columns}
         assert card.needs is None or hasattr(make_settings({"base_url": "http://localhost"}), card.needs)
         for column in columns.values():
             if column.references:
