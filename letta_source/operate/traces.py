@@ -143,6 +143,8 @@ class Traces:
             for other in self._cards:
                 if other.has_messages and not self._names_nobody(other):
                     yield from self._through(card, "id", other)
+        if owners := self._owners(card):
+            yield self._of_no_other(card, owners)
         parents = RESOURCES.get(card.parents or "")
         if card.parent and parents in self._cards and parents and not card.hangs_from_agents:
             yield from self._through(card, card.parent.name, parents)
@@ -152,6 +154,18 @@ class Traces:
             condition, values = _either(conditions)
             ids = f"SELECT {self._column(other.root, 'id')} FROM {self._reader.table(other.name)}"
             yield f"{self._column(card.root, column)} IN ({ids} WHERE {condition})", values
+
+    def _owners(self, card: Resource) -> Table | None:
+        """Return the table that says which agents have the items, if there is one and agents are meant."""
+        owners = RESOURCES.get(card.agents_in or "")
+        return owners.root if owners in self._cards and owners and self.whom.agents else None
+
+    def _of_no_other(self, card: Resource, owners: Table) -> Condition:
+        """Return the condition of items that the agents have, and no other agent."""
+        within, values = self._in(owners, "agent_id", self.whom.agents)
+        item, ids = self._column(card.root, "id"), f"SELECT {self._column(owners, 'id')}"
+        of = f"{ids} FROM {self._reader.table(owners.name)} WHERE"
+        return f"({item} IN ({of} {within}) AND {item} NOT IN ({of} NOT {within}))", [*values, *values]
 
     def _names_nobody(self, card: Resource) -> bool:
         return card.has_messages and agent_of(card.root) is None
@@ -172,12 +186,14 @@ class Traces:
 
     def unknown(self) -> list[str]:
         """Return the tables that may hold more, as their rows do not say whose they are."""
-        return [
-            card.name
-            for card in self._cards
-            if (agent_of(card.root) is None and (card.has_messages or self.whom.agents))
-            or (card.has_messages and not any(self._direct(card)))
-        ]
+        return [card.name for card in self._cards if self._may_hold_more(card)]
+
+    def _may_hold_more(self, card: Resource) -> bool:
+        if self._owners(card):
+            return False
+        if agent_of(card.root) is None and (card.has_messages or self.whom.agents):
+            return True
+        return card.has_messages and not any(self._direct(card))
 
     def kept_ids(self, parts: Iterable[Part]) -> dict[str, list[str]]:
         """Return by kind the ids by which loads leave out what is found."""
@@ -187,12 +203,19 @@ class Traces:
             # Nothing else tells a load of the messages in such a table whose they are.
             if part.rank == 1:
                 messages |= dict.fromkeys(self._ids(part.table, "id", part.condition, part.values))
+        items = [
+            one
+            for part in parts
+            if part.table.name in RESOURCES and self._owners(RESOURCES[part.table.name])
+            for one in self._ids(part.table, "id", part.condition, part.values)
+        ]
         return {
             "agent": [*whom.agents],
             "conversation": [*whom.conversations],
             "identity": [*whom.identities],
             "run": self.runs,
             "message": list(messages),
+            "item": items,
         }
 
     def count(self, part: Part) -> int:

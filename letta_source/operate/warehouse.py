@@ -83,7 +83,7 @@ class Warehouse:
     def _why_not(self, card: Resource) -> str | None:
         if card.needs:
             return "it holds what a search found"
-        if card.no_agents:
+        if card.no_agents and not card.is_timeless:
             return f"it is one list of everything, and {card.no_agents}"
         place = agent_of(card.root)
         via = None if place is None or isinstance(place, str) else place[1]
@@ -172,4 +172,4 @@ class Warehouse:
 def _is_of_agents(card: Resource) -> bool:
     """Tell whether the server gives its rows agent by agent."""
     limited = RESOURCES[card.parents] if card.parents else card
-    return limited.limited_by != "items"
+    return limited.limited_by != "items" and agent_of(card.root) is not None

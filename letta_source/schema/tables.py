@@ -219,7 +219,7 @@ ERASED = Table(
     "erased",
     "What `letta-source erase` removed: loads leave it out.",
     (
-        text("kind", "agent, conversation or identity, or a run or message of them.", nullable=False),
+        text("kind", "agent, conversation or identity, or a run, message or item of them.", nullable=False),
         text("id", "Its id, which is all that is kept of it.", nullable=False),
         text("erased_at", "When, in UTC.", nullable=False),
     ),

@@ -364,3 +364,25 @@ def test_what_makes_no_sense_is_refused(
     said = asked(letta_source, server, *options)
     assert (said.code, said.out.splitlines()[1:]) == (2, [])
     assert says in said.err
+
+
+def test_memory_is_compared_and_what_was_detached_is_marked(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    agent = one_of(letta)
+    blocks = [letta.add_block(value, agent_ids=[agent]) for value in ("likes tea", "polite")]
+    archive = letta.add_archive("notes", [agent])
+    passages = [letta.add_passage(archive, text) for text in ("was in Rome", "was in Oslo")]
+    letta.add_tool("roll")
+    letta.add_identity("k-1", "Ada")
+    what = "blocks,agent_blocks,archives,passages,tools,identities,step_metrics"
+    letta_source.load(server, "--resources", what)
+    assert told(letta_source, server, 0)["found"]["counts"] == QUIET
+    letta.detach_block(agent, blocks[0])
+    letta.delete_passage(passages[0])
+    found = told(letta_source, server, 3)["found"]
+    assert kinds(found) == {"agent_blocks": {"gone": 1}, "passages": {"gone": 1}}
+    told(letta_source, server, 0, "--repair", "--yes")
+    for table, gone in (("agent_blocks", blocks[0]), ("passages", passages[0])):
+        marked = f"SELECT id FROM letta.{table} WHERE _letta_deleted_at IS NOT NULL"
+        assert letta_source.rows(marked) == [(gone,)]
