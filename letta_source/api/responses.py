@@ -261,7 +261,8 @@ def web_page(response: httpx.Response, body: bytes) -> WebPage:
 def _has_shape(found: Any, shape: Shape, path: str) -> bool:
     """Null is an empty list; an object has the id that it was asked for by: a gateway's error has another."""
     if shape == "object":
-        return isinstance(found, dict) and found.get("id") == path.rstrip("/").rpartition("/")[2]
+        # A step's metrics have the step's id: `/v1/steps/{id}/metrics`.
+        return isinstance(found, dict) and found.get("id") in path.rstrip("/").split("/")[-2:]
     return found is None or not isinstance(found, (dict, str, int, float))
 
 
