@@ -205,13 +205,14 @@ def _branches(path: Path) -> Iterator[str]:
 
 
 def test_no_branch_or_set_by_resource_name_stands_beside_the_cards() -> None:
-    # Words of other things: a field of OpenAI's chats, one of ShareGPT's, and keys of the state,
-    # of a report as JSON, and of what an option is for.
+    # Words of other things: a field of OpenAI's chats, one of ShareGPT's, one of agents, and keys of the
+    # state, of a report as JSON, and of what an option is for.
     other = {
         ("export/chat_formats.py", "messages"),
         ("export/chat_formats.py", "conversations"),
         ("state/changes.py", "agents"),
         ("cli/verify.py", "agents"),
+        ("operate/traces.py", "identities"),
         ("plan/filters.py", "batches"),
     }
     found = [
