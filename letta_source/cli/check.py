@@ -6,9 +6,18 @@ import argparse
 import json
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, target_of
-from letta_source.cli.run import CODES, add_base_url
+from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
+from letta_source.cli.run import WHENCE, add_base_url
 from letta_source.errors import ExitCode
+
+CODES = exit_codes(
+    {
+        ExitCode.OK: "both can be reached",
+        ExitCode.FAILED: "the destination failed while it was asked",
+        ExitCode.USAGE: "wrong usage or configuration, or one of them cannot be reached",
+    },
+    WHENCE,
+)
 
 
 def add_to(commands: Any) -> None:

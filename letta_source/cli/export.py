@@ -69,7 +69,7 @@ def add_to(commands: Any) -> None:
     )
     what = command.add_argument_group("what")
     add_window(what)
-    add_names(what, "--agent-id", "ID", "only this agent")
+    add_names(what, "--agent-id", "ID", "only this agent, by its id or its name")
     add_names(what, "--type", "TYPE", "only messages of this type, such as user_message")
     add_names(what, "--columns", "A,B", "only these, in this order")
     what.add_argument(
@@ -92,6 +92,7 @@ def export(options: argparse.Namespace) -> int:
         LettaError: nothing was written to the file.
     """
     from letta_source.errors import ConfigError
+    from letta_source.export.agents import SOME, agent_ids
     from letta_source.export.selection import select
     from letta_source.export.write import CHAT_FORMATS, form_of
 
@@ -108,18 +109,25 @@ def export(options: argparse.Namespace) -> int:
     refuse_for_tables(options)
     if options.table is None:
         raise ConfigError("name a table: `letta-source discover` lists them")
-    selection = select(
-        options.table,
-        options.columns,
-        options.children,
-        agent_ids=options.agent_id,
-        message_types=options.type,
-        start_date=options.start_date,
-        end_date=options.end_date,
-    )
+
+    def selected(agents: list[str] | None) -> Selection:
+        return select(
+            options.table,
+            options.columns,
+            options.children,
+            agent_ids=agents,
+            message_types=options.type,
+            start_date=options.start_date,
+            end_date=options.end_date,
+        )
+
+    # What is wrong is said before anything is opened; agents may be names until then.
+    selection = selected(options.agent_id and SOME)
     with opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read
 
+        if options.agent_id:
+            selection = selected(agent_ids(pipeline, options.agent_id))
         rows = _write(read(pipeline, selection, folder), output, form, selection)
     print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
     return ExitCode.OK

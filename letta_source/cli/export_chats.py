@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from letta_source.cli.loaded import opened
 from letta_source.errors import ConfigError, ExitCode
@@ -53,6 +53,7 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
     """
     import orjson
 
+    from letta_source.export.agents import SOME, agent_ids
     from letta_source.export.chat_formats import FORMATS
     from letta_source.export.chat_model import LeftOut
     from letta_source.export.chat_reading import read_chats, select_chats
@@ -64,11 +65,15 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
         raise ConfigError(f"--format {form.name} is of {ROOT}, not of {options.table}")
     refuse(options, _FOR_TABLES, f"for tables: leave it out with --format {form.name}")
     with_reasoning = form.name == "trajectory" if options.reasoning is None else options.reasoning
-    selection = select_chats(
-        options.agent_id, options.start_date, options.end_date, options.turns, options.images
-    )
+
+    def selected(agents: list[str] | None) -> Any:
+        return select_chats(agents, options.start_date, options.end_date, options.turns, options.images)
+
+    selection = selected(options.agent_id and SOME)
     left_out = LeftOut()
     with opened(options, output) as (pipeline, folder):
+        if options.agent_id:
+            selection = selected(agent_ids(pipeline, options.agent_id))
         said = read_chats(pipeline, selection, left_out, folder)
 
         def write(file: BinaryIO) -> int:

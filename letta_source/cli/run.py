@@ -23,6 +23,10 @@ from letta_source.errors import ExitCode
 if TYPE_CHECKING:
     from letta_source.loading.outcome import Loaded
 
+WHENCE = (
+    "The key is taken from LETTA_API_KEY, the server from LETTA_BASE_URL (default\n"
+    "https://api.letta.com), the project from LETTA_PROJECT, or all three from dlt's config and secrets.\n"
+)
 CODES = exit_codes(
     {
         ExitCode.OK: "everything was loaded",
@@ -31,8 +35,7 @@ CODES = exit_codes(
         ExitCode.INCOMPLETE: "loaded, but something could not be read: the log and the table load_issues"
         " name it",
     },
-    "The key is taken from LETTA_API_KEY, the server from LETTA_BASE_URL (default\n"
-    "https://api.letta.com), the project from LETTA_PROJECT, or all three from dlt's config and secrets.\n",
+    WHENCE,
 )
 
 

@@ -16,7 +16,9 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "print what an agent heard, did and said"
     command = add_command(commands, "transcript", transcript, summary, CODES)
-    command.add_argument("agent_id", metavar="AGENT_ID", help="whose messages; the table agents lists them")
+    command.add_argument(
+        "agent", type=text, metavar="AGENT", help="its id, or its name if no other agent has it"
+    )
     what = command.add_argument_group("what")
     what.add_argument(
         "--conversation-id", type=text, metavar="ID", help="only this one; `default` is what is in none"
@@ -32,11 +34,12 @@ def add_to(commands: Any) -> None:
 def transcript(options: argparse.Namespace) -> int:
     """Print a conversation."""
     from letta_source.export import conversation
+    from letta_source.export.agents import agent_ids
 
     with opened(options, None) as (pipeline, _):
         said = conversation(
             pipeline,
-            options.agent_id,
+            agent_ids(pipeline, [options.agent])[0],
             options.conversation_id,
             start_date=options.start_date,
             end_date=options.end_date,

@@ -73,8 +73,10 @@ def test_help_names_options_and_exit_codes(letta_source: Command, command: str) 
     reads_letta = command in ("check", "run")
     for variable in ("LETTA_API_KEY", "LETTA_BASE_URL", "LETTA_PROJECT"):
         assert (variable in said.out) == reads_letta
-    for code in "0123" if reads_letta else "":
-        assert f"\n  {code}  " in said.out
+    codes = {"check": "012", "run": "0123"}.get(command, "")
+    for code in "0123" if codes else "":
+        assert (f"\n  {code}  " in said.out) == (code in codes)
+    assert ("everything was loaded" in said.out) == (command == "run")
 
 
 def test_help_names_the_commands(letta_source: Command) -> None:

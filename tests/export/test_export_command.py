@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from letta_source.demo import Server, serve
-from letta_source.export import write
+from letta_source.errors import ConfigError
+from letta_source.export import agents, write
 from letta_source.export.output import Terminal
 from letta_source.export.write import _without_formulas
 from tests.support.command import Command, Said, two_agents
@@ -286,6 +287,34 @@ def test_transcript(there: Command, folder: Path) -> None:
     nobody = there("transcript", "agent-nobody")
     assert nobody.code == 2
     assert nobody.err.startswith("letta-source: no agent agent-nobody was loaded: it is none of the 2 in ")
+
+
+def test_an_agent_goes_by_its_name_where_no_other_has_it(there: Command, folder: Path) -> None:
+    agent_id = expected(folder, "SELECT id FROM letta.agents WHERE name <> ''")[0][0]
+    said = there("transcript", "agent 2")
+    assert (said.code, said.out) == (0, there("transcript", agent_id).out)
+    for options in ((), ("--format", "chat")):
+        by_id = there("export", "agent_messages", "--agent-id", agent_id, *options)
+        by_name = there("export", "agent_messages", "--agent-id", "agent 2", *options)
+        assert (by_name.code, by_name.out) == (0, by_id.out), by_name.err
+        assert by_id.out
+    for command in (("transcript",), ("export", "agent_messages", "--agent-id")):
+        said = there(*command, "agent 3")
+        assert (said.code, said.out) == (2, "")
+        assert "no agent has the id or the name 'agent 3': the table agents lists them" in said.err
+
+
+def test_of_several_agents_of_one_name_the_ids_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": f"agent-{number}", "name": "twin"} for number in range(12)] + [
+        {"id": "twin", "name": None}
+    ]
+    pipeline: Any = None
+    monkeypatch.setattr(agents, "arrow", lambda *of: pa.Table.from_pylist(rows[:12]))
+    with pytest.raises(ConfigError, match=r"12 agents are called 'twin': .* agent-0, .* agent-9 and 2 more"):
+        agents.agent_ids(pipeline, ["twin"])
+    # An id is an id, whatever others are called; one that is none of them may have rows.
+    monkeypatch.setattr(agents, "arrow", lambda *of: pa.Table.from_pylist(rows))
+    assert agents.agent_ids(pipeline, ["twin", "agent-3", "agent-99"]) == ["twin", "agent-3", "agent-99"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""Agents by their ids, or by names that are unique."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import dlt
+
+from letta_source.errors import ConfigError
+from letta_source.export.reading import arrow
+from letta_source.export.selection import select
+
+# What Letta calls one.
+_ID = re.compile(r"agent-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHOWN = 10
+SOME = ["agent-"]
+"""An id that stands for those that are not known before anything is opened."""
+
+
+def agent_ids(pipeline: dlt.Pipeline, said: Sequence[str]) -> list[str]:
+    """Return the ids of agents that people name.
+
+    Args:
+        said: ids, or names as the table `agents` has them; of letters in the same case.
+
+    Raises:
+        ConfigError: no agent is called so, or several are; then it lists their ids.
+    """
+    if all(_ID.fullmatch(one) for one in said):
+        return [*said]
+    rows = arrow(pipeline, select("agents", ["id", "name"])).to_pylist()
+    return [_id_of(one, rows) for one in said]
+
+
+def _id_of(name: str, rows: list[dict[str, str]]) -> str:
+    found = [row["id"] for row in rows if row["name"] == name]
+    if name in {row["id"] for row in rows}:
+        return name
+    if len(found) == 1:
+        return found[0]
+    if not found and name.startswith("agent-"):
+        # An agent of which there may be rows, though the table of agents has it not.
+        return name
+    if not found:
+        raise ConfigError(f"no agent has the id or the name {name!r}: the table agents lists them")
+    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    raise ConfigError(
+        f"{len(found):,} agents are called {name!r}: give the id of one, {', '.join(found[:_SHOWN])}{more}"
+    )

@@ -1,0 +1,1 @@
+"""Tests of `letta_source.operate`."""
