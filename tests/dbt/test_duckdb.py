@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.dbt_days import DayTests
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_reports import ReportTests
 from tests.support.dbt_variants import VariantTests
@@ -22,6 +23,10 @@ class TestModels(ModelTests):
 
 
 class TestVariants(VariantTests):
+    pass
+
+
+class TestDays(DayTests):
     pass
 
 

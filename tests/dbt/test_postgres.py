@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.dbt_days import DayTests
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_reports import ReportTests
 from tests.support.dbt_variants import VariantTests
@@ -28,6 +29,10 @@ class TestModels(ModelTests):
 
 class TestVariants(VariantTests):
     pass
+
+
+class TestDays(DayTests):
+    days = 1
 
 
 class TestReport(ReportTests):

@@ -7,6 +7,7 @@ with messages as (
 
     select
         message_key,
+        agent_version,
         agent_id,
         conversation_key,
         conversation_id,
@@ -61,6 +62,7 @@ cuts as (
 
 select
     messages.message_key,
+    messages.agent_version,
     messages.agent_id,
     messages.conversation_key,
     messages.conversation_id,

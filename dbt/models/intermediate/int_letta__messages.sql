@@ -1,6 +1,8 @@
+{{ letta_incremental() }}
 with messages as (
 
     select * from {{ ref('stg_letta__agent_messages') }}
+    where {{ letta_is_changed() }}
 
 ),
 
@@ -96,15 +98,15 @@ named as (
 )
 
 select
-    {{ letta_key(['agent_id', 'id', 'position']) }} as message_key,
-    agent_id,
+    {{ letta_key(['named.agent_id', 'id', 'position']) }} as message_key,
+    named.agent_id,
     id as message_id,
     position,
-    {{ letta_key(['agent_id', 'conversation_id']) }} as conversation_key,
+    {{ letta_key(['named.agent_id', 'conversation_id']) }} as conversation_key,
     conversation_id,
     cast(message_index as {{ dbt.type_bigint() }}) as message_index,
     cast(turn_index as {{ dbt.type_bigint() }}) as turn_index,
-    case when turn_index > 0 then {{ letta_key(['agent_id', 'turn_message_id']) }} end as turn_id,
+    case when turn_index > 0 then {{ letta_key(['named.agent_id', 'turn_message_id']) }} end as turn_id,
     created_at,
     sequence,
     message_type,
@@ -116,5 +118,8 @@ select
     is_err,
     text,
     reasoning,
-    summary
+    summary,
+    versions.agent_version
 from named
+left join {{ ref('int_letta__agent_versions') }} as versions
+    on versions.agent_id = named.agent_id

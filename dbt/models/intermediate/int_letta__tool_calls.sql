@@ -1,3 +1,4 @@
+{{ letta_incremental() }}
 -- One row for each time a tool was called, with what became of it.
 --
 -- What a model calls the same (agent, tool_call_id) can be several calls. A call is a new one unless the last
@@ -13,6 +14,7 @@ with events as (
         events.*,
         case when event = 'returned' or (event = 'decided' and not approve) then 1 else 0 end as is_end
     from {{ ref('int_letta__tool_events') }} as events
+    where {{ letta_is_changed() }}
 
 ),
 
@@ -157,7 +159,8 @@ select
         when returns.tool_event_key is null then 'never_returned'
         else coalesce(returns.status, 'unknown')
     end as outcome,
-    {{ letta_seconds('calls.created_at', 'returns.created_at') }} as tool_seconds
+    {{ letta_seconds('calls.created_at', 'returns.created_at') }} as tool_seconds,
+    calls.agent_version
 from numbered as calls
 inner join seen
     on seen.agent_id = calls.agent_id

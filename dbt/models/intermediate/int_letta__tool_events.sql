@@ -1,13 +1,16 @@
+{{ letta_incremental() }}
 -- What happened to tool calls, in order: seen (a call), decided (an answer to a request for approval), returned.
 with messages as (
 
     select * from {{ ref('int_letta__messages') }}
+    where {{ letta_is_changed() }}
 
 ),
 
 calls as (
 
     select * from {{ ref('stg_letta__agent_messages__tool_calls') }}
+    where {{ letta_is_changed() }}
 
 ),
 
@@ -63,6 +66,7 @@ events as (
         on requested.agent_id = approvals.agent_id
         and requested.message_id = approvals.tool_call_id
         and requested.call_index = 1
+    where {{ letta_is_changed('approvals.agent_id') }}
 
     union all
 
@@ -81,6 +85,7 @@ events as (
         tool_return,
         null as reason
     from {{ ref('stg_letta__agent_messages__tool_returns') }}
+    where {{ letta_is_changed() }}
 
 )
 
@@ -115,7 +120,8 @@ select
     events.approve,
     events.status,
     events.tool_return,
-    events.reason
+    events.reason,
+    messages.agent_version
 from events
 inner join messages
     on messages.agent_id = events.agent_id

@@ -1,3 +1,4 @@
+{{ letta_incremental() }}
 -- A conversation as text, in chunks of at most letta_document_chunk_size characters.
 --
 -- A piece (a message, or a part of one that is longer than a chunk) of more than half a chunk is a chunk of its
@@ -16,6 +17,7 @@ with pieces as (
         length(piece) + 1 as characters,
         case when length(piece) + 1 > {{ half }} then 1 else 0 end as is_alone
     from {{ ref('int_letta__document_pieces') }} as pieces
+    where {{ letta_is_changed() }}
 
 ),
 
@@ -62,6 +64,7 @@ chunks as (
         is_alone,
         bucket,
         min(agent_id) as agent_id,
+        min(agent_version) as agent_version,
         min(conversation_id) as conversation_id,
         max(case when index_in_chunk = 1 then message_key end) as first_message_key,
         max(case when index_in_chunk = 1 then piece_index end) as first_piece_index,
@@ -92,7 +95,8 @@ select
     chunks.last_message_index,
     chunks.messages,
     length(chunks.text) as characters,
-    chunks.text
+    chunks.text,
+    chunks.agent_version
 from chunks
 left join {{ ref('stg_letta__agents') }} as agents
     on agents.id = chunks.agent_id

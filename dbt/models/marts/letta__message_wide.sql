@@ -1,3 +1,4 @@
+{{ letta_incremental() }}
 with calls as (
 
     select
@@ -9,6 +10,7 @@ with calls as (
         {{ dbt.listagg("coalesce(name, '') || '(' || coalesce(arguments, '') || ')'", 'chr(10)', 'order by idx') }}
             as tool_call_text
     from {{ ref('stg_letta__agent_messages__tool_calls') }}
+    where {{ letta_is_changed() }}
     group by agent_id, message_id, position
 
 ),
@@ -23,6 +25,7 @@ returns as (
         {{ letta_total("case when status = 'error' then 1 else 0 end") }} as tool_errors,
         {{ dbt.listagg('tool_return', 'chr(10)', 'order by idx') }} as tool_return_text
     from {{ ref('stg_letta__agent_messages__tool_returns') }}
+    where {{ letta_is_changed() }}
     group by agent_id, message_id, position
 
 ),
@@ -36,6 +39,7 @@ approvals as (
         {{ letta_total('case when approve then 1 else 0 end') }} as approved,
         {{ letta_total('case when not approve then 1 else 0 end') }} as denied
     from {{ ref('stg_letta__agent_messages__approvals') }}
+    where {{ letta_is_changed() }}
     group by agent_id, message_id, position
 
 ),
@@ -50,6 +54,7 @@ content as (
         {{ letta_total("case when type = 'text' then 1 else 0 end") }} as text_parts,
         {{ letta_total("case when type = 'image' then 1 else 0 end") }} as image_parts
     from {{ ref('stg_letta__agent_messages__content') }}
+    where {{ letta_is_changed() }}
     group by agent_id, message_id, position
 
 )
@@ -96,7 +101,8 @@ select
     steps.prompt_tokens as step_prompt_tokens,
     steps.completion_tokens as step_completion_tokens,
     steps.total_tokens as step_total_tokens,
-    steps.cost as step_cost
+    steps.cost as step_cost,
+    messages.agent_version
 from {{ ref('int_letta__messages') }} as messages
 left join {{ ref('stg_letta__agents') }} as agents
     on agents.id = messages.agent_id
@@ -122,3 +128,4 @@ left join content
     on content.agent_id = messages.agent_id
     and content.message_id = messages.message_id
     and content.position = messages.position
+where {{ letta_is_changed('messages.agent_id') }}

@@ -1,7 +1,8 @@
+{{ letta_incremental() }}
 with messages as (
 
     select * from {{ ref('int_letta__messages') }}
-    where turn_id is not null
+    where turn_id is not null and {{ letta_is_changed() }}
 
 ),
 
@@ -13,6 +14,7 @@ turns as (
         min(conversation_key) as conversation_key,
         min(conversation_id) as conversation_id,
         min(turn_index) as turn_index,
+        min(agent_version) as agent_version,
         min(case when author = 'user' then created_at end) as started_at,
         max(case when author in ('agent', 'tool') then created_at end) as ended_at,
         count(*) as messages,
@@ -142,7 +144,8 @@ select
     steps.reasoning_tokens,
     steps.total_tokens,
     steps.cost,
-    coalesce(steps.steps_without_price, 0) as steps_without_price
+    coalesce(steps.steps_without_price, 0) as steps_without_price,
+    turns.agent_version
 from turns
 left join opening
     on opening.turn_id = turns.turn_id
