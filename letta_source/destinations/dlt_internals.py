@@ -63,7 +63,6 @@ try:
 except ImportError as error:
     raise broken(str(error.name), f"nothing can be loaded ({error})") from error
 
-# dlt's own that other modules take from here.
 __all__ = [
     "Capabilities", "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
     "FilesystemClient", "JobClientBase", "LoadStorage", "NormalizeStorage", "PackageStorage",
@@ -213,11 +212,12 @@ def database_file(client: Any) -> Path | None:
         return Path(client.config.data_location())
     sql_client: Any = getattr(client, "sql_client", None)
     if getattr(sql_client, "dialect_name", None) == "sqlite":
-        # dlt gives each dataset a file.
+        # dlt gives each dataset a file, but for the database's own.
         file_of = getattr(sql_client, "_sqlite_dataset_filename", None)
         if file_of is None:
             raise broken("_sqlite_dataset_filename", "reading SQLite would create an empty file")
-        return Path(file_of(sql_client.dataset_name))
+        name = sql_client.dataset_name
+        return Path(sql_client.database_name if name == "main" else file_of(name))
     return None
 
 

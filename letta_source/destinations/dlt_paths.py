@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from letta_source.destinations.dlt_internals import FilesystemClient, database_file, iceberg_library
 from letta_source.errors import ConfigError
@@ -73,6 +73,7 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
     """
     if isinstance(client, FilesystemClient):
         path = str(client.dataset_path)
+        _assert_no_host(str(client.config.bucket_url))
         if table_format == "delta" and (odd := _NOT_DELTA.search(path)):
             raise _odd(path, odd[0], "deltalake")
         if table_format == "iceberg" and not client.is_local_filesystem and (odd := re.search("[#?]", path)):
@@ -87,21 +88,43 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
             raise _odd(str(file), "?", "DuckDB")
 
 
+def _assert_no_host(url: str) -> None:
+    """Refuse `file://lake/letta`, whose `lake` is a host: dlt would write into /lake, at the root."""
+    host = urlsplit(url).netloc if url.startswith("file://") and os.sep == "/" else ""
+    if host:
+        path = url[len("file://") :]
+        raise ConfigError(
+            f"bucket_url = {url} names a host, {host}: write file:///{path} for a folder of the root, or"
+            f" {path} for one in this folder"
+        )
+
+
 def _odd(path: str, characters: str, library: str) -> ConfigError:
     return ConfigError(f"{library} cannot use a path with {characters}: {path}: choose another folder")
 
 
 def _assert_bucket(client: Any) -> None:
-    """Check that a bucket of S3 is there: dlt would try to make it when everything is read."""
-    if client.config.protocol not in ("s3", "s3a"):
-        return
-    bucket = client.bucket_path.partition("/")[0]
+    """Check that a bucket or container is there: dlt would try to make it when everything is read."""
+    bucket, files = client.bucket_path.partition("/")[0], client.fs_client
     try:
-        client.fs_client.call_s3("head_bucket", Bucket=bucket)
+        match client.config.protocol:
+            case "s3" | "s3a":
+                files.call_s3("head_bucket", Bucket=bucket)
+            case "gs" | "gcs":
+                # Not `info`, which lists too, and asks again for a minute.
+                files.call("GET", "b/{}", bucket, json_out=True)
+            case "az" | "azure" | "abfs" | "abfss" | "adl":
+                files.info(bucket)
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no bucket {bucket}: make it, or set DESTINATION__FILESYSTEM__BUCKET_URL to another"
         ) from error
-    except PermissionError:
+    except Exception as error:  # Of their own, but for S3.
         # Who may see only what is below a path may not ask for the bucket.
-        return
+        if not _is_forbidden(error):
+            raise
+
+
+def _is_forbidden(error: Exception) -> bool:
+    of_gcs = type(error) is OSError and str(error).startswith("Forbidden")
+    return isinstance(error, PermissionError) or of_gcs or getattr(error, "status_code", None) == 403

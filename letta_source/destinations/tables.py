@@ -6,8 +6,8 @@ rows of before.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dlt
@@ -31,8 +31,17 @@ from letta_source.shards import Shard
 
 _SCHEMA = "letta"
 _DLTS = ("_dlt_loads", "_dlt_pipeline_state")
-# Of others, what they call types has not been held against what dlt makes of it.
-_KNOWN_TYPES = ("duckdb", "postgres")
+# MySQL has neither of the two.
+_OF_MYSQL = {"bool": "bigint", "json": "text"}
+# By dialect, what types are stored as others. What further dialects call types has not been held against what
+# dlt makes of them.
+_STORED_AS: Mapping[str, Mapping[str, str]] = {
+    "duckdb": {},
+    "postgres": {},
+    "sqlite": {},
+    "mysql": _OF_MYSQL,
+    "mariadb": _OF_MYSQL,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Changed:
     Attributes:
         tables: that are gone.
         columns: that are gone, as `table.column`.
-        types: of columns that are others now, as `table.column is text, not bigint`.
+        types: of columns and tables that are others now, as `table.column is text, not bigint`.
         left: tables that are as they were.
     """
 
@@ -83,15 +92,67 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
             gone = [name for name in made if not files.of_table(name)]
             return Changed(gone, left=[name for name in made if name not in gone])
     with pipeline.destination_client() as client:
-        if (sql_client := sql_client_of(client)) is None or (
-            schema := stored_schema(client, _SCHEMA)
-        ) is None:
+        if (sql_client := sql_client_of(client)) is None or not client.is_storage_initialized():
             return Changed()
-        known = {
-            name: table for name, table in schema.tables.items() if name in wanted and _has_seen_rows(table)
-        }
-        known |= {name: schema.tables[name] for name in _DLTS if name in schema.tables}
-        return _compared(stored_columns(client, known), known, dialect_of(sql_client) in _KNOWN_TYPES)
+        known = _known(client, pipeline, wanted)
+        changed = _compared(stored_columns(client, known), known, _STORED_AS.get(dialect_of(sql_client)))
+        views = [f"{name} is a view, no table" for name in _views(sql_client) if name in known]
+        shorter = [
+            f"{table}.{name} is text of {length} characters"
+            for table, name, length in _short_texts(sql_client)
+            if _is_long_text(known.get(table, {}).get("columns", {}).get(name, {}))
+        ]
+        return replace(changed, types=[*changed.types, *views, *shorter])
+
+
+def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict[str, Any]:
+    """Return the tables that were made, by what the dataset's or else the pipeline's copy of the schema says.
+
+    Where somebody dropped `_dlt_version` and the working folder is new, all may have been.
+    """
+    schema = stored_schema(client, _SCHEMA)
+    if schema is None and pipeline.default_schema_name:
+        schema = pipeline.default_schema
+    if schema is None:
+        was_loaded = any(stored_columns(client, _DLTS).values())
+        return {name: {"columns": {}} for name in (*wanted, *_DLTS)} if was_loaded else {}
+    known = {name: table for name, table in schema.tables.items() if name in wanted and _has_seen_rows(table)}
+    return known | {name: schema.tables[name] for name in _DLTS if name in schema.tables}
+
+
+def _views(sql_client: Any) -> list[str]:
+    """Return the dataset's views: one in a table's place has its columns, and takes no rows."""
+    dialect = dialect_of(sql_client)
+    if dialect == "sqlite":
+        place = sql_client.fully_qualified_dataset_name()
+        rows = sql_client.execute_sql(f"SELECT name FROM {place}.sqlite_master WHERE type = 'view'")
+    elif dialect in _STORED_AS:
+        rows = sql_client.execute_sql(
+            "SELECT table_name FROM information_schema.tables"
+            " WHERE table_type = 'VIEW' AND table_schema = %s",
+            sql_client.dataset_name,
+        )
+    else:
+        rows = ()
+    return [row[0] for row in rows or ()]
+
+
+def _short_texts(sql_client: Any) -> list[Any]:
+    """Return table, column and length of each text that holds less than dlt's shortest, of 65,535 bytes."""
+    if dialect_of(sql_client) not in ("postgres", "mysql", "mariadb"):
+        return []
+    rows = sql_client.execute_sql(
+        "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns"
+        " WHERE character_maximum_length < 65535 AND table_schema = %s",
+        sql_client.dataset_name,
+    )
+    return list(rows or ())
+
+
+def _is_long_text(described: Any) -> bool:
+    # MySQL has no index of long texts: dlt shortens those that are unique.
+    is_short = described.get("precision") or described.get("unique")
+    return described.get("data_type") == "text" and not is_short
 
 
 def _has_seen_rows(table: Any) -> bool:
@@ -99,7 +160,10 @@ def _has_seen_rows(table: Any) -> bool:
     return bool(table.get("x-normalizer", {}).get("seen-data"))
 
 
-def _compared(there: dict[str, dict[str, Any]], known: dict[str, Any], with_types: bool) -> Changed:
+def _compared(
+    there: dict[str, dict[str, Any]], known: dict[str, Any], stored_as: Mapping[str, str] | None
+) -> Changed:
+    """Return the differences; those of types only if it is known what they are stored as."""
     gone, columns, types = [], [], []
     for table, described in known.items():
         if not there.get(table):
@@ -111,17 +175,18 @@ def _compared(there: dict[str, dict[str, Any]], known: dict[str, Any], with_type
                 continue
             if (now := found.get(name.casefold())) is None:
                 columns.append(f"{table}.{name}")
-            elif with_types and (other := _other_type(column, now)):
-                types.append(f"{table}.{name} is {other}, not {column['data_type']}")
+            elif stored_as is not None and (other := _other_type(column, now, stored_as)):
+                types.append(f"{table}.{name} {other}")
     return Changed(gone, columns, types)
 
 
-def _other_type(column: Any, now: Any) -> str | None:
-    if now.get("data_type") != column["data_type"]:
-        return str(now.get("data_type"))
-    # A text that is no longer than so many characters.
-    is_shorter = column["data_type"] == "text" and now.get("precision") and not column.get("precision")
-    return f"text of {now['precision']} characters" if is_shorter else None
+def _other_type(column: Any, now: Any, stored_as: Mapping[str, str]) -> str | None:
+    found, described = now.get("data_type"), column["data_type"]
+    if found not in (described, stored_as.get(described)):
+        return f"is {found}, not {described}"
+    if now.get("nullable") is False and column.get("nullable", True):
+        return "takes no NULL"
+    return None
 
 
 def make_again(pipeline: dlt.Pipeline) -> None:
@@ -138,7 +203,7 @@ def mend_staging(pipeline: dlt.Pipeline) -> None:
         if schema is None or not stored_columns(client, ["_dlt_version"], staging=True).get("_dlt_version"):
             return
         known = {name: schema.tables[name] for name in schema.data_table_names(seen_data_only=True)}
-        changed = _compared(stored_columns(client, known, staging=True), known, with_types=False)
+        changed = _compared(stored_columns(client, known, staging=True), known, stored_as=None)
     if changed:
         make_tables_again(pipeline, [*known, "_dlt_version"], staging=True)
 

@@ -153,8 +153,8 @@ class Workspace:
         dataset = self.pipeline.dataset_name
         if gone.types:
             raise ConfigError(
-                f"{dataset}: {gone}: change it back, or drop the table, which the next run makes again and"
-                " reads whole"
+                f"{dataset}: {gone}: change it back, or drop the table or view: the next run makes the table"
+                " again and reads it whole"
             )
         if gone.columns and not self._settings.refresh:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from letta_source.demo import Server
 from letta_source.destinations import dataset_names
 from letta_source.destinations.dataset_names import assert_not_reserved, dataset_called
+from letta_source.destinations.dlt_internals import database_file
+from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.errors import ConfigError
 from tests.support.command import Command, log_lines
 
@@ -86,8 +89,25 @@ def test_nor_are_those_of_other_databases(
         assert_not_reserved(SimpleNamespace(dialect_name=dialect), dataset)
 
 
-def made_by(destination: Any) -> Any:
-    return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name="letta"))
+def made_by(destination: Any, dataset: str = "letta") -> Any:
+    return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name=dataset))
+
+
+@pytest.mark.parametrize("url", ["file://lake/letta", "file://localhost/srv/lake", "file://nas/letta"])
+def test_a_folder_with_a_host_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="names a host"):
+        assert_usable_path(made_by(dlt.destinations.filesystem(url)), None)
+
+
+@pytest.mark.parametrize("url", ["file:///srv/lake", "/srv/lake", "lake/letta", "./lake"])
+def test_one_without_is_not(url: str) -> None:
+    assert_usable_path(made_by(dlt.destinations.filesystem(url)), None)
+
+
+def test_sqlites_own_dataset_has_the_databases_file(tmp_path: Path) -> None:
+    destination: Any = dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path / 'w.db'}")
+    files = [database_file(made_by(destination, name)) for name in ("main", "letta")]
+    assert files == [tmp_path / "w.db", tmp_path / "w__letta.db"]
 
 
 @pytest.mark.whole

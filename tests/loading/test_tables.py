@@ -35,6 +35,7 @@ def by_hand(command: Command, statement: str) -> None:
         "DROP TABLE letta.load_issues",
         "DROP TABLE letta._dlt_loads",
         "DROP TABLE letta._dlt_pipeline_state",
+        "DROP TABLE letta._dlt_version; DROP TABLE letta.agent_messages",
         "DROP SCHEMA letta CASCADE",
     ],
 )
@@ -83,6 +84,11 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
             "ALTER COLUMN sequence TYPE BIGINT",
             "agent_messages.sequence is text, not bigint",
         ),
+        (
+            "ALTER COLUMN created_at SET NOT NULL",
+            "ALTER COLUMN created_at DROP NOT NULL",
+            "agent_messages.created_at takes no NULL",
+        ),
     ],
 )
 def test_a_column_that_is_another_is_refused(
@@ -100,6 +106,29 @@ def test_a_column_that_is_another_is_refused(
     else:
         assert letta_source.load(server, "--refresh").code == 0
         assert letta_source.rows("SELECT count(text) > 0 FROM letta.agent_messages") == [(True,)]
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_without_dlts_copy_of_the_schema_a_new_machine_finds_what_is_gone(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads(letta_source, letta, server, 2)
+    by_hand(letta_source, "DROP TABLE letta._dlt_version; DROP TABLE letta.agent_messages")
+    monkeypatch.setenv("DLT_DATA_DIR", str(letta_source.folder / "elsewhere"))
+    for _ in range(2):
+        said = letta_source.load(server)
+        assert said.code == 0, said.err
+    assert letta_source.count("agent_messages") == messages(letta)
+
+
+def test_a_view_in_a_tables_place_is_refused(letta_source: Command, letta: Letta, server: Server) -> None:
+    loads(letta_source, letta, server, 1)
+    by_hand(letta_source, "ALTER TABLE letta.agent_messages RENAME TO kept")
+    by_hand(letta_source, "CREATE VIEW letta.agent_messages AS FROM letta.kept")
+    refused = letta_source.load(server)
+    assert (refused.code, "agent_messages is a view, no table" in refused.errors[-1]) == (2, True)
+    by_hand(letta_source, "DROP VIEW letta.agent_messages")
+    assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
 
 
