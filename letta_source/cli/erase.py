@@ -45,12 +45,16 @@ def erase(options: argparse.Namespace) -> int:
         ConfigError: nothing is named, `--yes` is not given, or nothing can be removed there.
     """
     from letta_source.errors import ConfigError
+    from letta_source.items import is_id
 
     if options.dry_run and options.yes:
         raise ConfigError("--dry-run and --yes contradict each other: give one")
     named = [options.agent_id, options.conversation_id, options.identity_id]
     if not any(named):
         raise ConfigError("name what to erase: --agent-id, --conversation-id or --identity-id")
+    for one in (one for ids in named for one in ids or ()):
+        if not is_id(one):
+            raise ConfigError(f"{one!r} is no id: erase takes ids only, and no names")
     from letta_source.cli.signals import stopping
     from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from

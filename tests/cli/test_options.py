@@ -168,6 +168,13 @@ def test_an_empty_value_is_refused(letta_source: Command, words: list[str]) -> N
     assert "must not be empty" in said.err
 
 
+def test_what_is_erased_is_named_by_ids(letta_source: Command) -> None:
+    for option in ("--agent-id", "--conversation-id", "--identity-id"):
+        said = letta_source("erase", option, "support desk", "--yes")
+        assert (said.code, said.out, letta_source.files()) == (2, "", [])
+        assert "'support desk' is no id: erase takes ids only, and no names" in said.err
+
+
 @pytest.mark.whole
 def test_what_came_of_a_load_or_an_erasure_is_json_too(loaded: Command) -> None:
     letta = Letta()
