@@ -59,3 +59,24 @@ def test_a_missing_family_costs_nothing_else(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert sorted(line.partition(": skipped, ")[0] for line in warnings) == sorted(missing)
     assert session.problems == 0
+
+
+def test_a_missing_family_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A load an hour says it an hour: from the second one on it is no alarm."""
+    merged = Merged()
+    caplog.set_level("INFO")
+    with serve(small_letta(), missing=["groups"]) as server:
+        for changes in ("off", "off", "on"):
+            merged.load(server, "agents", "groups", changes=changes)
+    levels = [record.levelname for record in caplog.records if "skipped" in record.getMessage()]
+    assert levels == ["WARNING", "INFO", "INFO"]
+
+
+def test_a_family_that_went_missing_is_named_once_in_a_load(caplog: pytest.LogCaptureFixture) -> None:
+    merged, letta = Merged(), small_letta()
+    for missing in ([], ["groups"], ["groups"]):
+        with serve(letta, missing=missing) as server:
+            merged.load(server, "agents", "groups")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(":")[0] for line in warnings] == ["groups"]
+    assert "the list missing" in warnings[0]
