@@ -41,7 +41,10 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     length = response.headers.get("content-length", "")
     if length.isdigit() and int(length[:18]) > most:
         raise TooLarge(most, int(length[:18]))
-    pieces = [piece async for piece in pieces_of(response, most, take)]
+    pieces: list[bytes] = []
+    async for piece in pieces_of(response, most, take):
+        pieces.append(Body(piece) if len(piece) < _LARGE_PIECE else piece)
+        del piece
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     # A page has more, and tells nobody what it was asked with.
     return Body(body) if len(body) < _LARGE_PIECE else body
@@ -82,9 +85,12 @@ async def pieces_of(
                 yield piece[: len(piece) - (size - most)]
                 return
             if size > most:
+                raw, decoded, piece = b"", [], b""
                 raise TooLarge(most)
             await take(len(piece))
             yield piece
+        # Some proxies tell what they were sent: no frame of an error to come shows it.
+        raw, decoded, piece = b"", [], b""
     if inflate:
         inflate.end()
 

@@ -30,8 +30,8 @@ class Memory:
     """Bytes that may be taken; whoever asks for more waits until others give back.
 
     Readers take what they read, and whoever gets a page gives it back once its rows were handed on. Of what
-    is taken there are up to three copies for a moment, hence a quarter of the limit is given out; a sixteenth
-    once messages are large, as destinations need the most for these. May be used from several threads.
+    is taken there are up to three copies for a moment, hence a quarter of the limit is given out; an eighth
+    of that once messages are large, as destinations need the most for these. Threads may share it.
 
     Args:
         limit: in bytes.
@@ -50,7 +50,7 @@ class Memory:
 
     def expect_large(self) -> None:
         """Say that what is read are pages of few messages, each of them large."""
-        self._given_out = self.limit // 16
+        self._given_out = self.limit // 32
         return_large_blocks()
 
     @property

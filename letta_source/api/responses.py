@@ -234,8 +234,10 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         raise web_page(response, body)
     found = parsed(body)
     if shape and not _has_shape(found, shape, response.url.path):
-        said = _detail(found, redactor_of(response.request))
-        raise WrongShape(f"not the {shape} that was asked for, but {type(found).__name__}: {said}")
+        kind, said = type(found).__name__, _detail(found, redactor_of(response.request))
+        # No frame of the error shows it: it may tell what was sent.
+        del found
+        raise WrongShape(f"not the {shape} that was asked for, but {kind}: {said}")
     return found
 
 
@@ -275,7 +277,9 @@ def parsed(body: bytes) -> Any:
     try:
         return parse_json(body)
     except ValueError as error:
-        raise BadBody(str(error)) from error
+        why = str(error)
+    # Not within `except`: the parser's error and its frames hold the body, which may tell what was sent.
+    raise BadBody(why)
 
 
 def _detail(body: Any, redact: Redactor) -> str:

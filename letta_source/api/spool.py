@@ -132,34 +132,50 @@ async def read_list(
     if may_be_page(response):
         raise web_page(response, await read_start(response, _SMALL))
     length = response.headers.get("content-length", "")
-    most = memory.largest_stream
-    if length.isdigit() and int(length[:18]) > most:
-        raise TooLarge(most, int(length[:18]))
+    if length.isdigit() and int(length[:18]) > memory.largest_stream:
+        raise TooLarge(memory.largest_stream, int(length[:18]))
     elements = Elements(key, memory.largest_body)
-    size = 0
+    spool: Spool | None = None
     try:
         spool = Spool(elements, lease)
+        size = await _fill(spool, elements, response, take, memory)
     except OSError as error:
-        raise _full(error) from error
-    try:
-        async for piece in pieces_of(response, most, take):
-            size += len(piece)
-            for found in elements.feed(piece):
-                await _add(spool, elements, found, take, memory)
-            needed = elements.held + spool.index_size
-            if needed > lease.size:
-                await take(needed - lease.size)
-            lease.shrink(lease.size - needed)
-        elements.end()
-    except BaseException as error:
-        spool.close()
-        if isinstance(error, OSError):
-            raise _full(error) from error
-        if isinstance(error, ValueError):
-            raise BadBody(str(error)) from error
+        failed: RequestFailed = _full(error)
+    except (ValueError, BadBody) as error:
+        failed = BadBody(str(error))
+    except TooLarge as error:
+        failed = TooLarge(error.most, error.length)
+    except BaseException:
+        if spool:
+            spool.close()
         raise
-    lease.end_reading()
-    return spool, size
+    else:
+        lease.end_reading()
+        return spool, size
+    if spool:
+        spool.close()
+    # Not within `except`: the first error's frames hold pieces of the body, which may tell what was sent.
+    raise failed
+
+
+async def _fill(
+    spool: Spool, elements: Elements, response: httpx.Response, take: Take, memory: Memory
+) -> int:
+    """Add all elements of an answer; return the bytes that it has."""
+    size, lease = 0, spool.lease
+    async for piece in pieces_of(response, memory.largest_stream, take):
+        size += len(piece)
+        for found in elements.feed(piece):
+            await _add(spool, elements, found, take, memory)
+            del found
+        needed = elements.held + spool.index_size
+        if needed > lease.size:
+            await take(needed - lease.size)
+        lease.shrink(lease.size - needed)
+        # No frame of an error to come shows it.
+        del piece
+    elements.end()
+    return size
 
 
 async def _add(spool: Spool, elements: Elements, found: Element | Anew, take: Take, memory: Memory) -> None:

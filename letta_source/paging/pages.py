@@ -199,5 +199,8 @@ def as_list(body: Any) -> Sequence[Any]:
     if body is None:
         return []
     if not isinstance(body, list):
-        raise Unreadable(f"a list was expected, the server sent {type(body).__name__}")
+        kind = type(body).__name__
+        # No frame of the error shows it.
+        del body
+        raise Unreadable(f"a list was expected, the server sent {kind}")
     return Items(body)

@@ -307,3 +307,41 @@ def test_a_full_disk_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(walked.error, Unreadable)
     assert "No space left on device" in str(walked.error)
     assert "TMPDIR" in str(walked.error)
+
+
+ECHOED = "sk-let-echoCanary8Hq2Lm"
+TELLING: dict[str, Callable[[], httpx.Response]] = {
+    "no JSON": lambda: answer_of(f"Authorization: Bearer {ECHOED}".encode()),
+    "a list that is cut short": lambda: answer_of(f'[{{"authorization":"Bearer {ECHOED}"}}'.encode()),
+    "an element that is no JSON": lambda: answer_of(f'[{{"authorization":"Bearer {ECHOED}",}}]'.encode()),
+    "an object": lambda: answer_of(f'{{"headers":{{"authorization":"Bearer {ECHOED}"}}}}'.encode()),
+    "a text": lambda: answer_of(f'"Bearer {ECHOED}"'.encode()),
+    "a connection that breaks": lambda: answer_of(f'["Bearer {ECHOED}",'.encode() * 2, 37, 37),
+}
+
+
+def every_variable(error: BaseException | None) -> Iterator[str]:
+    """The local variables of all frames, those of libraries too, and the attributes of errors."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        waiting += [error.__cause__, error.__context__]
+        yield f"{error!r} {error} {vars(error)!r}"
+        trace = error.__traceback__
+        while trace:
+            for name, value in trace.tb_frame.f_locals.items():
+                yield f"{trace.tb_frame.f_code.co_name}: {name} = {value!r}"
+            trace = trace.tb_next
+
+
+@pytest.mark.parametrize("telling", TELLING.values(), ids=TELLING)
+def test_no_frame_shows_what_a_proxy_says_that_it_was_sent(telling: Callable[[], httpx.Response]) -> None:
+    walked = read(lambda request: telling())
+    assert isinstance(walked.error, Unreadable)
+    # Of the test itself, what it plays, and the connection below us.
+    played = ("answer_of", "read:", "pieces:", "test_", "<lambda>", "__aiter__: part")
+    shown = [place[:200] for place in every_variable(walked.error) if ECHOED in place]
+    assert [place for place in shown if not place.startswith(played)] == []
