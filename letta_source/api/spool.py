@@ -146,13 +146,13 @@ async def read_list(
     except TooLarge as error:
         failed = TooLarge(error.most, error.length)
     except BaseException:
-        if spool:
+        if spool is not None:
             spool.close()
         raise
     else:
         lease.end_reading()
         return spool, size
-    if spool:
+    if spool is not None:
         spool.close()
     # Not within `except`: the first error's frames hold pieces of the body, which may tell what was sent.
     raise failed
