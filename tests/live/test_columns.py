@@ -20,6 +20,7 @@ from tests.live.test_live import EVERYTHING
 from tests.live.test_poison import IMAGE_BY_URL, changed
 from tests.support.loaded_duckdb import LoadedDuckDB
 from tests.support.rare_rows import (
+    SENDER,
     add_batch_messages,
     add_messages,
     add_to_conversation,
@@ -190,8 +191,9 @@ def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         assert cured.returncode == 0, cured.stderr
     then = {agent: (tags, approval) for agent, tags, approval in rows}
     yield Loaded(warehouse, bad, (listed.stderr, by_id.stderr), then)
-    # Other tests ask for what is not hidden.
+    # Other tests ask for what is not hidden, and count what the seed holds.
     with Tables(letta.server.database_url) as tables:
+        tables.delete_sent_by(SENDER)
         tables.change("agents", letta.ids.agents["v1"], hidden=None)
         tables.change("groups", letta.ids.groups["supervised"], hidden=None)
 

@@ -22,6 +22,7 @@ CALLBACK: dict[str, Any] = {
     "ttft_ns": 1_234,
     "total_duration_ns": 56_789,
 }
+SENDER = "identity-of-rare-rows"
 FROM_TEMPLATE = {"base_template_id": "base-1", "template_id": "template-1", "deployment_id": "deployment-1"}
 TEXT: dict[str, Any] = {"type": "text", "text": "With a signature.", "signature": "signed"}
 IMAGE: dict[str, Any] = {
@@ -161,7 +162,7 @@ def add_messages(tables: Tables, **owner: Any) -> list[str]:
     call = _call()
     returned = _returned(call["id"])
     approval = {"type": "approval", "tool_call_id": call["id"], "approve": False, "reason": "Too dear."}
-    common = {**owner, "sender_id": "identity-1", "is_err": True, "name": "Ann", "otid": "otid-1"}
+    common = {**owner, "sender_id": SENDER, "is_err": True, "name": "Ann", "otid": "otid-1"}
     return [
         tables.add_message("user", [TEXT, IMAGE], **common),
         tables.add_message("assistant", [REASONING, REDACTED, TEXT], tool_calls=[call], **common),
@@ -180,7 +181,7 @@ def add_batch_messages(tables: Tables, batch_item_id: str, user_id: str, **owner
     """
     call = _call()
     made = {"_created_by_id": user_id, "_last_updated_by_id": user_id, "batch_item_id": batch_item_id}
-    common = {**owner, **made, "sender_id": "identity-1", "is_err": True, "name": "Ann", "otid": "otid-1"}
+    common = {**owner, **made, "sender_id": SENDER, "is_err": True, "name": "Ann", "otid": "otid-1"}
     parts = [TEXT, IMAGE, REASONING, REDACTED, *RARE_PARTS]
     tables.add_message("assistant", parts, tool_calls=[call], model="a-model", **common)
     returned = _returned(call["id"])

@@ -148,6 +148,15 @@ class Tables:
         self._cursor.execute(query, values)
         return self._cursor.fetchall()[0][0]
 
+    def delete_sent_by(self, sender_id: str) -> None:
+        """Delete a sender's messages, from conversations too."""
+        self._cursor.execute(
+            "delete from conversation_messages where message_id in"
+            " (select id from messages where sender_id = %s)",
+            (sender_id,),
+        )
+        self._cursor.execute("delete from messages where sender_id = %s", (sender_id,))
+
     def delete_messages(self, agent_id: str) -> None:
         """Delete an agent's messages that are out of its context.
 
