@@ -55,7 +55,9 @@ def build(warehouse: DbtWarehouse, folder: Path) -> Built:
     with serve(letta) as server:
         warehouse.load(server.base_url, "--resources", ",".join(everything))
     with serve(letta, "cloud") as server:
-        warehouse.load(server.base_url, "--resources", "message_search", "--search-query", "dice")
+        warehouse.load(
+            server.base_url, "--same-server", "--resources", "message_search", "--search-query", "dice"
+        )
     project = Project.create(folder, warehouse)
     statuses = project.build(**ON_REQUEST)
     return Built(letta, warehouse, project, statuses, project.models())
