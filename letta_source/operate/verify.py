@@ -254,7 +254,8 @@ class Verification:
                 return
             absent = comparison.absent()
             # What is left of a deleted agent, such as its steps without their run, no list gives any more.
-            gone = absent if agent.is_gone else self._gone(card, absent, incomplete)
+            is_left = agent.is_gone and not incomplete
+            gone = absent if is_left else self._gone(card, absent, incomplete)
         comparison.end(set(gone), incomplete)
         if gone:
             agent.gone_rows[card.name] = gone
