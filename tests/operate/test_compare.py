@@ -214,3 +214,32 @@ def test_images_hidden_by_another_setting_are_not_comparable() -> None:
     assert of_messages([message(extra=image)], [message(extra=other)], masks=same) == {"edited": 1}
     texts = {"held": [message(text="a")], "sent": [message(text="b")]}
     assert of_messages(texts["held"], texts["sent"], masks=said) == {"edited": 1}
+
+
+def test_columns_and_keys_are_named_and_what_is_newer_is_told_to_those_that_hang_from_it() -> None:
+    settings = make_settings({"base_url": "http://localhost:8283", "mask": {"name": "drop"}}, {})
+    held = {one.name: table(one.name, []) for one in CARD.tables}
+    held[CARD.name] = table(CARD.name, [message(1, text="0123456789"), message(2, run_id="run-1")])
+    changed: dict[str, set[str]] = {}
+    hiding = Hiding(CARD, settings, {LOAD: "none"}, 10)
+    comparison = Comparison(CARD, held, hiding, SINCE, changed, 10)
+    sent = [message(1, text="0123456789abc"), message(2, run_id="run-2"), message(3, created_at=SINCE)]
+    comparison.take(CARD.name, table(CARD.name, sent))
+    tally = comparison.tallies[CARD.name]
+    assert tally.hidden >= {"name", "text"}
+    assert tally.edited == {"run_id"}
+    # The agent is the same of all.
+    assert (tally.examples["edited"], tally.examples["newer"]) == (["message-2 0"], ["message-3 0"])
+    assert changed == {CARD.name: {"message-3"}}
+
+
+def test_a_text_that_was_cut_less_is_not_comparable() -> None:
+    settings = make_settings({"base_url": "http://localhost:8283"}, {})
+    hiding = Hiding(CARD, settings, {LOAD: "none"}, 10)
+    (text,) = (column for column in CARD.root.columns if column.name == "text")
+    assert hiding.hides(CARD.name, text, LOAD, "01234567", "0123456789")
+    assert not hiding.hides(CARD.name, text, LOAD, "01234", "0123456789")
+    # Of a load that no log knows, a null is a mask's only where content may be.
+    (clear,) = (column for column in CARD.root.columns if column.name == "run_id")
+    assert not clear.content
+    assert not hiding.hides(CARD.name, clear, "another", "run-1", None)
