@@ -183,7 +183,8 @@ class Workspace:
 
     def take_over(self) -> None:
         """Go on from the destination's state, and where other shards ended."""
-        if self.pipeline.config.restore_from_destination:
+        # Where rows can only be added, reading all of it again would double them.
+        if self.pipeline.config.restore_from_destination or self.traits.writes == "append":
             self.pipeline.sync_destination()
         adopt(self.pipeline, self._shard, self._others, self._seen)
         # A load that is killed while these are read again must not leave cursors that skip what is gone.

@@ -232,3 +232,17 @@ def test_settings_that_would_lose_rows_lose_none(
     assert letta_source.count("agent_messages", dataset=dataset) == messages(letta)
     if name.startswith(("LOAD", "NORMALIZE")):
         assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is not taken" in said.err
+
+
+@pytest.mark.whole
+def test_plain_files_are_gone_on_with_whatever_dlt_restores(
+    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
+    to = ("--destination", "filesystem")
+    for working_folder in ("one", "other"):
+        monkeypatch.setenv("DLT_DATA_DIR", str(letta_source.folder / working_folder))
+        assert letta_source.load(server, *to).code == 0
+    said = letta_source("export", "agent_messages", "--columns", "id", *to)
+    assert said.out.count("\n") == messages(letta)
