@@ -68,6 +68,7 @@ class LongRun:
         self.open: set[str] = set()
         self.cured: set[str] = set()
         self.failing = ""
+        self._meanwhile = 0
         self.requests: list[int] = []
         self.codes: list[int] = []
         self._resources = _RESOURCES
@@ -127,7 +128,7 @@ class LongRun:
             self.now = begin + self._span * self._random.uniform(0.02, 0.98)
             self.write()
         self.now = begin + self._span / 2
-        expected = (happens() if happens else None) or Foreseen()
+        expected = (happens() if happens else None) or Foreseen(self._meanwhile)
         self.hour += self._span // HOUR
         self.now = begin + self._span + timedelta(seconds=self._random.randint(0, 150))
         self.load(expected)
@@ -283,6 +284,8 @@ class LongRun:
             return answered
 
         self._fails, self.failing = failing, on
+        # As long as nothing answers each load says so; what only one list or agent lacks is known by then.
+        self._meanwhile = code if code == 2 else 0
         return Foreseen(code, list(warns))
 
     def refuse(self, agent: str) -> Foreseen:
@@ -292,7 +295,7 @@ class LongRun:
         return self.fail(f"/{agent}/messages", forbidden, 3, f"agent_messages.*{agent}")
 
     def recover(self) -> None:
-        self._fails, self.failing = lambda request: None, ""
+        self._fails, self.failing, self._meanwhile = lambda request: None, "", 0
 
     def use_older_version(self) -> None:
         """What loads is a version that lacks a column."""
