@@ -61,7 +61,8 @@ def demo(options: argparse.Namespace) -> int:
     with serve(month_letta()) as server:
         # Given, so that the user's own are not taken: settings here, the destination by its name.
         theirs = {"project": "", "agent_ids": [], "headers": {}, "proxy": "none"}
-        settings = {"base_url": server.base_url, "api_key": "demo", **theirs}
+        # Each run of the demo has a port of its own.
+        settings = {"base_url": server.base_url, "api_key": "demo", "same_server": True, **theirs}
         what = Load(settings, (), "duckdb", _DATASET, _NAME, destination_name=_NAME, database=_FILE)
         loaded = load(what, Progress)
     print(loaded.summary())

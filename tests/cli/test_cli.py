@@ -238,6 +238,7 @@ def test_check_of_a_server_of_ones_own(letta_source: Command) -> None:
         **dict.fromkeys(("agents", "runs", "conversations", "batches", "messages"), "yes"),
         "groups": "no,",
         "steps": "no,",
+        **dict.fromkeys(("blocks", "tools", "identities", "archives"), "yes"),
     }
     assert "  groups         no, skipped (404: Not Found)" in families
     assert "  steps          no, read through runs (400: " in said.out
