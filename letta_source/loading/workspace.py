@@ -183,8 +183,10 @@ class Workspace:
 
     def take_over(self) -> None:
         """Go on from the destination's state, and where other shards ended."""
-        # Where rows can only be added, reading all of it again would double them.
-        if self.pipeline.config.restore_from_destination or self.traits.writes == "append":
+        if self.traits.writes == "append":
+            # Reading all of it again would double the rows.
+            self.pipeline.config.restore_from_destination = True
+        if self.pipeline.config.restore_from_destination:
             self.pipeline.sync_destination()
         adopt(self.pipeline, self._shard, self._others, self._seen)
         # A load that is killed while these are read again must not leave cursors that skip what is gone.
