@@ -26,10 +26,14 @@ from tests.support.rare_rows import (
     add_to_conversation,
     fill_agent,
     fill_batch,
+    fill_block,
     fill_conversation,
     fill_group,
+    fill_passages,
     fill_run,
     fill_step,
+    fill_step_metrics,
+    fill_tool,
 )
 from tests.support.seed import Api
 from tests.support.server_rows import Tables
@@ -66,6 +70,8 @@ UNFILLED: dict[str, set[tuple[str, str]]] = {
         *_of(("groups",), "shared_block_ids"),
         *_of(("conversations",), "in_context_message_ids"),
         *_of(("batches",), "agent_id"),
+        *_of(("identities",), "agent_ids block_ids"),
+        *_of(("blocks", "agent_blocks"), "created_by_id last_updated_by_id"),
     },
     "Letta's reference has it in lists; 0.16 numbers items in streams only": _of(LISTS, "seq_id"),
     "Letta's reference lists summaries and events; 0.16 says one as a user, and not the other": _of(
@@ -81,6 +87,9 @@ UNFILLED: dict[str, set[tuple[str, str]]] = {
     ),
     "A stored message's field (batch_messages)": _of(LISTS, "type", "tool_calls"),
     "An item's field (agent_messages)": _of((BATCH,), "type", "tool_returns"),
+    "Of pieces of files: 0.16 does not list them as an agent's passages": _of(
+        ("passages",), "source_id file_id file_name"
+    ),
     "Null but in a row that takes others out, which is not kept": _of(EVERYWHERE, DELETED.name),
     "Of fields that this version does not know: the pinned server has none": _of(EVERYWHERE, EXTRA.name),
     "Written by `verify --repair`: tests/live/test_verify.py": _of(EVERYWHERE, GONE.name),
@@ -198,26 +207,39 @@ def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         tables.change("groups", letta.ids.groups["supervised"], hidden=None)
 
 
+UNUSED_TOOL = '''
+def unused() -> str:
+    """Do nothing."""
+    return ""
+'''
+
+
 def fill(letta: Letta) -> str:
     """Fill what the server's columns leave null; gives an agent that waits for an approval."""
     api = Api(letta.server, letta.client)
     agent, group = letta.ids.agents["v1"], letta.ids.groups["round robin"]
     conversation = api.create_conversation(agent, isolated_block_labels=["human"])
     api.set_agent(agent, tags=["vip"], secrets={"TOKEN": "of this agent"})
-    api.attach(agent, "identities", api.create_identity("ann"))
+    named = {"key": "plan", "value": "gold", "type": "string"}
+    identity = api.create_identity("ann", properties=[named])
+    api.attach(agent, "identities", identity)
+    api.remember(agent, "A thing to find.", tags=["vip"])
+    unused = api.create_tool(UNUSED_TOOL, needs_approval=False)
     api.attach(agent, "sources", api.create_source("papers"))
     pending = api.create_agent("bad", "letta_v1_agent", list(letta.ids.tools.values()))
     api.set_agent(pending, tags=["bad"])
     api.turn(pending, "use danger")
     with Tables(letta.server.database_url) as tables:
-        run, step = (
-            tables.one(f"select id from {table} where agent_id = %s order by id limit 1", agent)
-            for table in ("runs", "steps")
-        )
+        step = tables.one("select id from steps where agent_id = %s order by id limit 1", agent)
         run = tables.one("select run_id from steps where id = %s", step)
         fill_agent(tables, agent)
         fill_run(tables, run, conversation)
         fill_step(tables, step)
+        fill_step_metrics(tables, step)
+        block = fill_block(tables, agent)
+        fill_passages(tables)
+        fill_tool(tables, unused)
+        tables.change("identities", identity, project_id="project-1")
         fill_conversation(tables, conversation)
         fill_batch(tables, letta.ids.batches["completed"], tables.user_id)
         owner = {"agent_id": agent, "run_id": run, "step_id": step}
@@ -228,4 +250,5 @@ def fill(letta: Letta) -> str:
         add_batch_messages(
             tables, item, tables.user_id, **owner, group_id=group, conversation_id=conversation
         )
+    api.change(f"/v1/blocks/{block}", tags=["vip"])
     return pending

@@ -129,6 +129,59 @@ def fill_step(tables: Tables, step_id: str) -> None:
     )
 
 
+def fill_step_metrics(tables: Tables, step_id: str) -> None:
+    """Set the columns of a step's latency."""
+    tables.change(
+        "step_metrics",
+        step_id,
+        provider_id=tables.one("select id from providers limit 1"),
+        step_start_ns=1,
+        llm_request_start_ns=2,
+        base_template_id="base-1",
+        template_id="template-1",
+        project_id="project-1",
+    )
+
+
+def fill_block(tables: Tables, agent_id: str) -> str:
+    """Set the columns of a block of an agent's; gives its id."""
+    block_id: str = tables.one("select block_id from blocks_agents where agent_id = %s limit 1", agent_id)
+    tables.change(
+        "block",
+        block_id,
+        **FROM_TEMPLATE,
+        entity_id="entity-1",
+        project_id="project-1",
+        template_name="A template",
+        description="Of a person.",
+        metadata_={"team": "a"},
+        hidden=True,
+    )
+    return block_id
+
+
+def fill_passages(tables: Tables) -> None:
+    """Set the columns of a passage and an archive that their calls leave null."""
+    made = {"_created_by_id": tables.user_id, "_last_updated_by_id": tables.user_id}
+    archive, passage = (
+        tables.one(f"select id from {table} limit 1") for table in ("archives", "archival_passages")
+    )
+    tables.change("archives", archive, description="Of papers.", metadata_={"team": "a"}, **made)
+    tables.change("archival_passages", passage, metadata_={"page": 3}, **made)
+
+
+def fill_tool(tables: Tables, tool_id: str) -> None:
+    """Set a tool's columns; no agent may call it, as its packages would be installed then."""
+    tables.change(
+        "tools",
+        tool_id,
+        args_json_schema={"type": "object"},
+        pip_requirements=[{"name": "numpy", "version": None}],
+        npm_requirements=[{"name": "left-pad", "version": None}],
+        project_id="project-1",
+    )
+
+
 def fill_conversation(tables: Tables, conversation_id: str) -> None:
     """Set a conversation's columns: a title and a model of its own."""
     tables.change(

@@ -193,13 +193,17 @@ class Api:
         """Set fields of what the path names."""
         self._send("PATCH", path, body)
 
-    def create_identity(self, name: str) -> str:
-        body = {"identifier_key": name, "name": name, "identity_type": "user"}
+    def create_identity(self, name: str, **more: object) -> str:
+        body = {"identifier_key": name, "name": name, "identity_type": "user", **more}
         return str(self._send("POST", "/v1/identities/", body)["id"])
 
     def create_source(self, name: str) -> str:
         body = {"name": name, "embedding_config": self._embedding()}
         return str(self._send("POST", "/v1/sources/", body)["id"])
+
+    def remember(self, agent_id: str, text: str, **body: object) -> None:
+        """Add a passage to an agent's archive."""
+        self._send("POST", f"/v1/agents/{agent_id}/archival-memory", {"text": text, **body})
 
     def attach(self, agent_id: str, relation: str, item_id: str) -> None:
         """Attach an identity, source, … to an agent."""
