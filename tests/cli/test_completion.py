@@ -21,7 +21,7 @@ echo "${{COMPREPLY[@]}}"
     ("words", "offers"),
     [
         ("letta-source tr", "transcript"),
-        ("letta-source run --resources agent", "agents agent_messages"),
+        ("letta-source run --resources agent", "agents agent_messages agent_blocks"),
         ("letta-source run --base", "--base-url"),
         ("letta-source verify --re", "--resources --repair"),
         ("letta-source export agents --format sha", "sharegpt"),

@@ -221,5 +221,6 @@ def _parsed(sql: str, warehouse: Any) -> list[Any]:
 def test_the_schema_that_dlt_keeps_fits_a_statement(warehouse: Any) -> None:
     """Only what is longer than a text can be is compressed; ClickHouse's texts have no end."""
     kept = json.dumps(warehouse.schema.to_dict())
+    escaped = kept.replace("\\", "\\\\").replace("'", "\\'")
     if len(kept) <= warehouse.capabilities.max_text_data_type_length:
-        assert len(kept) < warehouse.capabilities.max_query_length * 0.75
+        assert len(escaped) < warehouse.capabilities.max_query_length * 0.9

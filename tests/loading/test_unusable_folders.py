@@ -63,7 +63,7 @@ def test_a_place_that_cannot_be_made(
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert "cannot be " in refused.errors[0]
     # It asks whether Letta is there, and reads nothing.
-    assert len(server.requests) <= (1 if command == "run" else 7)
+    assert len(server.requests) <= (1 if command == "run" else 11)
     assert not list(letta_source.folder.rglob("*.parquet"))
 
 

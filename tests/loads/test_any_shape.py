@@ -385,17 +385,7 @@ def _running(answers: Answers) -> tuple[str, Merged]:
     return run_id, merged
 
 
-@pytest.mark.parametrize("sent", [{"id": {}}, {"id": "another"}])
-def test_a_run_that_comes_back_with_another_id_is_finished(answers: Answers, sent: Any) -> None:
-    run_id, merged = _running(answers)
-    answers[f"/v1/runs/{run_id}"] = {"status": "completed", **sent}
-    named = _load(merged, answers)
-    assert (("runs", run_id, "no_id") in named) == (sent["id"] != "another")
-    assert set(merged.ids("runs")) >= set(_ids(answers[LISTS["runs"]]))
-    assert _unfinished(merged) == [set()] * 3
-
-
-@pytest.mark.parametrize("sent", [{}, {"created_at": [], "status": {}}])
+@pytest.mark.parametrize("sent", [{}, {"created_at": [], "status": {}}, {"id": {}}, {"id": "another"}])
 def test_a_run_that_comes_back_as_something_else_is_named_and_asked_for_again(
     answers: Answers, sent: Any
 ) -> None:
