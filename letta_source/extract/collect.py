@@ -59,6 +59,7 @@ def extract(
     """
     collector = _Collector(resource, state, counts, tombstones, loaded)
     counts.swept = state.sweeps
+    counts.only_news = state.asks_for_changes
     fatal: FatalError | None = None
 
     def jobs(client: Any) -> Any:
@@ -190,9 +191,9 @@ class _Collector:
 
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
         self._positions.gap(job, parent_id, gap)
-        self._issues.gap(parent_id, gap, tracked=parent_id == job.id)
+        is_known = self._issues.gap(parent_id, gap, tracked=parent_id == job.id)
         if not gap.answered:
-            self._count_failed(job)
+            self._count_failed(job, is_known)
 
     def _gap_retried(self, job: Job, parent_id: str, gap: Retried) -> None:
         self._positions.gap_retried(parent_id, gap)
@@ -216,8 +217,8 @@ class _Collector:
         elif isinstance(error, ParentGone):
             self._forget(job, error)
         else:
-            self._issues.report(error.kind, job.id, str(error), tracked=True)
-            self._count_failed(job)
+            is_known = self._issues.report(error.kind, job.id, str(error), tracked=True)
+            self._count_failed(job, is_known)
             self._counts.done += bool(job.id)
             self._positions.fail(job)
             self._finish_rows(job, finished=False)
@@ -234,8 +235,9 @@ class _Collector:
         if self._state.had_family:
             self._issues.report("missing", "", f"the server had {family} when they were read last: {why}")
 
-    def _count_failed(self, job: Job) -> None:
+    def _count_failed(self, job: Job, is_known: bool) -> None:
         self._counts.failed += bool(job.id)
+        self._counts.failed_known += bool(job.id) and is_known
         self._counts.failed_lists += not job.id
 
     def _forget(self, job: Job, error: ParentGone) -> None:

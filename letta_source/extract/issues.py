@@ -49,15 +49,15 @@ class Issues:
         self._reported: set[tuple[str, Key]] = set()
         self._rows: list[dict[str, Any]] = []
 
-    def gap(self, parent_id: str, gap: Gap, tracked: bool, instead_of: Gap | Retried | None = None) -> None:
-        """Name messages between two others that cannot be read.
+    def gap(self, parent_id: str, gap: Gap, tracked: bool, instead_of: Gap | Retried | None = None) -> bool:
+        """Name messages between two others that cannot be read; return True if they are known.
 
         Args:
             tracked: see `report`.
             instead_of: the gap that it is left of.
         """
         before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
-        self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
+        return self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
 
     def without_id(self, parent_id: str, others: Sequence[Nameless]) -> None:
         """Names elements of a page that cannot be rows."""

@@ -95,7 +95,7 @@ def why_failed(session: Session) -> str | None:
     if session.packages.fatal:
         return session.packages.fatal
     for name, counts in session.counts.items():
-        if counts.failed * 2 > counts.parents:
+        if counts.mostly_failed:
             return f"{name}: {counts.failed:,} of {counts.parents:,} could not be read: see load_issues"
         if counts.vanished:
             return f"{name}: {_vanished(counts)}: is it the same server and project?"

@@ -17,6 +17,8 @@ class Counts:
         parents: agents, groups, … found so far; 0 for a plain list.
         done: how many of them were read.
         failed: how many could not be read at all.
+        failed_known: how many of them an earlier load could not read either.
+        only_news: only those were asked that have news, or failed before.
         lists: lists that were read, the resource's own and those that name its parents.
         failed_lists: how many of them could not be read at all.
         missing_lists: how many of them the host does not have.
@@ -38,6 +40,8 @@ class Counts:
     parents: int = 0
     done: int = 0
     failed: int = 0
+    failed_known: int = 0
+    only_news: bool = False
     lists: int = 0
     failed_lists: int = 0
     missing_lists: int = 0
@@ -62,6 +66,15 @@ class Counts:
         if self.begun is None:
             return 0.0
         return (self.ended or time.monotonic()) - self.begun
+
+    @property
+    def mostly_failed(self) -> bool:
+        """True if more than half of the parents could not be read."""
+        if not self.only_news:
+            return self.failed * 2 > self.parents
+        # What failed before is asked each time: in a quiet hour it is all that is asked.
+        failed, asked = self.failed - self.failed_known, self.parents - self.failed_known
+        return failed > 1 and failed * 2 > asked
 
     def count_known(self, next_try: datetime | None) -> None:
         """Count a known issue, tried again or not."""

@@ -24,6 +24,32 @@ def test_a_resource_whose_parents_mostly_failed_fails_the_load(
     assert why_failed(session) == (said if is_failure else None)
 
 
+@pytest.mark.parametrize(
+    ("parents", "failed", "known", "is_failure"),
+    [
+        (1, 1, 1, False),
+        (3, 3, 3, False),
+        (1, 1, 0, False),
+        (2, 2, 1, False),
+        (9, 8, 8, False),
+        (2, 2, 0, True),
+        (3, 3, 1, True),
+        (4, 3, 0, True),
+        (9, 7, 4, True),
+        (9, 4, 0, False),
+    ],
+)
+def test_where_only_news_is_asked_for_what_failed_before_fails_no_load(
+    parents: int, failed: int, known: int, is_failure: bool
+) -> None:
+    """In a quiet hour one agent that cannot be read is all that is asked, of 100,000."""
+    session = Session()
+    session.counts["agent_messages"] = Counts(
+        parents=parents, done=parents, failed=failed, failed_known=known, only_news=True
+    )
+    assert bool(why_failed(session)) == is_failure
+
+
 def test_what_ended_the_load_is_said_first() -> None:
     session = Session()
     session.counts["agent_messages"] = Counts(parents=1, failed=1)

@@ -12,6 +12,7 @@ import pytest
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, Dialect
+from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.schema.resources import RESOURCES
 from tests.extract.test_append_only import Added
 from tests.loads.test_run import before_answers
@@ -282,6 +283,21 @@ def test_what_could_not_be_read_is_asked_for_again(
     afresh = Merged()
     afresh.load(server, *BY_AGENT)
     assert lost(merged, afresh) == {}
+
+
+def test_an_agent_that_cannot_be_read_is_one_alarm_however_quiet_the_hours_are(
+    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = [old_agent(letta) for _ in range(4)]
+    merged = Merged()
+    for _ in range(2):
+        merged.load(server, *BY_AGENT, **ON)
+    letta.talk(agents[1], "hi")
+    broken = Answer(403, {"detail": "no"})
+    before_answers(monkeypatch, lambda path: broken if path == f"/v1/agents/{agents[1]}/messages" else None)
+    sessions = [merged.load(server, *BY_AGENT, **ON, retries=0) for _ in range(3)]
+    assert [why_failed(session) for session in sessions] == [None] * 3
+    assert [exit_code(session) for session in sessions] == [3, 0, 0]
 
 
 @pytest.mark.parametrize("agents", [3, 301])

@@ -20,7 +20,7 @@ EVERY = 1 if HOURS > 100 else 2
 
 GATEWAY = httpx.Response(503, html="<html>Bad gateway</html>")
 REFUSED = httpx.ConnectError("refused")
-LISTS = [f"{name}: the list unreadable" for name in ("runs", "steps", "conversations")]
+UNREADABLE = "conversations: the list unreadable"
 NO_ROUTE = httpx.Response(404, json={"detail": "Not Found"})
 
 
@@ -41,7 +41,7 @@ def timetable(run: LongRun) -> dict[int, Callable[[], Foreseen | None]]:
         (0.45, run.lose_folder),
         (0.50, run.upgrade),
         (0.55, run.become_readable),
-        (0.64, partial(run.fail, "/(runs|conversations|messages)/", GATEWAY, 3, *LISTS)),
+        (0.64, partial(run.fail, "/(conversations|messages)/", GATEWAY, 3, UNREADABLE)),
         (0.67, run.recover),
         (0.70, partial(run.fail, ".", REFUSED, 2)),
         (0.73, run.recover),
