@@ -134,9 +134,11 @@ class Lease:
     def _try_to_take(self, steal: bool) -> Holder:
         """Return who holds the lease now."""
         with self._opened() as client:
-            # Usually it was given back.
-            self._move(client, "until = 0")
+            # Before any statement that waits for who stands still in a transaction.
             held = self._read(client) or self._first(client)
+            if held.until == 0:
+                self._move(client, "until = 0")
+                held = self._read(client) or held
             if held.id == self.me.id:
                 return held
             if steal or held.is_dead():
@@ -262,6 +264,9 @@ class Lease:
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         with self._one_at_a_time, self._client as client:
+            # This session, too, may stand still in the middle of a renewal.
+            for statement in self.names_of_session():
+                client.execute_sql(statement)
             yield client
 
     def _read(self, client: Any) -> Holder | None:

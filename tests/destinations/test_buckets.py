@@ -76,4 +76,4 @@ def test_a_bucket_that_is_not_there(s3: Buckets, server: Server, tmp_path: Path,
     done = s3.run(tmp_path, [command, "--base-url", server.base_url, "--destination", "filesystem"], place)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith("letta-source: there is no bucket forgotten: make it")
-    assert len(server.requests) <= (1 if command == "run" else 7)
+    assert len(server.requests) <= (1 if command == "run" else 11)

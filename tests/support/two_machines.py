@@ -146,10 +146,14 @@ def _at_the_end_of(job_type: Any) -> None:
     from dlt.destinations.impl.sqlalchemy.db_api_client import SqlalchemyClient
 
     run = job_type.run
+    begun: list[Any] = []
 
     def running(job: Any) -> None:
-        for client in (Psycopg2SqlClient, SqlalchemyClient):
-            _stop_once(client, "commit_transaction", after=False)
+        if not begun:
+            # The jobs of other tables may begin before this one ends.
+            begun.append(job)
+            for client in (Psycopg2SqlClient, SqlalchemyClient):
+                _stop_once(client, "commit_transaction", after=False)
         run(job)
 
     job_type.run = running
