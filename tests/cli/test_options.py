@@ -180,7 +180,7 @@ def test_what_came_of_a_load_or_an_erasure_is_json_too(loaded: Command) -> None:
     letta = Letta()
     letta.talk(letta.add_agent(), "hi")
     with serve(letta) as server:
-        said = loaded.load(server, "--resources", "agents,groups", "--json")
+        said = loaded.load(server, "--resources", "agents,groups", "--json", "--same-server")
     ran = json.loads(said.out)
     assert (said.code, ran["problems"], ran["new_problems"]) == (0, 0, 0)
     assert ran["resources"]["agents"]["new_rows"] == 1
