@@ -76,9 +76,12 @@ def _check(sql_client: Any, check: Callable[[], None], names_of_session: Sequenc
             raise DestinationTerminalException(str(error)) from error
         is_new = sql_client.native_connection is None
         connection = open_connection()
-        if is_new:
-            for statement in names_of_session:
-                sql_client.execute_sql(statement)
+        if is_new and names_of_session:
+            # Not by the client: its transactions begin with the fence, and who stands still without a name,
+            # holding that, could not be ended.
+            with connection.begin():
+                for statement in names_of_session:
+                    connection.exec_driver_sql(statement)
         return connection
 
     sql_client.open_connection = checked

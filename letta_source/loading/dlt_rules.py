@@ -45,7 +45,7 @@ OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
     ),
     "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's driver for Parquet sends UTF-8 whatever it says"),
 }
-"""Those that are set where pipeline and destination are made."""
+"""Settings of dlt that are set where pipeline and destination are made."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     ),
     "sqlalchemy.create_primary_keys": Refused("true: MySQL makes no keys of long texts", bool),
 }
-"""Those of one destination, as `DESTINATION__BIGQUERY__AUTODETECT_SCHEMA`."""
+"""Settings of one destination that are refused, as `DESTINATION__BIGQUERY__AUTODETECT_SCHEMA`."""
 
 # Whoever loads as many workers as these by default.
 _WORKERS = {

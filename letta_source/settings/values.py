@@ -38,7 +38,6 @@ _OWN_HEADERS = {
     "accept-encoding",
 }
 _LAST_PORT = 65535
-
 _PROXY = "must be a URL such as http://proxy.example:8080, or none"
 
 

@@ -9,6 +9,7 @@ import dlt
 import pytest
 from dlt.common.destination.exceptions import DestinationException
 from dlt.common.schema import Schema
+from sqlalchemy import event
 
 from letta_source.destinations import lease as leases
 from letta_source.destinations.dlt_guard import guard
@@ -54,6 +55,27 @@ def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
     assert may_write(url, heron)
     with pytest.raises(DestinationException, match="out of range"):
         may_write(url, crane)
+
+
+def test_a_session_has_its_name_before_it_holds_the_lease(databases: Databases) -> None:
+    """Else who stands still in between could not be ended."""
+    url = databases.mysql()
+    lease = Lease(client_of(url).sql_client, "named", Holder("crane", "crane", 1))
+    lease.make_table()
+    lease.take()
+    writer, statements = client_of(url, lease), []
+
+    @event.listens_for(writer.sql_client.engine, "before_cursor_execute")
+    def listen(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        statements.append(statement)
+
+    with writer:
+        writer.sql_client.execute_sql("SELECT 42")
+    assert [word for one in statements for word in ("get_lock", "SHARE MODE", "42") if word in one] == [
+        "get_lock",
+        "SHARE MODE",
+        "42",
+    ]
 
 
 def may_write(url: str, lease: Lease) -> bool:

@@ -56,17 +56,6 @@ class Machines:
         """Load to the end; return the exit code."""
         return self.ended(self.start(name, *options))
 
-    def took_over(self, name: str) -> bool:
-        """Load while another stands still; return False if it said that it cannot take the lease.
-
-        That is seen on a busy MariaDB, some 10 s after it ended the sessions of who stands still.
-        """
-        code = self.run(name)
-        if code == 2 and "sqlalchemy" in self._place.options and "cannot be taken" in self.said(name):
-            return False
-        assert code == 0, self.said(name)
-        return True
-
     def talk(self) -> None:
         """Have each agent have more messages."""
         for agent_id in {message.agent_id for message in self._letta.messages.rows.values()}:
@@ -230,15 +219,12 @@ def check_who_stands_still(machines: Machines, stops: str, begins: bool) -> None
     wait_until_stopped(first)
     time.sleep(SHORT)
     machines.talk()
-    if machines.took_over("heron"):
-        machines.check()
-        resume(first)
-        assert machines.ended(first) == 1
-        assert "was taken over by heron, process" in machines.said("crane")
-        machines.check()
-    else:
-        resume(first)
-        assert machines.ended(first) in (0, 1)
+    assert machines.run("heron") == 0, machines.said("heron")
+    machines.check()
+    resume(first)
+    assert machines.ended(first) == 1
+    assert "was taken over by heron, process" in machines.said("crane")
+    machines.check()
     machines.talk()
     for name in ("crane", "heron"):
         assert machines.run(name) == 0, machines.said(name)
