@@ -24,11 +24,11 @@ pytestmark = [
 ]
 
 
-def client_of(url: str, lease: Lease | None = None) -> Any:
+def client_of(url: str, lease: Lease | None = None, dataset: str = "fenced") -> Any:
     destination: Any = dlt.destinations.sqlalchemy(url)
     if lease:
         guard(destination, lease.session, lease.check_often, lease.fence(), lease.names_of_session())
-    return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name="fenced"))
+    return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name=dataset))
 
 
 def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
@@ -60,10 +60,11 @@ def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
 def test_a_session_has_its_name_before_it_holds_the_lease(databases: Databases) -> None:
     """Else who stands still in between could not be ended."""
     url = databases.mysql()
-    lease = Lease(client_of(url).sql_client, "named", Holder("crane", "crane", 1))
+    # The server is one for all tests.
+    lease = Lease(client_of(url, dataset="named").sql_client, "letta", Holder("crane", "crane", 1))
     lease.make_table()
     lease.take()
-    writer, statements = client_of(url, lease), []
+    writer, statements = client_of(url, lease, "named"), []
 
     @event.listens_for(writer.sql_client.engine, "before_cursor_execute")
     def listen(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
