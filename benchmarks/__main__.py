@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Path(name),
             options.data,
             options.postgres,
+            options.earlier,
         )
         for case in options.cases:
             for result in CASES[case](bench):
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--postgres", metavar="URL", help="for `fleet`: shards side by side into it, into new schemas scale_N"
     )
+    parser.add_argument(
+        "--earlier",
+        type=_checkout,
+        metavar="FOLDER",
+        help="another checkout of this project with a `.venv`, next to ours",
+    )
     parser.add_argument("--results", type=Path, metavar="FILE", help="gets every single run, as JSON")
     return parser
 
@@ -88,6 +95,13 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
         return chosen
 
     return names
+
+
+def _checkout(text: str) -> Path:
+    root = Path(text).resolve()
+    if not (root / ".venv" / "bin" / "letta-source").exists():
+        raise argparse.ArgumentTypeError(f"{text} has no .venv with letta-source: install it there")
+    return root
 
 
 def _count(text: str) -> int:

@@ -46,6 +46,7 @@ class Bench:
         folder: for everything that is loaded.
         data: the kind of the usual data.
         postgres: address of a PostgreSQL for shards side by side; none where there is none.
+        earlier: another checkout of this project that takes part; none where there is none.
     """
 
     items: int
@@ -55,6 +56,7 @@ class Bench:
     folder: Path
     data: Kind = "mixed"
     postgres: str | None = None
+    earlier: Path | None = None
 
     def compare(
         self,
@@ -66,6 +68,8 @@ class Bench:
     ) -> Comparison:
         """Those of the entries that take part; see `compare`."""
         chosen = [entry for entry in entries if entry.name in self.contenders]
+        if self.earlier and OURS in chosen:
+            chosen.insert(chosen.index(OURS) + 1, Entry("earlier", contenders.checkout(self.earlier)))
         return compare(title, server, chosen, self.folder / "runs", rounds or self.rounds, loaded)
 
     def usual(self) -> AbstractContextManager[Server]:

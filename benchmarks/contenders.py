@@ -56,10 +56,27 @@ Contender = Callable[[str, Path, int], Call]
 
 def ours(url: str, folder: Path, workers: int) -> Call:
     """`letta-source run`, of the checkout that this file is in."""
+    return _letta_source(
+        [sys.executable, "-m", "letta_source"], url, folder, workers, {"PYTHONPATH": str(_ROOT)}
+    )
+
+
+def checkout(root: Path) -> Contender:
+    """The same of another checkout, such as an earlier commit's, by its own `.venv`."""
+
+    def earlier(url: str, folder: Path, workers: int) -> Call:
+        return _letta_source([str(root / ".venv" / "bin" / "letta-source")], url, folder, workers, {})
+
+    return earlier
+
+
+def _letta_source(
+    command: Sequence[str], url: str, folder: Path, workers: int, settings: Mapping[str, str]
+) -> Call:
     options = ("--base-url", url, "--resources", "agents,agent_messages", "--max-workers", str(workers))
     return Call(
-        [[sys.executable, "-m", "letta_source", "run", *options]],
-        {"DLT_DATA_DIR": str(folder / "dlt"), "PYTHONPATH": str(_ROOT)},
+        [[*command, "run", *options]],
+        {"DLT_DATA_DIR": str(folder / "dlt"), **settings},
         rows=lambda said: _count(folder / "letta_db.duckdb", "letta.agent_messages"),
     )
 
