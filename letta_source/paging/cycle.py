@@ -8,20 +8,23 @@ from typing import Any
 from letta_source.items import id_of, ids_of
 
 
-class Trail:
+class SeenPages:
     """Remembers enough of the ids that went by to notice any page that comes again.
 
     Brent's cycle detection: the last page, and one more that moves up at powers of two.
+
+    Attributes:
+        count: how many went by.
     """
 
     def __init__(self) -> None:
         self._last: set[str] = set()
         self._milestone: set[str] = set()
-        self.pages = 0
-        self._next = 1
+        self.count = 0
+        self._next_milestone = 1
 
-    def fresh(self, items: Sequence[Any]) -> Sequence[Any]:
-        """`items` without those that went by; none if the last went by, from which the walk would go on."""
+    def without(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return the items that did not go by; none if the last went by, from which the walk would go on."""
         ids = ids_of(items)
         if self._last.isdisjoint(ids) and self._milestone.isdisjoint(ids):
             return items
@@ -33,7 +36,7 @@ class Trail:
     def add(self, items: Sequence[Any]) -> None:
         """Remember a page."""
         self._last = set(ids_of(items))
-        self.pages += 1
-        if self.pages == self._next:
+        self.count += 1
+        if self.count == self._next_milestone:
             self._milestone = self._last
-            self._next *= 2
+            self._next_milestone *= 2

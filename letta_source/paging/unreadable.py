@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
-from letta_source.paging.cycle import Trail
+from letta_source.paging.cycle import SeenPages
 from letta_source.paging.pages import Lost, Pages
 from letta_source.times import created_at
 
@@ -141,8 +141,8 @@ async def _back_from(
     ways: Sequence[str] = _WAYS,
 ) -> tuple[Sequence[Any], bool]:
     """Back from a message, given with its items where these are known, as far as the cursor."""
-    trail = Trail()
-    trail.add(edge)
+    seen = SeenPages()
+    seen.add(edge)
     oldest_first: bool | None = None
     # Newest first, self-hosted goes back by `before`, Cloud by `after`: between two cursors the wrong way
     # round there is nothing.
@@ -153,14 +153,14 @@ async def _back_from(
             break
     while page:
         ids = list(dict.fromkeys(ids_of(page)))
-        if not ids or len(trail.fresh(page)) < len(page):
+        if not ids or len(seen.without(page)) < len(page):
             return edge, False
         if oldest_first is None and len(ids) > 1:
             # The pages of an agent come oldest first, whatever the order.
             oldest_first = await _oldest_first(pages, forward, ids)
         edge_id = ids[0] if oldest_first else ids[-1]
         edge = [item for item in page if edge_id in ids_of([item])]
-        trail.add(page)
+        seen.add(page)
         page = await pages.tried({back: edge_id, ahead: cursor}, "desc")
     return edge, page is not None
 

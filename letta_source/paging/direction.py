@@ -1,0 +1,104 @@
+"""The cursor that leads forward in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from letta_source.items import ids_of
+from letta_source.paging.cycle import SeenPages
+from letta_source.paging.pages import Lost, Pages
+from letta_source.times import created_at
+
+
+class Direction:
+    """Reads a list forward, by whichever of the two cursors does that.
+
+    That is `after`; but self-hosted `/v1/runs/` has the two swapped.
+
+    Args:
+        seen: the pages that went by; whoever reads on adds to them.
+        start: id of the item to begin after; None for the first.
+        since: when that one was created, for lists in order of `created_at`.
+
+    Attributes:
+        forward: the name of the cursor that leads forward, as far as it is known.
+    """
+
+    def __init__(self, pages: Pages, seen: SeenPages, start: str | None, since: datetime | None) -> None:
+        self.forward = "after"
+        self._pages = pages
+        self._seen = seen
+        self._start = start
+        self._since = since
+        self._is_proven = False
+
+    async def items_after(self, cursor: str | None) -> Sequence[Any]:
+        """Return the next page's items, without those that went by; none at the end.
+
+        Raises:
+            Lost: the cursor leads nowhere.
+            FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
+        """
+        items = await self._pages.ask({self.forward: cursor})
+        fresh = self._seen.without(items)
+        if not items:
+            # With swapped cursors an empty page may come though the list goes on.
+            is_suspect = self._pages.endpoint.is_top and not self._is_proven and self._can_tell(cursor)
+            return await self._other_way(cursor) or [] if is_suspect else []
+        if not fresh or self._is_older(items):
+            other = await self._other_way(cursor)
+            if other is None:
+                raise Lost(f"{self._pages.endpoint.path} gives the same page again after {cursor}")
+            return other
+        if self._is_tied(items):
+            return await self._later_of_both(cursor, fresh)
+        # A first page proves nothing: runs and agents give the start of the list for a cursor that vanished.
+        if cursor and (self._since is None or self._seen.count):
+            self._is_proven = True
+        return fresh
+
+    def _can_tell(self, cursor: str | None) -> bool:
+        """Return True if the other cursor's items can be told from those read before."""
+        return cursor is not None and (self._since is not None or self._seen.count > 0)
+
+    def _is_older(self, items: Sequence[Any]) -> bool:
+        """Return True if the page lies before the start."""
+        if self._since is None or self._is_proven or self.forward == "before":
+            return False
+        times = (created_at(item) for item in items if isinstance(item, dict))
+        return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
+
+    def _is_tied(self, items: Sequence[Any]) -> bool:
+        """Return True if the first page has the very time of the start: it may lie on either side of it."""
+        if self._since is None or self._is_proven or self._seen.count or self.forward == "before":
+            return False
+        return all(created_at(item) == self._since for item in items if isinstance(item, dict))
+
+    async def _later_of_both(self, cursor: str | None, following: Sequence[Any]) -> Sequence[Any]:
+        """Return the one of the two neighbouring pages that moves forward.
+
+        Raises:
+            Lost: it cannot be told which.
+        """
+        items = await self._pages.ask({"before": cursor})
+        assert self._since is not None
+        for time in (created_at(item) for item in items if isinstance(item, dict)):
+            if time is not None and time > self._since:
+                self.forward = "before"
+                return self._seen.without(items)
+            if time is not None and time < self._since:
+                return following
+        raise Lost(f"{self._pages.endpoint.path} has too much of one time around {cursor}")
+
+    async def _other_way(self, cursor: str | None) -> Sequence[Any] | None:
+        """Return the next items by the other cursor, which is kept if it helps; None if it does not."""
+        if self.forward == "before" or self._is_proven or not cursor:
+            return None
+        items = await self._pages.ask({"before": cursor})
+        fresh = self._seen.without(items)
+        if items and (not fresh or self._is_older(items)):
+            return None
+        self.forward = "before"
+        return fresh
