@@ -1,1 +1,1 @@
-"""Walk a list to its end, whatever the server's dialect, past what it cannot give."""
+"""Walk a list to its end, whatever the server's dialect, past items that it cannot return."""

@@ -1,4 +1,4 @@
-"""Notice a page that comes again."""
+"""Detection of repeated pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from letta_source.items import id_of, ids_of
 
 
 class SeenPages:
-    """Remembers enough of the ids that went by to notice any page that comes again.
+    """Memory of just enough ids to detect any repeated page.
 
-    Brent's cycle detection: the last page, and one more that moves up at powers of two.
+    Brent's cycle detection: it keeps the last page, and one more that is replaced at powers of two.
 
     Attributes:
-        count: how many went by.
+        count: pages added so far.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class SeenPages:
         self._next_milestone = 1
 
     def without(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Return the items that did not go by; none if the last went by, from which the walk would go on."""
+        """Return the items not seen before; none if the last was, as the walk would go on from that one."""
         ids = ids_of(items)
         if self._last.isdisjoint(ids) and self._milestone.isdisjoint(ids):
             return items

@@ -1,4 +1,4 @@
-"""The cursor that leads forward in a list."""
+"""The cursor that moves forward in a list."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from letta_source.times import created_at
 
 
 class Direction:
-    """Reads a list forward, by whichever of the two cursors does that.
+    """Reader of a list that finds which of the two cursors moves forward.
 
     That is `after`; but self-hosted `/v1/runs/` has the two swapped.
 
     Args:
-        seen: the pages that went by; whoever reads on adds to them.
-        start: id of the item to begin after; None for the first.
-        since: when that one was created, for lists in order of `created_at`.
+        seen: the pages read so far; the caller adds each new one.
+        start: id of the item to begin after; None for the start of the list.
+        since: when that item was created, for lists in order of `created_at`.
 
     Attributes:
-        forward: the name of the cursor that leads forward, as far as it is known.
+        forward: name of the cursor that moves forward, as far as it is known.
     """
 
     def __init__(self, pages: Pages, seen: SeenPages, start: str | None, since: datetime | None) -> None:
@@ -35,7 +35,7 @@ class Direction:
         self._is_proven = False
 
     async def items_after(self, cursor: str | None) -> Sequence[Any]:
-        """Return the next page's items, without those that went by; none at the end.
+        """Return the next page's items without those seen before; none at the end.
 
         Raises:
             Lost: the cursor leads nowhere.
@@ -44,7 +44,7 @@ class Direction:
         items = await self._pages.ask({self.forward: cursor})
         fresh = self._seen.without(items)
         if not items:
-            # With swapped cursors an empty page may come though the list goes on.
+            # With swapped cursors a page may be empty although the list goes on.
             is_suspect = self._pages.endpoint.is_top and not self._is_proven and self._can_tell(cursor)
             return await self._other_way(cursor) or [] if is_suspect else []
         if not fresh or self._is_older(items):
@@ -54,13 +54,13 @@ class Direction:
             return other
         if self._is_tied(items):
             return await self._later_of_both(cursor, fresh)
-        # A first page proves nothing: runs and agents give the start of the list for a cursor that vanished.
+        # A first page proves nothing: for a deleted cursor, runs and agents return the start of the list.
         if cursor and (self._since is None or self._seen.count):
             self._is_proven = True
         return fresh
 
     def _can_tell(self, cursor: str | None) -> bool:
-        """Return True if the other cursor's items can be told from those read before."""
+        """Return True if the other cursor's items can be told apart from those already read."""
         return cursor is not None and (self._since is not None or self._seen.count > 0)
 
     def _is_older(self, items: Sequence[Any]) -> bool:
@@ -71,16 +71,16 @@ class Direction:
         return self._start in ids_of(items) or any(time is not None and time < self._since for time in times)
 
     def _is_tied(self, items: Sequence[Any]) -> bool:
-        """Return True if the first page has the very time of the start: it may lie on either side of it."""
+        """Return True if the first page has exactly the start's time: it may lie on either side of it."""
         if self._since is None or self._is_proven or self._seen.count or self.forward == "before":
             return False
         return all(created_at(item) == self._since for item in items if isinstance(item, dict))
 
     async def _later_of_both(self, cursor: str | None, following: Sequence[Any]) -> Sequence[Any]:
-        """Return the one of the two neighbouring pages that moves forward.
+        """Return whichever of the two neighbouring pages moves forward.
 
         Raises:
-            Lost: it cannot be told which.
+            Lost: their dates do not tell which.
         """
         items = await self._pages.ask({"before": cursor})
         assert self._since is not None
@@ -93,7 +93,7 @@ class Direction:
         raise Lost(f"{self._pages.endpoint.path} has too much of one time around {cursor}")
 
     async def _other_way(self, cursor: str | None) -> Sequence[Any] | None:
-        """Return the next items by the other cursor, which is kept if it helps; None if it does not."""
+        """Return the next items by the other cursor, and keep it if it helps; None if it does not."""
         if self.forward == "before" or self._is_proven or not cursor:
             return None
         items = await self._pages.ask({"before": cursor})

@@ -14,8 +14,8 @@ class Page:
     """Items of one parent, in ascending order, as sent; never empty.
 
     Attributes:
-        in_order: false beyond an item that could not be read: cursors do not move over these.
-        lease: the memory that it takes; whoever gets the page gives it back.
+        in_order: false beyond an unreadable item: cursors do not move over such a page.
+        lease: the memory that it takes; the receiver of the page releases it.
     """
 
     items: Sequence[Any]
@@ -24,16 +24,16 @@ class Page:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that it takes."""
+        """Memory that the page takes, in bytes."""
         return self.lease.size if self.lease else 0
 
     def hold(self) -> None:
-        """Say that it goes to whoever gathers rows."""
+        """Mark the memory as held by the collector of rows, which releases it on a shortage."""
         if self.lease:
             self.lease.hold()
 
     def release(self) -> None:
-        """Give back the memory, once nobody needs the items: some who had the page go on referring to it."""
+        """Give back the memory and clear the items, as other code may still refer to the page."""
         if self.lease:
             self.lease.release()
             if isinstance(self.items, list):
@@ -42,18 +42,18 @@ class Page:
 
 @dataclass(frozen=True)
 class Restarted:
-    """The item under the cursor is gone: what follows is read from the start."""
+    """The item under the cursor is gone; the list is read again from the start."""
 
 
 UNREADABLE = "unreadable"
-"""The kind of issue that a gap is."""
+"""The issue kind of a gap."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A part of the list that the server cannot give, between two ids; an empty one is the end of the list.
+    """A part of the list that the server cannot return, between two ids; an empty id is an end of the list.
 
-    `answered` is false if no request for this list got an answer: nothing of it can be read.
+    `answered` is false if no request for this list succeeded: nothing of it can be read.
     """
 
     after_id: str
@@ -64,7 +64,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Retried:
-    """A gap that an earlier load left was tried again; `left` is what remains of it."""
+    """A gap left by an earlier load was retried; `left` is what remains of it."""
 
     after_id: str
     before_id: str

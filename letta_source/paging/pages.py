@@ -1,4 +1,4 @@
-"""Pages of one list, as large as the server can give them."""
+"""Pages of one list, as large as the server can return them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from letta_source.items import Items
 from letta_source.paging.relations import fewer_retries, get_whole_or_without
 from letta_source.schema.card import Params
 
-# Which answers smaller pages may help with: a page that holds a message the server cannot render. 524 is
+# Statuses that a smaller page may avoid, such as those of a page with an unreadable message. 524 is
 # Cloudflare's 504.
 _SHRINK_STATUSES = {400, 408, 413, 500, 502, 503, 504, 520, 524}
 # Retries of a page that a smaller one may replace, and of a single message.
@@ -41,11 +41,11 @@ class Endpoint:
         path: of the list.
         params: sent with every request.
         page_size: limit of the first request.
-        family: name to report when the host does not have this list; None where it has it.
-        dated: its items come in the order of their `created_at`; those of `/v1/steps/` have none.
-        fragile: a relation that is included, see `letta_source.paging.relations`.
-        nil_cursor: an id that no item has: `after` of the first request, if the server does not mind.
-        hangs: it hangs from a parent, as all do that have no family.
+        family: name to report when the host lacks this list; None if it cannot lack it.
+        dated: items come in the order of their `created_at`; those of `/v1/steps/` have none.
+        fragile: an included relation that may fail, see `letta_source.paging.relations`.
+        nil_cursor: an id that no item has: `after` of the first request, unless the server refuses it.
+        hangs: the list belongs to a parent, as do all lists without a family.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Endpoint:
 
     @property
     def is_top(self) -> bool:
-        """True if it hangs from no parent."""
+        """True if the list belongs to no parent."""
         return self.family is not None and not self.hangs
 
 
@@ -68,12 +68,12 @@ class Lost(Exception):
 
 
 class Pages:
-    """Asks for pages, smaller ones after a failure.
+    """Reader of pages, which asks for smaller ones after a failure.
 
     Attributes:
         size: limit of the next request.
-        largest: what it may grow to.
-        answered: a page of it came.
+        largest: the size up to which it may grow.
+        answered: a request for this list has succeeded.
     """
 
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
@@ -87,16 +87,16 @@ class Pages:
         self.size = self.largest = min(limit, endpoint.page_size)
 
     async def ask(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any]:
-        """One page.
+        """Return one page.
 
         Args:
             cursors: by name, "after" and "before"; None is no cursor.
 
         Raises:
-            Lost: there is no such parent, or no such cursor in its list.
+            Lost: the parent does not exist, or the cursor is not in its list.
             FamilyMissing: the server has no such list.
             RequestFailed: see `letta_source.api.client`.
-            Unreadable: the answer is no list.
+            Unreadable: the answer is not a list.
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         nil_cursor = self._nil_cursor if not given else None
@@ -128,19 +128,19 @@ class Pages:
             return await client.get(endpoint.path, params, retries, "list", may_lack, self._lease)
 
         if self.size > 1:
-            # Without the relation of one item that of all others would be lost, too.
+            # Leaving the relation out for one item would lose it for all others on the page.
             return await get(params, fewer_retries(_SHRINK_AFTER, endpoint.fragile, client.server))
         if endpoint.fragile:
             return await get_whole_or_without(get, params, _GIVE_UP_AFTER, endpoint.fragile, client.server)
         return await get(params, _GIVE_UP_AFTER)
 
     def take_lease(self) -> Lease:
-        """Hand over the memory that the last page takes."""
+        """Hand over the lease of the last page."""
         lease, self._lease = self._lease, self._client.server.memory.lease()
         return lease
 
     async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any] | None:
-        """The page, smaller if need be; None if that does not help."""
+        """Return the page, a smaller one if need be; None if that does not help."""
         while True:
             try:
                 return await self.ask(cursors, order)
@@ -151,10 +151,10 @@ class Pages:
                     return None
 
     def may_shrink(self, error: RequestFailed) -> bool:
-        """Makes the next page smaller, unless it is one message already.
+        """Make the next page smaller; return False if it is a single message already.
 
         Raises:
-            Unreadable: it is no failure that a smaller page may help with.
+            Unreadable: a smaller page cannot help with this failure.
         """
         is_limit = isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT
         if not is_limit and not _may_shrink(error):
@@ -163,26 +163,26 @@ class Pages:
             return False
         self.size = max(1, min(_smaller(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):
-            # Every page that is too large costs a time-out, or a part of a body.
+            # Each page that is too large costs a timeout, or part of a body.
             self.largest = self.size
         if is_limit:
             self._client.server.page_limits[self._kind] = self.size
         return True
 
     def grow(self) -> None:
-        """Ask for larger pages again, after smaller ones came through."""
+        """Double the page size again, after a smaller page succeeded."""
         self.size = min(self.size * 2, self.largest)
 
 
 def _may_shrink(error: RequestFailed) -> bool:
-    """Return whether a smaller page may succeed; of answers 400, only after Letta's own."""
+    """Return whether a smaller page may succeed; after a 400, only if the answer is Letta's own."""
     if isinstance(error, StatusError):
         return error.status in _SHRINK_STATUSES and (error.status != 400 or error.verdict is Verdict.ERROR)
     return not isinstance(error, (WebPage, WrongShape))
 
 
 def _smaller(error: RequestFailed, size: int) -> int:
-    """The limit to try next, where the error tells what is too much; else a quarter."""
+    """Return the limit to try next: the one that the error states or implies, else a quarter."""
     if isinstance(error, StatusError) and error.page_limit and error.page_limit < size:
         return error.page_limit
     if isinstance(error, TooLarge) and error.length:
@@ -191,16 +191,16 @@ def _smaller(error: RequestFailed, size: int) -> int:
 
 
 def as_list(body: Any) -> Sequence[Any]:
-    """Return the array of a list's answer; null is an empty one.
+    """Return the array of a list's answer; null counts as an empty array.
 
     Raises:
-        Unreadable: it is neither.
+        Unreadable: the answer is neither.
     """
     if body is None:
         return []
     if not isinstance(body, list):
         kind = type(body).__name__
-        # No frame of the error shows it.
+        # No traceback frame may show the body.
         del body
         raise Unreadable(f"a list was expected, the server sent {kind}")
     return Items(body)

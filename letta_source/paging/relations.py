@@ -1,7 +1,7 @@
-"""Relations that the server may not be able to give: an item is read without them then.
+"""Relations that the server may fail to return: the item is then read without them.
 
-`agent.pending_approval` holds an agent's newest message. Where the server cannot render that, the agent
-answers 500, as does each page that holds it.
+`agent.pending_approval` holds an agent's newest message. If the server cannot render it, the agent answers
+500, as does each page with that agent.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from letta_source.schema.card import Params
 logger = logging.getLogger(__name__)
 
 Get = Callable[[Params, int], Awaitable[Any]]
-"""Given parameters and how often to retry, returns an answer."""
+"""Takes the parameters and the number of retries, returns an answer."""
 
 
 async def get_whole_or_without(get: Get, params: Params, retries: int, fragile: str, server: Server) -> Any:
-    """Return one item, without a relation if it cannot be had with it, which one line of the log says.
+    """Return one item, without the relation if the server fails with it; this is logged once per relation.
 
     Args:
-        fragile: the relation, one of the parameter `include`.
+        fragile: the relation, one of those in the parameter `include`.
     """
     try:
         return await get(params, fewer_retries(retries, fragile, server))
@@ -43,7 +43,7 @@ async def get_whole_or_without(get: Get, params: Params, retries: int, fragile: 
 
 
 def fewer_retries(retries: int, fragile: str, server: Server) -> int:
-    """Return how often to retry: not at all what most likely failed for the relation."""
+    """Return how often to retry: not at all if the relation has failed before, as it is the likely cause."""
     return 0 if fragile in server.given_without else retries
 
 

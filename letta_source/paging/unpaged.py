@@ -1,4 +1,4 @@
-"""Objects that are had with one request."""
+"""Objects that one request returns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from letta_source.paging.events import Page
 from letta_source.paging.relations import get_whole_or_without
 from letta_source.schema.card import Params
 
-# Retries of an item that can be asked for with less.
+# Retries of an item that can be read without a relation.
 _GIVE_UP_AFTER = 4
 
 
 async def get_one(
     client: Client, path: str, params: Params | None = None, fragile: str = "", family: str | None = None
 ) -> AsyncIterator[Page]:
-    """The one object at `path`.
+    """Yield the one object at `path`.
 
     Args:
         fragile: see `letta_source.paging.relations`.
-        family: to report when the host has no such endpoint; None where it has.
+        family: name to report when the host lacks this endpoint; None if it cannot lack it.
 
     Raises:
         FamilyMissing, ParentGone, Unreadable: see `letta_source.errors`.

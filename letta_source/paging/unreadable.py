@@ -1,8 +1,8 @@
-"""The far side of a message that the server cannot give: what comes next after it?
+"""Find the first readable message after an unreadable one.
 
-A poisoned message fails every page that holds it, and nobody knows its id. So what follows it is reached
-from beyond: back from the newest message, or from one of the runs after it, as there may be more poison
-between it and the newest.
+An unreadable message fails every page that holds it, and its id is unknown. So the messages after it are
+reached backwards: from the newest message, or from anchors in later runs, as there may be more unreadable
+messages before the newest.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from letta_source.paging.cycle import SeenPages
 from letta_source.paging.pages import Lost, Pages
 from letta_source.times import created_at
 
-# Messages a page on the way back from a stone: what cannot be read is near.
+# Page size on the way back from an anchor, as the unreadable message is near.
 _NEAR = 8
 
 _WAYS: Sequence[str] = ("before", "after")
 
 Stones = AsyncIterator[str]
-"""Ids of messages, in about the list's order, from about the cursor on."""
+"""Ids of messages (anchors), roughly in the list's order, from around the cursor on."""
 
 
 class Anchors(Protocol):
-    """Finds ids beyond the cursor; `reached` is the item under it, None where that was not read."""
+    """Source of ids beyond the cursor; `reached` is the item under it, None if that was not read."""
 
     def own(self, reached: Mapping[str, Any] | None) -> Stones:
         """Yield ids of messages of the same list."""
 
     def others(self, reached: Mapping[str, Any] | None, until: datetime | None) -> Stones:
-        """Yield ids of others, up to about then, that the server may take for cursors all the same."""
+        """Yield ids of other lists' messages, up to about `until`, which the server may accept as cursors."""
 
 
 async def far_edge(
@@ -43,16 +43,16 @@ async def far_edge(
     anchors: Anchors | None,
     reached: Mapping[str, Any] | None,
 ) -> tuple[Sequence[Any], bool]:
-    """Goes back from beyond to the first message after the cursor that the server can give.
+    """Go backwards to the first message after the cursor that the server can return.
 
-    Pages in descending order serve only to find ids: what they mean differs from list to list.
+    Pages in descending order serve only to find ids: their meaning differs between lists.
 
     Args:
-        forward: the name of the cursor that leads on.
+        forward: the name of the cursor that moves forward.
 
     Returns:
-        The items of that message, none if there is none; and whether nothing unreadable lies between it and
-        the cursor: the trouble passed.
+        The items of that message, empty if there is none; and True if nothing unreadable lies between it and
+        the cursor any more.
     """
     if anchors is None:
         pages.size = 1
@@ -63,7 +63,7 @@ async def far_edge(
         edge, meets = await _back_from_newest(pages, cursor, forward)
     if meets:
         return edge, meets
-    # Between two unreadable ones there may be what no message of this list leads to.
+    # Between two unreadable messages there may be some that no anchor of this list reaches.
     until = created_at(edge[0]) if edge and isinstance(edge[0], dict) else None
     others = anchors.others(reached, until)
     nearer, meets = await _back_from_first(pages, cursor, forward, others, ids_of(edge)[:1])
@@ -73,10 +73,10 @@ async def far_edge(
 async def _back_from_first(
     pages: Pages, cursor: str | None, forward: str, stones: Stones, ahead_of: Sequence[str] = ()
 ) -> tuple[Sequence[Any], bool]:
-    """Return what `far_edge` does, from the first anchor that lies beyond; no items if none does.
+    """Return the same as `far_edge`, from the first anchor that lies beyond; no items if none does.
 
     Args:
-        ahead_of: an id that something readable must lie between the anchor and.
+        ahead_of: an id; something readable must lie between the anchor and it.
     """
     async for stone in stones:
         pages.size = 1
@@ -107,7 +107,7 @@ async def _back_from_stone(
     following = await pages.tried({"after": stone}) or []
     ids = [stone, *ids_of(following)[-1:]]
     if cursor is None:
-        # Its place is taken by the stone, to find the way back.
+        # The anchor stands in for the cursor, to find which way leads back.
         beyond = ids_of(await pages.tried({"after": ids[-1]}) or [])[-1:]
         if len(ids) < 2 or not beyond:
             return [], False
@@ -126,7 +126,7 @@ async def _back_from_newest(pages: Pages, cursor: str | None, forward: str) -> t
     if cursor in newest_ids:
         return [], True
     if oldest and newest_ids[0] in ids_of(oldest):
-        # Groups without a manager ignore `order`: there is no other side.
+        # Groups without a manager ignore `order`: there is no newest page to go back from.
         return [], True
     pages.size = pages.largest
     return await _back_from(pages, cursor, forward, newest, newest_ids[0])
@@ -140,12 +140,12 @@ async def _back_from(
     edge_id: str,
     ways: Sequence[str] = _WAYS,
 ) -> tuple[Sequence[Any], bool]:
-    """Back from a message, given with its items where these are known, as far as the cursor."""
+    """Go back to the cursor from message `edge_id`, whose items are `edge` where they are known."""
     seen = SeenPages()
     seen.add(edge)
     oldest_first: bool | None = None
-    # Newest first, self-hosted goes back by `before`, Cloud by `after`: between two cursors the wrong way
-    # round there is nothing.
+    # Newest first, self-hosted goes back by `before`, Cloud by `after`. With the two swapped, the page is
+    # empty.
     for back in ways:
         ahead = "after" if back == "before" else "before"
         page = await pages.tried({back: edge_id, ahead: cursor}, "desc")
@@ -156,7 +156,7 @@ async def _back_from(
         if not ids or len(seen.without(page)) < len(page):
             return edge, False
         if oldest_first is None and len(ids) > 1:
-            # The pages of an agent come oldest first, whatever the order.
+            # An agent's pages come oldest first, whatever the order asked for.
             oldest_first = await _oldest_first(pages, forward, ids)
         edge_id = ids[0] if oldest_first else ids[-1]
         edge = [item for item in page if edge_id in ids_of([item])]

@@ -1,6 +1,6 @@
-"""One parent's pages, whatever the server's dialect. Knows nothing of dlt or tables.
+"""One parent's pages, whatever the server's dialect; independent of dlt and tables.
 
-Every walk ends: on an empty page, or with an error when a page brings nothing new.
+Every walk ends: on an empty page, or with an error when a page has nothing new.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ async def walk_pages(
     until: str | None = None,
     anchors: Anchors | None = None,
 ) -> AsyncIterator[Event]:
-    """Every item after the cursor, page by page, oldest first.
+    """Yield every item after the cursor, page by page, oldest first.
 
     Args:
         after: id of the last item that is known, or None for all.
-        since: when that one was created, for lists in order of `created_at`.
-        until: id of the item to end before, beyond a gap that an earlier walk left: tried once, message by
-            message at first.
-        anchors: ids beyond what cannot be read, see `letta_source.paging.unreadable`.
+        since: when that item was created, for lists in order of `created_at`.
+        until: id of the item to end before, at the far side of a gap that an earlier walk left. The gap is
+            tried once, one message at a time at first.
+        anchors: ids beyond unreadable messages, see `letta_source.paging.unreadable`.
 
     Raises:
         FamilyMissing, ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
@@ -49,8 +49,8 @@ async def walk_pages(
 class _Walk:
     """One walk.
 
-    It is in order until it has passed an item that could not be read; beyond that, cursors do not move. It
-    begins again, a few times, where the item under the cursor is gone.
+    It is in order until it has passed an unreadable item; beyond that, cursors do not move. If the item under
+    the cursor is gone, it begins again, at most a few times.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class _Walk:
         self._cursor = after
         self._seen = SeenPages()
         self._direction = Direction(self._pages, self._seen, after, since)
-        # Of the item under the cursor, once one was read: its run and its date.
+        # Run and date of the item under the cursor, once one was read.
         self._reached: Mapping[str, Any] | None = None
         self._asked_again = False
         self._in_order = self._until is None
@@ -115,19 +115,19 @@ class _Walk:
             self._pages.grow()
 
     def _move_over(self, items: Sequence[Any]) -> bool:
-        """Put the cursor on the last item; False if none has an id."""
+        """Move the cursor to the last item with an id; return False if none has one."""
         self._seen.add(items)
         self._asked_again = False
         for item in reversed(items):
             if found := id_of(item):
                 self._cursor = found
-                # Not all of it, which may be large.
+                # The whole item may be large.
                 self._reached = {name: item.get(name) for name in ("run_id", "date", "created_at")}
                 return True
         return False
 
     def _restart(self, lost: Lost) -> None:
-        """Begin at the start: the item under the cursor was deleted (404), or the cursor leads nowhere."""
+        """Begin again at the start: the item under the cursor was deleted, or the cursor leads nowhere."""
         if self._cursor is None:
             missing = Unreadable if self._pages.endpoint.is_top else ParentGone
             raise missing(str(lost)) from lost
@@ -137,7 +137,7 @@ class _Walk:
         self._begin(None, None)
 
     async def _items_beyond(self) -> Sequence[Any] | None:
-        """Return what follows the item that cannot be read, none at the end; None if the trouble is over."""
+        """Return the items after the unreadable one, none at the end; None if it may be readable again."""
         edge, meets = await far_edge(
             self._pages, self._cursor, self._direction.forward, self._anchors, self._reached
         )

@@ -1,4 +1,4 @@
-"""Lists without cursors, which one request has to give whole."""
+"""Lists without cursors, which one request has to return whole."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from letta_source.items import Items
 from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint, as_list
 
-# More than any batch holds; a limit of this size was answered.
+# More than any batch holds; the server accepts a limit of this size.
 _MOST = 100_000
 
 
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page | Gap]:
-    """Every item of a list without cursors, which is asked for with one limit larger than it is.
+    """Yield every item of a list without cursors, asked for with a limit larger than the list.
 
-    Batch messages answer 500 to `after` and ignore `before`. That fewer came than were asked for proves no
+    Batch messages answer 500 to `after` and ignore `before`. Fewer items than the limit do not prove the
     end, as a server or gateway may cap the limit: the newest item has to be among them.
 
-    An answer is read to its end before its first page comes, see `letta_source.api.spool`. What is too large
-    for the memory is a gap.
+    An answer is read to its end before its first page is yielded, see `letta_source.api.spool`. Items too
+    large for the memory become a gap.
 
     Raises:
         ParentGone: there is no such list.
-        Unreadable: it cannot be read; or after what could be read, if there is more.
+        Unreadable: the list cannot be read; or, after the readable items, there are more.
     """
     whole = _Whole(client, endpoint, key)
     found = await whole.read()
@@ -40,7 +40,7 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
         newest.close()
         async for event in whole.pages(found, range(len(found))):
             yield event
-        # One that is too large has no id: its size tells.
+        # An item that is too large has no id: compare its size.
         is_last = not newest.too_large or newest.sizes == found.sizes[-1:]
         if is_last and known.issuperset(one for one in newest.ids if one):
             return
@@ -61,7 +61,7 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
 
 
 class _Whole:
-    """Asks for a list without cursors, and cuts it into pages.
+    """Reader of a list without cursors, which cuts it into pages.
 
     Attributes:
         size: limit of the last request.
@@ -75,7 +75,7 @@ class _Whole:
         self.size = endpoint.page_size
 
     async def read(self) -> Spool:
-        """Return what comes with the largest limit that is needed, or taken."""
+        """Return the answer to the largest limit that is needed, or that the server accepts."""
         bound = _MOST
         while True:
             try:
@@ -92,7 +92,7 @@ class _Whole:
             self.size = min(2 * self.size, bound)
 
     async def ask(self, limit: int, order: str) -> Spool:
-        """Return the first items in an order; whoever gets them closes them."""
+        """Return the first items in an order; the caller closes them."""
         path = self._endpoint.path
         params = {**self._endpoint.params, "order": order, "limit": limit}
         read = partial(read_list, key=self._key, memory=self._memory)
@@ -112,7 +112,7 @@ class _Whole:
     async def pages(
         self, found: Spool, order: Sequence[int], in_order: bool = True
     ) -> AsyncIterator[Page | Gap]:
-        """Yield elements, in this order, with the positions that they have in the whole answer."""
+        """Yield the elements at these positions of the answer, in this order."""
         ids = [found.ids[place] for place in order]
         gap: Gap | None = None
         for group in self._groups(found, ids, order):
@@ -137,7 +137,7 @@ class _Whole:
             yield Page(items, in_order, lease)
 
     def _groups(self, found: Spool, ids: Sequence[str | None], order: Sequence[int]) -> Iterator[range]:
-        """Yield the stretches that are a page, or that are passed over."""
+        """Yield the ranges that form a page, and those that are skipped as too large."""
         begin = size = 0
         for group in _together(ids, {at for at, place in enumerate(order) if place in found.too_large}):
             places = [order[at] for at in group]
@@ -164,10 +164,10 @@ class _Whole:
 
 
 def _together(ids: Sequence[str | None], alone: set[int]) -> Iterator[range]:
-    """Yield the stretches that no page may part: all items of one id, and what has none with its neighbours.
+    """Yield the ranges that no page may split: items of one id, and items without one with their neighbours.
 
     Args:
-        alone: what is passed over.
+        alone: positions that are skipped.
     """
     last = {one: at for at, one in enumerate(ids)}
     begin = reach = 0
@@ -182,7 +182,7 @@ def _together(ids: Sequence[str | None], alone: set[int]) -> Iterator[range]:
 
 
 def _smaller(error: BaseException | None, size: int) -> int:
-    """Return the limit to try after one was too large; 0 if that is not what the error says."""
+    """Return the limit to try after one was too large; 0 if the error has another cause."""
     if isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT:
         return min(error.page_limit or size // 4, size - 1)
     if isinstance(error, TooLarge):
