@@ -1,7 +1,7 @@
-"""Lists by column to pyarrow tables, whatever the server put in them.
+"""Convert columns of values to pyarrow tables, whatever the server put in them.
 
-Values that fit their column's type take the fast way, a column at a time. Only where pyarrow refuses a
-column are its values looked at one by one; one that does not fit goes to the row's `extra`.
+Values that fit their column's type take the fast path, one column at a time. Only if pyarrow refuses a
+column are its values checked one by one; a value that does not fit goes to the row's `extra`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from letta_source.times import parse_time
 Values = Sequence[Any]
 Arrays = dict[str, pa.Array]
 Columns = Mapping[str, Values | pa.Array]
-"""By name, a value for each row."""
+"""Values by column name, one for each row."""
 Extras = dict[int, dict[str, Any]]
-"""By row, fields and their values."""
+"""Fields and their values for `extra`, by row index."""
 
-# pyarrow's own errors, and those of encoding, are among them.
+# These include pyarrow's conversion errors and encoding errors.
 _REFUSED = (TypeError, ValueError, OverflowError)
 _BIGINT = range(-(2**63), 2**63)
-# Integers that a double holds as they are.
+# Integers that a double represents exactly.
 _EXACT = range(-(2**53), 2**53 + 1)
 
 
@@ -37,10 +37,10 @@ class _Misfit(Exception):
 
 
 def to_arrays(table: Table, columns: Columns, extras: Extras | None = None) -> Arrays:
-    """The columns as pyarrow arrays; what is one already stays.
+    """Convert the columns to pyarrow arrays; existing arrays stay as they are.
 
     Args:
-        extras: by row, what stands in `extra`; values that fit no column join it.
+        extras: fields for `extra` by row; values that do not fit their column are added.
     """
     arrays: Arrays = {}
     misfits: Extras = {}
@@ -59,16 +59,16 @@ def to_arrays(table: Table, columns: Columns, extras: Extras | None = None) -> A
 
 
 def empty(table: Table) -> pa.Table:
-    """No rows, with all columns: so that the table exists."""
+    """Return a pyarrow table with all columns and no rows, so that the table is created."""
     return table.arrow_schema.empty_table()
 
 
 def table_of(table: Table, parts: Sequence[tuple[int, Arrays]], load_id: str) -> pa.Table:
-    """A pyarrow table of `table.arrow_schema`.
+    """Return a pyarrow table with `table.arrow_schema`.
 
     Args:
-        parts: how many rows there are, and their columns; one that is missing is null.
-        load_id: of the load package, for `_dlt_load_id`.
+        parts: row counts, each with its columns; a missing column is null.
+        load_id: id of the load package, for `_dlt_load_id`.
     """
     columns = []
     for field in table.arrow_schema:
@@ -113,28 +113,28 @@ def _array(column: Column, values: Values, misfits: Extras) -> pa.Array:
 
 
 def _to_times(texts: pa.Array, type_: pa.DataType) -> pa.TimestampArray:
-    """ISO 8601 texts as times.
+    """Convert ISO 8601 texts to times.
 
     Raises:
-        ValueError: one is no time or has no zone.
-        OverflowError: one lies in a year that Python does not know.
+        ValueError: a text is not a time or has no zone.
+        OverflowError: a time lies in a year that Python does not support.
     """
     times = texts.cast(type_)
-    # pyarrow takes years 0 and 10000, which few readers do: as_py refuses them.
+    # pyarrow accepts the years 0 and 10000, which few readers support; as_py raises on them.
     pc.min_max(times).as_py()
     return times
 
 
 def _number_array(values: Values, type_: pa.DataType) -> pa.Array:
     array = pa.array(values)
-    # Told the type, pyarrow would cut 1.5 to 1 and take true for 1.
+    # With an explicit type, pyarrow would truncate 1.5 to 1 and convert true to 1.
     if array.type != type_ and not pa.types.is_null(array.type):
         raise TypeError
     return array.cast(type_)
 
 
 def _text_array(values: Values) -> pa.Array:
-    # Texts of more than 2 GB come as several chunks.
+    # Above 2 GB of text, pyarrow returns a chunked array.
     array = pa.array(values, pa.string())
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
     if any(b"\0" in data.to_pybytes() for chunk in chunks if (data := chunk.buffers()[2]) is not None):

@@ -1,7 +1,7 @@
-"""Objects of a message's lists to rows of the child tables, whatever their form. Pure functions.
+"""Turn objects of a message's lists into rows of the child tables, whatever their form. Pure functions.
 
-Each takes a group of objects of one shape and yields pieces: groups of rows, by column of the child table,
-and whether these columns hold all that was sent.
+Each function takes a group of objects of one shape and yields pieces: columns of rows of the child table,
+with a flag that is True if these columns hold everything that was sent.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _CONTENT_PART = {
     for field, column in fields.items()
     if field == column.name and column.type != "json"
 }
-# By type of the part: fields that have a column of another name, and the field that is a json column.
+# By part type: fields whose column has another name, and the field that is a json column.
 _RENAMED = {kind: {f: c.name for f, c in fields.items() if f != c.name} for kind, fields in _PARTS.items()}
 _JSON = {kind: f for kind, fields in _PARTS.items() for f, c in fields.items() if c.type == "json"}
-# Types of parts of which some fields go elsewhere than to the column of their name.
+# Part types with fields that are not simply copied to the column of their name.
 _SPECIAL = {"image", *(kind for kind, renamed in _RENAMED.items() if renamed), *_JSON}
-# Columns of truth values.
+# Boolean columns.
 _IS = [column.name for column in CHILDREN["content"][1] if column.type == "bool"]
 _FLAGS = {bool, type(None)}
 
@@ -65,9 +65,9 @@ class Piece(NamedTuple):
     """Rows of a child table.
 
     Attributes:
-        places: indexes of the objects that they come from.
-        columns: by name, their values.
-        whole: the columns hold all of these objects.
+        places: indexes of the objects that the rows come from.
+        columns: values by column name.
+        whole: True if the columns hold everything in these objects.
     """
 
     places: Sequence[int]
@@ -79,7 +79,7 @@ Shape = Callable[[Group], Iterator[Piece]]
 
 
 def pieces_of(objects: Sequence[Any], shape: Shape) -> Iterator[Piece]:
-    """The rows of objects of any shape; what is no object is an empty row that is not whole."""
+    """Yield rows for objects of any shape; a value that is not an object is an empty row, not whole."""
     known: Sequence[int] = range(len(objects))
     if types_of(objects) != {dict}:
         others = [place for place, one in enumerate(objects) if not isinstance(one, dict)]
@@ -91,7 +91,7 @@ def pieces_of(objects: Sequence[Any], shape: Shape) -> Iterator[Piece]:
 
 
 def tool_calls(group: Group) -> Iterator[Piece]:
-    """Tool calls in Letta's form, or in OpenAI's as batch messages have it; deltas may lack a part."""
+    """Yield tool calls in Letta's form, or in OpenAI's (batch messages); deltas may lack fields."""
     functions = group.columns.get("function")
     for part in uniform(group, [shapes_of(functions)] if functions else []):
         columns = part.columns
@@ -126,13 +126,13 @@ def _with_arguments(row: dict[str, Values]) -> dict[str, Values]:
 
 
 def parsing(text: str) -> str | None:
-    """`text` if it is JSON that every warehouse takes, made so if need be; None if it is no JSON."""
+    """Return `text` as JSON that every warehouse accepts, rewritten if needed; None if it is not JSON."""
     try:
         orjson.loads(text)
         if "\\u0000" not in text and text.count("[") + text.count("{") <= MAX_DEPTH:
             return text
     except ValueError:
-        # It takes no lone surrogate.
+        # orjson rejects lone surrogates, too.
         pass
     try:
         return to_json(parse_json(text.encode(errors="surrogatepass")))
@@ -141,12 +141,12 @@ def parsing(text: str) -> str | None:
 
 
 def tool_returns(group: Group) -> Iterator[Piece]:
-    """Tools' returns; batch messages call their text `func_response`."""
+    """Yield tool returns; batch messages call the text `func_response`."""
     yield _returned(group, _TOOL_RETURN)
 
 
 def approvals(group: Group) -> Iterator[Piece]:
-    """Answers to requests for approval, or returns of tools that the caller ran."""
+    """Yield answers to approval requests, or returns of tools that the caller ran."""
     approve = group.columns.get("approve")
     for part in uniform(group, [_fits(approve)] if approve else []):
         piece = _returned(part, _APPROVAL)
@@ -174,12 +174,12 @@ def _returned(group: Group, names: set[str]) -> Piece:
 
 
 def as_json(values: Values) -> Values:
-    """Each value as a JSON text."""
+    """Return each value as JSON text; None stays None."""
     return values if is_empty(values) else [to_json(value) for value in values]
 
 
 def content_parts(group: Group) -> Iterator[Piece]:
-    """Parts of messages' contents, with their own `extra`: the rows are always whole."""
+    """Yield content parts with their own `extra`, so that the rows are always whole."""
     columns = group.columns
     aspects: list[Sequence[Any]] = [_fits(columns[name]) for name in _IS if name in columns]
     if "type" in columns:
@@ -193,7 +193,7 @@ def content_parts(group: Group) -> Iterator[Piece]:
 
 
 def _content_part(sent: dict[str, Values]) -> dict[str, Values]:
-    """Rows of parts that are alike in all aspects."""
+    """Return the rows of parts that are alike in all aspects."""
     row = _only(_CONTENT_PART, sent)
     unknown = {name: values for name, values in sent.items() if name not in row}
     kind = sent["type"][0] if "type" in sent and isinstance(sent["type"][0], str) else None
@@ -213,7 +213,7 @@ def _content_part(sent: dict[str, Values]) -> dict[str, Values]:
 
 
 def _image_source(unknown: dict[str, Values], taken: Collection[str]) -> dict[str, Values]:
-    """Columns of images' sources; what they do not hold stays in `unknown`."""
+    """Return the columns of image sources; fields without a column stay in `unknown`."""
     source = nested(unknown.pop("source"))
     names = _IMAGE_SOURCE - set(taken)
     beyond = {name: values for name, values in source.items() if name not in names and name != "type"}
@@ -224,7 +224,7 @@ def _image_source(unknown: dict[str, Values], taken: Collection[str]) -> dict[st
 
 
 def search_result(sent: Any) -> Any:
-    """The message with the ranks beside it; some servers send its id only, as `message_id`."""
+    """Return a hit as its message with the ranks; some servers send only the id, as `message_id`."""
     if not isinstance(sent, dict):
         return sent
     message = sent.get("message")

@@ -1,7 +1,7 @@
-"""Pages of items, as the API sends them, to pyarrow tables. Pure: no HTTP, no dlt.
+"""Convert pages of items, as the API sends them, to pyarrow tables. Pure: no HTTP, no dlt.
 
-A page is taken apart by the shapes of its items and then column by column, never item by item. Nothing is
-dropped: a field without a column, and a value that fits no column, lands in its row's `extra`.
+Items are grouped by shape and processed column by column, never one by one. Only credentials and `LeftOut`
+fields are dropped: an unknown field, or a value that does not fit its column, goes to its row's `extra`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CREDENTIALS = {column.field for table in all_tables() for column in table.colum
 _CREDENTIAL_VALUES = {"value", "value_enc"}
 
 
-# Items of small pages that are taken apart together: each time costs as much as some hundred items.
+# Small pages are flattened together, up to this many items: each pass costs as much as some hundred.
 _TOGETHER = 1000
 _LARGE_BYTES = 1 << 22
 
@@ -47,10 +47,10 @@ class Rows:
     """Rows of one resource, gathered page by page.
 
     Args:
-        resource: whose tables they are.
-        tombstones: whether messages that are read again get a row, marked as deleted, in each child table
-            they no longer fill, so that the merge takes out what was there.
-        sequence: of the first row.
+        resource: the resource whose tables are filled.
+        tombstones: True to give messages that are read again a row marked as deleted in each child table
+            they no longer fill, so that the merge removes their old rows.
+        sequence: the first row's sequence number.
     """
 
     def __init__(self, resource: Resource, tombstones: bool, sequence: int = 0) -> None:
@@ -77,16 +77,16 @@ class Rows:
 
     @property
     def is_waiting(self) -> bool:
-        """True while there are items that no arrays were made of: they are referred to."""
+        """True while items are held that are not yet converted to arrays."""
         return bool(self._pages)
 
     def add(
         self, items: Sequence[Item], parent_id: str = "", read_again: bool = False, size: int = 0
     ) -> None:
-        """Add a page of items that `split_page` let through, all those of one message id together.
+        """Add a page of items accepted by `split_page`; all items of one message id must be in it.
 
         Args:
-            size: bytes that they take, where that is known.
+            size: their size in bytes, if known.
         """
         if not items:
             return
@@ -98,7 +98,7 @@ class Rows:
             self._flatten()
 
     def _flatten(self) -> None:
-        """Make arrays of the pages that wait."""
+        """Convert the waiting pages to arrays."""
         pages, self._pages, self._waiting, self._waiting_size = self._pages, [], 0, 0
         items = pages[0].items if len(pages) == 1 else [item for page in pages for item in page.items]
         parents = [page.parent_id for page in pages for _ in page.items]
@@ -174,15 +174,15 @@ class Rows:
             if field in self._known:
                 continue
             for item, value in zip(group.places, values, strict=True):
-                # Steps' answers to requests for approval name no step.
+                # Approval responses among a step's messages have no step_id.
                 if not (field == self._parent and value in (parents[item], None)):
                     extras.setdefault(item, {})[field] = value
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
-        """The rows so far, as a pyarrow table for each table that has any; then starts anew.
+        """Return the rows so far, one pyarrow table for each table that has any, and start anew.
 
         Args:
-            load_id: of the load package, for `_dlt_load_id`.
+            load_id: id of the load package, for `_dlt_load_id`.
         """
         if self._pages:
             self._flatten()
@@ -196,7 +196,7 @@ class Rows:
 
 
 class Nameless(NamedTuple):
-    """Elements of a page that cannot be rows, and the ids they stand between; empty at the page's ends."""
+    """Elements of a page that cannot be rows, and the ids around them (empty at the page's ends)."""
 
     elements: list[Any]
     after_id: str
@@ -204,7 +204,7 @@ class Nameless(NamedTuple):
 
 
 def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
-    """Split elements into those that can be rows and those that cannot: no objects, or without an id."""
+    """Split elements into those that can be rows and those that cannot: no object, or no valid id."""
     if len(ids_of(page)) == len(page):
         return page, []
     items: list[Item] = []
@@ -219,7 +219,7 @@ def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
 
 
 def without_credentials(field: str, value: Any) -> Any:
-    """`value` without what an agent's variables and secrets hold; their names stay."""
+    """Return `value` without the values of an agent's variables and secrets; their names stay."""
     if field not in _CREDENTIALS:
         return value
     if isinstance(value, list):
@@ -228,5 +228,5 @@ def without_credentials(field: str, value: Any) -> Any:
         return None
     if value.keys() & {"key", "id"}:
         return {k: v for k, v in value.items() if k not in _CREDENTIAL_VALUES}
-    # Values by name: the form in which agents are created.
+    # A mapping of names to values: the form used to create agents.
     return dict.fromkeys(value)

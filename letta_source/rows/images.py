@@ -1,4 +1,4 @@
-"""Images taken out of messages: they come as base64, hundreds of kB in one value."""
+"""Remove images from messages: they come as base64, hundreds of kB in one value."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ How = Literal["keep", "drop", "hash"]
 _DATA_URL = re.compile(r"data:image/[\w.+-]+((?:;[\w=.-]+)*),([A-Za-z0-9+/=_%-]*)")
 _TYPES = ("image", "image_url", "input_image")
 _HELD = {"data", "url", "image_url"}
-# What may hold parts of content as JSON.
+# Columns that may hold content parts as JSON.
 _PARTS = {"tool_return", EXTRA.name}
 
 
 class Images:
-    """Images dropped, or replaced by their hash and size, such as `sha256:9f86… 51234 bytes`.
+    """Drops images, or replaces them by their hash and size, such as `sha256:9f86… 51234 bytes`.
 
     Args:
-        key: with one, hashes are HMACs: nobody can tell whether it is an image that they have.
+        key: if set, hashes are HMACs, so that nobody can match them with an image they have.
     """
 
     def __init__(self, how: How, key: SecretStr | None) -> None:
@@ -38,7 +38,7 @@ class Images:
         self._key = key
 
     def without(self, rows: pa.Table) -> pa.Table:
-        """The rows without images: in parts of content, in JSON of such parts, in data URLs of any text."""
+        """Return the rows without images: content parts, JSON of such parts, data URLs in any text."""
         is_image = pc.is_in(rows.column("type"), pa.array(_TYPES)) if "type" in rows.column_names else None
         for at, field in enumerate(rows.schema):
             if field.type != pa.string() or not rows.num_rows:
@@ -80,7 +80,7 @@ class Images:
         }
 
     def _image(self, sent: str) -> str | None:
-        """Return what stands for an image: for its base64, a data URL, or its address."""
+        """Return the replacement for an image, given as base64, as a data URL, or by its URL."""
         if self._how == "drop":
             return None
         found = _DATA_URL.fullmatch(sent)

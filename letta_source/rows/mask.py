@@ -1,4 +1,4 @@
-"""Masks: they take out of rows what must not be stored, before anything is written."""
+"""Mask rows: remove what must not be stored, before anything is written."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _Masking = Callable[[str], str | None]
 REDACTED = "[redacted]"
 _NEW_FIELDS_CHARS = 300
 CONTENT = "content"
-"""Stands for all columns that hold what was said, thought, called and returned."""
-# One says what the other does.
+"""Stands for every column marked as content: messages, reasoning, tool calls, tool results and the like."""
+# Both columns hold the same data and are masked together.
 _DOUBLES = {"arguments": ("arguments_json",), "arguments_json": ("arguments",)}
 
 
 class Mask:
     """Masks the tables of one resource, and load_issues.
 
-    Where anything of a resource is masked its `extra` is dropped, unless it is named: fields without a column
-    may say the same.
+    If any column of a resource is masked, its `extra` is dropped unless named: unknown fields may hold the
+    same data.
     """
 
     def __init__(self, resource: Resource, settings: Settings) -> None:
@@ -60,7 +60,7 @@ class Mask:
             ]
             for table in (*resource.tables, LOAD_ISSUES)
         }
-        # Those that are masked as content were seen to already.
+        # `Images` has handled images already: only a mask that names data or url changes them again.
         self._spares_images = self._images is not None and not any(
             name.rpartition(".")[2] in ("data", "url") for name in settings.mask
         )
@@ -74,7 +74,7 @@ class Mask:
         return keyed_hash(self._key, text.encode())
 
     def table(self, name: str, rows: pa.Table) -> pa.Table:
-        """The rows of one of the tables, masked; their schema stays."""
+        """Return the masked rows of one table; the schema stays the same."""
         if self._is_frozen:
             _assert_no_new_fields(name, rows)
         if self._images:
@@ -94,7 +94,7 @@ class Mask:
         return frozenset(column.name for column, _ in self._by_table[table])
 
     def item(self, item: Item) -> Item:
-        """The fields of an item of the root table that are stored, masked."""
+        """Return an item of the root table with its fields masked; unknown fields are masked as `extra`."""
         maskings = {column.name: masking for column, masking in self._by_table[self._root.name]}
         known = {column.field: column for column in self._root.columns}
         shown: Item = {}
@@ -104,7 +104,7 @@ class Mask:
         return shown
 
     def detail(self, text: str) -> str | None:
-        """Why something could not be read: servers quote what they were sent."""
+        """Return the masked `detail` of a load issue: servers quote what they were sent."""
         for column, masking in self._by_table[LOAD_ISSUES.name]:
             if column.name == "detail":
                 return masking(text)
@@ -112,10 +112,10 @@ class Mask:
 
 
 def _assert_no_new_fields(table: str, rows: pa.Table) -> None:
-    """Check that nothing came that no column is for: `extra` holds that.
+    """Check that every field has a column, which means that `extra` is empty.
 
     Raises:
-        FatalError: names the fields.
+        FatalError: some have none; the message names them.
     """
     if EXTRA.name not in rows.column_names or rows.column(EXTRA.name).null_count == rows.num_rows:
         return
@@ -131,10 +131,10 @@ def _assert_no_new_fields(table: str, rows: pa.Table) -> None:
 
 
 def check_mask(settings: Settings) -> None:
-    """Checks that all of `mask` can be done.
+    """Check that every entry of `mask` can be applied.
 
     Raises:
-        ConfigError: a name is unknown, or of a column that tells rows apart, or that holds no text.
+        ConfigError: a name is unknown, its column identifies rows, or the column can only be dropped.
     """
     for resource, table in _every_table():
         _in_force(settings, resource, table)
@@ -173,17 +173,17 @@ def _every_table() -> Iterator[tuple[str, Table]]:
 
 
 def _names(resource: str, table: Table, column: Column) -> list[str]:
-    """Return the names that a column can be called by, the most exact first."""
+    """Return the names that select a column, the most specific first."""
     own = [column.name, *_DOUBLES.get(column.name, ())]
     names = [f"{where}.{name}" for name in own for where in dict.fromkeys((table.name, resource))] + own
     return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names
 
 
 def _in_force(settings: Settings, resource: str, table: Table) -> dict[str, MaskAction]:
-    """Return what is done by column, of the masks of all places together.
+    """Return the action for each column, from the masks of all places together.
 
     Raises:
-        ConfigError: two places say different things of one column.
+        ConfigError: two places disagree on a column.
     """
     return in_force(settings.masking, lambda mask: _actions(mask, resource, table), table.name)
 

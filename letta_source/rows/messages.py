@@ -1,4 +1,4 @@
-"""The children of one page's messages, and the order of the items of one message."""
+"""Collect the children of messages: content parts, tool calls, tool returns and approvals."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from letta_source.schema.tables import CHILDREN
 from letta_source.schema.wire import repeated_fields
 
 SINGULARS = repeated_fields(LettaMessage)
-"""Deprecated doubles of tool_calls[] and tool_returns[]."""
+"""Deprecated singular fields that repeat tool_calls[] and tool_returns[]."""
 FIELDS = {*CHILDREN, *SINGULARS}
-"""Fields of an item that the child tables hold."""
+"""Fields of an item that are stored in the child tables."""
 _RETURNED = SINGULARS - {"tool_call"}
 _APPROVED = {"approve", "approval_request_id", "reason", "denial_reason"}
 _SHAPES = {
@@ -40,7 +40,7 @@ _SHAPES = {
 
 
 class Children:
-    """Rows of the child tables of one page."""
+    """Rows of the child tables for the pages that are flattened together."""
 
     def __init__(self) -> None:
         self._rows = {name: Gathered() for name in CHILDREN}
@@ -49,8 +49,8 @@ class Children:
         """Add the children of items of one shape.
 
         Args:
-            singulars: fields that are doubles of what the children hold.
-            extras: takes what the children's columns cannot hold whole.
+            singulars: deprecated fields that repeat what the children hold.
+            extras: receives what the children's columns cannot hold completely.
 
         Returns:
             The readable text of each item.
@@ -100,7 +100,7 @@ class Children:
         return texts
 
     def _add_parts(self, places: Sequence[int], lists: Sequence[Sequence[Any]]) -> dict[int, str]:
-        """Add contents in parts; returns the readable texts by item."""
+        """Add contents given as parts; return the readable text by item."""
         values, items, idx = elements_of(places, lists)
         texts: list[str | None] = [None] * len(values)
         for piece in shapes.pieces_of(values, shapes.content_parts):
@@ -122,7 +122,7 @@ class Children:
         """Yield, for each child that has rows, its name and columns.
 
         Args:
-            keys: columns of the items that the children repeat.
+            keys: columns of the items, repeated in the children.
         """
         for name, rows in self._rows.items():
             if rows.items:
@@ -132,11 +132,11 @@ class Children:
                 yield name, {**taken, INDEX.name: rows.idx, **columns}
 
     def tombstones(self, ids: Values, places: range) -> Iterator[tuple[str, dict[str, Values]]]:
-        """Yield, for each child, rows that bury what messages had there before and have no more.
+        """Yield, for each child, tombstones for messages that have no rows there any more.
 
         Args:
-            ids: of the messages, one for each item.
-            places: of the items of messages that were read again.
+            ids: message ids, one for each item.
+            places: indexes of the items of messages that were read again.
         """
         for name, rows in self._rows.items():
             filled = {ids[item] for item in rows.items if item in places}
@@ -155,12 +155,12 @@ class Children:
 
 
 def _at(values: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
-    """The values at these places, which are ascending."""
+    """Return the values at these indexes, which are ascending."""
     return values if len(places) == len(values) else picked(values, places)
 
 
 def listed(value: Any) -> list[Any]:
-    """`value` as a list: the API sends one object, or null, where a list is documented."""
+    """Return `value` as a list: the API sends one object, or null, where it documents a list."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -171,7 +171,7 @@ def _lists(values: Values) -> Sequence[list[Any]]:
 
 
 def _tool_calls(columns: dict[str, Values]) -> Sequence[list[Any]]:
-    """The tool calls of each item; nothing where none has any."""
+    """Return the tool calls of each item; empty if the items have no such field."""
     lists = _lists(columns.get("tool_calls", ()))
     singular = columns.get("tool_call", ())
     if singular and not (lists and all(lists)):
@@ -204,7 +204,7 @@ def _approvals(columns: dict[str, Values]) -> Sequence[list[Any]]:
 
 
 def _singular_approval(item: dict[str, Any]) -> dict[str, Any]:
-    """The deprecated double of `approvals`, which a message that answers a request has at its root."""
+    """Return an entry of `approvals` made of the deprecated fields at the root of an approval response."""
     return {
         "tool_call_id": item.get("approval_request_id"),
         "type": "approval",
@@ -216,9 +216,9 @@ def _singular_approval(item: dict[str, Any]) -> dict[str, Any]:
 def _note_unrepeated(
     group: Group, lists: dict[str, Sequence[list[Any]]], singulars: set[str], extras: Extras
 ) -> None:
-    """Put into `extras` the singulars that say what the first of the plural does not.
+    """Put singular fields that differ from the plural's first entry into `extras`.
 
-    So it is where there is no plural.
+    Without a plural, that entry was made of the singulars.
     """
     count = len(group.places)
     calls = [sent[0] if sent else None for sent in lists["tool_calls"]] or [None] * count

@@ -1,4 +1,4 @@
-"""Number the items of a message, and put them in the server's order."""
+"""Number the items of messages in the server's order."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 _LAST = 0x80
 
 
-# By the last two digits of an otid, as the server writes them.
+# Item index by the last two hex digits of an otid, in lower case as the server writes them.
 _INDEXES = {f"{digits:02x}": digits & 0x7F for digits in range(0x100)}
 
 
 def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequence[int], Sequence[int]]:
-    """The position and the sequence of each item, given by its message's id and its otid.
+    """Return the position and the sequence of each item, given its message id and its otid.
 
-    The position is that among the items of its message: one stored message comes back as several items of
-    one id. Their otid is that id with its last seven bits replaced by the item's index; where all of a
-    message's items carry one it gives the order, because `/v1/steps/{id}/messages` sends them in reverse.
-    Otherwise they stay as they came.
+    The position counts the items of one message: one stored message comes back as several items with one
+    id. Their otid is that id with its last seven bits replaced by the item's index. If all items of a message
+    carry one, it gives their order, because `/v1/steps/{id}/messages` sends them in reverse. Otherwise they
+    stay in the order received.
 
-    The sequence counts from `first` on, message by message in the order they came, within each by position.
+    The sequence counts from `first`: messages in the order received, the items of each by position.
     """
     count = len(ids)
     positions = [0] * count
     followers = [at for at in range(1, count) if ids[at] == ids[at - 1]]
     if len(set(ids)) + len(followers) == count and _are_in_order(ids, otids, followers):
-        # As nearly every page is.
+        # Nearly every page is in order.
         for at in followers:
             positions[at] = positions[at - 1] + 1
         return positions, range(first, first + count)
@@ -47,9 +47,9 @@ def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequ
 
 
 def _are_in_order(ids: Sequence[str], otids: Sequence[Any], followers: Sequence[int]) -> bool:
-    """True if each of these items plainly comes after the one before it.
+    """Return True if each of these items clearly follows the one before it.
 
-    Otids that are not made of their ids give no order, and their items stay as they came too.
+    Otids that are not derived from their ids give no order; those items stay as received, too.
     """
     try:
         return all(
@@ -58,12 +58,12 @@ def _are_in_order(ids: Sequence[str], otids: Sequence[Any], followers: Sequence[
             for at in followers
         )
     except (TypeError, KeyError):
-        # Some otid is no text, or has no such digits.
+        # An otid is not a string or does not end in such digits.
         return False
 
 
 def _otid_index(message_id: str, otid: Any) -> int | None:
-    """The index in an item's otid, or None where its otid is not made of its id."""
+    """Return the index in an item's otid, or None if the otid is not derived from the message id."""
     if otid == message_id:
         return _LAST
     if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:

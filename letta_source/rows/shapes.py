@@ -1,7 +1,7 @@
-"""Objects grouped by shape, so that their values can be taken column by column.
+"""Group objects by shape, so that their values can be processed column by column.
 
 Objects with the same keys in the same order have the same shape. A page of messages has some ten shapes:
-what is true of one (which fields it has, which of them are unknown) is found out once, not for each item.
+facts about one (which fields it has, which of them are unknown) are computed once, not for each item.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Group(NamedTuple):
     """Objects of one shape.
 
     Attributes:
-        places: indexes of the objects among all that were given, ascending.
-        columns: by key, the values of these objects.
+        places: indexes of these objects in the input, ascending.
+        columns: the values of these objects by key.
     """
 
     places: Sequence[int]
@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
 
 def by_shape(objects: Sequence[Mapping[str, Any]]) -> list[Group]:
-    """Group the objects by their keys, the shape that comes first first."""
+    """Group the objects by their keys, in order of first occurrence."""
     found: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, keys in enumerate(map(tuple, objects)):
         found[keys].append(place)
@@ -43,7 +43,7 @@ def uniform(group: Group, aspects: Sequence[Sequence[Any]]) -> Iterator[Group]:
     """Divide a group into groups whose objects are alike in all aspects.
 
     Args:
-        aspects: of each object something that can be a key, one list an aspect.
+        aspects: one list for each aspect, with a hashable value for each object.
     """
     kinds = list(zip(*aspects, strict=True))
     if kinds.count(kinds[0]) == len(kinds) if kinds else True:
@@ -58,22 +58,22 @@ def uniform(group: Group, aspects: Sequence[Sequence[Any]]) -> Iterator[Group]:
 
 
 def shapes_of(values: Iterable[Any]) -> list[tuple[str, ...] | None]:
-    """The keys of each value, None for one that is no object."""
+    """Return the keys of each value, or None if it is not an object."""
     return [tuple(value) if isinstance(value, dict) else None for value in values]
 
 
 def nested(objects: Sequence[Mapping[str, Any]]) -> dict[str, Values]:
-    """The columns of objects that have one shape."""
+    """Return the columns of objects that have one shape."""
     return by_shape(objects)[0].columns
 
 
 def rows_of(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
-    """The columns as objects again."""
+    """Return the columns as objects, one for each row."""
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def picked(values: Values, ats: Sequence[int]) -> Values:
-    """The values at these indexes."""
+    """Return the values at these indexes."""
     if len(ats) > 1:
         taken: tuple[Any, ...] = itemgetter(*ats)(values)
         return taken
@@ -81,12 +81,12 @@ def picked(values: Values, ats: Sequence[int]) -> Values:
 
 
 def is_empty(values: Values) -> bool:
-    """True if there is nothing but None."""
+    """Return True if all values are None."""
     return not any(values) and values.count(None) == len(values)
 
 
 def types_of(values: Iterable[Any]) -> set[type]:
-    """The types that occur among the values."""
+    """Return the types that occur among the values."""
     return set(map(type, values))
 
 
@@ -96,7 +96,7 @@ class Gathered:
     Attributes:
         items: for each row, the index of its item in the page.
         idx: for each row, its index within the item.
-        columns: by name, the values; a column that no row fills is missing.
+        columns: values by name; a column that no row fills is missing.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Gathered:
         self.idx.extend(repeat(0, len(items)) if idx is None else idx)
 
     def in_order(self) -> dict[str, Values]:
-        """The columns, their rows sorted by item and index within it; `items` and `idx` are sorted too."""
+        """Return the columns with rows sorted by item and idx; `items` and `idx` are sorted, too."""
         count = len(self.items)
         for column in self.columns.values():
             column.extend(repeat(None, count - len(column)))
@@ -139,12 +139,12 @@ class Gathered:
 
 
 class Elements(NamedTuple):
-    """The elements of the lists of several items, one after the other.
+    """Elements of the lists of several items, one list after the other.
 
     Attributes:
         values: the elements.
-        items: for each, the index of its item in the page.
-        idx: for each, its index within its item's list.
+        items: for each element, the index of its item in the page.
+        idx: for each element, its index in its item's list.
     """
 
     values: list[Any]
@@ -153,7 +153,7 @@ class Elements(NamedTuple):
 
 
 def elements_of(items: Sequence[int], lists: Sequence[Sequence[Any]]) -> Elements:
-    """All elements of the lists, one list for each of `items`."""
+    """Return all elements of the lists; there is one list for each of `items`."""
     values = list(chain.from_iterable(lists))
     lengths = list(map(len, lists))
     if lengths.count(1) == len(lengths):
