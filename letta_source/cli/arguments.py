@@ -51,7 +51,7 @@ def add_place(place: argparse._ArgumentGroup) -> None:
     for option, default, help_ in (
         ("--destination", "duckdb", "any destination of dlt"),
         ("--dataset-name", "letta", "schema of the tables"),
-        ("--pipeline-name", "letta", "pipeline whose state to go on from"),
+        ("--pipeline-name", "letta", "dlt pipeline that keeps the state"),
     ):
         place.add_argument(
             option, type=text, default=default, metavar="NAME", help=f"{help_} (default: {default})"
@@ -60,14 +60,14 @@ def add_place(place: argparse._ArgumentGroup) -> None:
         "--database",
         type=text,
         metavar="FILE",
-        help="DuckDB's file (default: the configured one, else PIPELINE_db.duckdb in this folder)",
+        help="DuckDB file (default: the configured one, else PIPELINE_db.duckdb in this folder)",
     )
     place.add_argument(
         "--wait",
         type=seconds,
         default=0.0,
         metavar="SECONDS",
-        help="wait so long for a DuckDB file or a pipeline that another process uses (default: 0)",
+        help="how long to wait for a DuckDB file or pipeline that another process uses (default: 0)",
     )
 
 
@@ -86,8 +86,8 @@ def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target
 
 def add_window(group: argparse._ArgumentGroup, note: str = "") -> None:
     """Add `--start-date` and `--end-date`."""
-    group.add_argument("--start-date", metavar="DATE", help=f"only what was created then or later{note}")
-    group.add_argument("--end-date", metavar="DATE", help=f"only what was created before it{note}")
+    group.add_argument("--start-date", metavar="DATE", help=f"only rows created then or later{note}")
+    group.add_argument("--end-date", metavar="DATE", help=f"only rows created before{note}")
 
 
 def text(value: str) -> str:
@@ -126,7 +126,7 @@ def names(value: str) -> list[str]:
 
 def add_names(group: argparse._ArgumentGroup, option: str, metavar: str, summary: str) -> None:
     """Add an option that takes names, with commas between them or one at a time."""
-    summary = f"{summary}; commas and repetition for several"
+    summary = f"{summary}; separate several by commas, or repeat the option"
     group.add_argument(option, type=names, action="extend", metavar=metavar, help=summary)
 
 
@@ -142,11 +142,11 @@ def add_logging(command: argparse.ArgumentParser) -> None:
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="json: an object a line (default: text)",
+        help="json: one object per line (default: text)",
     )
     amount = log.add_mutually_exclusive_group()
-    amount.add_argument("-v", "--verbose", action="store_true", help="say more")
-    amount.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
+    amount.add_argument("-v", "--verbose", action="store_true", help="also debug messages")
+    amount.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
 
 
 def watched(options: argparse.Namespace) -> Observer:

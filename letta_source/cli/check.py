@@ -13,7 +13,7 @@ from letta_source.errors import ExitCode
 CODES = exit_codes(
     {
         ExitCode.OK: "both can be reached",
-        ExitCode.FAILED: "the destination failed while it was asked",
+        ExitCode.FAILED: "the destination failed during the test",
         ExitCode.USAGE: "wrong usage or configuration, or one of them cannot be reached",
     },
     WHENCE,
@@ -22,14 +22,14 @@ CODES = exit_codes(
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "reach the server and the destination, and say what is there"
+    summary = "test the connection to the server and to the destination"
     command = add_command(commands, "check", check, summary, CODES)
     add_base_url(command)
     add_place(command.add_argument_group("where to"))
     command.add_argument(
-        "--write", action="store_true", help="also send a text through a temporary table of the destination"
+        "--write", action="store_true", help="also write a text to a temporary table and read it back"
     )
-    command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def check(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ in bash:  source <(letta-source completion bash)
 in zsh:   source <(letta-source completion zsh)
 in fish:  letta-source completion fish | source
 
-Put the line into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish.
+Put the line that fits your shell into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish.
 """
 _BASH = """\
 _letta_source() {{
@@ -41,7 +41,7 @@ _ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bash
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "print what makes a shell complete commands and options"
+    summary = "print a script that completes commands and options in a shell"
     command = add_command(commands, "completion", completion, summary, _HOW)
     command.add_argument("shell", choices=("bash", "zsh", "fish"))
 

@@ -48,7 +48,7 @@ _SAMPLE = """
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "load a small Letta that is in the package, and report on it: needs no server, no key"
+    summary = "load made-up conversations and write a report; needs no server and no key"
     add_command(commands, "demo", demo, summary)
 
 

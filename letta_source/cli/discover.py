@@ -13,7 +13,7 @@ def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     summary = "list the resources, their tables, keys and columns"
     add_command(commands, "discover", discover, summary).add_argument(
-        "--json", action="store_true", help="as JSON"
+        "--json", action="store_true", help="print JSON"
     )
 
 

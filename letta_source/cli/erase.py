@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CODES = exit_codes(
     {
-        ExitCode.OK: "it was erased, or, with --dry-run, told",
+        ExitCode.OK: "the rows were erased, or, with --dry-run, counted",
         ExitCode.FAILED: "the destination failed; nothing was erased",
         ExitCode.USAGE: "wrong usage or configuration, or --yes was not given; nothing was erased",
     }
@@ -25,16 +25,16 @@ CODES = exit_codes(
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "remove all that is known of an agent, a conversation or a person"
+    summary = "remove everything of an agent, a conversation or a person from the warehouse"
     command = add_command(commands, "erase", erase, summary, CODES, prints=False)
     what = command.add_argument_group("what")
-    add_names(what, "--agent-id", "ID", "all of this agent")
-    add_names(what, "--conversation-id", "ID", "all of this conversation")
-    person = "the agents of this identity, what it sent to others, and the runs that answer it"
+    add_names(what, "--agent-id", "ID", "everything of this agent")
+    add_names(what, "--conversation-id", "ID", "everything of this conversation")
+    person = "the agents of this identity, its messages to other agents, and the runs that answer them"
     add_names(what, "--identity-id", "ID", person)
-    command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    command.add_argument("--yes", action="store_true", help="do it")
-    command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    command.add_argument("--yes", action="store_true", help="remove it")
+    command.add_argument("--json", action="store_true", help="print JSON")
     add_place(command.add_argument_group("where from"))
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 CODES = exit_codes(
     {
-        ExitCode.OK: "all rows were written",
-        ExitCode.FAILED: "the export failed; a file that was there is as it was",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing was loaded there",
+        ExitCode.OK: "everything was written",
+        ExitCode.FAILED: "the export failed; an existing file is unchanged",
+        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
     },
     "Credentials are dlt's own settings, as for `letta-source run`.\n",
 )
@@ -50,22 +50,27 @@ def add_to(commands: Any) -> None:
         "table",
         nargs="?",
         metavar="TABLE",
-        help="such as agent_messages; `discover` lists them; tool_calls pairs calls with their results",
+        help="a table, such as agent_messages (`discover` lists them), or tool_calls: calls and results",
     )
     to = command.add_argument_group("to")
-    to.add_argument("--output", type=text, metavar="FILE", help="put there once it is whole")
+    to.add_argument(
+        "--output",
+        type=text,
+        metavar="FILE",
+        help="the file to write; it appears once it is complete (default: standard output)",
+    )
     to.add_argument(
         "--format",
         choices=("parquet", "csv", "jsonl", "chat", "sharegpt", "trajectory"),
-        help="default: what the file is called, else jsonl; the last three are conversations, one a line",
+        help="default: by the file's name, else jsonl; the last three write one conversation per line",
     )
     to.add_argument(
         "--csv-safe",
         action=argparse.BooleanOptionalAction,
-        help="an apostrophe before texts that a spreadsheet would run as a formula (default for CSV)",
+        help="put an apostrophe before texts that a spreadsheet would run as a formula (default for CSV)",
     )
     to.add_argument(
-        "--sql", action="store_true", help="print the query of tool_calls, for a view in your warehouse"
+        "--sql", action="store_true", help="print the SQL of tool_calls, for a view in your warehouse"
     )
     what = command.add_argument_group("what")
     add_window(what)
@@ -79,7 +84,7 @@ def add_to(commands: Any) -> None:
         const=True,
         default=False,
         metavar="A,B",
-        help="with content, tool_calls, tool_returns and approvals as lists, or with some of them",
+        help="add content, tool_calls, tool_returns and approvals as lists, or some of them",
     )
     add_options(command.add_argument_group("chats"))
     add_place(command.add_argument_group("where from"))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 CODES = exit_codes(
     {
         ExitCode.OK: "the report was written",
-        ExitCode.FAILED: "it was not; a file that was there is as it was",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing was loaded there",
+        ExitCode.FAILED: "the report failed; an existing file is unchanged",
+        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
     },
     "Credentials are dlt's own settings, as for `letta-source run`.\n",
 )
@@ -27,23 +27,27 @@ CODES = exit_codes(
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "write an HTML page: use, latency, tools, cost"
+    summary = "write an HTML report of usage, latency, tools, errors and cost"
     command = add_command(commands, "report", report, summary, CODES, prints=False)
     command.add_argument(
-        "--output", type=text, default="letta-report.html", metavar="FILE", help="default: letta-report.html"
+        "--output",
+        type=text,
+        default="letta-report.html",
+        metavar="FILE",
+        help="the file to write (default: letta-report.html)",
     )
     period = command.add_argument_group("period, in days of UTC")
     period.add_argument(
-        "--days", type=int, metavar="N", help="as many, up to the day of the newest message (default: 30)"
+        "--days", type=int, metavar="N", help="the last N days, up to the newest message (default: 30)"
     )
-    period.add_argument("--start-date", metavar="DATE", help="from then on")
-    period.add_argument("--end-date", metavar="DATE", help="up to then, without that day")
+    period.add_argument("--start-date", metavar="DATE", help="first day")
+    period.add_argument("--end-date", metavar="DATE", help="day after the last one")
     command.add_argument_group("cost").add_argument(
         "--prices",
         type=text,
         metavar="FILE",
-        help="CSV: model, and dollars a million tokens as input_price, cached_input_price, cache_write_price,"
-        " output_price (default: some models' list prices)",
+        help="CSV file: model, and dollars per million tokens as input_price, cached_input_price,"
+        " cache_write_price, output_price (default: list prices of well-known models)",
     )
     add_place(command.add_argument_group("where from"))
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from letta_source.loading.outcome import Loaded
 
 WHENCE = (
-    "The key is taken from LETTA_API_KEY, the server from LETTA_BASE_URL (default\n"
-    "https://api.letta.com), the project from LETTA_PROJECT, or all three from dlt's config and secrets.\n"
+    "The key comes from LETTA_API_KEY, the server from LETTA_BASE_URL (default https://api.letta.com),\n"
+    "the project from LETTA_PROJECT; or all three from dlt's config and secrets.\n"
 )
 CODES = exit_codes(
     {
         ExitCode.OK: "everything was loaded",
-        ExitCode.FAILED: "the load failed",
-        ExitCode.USAGE: "wrong usage or configuration; nothing was touched",
+        ExitCode.FAILED: "the load failed; the next run continues from what was loaded",
+        ExitCode.USAGE: "wrong usage or configuration, or the server or database cannot be reached;"
+        " nothing was changed",
         ExitCode.INCOMPLETE: "loaded, but something could not be read: the log and the table load_issues"
         " name it",
     },
@@ -42,15 +43,15 @@ CODES = exit_codes(
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     add_options(
-        add_command(commands, "run", run, "load; run again, it adds what is new", CODES, prints=False)
+        add_command(
+            commands, "run", run, "load conversations; run it again to add what is new", CODES, prints=False
+        )
     )
 
 
 def add_base_url(command: argparse.ArgumentParser) -> None:
     """Add `--base-url`."""
-    command.add_argument(
-        "--base-url", metavar="URL", help="where Letta answers, such as http://localhost:8283"
-    )
+    command.add_argument("--base-url", metavar="URL", help="the server, such as http://localhost:8283")
 
 
 def add_options(run: argparse.ArgumentParser) -> None:
@@ -59,82 +60,88 @@ def add_options(run: argparse.ArgumentParser) -> None:
     to = run.add_argument_group("where to")
     add_place(to)
     to.add_argument(
-        "--table-format", metavar="FORMAT", help="of files: delta or iceberg, which can change rows"
+        "--table-format", metavar="FORMAT", help="for files: delta or iceberg, whose rows can be replaced"
     )
     to.add_argument(
         "--shard",
         metavar="I/N",
-        help="load only this part of the agents, as 0/4; the N parts load side by side",
+        help="load only part I of N of the agents, such as 0/4; the parts can load side by side",
     )
     what = run.add_argument_group("what")
-    add_names(what, "--resources", "A,B", "only these; `discover` lists them")
-    add_names(what, "--agent-id", "ID", "only this agent")
-    add_names(what, "--batch-id", "ID", "also this batch, which the server's list forgot")
+    add_names(what, "--resources", "A,B", "load only these; `discover` lists them")
+    add_names(what, "--agent-id", "ID", "load only this agent")
+    add_names(what, "--batch-id", "ID", "load this batch too; the server lists no finished ones")
     what.add_argument(
-        "--start-date", metavar="DATE", help="only what was created then or later; leaves the state alone"
+        "--start-date", metavar="DATE", help="load only rows created then or later; cursors do not move"
     )
+    what.add_argument("--end-date", metavar="DATE", help="load only rows created before; cursors do not move")
     what.add_argument(
-        "--end-date", metavar="DATE", help="only what was created before it; leaves the state alone"
+        "--refresh", action="store_true", default=None, help="read everything again from the start"
     )
-    what.add_argument("--refresh", action="store_true", default=None, help="read everything again")
     what.add_argument(
         "--search-query",
         type=text,
         metavar="TEXT",
-        help="Cloud: load what a search for it finds, as message_search",
+        help="Cloud: load the results of this search into message_search",
     )
     what.add_argument(
         "--mask",
         type=text,
         action="append",
         metavar="COLUMN=HOW",
-        help="drop, hash or redact a column, or `content`, all that was said; may be repeated",
+        help="drop, hash, redact or keep a column, or `content`: all that can quote people; may be repeated",
     )
-    what.add_argument("--images", metavar="HOW", help="keep, drop or hash those in messages (default: keep)")
+    what.add_argument(
+        "--images", metavar="HOW", help="images in messages: keep, drop or hash (default: keep)"
+    )
     how = run.add_argument_group("how")
     how.add_argument(
         "--strict",
         action="store_true",
         default=None,
-        help="exit code 3 also for what an earlier run could not read either",
+        help="exit code 3 also for issues that an earlier run has named",
     )
     how.add_argument(
         "--same-server",
         action="store_true",
         default=None,
-        help="the server has another address than when it filled the dataset",
+        help="accept that the server has another address than when it filled the dataset",
     )
     how.add_argument(
         "--steal-lock",
         action="store_true",
-        help="load though another machine does by the destination's _letta_lease: end that load first",
+        help="take the lease from a load on another machine, which then fails",
     )
     how.add_argument(
-        "--lag", metavar="TIME", help="how far a run overlaps the last one, such as 10m (default: 10m)"
+        "--lag", metavar="TIME", help="how much of the recent past each run reads again (default: 10m)"
     )
     how.add_argument(
         "--changes",
         metavar="HOW",
-        help="ask the server which agents have news: auto, on or off (default: auto, with many agents)",
+        help="ask the server which agents have news, not every agent: auto (with more than 300), on or off"
+        " (default: auto)",
     )
     how.add_argument(
         "--sweep-interval",
         metavar="TIME",
-        help="how often every agent is asked nevertheless; 0 for this run (default: 1d)",
+        help="how often to ask every agent and read recent messages again; 0: in this run (default: 1d)",
     )
     how.add_argument(
         "--reread-window",
         metavar="TIME",
-        help="how far back such a sweep reads messages again, for edits (default: 7d)",
+        help="how far back that goes, to find edited messages (default: 7d)",
     )
     how.add_argument(
-        "--page-size", type=int, metavar="N", help="messages a request, 1 to 1000 (default: 1000)"
+        "--page-size", type=int, metavar="N", help="stored messages per request, 1 to 1000 (default: 1000)"
     )
-    how.add_argument("--max-workers", type=int, metavar="N", help="requests in flight (default: 8)")
+    how.add_argument("--max-workers", type=int, metavar="N", help="concurrent requests (default: 8)")
     add_logging(run)
-    run.add_argument("--json", action="store_true", help="what came of it as JSON, on standard output")
+    run.add_argument("--json", action="store_true", help="print the outcome as JSON")
     how.add_argument(
-        "--requests-per-second", type=float, metavar="N", help="at most, all together (default: no cap)"
+        "--requests-per-second",
+        type=float,
+        metavar="N",
+        help="limit for all workers together (default: none)",
     )
 
 

@@ -16,20 +16,19 @@ if TYPE_CHECKING:
 
 CODES = exit_codes(
     {
-        ExitCode.OK: "the status was told, whatever it is",
-        ExitCode.FAILED: "the warehouse failed while it was read",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing was loaded there",
+        ExitCode.OK: "the status was printed, good or bad",
+        ExitCode.FAILED: "reading the warehouse failed",
+        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
     },
-    "It reads the warehouse, and needs no Letta. Credentials are dlt's own settings, as for `letta-source"
-    " run`.\n",
+    "Reads the warehouse only, not Letta. Credentials are dlt's own settings, as for `letta-source run`.\n",
 )
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "say where the data is, how fresh it is, how the last loads went"
+    summary = "show where the data is, how fresh it is, and how the last loads went"
     command = add_command(commands, "status", status, summary, CODES)
-    command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("--json", action="store_true", help="print JSON")
     add_place(command.add_argument_group("where"))
 
 

@@ -14,19 +14,20 @@ from letta_source.errors import ExitCode
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    summary = "print what an agent heard, did and said"
+    summary = "print an agent's conversation"
     command = add_command(commands, "transcript", transcript, summary, CODES)
     command.add_argument(
-        "agent", type=text, metavar="AGENT", help="its id, or its name if no other agent has it"
+        "agent", type=text, metavar="AGENT", help="the agent's id, or its name if no other agent has it"
     )
     what = command.add_argument_group("what")
     what.add_argument(
-        "--conversation-id", type=text, metavar="ID", help="only this one; `default` is what is in none"
+        "--conversation-id",
+        type=text,
+        metavar="ID",
+        help="only this conversation; `default`: messages outside of any",
     )
-    what.add_argument(
-        "--full", action="store_true", help="thoughts and system messages whole, not their beginning"
-    )
-    what.add_argument("--html", action="store_true", help="a page of HTML; Markdown by default")
+    what.add_argument("--full", action="store_true", help="do not shorten reasoning and system messages")
+    what.add_argument("--html", action="store_true", help="print HTML (default: Markdown)")
     add_window(what)
     add_place(command.add_argument_group("where from"))
 

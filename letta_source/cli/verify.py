@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 CODES = exit_codes(
     {
-        ExitCode.OK: "server and warehouse have the same, or it was repaired",
-        ExitCode.FAILED: "the warehouse failed while it was read, or the load that repairs",
-        ExitCode.USAGE: "wrong usage or configuration, or more than 10 % is gone and --yes was not given",
+        ExitCode.OK: "server and warehouse agree, or the difference was repaired",
+        ExitCode.FAILED: "reading the warehouse failed, or the repair",
+        ExitCode.USAGE: "wrong usage or configuration, or over 10 % of the rows are gone without --yes",
         ExitCode.INCOMPLETE: "they differ",
     },
-    "What was loaded and cannot be compared, as what a search found, is named.\n",
+    "Tables that cannot be compared, such as search results, are named.\n",
 )
 DIFFERENCES = ("missing", "edited", "gone", "extra")
 KINDS = (*DIFFERENCES, "newer", "unreadable", "not_comparable")
@@ -37,19 +37,21 @@ def add_to(commands: Any) -> None:
     command = add_command(commands, "verify", verify, summary, CODES, prints=False)
     add_base_url(command)
     what = command.add_argument_group("what")
-    add_names(what, "--agent-id", "ID", "only this agent")
-    what.add_argument("--sample", type=_number, metavar="N", help="only so many agents, chosen by chance")
-    add_names(what, "--resources", "A,B", "only these")
-    command.add_argument("--json", action="store_true", help="as JSON")
+    add_names(what, "--agent-id", "ID", "compare only this agent")
+    what.add_argument("--sample", type=_number, metavar="N", help="compare N agents, chosen at random")
+    add_names(what, "--resources", "A,B", "compare only these")
+    command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument(
         "--repair",
         action="store_true",
-        help="read agents that differ again, and set _letta_deleted_at of what the server no longer has",
+        help="read agents that differ again, and set _letta_deleted_at in rows that the server no longer has",
     )
-    command.add_argument("--yes", action="store_true", help="repair though more than 10 %% is gone")
+    command.add_argument(
+        "--yes", action="store_true", help="repair even if more than 10 %% of the rows are gone"
+    )
     where = command.add_argument_group("where")
     add_place(where)
-    where.add_argument("--table-format", type=text, metavar="FORMAT", help="of files: delta or iceberg")
+    where.add_argument("--table-format", type=text, metavar="FORMAT", help="for files: delta or iceberg")
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

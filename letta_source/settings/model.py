@@ -64,57 +64,61 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     base_url: Annotated[str, BeforeValidator(url_value)] = Field(
-        CLOUD_URL, description="Where Letta answers."
+        CLOUD_URL, description="The server's address."
     )
     api_key: Annotated[SecretStr | None, BeforeValidator(header_value)] = Field(
-        None, description="The key; a self-hosted server may need none."
+        None, description="The API key; a self-hosted server may need none."
     )
     project: Annotated[str | None, BeforeValidator(header_value)] = Field(
-        None, description="Cloud: slug of the project, sent as X-Project."
+        None, description="Cloud: the project's slug, sent as `X-Project`."
     )
-    agent_ids: Ids = Field((), description="Only these agents.")
-    batch_ids: Ids = Field((), description="These batches too; the server's list forgets finished ones.")
-    start_date: Moment = Field(None, description="Only rows created at or after; leaves the state alone.")
-    end_date: Moment = Field(None, description="Only rows created before; leaves the state alone.")
-    lag: Duration = Field(timedelta(minutes=10), description="How far each run overlaps the last one.")
-    page_size: int = Field(1000, ge=1, le=1000, description="Stored messages a request.")
-    max_workers: int = Field(8, ge=1, le=256, description="Requests in flight.")
+    agent_ids: Ids = Field((), description="Load only these agents.")
+    batch_ids: Ids = Field((), description="Load these batches too; the server lists no finished ones.")
+    start_date: Moment = Field(None, description="Load only rows created then or later; cursors do not move.")
+    end_date: Moment = Field(None, description="Load only rows created before; cursors do not move.")
+    lag: Duration = Field(
+        timedelta(minutes=10), description="Overlap: how much of the recent past each run reads again."
+    )
+    page_size: int = Field(1000, ge=1, le=1000, description="Stored messages per request.")
+    max_workers: int = Field(8, ge=1, le=256, description="Concurrent requests.")
     requests_per_second: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Requests a second at most, of all workers together."
+        None, gt=0, allow_inf_nan=False, description="Limit on requests per second, for all workers together."
     )
-    timeout: Duration = Field(timedelta(seconds=60), description="Longest wait for an answer, all of it.")
-    retries: int = Field(10, ge=0, description="How often a failed request is sent again.")
+    timeout: Duration = Field(timedelta(seconds=60), description="Limit for one whole response.")
+    retries: int = Field(10, ge=0, description="How often a failed request is retried.")
     checkpoint_rows: int = Field(
-        1_000_000, ge=1, description="Of the command line: rows after which what was read is loaded."
+        1_000_000, ge=1, description="Rows per load package, of the command and `letta_source.load`."
     )
     keep_states: int = Field(
-        10, ge=1, description="Of the command line: how many states are kept, of the last loads."
+        10, ge=1, description="States to keep, of the last loads of the command and `letta_source.load`."
     )
-    refresh: bool = Field(False, description="Read everything again, from the start.")
-    search_query: str | None = Field(None, description="Cloud: what message_search searches for.")
+    refresh: bool = Field(False, description="Read everything again from the start.")
+    search_query: str | None = Field(None, description="Cloud: the query of `message_search`.")
     shard: Annotated[Shard, BeforeValidator(shard_value)] = Field(
-        WHOLE, description="Only this part of the parents, such as 2/4; counted from 0."
+        WHOLE, description="Load only part I of N of the parents, such as 2/4; counted from 0."
     )
-    table_format: TableFormat | None = Field(None, description="Of files: what can merge, not only add.")
+    table_format: TableFormat | None = Field(
+        None, description="For files: delta or iceberg, whose rows can be replaced."
+    )
     mask: Annotated[Mapping[str, MaskAction], BeforeValidator(mask_value)] = Field(
-        {}, description="By column, or `content` for all that was said: drop, hash, redact or keep."
+        {}, description="Drop, hash, redact or keep a column, or `content`: all that can quote people."
     )
     mask_key: Annotated[SecretStr | None, BeforeValidator(mask_key_value)] = Field(
-        None, description="Secret that the hashes are made with; at least 16 characters."
+        None, description="Secret key of the hashes; at least 16 characters."
     )
     images: Literal["keep", "drop", "hash"] = Field(
-        "keep", description="Images in messages: hash puts their hash and size in their place."
+        "keep", description="Images in messages: keep, drop, or replace by hash and size (hash)."
     )
     schema_contract: Annotated[Contract, BeforeValidator(contract_value)] = Field(
         "evolve",
-        description="New fields of Letta's: evolve keeps them in `extra`, discard_value drops them, freeze"
-        " ends the load.",
+        description="Fields without a column: evolve keeps them in `extra`, discard_value drops them, freeze"
+        " fails the load.",
     )
     headers: Annotated[Mapping[str, SecretStr], BeforeValidator(headers_value)] = Field(
-        {}, description="Header fields for every request, such as those a gateway asks for; secret."
+        {}, description="Header fields of every request, such as those that a gateway needs; secret."
     )
     ca_bundle: Annotated[str | None, BeforeValidator(file_value)] = Field(
-        None, description="PEM file of certificate authorities to trust; else SSL_CERT_FILE, then certifi's."
+        None, description="PEM file of trusted certificate authorities; else SSL_CERT_FILE, then certifi's."
     )
     client_cert: Annotated[str | None, BeforeValidator(files_value)] = Field(
         None, description="PEM file with a client certificate and its key, or two files as CERT,KEY."
@@ -125,26 +129,27 @@ class Settings(BaseModel):
     memory_limit: Annotated[int, BeforeValidator(bytes_value)] = Field(
         default_factory=default_memory,
         ge=LEAST,
-        description="Bytes that bodies and rows may take while they are read; by default 512MB, or half of"
-        " what the control group may take where that is less than 1 GB. One message may take an eighth.",
+        description="Limit on the memory for responses and rows; by default 512MB, or half of the container's"
+        " limit if that is below 1 GB. A single message may take an eighth of it.",
     )
     changes: Literal["auto", "on", "off"] = Field(
-        "auto", description="Ask the server which agents have news, instead of asking every agent."
+        "auto",
+        description="Ask the server which agents have news, not every agent; auto: with more than 300.",
     )
     sweep_interval: Duration = Field(
-        timedelta(days=1), description="How often every agent is asked, and recent messages are read again."
+        timedelta(days=1), description="How often to ask every agent and read recent messages again."
     )
     reread_window: Duration = Field(
-        timedelta(days=7), description="How far back a sweep reads messages again, for edits."
+        timedelta(days=7), description="How far back that goes, to find edited messages."
     )
-    strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run named already.")
+    strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run has named.")
     same_server: bool = Field(
-        False, description="The dataset was filled from another address, of the same server: go on with it."
+        False, description="Accept that the server has another address than when it filled the dataset."
     )
     validate_items: bool = Field(
         False,
         alias="validate",
-        description="Hold every item to letta_source.models; what does not fit is named.",
+        description="Validate every item against letta_source.models; what does not fit is named.",
     )
 
     @model_validator(mode="after")

@@ -73,7 +73,7 @@ def test_nothing_is_decided_that_dlt_does_not_have() -> None:
 
 def test_each_destination_with_a_chapter_is_among_them() -> None:
     page = (ROOT / "docs" / "warehouses.md").read_text("utf-8")
-    table = page.partition("| destination | files |")[2].partition("\n\n")[0]
+    table = page.partition("| destination | file format |")[2].partition("\n\n")[0]
     assert {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")} == set(CLASSES)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.support import debian_tree
+from tests.support.debian_tree import Image
 from tests.support.paths import ROOT
 
 # Continued lines are one.
@@ -62,45 +59,47 @@ def test_the_manifest_uses_it() -> None:
     assert container["workingDir"] == of("WORKDIR")[-1]
 
 
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image's last stage, built step by step in a tree of the Debian that the Dockerfile names."""
+    if reason := debian_tree.why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("image")
+    [release] = {re.findall(r"-slim-(\w+)", image)[0] for image in of("FROM")}
+    try:
+        debian_tree.make_tree(release, folder / "debian.tar")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"Debian's packages cannot be had: {error.stderr[-500:]}")
+    stages: dict[str, Image] = {}
+    for word, rest in STEPS:
+        if word == "FROM":
+            name = rest.partition(" AS ")[2]
+            stages[name] = Image(folder / "debian.tar", folder / f"stage-{name}")
+        try:
+            stages[name].step(word, rest, stages)
+        except subprocess.CalledProcessError as error:
+            pytest.fail(f"{word} {rest}\n{error.stdout}{error.stderr}")
+    return stages[""]
+
+
 @pytest.mark.release
-def test_its_steps_make_what_its_commands_need(tmp_path: Path) -> None:
-    source, opt, data = tmp_path / "src", tmp_path / "opt", tmp_path / "data"
-    for folder in (source, opt, data):
-        folder.mkdir()
-    # The image's own Python; dlt's telemetry is off as in every test.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    path = f"{Path(sys.executable).resolve().parent}{os.pathsep}{environment['PATH']}"
-    first = STEPS[: [word for word, _ in STEPS].index("FROM", 1)]
-    for word, rest in first:
-        if word == "COPY":
-            *names, target = rest.split()
-            for name in names:
-                if (ROOT / name).is_dir():
-                    shutil.copytree(
-                        ROOT / name, source / target, ignore=shutil.ignore_patterns("__pycache__")
-                    )
-                else:
-                    shutil.copy(ROOT / name, source / target)
-        if word == "RUN":
-            step = rest.replace("/opt/", f"{opt}/")
-            subprocess.run(["bash", "-ec", step], cwd=source, env={**environment, "PATH": path}, check=True)
-    said = [rest for word, rest in STEPS[len(first) :] if word == "ENV"]
-    variables = dict(one.split("=", 1) for rest in said for one in shlex.split(rest))
-    variables["PATH"] = variables["PATH"].replace("/opt/", f"{opt}/").replace("$PATH", environment["PATH"])
-    variables["DLT_DATA_DIR"] = variables["DLT_DATA_DIR"].replace("/data", str(data))
-
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        inside = {**environment, **variables}
-        return subprocess.run(words, cwd=data, env=inside, capture_output=True, text=True, check=False)
-
-    health = of("HEALTHCHECK")[0].partition(" CMD ")[2]
-    assert command("sh", "-c", health).returncode == 2, "nothing was loaded yet"
+def test_the_image_loads_as_its_user_and_is_healthy_after_a_load(image: Image) -> None:
+    health = ["sh", "-c", of("HEALTHCHECK")[0].partition(" CMD ")[2]]
     [entrypoint] = [yaml.safe_load(rest) for rest in of("ENTRYPOINT")]
-    loaded = command(*entrypoint, "demo")
+    assert image.run(health).returncode == 2, "nothing was loaded yet"
+    assert image.run(["id", "-u"]).stdout == "1000\n"
+    loaded = image.run([*entrypoint, "demo"])
     assert loaded.returncode == 0, loaded.stderr
-    variables["STATUS_OPTIONS"] = "--database letta_demo.duckdb"
-    healthy = command("sh", "-c", health)
+    image.variables["STATUS_OPTIONS"] = "--database letta_demo.duckdb"
+    healthy = image.run(health)
     assert healthy.returncode == 0, healthy.stderr
     assert "agent_messages" in healthy.stdout
-    assert sorted(file.name for file in data.iterdir() if not file.name.startswith("."))[0] == "dlt"
+    assert {"dlt", "letta_demo.duckdb"} <= set(image.run(["ls", "/data"]).stdout.split())
     assert yaml.safe_load(of("CMD")[0]) == ["run"]
+
+
+@pytest.mark.release
+def test_the_image_writes_nowhere_but_in_its_volume(image: Image) -> None:
+    refused = image.run(["touch", "/opt/letta-source/new"])
+    assert "Permission denied" in refused.stderr
+    assert image.run(["touch", "/data/new"]).returncode == 0
