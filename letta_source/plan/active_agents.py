@@ -1,8 +1,8 @@
-"""Which agents have news, by four signals of the server, and the proof that none was missed.
+"""Agents with news, by four signals of the server, and the proof that none was missed.
 
-No single signal names all of them: a turn moves an agent's `updated_at`, but not one of a conversation that
-is not streamed; a conversation that is compacted moves nothing. So each message that the list of all messages
-names must have been loaded in the end, or all agents are asked.
+No single signal names all of them: a turn moves an agent's `updated_at`, except in a conversation that is not
+streamed; compacting a conversation moves nothing. So each new message in the list of all messages must have
+been loaded in the end; otherwise all agents are asked.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from letta_source.state.resource_state import ResourceState
 
 logger = logging.getLogger(__name__)
 
-# Runs and messages that are looked up one by one, before all agents are asked instead.
+# The most runs or messages to look up one by one; beyond that, all agents are asked instead.
 _MOST_LOOKED_UP = 100
 
 MakeJob = Callable[[str], Job]
-"""Given an agent's id, the job that reads its messages."""
+"""Takes an agent's id, returns the job that reads its messages."""
 
 
 @dataclass
@@ -37,8 +37,8 @@ class _Found:
 
     Attributes:
         agents: their ids, of all shards.
-        messages: that are new.
-        unclaimed: those that name no run: whose they are shows only once they are loaded.
+        messages: ids of new messages.
+        unclaimed: ids of those that name no run: their agent is known only once they are loaded.
     """
 
     agents: set[str] = field(default_factory=set)
@@ -49,7 +49,7 @@ class _Found:
 async def jobs_of_active(
     client: Client, state: ResourceState, make: MakeJob, all_agents: Callable[[], AsyncIterator[str]]
 ) -> AsyncIterator[Job]:
-    """Yield a job for each agent of this shard that may have news; for all of them where that cannot be told.
+    """Yield a job for each agent of this shard that may have news; for every agent if that cannot be told.
 
     Args:
         all_agents: lists all agents of this shard.
@@ -87,8 +87,8 @@ async def _all(
     all_agents: Callable[[], AsyncIterator[str]],
     found: _Found | None,
 ) -> AsyncIterator[Job]:
-    """Yield a job for each agent, and tell what the signals would have missed."""
-    # Before any agent is read: what comes later is listed by the next load.
+    """Yield a job for each agent, and count what the signals would have missed."""
+    # Before any agent is read, so that the next load lists whatever comes later.
     await mark_newest(client, state)
     beyond = found.unclaimed if found else state.changes.tail
     watch, missed = _Watch(beyond), _Watch(found.messages if found else set())
@@ -105,7 +105,7 @@ async def _all(
 
 
 async def _find(client: Client, state: ResourceState) -> _Found | None:
-    """Return the agents that the signals name; None where they cannot tell."""
+    """Return the agents that the signals name; None if they cannot tell."""
     since = state.changes.since
     news = await news_since(client, state) if since else None
     if news is None or since is None:
@@ -133,7 +133,7 @@ async def _find(client: Client, state: ResourceState) -> _Found | None:
 
 
 async def _agents_of_runs(client: Client, state: ResourceState, news: News) -> dict[str, str | None] | None:
-    """Return by run its agent, or None for a run that is gone or another organization's."""
+    """Map each run to its agent, or to None if the run is gone or another organization's."""
     host, since = state.session.host, state.changes.since
     wanted = {run for run in news.run_of.values() if run}
     agent_of: dict[str, str | None] = {}
@@ -164,7 +164,7 @@ async def _agents_of_runs(client: Client, state: ResourceState, news: News) -> d
 
 
 async def _explained(client: Client, state: ResourceState, left: set[str], elsewhere: Iterable[str]) -> bool:
-    """Return whether messages that were not loaded are none of this shard's agents'.
+    """Return True if the messages that were not loaded are gone, or belong to agents of other shards.
 
     Args:
         elsewhere: agents with news that other shards read.
@@ -195,7 +195,7 @@ async def _explained(client: Client, state: ResourceState, left: set[str], elsew
 
 
 class _Watch:
-    """Notes which messages the jobs give, and when all jobs are done."""
+    """Record of the messages that the jobs have yet to yield, and of when all jobs are done."""
 
     def __init__(self, messages: set[str]) -> None:
         self.left = set(messages)

@@ -1,7 +1,7 @@
-"""Ids of messages from which what lies beyond an unreadable one can be reached.
+"""Anchors: ids of messages from which those beyond an unreadable one can be reached.
 
-The runs and steps of an agent have lists of their own messages, and any message's id is a cursor in any
-agent's list (self-hosted; elsewhere it is refused, and costs some requests).
+The runs and steps of an agent list their own messages, and any message's id is a cursor in any agent's list
+(self-hosted; elsewhere it is refused, and costs some requests).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from letta_source.times import created_at
 
 Item = Mapping[str, Any]
 
-# Runs of other agents that are looked at for each message that cannot be read.
+# The most runs of other agents to look at for each unreadable message.
 _MOST_OTHERS = 8
 
 
@@ -35,7 +35,7 @@ class AgentAnchors:
     """Anchors in the list of an agent's messages; see `letta_source.paging.unreadable.Anchors`.
 
     Args:
-        since: when the item under the cursor was created, where the walk has not met it.
+        since: when the item under the cursor was created, if the walk has not met it.
     """
 
     client: Client
@@ -44,7 +44,7 @@ class AgentAnchors:
     since: datetime | None
 
     async def own(self, reached: Item | None) -> Stones:
-        """Yield ids from the run on that the cursor lies in, in about the list's order."""
+        """Yield ids of messages, from the cursor's run onward, roughly in the list's order."""
         since = self._since(reached)
         seen: set[str] = set()
         lies_in = reached.get("run_id") if reached else None
@@ -54,7 +54,7 @@ class AgentAnchors:
             if time is None:
                 continue
             if since and time < since:
-                # The cursor may lie in the last one that had begun by then.
+                # The cursor may lie in the last run that had begun by then.
                 begun = run if not isinstance(lies_in, str) else begun
                 continue
             for one in (begun, run):
@@ -67,7 +67,7 @@ class AgentAnchors:
                 yield message_id
 
     async def others(self, reached: Item | None, until: datetime | None) -> Stones:
-        """Yield ids of other agents' messages, of runs that began between the cursor and then."""
+        """Yield ids of other agents' messages, from runs that began between the cursor and `until`."""
         since, left = self._since(reached), _MOST_OTHERS
         async for run in self._runs(""):
             time = created_at(run)
@@ -84,7 +84,7 @@ class AgentAnchors:
         return (created_at(reached) if reached else None) or self.since
 
     async def _runs(self, key: str) -> AsyncIterator[Item]:
-        # Without them there is the way back from the newest message.
+        # Without runs, there is still the way back from the newest message.
         with suppress(FamilyMissing, ParentError):
             async for event in walk_pages(self.client, runs_endpoint(self.settings, key)):
                 for run in event.items if isinstance(event, Page) else ():

@@ -1,4 +1,4 @@
-"""The jobs of each resource: which lists, which parents, from which cursor on."""
+"""The jobs of each resource: which lists and parents to read, and from which cursor."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ _MAX_SEARCH_RESULTS = 100
 
 
 def find_jobs(client: Client, state: ResourceState, card: Resource) -> Jobs:
-    """Yield what there is to read of a resource.
+    """Return the jobs of a resource.
 
     Raises:
         ConfigError: The settings do not fit it.
+        FamilyMissing: An earlier load found that the host lacks it.
     """
     assert_loadable(card, state.settings)
     if state.asks_for_changes and (missing := state.changes.missing):
-        # Asked for again by the next sweep.
+        # The next sweep asks again.
         raise FamilyMissing(card.family) from LookupError(missing)
     state.changes.note(missing="")
     return WALKS[card.walk](client, state, card)
@@ -78,7 +79,7 @@ async def _list(client: Client, state: ResourceState, card: Resource) -> Jobs:
             for part in card.parts:
                 yield list_job(state, list_endpoint(card, settings, key, part), key)
         else:
-            # None of its dates moves: what is new comes at the end, and the rest with the sweep.
+            # Its dates never move: new items come at the end, and changed ones with the next sweep.
             yield growing_job(state, card, key, "nothing", state.asks_for_changes)
 
 
@@ -113,7 +114,7 @@ async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jo
 
 
 async def _batch_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
-    """Yield those listed, those asked for, and those that the server's list forgot when they finished."""
+    """Yield the batches listed, those asked for, and those that left the server's list as they finished."""
     key = joint_key(state.settings)
     unfinished = state.worklist(key).unfinished
     seen = set()
@@ -161,10 +162,10 @@ async def _each_parent(client: Client, state: ResourceState, card: Resource) -> 
 async def _parents(
     client: Client, state: ResourceState, parents: Resource, all_agents: bool = False
 ) -> AsyncIterator[tuple[Item, bool]]:
-    """Yield the items of a list that others hang from, and True for one that the user named.
+    """Yield the parents in a list, each with True if the user named it.
 
     Args:
-        all_agents: those without new messages too.
+        all_agents: also parents of agents without new messages.
     """
     settings = state.settings
     if parents.limited_by == "id" and settings.agent_ids:
@@ -178,7 +179,7 @@ async def _parents(
         known = set(state.changes.open)
         for parent_id in sorted(known):
             yield {"id": parent_id}, False
-        # Nothing new at all, or only of those that are active.
+        # Only the lists of active agents; none if nothing is new.
         keys = sorted(active) if parents.limited_by == "parameter" else keys if active else ()
     for key in keys:
         async for item, _ in listed(client, state.session.host, list_endpoint(parents, settings, key)):
@@ -190,7 +191,7 @@ async def _parents(
 
 
 def _active_agents(state: ResourceState) -> set[str] | None:
-    """Return the agents with news since the resource was read last; None where that is not known."""
+    """Return the agents with news since the resource was last read; None if unknown."""
     found = state.session.host.active_agents
     if not (found and state.asks_for_changes and found[0] == state.changes.since):
         return None
@@ -214,7 +215,7 @@ async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jo
 
 
 async def _step_item(client: Client, state: ResourceState, card: Resource) -> Jobs:
-    # By runs also where steps are listed: they have no date, and neither has what is read of them.
+    # By runs even where steps are listed: neither steps nor their objects have a date.
     read = of_each_step(one_of_step(card))
     for key in list_keys(RESOURCES[card.parents or ""], state.settings):
         async for job in jobs_by_run(client, state, key, read):
@@ -263,4 +264,4 @@ WALKS: dict[Walk, Callable[[Client, ResourceState, Resource], Jobs]] = {
     "search": _search,
     "step_item": _step_item,
 }
-"""How each kind of walk finds its jobs."""
+"""The function that finds the jobs of each kind of walk."""

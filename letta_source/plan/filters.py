@@ -1,4 +1,4 @@
-"""The lists that the settings ask for, and the items of them."""
+"""Filters from the settings: which lists to read, and which of their items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def assert_loadable(card: Resource, settings: Settings) -> None:
     """Check that the settings fit a resource.
 
     Raises:
-        ConfigError: It lacks a setting that it needs, or it cannot be limited to agents.
+        ConfigError: A setting that it needs is missing, or it cannot be limited to agents.
     """
     if card.needs and not getattr(settings, card.needs):
         what, option = card.needs.rpartition("_")[2], card.needs.replace("_", "-")
@@ -27,15 +27,15 @@ def assert_loadable(card: Resource, settings: Settings) -> None:
 
 
 def assert_effective(names: Collection[str], settings: Settings) -> None:
-    """Check that what was given for a resource is given with that resource.
+    """Check that an option for a resource is given only if that resource is loaded.
 
-    What is configured may be meant for other loads.
+    Settings from the configuration are not checked: they may be meant for other loads.
 
     Args:
-        names: of the resources that are loaded.
+        names: names of the resources that are loaded.
 
     Raises:
-        ConfigError: names the option and the resource.
+        ConfigError: an option has no effect; the message names it and the resource.
     """
     families = {RESOURCES[name].family for name in names}
     read_by = {card.needs: card.name for card in RESOURCES.values() if card.needs}
@@ -49,20 +49,20 @@ def assert_effective(names: Collection[str], settings: Settings) -> None:
 
 
 def list_keys(card: Resource, settings: Settings) -> tuple[str, ...]:
-    """Return the keys of the lists to read: one per agent that was asked for, each with its own cursor.
+    """Return the keys of the lists to read: one per requested agent, each with its own cursor.
 
-    One empty key stands for the whole list, where that cannot be limited.
+    A single empty key stands for the whole list, if it is not limited by agent.
     """
     return (settings.agent_ids if card.limited_by == "parameter" else ()) or ("",)
 
 
 def joint_key(settings: Settings) -> str:
-    """Key of the one list where it cannot be filtered by agent."""
+    """Return the key of a list that cannot be filtered by agent."""
     return ",".join(sorted(settings.agent_ids))
 
 
 def is_wanted(settings: Settings, item: Mapping[str, Any], timeless: bool = False) -> bool:
-    """True if the item is of the agents and, unless timeless, of the window that were asked for."""
+    """Return True if the item belongs to the requested agents and, unless timeless, to the window."""
     only = settings.agent_ids
     if only and (item.get("agent_id") or only[0]) not in only:
         return False
@@ -76,9 +76,9 @@ def is_wanted(settings: Settings, item: Mapping[str, Any], timeless: bool = Fals
 
 
 def has_agent(item: Mapping[str, Any], agent_ids: Collection[str]) -> bool:
-    """Return whether a group or conversation is of one of these agents."""
+    """Return True if a group or conversation belongs to one of these agents."""
     members = item.get("agent_ids")
-    # A group's manager is none of its agent_ids.
+    # A group's manager is not among its agent_ids.
     named = [
         *(members if isinstance(members, list) else ()),
         item.get("manager_agent_id"),
@@ -88,7 +88,7 @@ def has_agent(item: Mapping[str, Any], agent_ids: Collection[str]) -> bool:
 
 
 def may_hold(settings: Settings, run: Mapping[str, Any]) -> bool:
-    """True if anything of this run can lie in the window that was asked for."""
+    """Return True if any part of this run can lie in the window."""
     begun, ended = created_at(run), created_at({"date": run.get("completed_at")})
     start, end = settings.start_date, settings.end_date
     return not ((start and ended and ended < start) or (end and begun and begun >= end))

@@ -1,4 +1,4 @@
-"""The host's lists, as they are asked for, and whether it has a list of steps."""
+"""The endpoints of the host's lists, and a check for a list of steps."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from letta_source.times import earlier
 
 
 def list_endpoint(card: Resource, settings: Settings, key: str = "", part: Params | None = None) -> Endpoint:
-    """Return the list of a resource.
+    """Return the endpoint of a resource's list.
 
     Args:
-        key: The agent that it is limited to, where the list can be.
+        key: The agent that the list is limited to, if it can be.
         part: One of the card's `parts`.
     """
     params = {**card.params, **(part or {}), **({"agent_id": key} if key else {})}
     if not card.dated:
-        # There is no date that a window could be held to: the server's own filter does it.
+        # Items have no date to compare with the window, so the server's own filter applies it.
         if settings.start_date:
-            # The server leaves out what was created at the very start_date.
+            # The server excludes items created exactly at start_date.
             params["start_date"] = earlier(settings.start_date, timedelta(microseconds=1)).isoformat()
         if settings.end_date:
             params["end_date"] = settings.end_date.isoformat()
@@ -42,25 +42,25 @@ def list_endpoint(card: Resource, settings: Settings, key: str = "", part: Param
 
 
 def runs_endpoint(settings: Settings, key: str) -> Endpoint:
-    """Return the list of runs, which others are reached through."""
+    """Return the endpoint of the list of runs, through which other items are found."""
     return list_endpoint(RESOURCES["runs"], settings, key)
 
 
 async def lists_steps(client: Client, state: ResourceState) -> bool:
-    """True if this host answers `/v1/steps/`; asked once a load.
+    """Return True if this host answers `/v1/steps/`; asked once per load.
 
     Raises:
-        Unreadable: it answers with an error that says neither.
+        Unreadable: its error does not tell.
     """
     host = state.session.host
     if host.lists_steps is None and state.asks_for_changes and state.changes.lacks_step_list:
-        # Asked for again by the next sweep.
+        # The next sweep asks again.
         host.miss_step_list(None)
     if host.lists_steps is None:
         try:
             await client.get("/v1/steps/", {"order": "asc", "limit": 1}, shape="list", may_lack=True)
         except RequestFailed as error:
-            # Self-hosted it always answers 400.
+            # A self-hosted server always answers 400.
             if not (is_missing(error) or (isinstance(error, StatusError) and error.verdict is Verdict.ERROR)):
                 raise Unreadable(f"/v1/steps/: {error}") from error
             host.miss_step_list(error if is_missing(error) else None)

@@ -12,13 +12,13 @@ from letta_source.paging.events import Event
 
 @dataclass(frozen=True)
 class ParentSeen:
-    """The job's run, step or batch as it is now: read by its id, or with a date that its messages tell."""
+    """The current state of the job's run, step or batch: read by its id, or dated by its messages."""
 
     parent: Mapping[str, Any]
 
 
 Events = AsyncIterator[tuple[str, Event | ParentSeen]]
-"""Pairs of parent's id and what came of it."""
+"""Pairs of a parent's id and an event from reading it."""
 Read = Callable[[Client], Events]
 
 Moves = Literal["cursor", "worklist", "parent", "place", "nothing"]
@@ -29,14 +29,14 @@ class Job:
     """One thing to read: an agent's messages, a list, a run's steps, …
 
     Attributes:
-        id: of the parent; empty for a list.
-        events: given a client, yields what is read.
-        moves: what of the state it moves. "cursor": the parent's, over messages. "worklist": its pages list
-            runs or steps that are rows themselves. "parent": it reads a run, step or batch, which is closed
-            once it is finished. "place": only its place in the list, it is not to be read.
-        key: of the list that named it, or that it reads; empty for an unfiltered one.
-        parent: the run, step or batch it reads, as the list gave it.
-        in_order: the parent comes in the order of its list; false for one that is read by its id.
+        id: the parent's id; empty for a list.
+        events: takes a client, yields the events of reading.
+        moves: the state that it moves. "cursor": the parent's cursor, over messages. "worklist": its pages
+            list runs or steps that are rows themselves. "parent": it reads a run, step or batch, which is
+            closed once it is finished. "place": only the list's cursor passes the parent, which is not read.
+        key: key of the list that named the parent, or that the job reads; empty for an unfiltered list.
+        parent: the run, step or batch to read, as listed.
+        in_order: the parent comes in the order of its list; false for one read by its id.
         read_again: its rows may have been loaded before.
         asked_for: the user named it.
     """
@@ -52,6 +52,6 @@ class Job:
 
 
 async def nothing(client: Client) -> Events:
-    """Yields no event."""
+    """Yield no events."""
     return
     yield

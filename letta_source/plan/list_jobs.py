@@ -1,4 +1,4 @@
-"""Jobs that read one list: whole, what changed, or what came to its end."""
+"""Jobs that read one list: all of it, what changed, or what was added at its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_job(
     moves: Moves = "nothing",
     read_again: bool = False,
 ) -> Job:
-    """Return the job that reads a list, from a cursor on if there is one."""
+    """Return the job that reads a list, from its cursor on if there is one."""
 
     async def events(client: Client) -> Events:
         async for found in list_events(client, state.session.host, endpoint, cursor):
@@ -40,7 +40,7 @@ def list_job(
 
 
 def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bool) -> Job:
-    """Return the job that reads the whole list of what hangs from a parent."""
+    """Return the job that reads the whole list of a parent's items."""
     path = card.path_of(parent_id)
     size = card.page_size or state.settings.page_size
     endpoint = Endpoint(path, card.params, size, card.family, hangs=True)
@@ -55,7 +55,7 @@ def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bo
 
 
 def counted_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List all agents, and count them: of few each is asked, whatever the signals say."""
+    """Return the job that lists all agents and counts them: if they are few, each one is read anyway."""
     job = list_job(state, list_endpoint(card, state.settings, key), key)
 
     async def events(client: Client) -> Events:
@@ -70,7 +70,7 @@ def counted_job(state: ResourceState, card: Resource, key: str) -> Job:
 
 
 def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List what changed since the last load, newest first; where the host cannot tell, everything."""
+    """Return the job that lists changes since the last load, newest first; all if the host cannot tell."""
     host, since = state.session.host, state.changes.since
 
     async def events(client: Client) -> Events:
@@ -91,10 +91,10 @@ def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
 
 
 def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, goes_on: bool) -> Job:
-    """List what has no date, and note how far.
+    """Return the job that lists items without dates, and notes how far it came.
 
     Args:
-        goes_on: from where the list had been read to before the overlap.
+        goes_on: begin where the list had been read to before the overlap.
     """
     listed_to = state.listed_to(key) if goes_on else None
     cursor = (None, listed_to) if listed_to else None
@@ -114,7 +114,7 @@ def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, go
 
 
 def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """List the steps with feedback, which comes days after a step has finished; a sweep lists them all."""
+    """Return the job that lists steps with feedback, given days after they finished; all, in a sweep."""
     endpoint = list_endpoint(card, state.settings, key)
     params = {**endpoint.params, "has_feedback": "true"}
     since = state.overlap.before_start(state.settings.reread_window)
@@ -124,7 +124,7 @@ def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
 
 
 def read_one(item_id: str, card: Resource) -> Read:
-    """Return what reads one item by its id."""
+    """Return the reader of one item, by its id."""
 
     async def events(client: Client) -> Events:
         async for page in get_one(client, card.path_of(item_id), card.params, card.fragile_include):
@@ -134,7 +134,7 @@ def read_one(item_id: str, card: Resource) -> Read:
 
 
 def only(item: Item) -> Read:
-    """Return what yields an item that was read already."""
+    """Return a reader that yields an item already read."""
 
     async def events(client: Client) -> Events:
         yield item["id"], Page([item])

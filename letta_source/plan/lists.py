@@ -1,4 +1,4 @@
-"""Lists of agents, runs, …: read once a load, whichever resource comes first."""
+"""Lists of agents, runs, …: read once per load, by whichever resource comes first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from letta_source.times import parse_time
 
 Item = dict[str, Any]
 
-# What is kept of an item that only names something to read.
+# The fields kept of an item that only names something to read.
 _KEPT_FIELDS = (
     "id",
     "created_at",
@@ -31,12 +31,12 @@ _KEPT_FIELDS = (
 
 
 def has_id(item: Any) -> bool:
-    """Return True if the item has an id that it can be asked for by."""
+    """Return True if the item has an id by which it can be requested."""
     return id_of(item) is not None
 
 
 def slim(item: Item) -> Item:
-    """The fields of an item that say what to read of it."""
+    """Return only those fields of an item that say what to read of it."""
     return {name: item[name] for name in _KEPT_FIELDS if name in item}
 
 
@@ -47,10 +47,10 @@ async def list_events(
     cursor: Cursor | None = None,
     keep: Callable[[Item], Item] = slim,
 ) -> AsyncIterator[tuple[str, Event]]:
-    """Walks a list; what it names is kept for the other resources of this load.
+    """Walk a list, and keep its items for the other resources of this load.
 
     Args:
-        keep: what of each item to keep.
+        keep: returns the fields of an item to keep.
 
     Raises:
         FamilyMissing: the host has no such list.
@@ -83,14 +83,14 @@ async def listed(
     keep: Callable[[Item], Item] = slim,
     once: bool = True,
 ) -> AsyncIterator[tuple[Item, bool]]:
-    """Yields each item that a list names, and True if it comes in the list's order.
+    """Yield each item of a list, with True if it comes in the list's order.
 
     Args:
-        once: each once, also where the list was read again from its start; costs memory for each.
+        once: yield each once even if the list is read again from its start; costs memory for each item.
 
     Raises:
         FamilyMissing: the host has no such list.
-        Unreadable: at the end, if the server could not give all of the list.
+        Unreadable: at the end, if the server could not return all of the list.
     """
     known = host.lists.get(_list_key(endpoint, cursor))
     if known is not None:
@@ -106,7 +106,7 @@ async def listed(
             named = [keep(item) for item in event.items if has_id(item)]
             if nameless := [item for item in event.items if not has_id(item)]:
                 lacks = f"{type(nameless[-1]).__name__} without an id"
-            # Long before all that it names was read.
+            # Not later, as reading everything that the page names takes long.
             event.release()
             for item in named:
                 if item["id"] not in seen:

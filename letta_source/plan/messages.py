@@ -1,4 +1,4 @@
-"""One parent's messages: from its cursor on, and what could not be read before."""
+"""The job that reads one parent's messages from its cursor on, and retries its gaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from letta_source.state.resource_state import ResourceState
 from letta_source.times import parse_time
 
 Item = dict[str, Any]
-# A system message, and what an agent is born with.
+# A system message, and the others that a new agent begins with.
 _FIRST = 8
 
 
@@ -36,11 +36,11 @@ def messages_job(
     anchors_of: str = "",
     has_system_message: bool = False,
 ) -> Job:
-    """A walk over a parent's messages.
+    """Return the job that reads a parent's messages.
 
     Args:
-        anchors_of: an agent whose runs' messages are among them: see `letta_source.plan.anchors`.
-        has_system_message: it is the first of them, and edited in place: a sweep reads it again.
+        anchors_of: an agent whose runs' messages are among them, see `letta_source.plan.anchors`.
+        has_system_message: the first message is one, edited in place: a sweep reads it again.
     """
     state.note_parent(parent_id)
     cursor = state.cursors.get(parent_id)
@@ -50,7 +50,7 @@ def messages_job(
     endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family)
 
     async def events(client: Client) -> Events:
-        # From the start it comes anyway.
+        # A walk from the start meets it anyway.
         rereads = has_system_message and state.rereads_window and cursor and cursor[1]
         if rereads and (first := await _system_message(client, endpoint)):
             yield parent_id, Page(first, in_order=False)
@@ -67,7 +67,7 @@ def messages_job(
         )
         named = state.session.host.named.get(parent_id, ()) if state.asks_for_changes else ()
         async for event in until_named(walk, named, endpoint.page_size):
-            # The cursor passes a gap, which is kept.
+            # The cursor may pass a gap, because the state keeps the gap.
             yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
 
     read_again = state.loaded_before or cursor is not None
@@ -75,9 +75,9 @@ def messages_job(
 
 
 async def _system_message(client: Client, endpoint: Endpoint) -> list[Item]:
-    """The parent's system message as it is now, and what was said in the same second, to keep their order.
+    """Return the parent's current system message and all messages of its date, to keep their order.
 
-    Empty where the first message is none, or cannot be read.
+    Empty if the first message is not a system message, or cannot be read.
     """
     page = await Pages(client, replace(endpoint, page_size=_FIRST)).tried({}) or ()
     items = [item for item in page if has_id(item)]
@@ -87,7 +87,7 @@ async def _system_message(client: Client, endpoint: Endpoint) -> list[Item]:
 
 
 async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIterator[Event]:
-    """Reads what lies in a gap that an earlier load left."""
+    """Read what lies in a gap that an earlier load left."""
     after_id, before_id = gap
     left: Gap | None = None
     async for event in walk_pages(client, endpoint, after_id or None, until=before_id):

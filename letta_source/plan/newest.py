@@ -1,4 +1,4 @@
-"""Lists by the date of the last change, newest first, as far as the last load."""
+"""Lists ordered by the date of the last change, newest first, read back to the last load."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from letta_source.times import parse_time
 
 logger = logging.getLogger(__name__)
 
-# Of the first page, which mostly is the only one; each is larger than the one before.
+# Size of the first page, which mostly is the only one, and the factor for each further page.
 _FIRST_PAGE, _LARGER = 50, 4
 
 
 class NotOrdered(Exception):
-    """The host does not list by this date."""
+    """The host does not order its list by this date."""
 
 
 async def changed_items(
@@ -68,7 +68,7 @@ async def changed_items(
 async def changed_since(
     client: Client, host: Host, card: Resource, by: str, since: datetime
 ) -> Sequence[Item] | None:
-    """Return those items, slim and each once a load; None where the host cannot tell, which the log says."""
+    """Return those items, slim, asked for once per load; None, and log it, if the host cannot tell."""
     key = (card.path, (("order_by", by),), (since.isoformat(), None))
     if key not in host.lists:
         found: list[Item] = []
@@ -79,14 +79,14 @@ async def changed_since(
             say_not_ordered(card, error)
             return None
         except FamilyMissing:
-            # Nothing of it can have changed.
+            # Without the list, nothing can have changed.
             found = []
         host.lists[key] = found
     return host.lists[key]
 
 
 def keep_changed(host: Host, card: Resource, by: str, since: datetime, items: Sequence[Item]) -> None:
-    """Keep what a list gave for those who need it later in this load."""
+    """Keep a list's changed items for resources that need them later in this load."""
     host.lists[(card.path, (("order_by", by),), (since.isoformat(), None))] = [slim(item) for item in items]
 
 
@@ -101,7 +101,7 @@ async def _page(pages: Pages, cursors: dict[str, Any]) -> Sequence[Any]:
             try:
                 return await pages.ask(cursors, "desc")
             except RequestFailed as error:
-                # Down to the item that cannot be given with all that it is asked with.
+                # Down to a single item, which can be read without the relation that fails.
                 if not (pages.endpoint.fragile and pages.may_shrink(error)):
                     raise
         except (RequestFailed, ParentError, Lost) as error:

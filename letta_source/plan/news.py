@@ -1,4 +1,4 @@
-"""News since the last load, by the list of all messages: whether there is any, and of which runs."""
+"""News since the last load, from the list of all messages, with the runs that it names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from letta_source.schema.resources import FIXED_PAGE, RESOURCES
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
 
-# More than that are no sooner listed than all agents are asked.
+# Beyond this many messages, asking all agents is as fast.
 _MOST = 100_000
-# What a busy server stores within the overlap.
+# As many messages as a busy server stores within the overlap.
 _LARGE_PAGE = 20_000
 
 
@@ -30,10 +30,10 @@ class News:
     """Messages that are new since the last load.
 
     Attributes:
-        run_of: by message's id, the run that it names, or None.
-        messages_of: by step, its messages.
-        steps_of: by run, its steps.
-        pages: as they came, to move a cursor over.
+        run_of: message id to the run that it names, or None.
+        messages_of: step to its messages.
+        steps_of: run to its steps.
+        pages: ids and dates of the messages, page by page, to move a cursor over.
     """
 
     run_of: dict[str, str | None] = field(default_factory=dict)
@@ -53,16 +53,16 @@ class News:
                 self.steps_of.setdefault(run_id, set()).add(step_id)
 
     def runs_since(self, since: datetime | None) -> set[str]:
-        """Return the runs that messages name which are not older than that, or have no date."""
+        """Return the runs named by messages that are not older than `since`, or have no date."""
         times = ((item["id"], created_at(item)) for page in self.pages for item in page)
         young = {message_id for message_id, time in times if not (since and time and time < since)}
         return {run_id for message_id, run_id in self.run_of.items() if run_id and message_id in young}
 
 
 async def news_since(client: Client, state: ResourceState) -> News | None:
-    """Walk the list of all messages from where the last load left it; None where it cannot tell all.
+    """Walk the list of all messages from the last load's cursor; None if it may not tell all.
 
-    Those that share a cursor walk once. The resource's own cursor moves with what is walked.
+    Resources with the same cursor share one walk. Each moves its own cursor over what was walked.
     """
     cursor = state.changes.cursor
     if cursor is None:
@@ -86,13 +86,13 @@ async def news_since(client: Client, state: ResourceState) -> News | None:
 async def until_named(
     events: AsyncIterator[Event], named: Collection[str], limit: int, unless: str | None = None
 ) -> AsyncIterator[Event]:
-    """Yield the events of a walk; it ends with a page that is not full once all came that were named.
+    """Yield the events of a walk, which ends with a page that is not full once all named ids have come.
 
-    That a page is not full proves no end, and that all came that were named does not either; both do.
+    A page that is not full does not prove the end, nor do the named ids; both together do.
 
     Args:
-        named: ids that the list of all messages named; none where it names nothing.
-        unless: a type of message beside which others are hidden, which come on the next page.
+        named: ids that the list of all messages named; if empty, the walk goes to its end.
+        unless: a message type that hides others on its page; they come on the next page.
     """
     left = set(named)
     async for event in events:
@@ -123,7 +123,10 @@ async def _walk(client: Client, after: str | None) -> News | None:
 
 
 async def mark_newest(client: Client, state: ResourceState) -> None:
-    """Mark the newest message before the overlap, before all is asked for: the next load walks on from it."""
+    """Mark the newest message before the overlap, from which the next load walks on.
+
+    Call it before everything is asked for.
+    """
     if state.changes.is_marked:
         return
     state.changes.is_marked = True
@@ -137,7 +140,7 @@ async def mark_newest(client: Client, state: ResourceState) -> None:
         page = newest[size]
         passed = state.changes.walk(page) if page else 0
         if not passed and len(set(ids_of(page))) < size // 2:
-            # That is all there is.
+            # The page is the whole list.
             state.changes.walk_from_start()
         elif not passed:
             continue
@@ -146,7 +149,7 @@ async def mark_newest(client: Client, state: ResourceState) -> None:
 
 
 async def _newest_in_order(client: Client, size: int) -> list[Item]:
-    """Return the newest messages, oldest first, whatever the host makes of the order."""
+    """Return the newest messages, oldest first, however the host orders its page."""
     pages = Pages(client, _endpoint(size))
     found: Sequence[Item] = [item for item in await pages.tried({}, "desc") or () if has_id(item)]
     ids = list(dict.fromkeys(ids_of(found)))

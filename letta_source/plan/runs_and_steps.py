@@ -1,4 +1,4 @@
-"""The runs and steps to read: those that a list gives, and those that only their ids do."""
+"""The runs and steps to read: those in a list, and those that can only be read by their ids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ReadParent = Callable[[Client, ResourceState, str], AsyncIterator[tuple[str, Eve
 
 
 def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
-    """Reads a run, step or batch that no list gives."""
+    """Return the job that reads a run, step or batch by its id, as no list has it."""
 
     async def events(client: Client) -> Events:
         async for page in get_one(client, path):
@@ -42,7 +42,7 @@ def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
 
 
 def then(job: Job, read: Read) -> Job:
-    """Reads, instead of the parent's own row, what hangs from it, once the parent is up to date."""
+    """Return the job that updates the parent, then reads its items instead of its own row."""
 
     async def events(client: Client) -> Events:
         async for found in job.events(client):
@@ -55,11 +55,11 @@ def then(job: Job, read: Read) -> Job:
 
 
 async def jobs_by_run(client: Client, state: ResourceState, key: str, read: ReadParent) -> Jobs:
-    """Yields a job for each run that is new or was not finished."""
+    """Yield a job for each run that is new or was unfinished."""
     worklist, settings = state.worklist(key), state.settings
     again = state.loaded_before or worklist.cursor is not None
     if state.tracks_changes:
-        # From here on the next load tells which runs have moved.
+        # Sets the cursor from which the next load finds the runs that have moved.
         await news_since(client, state)
 
     def of(run_id: str) -> Read:
@@ -77,19 +77,19 @@ async def jobs_by_run(client: Client, state: ResourceState, key: str, read: Read
 
 
 def only_place(job: Job) -> Job:
-    """Reads nothing of the parent; the cursor of its list passes it."""
+    """Return the job without its reading; it only lets the list's cursor pass the parent."""
     return replace(job, events=nothing, moves="place")
 
 
 def own(state: ResourceState, job: Job) -> Job:
-    """The job, or only its place if it belongs to another shard or one has read it, in a list by date."""
+    """Return the job, or only its place if another shard owns the parent or has read it, by its date."""
     read_to, time = state.read_to(job.key, job.id), created_at(job.parent)
     was_read = read_to and time and (job.id == read_to[1] or time < parse_time(read_to[0]))
     return job if state.settings.shard.owns(job.id) and not was_read else only_place(job)
 
 
 async def steps_of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
-    """Read the steps of a run; which they are is kept for those who read their messages."""
+    """Read the steps of a run, and keep them for the resources that read something of each step."""
     host, endpoint = state.session.host, Endpoint(f"/v1/runs/{run_id}/steps", {}, state.settings.page_size)
     steps: list[Item] = []
     whole = True
@@ -106,7 +106,7 @@ async def steps_of_run(client: Client, state: ResourceState, run_id: str) -> Asy
 
 
 async def _known_steps(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
-    """Yield the steps of a run, as this load has read them; a run that goes on is read again anyway."""
+    """Yield the steps of a run, as read before in this load; an unfinished run is read again anyway."""
     known = state.session.host.steps_of.get(run_id)
     if known is None:
         async for found in steps_of_run(client, state, run_id):
@@ -116,7 +116,7 @@ async def _known_steps(client: Client, state: ResourceState, run_id: str) -> Asy
 
 
 def of_each_step(read: ReadParent) -> ReadParent:
-    """Return what reads something of each step of a run."""
+    """Return a function that calls `read` for each step of a run."""
 
     async def of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
         lacks: list[str] = []
@@ -126,7 +126,7 @@ def of_each_step(read: ReadParent) -> ReadParent:
                 continue
             named = [step["id"] for step in event.items if has_id(step)]
             lacks += [f"{type(step).__name__} without an id" for step in event.items if not has_id(step)]
-            # Long before all that it names was read.
+            # Not later, as reading everything that the page names takes long.
             event.release()
             for step_id in named:
                 try:
@@ -141,12 +141,12 @@ def of_each_step(read: ReadParent) -> ReadParent:
 
 
 def one_of_step(card: Resource) -> ReadParent:
-    """Return what reads the one object that a step has, if it has it."""
+    """Return a function that reads the one object that a step may have."""
 
     async def read(client: Client, state: ResourceState, step_id: str) -> AsyncIterator[tuple[str, Event]]:
         if card.family in state.session.host.missing:
             raise FamilyMissing(card.family)
-        # That a step has none is told like a step that does not exist.
+        # The server answers alike for a step without one and a step that does not exist.
         with suppress(ParentGone):
             async for page in get_one(client, card.path_of(step_id), family=card.family):
                 yield step_id, page
@@ -161,7 +161,7 @@ async def _messages_of_step(
     endpoint = Endpoint(card.path_of(step_id), card.params, card.page_size or FIXED_PAGE)
     named = state.session.host.named.get(step_id, ())
     walk = walk_pages(client, endpoint)
-    # The return of a call that is told as an assistant's message is hidden on the page that has the call.
+    # A page with a call that is rendered as an assistant message hides the return of that call.
     async for event in until_named(walk, named, endpoint.page_size, unless="assistant_message"):
         yield step_id, event
 
@@ -171,7 +171,7 @@ messages_of_run = of_each_step(_messages_of_step)
 
 
 async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
-    """Yields a job for each step that is new or was not finished."""
+    """Yield a job for each step that is new or was unfinished."""
     worklist, settings = state.worklist(key), state.settings
     again = state.loaded_before or worklist.cursor is not None
     met: set[str] = set()
@@ -187,7 +187,7 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
         job = Job(
             step["id"], _messages_dating(state, key, step), "parent", key, step, in_order, read_again=again
         )
-        # Steps have no date: what another shard read ends at the id it read to.
+        # Steps have no date, so another shard's progress ends at the id that it read to.
         met.add(step["id"])
         read_to = state.read_to(key, step["id"])
         if not settings.shard.owns(step["id"]):
@@ -199,7 +199,7 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
             yield job
     for last_id, jobs in held.items():
         if last_id not in met:
-            # It is gone from the server, and tells nothing.
+            # That id is gone from the server, so nothing proves that these steps were read.
             for job in jobs:
                 yield replace(job, in_order=False)
     async for step_id in steps_to_read(client, state, key, worklist.beyond_list()):
@@ -221,7 +221,7 @@ def _updated_then_messages(state: ResourceState, key: str, by_its_id: Job) -> Re
 
 
 def _messages_dating(state: ResourceState, key: str, step: Mapping[str, Any]) -> Read:
-    """Reads the messages of a step, and tells its date: steps have none but their newest message's."""
+    """Return a reader of a step's messages that dates the step by the newest one: it has no date itself."""
 
     async def events(client: Client) -> Events:
         newest = created_at(step)
@@ -232,7 +232,7 @@ def _messages_dating(state: ResourceState, key: str, step: Mapping[str, Any]) ->
                     yield step_id, ParentSeen({**step, "created_at": newest.isoformat()})
             yield step_id, event
         if not newest:
-            # One without messages is as old as our knowledge of it.
+            # A step without messages is dated by when it first became known.
             started = state.session.started_at.isoformat()
             known = state.worklist(key).known_since(step["id"]) or started
             yield step["id"], ParentSeen({**step, "created_at": known})

@@ -1,7 +1,7 @@
-"""Which unfinished runs are read again: a server gathers thousands that never finish.
+"""The choice of unfinished runs to read again: a server gathers thousands that never finish.
 
-The host lists those that are still active. What has left that list is read by its id, and so is a run that
-has moved since: another status, or a message that names it. What moves no more is read ever more rarely.
+The host lists those that are still active. A run that has left that list is read by its id. A run that has
+moved, by its status or a message that names it, is read again. All others are read ever more rarely.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from letta_source.state.worklist import is_finished
 from letta_source.times import parse_time
 
 _PAGE = 1000
-# So few are read again by each load without a look at what names them.
+# Up to this many are read again by each load, whether or not a message names them.
 _FEW = 16
 
 
 async def runs_to_read(
     client: Client, state: ResourceState, key: str, run_ids: Iterable[str], only_moved: bool = False
 ) -> AsyncIterator[tuple[str, Item | None]]:
-    """Yield those of some unfinished runs that are to be read again, and the run where it is known already.
+    """Yield the ids of those unfinished runs to read again, each with the run itself if the host listed it.
 
     Args:
-        only_moved: a message that names a run does not change what is read of it.
+        only_moved: ignore messages that name a run, as they do not change what is read of it.
     """
     run_ids = list(run_ids)
     if not run_ids:
@@ -51,7 +51,7 @@ async def runs_to_read(
         if run is None:
             yield run_id, None
         elif state.adds_only:
-            # What hangs from it is handed over once it is finished.
+            # Its rows are handed over once it is finished.
             continue
         elif worklist.has_moved(run) or run_id in named or _is_due(state, worklist.known_since(run_id)):
             yield run_id, run
@@ -60,7 +60,7 @@ async def runs_to_read(
 async def steps_to_read(
     client: Client, state: ResourceState, key: str, step_ids: Iterable[str]
 ) -> AsyncIterator[str]:
-    """Yield those of some unfinished steps that are to be read again."""
+    """Yield those of these unfinished steps that are to be read again."""
     worklist = state.worklist(key)
     by_run: dict[str, list[str]] = {}
     for step_id in step_ids:
@@ -81,7 +81,7 @@ async def steps_to_read(
 async def _active_runs(
     client: Client, state: ResourceState, key: str, wanted: Iterable[str]
 ) -> dict[str, Item] | None:
-    """Return the unfinished runs by id; None where the host does not list them. Asked once a load."""
+    """Return the unfinished runs by id, asked for once per load; None if the host does not list them."""
     host = state.session.host
     if key not in host.active_runs:
         host.active_runs[key] = await _list_active(client, key, set(wanted))
@@ -89,9 +89,9 @@ async def _active_runs(
 
 
 async def _list_active(client: Client, key: str, wanted: set[str]) -> dict[str, Item] | None:
-    """List the unfinished runs until an empty page, or until all that are wanted came.
+    """List the unfinished runs until an empty page, or until all that are wanted have come.
 
-    A page that is not full proves no end: a host may give fewer than it is asked for.
+    A page that is not full does not prove the end: a host may return fewer than requested.
     """
     card = RESOURCES["runs"]
     params: Params = {**card.params, **({"agent_id": key} if key else {}), "active": "true"}
@@ -107,7 +107,7 @@ async def _list_active(client: Client, key: str, wanted: set[str]) -> dict[str, 
                     return None
                 active |= {run["id"]: run for run in runs}
                 if wanted <= active.keys():
-                    # Another resource's, if they are beyond, are read by their ids.
+                    # Runs beyond this page that another resource wants are read by their ids.
                     break
     except (ParentError, FamilyMissing):
         return None
@@ -115,7 +115,7 @@ async def _list_active(client: Client, key: str, wanted: set[str]) -> dict[str, 
 
 
 async def _named_runs(client: Client, state: ResourceState, run_ids: list[str]) -> set[str]:
-    """Return those runs that new messages name, as far as that can be told."""
+    """Return those runs that new messages name: all if they are few, the latest few if that is unknown."""
     if len(run_ids) <= _FEW and not state.asks_for_changes:
         return set(run_ids)
     news = await news_since(client, state)
@@ -126,7 +126,7 @@ async def _named_runs(client: Client, state: ResourceState, run_ids: list[str]) 
 
 
 def _is_due(state: ResourceState, created: str | None) -> bool:
-    """Return whether a sweep reads the run again: in the window, and then each time its age has doubled."""
+    """Return True if a sweep reads the run again: within the window, then each time its age has doubled."""
     if not state.sweeps:
         return False
     if created is None:
