@@ -1,1 +1,1 @@
-"""Abilities of destinations, and the upkeep of them that dlt leaves to us."""
+"""Capabilities of destinations, and the maintenance of them that dlt does not do."""

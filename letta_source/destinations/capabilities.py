@@ -1,4 +1,4 @@
-"""Abilities of destinations, and what each has to be told so that rows come out exact."""
+"""Capabilities of destinations, and the hints that each needs so that rows are stored exactly."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from letta_source.settings import Settings
 logger = logging.getLogger(__name__)
 
 Writes = Literal["replace", "upsert", "append"]
-"""What becomes of rows that were loaded before: all of a message gives way to what comes (`replace`), rows
-with the same key do (`upsert`), or nothing does (`append`)."""
+"""How a message that was loaded before is written again: its rows are replaced as a whole (`replace`), rows
+with the same key are updated (`upsert`), or rows are only added (`append`)."""
 
-# ADBC, by which dlt copies Parquet into these, fails on a file without rows.
+# dlt copies Parquet into these by ADBC, which fails on a file without rows.
 _FAILS_ON_EMPTY = ("postgres", "mssql", "sqlalchemy")
 
 
@@ -40,10 +40,10 @@ class Traits:
     """The capabilities of one destination.
 
     Attributes:
-        hints: of dlt, for every table.
-        json_is_text: json columns are to be declared as text.
-        longest_text: bytes of it.
-        takes_empty: a table can be made by loading no rows into it.
+        hints: dlt's hints for every table.
+        json_is_text: json columns must be declared as text.
+        longest_text: its limit in bytes; None if no text is too long.
+        takes_empty: a file without rows can be loaded, and creates its table.
     """
 
     writes: Writes = "replace"
@@ -54,7 +54,7 @@ class Traits:
 
 
 def traits_of(destination_type: str, capabilities: Capabilities, table_format: str | None) -> Traits:
-    """Return a destination's capabilities, by what dlt knows of it.
+    """Derive a destination's capabilities from dlt's.
 
     Args:
         destination_type: such as `dlt.destinations.postgres`.
@@ -68,7 +68,7 @@ def traits_of(destination_type: str, capabilities: Capabilities, table_format: s
     return Traits(
         _writes(capabilities, hints),
         hints,
-        # Only these take a JSON text for JSON; others would keep it as one string, or refuse it.
+        # Only these two parse JSON text; others would store it as one JSON string, or refuse it.
         json_is_text=kind == "sqlalchemy" or capabilities.sqlglot_dialect not in ("duckdb", "postgres"),
         longest_text=LONGEST_TEXT.get(capabilities.sqlglot_dialect or ""),
         takes_empty=kind not in _FAILS_ON_EMPTY,
@@ -84,12 +84,12 @@ def _writes(capabilities: Capabilities, hints: dict[str, Any]) -> Writes:
 
 def _file_format(capabilities: Capabilities, hints: dict[str, Any]) -> str | None:
     supported = file_formats(capabilities, hints)
-    # Rather than csv, which dlt would take for PostgreSQL: there an empty text is null.
+    # Never csv, which dlt would choose for PostgreSQL: it turns an empty text into NULL.
     return next((known for known in ("parquet", "insert_values") if known in supported), None)
 
 
 def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
-    """Return the capabilities of the pipeline's destination; the most common ones if it has none yet."""
+    """Return the capabilities of the pipeline's destination; the defaults if it has none yet."""
     if pipeline.destination is None:
         return Traits()
     if is_kind("sqlalchemy", pipeline):
@@ -99,10 +99,10 @@ def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
 
 
 def assert_own_staging() -> None:
-    """Refuse a shard that shares its staging dataset, in a pipeline of the user's own.
+    """Refuse a shard that shares its staging dataset, in a user's own pipeline.
 
     Raises:
-        ConfigError: it would load through the staging dataset that it shares with the others.
+        ConfigError: it would load through dlt's default staging dataset, which all shards share.
     """
     with suppress(PipelineNotActive):
         client: Any = dlt.current.pipeline().destination_client()
@@ -114,7 +114,7 @@ def assert_own_staging() -> None:
 
 
 def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
-    """Rows whose texts the destination can hold; says how many were cut."""
+    """Truncate texts to what the destination holds; log how many."""
     if traits.longest_text is None:
         return rows
     json = {column.name for column in table.columns if column.type == "json"}
@@ -126,7 +126,7 @@ def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
 
 
 def limits_of(traits: Traits, settings: Settings) -> str | None:
-    """Return what a user has to know of the destination, in a line."""
+    """Return a line about what the destination cannot do, for users; None if there is nothing to say."""
     if traits.writes == "append":
         return f"can only add rows: each comes once, when it is complete and older than {settings.lag}"
     if traits.writes == "upsert":

@@ -1,4 +1,4 @@
-"""Names of datasets: what they become in a destination, and which are taken there."""
+"""Dataset names: what dlt makes of them, and which ones databases reserve."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RESERVED = {
     "bigquery": "information_schema",
     "databricks": "information_schema",
 }
-"""Datasets that databases have for themselves, by dialect; found only when the first rows come."""
+"""Patterns of reserved dataset names, by dialect; a load would only fail at its first rows."""
 
 
 def dataset_called(name: str) -> str:
-    """Return how a dataset is called for dlt: with a hash, if it would leave letters out.
+    """Return the name of a dataset for dlt, with a hash if dlt would drop letters of it.
 
-    Of letters that are not ASCII dlt makes `_`, so `müller` and `möller` would be one dataset, and of a name
-    without any other it makes `x`.
+    dlt replaces letters that are not ASCII with `_`: `müller` and `möller` would share a dataset, and a name
+    with no other letters would become `x`.
     """
     kept = re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
     if kept and name.isascii():
@@ -39,13 +39,13 @@ def dataset_called(name: str) -> str:
 
 
 def assert_not_called_otherwise(client: Any, name: str, client_of: Callable[[str], Any]) -> None:
-    """Refuse a dataset that versions without that hash have loaded, or another that they called the same.
+    """Refuse a name with a hash if earlier versions, which added none, loaded a dataset under the bare name.
 
     Args:
-        client_of: makes a client of the dataset that is called so.
+        client_of: makes a client of the dataset with a given name.
 
     Raises:
-        ConfigError: says how to go on with it.
+        ConfigError: there is such a dataset; says how to go on with it.
     """
     if name.isascii() or not re.search("[A-Za-z0-9]", name):
         return
@@ -59,15 +59,15 @@ def assert_not_called_otherwise(client: Any, name: str, client_of: Callable[[str
 
 
 def hash_of(*names: str) -> str:
-    """Return some letters and digits that are others for other names."""
+    """Return a short hash of the names, in hexadecimal digits."""
     return hashlib.sha256("\0".join(names).encode()).hexdigest()[:_HASH]
 
 
 def assert_not_reserved(client: Any, dataset: str) -> None:
-    """Refuse a dataset that the database has for itself.
+    """Refuse a dataset name that the database reserves.
 
     Raises:
-        ConfigError: names it.
+        ConfigError: the name is reserved.
     """
     sql_client = sql_client_of(client)
     reserved = _RESERVED.get(dialect_of(sql_client), "") if sql_client else ""

@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL with names and passwords of any characters."""
+"""PostgreSQL URLs whose names and passwords contain any characters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _written_by_dlt = PostgresCredentials.to_native_representation
 
 
 def quote_addresses() -> None:
-    """Have dlt write addresses of PostgreSQL as its library reads them, from now on.
+    """Have dlt write PostgreSQL URLs as libpq reads them, from now on.
 
-    SQLAlchemy, by which dlt does, leaves spaces as they are, which libpq refuses in an address, and writes a
-    plus for those of a query, which libpq takes for a plus.
+    dlt writes them by SQLAlchemy, which leaves spaces as they are, though libpq refuses them, and writes a
+    plus for a space in the query, which libpq reads as a plus.
     """
     credentials: type = PostgresCredentials
     credentials.to_native_representation = _written  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Checks, when a load starts, that dlt has what `letta_source.destinations.dlt_internals` uses of it."""
+"""Check at the start of a load that dlt has what `letta_source.destinations.dlt_internals` uses."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
 
 
 def assert_contract() -> None:
-    """Check in a few milliseconds that dlt still has what is used here; warn of a version not known to work.
+    """Check in a few milliseconds that dlt still has what is used here; warn about an untested version.
 
     Raises:
-        ConfigError: it has not; names dlt's version, what is missing, and what would go wrong.
+        ConfigError: something is missing; names it, dlt's version, and what would go wrong.
     """
     for what, breaks, holds in _CONTRACT:
         try:

@@ -1,4 +1,4 @@
-"""The files of a dataset, by dlt's client of them."""
+"""The files of a dataset, by way of dlt's filesystem client."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from letta_source.errors import ConfigError
 
 
 def local_place(client: Any) -> Path | None:
-    """Return the dataset's file or folder on this machine, which may not be there yet; None elsewhere."""
+    """Return the dataset's local file or folder, which may not exist yet; None if it is not local."""
     if isinstance(client, FilesystemClient):
         return Path(client.bucket_path, client.dataset_name) if client.is_local_filesystem else None
     return database_file(client)
 
 
 def assert_writable(client: Any) -> None:
-    """Check that the dataset's file or folder on this machine can be written, or be made.
+    """Check that the dataset's local file or folder can be written or created.
 
     Raises:
         ConfigError: it cannot.
@@ -41,7 +41,7 @@ def assert_writable(client: Any) -> None:
             raise ConfigError(f"{cannot}: {place} is write-protected")
         return
     there = there.parent
-    # Folders of files are made with those above them; that of a database is not.
+    # Missing parent folders are created for files, but not for a database.
     while database_file(client) is None and not os.path.exists(there):
         there = there.parent
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
@@ -59,7 +59,7 @@ class Files:
     @classmethod
     @contextmanager
     def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
-        """Yield the pipeline's files; None if its destination is not files."""
+        """Yield the pipeline's files; None if its destination is not a filesystem."""
         take_paths_literally()
         client = pipeline.destination_client()
         if not isinstance(client, FilesystemClient):
@@ -75,27 +75,27 @@ class Files:
         return []
 
     def below(self, table: str) -> list[str]:
-        """Return the paths of all files below a table's folder, those of its format too."""
+        """Return the paths of all files below a table's folder, including those of its table format."""
         folder = self._client.get_table_dir(table)
         return list(self.filesystem.find(folder)) if self.filesystem.exists(folder) else []
 
     def add_file(self, table: str, name: str, content: bytes) -> None:
-        """Add a file to a table, whole or not at all; of its name only the ending counts."""
+        """Add a file to a table, whole or not at all; its path is the table's prefix and `name`."""
         path = f"{self._client.get_table_prefix(table)}{name}"
         self.filesystem.makedirs(self._client.get_table_dir(table), exist_ok=True)
         with self.filesystem.transaction, self.filesystem.open(path, "wb") as file:
             file.write(content)
 
     def finished_loads(self) -> list[str]:
-        """Return the ids of the loads that `_dlt_loads` has a file of: it is written when a load is done."""
-        # As `letta__1732230000.1.jsonl`.
+        """Return the ids of loads that have a file in `_dlt_loads`, which dlt writes when a load is done."""
+        # Such as `letta__1732230000.1.jsonl`.
         files = self.of_table(self._client.schema.loads_table_name)
         return [Path(path).stem.rpartition("__")[2] for path in files]
 
     def stored_tables(self, schema: str) -> dict[str, Any] | None:
-        """Return the tables of the newest schema stored there, by name, and go on by it; None without one.
+        """Return the tables of the newest stored schema, by name; None if there is none.
 
-        Which format a table has does not depend on who asks.
+        The client uses that schema from then on: a table's format is the stored one, whoever asks.
         """
         stored = stored_schema(self._client, schema)
         if stored is None:
@@ -104,9 +104,9 @@ class Files:
         return dict(stored.tables)
 
     def loaded_tables(self, schema: str) -> dict[str, Any]:
-        """Return the tables of the schema that the newest finished load had, by name; none without one.
+        """Return the tables in the schema of the newest finished load, by name; empty if there is none.
 
-        dlt stores a schema before the rows: those of a load that was killed are not there.
+        dlt stores a schema before the rows: tables that only a killed load has are left out.
         """
         loads = {
             load_id: path
@@ -121,16 +121,16 @@ class Files:
         return dict(json.loads(info.schema)["tables"]) if info else {}
 
     def has_schema(self, version_hash: str) -> bool:
-        """Return whether this version of the schema was stored there."""
+        """Return True if this version of the schema is stored there."""
         with suppress(DestinationUndefinedEntity):
             return self._client.get_stored_schema_by_hash(version_hash) is not None
         return False
 
     def open_table(self, table_format: Any, table: str, schema: Any = None) -> Any:
-        """Return a table as deltalake or pyiceberg has it; None if it is not there, or in another format.
+        """Return deltalake's or pyiceberg's table; None if there is none, or it has another format.
 
         Args:
-            schema: of pyarrow; adds the columns that the table lacks.
+            schema: of pyarrow; columns that the table lacks are added.
         """
         with suppress(DestinationUndefinedEntity):
             if self._client.is_open_table(table_format, table):

@@ -1,4 +1,4 @@
-"""Additions to dlt's destinations: only who holds the lease writes, and capabilities are found once."""
+"""Additions to dlt's destinations: only the lease's holder writes; capabilities are resolved once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def guard(
     """Have all clients that a destination makes check that they may write.
 
     Args:
-        session: what PostgreSQL calls their sessions, in place of the address's `application_name`.
-        check: is called before each connection; raises LettaError.
-        fence: statements that fail if they may not; each transaction that merges, empties or commits begins
-            with them.
-        names_of_session: statements that each session begins with, of databases that have no such name; all
-            its transactions begin with the fence.
+        session: name of their sessions in PostgreSQL, in place of the URL's `application_name`.
+        check: is called before each connection; raises LettaError if they may not write.
+        fence: statements that fail if they may not write; each transaction that merges, truncates or
+            completes a load begins with them.
+        names_of_session: statements that each session begins with, for databases without
+            `application_name`; there all transactions begin with the fence.
     """
     make = destination.client
 
@@ -47,9 +47,9 @@ def guard(
 
 
 def answer_once(destination: Any) -> None:
-    """Have a destination find its capabilities once for each naming convention.
+    """Have a destination compute its capabilities once for each naming convention.
 
-    dlt asks for them some 30 times in a load, and each time looks all of its settings up.
+    dlt asks for them some 30 times in a load, and each time resolves all of the destination's settings.
     """
     find, found = destination.capabilities, {}
 
@@ -59,7 +59,7 @@ def answer_once(destination: Any) -> None:
         name = naming and naming.name()
         if name not in found:
             found[name] = find(None, naming)
-        # Who asks may change them.
+        # Callers may change them.
         return copy.deepcopy(found[name])  # type: ignore[no-any-return]
 
     destination.capabilities = capabilities
@@ -72,13 +72,13 @@ def _check(sql_client: Any, check: Callable[[], None], names_of_session: Sequenc
         try:
             check()
         except LettaError as error:
-            # dlt tries others again.
+            # dlt would retry after any other error.
             raise DestinationTerminalException(str(error)) from error
         is_new = sql_client.native_connection is None
         connection = open_connection()
         if is_new and names_of_session:
-            # Not by the client: its transactions begin with the fence, and who stands still without a name,
-            # holding that, could not be ended.
+            # Not by the client: its transactions begin with the fence, and a session that hangs while it
+            # holds that without a name could not be ended.
             with connection.begin():
                 for statement in names_of_session:
                     connection.exec_driver_sql(statement)
@@ -102,7 +102,7 @@ def _fence(client: Any, sql_client: Any, fence: Sequence[str]) -> None:
 
 
 def _fence_all(sql_client: Any, fence: Sequence[str]) -> None:
-    """Have each transaction begin with the fence: SQLAlchemy's client begins one for each statement."""
+    """Have each transaction begin with the fence; SQLAlchemy's client begins one for each statement."""
     begin_transaction = sql_client.begin_transaction
 
     @contextmanager
@@ -116,6 +116,6 @@ def _fence_all(sql_client: Any, fence: Sequence[str]) -> None:
 
 
 def _name_sessions(client: Any, session: str) -> None:
-    """Name the sessions, those that dlt opens by the address too, as its copies of Parquet are."""
+    """Name the sessions, including those that dlt opens by URL, such as those that copy Parquet."""
     credentials = client.config.credentials
     credentials.query = {**(credentials.query or {}), "application_name": session}

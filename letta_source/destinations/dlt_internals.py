@@ -1,6 +1,6 @@
-"""Everything that letta_source uses of dlt beyond what dlt documents.
+"""Everything in dlt that letta_source uses beyond what dlt documents.
 
-No other module may but `dlt_specs`: `tests/destinations/test_dlt_internals.py` holds that, and has a test for
+No other module may, except `dlt_specs`: `tests/destinations/test_dlt_internals.py` enforces that, and tests
 each use here. `letta_source.destinations.dlt_contract` checks them when a load starts.
 """
 
@@ -23,11 +23,11 @@ import dlt
 from letta_source.errors import ConfigError
 
 TESTED = ("1.31",)
-"""Minor versions of dlt that the whole suite passed with."""
+"""Minor versions of dlt that the whole test suite passed with."""
 
 
 def broken(what: str, breaks: str) -> ConfigError:
-    """Return the error that says what dlt lacks, and what would go wrong without it."""
+    """Return the error that says what dlt lacks and what would go wrong without it."""
     return ConfigError(
         f"dlt {dlt.__version__} has no {what} as letta_source knows it, without which {breaks}:"
         f" pip install 'dlt~={TESTED[-1]}.0'"
@@ -80,15 +80,15 @@ SOURCE_SECTIONS = frozenset(
         known_sections.SCHEMA,
     }
 )
-"""Sections of dlt's configuration that it reads itself below that of a source."""
+"""Sections that dlt itself reads below a source's section of the configuration."""
 
 
 class _SectionedEnviron(EnvironProvider):
-    """The environment, in which a setting has its section; those of a pipeline have none."""
+    """Environment variables that name a setting's section; only a pipeline's settings have none."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Where dlt looks for a file of each secret.
+        # dlt looks there for a file of each secret.
         self._has_secret_files = Path("/run/secrets").is_dir()
 
     def get_value(
@@ -98,20 +98,20 @@ class _SectionedEnviron(EnvironProvider):
             return None, self.get_key_name(key)
         name = self.get_key_name(key, pipeline_name or "", *sections)
         if name not in os.environ and not self._has_secret_files:
-            # Some 8,000 times in a load.
+            # dlt asks some 8,000 times in a load.
             return None, name
         return super().get_value(key, hint, pipeline_name or "", *sections)
 
 
 @contextmanager
 def sections_only() -> Iterator[None]:
-    """Take, while the block runs, a destination's settings from variables with its section alone.
+    """Read a destination's settings only from variables that name its section, while the block runs.
 
-    dlt would complete credentials by HOST, PORT, USERNAME, PASSWORD and DATABASE of any other program
+    dlt would complete credentials from another program's HOST, PORT, USERNAME, PASSWORD and DATABASE
     (dlt-hub/dlt#2848).
     """
     found = Container()[PluggableRunContext].providers
-    # Its list is public, and in order.
+    # The list is public, and ordered.
     before = list(found.providers)
     found.providers[:] = [_SectionedEnviron() if type(one) is EnvironProvider else one for one in before]
     try:
@@ -121,29 +121,29 @@ def sections_only() -> Iterator[None]:
 
 
 def source_context() -> tuple[str, str | None]:
-    """Return the name of the dlt source that is being made, and of the active pipeline, if there is one."""
+    """Return the name of the dlt source being created, and of the active pipeline, if there is one."""
     context = Container()[ConfigSectionContext]
     return context.source_name(), context.pipeline_name
 
 
 def local_value(pipeline: dlt.Pipeline, key: str) -> Any:
-    """Return what the pipeline's working folder keeps under this key; None if nothing."""
+    """Return a value of the pipeline's local state; None if it has no such key."""
     with suppress(KeyError):
         return pipeline.get_local_state_val(key)
     return None
 
 
 def is_kind(kind: str, pipeline: dlt.Pipeline) -> bool:
-    """Return whether the pipeline loads into a destination of this kind, such as `duckdb`."""
+    """Return True if the pipeline loads into a destination of this kind, such as `duckdb`."""
     destination = pipeline.destination
     return destination is not None and destination.destination_type == f"dlt.destinations.{kind}"
 
 
 def capabilities_of(pipeline: dlt.Pipeline) -> Capabilities:
-    """Return the destination's capabilities, with the file formats that its staging destination takes too."""
+    """Return the destination's capabilities; a staging destination limits the file formats."""
     assert pipeline.destination is not None
     if is_kind("sqlalchemy", pipeline):
-        # Only its credentials say which database it is.
+        # Only the credentials say which database it is.
         return pipeline.destination_client().capabilities
     found = pipeline.destination.capabilities()
     if pipeline.staging is not None:
@@ -155,17 +155,17 @@ def capabilities_of(pipeline: dlt.Pipeline) -> Capabilities:
 
 
 def merge_strategies(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
-    """Return the strategies by which rows of a table with these hints can be merged."""
+    """Return the merge strategies available for a table with these hints."""
     strategies: Sequence[Any] = capabilities.supported_merge_strategies or []
     if capabilities.merge_strategies_selector:
-        # It is made for dlt's own table schemas.
+        # The selector expects a table schema of dlt.
         table: Any = {"name": "", "columns": {}, **hints}
         strategies = capabilities.merge_strategies_selector(strategies, table_schema=table)
     return list(strategies)
 
 
 def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
-    """Return the formats of load files that the destination takes for a table with these hints."""
+    """Return the file formats that the destination loads into a table with these hints."""
     formats: Sequence[Any] = list(capabilities.supported_loader_file_formats or ())
     if capabilities.loader_file_format_selector:
         # PostgreSQL takes Parquet only where its ADBC driver is installed.
@@ -176,21 +176,21 @@ def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[s
 
 
 def place_of(client: Any, dataset_name: str) -> str:
-    """Return a text that is equal for two clients that write to the same tables, and for no others."""
+    """Return a location id; it is equal for two clients only if they write to the same tables."""
     config = client.config
     try:
         location = config.data_location()
     except ConfigurationValueError:
         location = config.fingerprint()
-    # The location alone is that of an account: its databases, or the folders of a bucket, are shown by the
-    # configuration. BigQuery's project may be another than that of its credentials.
+    # The location alone identifies an account; the configuration adds its database, or a bucket's folder.
+    # BigQuery's project may differ from that of its credentials.
     database = f"{_shown(config)} {getattr(config, 'project_id', None)}"
     text = f"{config.destination_type} {location} {database} {dataset_name}"
     return base64.b64encode(hashlib.shake_128(text.encode()).digest(15)).decode()
 
 
 def _shown(config: Any) -> str:
-    """Return `str(config)`, for a DuckDB file without SQLAlchemy: importing that takes 0.3 s."""
+    """Return `str(config)`; for a DuckDB file without importing SQLAlchemy, which takes 0.3 s."""
     if config.destination_type == "duckdb":
         path = str(config.credentials.database)
         # SQLAlchemy escapes other characters.
@@ -200,19 +200,19 @@ def _shown(config: Any) -> str:
 
 
 def dataset_names(client: Any) -> tuple[str, str, bool]:
-    """Return what a dataset and its staging dataset are called there, and whether settings say the latter."""
+    """Return the names of a dataset and its staging dataset, and True if settings define the latter."""
     config, schema = client.config, client.schema
     names = config.normalize_dataset_name(schema), config.normalize_staging_dataset_name(schema)
     return *names, config.staging_dataset_name_layout != "%s_staging"
 
 
 def database_file(client: Any) -> Path | None:
-    """Return the dataset's file in DuckDB or SQLite; opening one that is not there creates it."""
+    """Return the dataset's DuckDB or SQLite file, if it has one; opening a missing file creates it."""
     if client.config.destination_type == "duckdb":
         return Path(client.config.data_location())
     sql_client: Any = getattr(client, "sql_client", None)
     if getattr(sql_client, "dialect_name", None) == "sqlite":
-        # dlt gives each dataset a file, but for the database's own.
+        # dlt gives each dataset a file of its own, except the database's `main`.
         file_of = getattr(sql_client, "_sqlite_dataset_filename", None)
         if file_of is None:
             raise broken("_sqlite_dataset_filename", "reading SQLite would create an empty file")
@@ -222,37 +222,37 @@ def database_file(client: Any) -> Path | None:
 
 
 def iceberg_library() -> Any:
-    """Return dlt's module of pyiceberg, which only who loads Iceberg tables has installed."""
+    """Return dlt's pyiceberg module; pyiceberg is installed only for loading Iceberg tables."""
     from dlt.common.libs import pyiceberg
 
     return pyiceberg
 
 
 def sql_client_of(client: Any) -> Any:
-    """Return the client that takes SQL; None if the destination takes none, or is files."""
+    """Return the SQL client; None if the destination takes no SQL, or is a filesystem."""
     is_sql = isinstance(client, WithSqlClient) and not isinstance(client, FilesystemClient)
     return client.sql_client if is_sql else None
 
 
 def dialect_of(sql_client: Any) -> str:
-    """Return the SQL dialect, `duckdb`, `postgres`, `mysql`, …."""
+    """Return the SQL dialect, such as `duckdb`, `postgres` or `mysql`."""
     of_sqlalchemy = getattr(sql_client, "dialect_name", None)
     return str(of_sqlalchemy or sql_client.capabilities.sqlglot_dialect)
 
 
 def read_only(sql_client: Any) -> None:
-    """Have DuckDB's client open its file to be read only."""
+    """Have DuckDB's client open its file read-only."""
     sql_client.credentials.read_only = True
 
 
 def connection_of(sql_client: Any) -> Any:
-    """Return the driver's own connection, opened."""
+    """Return the driver's own open connection."""
     return sql_client.native_connection
 
 
 @contextmanager
 def server_cursor(sql_client: Any, name: str) -> Iterator[Any]:
-    """Yield a cursor that PostgreSQL keeps: the driver would otherwise hold all rows first."""
+    """Yield a server-side cursor of PostgreSQL; otherwise the driver fetches all rows at once."""
     with sql_client.begin_transaction(), sql_client.native_connection.cursor(name) as cursor:
         yield cursor
 
@@ -273,12 +273,12 @@ def table_of_job(file: Path) -> str:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """Return the files below a working folder that dlt was writing, under the random names it gives them."""
+    """Return files below a working folder that dlt was still writing, under their random names."""
     return [one for one in folder.rglob("*") if re.fullmatch("[0-9a-f]{16}", one.name) and one.is_file()]
 
 
 def keep_schema(pipeline: dlt.Pipeline, file: Path) -> None:
-    """Have the pipeline keep the schema in `file`, if it is newer than what it keeps."""
+    """Save the schema in `file` in the pipeline, if it is newer than the saved one."""
     schema = Schema.from_dict(json.loads(file.read_text("utf-8")))
     kept = pipeline.schemas
     if schema.name not in kept or kept[schema.name].version < schema.version:
@@ -286,15 +286,15 @@ def keep_schema(pipeline: dlt.Pipeline, file: Path) -> None:
 
 
 def began(load_id: str) -> datetime:
-    """Return when a load began: dlt calls it by the seconds since 1970."""
+    """Return when a load began: its id is the seconds since 1970."""
     return datetime.fromtimestamp(float(load_id), timezone.utc)
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Return what an error came from; dlt keeps that of a failed connection in a field of its own."""
+    """Return an error's cause; dlt keeps that of a failed connection in a field of its own."""
     return error.inner_exc if isinstance(error, DestinationConnectionError) else error.__cause__
 
 
 def is_column_hint_warning(record: logging.LogRecord) -> bool:
-    """Return whether this is dlt's warning, on every yield, that a json column comes as Arrow's text."""
+    """Return True for dlt's warning, on every yield, that a json column arrives as Arrow text."""
     return "when merging arrow schema with dlt schema" in record.getMessage()

@@ -1,4 +1,4 @@
-"""Folders and files of any name: what dlt and its libraries take for patterns and escapes are characters."""
+"""Paths of any name, taken literally where dlt and its libraries see patterns and escapes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from letta_source.errors import ConfigError
 
 _listed_by_dlt = FilesystemClient.list_files_with_prefixes
 _location_by_dlt = FilesystemClient.get_open_table_location
-# delta-rs makes a path of the table's URL, and decodes it twice, or panics.
+# delta-rs turns the table's URL into a path: it decodes these twice, or panics.
 _NOT_DELTA = re.compile(r"[\[\]|^\\]|%[0-9A-Fa-f]{2}")
 
 
 def take_paths_literally() -> None:
     """Have dlt find files below a folder of any name, from now on.
 
-    It lists them by `glob`, for which `lake[1]` is `lake1`: state and rows of before would not be found. And
-    pyiceberg does not decode the URL that dlt gives it: the files would go beside the folder, into
+    dlt lists them by `glob`, which reads `lake[1]` as `lake1`: earlier state and rows would not be found.
+    And pyiceberg does not decode the URL that dlt gives it: the files would go beside the folder, into
     `my%20lake`, where nobody finds them.
     """
     client: Any = FilesystemClient
@@ -44,29 +44,29 @@ def _location(client: Any, table_format: Any, table_name: str, schema_name: str 
     location = _location_by_dlt(client, table_format, table_name, schema_name)
     if table_format != "iceberg" or not client.is_local_filesystem:
         return location
-    # dlt calls it where an existing table is found again.
+    # dlt calls this function to find an existing table again.
     iceberg_library().make_location = lambda path, config: _undecoded(config.make_url(path))
     return _undecoded(location)
 
 
 def _undecoded(url: str) -> str:
-    """Return a file's URL, or its path if the two differ: tables of before have URLs in their metadata."""
+    """Return the path of a file URL with escapes, else the URL: older tables have it in their metadata."""
     path = unquote(url.removeprefix("file://"))
     return path if url.startswith("file:///") and quote(path) != path else url
 
 
 def path_of_uri(uri: str) -> str:
-    """Return the path, or the URL of a bucket, that deltalake gives as an escaped URI."""
+    """Return the path, or the bucket's URL, of an escaped URI from deltalake."""
     return unquote(uri.removeprefix("file://"))
 
 
 def as_pattern(path: str) -> str:
-    """Return the pattern of DuckDB that only this path matches."""
+    """Return the DuckDB file pattern that matches only this path."""
     return re.sub(r"([\[*?])", r"[\1]", path)
 
 
 def assert_usable_path(client: Any, table_format: str | None) -> None:
-    """Refuse a bucket that is not there, or a path that the destination's library mistakes for another.
+    """Refuse a missing bucket, or a path that the destination's library mistakes for another.
 
     Raises:
         ConfigError: names the bucket, or the characters.
@@ -81,7 +81,7 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
         _assert_bucket(client)
         return
     if client.config.destination_type == "duckdb" and os.sep == "/" and (file := database_file(client)):
-        # It takes a backslash for a slash, and puts its log before a question mark.
+        # DuckDB reads a backslash as a slash, and inserts its log's `.wal` before a question mark.
         if "\\" in str(file):
             raise _odd(str(file), "\\", "DuckDB")
         if "?" in str(file.parent.absolute()):
@@ -104,14 +104,14 @@ def _odd(path: str, characters: str, library: str) -> ConfigError:
 
 
 def _assert_bucket(client: Any) -> None:
-    """Check that a bucket or container is there: dlt would try to make it when everything is read."""
+    """Check that a bucket or container exists: dlt would try to create it after everything is read."""
     bucket, files = client.bucket_path.partition("/")[0], client.fs_client
     try:
         match client.config.protocol:
             case "s3" | "s3a":
                 files.call_s3("head_bucket", Bucket=bucket)
             case "gs" | "gcs":
-                # Not `info`, which lists too, and asks again for a minute.
+                # Not `info`, which also lists, and retries for a minute.
                 files.call("GET", "b/{}", bucket, json_out=True)
             case "az" | "azure" | "abfs" | "abfss" | "adl":
                 files.info(bucket)
@@ -119,8 +119,8 @@ def _assert_bucket(client: Any) -> None:
         raise ConfigError(
             f"there is no bucket {bucket}: make it, or set DESTINATION__FILESYSTEM__BUCKET_URL to another"
         ) from error
-    except Exception as error:  # Of their own, but for S3.
-        # Who may see only what is below a path may not ask for the bucket.
+    except Exception as error:  # Libraries raise their own, except for S3.
+        # Credentials limited to a path of the bucket may not look the bucket up.
         if not _is_forbidden(error):
             raise
 

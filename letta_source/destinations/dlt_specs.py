@@ -1,4 +1,4 @@
-"""Every setting of dlt's loading, as the classes that dlt resolves say: its name, and what it may be."""
+"""Names and types of dlt's settings for loading, from the configuration classes that dlt resolves."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @cache
 def settings_of_steps() -> dict[str, Any]:
-    """Map each setting that dlt reads after it extracted, as `load.workers`, to its type."""
+    """Map each setting of dlt's steps, such as `load.workers`, to its type."""
     return {name: hint for section, spec in _SPECS for name, hint in settings_of(spec, section)}
 
 
 def settings_of(spec: type[BaseConfiguration], section: str) -> Iterator[tuple[str, Any]]:
-    """Yield each setting of a configuration, with its type; without credentials."""
+    """Yield each setting of a configuration with its type, except credentials."""
     for name, hint in spec.get_resolvable_fields().items():
         inner: Any = next((one for one in (hint, *getattr(hint, "__args__", ())) if _is_spec(one)), None)
         if inner is None:
@@ -53,7 +53,7 @@ def settings_of(spec: type[BaseConfiguration], section: str) -> Iterator[tuple[s
         elif issubclass(inner, CredentialsConfiguration | ContainerInjectableContext):
             continue
         else:
-            # Those of a hidden field are in no section of their own.
+            # Settings of a hidden field have no section of their own.
             yield from settings_of(inner, section if name.startswith("_") else f"{section}.{name}")
 
 
@@ -62,12 +62,12 @@ def _is_spec(hint: Any) -> bool:
 
 
 def is_of_type(name: str, said: Any, hint: Any) -> bool:
-    """Return True if dlt can make the type of a setting out of what is configured."""
+    """Return True if dlt can convert the configured value to the setting's type."""
     if get_origin(hint) is Union:
         kinds = [one for one in hint.__args__ if one is not type(None)]
         hint = kinds[0] if len(kinds) == 1 else Any
     if get_origin(hint) not in (None, Literal):
-        # Of mappings dlt checks the outer type alone, when it takes the setting.
+        # dlt checks only the outer type of such values, when it reads the setting.
         return True
     try:
         deserialize_value(name, said, hint)
@@ -77,7 +77,7 @@ def is_of_type(name: str, said: Any, hint: Any) -> bool:
 
 
 def type_for_people(hint: Any) -> str:
-    """Return what a setting must be: a number, true or false, or one of some words."""
+    """Describe what a setting must be: a number, true or false, or one of some words."""
     for one in (hint, *getattr(hint, "__args__", ())):
         if get_origin(one) is Literal:
             return f"one of {', '.join(one.__args__)}"

@@ -1,4 +1,4 @@
-"""Tables, schemas and states of a dataset, as dlt's clients tell of them, and tables that they make."""
+"""Read tables, schemas and states of a dataset by dlt's clients, and create tables by them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from letta_source.destinations.dlt_internals import (
 
 
 def newest_loads(client: Any) -> dict[str, str]:
-    """Map each pipeline that loads into this dataset to the id of its last load that sent a state."""
+    """Map each pipeline that loads into this dataset to the id of its last load that stored a state."""
     if (sql_client := sql_client_of(client)) is not None:
         normalized = map(client.schema.naming.normalize_path, ("pipeline_name", "_dlt_load_id"))
         name, load_id = map(sql_client.escape_column_name, normalized)
@@ -28,14 +28,14 @@ def newest_loads(client: Any) -> dict[str, str]:
         rows = sql_client.execute_sql(f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}")
         return {row[0]: row[1] for row in rows or ()}
     if isinstance(client, FilesystemClient):
-        # As `letta__1732230000.1__HASH.jsonl`; the name of a pipeline may have `__` too.
+        # Such as `letta__1732230000.1__HASH.jsonl`; a pipeline's name may contain `__` too.
         states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
         return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
     return {}
 
 
 def stored_schema(client: Any, name: str) -> Schema | None:
-    """Return the newest schema of this name that the dataset has a copy of."""
+    """Return the newest schema of this name stored in the dataset; None if there is none."""
     with suppress(DestinationUndefinedEntity):
         stored = client.get_stored_schema(name) if client.is_storage_initialized() else None
         return Schema.from_dict(json.loads(stored.schema)) if stored else None
@@ -43,14 +43,14 @@ def stored_schema(client: Any, name: str) -> Schema | None:
 
 
 def stored_version(pipeline: dlt.Pipeline, schema: str) -> int | None:
-    """Return the version of the schema that the destination keeps; None if it keeps none."""
+    """Return the version of the schema stored in the destination; None if there is none."""
     with pipeline.destination_client() as client:
         stored = client.get_stored_schema(schema) if isinstance(client, WithStateSync) else None
         return stored.version if stored else None
 
 
 def make_tables_again(pipeline: dlt.Pipeline, tables: Iterable[str] | None, staging: bool = False) -> None:
-    """Make tables (None: all) and columns that are not there, though the schema kept there has them."""
+    """Create missing tables (None: all) and columns, even if the stored schema has them."""
     client: Any = pipeline.destination_client()
     with client, client.with_staging_dataset() if staging else nullcontext():
         client.initialize_storage()
@@ -58,7 +58,7 @@ def make_tables_again(pipeline: dlt.Pipeline, tables: Iterable[str] | None, stag
 
 
 def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) -> dict[str, dict[str, Any]]:
-    """Map each table to its columns as the dataset, or its staging dataset, has them."""
+    """Map each table to the columns it has in the dataset, or in the staging dataset."""
     with client.with_staging_dataset() if staging else nullcontext():
         if not client.is_storage_initialized():
             return {}
@@ -66,10 +66,10 @@ def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) ->
 
 
 def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequence[Any]) -> bool:
-    """Have the pipeline's schema hold a table that no load fills, and its columns; return False if it does.
+    """Add a table that no load fills to the pipeline's schema; return False if it has all the columns.
 
     Args:
-        columns: as dlt has them, with their types.
+        columns: in dlt's form, with their types.
 
     Raises:
         PipelineConfigMissing: nothing was ever extracted.
@@ -84,7 +84,7 @@ def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequ
         "columns": {column["name"]: column for column in columns},
         "write_disposition": "append",
         "resource": name,
-        # Only then the pipeline's dataset has it.
+        # dlt shows only such tables in the pipeline's dataset.
         "x-normalizer": {"seen-data": True},
     }
     schema.update_table(table)
@@ -93,10 +93,10 @@ def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequ
 
 
 def add_column(pipeline: dlt.Pipeline, table: str, column: Any) -> None:
-    """Have the pipeline's schema hold a column of a table that loads fill; the next sync makes it.
+    """Add a column of a table that loads fill to the pipeline's schema; the next sync creates it.
 
     Args:
-        column: as dlt has it, with its type.
+        column: in dlt's form, with its type.
     """
     schema = pipeline.default_schema
     partial: Any = {"name": table, "columns": {column["name"]: column}}

@@ -1,9 +1,9 @@
-"""A first load into DuckDB appends its messages: where nothing is, there is nothing to replace.
+"""A first load into DuckDB appends its messages, as there is nothing to replace.
 
-It takes less than half the time of a merge. Each row comes exactly once, because rows that were read twice
-are merged after all (`extract.repeats`), and because what a killed load had appended is taken back before
-its package is loaded again. Elsewhere, where a connection may break after a statement was done, dlt itself
-may send it again.
+Appending takes less than half the time of a merge. Each row still arrives exactly once: rows that were read
+twice are merged after all (`extract.repeats`), and rows that a killed load had appended are deleted
+before its package is loaded again. Other destinations are not safe for this: a connection may break after a
+statement was done, and dlt itself may send it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOG = 100_000_000
 
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
-    """The resources whose rows can be appended: their tables are empty, or not there yet."""
+    """Return the resources whose rows can be appended: their tables are empty or do not exist yet."""
     if not is_kind("duckdb", pipeline):
         return set()
     with pipeline.sql_client() as client:
@@ -47,47 +47,47 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
 
 @contextmanager
 def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """While the block runs, DuckDB's file stays open: to open it takes longer than most statements do."""
+    """Keep DuckDB's file open while the block runs: opening it takes longer than most statements."""
     with pipeline.sql_client() if is_kind("duckdb", pipeline) else nullcontext():
         yield
 
 
 @contextmanager
 def sparing(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
-    """While the block runs, DuckDB loads with little memory and with one thread a table.
+    """Have DuckDB load with little memory and one thread per table while the block runs.
 
-    By default it takes most of the memory there is. The tables are loaded side by side; a thread that has one
-    for itself fills whole row groups, which go to disk once, not to the log before.
+    By default it takes most of the machine's memory. Tables are loaded in parallel; a thread with a table to
+    itself fills whole row groups, which are written to disk once, and not to the log first.
 
     Args:
-        most: bytes, for large rows: whatever it does with a column, it holds 2,048 values of it at once.
+        most: limit in bytes, for large rows: DuckDB always holds 2,048 values of a column at once.
     """
     if not is_kind("duckdb", pipeline):
         yield
         return
     with pipeline.sql_client() as client:
-        # Other connections of this process share the database with ours, and what is set.
+        # Other connections of this process share this database and its settings.
         limit = max(_APPENDING, most or 0)
         client.execute_sql(f"SET GLOBAL memory_limit = '{limit}B'")
         client.execute_sql("SET GLOBAL threads = 1")
         if most:
-            # Compressing, and what is compressed, takes twice as much.
+            # Compression, with its output, takes twice as much.
             client.execute_sql("SET GLOBAL force_compression = 'uncompressed'")
         try:
             yield
         finally:
             if most:
-                # Until it loads again, it gives back what it keeps in memory.
+                # Have it release memory until it loads again.
                 with suppress(DatabaseException):
                     client.execute_sql(f"SET GLOBAL memory_limit = '{limit // 2}B'")
 
 
 @contextmanager
 def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
-    """While the block runs, DuckDB keeps the database open and seldom writes its log into it.
+    """Have DuckDB keep the database open and seldom checkpoint its log while the block runs.
 
-    It would do so whenever the last connection closes. Each time it writes all rows of the last row group
-    again: of large rows, all rows there are.
+    It would checkpoint whenever the last connection closes, and each time rewrite all rows of the last row
+    group: if rows are large, all rows there are.
     """
     if not is_kind("duckdb", pipeline):
         yield
@@ -97,7 +97,7 @@ def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
         try:
             yield
         finally:
-            # What cannot be written within the limit is written as the connection closes, without one.
+            # If this needs more than the limit, the connection checkpoints as it closes, without one.
             with suppress(DatabaseException):
                 client.execute_sql(f"SET GLOBAL memory_limit = '{most}B'")
                 client.execute_sql("CHECKPOINT")
@@ -105,16 +105,16 @@ def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
 
 
 def unlimited(pipeline: dlt.Pipeline) -> None:
-    """Let DuckDB take most of the memory there is."""
+    """Let DuckDB take most of the machine's memory, as by default."""
     if is_kind("duckdb", pipeline):
         with pipeline.sql_client() as client:
             client.execute_sql("RESET GLOBAL memory_limit")
 
 
 def take_back(pipeline: dlt.Pipeline) -> None:
-    """Takes what unfinished load packages had appended out of its tables, so that it can be loaded again."""
+    """Delete the rows that unfinished load packages appended, so that these can be loaded again."""
     if not is_kind("duckdb", pipeline):
-        # A file that is written again takes the place of the first.
+        # A file that is written again replaces the first.
         return
     folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
     for package in folder.glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
@@ -136,7 +136,7 @@ def _take_back(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any])
         for table in {table for table, _ in begun}:
             name = client.make_qualified_table_name(table)
             client.execute_sql(f"DELETE FROM {name} WHERE {LOAD_ID.name} = %s", package.name)
-    # Not before: what is no longer begun is taken for what was never appended.
+    # Only after that: a job that is new again counts as never appended.
     for _, job in begun:
         (package / PackageStorage.PENDING_TRANSITIONS_FOLDER / job.name).unlink(missing_ok=True)
         job.rename(package / PackageStorage.NEW_JOBS_FOLDER / job.name)

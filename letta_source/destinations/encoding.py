@@ -1,4 +1,4 @@
-"""Text arrives as it was sent, or is refused: what a database and its connection can hold is asked before."""
+"""Check, before a load, that a database and its connection store every text as it was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from letta_source.destinations.dlt_internals import dialect_of
 from letta_source.errors import ConfigError
 
 ODD_TEXT = "é ß 数 \U0001f600 \u202e\u200d ' \\ % \x7f"
-"""What no narrower encoding than UTF-8 of four bytes brings back."""
+"""Text that only an encoding with four-byte UTF-8 returns unchanged."""
 
 _MYSQL = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 TEMPORARY_TABLES = {
@@ -18,7 +18,7 @@ TEMPORARY_TABLES = {
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
 }
-"""The type of texts by the dialect of databases that were seen to have temporary tables."""
+"""The text type by dialect, for databases that are known to have temporary tables."""
 _TABLE = "letta_source_check"
 
 
@@ -26,7 +26,7 @@ def assert_texts_arrive(sql_client: Any, datasets: tuple[str, ...]) -> None:
     """Check the encodings of an open database and of datasets in it; send one text there and back.
 
     Raises:
-        ConfigError: a text would be stored otherwise than it was sent; says what to do.
+        ConfigError: a text would not be stored as it was sent; says what to do.
     """
     dialect = dialect_of(sql_client)
     if dialect == "postgres":
@@ -34,16 +34,16 @@ def assert_texts_arrive(sql_client: Any, datasets: tuple[str, ...]) -> None:
     elif dialect in ("mysql", "mariadb"):
         _assert_mysql(sql_client, datasets)
     elif dialect not in ("duckdb", "sqlite"):
-        # There a statement may cost money, and all hold UTF-8.
+        # Statements may cost money there, and all of these store UTF-8.
         return
     _assert_same(_one(sql_client, "SELECT %s", ODD_TEXT))
 
 
 def assert_written_texts_arrive(sql_client: Any) -> None:
-    """Write one text into a temporary table of an open database, and read it again.
+    """Write one text into a temporary table of an open database, and read it back.
 
     Raises:
-        ConfigError: it comes back as another.
+        ConfigError: it comes back changed.
     """
     type_of_text = TEMPORARY_TABLES[dialect_of(sql_client)]
     sql_client.execute_sql(f"CREATE TEMPORARY TABLE {_TABLE} (said {type_of_text})")

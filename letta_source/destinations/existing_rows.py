@@ -1,4 +1,4 @@
-"""Asks the destination which rows it holds."""
+"""Ask the destination which rows it holds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from letta_source.state.resource_state import ResourceState
 logger = logging.getLogger(__name__)
 
 LoadedIds = Callable[[str], set[str]]
-"""Given a parent's id, the ids that the destination holds of it; given "", those of a table without one."""
+"""Maps a parent's id to the ids loaded for it; "" stands for a table without parents."""
 
 
 def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
-    """Ids for `extract.append_only`: of one parent, or of all at once if many will be asked for."""
+    """Return a function that finds loaded ids, by one query per parent, or for all if many will be needed."""
     parent = resource.parent.name if resource.parent else None
     all_at_once = parent is None or state.rereads or not resource.is_walked
     found: dict[str, set[str]] = {}
@@ -31,14 +31,14 @@ def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
             asked.add(parent_id)
             for of, one in _ids(resource.root.name, parent, only):
                 found.setdefault(of, set()).add(one)
-        # Steps hang from nothing in their table, though they are read run by run.
+        # The table of steps has no parent column, though steps are read run by run.
         return found.get(parent_id if parent else "", set())
 
     return loaded
 
 
 def _ids(table: str, parent: str | None, only: str | None) -> list[tuple[str, str]]:
-    """Each id with its parent's, which is empty where there is none."""
+    """Return pairs of a parent's id, empty if there is none, and an item's id."""
     columns = f"{parent}, id" if parent else "'', id"
     where, values = (f" WHERE {parent} = %s", (only,)) if only else ("", ())
     try:

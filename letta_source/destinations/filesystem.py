@@ -1,4 +1,4 @@
-"""Plain files cannot be loaded again over themselves: those of a load that never finished are taken away."""
+"""Delete plain files of loads that never finished, as loading again does not overwrite them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger("letta_source")
 
 
 def drop_unfinished(pipeline: dlt.Pipeline) -> None:
-    """Deletes the files of loads that are not in `_dlt_loads`; for a working folder that knows of no load.
+    """Delete the files of loads that are not in `_dlt_loads`; for a new working folder.
 
-    Their rows are read again, as their cursors were not kept. The load's id is in each file's name:
-    `letta_source.loading.target` sees to that.
+    Their rows are read again, as their cursors were not stored. Each file's name contains its load's id:
+    `letta_source.loading.dlt_rules` refuses other layouts.
     """
     with Files.opened(pipeline) as files:
         if files:

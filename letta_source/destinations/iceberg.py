@@ -1,4 +1,4 @@
-"""Columns that are new to an Iceberg table have to be there, in a snapshot, before rows are merged."""
+"""Add new columns to Iceberg tables, in a snapshot, before rows are merged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from letta_source.schema.resources import all_tables
 
 
 def add_columns(pipeline: dlt.Pipeline) -> None:
-    """Adds what this version of the tables has and the destination has not.
+    """Add the columns that this version has and the destination lacks.
 
     dlt adds columns too, but merges at once: pyiceberg then compares rows of the new schema with those of
-    the last snapshot, which has the old one, and fails.
+    the last snapshot, which has the old schema, and fails.
     """
     schema = pipeline.default_schema
     with Files.opened(pipeline) as files:
@@ -23,5 +23,5 @@ def add_columns(pipeline: dlt.Pipeline) -> None:
             if table.name in schema.tables:
                 rows = empty(table)
                 if found := files.open_table("iceberg", table.name, rows.schema):
-                    # Without rows, but a snapshot.
+                    # Adds no rows, but a snapshot.
                     found.append(rows)

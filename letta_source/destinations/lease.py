@@ -1,8 +1,8 @@
-"""A lease in a database: of several machines that load one pipeline into one dataset, one does at a time.
+"""A lease in a database: only one machine at a time loads a given pipeline into a dataset.
 
-A row of the table `_letta_lease` says who holds a pipeline and until when, by the clock of the database. The
-holder renews it in the background; once it has run out others take it. Who lost it cannot merge any more:
-each transaction that writes reads the row first, and keeps others from taking it until its end.
+A row of the table `_letta_lease` says who holds a pipeline and until when, by the database's clock. The
+holder renews it in the background; once it has expired, others take it. A holder that lost it cannot merge
+any more: each transaction that writes reads the row first, and locks it against takeover until its end.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from letta_source.errors import ConfigError, ExitCode, LettaError
 logger = logging.getLogger(__name__)
 
 SECONDS = 300.0
-"""How long a lease lasts that is not renewed."""
+"""Duration of a lease that is not renewed."""
 _RENEWALS = 10
-# Seconds between two looks at who holds it.
+# Seconds between two checks of who holds it.
 _POLL = 2.0
-# Seconds for which a check that was made counts.
+# Seconds for which a check remains valid.
 _FRESH = 1.0
 # Seconds to wait for a holder that is in the middle of a transaction.
 _LONGEST_WAIT = 10
 
 
 class LeaseLost(LettaError):
-    """Somebody else took the lease over; nothing more must be written."""
+    """Another process took the lease over; nothing more may be written."""
 
     exit_code = ExitCode.FAILED
 
 
 class Lease:
-    """One pipeline's row.
+    """The lease of one pipeline.
 
     Args:
-        client: a SQL client of the dataset that nobody else uses; each use opens a connection.
+        client: a SQL client of the dataset that nothing else uses; each use opens a connection.
         pipeline: its name; each shard has its own.
 
     Attributes:
-        session: what the database is to call the sessions that write.
-        generation: how often the lease was taken, this time included; 0 before it was.
+        session: the name for database sessions that write.
+        generation: how often the lease was taken, including this time; 0 before that.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renew the lease, which was taken, in the background while the block runs, then give it back."""
+        """Renew the lease, which must be held, in the background while the block runs, then release it."""
         stop = threading.Event()
-        # A load that is stuck must not keep the process from ending.
+        # A daemon: a stuck load must not keep the process from ending.
         renewing = threading.Thread(target=self._keep, args=(stop,), name="letta_source.lease", daemon=True)
         renewing.start()
         try:
@@ -94,24 +94,24 @@ class Lease:
                 )  # fmt: skip
 
     def make_table(self) -> None:
-        """Make dataset and table, if they are not there.
+        """Create the dataset and the table if they are missing.
 
         Raises:
-            DatabaseException: they cannot be made.
+            DatabaseException: they cannot be created.
         """
         with self._opened() as client:
             make_lease_table(client)
 
     def take(self, steal: bool = False) -> None:
-        """Take the lease if nobody holds it, or if who did is dead or does not renew it.
+        """Take the lease if nobody holds it, or if its holder is dead or does not renew it.
 
-        Waits until it is given back or runs out. Who renews it meanwhile is alive, and is not waited for.
+        Waits until it is released or expires, but not for a holder that renews it meanwhile: that is alive.
 
         Args:
-            steal: whoever holds it.
+            steal: take it whoever holds it.
 
         Raises:
-            ConfigError: somebody holds it; says who.
+            ConfigError: another process holds it; says which.
             DestinationUndefinedEntity: there is no table.
         """
         seen: Holder | None = None
@@ -132,9 +132,9 @@ class Lease:
         self.generation, self._checked = held.generation, time.time()
 
     def _try_to_take(self, steal: bool) -> Holder:
-        """Return who holds the lease now."""
+        """Try once; return who holds the lease then."""
         with self._opened() as client:
-            # Before any statement that waits for who stands still in a transaction.
+            # Read before any statement that would wait for a holder that hangs in a transaction.
             held = self._read(client) or self._first(client)
             if held.until == 0:
                 self._move(client, "until = 0")
@@ -157,7 +157,7 @@ class Lease:
                 self._key, self.me.id, self.me.machine, self.me.pid,
             )  # fmt: skip
         except DatabaseException:
-            # Another was faster.
+            # Another process was faster.
             if self._read(client) is None:
                 raise
         found = self._read(client)
@@ -165,7 +165,7 @@ class Lease:
         return found
 
     def _take_over(self, client: Any, held: Holder, condition: str) -> Holder:
-        """Take the lease from this holder, unless the condition no longer holds, or another took it."""
+        """Take the lease from this holder, unless the condition is false by now or another took it."""
         logger.info("%s: takes the lease over from %s", self._pipeline, held)
         end_sessions(client, held.session)
         with client.begin_transaction():
@@ -187,10 +187,10 @@ class Lease:
         """Renew the lease, unless that was done within `fresh` seconds.
 
         Raises:
-            LeaseLost: somebody else has taken it since.
-            DestinationException: the database is out of reach.
+            LeaseLost: another process has taken it since.
+            DestinationException: the database is unreachable.
         """
-        # Not time.monotonic: it stands still while the machine sleeps.
+        # Not time.monotonic, which stops while the machine sleeps.
         if 0 <= time.time() - self._checked < fresh:
             return
         began = time.time()
@@ -209,11 +209,11 @@ class Lease:
         self._checked = began
 
     def check_often(self) -> None:
-        """Check, unless that was done a moment ago."""
+        """Check, unless that was done within a second."""
         self.check(_FRESH)
 
     def loss(self) -> LeaseLost | None:
-        """Return why the lease is no longer held; None if it is, or nobody can tell."""
+        """Return the error if the lease is lost; None if it is held, or cannot be checked."""
         try:
             self.check()
         except LeaseLost as lost:
@@ -223,7 +223,7 @@ class Lease:
         return None
 
     def release(self) -> None:
-        """Let others take it."""
+        """Release the lease, so that others can take it."""
         with self._opened() as client:
             client.execute_sql(
                 f"UPDATE {lease_table(client)} SET until = 0 WHERE pipeline = %s AND holder = %s",
@@ -231,26 +231,26 @@ class Lease:
             )  # fmt: skip
 
     def fence(self) -> Sequence[str]:
-        """Return statements that fail unless the lease is held, and keep it until their transaction ends."""
+        """Return statements that fail unless the lease is held, and lock it until their transaction ends."""
         return fence_of(self._client, self.me.id, SECONDS)
 
     def names_of_session(self) -> Sequence[str]:
-        """Return statements that name a new session as `session` does, where its address cannot."""
+        """Return statements that name a new session after `session`, where its URL cannot."""
         return names_of_session(self._client, self.session)
 
     def hold(self, client: Any) -> None:
         """Keep others from taking the lease until the transaction of this client ends.
 
         Raises:
-            LeaseLost: somebody has taken it.
-            DestinationException: the same, or the database is out of reach.
+            LeaseLost: another process has taken it.
+            DestinationException: the same, a moment later, or the database is unreachable.
         """
         self.check()
         for statement in self.fence():
             client.execute_sql(statement)
 
     def _keep(self, stop: threading.Event) -> None:
-        """Renew the lease from time to time, until told to stop or it is lost."""
+        """Renew the lease periodically, until told to stop or it is lost."""
         while not stop.wait(SECONDS / _RENEWALS):
             try:
                 self.check()
@@ -258,13 +258,13 @@ class Lease:
                 logger.warning("%s", lost)
                 return
             except DestinationException as error:
-                # It lasts a while; whoever writes next checks it.
+                # The lease lasts for a while yet, and the next write checks it.
                 logger.debug("the lease of %s could not be renewed: %r", self._pipeline, error)
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         with self._one_at_a_time, self._client as client:
-            # This session, too, may stand still in the middle of a renewal.
+            # This session may hang too, in the middle of a renewal.
             for statement in self.names_of_session():
                 client.execute_sql(statement)
             yield client

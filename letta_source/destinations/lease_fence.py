@@ -1,4 +1,4 @@
-"""Statements that keep who lost a lease from writing, in databases that were seen to do so."""
+"""Statements that keep a holder that lost its lease from writing, for databases where this is verified."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _MYSQL = ("mysql", "mariadb")
 
 
 def fence_of(client: Any, holder: str, seconds: float) -> Sequence[str]:
-    """Return statements that fail unless this holder has the lease, and keep it until their transaction ends.
+    """Return statements that fail unless this holder has the lease, and lock it until their transaction ends.
 
     Args:
-        seconds: after which a holder that stands still in a transaction ends by itself, on PostgreSQL.
+        seconds: after which PostgreSQL ends a holder's session that is idle in a transaction.
     """
     table = lease_table(client)
     if dialect_of(client) == "postgres":
         return (
             f"SET LOCAL idle_in_transaction_session_timeout = {int(seconds * 1000)}",
-            # Divides by zero.
+            # Divides by zero if the lease is lost.
             f"SELECT 1 / count(*) AS lease_is_held FROM (SELECT 1 FROM {table}"
             f" WHERE holder = '{holder}' FOR KEY SHARE) AS lease",
         )
     if dialect_of(client) in _MYSQL:
-        # Dividing by zero is NULL there; a sum beyond BIGINT is an error. It locks the entry of the index of
-        # holders alone, which a renewal does not touch: only who takes the lease waits for it.
+        # Dividing by zero is NULL there; a sum beyond BIGINT is an error. This locks only the entry in the
+        # index of holders, which a renewal does not touch: only a takeover waits for it.
         return (
             f"SELECT 9223372036854775807 + (1 - count(*)) AS lease_is_held FROM {table}"
             f" WHERE holder = '{holder}' LOCK IN SHARE MODE",
@@ -36,18 +36,18 @@ def fence_of(client: Any, holder: str, seconds: float) -> Sequence[str]:
 
 
 def names_of_session(client: Any, session: str) -> Sequence[str]:
-    """Return statements by which a new session is found again by `end_sessions`.
+    """Return statements that let `end_sessions` find a new session.
 
-    Empty on PostgreSQL, where the address names it.
+    Empty on PostgreSQL, where the URL names it.
     """
     if dialect_of(client) in _MYSQL:
-        # It has no other names; those of locks end with the session.
+        # Sessions have no names there; named locks stand in, and end with the session.
         return (f"SELECT get_lock(concat('{session}.', connection_id()), 0)",)
     return ()
 
 
 def end_sessions(client: Any, session: str) -> None:
-    """End the sessions of this name, of this user: one that stands still would keep its rows locked."""
+    """End this user's sessions of this name: one that hangs would keep its rows locked."""
     if dialect_of(client) == "postgres":
         client.execute_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -64,7 +64,7 @@ def end_sessions(client: Any, session: str) -> None:
 
 
 def wait_at_most(client: Any, seconds: int) -> None:
-    """Have the statements of the open transaction wait no longer than that for who holds a lock."""
+    """Have the statements of the open transaction wait no longer than that for a lock."""
     if dialect_of(client) == "postgres":
         client.execute_sql(f"SET LOCAL lock_timeout = '{seconds}s'")
     elif dialect_of(client) in _MYSQL:

@@ -1,4 +1,4 @@
-"""The holder of a lease in a database: a process, and the machine that it runs on."""
+"""The holder of a lease: a process, and the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Holder:
     """The process that holds a lease.
 
     Attributes:
-        id: of this run.
-        machine: its host's name, which system it booted, which container it is in.
-        since, until: seconds since 1970 by the database's clock; `until` is 0 once it was given back.
-        generation: how often the lease was taken, this time included.
+        id: unique to a run.
+        machine: host name, boot id and container.
+        since, until: seconds since 1970 by the database's clock; `until` is 0 once it was released.
+        generation: how often the lease was taken, including this time.
         now: the database's clock when this was read.
     """
 
@@ -32,11 +32,11 @@ class Holder:
 
     @classmethod
     def me(cls) -> Holder:
-        """Return this process, under an id of its own."""
+        """Return this process, under a new id."""
         return cls(secrets.token_hex(8), _machine(), os.getpid())
 
     def is_dead(self) -> bool:
-        """Return True if it ran on this machine and does no longer."""
+        """Return True if it ran on this machine and no longer does."""
         if self.machine != _machine():
             return False
         try:
@@ -44,13 +44,13 @@ class Holder:
         except ProcessLookupError:
             return True
         except PermissionError:
-            # It is there, and another user's.
+            # It exists, and is another user's.
             return False
         return False
 
     @property
     def session(self) -> str:
-        """Return what the database calls the sessions of this holder that may write."""
+        """The name of this holder's database sessions that may write."""
         return f"letta_source.{self.id}"
 
     def __str__(self) -> str:
@@ -58,13 +58,13 @@ class Holder:
 
 
 def shown_time(seconds: float) -> str:
-    """Return a time, in seconds since 1970, for people."""
+    """Return a time, given in seconds since 1970, as text for people."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _machine() -> str:
     parts = [socket.gethostname()]
-    # A container has processes of its own, and may have the host's name.
+    # A container has process ids of its own, and may share the host's name.
     for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
             parts.append(os.readlink(file) if "/ns/" in file else Path(file).read_text("ascii").strip())

@@ -1,4 +1,4 @@
-"""The table of leases, in the dataset: no load fills it, and dlt's schema does not have it."""
+"""The table of leases in the dataset: no load fills it, and dlt's schema does not contain it."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from letta_source.destinations.dlt_internals import DatabaseException, dialect_o
 
 TABLE = "_letta_lease"
 LONGEST_NAME = 190
-"""Characters of a pipeline's name."""
+"""Characters of a pipeline's name; a longer one is hashed."""
 
 _CLOCKS = {
-    # Seconds since 1970 by the clock of the database: those of the machines may differ.
+    # Seconds since 1970 by the database's clock: those of the machines may differ.
     "postgres": "extract(epoch FROM clock_timestamp())",
-    # now() is local time, in which an hour of autumn comes twice.
+    # Not now(), which is local time: one hour in autumn occurs twice.
     "mysql": "unix_timestamp()",
     "mariadb": "unix_timestamp()",
 }
 
 
 def can_lease(sql_client: Any) -> bool:
-    """Return True for databases on a server: there leases work. Files on this machine have locks."""
+    """Return True for database servers, where leases work; local files have locks instead."""
     return dialect_of(sql_client) in _CLOCKS
 
 
 def lease_table(client: Any) -> str:
-    """Return the table's name, for statements."""
+    """Return the table's qualified name, for statements."""
     return str(client.make_qualified_table_name(TABLE))
 
 
 def now_of(client: Any) -> str:
-    """Return the expression for the database's time, in seconds since 1970."""
+    """Return the SQL expression for the database's time, in seconds since 1970."""
     return _CLOCKS[dialect_of(client)]
 
 
 def make_lease_table(client: Any, tries: int = 5) -> None:
-    """Make dataset and table, if they are not there; others may do so at the same moment.
+    """Create the dataset and the table if they are missing; others may do so at the same moment.
 
     Raises:
-        DatabaseException: they cannot be made.
+        DatabaseException: they cannot be created.
     """
     for left in reversed(range(tries)):
         try:
             if not client.has_dataset():
                 client.create_dataset()
-            # PostgreSQL: a change of a column that has a unique index waits for FOR KEY SHARE, which a merge
-            # has on its holder's row; one of `until`, as a renewal is, does not.
+            # PostgreSQL: updating a column with a unique index waits for FOR KEY SHARE, which a merge has on
+            # its holder's row; updating `until`, as a renewal does, does not wait.
             client.execute_sql(
                 f"CREATE TABLE IF NOT EXISTS {lease_table(client)}"
                 f" (pipeline VARCHAR({LONGEST_NAME}) NOT NULL PRIMARY KEY,"

@@ -1,7 +1,7 @@
-"""Columns of texts in MySQL and MariaDB, and merges there and in SQLite.
+"""Text columns in MySQL and MariaDB, and merges there and in SQLite.
 
 TEXT, which dlt chooses, holds 65,535 bytes: less than dlt's own copy of a schema. The server's encoding may
-be latin1, and its collations take `A` for `a`, and a text with a space at its end for one without.
+be latin1, and its collations equate `A` with `a`, and ignore a space at the end of a text.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 
 @contextmanager
 def quiet_merges() -> Iterator[None]:
-    """Keep SQLAlchemy from warning, while the block runs, of the SQL that dlt makes for each merge."""
+    """Suppress SQLAlchemy's warning about the SQL of each merge by dlt, while the block runs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="implicitly coercing SELECT object to scalar subquery")
         yield
 
 
 def widen_texts() -> None:
-    """Have dlt make columns of texts LONGTEXT there from now on, 4 GB of UTF-8 that are compared by byte.
+    """Have dlt create text columns as LONGTEXT from now on: 4 GB of UTF-8, compared by byte.
 
-    Datasets are made so, too: a server's default may be latin1, which the next load would refuse.
+    Datasets get that encoding, too: a server's default may be latin1, which the next load would refuse.
     """
-    # Only who loads by sqlalchemy has it installed.
+    # SQLAlchemy is installed only for destinations that need it.
     from dlt.destinations.impl.sqlalchemy.dialect import (
         MysqlDialectCapabilities,
         register_dialect_capabilities,

@@ -1,7 +1,7 @@
-"""Old states of a pipeline, which dlt's `_dlt_pipeline_state` would keep for ever.
+"""Delete old states of a pipeline, which dlt's `_dlt_pipeline_state` would keep for ever.
 
-Every load that moved a cursor adds a row with the whole state. Of files dlt itself keeps the last 100
-(`max_state_files`), in databases all.
+Every load that moved a cursor adds a row with the whole state. In a filesystem dlt itself keeps the last 100
+(`max_state_files`), in a database all of them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from letta_source.destinations.dlt_internals import sql_client_of
 
 
 def drop_old_states(pipeline: dlt.Pipeline, keep: int) -> int:
-    """Drop the states of this pipeline's loads but those of the newest; return how many.
+    """Delete this pipeline's states except those of its newest loads; return how many.
 
-    A state counts once its load is finished: what an unfinished load left does not push one out.
+    A state counts once its load is finished: the state of an unfinished load does not displace one.
 
     Args:
-        keep: of finished loads, 1 or more.
+        keep: how many finished loads keep their state, 1 or more.
     """
     with Files.opened(pipeline) as files:
         if files:
@@ -35,7 +35,7 @@ def _drop_files(files: Files, pipeline_name: str, keep: int) -> int:
     finished = set(files.finished_loads())
     states = {}
     for path in files.of_table("_dlt_pipeline_state"):
-        # As `letta__1732230000.1__HASH.jsonl`; the name of a pipeline may have `__` too.
+        # Such as `letta__1732230000.1__HASH.jsonl`; a pipeline's name may contain `__` too.
         name, load_id, _ = Path(path).stem.rsplit("__", 2)
         if name == pipeline_name:
             states[load_id] = path
@@ -60,7 +60,7 @@ def _drop_rows(client: Any, sql_client: Any, pipeline_name: str, keep: int) -> i
     rows = sql_client.execute_sql(
         f"SELECT {of_state} FROM {states} WHERE {mine} AND {of_state} IN ({finished})", pipeline_name
     )
-    # dlt looks for the newest by the text, too.
+    # dlt compares load ids as text, too.
     kept = sorted({row[0] for row in rows or ()})[-keep:]
     if len(kept) < keep:
         return 0

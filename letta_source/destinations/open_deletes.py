@@ -1,4 +1,4 @@
-"""Delete rows of a Delta or Iceberg table, and the files that still hold them for readers of old versions."""
+"""Delete rows of a Delta or Iceberg table, and the files of older versions that still hold them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pyarrow as pa
 from letta_source.destinations.dlt_files import Files
 
 Keys = Sequence[Mapping[str, Any]]
-"""Values of the same columns, texts, each of rows to delete."""
-# Parents in one filter of pyiceberg, which it walks by recursion.
+"""Keys of the rows to delete: texts by column name, with the same columns in each."""
+# Parents in one filter; pyiceberg walks a filter recursively.
 _TOGETHER = 100
 
 
 def delete_rows(files: Files, table: str, keys: Keys) -> None:
-    """Delete the rows with these keys from a table, and what holds them of its earlier versions.
+    """Delete the rows with these keys from a table, and the files of its earlier versions.
 
     Raises:
         LookupError: there is no such table in either format.
@@ -44,7 +44,7 @@ def _delete_from_delta(delta: Any, keys: Keys) -> None:
 def _forget_delta(files: Files, table: str, delta: Any) -> None:
     delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
     delta.update_incremental()
-    # The log of earlier versions has the least and the greatest text of each file that it names.
+    # The log of earlier versions contains the smallest and the largest text of each data file.
     delta.create_checkpoint()
     version = delta.version()
     for path in files.below(table):
@@ -54,10 +54,10 @@ def _forget_delta(files: Files, table: str, delta: Any) -> None:
 
 
 def _filters(keys: Keys) -> Iterator[Any]:
-    """Yield filters of pyiceberg that mean these rows, of some parents each."""
+    """Yield pyiceberg filters that match these rows, each for some of the parents."""
     from pyiceberg import expressions
 
-    # Their types do not say that they take a column's name.
+    # pyiceberg's types do not say that these accept a column's name.
     is_one_of: Any = expressions.In
     columns = list(keys[0]) if keys else []
     by_parent: dict[tuple[Any, ...], list[Any]] = {}
@@ -89,7 +89,7 @@ def _forget_iceberg(files: Files, table: str, iceberg: Any) -> None:
     ]
     kept = set(_names(needed))
     for path in files.below(table):
-        # Names hold an id that no other file has.
+        # Each name contains an id that no other file has.
         if path.endswith((".json", ".avro", ".parquet")) and path.rpartition("/")[2] not in kept:
             files.filesystem.rm_file(path)
 

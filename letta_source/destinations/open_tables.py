@@ -1,4 +1,4 @@
-"""Change rows of a Delta or Iceberg table, which takes no SQL."""
+"""Update rows of Delta and Iceberg tables, which take no SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from letta_source.rows.arrow import empty
 from letta_source.schema.tables import Table
 
 Rows = Sequence[Mapping[str, Sequence[str]]]
-"""Values by column; a row is meant if each of the columns of one has one of its values."""
+"""Allowed values by column; a row matches if, for one mapping, each column has one of its values."""
 _SCHEMA = "letta"
 
 
@@ -25,7 +25,7 @@ def set_time(
     time: datetime,
     rows: Rows,
 ) -> None:
-    """Set a time in rows of a table; the column is added where it is not there.
+    """Set a time in the matching rows that have none; add the column if it is missing.
 
     Raises:
         LookupError: there is no such table in either format.
@@ -62,10 +62,10 @@ def _quoted(text: str) -> str:
 def _set_in_iceberg(iceberg: Any, table: Table, column: str, time: datetime, rows: Rows) -> None:
     from pyiceberg import expressions
 
-    # Their types do not say that they take a column's name.
+    # pyiceberg's types do not say that these accept a column's name.
     is_one_of: Any = expressions.In
     is_null: Any = expressions.IsNull
-    # A column that is new has to be in a snapshot.
+    # A new column must be in a snapshot first.
     iceberg.append(empty(table))
     for one in rows:
         meant: Any = is_null(column)

@@ -1,4 +1,4 @@
-"""Database files written anew: deleted rows stay in their free pages."""
+"""Rewrite database files, as deleted rows stay in their free pages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import duckdb
 
 
 def rewrite_duckdb(file: Path) -> None:
-    """Write a DuckDB file anew: deleted rows stay in its free blocks, and in its log."""
+    """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log."""
     new = file.with_name(f".{file.name}.new")
     for one in (new, new.with_name(f"{new.name}.wal")):
         one.unlink(missing_ok=True)
     with closing(duckdb.connect()) as connection:
         old_name, new_name = (str(one).replace("'", "''") for one in (file, new))
-        # Views name their tables with the file's name.
+        # Views refer to their tables by the file's name.
         connection.execute(f"ATTACH '{old_name}' AS \"{file.stem}\"")
         connection.execute(f"ATTACH '{new_name}' AS letta_source_new")
         connection.execute(f'COPY FROM DATABASE "{file.stem}" TO letta_source_new')
@@ -29,6 +29,6 @@ def rewrite_duckdb(file: Path) -> None:
 
 
 def rewrite_sqlite(file: Path) -> None:
-    """Write an SQLite file anew."""
+    """Rewrite an SQLite file."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("VACUUM")

@@ -1,7 +1,7 @@
 """The staging dataset: rows are loaded into it, then merged from there; each pipeline has its own.
 
-dlt would call it `<dataset>_staging` whatever loads, and truncates there what has the names of its tables:
-two pipelines would merge each other's rows, and a dataset of that name would lose its own.
+dlt would name it `<dataset>_staging` for every pipeline, and truncate the tables in it: two pipelines would
+merge each other's rows, and a dataset of that name would lose its own.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from letta_source.destinations.dataset_names import hash_of
 from letta_source.destinations.dlt_storage import newest_loads, stored_columns
 from letta_source.schema.resources import all_tables
 
-# PostgreSQL's limit on identifiers, the lowest of all. ClickHouse has the dataset in each table's name.
+# PostgreSQL's limit on identifiers, the lowest. ClickHouse puts the dataset into each table's name.
 _LONGEST = 63
 
 
 class Holds(Enum):
-    """Kinds of content that a dataset of some name may have."""
+    """Kinds of content that a dataset may have."""
 
     NOTHING = "no table of ours or of dlt's"
     STAGED = "a staging dataset of ours"
@@ -33,7 +33,7 @@ class Holds(Enum):
 def staging_name(dataset: str, pipeline: str) -> str:
     """Return `<dataset>__<pipeline>_staging`, made of `a-z0-9_`, 63 characters at most.
 
-    Different pairs have different names: where characters were replaced or cut, a hash of both is in it.
+    Different pairs have different names: if characters are replaced or cut, a hash of both is added.
     """
     plain = f"{dataset}__{pipeline}_staging"
     exact = all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", one) for one in (dataset, pipeline))
@@ -45,9 +45,9 @@ def staging_name(dataset: str, pipeline: str) -> str:
 
 
 def what_is_in(client: Any, staging: bool) -> Holds:
-    """Return what the client's dataset holds, or its staging dataset.
+    """Return the kind of content in the client's dataset, or in its staging dataset.
 
-    dlt keeps a staging dataset's schema in its `_dlt_version`, but neither loads nor states.
+    dlt stores the schema in a staging dataset's `_dlt_version`, but neither loads nor states.
     """
     dlts = ("_dlt_version", "_dlt_loads", "_dlt_pipeline_state")
     there = {name for name, columns in stored_columns(client, (*dlts, *_names()), staging).items() if columns}
@@ -63,13 +63,13 @@ def _names() -> Iterable[str]:
 
 
 def legacy_name(dataset: str, pipeline: str) -> str:
-    """Return what the staging dataset was called before each pipeline had its own."""
+    """Return the name that the staging dataset had before each pipeline had its own."""
     shard = re.search(r"_shard_(\d+)_of_\d+$", pipeline)
     return f"{dataset}_staging_{shard[1]}" if shard else f"{dataset}_staging"
 
 
 def is_legacy(client: Any, dataset: str, pipeline: str) -> bool:
-    """Return True if this pipeline, and no other, loads through the client's staging dataset of that name."""
+    """Return True if this pipeline, and no other, loads through the client's legacy staging dataset."""
     try:
         pipelines = newest_loads(client)
     except DestinationUndefinedEntity:

@@ -1,7 +1,7 @@
-"""The tables as they are, beside what the destination's own copy of the schema says of them.
+"""Compare the actual tables with the destination's stored copy of the schema.
 
-dlt takes its word: a table that somebody dropped or renamed is not there for ever, or comes back without the
-rows of before.
+dlt trusts that copy: a table that somebody dropped or renamed would stay missing for ever, or come back
+without its earlier rows.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from letta_source.shards import Shard
 
 _SCHEMA = "letta"
 _DLTS = ("_dlt_loads", "_dlt_pipeline_state")
-# MySQL has neither of the two.
+# MySQL has neither type.
 _OF_MYSQL = {"bool": "bigint", "json": "text"}
-# By dialect, what types are stored as others. What further dialects call types has not been held against what
-# dlt makes of them.
+# Types that are stored as others, by dialect. The types of further dialects have not been compared with those
+# that dlt reads back.
 _STORED_AS: Mapping[str, Mapping[str, str]] = {
     "duckdb": {},
     "postgres": {},
@@ -49,10 +49,10 @@ class Changed:
     """Changes that somebody made to the tables by hand.
 
     Attributes:
-        tables: that are gone.
-        columns: that are gone, as `table.column`.
-        types: of columns and tables that are others now, as `table.column is text, not bigint`.
-        left: tables that are as they were.
+        tables: missing tables.
+        columns: missing columns, as `table.column`.
+        types: columns and tables of another type, as `table.column is text, not bigint`.
+        left: tables that are still there; known only for files.
     """
 
     tables: Collection[str] = ()
@@ -77,13 +77,13 @@ class Changed:
         }
 
     def left_of_resources(self) -> list[str]:
-        """Return the tables that are left of resources that have lost one."""
+        """Return the remaining tables of resources that have lost one."""
         names = {table.name for name in self.resources() for table in RESOURCES[name].tables}
         return sorted(names.intersection(self.left))
 
 
 def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Changed:
-    """Return how the tables of these resources, and dlt's own, differ from the schema stored there."""
+    """Return how the tables of these resources, and dlt's own, differ from the stored schema."""
     wanted = {"load_issues", *(table.name for name in resources for table in RESOURCES[name].tables)}
     with Files.opened(pipeline) as files:
         if files:
@@ -106,9 +106,9 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
 
 
 def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict[str, Any]:
-    """Return the tables that were made, by what the dataset's or else the pipeline's copy of the schema says.
+    """Return the tables that were created, by the schema stored in the dataset or else in the pipeline.
 
-    Where somebody dropped `_dlt_version` and the working folder is new, all may have been.
+    If somebody dropped `_dlt_version` and the working folder is new, every table may have been.
     """
     schema = stored_schema(client, _SCHEMA)
     if schema is None and pipeline.default_schema_name:
@@ -121,7 +121,7 @@ def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict
 
 
 def _views(sql_client: Any) -> list[str]:
-    """Return the dataset's views: one in a table's place has its columns, and takes no rows."""
+    """Return the dataset's views: a view in a table's place has its columns, but takes no rows."""
     dialect = dialect_of(sql_client)
     if dialect == "sqlite":
         place = sql_client.fully_qualified_dataset_name()
@@ -138,7 +138,7 @@ def _views(sql_client: Any) -> list[str]:
 
 
 def _short_texts(sql_client: Any) -> list[Any]:
-    """Return table, column and length of each text that holds less than dlt's shortest, of 65,535 bytes."""
+    """Return table, column and length of text columns that are shorter than dlt's shortest, 65,535 bytes."""
     if dialect_of(sql_client) not in ("postgres", "mysql", "mariadb"):
         return []
     rows = sql_client.execute_sql(
@@ -150,20 +150,20 @@ def _short_texts(sql_client: Any) -> list[Any]:
 
 
 def _is_long_text(described: Any) -> bool:
-    # MySQL has no index of long texts: dlt shortens those that are unique.
+    # MySQL cannot index long texts: dlt shortens unique columns.
     is_short = described.get("precision") or described.get("unique")
     return described.get("data_type") == "text" and not is_short
 
 
 def _has_seen_rows(table: Any) -> bool:
-    # dlt makes a table with its first rows.
+    # dlt creates a table with its first rows.
     return bool(table.get("x-normalizer", {}).get("seen-data"))
 
 
 def _compared(
     there: dict[str, dict[str, Any]], known: dict[str, Any], stored_as: Mapping[str, str] | None
 ) -> Changed:
-    """Return the differences; those of types only if it is known what they are stored as."""
+    """Return the differences; types are compared only if `stored_as` is given."""
     gone, columns, types = [], [], []
     for table, described in known.items():
         if not there.get(table):
@@ -190,12 +190,12 @@ def _other_type(column: Any, now: Any, stored_as: Mapping[str, str]) -> str | No
 
 
 def make_again(pipeline: dlt.Pipeline) -> None:
-    """Make tables and columns that are gone, though the destination's copy of the schema has them."""
+    """Create missing tables and columns again, even if the stored schema has them."""
     make_tables_again(pipeline, None)
 
 
 def mend_staging(pipeline: dlt.Pipeline) -> None:
-    """Make tables and columns that somebody dropped in the staging dataset again; no row of it matters."""
+    """Create dropped tables and columns of the staging dataset again; its rows do not matter."""
     with pipeline.destination_client() as client:
         if sql_client_of(client) is None:
             return
@@ -209,9 +209,9 @@ def mend_staging(pipeline: dlt.Pipeline) -> None:
 
 
 def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:
-    """Makes dataset and tables, or adds columns, before rows come.
+    """Create the dataset and its tables, or add columns, before rows are loaded.
 
-    None of that is safe against another shard that does it at the same moment; who tries again finds it done.
+    This may fail if another shard does it at the same moment; a retry finds it done.
     """
     tries = Retrying(
         retry=retry_if_exception_type(DestinationException),

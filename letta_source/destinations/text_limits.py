@@ -1,4 +1,4 @@
-"""Texts cut to what a destination can hold: one that is too long would fail its load, and each after it."""
+"""Truncate texts to what a destination holds: a longer one would fail its load, and each after it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LONGEST_TEXT: Mapping[str, int] = {
-    # VARCHAR(MAX); a text in a SUPER is no longer.
+    # VARCHAR(MAX); a text in a SUPER has the same limit.
     "redshift": 65_535,
     "snowflake": 16 * 1024 * 1024,
 }
-"""Bytes, by the destination's dialect as sqlglot calls it; others hold what Letta's messages come to."""
+"""Limits in bytes, by sqlglot dialect; other destinations hold all texts of Letta's messages."""
 
 
 def within(rows: pa.Table, longest: int, json: Collection[str]) -> tuple[pa.Table, int]:
-    """Rows whose texts have `longest` bytes at most, and how many were cut.
+    """Return the rows with texts cut to `longest` bytes, and how many were cut.
 
     Args:
-        longest: bytes of UTF-8, 2 at least.
-        json: columns of JSON texts; one that is cut becomes a JSON string of its beginning.
+        longest: bytes of UTF-8, at least 2.
+        json: columns of JSON text; a value that is cut becomes a JSON string of its beginning.
     """
     cut = 0
     for index, field in enumerate(rows.schema):
