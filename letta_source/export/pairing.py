@@ -1,4 +1,4 @@
-"""The rule that pairs calls of tools with their approvals and returns, as SQL: stated here once.
+"""The rule that pairs calls of tools with their approvals and returns, as SQL for every destination.
 
 Ids of calls repeat: a model may use one again, and a call that waited for approval is sent a second time. So
 calls are paired by the order of their messages, not by id alone:
@@ -61,7 +61,9 @@ TOOL_CALLS = Table(
 # A row for each call, with the keys of what decided and ended it. Plain SQL: any database runs it.
 _PAIRS = """
 message AS (
-    {messages}
+    SELECT agent_id, id, position, sequence, created_at, message_type, run_id, step_id
+    FROM {agent_messages}
+    WHERE _dlt_load_id IN ({finished})
 ),
 first_call AS (
     SELECT agent_id, message_id, tool_call_id,
@@ -190,30 +192,14 @@ LEFT JOIN {approvals} u ON u.agent_id = p.agent_id AND u.message_id = p.return_m
 """.strip()
 
 
-def pairs(tables: Mapping[str, str], messages: str | None = None) -> str:
-    """Return common table expressions, the last of them `paired`: the keys of calls and of what ended them.
-
-    Args:
-        tables: `agent_messages`, `tool_calls`, `tool_returns` and `approvals` as SQL names or subqueries.
-        messages: a query of messages; by default all of the table's.
-    """
-    return _PAIRS.format(**tables, messages=messages or f"SELECT * FROM {tables[ROOT]}")
-
-
-def query(tables: Mapping[str, str], finished: str | None = None) -> str:
+def query(tables: Mapping[str, str], finished: str) -> str:
     """Return the query of `TOOL_CALLS`.
 
     Args:
-        tables: as of `pairs`.
-        finished: a query of the ids of finished loads; by default all rows count.
+        tables: `agent_messages`, `tool_calls`, `tool_returns` and `approvals` as SQL names or subqueries.
+        finished: a query of the ids of finished loads.
     """
-    messages = (
-        "SELECT agent_id, id, position, sequence, created_at, message_type, run_id, step_id\n"
-        f"    FROM {tables[ROOT]}"
-    )
-    if finished:
-        messages += f"\n    WHERE _dlt_load_id IN ({finished})"
-    return f"WITH {pairs(tables, messages)}\n{_DETAILS.format(**tables)}"
+    return f"WITH {_PAIRS}\n{_DETAILS}".format(**tables, finished=finished)
 
 
 def absent(messages: str, columns: tuple[Column, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The contents of a report, as plain rows: SQL over a store that `model.build` completed."""
+"""The contents of a report, as plain rows: SQL over the models that `model.build` made."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ Row = Mapping[str, Any]
 # Of agents, tools and models: those beyond are one row.
 MOST = 12
 SLOWEST = 10
+_MODEL = "coalesce(model_handle, model, '')"
 
 _HEADLINE = """
 WITH said AS (
     SELECT
         -- Others only work: those that tend an agent's memory, those that were made and not yet asked.
-        count(DISTINCT agent_id) FILTER (sender = 'user') AS agents,
+        count(DISTINCT agent_id) FILTER (author = 'user') AS agents,
         count(DISTINCT agent_id) - agents AS other_agents,
         count(DISTINCT (agent_id, conversation_id)) FILTER (conversation_id IS NOT NULL) AS conversations,
-        count(DISTINCT agent_id) FILTER (conversation_id IS NULL AND sender = 'user') AS outside,
+        count(DISTINCT agent_id) FILTER (conversation_id IS NULL AND author = 'user') AS outside,
         count(*) AS messages
-    FROM item WHERE created_at >= $start AND created_at < $end
+    FROM int_letta__messages WHERE created_at >= $start AND created_at < $end
 ),
 answered AS (
-    SELECT count(*) AS turns, median(latency) AS median_latency, quantile_cont(latency, 0.95) AS p95_latency
-    FROM turn WHERE started_at >= $start AND started_at < $end
+    SELECT count(*) AS turns, median(latency_seconds) AS median_latency,
+        quantile_cont(latency_seconds, 0.95) AS p95_latency
+    FROM letta__turns WHERE started_at >= $start AND started_at < $end
 ),
 called AS (
     SELECT
-        count(*) AS calls, count(*) FILTER (failed) AS errors,
+        count(*) AS calls, count(*) FILTER (return_status = 'error') AS errors,
         errors / nullif(count(returned_at), 0) AS error_rate
-    FROM call WHERE called_at >= $start AND called_at < $end
+    FROM int_letta__tool_calls WHERE called_at >= $start AND called_at < $end
 ),
 spent AS (
     SELECT count(*) AS steps, sum(total_tokens) AS tokens, sum(cost) AS cost,
-        count(*) FILTER (NOT has_price) AS unpriced,
+        count(*) FILTER (NOT is_priced) AS unpriced,
         count(*) FILTER (feedback = 'positive') AS positive,
         count(*) FILTER (feedback = 'negative') AS negative,
         positive / nullif(positive + negative, 0) AS satisfaction
-    FROM step_cost WHERE created_at >= $start AND created_at < $end
+    FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 )
 FROM said, answered, called, spent
 """
@@ -58,12 +60,12 @@ WITH bucket AS (
 ),
 said AS (
     SELECT date_trunc($step, created_at) AS day, count(*) AS messages
-    FROM item WHERE created_at >= $start AND created_at < $end GROUP BY ALL
+    FROM int_letta__messages WHERE created_at >= $start AND created_at < $end GROUP BY ALL
 ),
 answered AS (
-    SELECT date_trunc($step, started_at) AS day, count(*) AS turns, median(latency) AS median_latency,
-        quantile_cont(latency, 0.95) AS p95_latency
-    FROM turn WHERE started_at >= $start AND started_at < $end GROUP BY ALL
+    SELECT date_trunc($step, started_at) AS day, count(*) AS turns,
+        median(latency_seconds) AS median_latency, quantile_cont(latency_seconds, 0.95) AS p95_latency
+    FROM letta__turns WHERE started_at >= $start AND started_at < $end GROUP BY ALL
 )
 SELECT greatest(day, {_FIRST}) AS day, least(day + $width::INTERVAL, {_LAST}) AS until,
     coalesce(messages, 0) AS messages,
@@ -73,34 +75,36 @@ FROM bucket LEFT JOIN said USING (day) LEFT JOIN answered USING (day) ORDER BY d
 
 _TOOLS = """
 WITH called AS (
-    SELECT *, coalesce(name, '') AS tool FROM call WHERE called_at >= $start AND called_at < $end
+    SELECT *, coalesce(tool_name, '') AS tool
+    FROM int_letta__tool_calls WHERE called_at >= $start AND called_at < $end
 ),
 ranked AS (
     SELECT tool, row_number() OVER (ORDER BY count(*) DESC, tool) AS rank FROM called GROUP BY tool
 )
 SELECT
     CASE WHEN rank <= $most THEN tool END AS name, count(DISTINCT tool) AS names, count(*) AS calls,
-    count(*) FILTER (failed) AS errors, count(*) FILTER (returned_at IS NULL) AS never_returned,
-    count(*) FILTER (denied) AS denied, errors / nullif(count(returned_at), 0) AS error_rate,
-    median(epoch(returned_at) - epoch(called_at)) AS median_seconds,
-    quantile_cont(epoch(returned_at) - epoch(called_at), 0.95) AS p95_seconds,
-    sum(epoch(returned_at) - epoch(called_at)) AS seconds
+    count(*) FILTER (return_status = 'error') AS errors,
+    count(*) FILTER (returned_at IS NULL) AS never_returned,
+    count(*) FILTER (outcome = 'denied') AS denied, errors / nullif(count(returned_at), 0) AS error_rate,
+    median(tool_seconds) AS median_seconds, quantile_cont(tool_seconds, 0.95) AS p95_seconds,
+    sum(tool_seconds) AS seconds
 FROM called JOIN ranked USING (tool) GROUP BY 1, least(rank, $most + 1) ORDER BY least(rank, $most + 1)
 """
 
 _BY_AGENT = """
 WITH said AS (
     SELECT agent_id, count(*) AS messages
-    FROM item WHERE created_at >= $start AND created_at < $end GROUP BY ALL
+    FROM int_letta__messages WHERE created_at >= $start AND created_at < $end GROUP BY ALL
 ),
 answered AS (
-    SELECT agent_id, count(*) AS turns FROM turn WHERE started_at >= $start AND started_at < $end GROUP BY ALL
+    SELECT agent_id, count(*) AS turns
+    FROM letta__turns WHERE started_at >= $start AND started_at < $end GROUP BY ALL
 ),
 spent AS (
     SELECT agent_id, sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached,
         sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(total_tokens) AS tokens,
         sum(cost) AS cost
-    FROM step_cost WHERE created_at >= $start AND created_at < $end GROUP BY ALL
+    FROM letta__step_costs WHERE created_at >= $start AND created_at < $end GROUP BY ALL
 ),
 ranked AS (
     SELECT *, row_number() OVER (
@@ -118,9 +122,9 @@ FROM ranked LEFT JOIN agents ON agents.id = ranked.agent_id
 GROUP BY least(rank, $most + 1), rank <= $most ORDER BY least(rank, $most + 1)
 """
 
-_BY_MODEL = """
+_BY_MODEL = f"""
 WITH spent AS (
-    SELECT *, coalesce(model, '') AS called FROM step_cost WHERE created_at >= $start AND created_at < $end
+    SELECT *, {_MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
     SELECT called, row_number() OVER (
@@ -132,13 +136,13 @@ SELECT
     CASE WHEN rank <= $most THEN called END AS name, count(DISTINCT called) AS names, count(*) AS steps,
     sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached,
     sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(total_tokens) AS tokens,
-    sum(cost) AS cost, bool_and(has_price) AS has_price
+    sum(cost) AS cost, bool_and(is_priced) AS has_price
 FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER BY least(rank, $most + 1)
 """
 
 _COST_BY_DAY = f"""
 WITH spent AS (
-    SELECT *, coalesce(model, '') AS called FROM step_cost WHERE created_at >= $start AND created_at < $end
+    SELECT *, {_MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
     SELECT called, row_number() OVER (
@@ -152,26 +156,41 @@ SELECT greatest(date_trunc($step, created_at), {_FIRST}) AS day,
 FROM spent JOIN ranked USING (called) GROUP BY ALL ORDER BY day, rank
 """
 
+# What a person took to approve of a call is no work of the tool's.
 _SLOWEST = f"""
-SELECT coalesce(agents.name, turn.agent_id) AS name, turn.*, greatest(latency - tool_seconds, 0) AS rest
-FROM turn LEFT JOIN agents ON agents.id = turn.agent_id
-WHERE started_at >= $start AND started_at < $end AND latency IS NOT NULL
-ORDER BY latency DESC, started_at DESC, turn.agent_id LIMIT {SLOWEST}
+WITH slow AS (
+    SELECT * FROM letta__turns
+    WHERE started_at >= $start AND started_at < $end AND latency_seconds IS NOT NULL
+    ORDER BY latency_seconds DESC, started_at DESC, agent_id LIMIT {SLOWEST}
+),
+called AS (
+    SELECT turn_id, sum(epoch(returned_at) - epoch(coalesce(decided_at, called_at))) AS tool_seconds,
+        mode(tool_name) AS most_called
+    FROM int_letta__tool_calls SEMI JOIN slow USING (turn_id) GROUP BY turn_id
+),
+ran AS (
+    SELECT turn_id, arg_min(run_id, (created_at, run_id)) AS run_id
+    FROM int_letta__run_turns SEMI JOIN slow USING (turn_id) LEFT JOIN runs ON runs.id = run_id
+    GROUP BY turn_id
+),
+asked AS (
+    SELECT turn_id, arg_min(message_id, message_index) FILTER (author = 'user') AS message_id
+    FROM int_letta__messages SEMI JOIN slow USING (turn_id) GROUP BY turn_id
+)
+SELECT coalesce(agent_name, agent_id) AS name, agent_id, message_id, run_id, started_at,
+    latency_seconds AS latency, tool_seconds, greatest(latency_seconds - tool_seconds, 0) AS rest,
+    tool_calls AS calls, tool_errors AS errors, most_called, steps, total_tokens AS tokens
+FROM slow JOIN asked USING (turn_id) LEFT JOIN called USING (turn_id) LEFT JOIN ran USING (turn_id)
+ORDER BY latency_seconds DESC, started_at DESC, agent_id
 """
 
 _ERRORS = """
-WITH error AS (
-    SELECT 'run' AS kind, coalesce(stop_reason, status) AS type, id, agent_id,
-        coalesce(completed_at, created_at) AS at_time
-    FROM runs WHERE status = 'failed' OR stop_reason = 'error'
-    UNION ALL
-    SELECT 'step', coalesce(error_type, stop_reason, status), step_id, agent_id, created_at
-    FROM step_cost WHERE status = 'failed' OR error_type IS NOT NULL
-)
-SELECT kind, coalesce(type, 'unknown') AS type, count(*) AS errors, count(DISTINCT agent_id) AS agents,
-    max(at_time) AS last_at, arg_max(id, at_time) AS last_id
-FROM error WHERE at_time >= $start AND at_time < $end GROUP BY kind, type
-ORDER BY errors DESC, kind, type LIMIT 50
+SELECT error_source AS kind, coalesce(error_type, 'unknown') AS type, count(*) AS errors,
+    count(DISTINCT agent_id) AS agents, max(occurred_at) AS last_at,
+    arg_max(error_source_id, occurred_at) AS last_id
+FROM letta__errors
+WHERE error_source IN ('run', 'step') AND occurred_at >= $start AND occurred_at < $end
+GROUP BY kind, error_type ORDER BY errors DESC, kind, type LIMIT 50
 """
 
 _ISSUES = """
@@ -180,13 +199,13 @@ SELECT resource, kind, count(*) AS issues, count(DISTINCT nullif(parent_id, ''))
 FROM load_issues GROUP BY resource, kind ORDER BY last_at DESC, issues DESC, resource, kind LIMIT 50
 """
 
-_GAPS = """
+_GAPS = f"""
 SELECT
-    (SELECT count(*) FROM step_cost WHERE created_at IS NULL) AS undated_steps,
-    (SELECT list(DISTINCT coalesce(model, '') ORDER BY coalesce(model, '')) FROM step_cost
-     WHERE NOT has_price AND created_at >= $start AND created_at < $end) AS unpriced,
-    (SELECT count(*) FROM turn
-     WHERE latency IS NULL AND started_at >= $start AND started_at < $end) AS unanswered,
+    (SELECT count(*) FROM letta__step_costs WHERE created_at IS NULL) AS undated_steps,
+    (SELECT list(DISTINCT {_MODEL} ORDER BY {_MODEL}) FROM letta__step_costs
+     WHERE NOT is_priced AND created_at >= $start AND created_at < $end) AS unpriced,
+    (SELECT count(*) FROM letta__turns
+     WHERE latency_seconds IS NULL AND started_at >= $start AND started_at < $end) AS unanswered,
     (SELECT count(*) FROM agents) AS agents,
     (SELECT count(*) FROM steps) AS steps
 """

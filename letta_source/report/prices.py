@@ -10,7 +10,7 @@ from pathlib import Path
 from letta_source.errors import ConfigError
 
 PRICES = ("input_price", "cached_input_price", "cache_write_price", "output_price")
-_COLUMNS = ("model", *PRICES)
+COLUMNS = ("model", *PRICES)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def read_prices(file: str | None = None) -> list[Price]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--prices {name} cannot be read: {error}") from error
     reader = csv.DictReader(text.splitlines())
-    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise ConfigError(f"--prices {name} lacks the columns {', '.join(missing)}")
     prices = {}

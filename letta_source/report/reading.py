@@ -15,10 +15,9 @@ from letta_source.export.query import LOADS, Queries
 from letta_source.export.readers import is_there
 from letta_source.export.selection import select
 from letta_source.export.values import widened
-from letta_source.report.model import OWN_MESSAGE
 from letta_source.report.period import Period, Wanted
 from letta_source.report.runs import LoadRun, last_runs
-from letta_source.report.store import NEEDED, fill
+from letta_source.report.store import KEY, NEEDED, USER_TEXT, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
 from letta_source.schema.resources import all_tables
 from letta_source.times import earlier
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 # Of these only what is about as old as the periods: a turn that began a day before is still whole.
 _DATED = tuple(table for table in NEEDED if table.startswith("agent_messages"))
 _LEAD_IN = timedelta(days=1)
+# Characters of a text; `letta_is_event` of the dbt package looks at 40.
+_BEGINNING = 40
 # A clock may go wrong, and a report may be of tomorrow in another zone; what is dated later is no true date.
 _AHEAD = timedelta(days=1)
 
@@ -115,7 +116,7 @@ def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state
     for table, columns in NEEDED.items():
         if is_there(reader, table):
             fill(store, table, _selected(reader, table, columns, since if table in _DATED else None))
-    fill(store, "own_message", _own_messages(reader, since))
+    fill(store, USER_TEXT, _user_texts(reader, since))
     return period
 
 
@@ -128,11 +129,12 @@ def _selected(
             yield widened(batch, selection.schema)
 
 
-def _own_messages(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBatch]:
-    columns = ("agent_id", "id", "position", "text")
-    for batch in _selected(reader, "agent_messages", columns, since, message_types=["user_message"]):
-        is_own = pc.match_substring_regex(batch["text"], OWN_MESSAGE)
-        yield batch.filter(is_own).select(columns[:3])
+def _user_texts(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBatch]:
+    """Yield how users' messages begin: the models tell by it what the server wrote in their name."""
+    types = ["user_message"]
+    for batch in _selected(reader, "agent_messages", (*KEY, "text"), since, message_types=types):
+        beginnings = pc.utf8_slice_codeunits(batch["text"], 0, _BEGINNING)
+        yield batch.set_column(len(KEY), "text", beginnings)
 
 
 def _row(reader: Reader, sql: str, *columns: Column, values: Sequence[Any] = ()) -> dict[str, Any]:

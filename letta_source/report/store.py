@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from letta_source.schema.resources import all_tables
+from letta_source.schema.tables import Table
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "agents": ("id", "name"),
@@ -28,9 +29,14 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
                                   "approve", "status"),
     "load_issues": ("load_started_at", "resource", "parent_id", "kind"),
 }  # fmt: skip
+KEY = ("agent_id", "id", "position")
+USER_TEXT = "user_text"
+"""A table of its own: of other messages the texts are not read."""
 # More goes to disk.
 _MEMORY = "512MB"
-_TYPES = {"text": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool": "BOOLEAN"}
+_TYPES = {
+    "text": "VARCHAR", "json": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool": "BOOLEAN"
+}  # fmt: skip
 
 
 @contextmanager
@@ -43,13 +49,26 @@ def opened() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     ):
         store.execute("SET TimeZone = 'UTC'")
         store.execute(f"SET memory_limit = '{_MEMORY}'")
-        types = {table.name: {c.name: c.type for c in table.columns} for table in all_tables()}
-        for table, columns in NEEDED.items():
-            typed = ", ".join(f"{name} {_TYPES[types[table][name]]}" for name in columns)
-            store.execute(f"CREATE TABLE {table} ({typed})")
-        # Letta's own user messages; see `own_messages`.
-        store.execute("CREATE TABLE own_message (agent_id VARCHAR, id VARCHAR, position BIGINT)")
+        for table in all_tables():
+            if table.name in NEEDED:
+                _create(store, table)
+        # The models name each row's version, which is of use only where they are built again.
+        store.execute("CREATE TABLE int_letta__agent_versions (agent_id VARCHAR, agent_version VARCHAR)")
         yield store, Path(folder)
+
+
+def _create(store: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Create a table of what is read, and the dbt package's staging model over it, which has all columns."""
+    types = {column.name: _TYPES[column.type] for column in table.columns}
+    typed = ", ".join(f"{name} {types[name]}" for name in NEEDED[table.name])
+    store.execute(f"CREATE TABLE {table.name} ({typed})")
+    source, there = table.name, set(NEEDED[table.name])
+    if table.name == "agent_messages":
+        key = ", ".join(f"{name} {types[name]}" for name in KEY)
+        store.execute(f"CREATE TABLE {USER_TEXT} ({key}, text VARCHAR)")
+        source, there = f"{source} LEFT JOIN {USER_TEXT} USING ({', '.join(KEY)})", there | {"text"}
+    rest = "".join(f", NULL::{kind} AS {name}" for name, kind in types.items() if name not in there)
+    store.execute(f"CREATE VIEW stg_letta__{table.name} AS SELECT *{rest} FROM {source}")
 
 
 def fill(store: duckdb.DuckDBPyConnection, table: str, batches: Iterable[pa.RecordBatch]) -> None:

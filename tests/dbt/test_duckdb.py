@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from runpy import run_path
+
 import pytest
 
+from tests.support.dbt_built import Built
 from tests.support.dbt_days import DayTests
 from tests.support.dbt_models import ModelTests
+from tests.support.dbt_project import PACKAGE
 from tests.support.dbt_reports import ReportTests
 from tests.support.dbt_variants import VariantTests
 from tests.support.dbt_warehouses import DbtDuckDB
@@ -31,4 +35,7 @@ class TestDays(DayTests):
 
 
 class TestReport(ReportTests):
-    pass
+    def test_the_report_runs_the_models_as_they_are(self, built: Built) -> None:
+        files = run_path(str(PACKAGE / "compile_report.py"))
+        made = files["script"]({name: node.get("compiled_code", "") for name, node in built.models.items()})
+        assert files["SCRIPT"].read_text("utf-8") == made, "run python dbt/compile_report.py"

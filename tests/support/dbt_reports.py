@@ -1,4 +1,4 @@
-"""`letta-source report` counts as the marts do, row by row, and with the same prices."""
+"""What states the models' rules elsewhere agrees with them: the report, and the query of tool calls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import duckdb
 import pytest
 
+from letta_source.export import tool_calls_sql
+from letta_source.export.pairing import TOOL_CALLS
 from letta_source.export.readers import opened as opened_dataset
 from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
@@ -18,7 +20,9 @@ from letta_source.report.reading import health, read
 from letta_source.report.store import opened
 from tests.support.dbt_built import Built
 from tests.support.dbt_warehouses import DATASET
-from tests.support.report_marts import SAME, of_mart, of_report
+from tests.support.report_marts import SAME, comparable, of_model, of_report
+
+_ONLY_OURS = ("sequence", "return_message_id", "return_position", "return_idx")
 
 
 @contextmanager
@@ -37,10 +41,23 @@ def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class ReportTests:
-    @pytest.mark.parametrize("mart", SAME)
+    @pytest.mark.parametrize("model", SAME)
     def test_it_counts_as_the_marts_do(
-        self, built: Built, store: duckdb.DuckDBPyConnection, mart: str
+        self, built: Built, store: duckdb.DuckDBPyConnection, model: str
     ) -> None:
-        counted = of_report(mart, store)
+        counted = of_report(model, store)
         assert counted
-        assert counted == of_mart(mart, mart, built.project.rows)
+        assert counted == of_model(model, built.project.rows)
+
+    def test_tool_calls_are_paired_without_dbt_as_with_it(self, built: Built) -> None:
+        # All but where the return is, which the model does not say.
+        names = ", ".join(c.name for c in TOOL_CALLS.columns if c.name not in _ONLY_OURS)
+        ours, theirs = (
+            comparable(rows(f"SELECT {names} FROM {source}"))
+            for rows, source in (
+                (built.warehouse.rows, f"({tool_calls_sql(DATASET)}) AS called"),
+                (built.project.rows, "int_letta__tool_calls"),
+            )
+        )
+        assert ours == theirs
+        assert ours

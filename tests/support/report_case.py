@@ -51,7 +51,8 @@ class Case:
     def event(self, at: float, run: str | None = None) -> None:
         """Letta's own: a heartbeat, a login."""
         message_id = self.say("user", at, run)
-        self.own.append({"agent_id": self._agent, "id": message_id, "position": 0})
+        text = '{"type": "heartbeat", "reason": "go on"}'
+        self.own.append({"agent_id": self._agent, "id": message_id, "position": 0, "text": text})
 
     def call(self, at: float, tool: str, *ids: str | None, kind: str = "tool_call", **more: Any) -> None:
         """A message that calls a tool, once for each id."""
@@ -87,7 +88,7 @@ class Case:
             for table in NEEDED:
                 fill(store, table, batches(self.rows, table))
             for row in self.own:
-                store.execute("INSERT INTO own_message VALUES ($agent_id, $id, $position)", row)
+                store.execute("INSERT INTO user_text VALUES ($agent_id, $id, $position, $text)", row)
             build(store, prices or [])
             return find(store, period, oldest)
 

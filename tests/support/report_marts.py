@@ -1,4 +1,4 @@
-"""The same facts as the report counts them and as the marts of the dbt package hold them."""
+"""The same facts out of the models as the report builds them and as dbt does."""
 
 from __future__ import annotations
 
@@ -8,53 +8,39 @@ from typing import Any
 
 import duckdb
 
-# By mart: the report's own table, and the mart, both with the columns in the same order.
+# By model: what of it a report can hold, which reads no texts and no agent's identities.
 SAME = {
-    "letta__turns": (
-        "SELECT agent_id, conversation_id, started_at, round(latency, 5), calls, errors, steps, tokens,"
-        " round(cost, 9) FROM turn",
-        "SELECT agent_id, conversation_id, started_at, latency_seconds, tool_calls, tool_errors, steps,"
-        " total_tokens, cost FROM {}",
-    ),
-    "int_letta__tool_calls": (
-        "SELECT agent_id, name, called_at, returned_at, failed, denied FROM call",
-        "SELECT agent_id, tool_name, called_at, returned_at, coalesce(return_status = 'error', false),"
-        " outcome = 'denied' FROM {}",
-    ),
-    "letta__tool_usage": (
-        "SELECT agent_id, name, count(*), count(*) FILTER (failed), count(*) FILTER (returned_at IS NULL),"
-        " round(count(*) FILTER (failed) / nullif(count(returned_at), 0), 5) FROM call GROUP BY 1, 2",
-        "SELECT agent_id, tool_name, calls, errors, never_returned, error_rate FROM {}",
-    ),
-    "letta__step_costs": (
-        "SELECT step_id, agent_id, created_at, prompt_tokens, cached_input_tokens, completion_tokens,"
-        " reasoning_tokens, total_tokens, has_price, round(cost, 9) FROM step_cost",
-        "SELECT step_id, agent_id, created_at, prompt_tokens, cached_input_tokens, completion_tokens,"
-        " reasoning_tokens, total_tokens, is_priced, cost FROM {}",
-    ),
-    "letta__agent_daily": (
-        "SELECT agent_id, created_at::DATE, count(*) FROM item GROUP BY 1, 2",
-        "SELECT agent_id, date_day, messages FROM {} WHERE messages > 0",
-    ),
+    "letta__turns": "agent_id, agent_name, conversation_id, turn_index, started_at, ended_at,"
+    " latency_seconds, latency_source, run_status, messages, user_messages, runs, tool_calls, tool_errors,"
+    " steps, prompt_tokens, cached_input_tokens, completion_tokens, reasoning_tokens, total_tokens, cost,"
+    " steps_without_price",
+    "int_letta__tool_calls": "agent_id, conversation_id, message_id, position, idx, call_number, tool_name,"
+    " called_at, times_seen, is_approval_requested, is_approved, decided_at, is_returned, returned_at,"
+    " return_status, outcome, tool_seconds",
+    "letta__step_costs": "step_id, agent_id, created_at, feedback, model, model_handle, prompt_tokens,"
+    " cached_input_tokens, completion_tokens, reasoning_tokens, total_tokens, is_priced, cost",
+    "int_letta__messages": "agent_id, message_id, position, conversation_id, message_index, turn_index,"
+    " author",
+    "letta__errors": "error_source, error_source_id, agent_id, occurred_at, error_type",
 }
 
 
-def of_report(mart: str, store: duckdb.DuckDBPyConnection) -> list[str]:
+def of_report(model: str, store: duckdb.DuckDBPyConnection) -> list[str]:
     """The rows of a store that `letta_source.report.model.build` completed."""
-    return _sorted(store.execute(SAME[mart][0]).fetchall())
+    return comparable(store.execute(f"SELECT {SAME[model]} FROM {model}").fetchall())
 
 
-def of_mart(mart: str, table: str, rows: Callable[[str], Any]) -> list[str]:
-    """The rows of the mart.
+def of_model(model: str, rows: Callable[[str], Any]) -> list[str]:
+    """The rows that dbt made.
 
     Args:
-        table: its name in SQL.
         rows: runs a query; times may have any zone.
     """
-    return _sorted(rows(SAME[mart][1].format(table)))
+    return comparable(rows(f"SELECT {SAME[model]} FROM {model}"))
 
 
-def _sorted(rows: Any) -> list[str]:
+def comparable(rows: Any) -> list[str]:
+    """Rows of any database, sorted."""
     return sorted(repr(tuple(_plain(value) for value in row)) for row in rows)
 
 
