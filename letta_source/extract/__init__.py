@@ -1,1 +1,1 @@
-"""Read many parents at once, and turn what comes into rows, issues and cursors."""
+"""Read many parents at once, and turn their items into rows, issues and cursors."""

@@ -1,4 +1,4 @@
-"""Holds rows back for destinations that can only add them, until nothing can change them any more."""
+"""Append-only loading: rows are held back until nothing can change them any more."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Pages = list[tuple[str, Sequence[Item]]]
 
 
 class AppendOnly:
-    """Decides which items of one resource are handed over, each once.
+    """Selection of one resource's items that are handed over, each once.
 
-    Messages are, up to the first that is younger than the overlap; what hangs from a run, a step or a batch,
-    once that is finished and all of it was read; agents, groups, blocks and so on, each time they changed.
+    Messages are handed over up to the first one within the overlap; items of a run, step or batch, once it is
+    finished and was read to its end; agents, groups, blocks and so on, each time they changed.
 
     Args:
-        loaded: asked where the cursors cannot tell what was loaded.
-        mask: nothing of what it hides is kept, not as a digest either.
+        loaded: returns the ids already loaded, for when the cursors cannot tell.
+        mask: applied before the digest of an item is taken, so that no masked value is kept.
     """
 
     def __init__(self, resource: Resource, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
@@ -45,13 +45,13 @@ class AppendOnly:
     def page(
         self, job: Job, parent_id: str, items: Sequence[Item], passed: int, in_order: bool
     ) -> Sequence[Item]:
-        """The items of a page that can be handed over now.
+        """Return the items of a page that can be handed over now.
 
         Args:
             passed: how many of the first items the cursor passes.
         """
         if job.moves == "parent" or (job.moves == "cursor" and not in_order):
-            # A copy: the page itself is emptied once it was taken.
+            # A copy, as the page itself is emptied once its rows are taken.
             self._held.setdefault(job.id, []).append((parent_id, list(items)))
             return []
         if job.moves == "cursor":
@@ -59,13 +59,13 @@ class AppendOnly:
         if job.moves == "worklist":
             worklist = self._state.worklist(job.key)
             items = [item for item in items if worklist.is_finished(item)]
-            # What has no date is listed again until its list was read beyond it for as long as the overlap.
+            # Items without a date are listed again until a load before the overlap has read past them.
             times = map(created_at, items)
             undated = any(time is None or self._state.overlap.is_ahead(time) for time in times)
             return self._new("", items, asks=not in_order or undated)
         if self._always_whole:
             return self._new(parent_id, items)
-        # Those of several parents may hold the same item.
+        # Several parents may have the same item.
         of = f"{parent_id} " if self._hangs else ""
         return [
             item
@@ -74,17 +74,17 @@ class AppendOnly:
         ]
 
     def gap_retried(self, job: Job) -> Pages:
-        """The items that were read of a gap, once it is known what is left of it."""
+        """Return the items read from a gap, once it is known what is left of the gap."""
         return [(parent_id, self._new(parent_id, items)) for parent_id, items in self._held.pop(job.id, [])]
 
     def end(self, job: Job, finished: bool) -> Pages:
-        """The items that were held back of a run, step or batch; none unless it is finished."""
+        """Return the items held back for a run, step or batch; none unless it is finished."""
         held = self._held.pop(job.id, [])
         self._handed.pop(job.id, None)
         if not (job.moves == "parent" and finished) or job.id in self._done:
             return []
         self._done.add(job.id)
-        # A host that lists steps lists them without a date: as above.
+        # A host that lists steps lists them without a date, so they may come again, as above.
         host = self._state.session.host
         asks = host.has_restarted_list or bool(host.lists_steps)
         new = [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
@@ -93,7 +93,7 @@ class AppendOnly:
         return new
 
     def restart(self, job: Job, parent_id: str) -> None:
-        """Notes that what follows of a parent was read before."""
+        """Note that a parent is read again from its start."""
         self._restarted.add(parent_id)
         if job.moves == "parent":
             self._held[job.id] = [page for page in self._held.get(job.id, []) if page[0] != parent_id]
@@ -109,6 +109,6 @@ class AppendOnly:
 
 
 def _digest(item: Item) -> str:
-    """A digest of all that is loaded of the item."""
+    """Return a digest of everything that is loaded of the item."""
     kept = {field: without_credentials(field, value) for field, value in item.items()}
     return hashlib.blake2b(repr(kept).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()

@@ -1,6 +1,6 @@
-"""Read one resource into pyarrow tables. Knows nothing of dlt.
+"""Read one resource into pyarrow tables, independently of dlt.
 
-Cursors move only after the rows they stand for were taken.
+Cursors move only after the rows they stand for have been taken.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def extract(
     tombstones: bool,
     loaded: LoadedIds | None = None,
 ) -> Extraction:
-    """Reads one resource.
+    """Read one resource.
 
-    Whoever takes tables calls `state.commit` once they are handed over.
+    The caller calls `state.commit` once it has handed the tables over.
 
     Args:
         tombstones: see `letta_source.rows.flatten.Rows`.
-        loaded: for destinations that can only add rows, see `letta_source.extract.append_only`.
+        loaded: for append-only destinations, see `letta_source.extract.append_only`.
 
     Yields:
-        Tables with some `rows_per_yield` root rows, and load_issues; the last time with what is left.
+        Tables of about `rows_per_yield` root rows, and load_issues; finally those that are left.
 
     Raises:
         FatalError: at the end: the server cannot be read any more.
@@ -85,7 +85,7 @@ def extract(
 
 
 class _Collector:
-    """Hands each event of a job to those whom it concerns: positions, rows, issues, counts."""
+    """Dispatcher of each event of a job to positions, rows, issues and counts."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ class _Collector:
             Shortage: self._note_shortage,
         }
         self._is_short = False
-        # Whose items are referred to.
+        # Pages whose items the rows still refer to.
         self._pages: list[Page] = []
         self._lease = session.server.memory.lease()
         self._lease.hold()
 
     @property
     def is_full(self) -> bool:
-        """True once there are rows to hand on, by their number or by their bytes, or memory is short."""
+        """True if there are rows enough to hand on, by number or bytes, or any rows and memory is short."""
         if self._is_short and self.rows.count:
             return True
         enough = self._session.server.memory.enough_rows
@@ -151,7 +151,7 @@ class _Collector:
         self._handlers[type(event)](job, parent_id, event)
 
     def tables(self) -> Tables:
-        """The rows so far, those of load_issues too; then starts anew."""
+        """Return the rows gathered so far, with those of load_issues, and start afresh."""
         load_id = self._session.packages.load_id
         made = self.rows.tables(load_id) + self._issues.tables(load_id)
         self._release_pages()
@@ -210,7 +210,7 @@ class _Collector:
 
     def _fail(self, job: Job, parent_id: str, failed: Failed) -> None:
         error = failed.error
-        # The search for parents itself was not begun as a job.
+        # The search for parents is no job that was begun.
         self._counts.lists += job is FINDING
         if isinstance(error, FamilyMissing):
             self._miss(error)
@@ -227,7 +227,7 @@ class _Collector:
         family, why = str(error), str(error.__cause__ or "already missed")
         self._counts.skipped = f"{family} missing"
         self._counts.missing_lists += 1
-        # One that was there before is named as an issue, below.
+        # A family that the host had before is reported as an issue, below.
         is_told = bool(self._state.changes.missing) or self._state.had_family
         self._session.host.miss(family, why, is_told)
         self._state.changes.note(missing=why)
@@ -246,9 +246,9 @@ class _Collector:
         self._settle(job)
         logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
         self._counts.done += 1
-        # Of runs that no list of this load named, all may well be gone.
+        # Runs that no list of this load named do not count: all of them may well be gone.
         self._counts.gone += job.in_order
-        # More of it never comes.
+        # Nothing more of it will come.
         self._finish_rows(job, finished=True)
         self._positions.forget(job)
 
@@ -267,11 +267,11 @@ class _Collector:
             )
             counts.vanished = not self._issues.report("not_found", "", detail, tracked=True)
         elif counts.gone and counts.gone == counts.parents:
-            # Where only those with news are asked for, they may be few.
+            # If only parents with news are asked for, these may be just a few.
             counts.vanished = not state.asks_for_changes or counts.gone >= state.known
 
     def _settle(self, job: Job) -> None:
-        # A window reads only a part.
+        # A window reads only part of a parent.
         if job.id and not self._state.settings.window:
             known, parent_id = self._state.issues, job.id
             gaps = [(UNREADABLE, *gap) for gap in self._state.cursors.gaps(parent_id)]
@@ -284,7 +284,7 @@ class _Collector:
 
 
 def _whose(job: Job, parent_id: str, item: dict[str, Any]) -> set[str]:
-    """Return the ids of an item and of whom it belongs to."""
+    """Return the ids of an item and of its agent, conversation, run and so on."""
     names = ("id", "agent_id", "conversation_id", "run_id", "sender_id")
     found = {one.get(name) for one in (item, job.parent) for name in names}
     return {parent_id, *(one for one in found if isinstance(one, str))}

@@ -25,8 +25,8 @@ Item = dict[str, Any]
 class GatheredRows:
     """Rows of one resource since they were last taken.
 
-    While its tables are empty and each item comes once, they are appended without tombstones. With the first
-    repeat the resource leaves `session.before.empty`, and rows are merged from then on.
+    While the tables are empty and no item repeats, rows are appended without tombstones. On the first repeat
+    the resource leaves `session.before.empty`, and rows are merged from then on.
 
     Args:
         tombstones: see `letta_source.rows.flatten.Rows`.
@@ -39,7 +39,8 @@ class GatheredRows:
         self._counts = counts
         self._tombstones = tombstones
         appends = resource.name in session.before.empty
-        # Later loads number on: no load reads a row a microsecond. Nothing can be taken out of empty tables.
+        # Sequence numbers grow between loads, as none reads a row per microsecond. Empty tables need no
+        # tombstones.
         self._rows = Rows(resource, tombstones and not appends, sequence=time.time_ns() // 1000)
         self._repeats = Repeats() if appends else None
         self._has_repeats = False
@@ -51,19 +52,19 @@ class GatheredRows:
 
     @property
     def size(self) -> int:
-        """Bytes of the arrays that were made of rows."""
+        """Bytes of the arrays built from the rows."""
         return self._rows.size
 
     @property
     def is_waiting(self) -> bool:
-        """True while items are referred to, of which no arrays were made."""
+        """True while it refers to items of which no arrays were built yet."""
         return self._rows.is_waiting
 
     def add(self, pages: Pages, job: Job, size: int = 0) -> None:
-        """Adds the items that the settings ask for, page by page.
+        """Add the items that the settings ask for, page by page.
 
         Args:
-            size: bytes that the items take, where that is known.
+            size: bytes that the items take, if known.
         """
         settings = self._session.settings
         for parent_id, items in pages:
@@ -76,12 +77,12 @@ class GatheredRows:
             self._counts.items += len(items)
 
     def end(self, job: Job) -> None:
-        """Ends a job: none of its items is to come again."""
+        """End a job: none of its items should come again."""
         if self._repeats:
             self._repeats.end(job.id)
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
-        """The rows so far; then starts anew."""
+        """Return the rows gathered so far, and start afresh."""
         return self._rows.tables(load_id)
 
     def _watch_repeats(self, parent_id: str, items: Sequence[Item]) -> None:

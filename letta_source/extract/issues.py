@@ -1,4 +1,4 @@
-"""Name what could not be read: in the log, in the counts, and as rows of load_issues."""
+"""Report what could not be read: in the log, in the counts, and as rows of load_issues."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Issues:
     """Issues of one resource in one load.
 
     Args:
-        mask: hides in a detail what it hides in rows.
-        validate: hold each item to the models; what does not fit is an issue.
-        known: what earlier loads could not read; moves with what is read now.
+        mask: applied to details as to rows.
+        validate: validate every item against the models; a misfit is an issue.
+        known: issues of earlier loads; updated by this one.
     """
 
     def __init__(
@@ -50,24 +50,24 @@ class Issues:
         self._rows: list[dict[str, Any]] = []
 
     def gap(self, parent_id: str, gap: Gap, tracked: bool, instead_of: Gap | Retried | None = None) -> bool:
-        """Name messages between two others that cannot be read; return True if they are known.
+        """Report unreadable messages between two others; return True if they are known.
 
         Args:
             tracked: see `report`.
-            instead_of: the gap that it is left of.
+            instead_of: the gap of which this one is left.
         """
         before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
         return self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
 
     def without_id(self, parent_id: str, others: Sequence[Nameless]) -> None:
-        """Names elements of a page that cannot be rows."""
+        """Report elements of a page that cannot be rows."""
         for elements, after_id, before_id in others:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
             self.report("no_id", parent_id, detail, after_id, before_id)
 
     def misfits(self, parent_id: str, items: Sequence[Any]) -> None:
-        """Names items that do not fit the models, if that was asked for."""
+        """Report items that do not fit the models, if `validate` is set."""
         for item in items if self._misfit else ():
             if self._misfit and (wrong := self._misfit(item)):
                 item_id = str(item.get("id", "")) if isinstance(item, dict) else ""
@@ -83,13 +83,13 @@ class Issues:
         tracked: bool = False,
         instead_of: Key | None = None,
     ) -> bool:
-        """Name one issue; return True if it is known.
+        """Report one issue; return True if it is known.
 
         Args:
             parent_id: empty for the whole resource.
             after_id, before_id: ids it lies between; empty at the ends of the list.
-            tracked: loads try it again until it can be read: known after the first time.
-            instead_of: what it is left of.
+            tracked: later loads retry it until it can be read; it is known from its second report on.
+            instead_of: the issue of which this one is left.
         """
         shown = self._mask.detail(detail)
         row = self._row(kind, parent_id, shown, after_id, before_id)
@@ -110,10 +110,10 @@ class Issues:
         return False
 
     def settle(self, parent_id: str, waiting: Collection[Key] = ()) -> None:
-        """End a parent that was read: what was known of it and did not come up again is resolved.
+        """End a parent that was read: known issues that were not reported again are resolved.
 
         Args:
-            waiting: what was not tried again this time.
+            waiting: known issues that were not retried this time.
         """
         for key in list(self._known.of(parent_id)):
             if (parent_id, key) in self._reported:
@@ -128,7 +128,7 @@ class Issues:
                 logger.info("%s: %s is no longer %s", self._resource, parent_id or "the list", kind)
 
     def summarize(self) -> None:
-        """Log what is known and still open, in one line."""
+        """Log the number of known issues still open, in one line."""
         if known := self._counts.known:
             again = self._counts.next_try
             waits = again is not None and again > self._started_at
@@ -152,7 +152,7 @@ class Issues:
         }
 
     def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
-        """Rows of load_issues since the last call, none or one table."""
+        """Return the rows of load_issues since the last call, as one table or none."""
         if not self._rows:
             return []
         columns = {name: [issue[name] for issue in self._rows] for name in self._rows[0]}
@@ -162,7 +162,7 @@ class Issues:
 
 
 def _validator(resource: Resource) -> Callable[[Any], str | None]:
-    """A function that says what is wrong with an item of this resource, without its content."""
+    """Return a function that tells what is wrong with an item of this resource, without its content."""
     from pydantic import ValidationError
 
     def wrong(item: Any) -> str | None:

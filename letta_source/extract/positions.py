@@ -13,7 +13,7 @@ Item = dict[str, Any]
 
 
 class Positions:
-    """Notes what was read of each parent and list; `ResourceState.commit` keeps it."""
+    """Record of what was read of each parent and list; `ResourceState.commit` stores it."""
 
     def __init__(self, state: ResourceState) -> None:
         self._state = state
@@ -21,16 +21,16 @@ class Positions:
         self._parents: dict[str, Mapping[str, Any]] = {}
 
     def begin(self, job: Job) -> None:
-        """Notes the job's place in the list that named it."""
+        """Note the job's place in the list that named it."""
         if job.moves in ("parent", "place") and job.in_order:
             self._state.worklist(job.key).add(job.parent)
 
     def see(self, job: Job, parent: Mapping[str, Any]) -> None:
-        """Notes the job's run, step or batch as it is now."""
+        """Note the current state of the job's run, step or batch."""
         self._parents[job.id] = parent
 
     def page(self, job: Job, parent_id: str, items: Sequence[Item], in_order: bool) -> int:
-        """Moves over a page; returns how many of its items the parent's cursor passes."""
+        """Move over a page; return how many of its items the parent's cursor passes."""
         if job.moves == "cursor" and in_order:
             return self._state.cursors.observe(parent_id, items)
         if job.moves == "worklist":
@@ -42,33 +42,33 @@ class Positions:
         return 0
 
     def restart(self, job: Job, parent_id: str) -> None:
-        """Starts a parent anew: the item under its cursor is gone."""
+        """Restart a parent, as the item under its cursor is gone."""
         if job.moves == "cursor":
             self._state.cursors.restart(parent_id)
 
     def gap(self, job: Job, parent_id: str, gap: Gap) -> None:
-        """Passes what cannot be read, and keeps it to be tried again."""
+        """Pass an unreadable part, and keep it for a retry by later loads."""
         self._incomplete.add(job.id)
         if job.moves == "cursor":
             self._state.cursors.meet_gap(parent_id, (gap.after_id, gap.before_id))
 
     def gap_retried(self, parent_id: str, gap: Retried) -> None:
-        """Keeps what is left of a gap."""
+        """Keep what is left of a gap."""
         left = (gap.left.after_id, gap.left.before_id) if gap.left else None
         self._state.cursors.replace_gap(parent_id, (gap.after_id, gap.before_id), left)
 
     def end(self, job: Job) -> bool:
-        """Ends a job that was read; returns True if its run, step or batch is finished for good."""
+        """End a job that was read; return True if its run, step or batch is finished for good."""
         return self._close(job, complete=job.id not in self._incomplete)
 
     def fail(self, job: Job) -> None:
-        """Ends a job that was not read to its end: the next load tries again."""
+        """End a job that was not read to its end; the next load tries again."""
         if job.moves == "cursor":
             self._state.cursors.stop(job.id)
         self._close(job, complete=False)
 
     def forget(self, job: Job) -> None:
-        """Ends a job whose parent is gone from the server."""
+        """End a job whose parent is gone from the server."""
         self._parents.pop(job.id, None)
         if job.moves == "parent":
             self._state.worklist(job.key).forget(job.id)

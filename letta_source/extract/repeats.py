@@ -1,4 +1,4 @@
-"""Notices items that one resource reads twice: without any, rows can be appended to tables that are empty."""
+"""Detection of items that a resource reads twice: without any, rows can be appended to empty tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 class Repeats:
     """Keeps message ids for parents in progress; for finished parents only the parent id.
 
-    Ids are kept by their hashes, a third of the memory. Two that have one hash are taken for a repeat.
+    Ids are kept as hashes, which take a third of the memory. Two ids with the same hash count as a repeat.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Repeats:
         self._done: set[str] = set()
 
     def take(self, parent_id: str, ids: Sequence[str]) -> bool:
-        """Notes a page; returns False if any of it came before."""
+        """Note a page; return False if any of its ids came before."""
         known = self._ids.setdefault(parent_id, set())
         found = {hash(one) for one in ids}
         if parent_id in self._done or not known.isdisjoint(found):
@@ -25,6 +25,6 @@ class Repeats:
         return True
 
     def end(self, parent_id: str) -> None:
-        """Ends a parent: all of it was read."""
+        """End a parent that was read to its end."""
         self._done.add(parent_id)
         self._ids.pop(parent_id, None)

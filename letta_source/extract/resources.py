@@ -1,4 +1,4 @@
-"""dlt's resources, one for each of `letta_source.schema.tables.RESOURCES`."""
+"""The dlt resources, one for each of `letta_source.schema.resources.RESOURCES`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from letta_source.state.session import Session
 
 
 def current_traits(settings: Settings) -> Traits:
-    """Return the capabilities of the active pipeline's destination; without one all, but no tombstones."""
+    """Return the capabilities of the active pipeline's destination; without one, all but tombstones."""
     try:
         return traits_of_pipeline(dlt.current.pipeline(), settings)
     except PipelineNotActive:
@@ -36,10 +36,10 @@ def current_traits(settings: Settings) -> Traits:
 def make_resource(
     resource: Resource, session: Session, traits_of: Callable[[Settings], Traits] = current_traits
 ) -> DltResource:
-    """Makes the dlt resource that loads `resource`, its children and its issues.
+    """Return the dlt resource that loads `resource`, its children and its issues.
 
     Args:
-        traits_of: given the settings, what the destination can do; called when reading begins.
+        traits_of: takes the settings, returns the destination's capabilities; called when reading begins.
     """
 
     def read() -> Iterator[Any]:
@@ -61,7 +61,7 @@ def make_resource(
 
 
 def _is_due(resource: Resource, session: Session) -> bool:
-    """True if this shard has the resource, and it was not read yet."""
+    """Return True if this shard reads the resource, and has not done so yet."""
     if session.packages.fatal or resource.name in session.packages.read:
         return False
     shard = session.settings.shard
@@ -78,7 +78,7 @@ def _hints(table: Table, traits: Traits) -> dict[str, Any]:
     return {
         "table_name": table.name,
         "columns": table.dlt_columns(traits.json_is_text, hard_delete=replaces),
-        # Variants inherit the root's keys: each gets its own.
+        # Variants inherit the root table's keys, so each needs its own.
         "primary_key": table.primary_key,
         "merge_key": table.merge_key if replaces else (),
         "write_disposition": write_disposition,
@@ -87,7 +87,7 @@ def _hints(table: Table, traits: Traits) -> dict[str, Any]:
 
 
 class _Hinting:
-    """Gives dlt, with the first rows of each table, the hints that the destination needs."""
+    """Function that passes the destination's hints to dlt with the first rows of each table."""
 
     def __init__(self, traits: Traits) -> None:
         self._traits = traits
@@ -102,7 +102,7 @@ class _Hinting:
 
 
 class _Handover:
-    """Marks rows for dlt: to be appended while the tables are empty and each row comes once, else merged."""
+    """Marker of rows for dlt: appended while the tables are empty and no row repeats, else merged."""
 
     def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
         self._resource = resource
@@ -116,7 +116,7 @@ class _Handover:
         return hinting(fitted(rows, table, self._traits), table)
 
     def switch(self) -> Iterator[Any]:
-        """Once a row came again, has dlt merge what was handed over before, too."""
+        """Have dlt also merge the rows handed over before, once a row has come again."""
         if self._appends and self._resource.name not in self._session.before.empty:
             self._appends = False
             for table in self._resource.tables:
@@ -124,7 +124,7 @@ class _Handover:
 
 
 class _Read:
-    """One resource's reading within one load package: begun, or gone on with."""
+    """The reading of one resource within one load package, begun or resumed."""
 
     def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
         logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
@@ -136,14 +136,14 @@ class _Read:
         self._extraction, self._state = self._resumed_or_begun()
 
     def tables(self) -> Iterator[Any]:
-        """Yields marked rows until the resource is read or the load package is full."""
+        """Yield marked rows until the resource is read or the load package is full."""
         packages, name = self._session.packages, self._resource.name
         try:
             yield from self._extracted()
         except FatalError as error:
             if packages.max_rows is None:
                 raise
-            # Who sets `max_rows` loads what was read, then looks at `fatal`.
+            # A caller that sets `max_rows` loads what was read, then checks `fatal`.
             packages.fatal = str(error)
             return
         finally:
@@ -182,8 +182,8 @@ class _Read:
                 return
 
     def _incomplete_tables(self) -> Iterator[Any]:
-        """Yields empty tables for those that dlt does not know all columns of."""
-        # Where empty tables fail, whoever sets `max_rows` makes the tables.
+        """Yield empty tables for those with columns unknown to dlt."""
+        # Where empty tables fail, a caller that sets `max_rows` creates the tables.
         if not self._traits.takes_empty and self._session.packages.max_rows is None:
             return
         known = dlt.current.source_schema().tables
@@ -194,7 +194,7 @@ class _Read:
 
 
 def _load_id() -> str:
-    """Id of the load package that is being extracted; empty without a pipeline."""
+    """Return the id of the load package being extracted; empty without a pipeline."""
     try:
         return dlt.current.load_package_state()["load_id"]
     except CurrentLoadPackageStateNotAvailable:
@@ -202,5 +202,5 @@ def _load_id() -> str:
 
 
 def _no_json_hint_warnings(record: logging.LogRecord) -> bool:
-    """Drops dlt's warning of each yield: Arrow has no json, its text is what is meant."""
+    """Drop dlt's warning, on every yield, that json columns come as text: Arrow has no json type."""
     return not is_column_hint_warning(record)

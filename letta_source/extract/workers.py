@@ -1,6 +1,6 @@
-"""Run many jobs at once, in order within each, with bounded memory. Knows nothing of tables.
+"""Run many jobs at once, in order within each, with bounded memory; independent of tables.
 
-One thread of its own runs the walks on asyncio; the caller's thread takes what they yield.
+A thread of its own runs the walks on asyncio; the caller's thread takes their events.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from letta_source.plan.job import Job, ParentSeen, nothing
 from letta_source.settings import Settings
 
 FINDING = Job("", nothing)
-"""Stands for the search for jobs itself, in the event that says it failed."""
+"""Placeholder for the search for jobs, in events that belong to no job."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """The job was found; comes in the order of the list that named it."""
+    """The job was found; these events come in the order of the list that named the jobs."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended early; what it yielded before stands."""
+    """The job ended early; its earlier events remain valid."""
 
     error: ParentError | FamilyMissing
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """Some job waits for memory: rows that were gathered must be handed on."""
+    """Some job waits for memory, so the gathered rows must be handed on."""
 
 
 JobEvent = tuple[Job, str, Event | ParentSeen | Begun | Done | Failed | Shortage]
@@ -52,7 +52,7 @@ Jobs = Callable[[Client], AsyncIterator[Job]]
 
 @dataclass
 class _Bridge:
-    """Carries events from the event loop's thread to the caller's, with at most `size` pages between."""
+    """Queue of events from the event loop's thread to the caller's, with at most `size` pages in it."""
 
     size: int
     out: queue.SimpleQueue[JobEvent | BaseException | None] = field(default_factory=queue.SimpleQueue)
@@ -64,7 +64,7 @@ class _Bridge:
         self.room = asyncio.Semaphore(self.size)
 
     def tell_shortage(self) -> None:
-        """Tell it once, until the caller's thread has heard of it."""
+        """Put one Shortage, and no other until the caller's thread has taken it."""
         if not self.is_short:
             self.is_short = True
             self.out.put((FINDING, "", Shortage()))
@@ -80,15 +80,15 @@ class _Bridge:
 def stream(
     settings: Settings, jobs: Jobs, on_request: Callable[[], None], server: Server | None = None
 ) -> Iterator[Iterator[JobEvent]]:
-    """Yields an iterator over what the jobs yield, as it comes; leaving the block stops them.
+    """Yield an iterator over the events of all jobs as they come; leaving the block stops the jobs.
 
     Args:
-        jobs: given a client, finds the jobs; they start while it goes on.
+        jobs: takes a client, yields the jobs; these start while it goes on.
         on_request: called, in the other thread, as each request is sent.
-        server: what the load knows of the server.
+        server: state of the server shared by the load's requests.
 
     Raises:
-        FatalError: from a job or from finding them, while iterating; other errors of theirs are events.
+        FatalError: from a job or the search for jobs, while iterating; their other errors become events.
     """
     bridge = _Bridge(size=settings.max_workers)
     loop = asyncio.new_event_loop()
@@ -99,7 +99,7 @@ def stream(
             with client.server.memory.watched(bridge.tell_shortage):
                 await _work(client, jobs, settings.max_workers, bridge)
 
-    # Made before the thread, so that leaving the block cancels it however early that is.
+    # Created before the thread, so that leaving the block can cancel it at any time.
     main = loop.create_task(run())
 
     def thread_main() -> None:
