@@ -1,1 +1,1 @@
-"""Every table and column, and one card a resource: all that is true of it."""
+"""Every table and column, and one card for each resource with all facts about it."""

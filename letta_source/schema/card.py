@@ -1,4 +1,4 @@
-"""The card of a resource: all that is true of it, as data; `letta_source.plan.catalog` reads by it."""
+"""The card of a resource: all facts about it, as data. `letta_source.plan.catalog` reads by it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ Walk = Literal[
 ]
 """How a resource is read.
 
-"list": a list, whole each time. "each_list": a list of each item of a list, whole each time. "each_parent":
-the messages of each item of a list, each from its cursor on.
-"everything": one list of messages, from its cursor on. "search": one request. "step_item": one object of each
-step, a request each. The others are of runs, steps and batches, which change until they are finished, and of
-what hangs from these.
+"list": one list. "each_list": a list for each parent, whole each time. "each_parent": the messages of each
+parent, each from its own cursor. "everything": one list of all messages, from its cursor. "search": one
+request. "step_item": one object for each step, a request each. The others read runs, steps and batches, which
+change until they are finished, and the items that hang from these.
 """
 Params = Mapping[str, "str | int | tuple[str, ...]"]
-"""Of a query, by name; one with several values is repeated."""
+"""Query parameters by name; one with several values is repeated."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +42,36 @@ class Resource:
     """One dlt resource.
 
     Attributes:
-        family: Of endpoints; a host has all of a family or none.
-        path: Where its items come from; the parent's id stands in braces.
+        family: The family of endpoints; a host has all of a family or none.
+        path: The path of its items; the parent's id stands in braces.
         model: The shape of an item: a model, or a union of models.
-        description: Of its root table.
+        description: The description of its root table.
         walk: How it is read.
-        method: POST for what a search finds.
-        params: Sent with each request.
-        parts: Parameters of each of the lists that are all items together.
+        method: POST for a search.
+        params: Parameters of each request.
+        parts: Parameters of each of the lists that together hold all items.
         nil_cursor: An id that no item has, sent as `after` with the first request of a list.
-        page_size: Messages a request, where the setting must not change it.
-        parent: The column that names what the rows hang from, if they hang from something.
-        anchored_by: The parent's field that names an agent whose runs' messages are among the rows: the ids
-            of their last messages lead past an unreadable one.
-        limited_by: How the list is limited to agents: the agents are read one by one, by their "id"; the
-            server takes a "parameter" `agent_id`; or only its "items" tell whose they are.
-        fragile_include: The relation without which an item is read where the server cannot give it otherwise.
-        has_system_message: It is the first message of each parent, and is edited in place.
-        changed_by: Fields that its list can be ordered by, and that tell together what changed.
-        undatable: Its items are edited and no date tells: each load lists all of them.
+        page_size: Items per request, if the setting must not change it.
+        parent: The column of the parent's id, if the rows have a parent.
+        anchored_by: The parent's field that names an agent. The rows include the messages of its runs, and
+            the ids of their last messages are anchors beyond an unreadable message.
+        limited_by: How the list is limited to agents. "id": agents are read one by one. "parameter": the
+            server takes an `agent_id`. "items": only the items tell whose they are.
+        fragile_include: The relation that is left out if the server cannot return an item with it.
+        has_system_message: True if each parent's first message is a system message, edited in place.
+        changed_by: Fields that its list can be ordered by and that together tell what changed.
+        undatable: True if items are edited and no date tells: each load lists all of them.
         dated: False if the items have no date of their own.
-        always_whole: The server gives the whole list, or all that hangs from a parent, each time.
-        on_request: It is loaded only if it is asked for.
-        needs: The setting without which it cannot be read, and which asks for it.
+        always_whole: True if the server returns the whole list, or all items of a parent, each time.
+        on_request: True if it is loaded only when asked for.
+        needs: The setting that it cannot be read without, and which asks for it.
         no_agents: Why it cannot be limited to agents, if it cannot.
-        absent: What a load does where the host lacks the family.
-        wrapped_in: The field of an item that holds the message, beside its ranks.
+        absent: What a load does if the host lacks the family.
+        wrapped_in: The field of an item that holds the message; the ranks are beside it.
         agent_column: The column that names a row's agent, if the table has it.
-        agent_via: The column that names a row of another table, which has the agent instead.
-        agents_in: The resource whose rows, by the same ids, name the agents that have an item, maybe several.
-        date_via: The same for the date.
+        agent_via: The column that references another table, which has the agent instead.
+        agents_in: The resource whose rows, by the same ids, name the one or more agents that have an item.
+        date_via: The column that references another table, which has the date instead.
     """
 
     name: str
@@ -107,40 +106,40 @@ class Resource:
 
     @property
     def endpoint(self) -> str:
-        """Method and path, as a reader looks them up."""
+        """Method and path, as in the API reference."""
         return f"{self.method} {self.path}"
 
     @property
     def parents(self) -> str | None:
-        """The resource whose items its rows hang from."""
+        """The resource whose items are the parents of its rows."""
         return self.parent.references.partition(".")[0] if self.parent and self.parent.references else None
 
     @property
     def hangs_from_agents(self) -> bool:
-        """True if each item belongs to the agent that its list was asked of."""
+        """True if its parents are agents: each item belongs to the agent that it was listed for."""
         return self.parents == "agents"
 
     @property
     def divided(self) -> bool:
-        """True if all shards read it, each its parents; shard 0 reads the others."""
+        """True if each shard reads it for its own parents; shard 0 alone reads the other resources."""
         return self.parents is not None
 
     @property
     def is_walked(self) -> bool:
         """True if each parent's messages are one walk with its own cursor.
 
-        Of what hangs from runs, steps and batches the cursor is that of their list, which may name one twice.
+        For items of runs, steps and batches the cursor is that of their list, which may name one twice.
         """
         return self.walk == "each_parent"
 
     @property
     def is_timeless(self) -> bool:
-        """True if its items are loaded as they are now, whatever the window."""
+        """True if its items are loaded in their current state, whatever the window."""
         return self.walk in ("list", "each_list")
 
     @property
     def tells_gone(self) -> bool:
-        """True if what a parent's list lacks is gone: not all of its items can be asked for by their ids."""
+        """True if items missing from a parent's list are gone: not all can be requested by their ids."""
         return self.walk == "each_list"
 
     @cached_property
@@ -150,7 +149,7 @@ class Resource:
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        """Validates an item as the server sends it: `adapter.validate_python(item)`."""
+        """Validator of an item as the server sends it: `adapter.validate_python(item)`."""
         return TypeAdapter(self.model)
 
     @cached_property
@@ -162,7 +161,7 @@ class Resource:
 
     @cached_property
     def children(self) -> Mapping[str, Table] | None:
-        """The child tables by the field that they hold; None if its rows are no messages."""
+        """The child tables by the field that they hold; None if its rows are not messages."""
         return child_tables(self.name, self.parent) if self.has_messages else None
 
     @property

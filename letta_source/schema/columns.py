@@ -1,4 +1,4 @@
-"""The description of a column, and the columns that are not on the wire."""
+"""The definition of a column, and the columns that the API does not send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Column:
     """One column.
 
     Attributes:
-        source: the field of the wire it comes from, where that has another name.
+        source: the API's field that it comes from, if that has another name.
         content, secret, references: see `letta_source.models.marks.AsColumn`.
     """
 
@@ -32,12 +32,12 @@ class Column:
 
     @property
     def field(self) -> str:
-        """The field of the wire that fills the column."""
+        """The API's field that fills the column."""
         return self.source or self.name
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """Json is a text; timestamps are microseconds UTC."""
+        """The pyarrow type: JSON is a string; timestamps are microseconds UTC."""
         return _arrow_types()[self.type]
 
 
@@ -71,7 +71,7 @@ def bigint(name: str, description: str, **kwargs: Any) -> Column:
 
 
 def double(name: str, description: str, **kwargs: Any) -> Column:
-    """Return a column of floating-point numbers."""
+    """Declare a column of floating-point numbers."""
     return Column(name, "double", description, **kwargs)
 
 
@@ -85,7 +85,7 @@ def timestamp(name: str, description: str, **kwargs: Any) -> Column:
     return Column(name, "timestamp", description, **kwargs)
 
 
-# Columns that are not on the wire.
+# Columns that the API does not send.
 LOAD_ID = text("_dlt_load_id", "The load that wrote this row; `_dlt_loads.load_id`.", nullable=False)
 DELETED = boolean("_deleted", "Always null: marks rows that a merge takes out.")
 GONE = timestamp(
@@ -98,13 +98,13 @@ EXTRA = json(
     content=True,
 )
 POSITION = bigint("position", "0, 1, … among the items of one message id.", nullable=False)
-# Dates are whole seconds, and the API shows no number of its own.
+# The API's dates are whole seconds, and it sends no sequence number.
 SEQUENCE = bigint(
     "sequence", "Grows in the order the server gave the rows of one parent: sorts those of one second."
 )
 ITEM_POSITION = bigint("position", "That of the item it belongs to.", nullable=False)
 INDEX = bigint("idx", "0, 1, … within its item.", nullable=False)
-# Made of `content` and `arguments`.
+# Computed from `content` and `arguments`.
 TEXT = text(
     "text",
     "The readable text: a string content, or its text parts joined by a line break.",

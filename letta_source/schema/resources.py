@@ -1,7 +1,7 @@
 """The cards of all resources, and with them every table.
 
-Adding a resource is a model and a card. Its tables, dlt's hints, the documentation, the dbt package,
-`letta-source discover` and the flattening follow.
+A new resource takes a model and a card. Its tables, dlt's hints, the documentation, the dbt package,
+`letta-source discover` and the flattening are derived from them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from letta_source.schema.card import Params, Resource
 from letta_source.schema.columns import Column, text
 from letta_source.schema.tables import LOAD_ISSUES, Table
 
-# With the default rendering, which items come back depends on where the pages fall.
+# With the default rendering, the items depend on where the pages are cut.
 _LOSSLESS: Params = {"use_assistant_message": "false"}
-# A host that filters leaves out the messages of failed steps.
+# Without it, hosts that filter leave out the messages of failed steps.
 _WITH_ERRORS: Params = {"include_err": "true"}
-# The relations that are columns. By default the server sends all there are, 26 kB an agent instead of 4; of
-# those that it is not asked for it sends nothing.
+# The relations that are columns. By default the server sends all relations, 26 kB per agent instead of 4.
+# If asked for some, it leaves out the others.
 _RELATIONS = ("agent.tags", "agent.identities", "agent.pending_approval", "agent.managed_group")
-# Steps, conversations and all messages have no `use_assistant_message`: a fixed page size makes it the same.
+# Without `use_assistant_message` (steps, conversations, all messages) a fixed page size keeps items stable.
 FIXED_PAGE = 1000
 
 
@@ -52,9 +52,9 @@ _CARDS = (
         Agent,
         "Agents, as they are now.",
         "list",
-        # Hidden agents talk too.
+        # Hidden agents have messages, too.
         params={"include": _RELATIONS, "show_hidden_agents": "true"},
-        # It holds the agent's newest message, which the server may not be able to render.
+        # It holds the agent's newest message, which may be unreadable.
         fragile_include="agent.pending_approval",
         limited_by="id",
         changed_by=("updated_at",),
@@ -97,7 +97,7 @@ _CARDS = (
         Conversation,
         "Conversations, as they are now.",
         "list",
-        # Cloud leaves archived ones out, those between agents among them.
+        # By default, Cloud leaves out archived ones, which include those between agents.
         params={"archive_status": "all"},
         changed_by=("last_message_at", "created_at"),
         limited_by="parameter",
@@ -202,7 +202,7 @@ _CARDS = (
         "Memory blocks, as they are now, and templates of such.",
         "list",
         params={"show_hidden_blocks": "true"},
-        # One list has no templates, the other nothing else.
+        # The first list has no templates, the second only templates.
         parts=({}, {"templates_only": "true"}),
         undatable=True,
         on_request=True,
@@ -237,8 +237,8 @@ _CARDS = (
         Tool,
         "Tools, as they are now.",
         "list",
-        # Self-hosted, the first page writes: unless it has all of Letta's own tools, the server stores these
-        # anew. It does not where a cursor is given, and ignores one that it does not know.
+        # On a self-hosted server, the first page writes: unless it has all of Letta's own tools, the server
+        # stores these again. With a cursor it does not, and it ignores an unknown cursor.
         nil_cursor="tool-00000000-0000-4000-8000-000000000000",
         undatable=True,
         on_request=True,
@@ -253,7 +253,7 @@ _CARDS = (
         "list",
         undatable=True,
         on_request=True,
-        # Self-hosted, `agent_ids` is empty.
+        # On a self-hosted server, `agent_ids` is empty.
         no_agents="the API does not say whose they are: agents.identity_ids does",
     ),
     Resource(
@@ -273,9 +273,9 @@ _CARDS = (
         "/v1/agents/{agent_id}/archival-memory",
         Passage,
         "Passages by agent, as they are now, without their vectors. A request an agent, more for many.",
-        # Whole each time: a cursor on a passage that was deleted gives an empty page, as at the end.
+        # Read whole each time: a cursor on a deleted passage gives an empty page, as at the end.
         "each_list",
-        # Most of a page are vectors.
+        # Vectors make up most of a page.
         page_size=100,
         parent=_parent("agent_id", "The agent that finds it.", "agents.id"),
         on_request=True,
@@ -283,11 +283,11 @@ _CARDS = (
 )
 
 RESOURCES: dict[str, Resource] = {card.name: card for card in _CARDS}
-"""The cards by name, in the order in which they are read: later ones know what earlier ones listed."""
+"""The cards by name, in reading order: later resources use the lists of earlier ones."""
 
 
 def list_of_family() -> dict[str, Resource]:
-    """Map each family of endpoints to the resource whose list tells whether a host has it."""
+    """Map each family of endpoints to the resource whose list shows whether a host has it."""
     lists = [card for card in RESOURCES.values() if card.method == "GET" and not card.parent]
     return {card.family: card for card in lists}
 

@@ -1,6 +1,6 @@
-"""Tables: their columns, types, keys and a line of description each.
+"""Tables, each with its columns, types, keys and a one-line description.
 
-Tables are named in dlt's manner: the child `tool_calls` of `agent_messages` is `agent_messages__tool_calls`.
+Names follow dlt: the child `tool_calls` of `agent_messages` is `agent_messages__tool_calls`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what dlt, pyarrow and a reader need to know of it.
+    """One table, with what dlt, pyarrow and a reader need to know about it.
 
     `merge_key` is a part of `primary_key`. Merging on both keeps rows unique when a file was staged twice
-    after a kill, and takes out what a message no longer has.
+    after a kill, and removes rows that a message no longer has.
     """
 
     name: str
@@ -65,11 +65,11 @@ class Table:
         return pa.schema([pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in self.columns])
 
     def dlt_columns(self, json_is_text: bool = False, hard_delete: bool = True) -> dict[str, TColumnSchema]:
-        """Return dlt's column hints: only what pyarrow's types cannot say.
+        """Return dlt's column hints: only what pyarrow's types cannot express.
 
         Args:
-            json_is_text: json columns are declared as text.
-            hard_delete: rows that are marked as deleted take others out.
+            json_is_text: True to declare json columns as text.
+            hard_delete: True if rows marked as deleted remove others.
         """
         hints: dict[str, TColumnSchema] = {}
         for column in self.columns:
@@ -83,7 +83,7 @@ class Table:
 
 
 def _by_shape(shape: Any, computed: Mapping[str, Column] | None = None) -> tuple[Column, ...]:
-    # A child's columns are filled by the shape of what was sent: none is of one field.
+    # A child's columns are filled by the shape of the objects sent, not each from one field.
     return tuple(replace(column, source=None) for column in columns_of(shape, computed))
 
 
@@ -99,32 +99,32 @@ CHILDREN: dict[str, tuple[str, tuple[Column, ...]]] = {
     "tool_returns": ("What tools returned.", _by_shape(ToolReturn | MessageToolReturn)),
     "approvals": ("Answers to requests for approval.", _by_shape(ApprovalResult)),
 }
-"""Descriptions and columns of the children that every table of messages has."""
+"""Description and columns of each child that every message table has, by name."""
 
 
 def entity_table(name: str, description: str, shape: Any, parent: Column | None = None) -> Table:
-    """Return the table of items that are one row each, under their id.
+    """Return a table with one row for each item, keyed by id.
 
     Args:
-        parent: The column of the id that they hang from, the first part of the key; it may be their own id.
+        parent: The column of the parent's id, first in the key; it may be the item's own id.
     """
     columns = {column.name: column for column in (*([parent] if parent else []), *_with_id(shape))}
     if parent:
-        # An endpoint's own copy of the parent's id is the parent column.
+        # The parent column replaces an endpoint's own copy of the parent's id.
         columns[parent.name] = parent
     key = tuple(dict.fromkeys((*([parent.name] if parent else []), "id")))
     return Table(name, description, (*columns.values(), EXTRA, GONE, LOAD_ID), primary_key=key)
 
 
 def message_table(name: str, description: str, shape: Any, parent: Column | None) -> Table:
-    """Return the table of messages.
+    """Return a table of messages.
 
     Args:
-        parent: The column of the id that they hang from, which is the first part of each key.
+        parent: The column of the parent's id, first in each key.
     """
     key = (parent,) if parent else ()
     id_, *fields = _with_id(shape, {"content": TEXT})
-    # An endpoint's own copy of the parent's id is the parent column.
+    # The parent column replaces an endpoint's own copy of the parent's id.
     fields = [column for column in fields if parent is None or column.name != parent.name]
     return Table(
         name,
@@ -136,7 +136,7 @@ def message_table(name: str, description: str, shape: Any, parent: Column | None
 
 
 def child_tables(root: str, parent: Column | None) -> dict[str, Table]:
-    """Return the children of a table of messages, by their names in `CHILDREN`."""
+    """Return the child tables of a message table, by their names in `CHILDREN`."""
     message_id = text("message_id", "The message it belongs to.", nullable=False, references=f"{root}.id")
     key = (*([parent] if parent else []), message_id)
     names = tuple(column.name for column in key)
@@ -178,7 +178,7 @@ LOAD_ISSUES = Table(
 )
 
 ISSUE_KEY = ("resource", "parent_id", "kind", "after_id", "before_id")
-"""The columns of load_issues that tell issues apart; each has a row for each attempt."""
+"""The columns of load_issues that identify an issue, which has a row for each attempt."""
 CURRENT_ISSUES = "load_issues_current"
 """The view of the issues that are open now."""
 
@@ -213,7 +213,7 @@ LOAD_LOG = Table(
     ),
     primary_key=("run_id", "resource"),
 )
-"""Written by `letta_source.loading.load_log`, not by dlt's loads: it has no load id of its own."""
+"""Written by `letta_source.loading.load_log`, not by dlt's loads, so it has no load id of its own."""
 
 ERASED = Table(
     "erased",

@@ -1,4 +1,4 @@
-"""Columns of what the API sends, derived from the fields of `letta_source.models`."""
+"""Columns for the API's fields, derived from `letta_source.models`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TYPES: dict[Any, Type] = {str: "text", bool: "bool", int: "bigint", float: "dou
 
 
 def models_of(shape: Any) -> tuple[Model, ...]:
-    """Return the models of a union, in order; of one model, that."""
+    """Return the models of a union, in order; a single model is returned alone."""
     if isinstance(shape, type):
         return (shape,) if issubclass(shape, BaseModel) else ()
     members = get_args(shape)[:1] if get_origin(shape) is Annotated else get_args(shape)
@@ -28,10 +28,10 @@ def models_of(shape: Any) -> tuple[Model, ...]:
 
 
 def columns_of(shape: Any, computed: Mapping[str, Column] | None = None) -> tuple[Column, ...]:
-    """Return the columns of a model, or of a union of models: each once, in the order they are met.
+    """Return the columns of a model or a union of models: each once, in order of first occurrence.
 
     Args:
-        computed: By field, the column that is made of its value; it is put where the field is met.
+        computed: Columns computed from a field's value, by field; each is placed where the field occurs.
 
     Raises:
         TypeError: A text or json field has no mark that says whether it is content.
@@ -48,14 +48,14 @@ def columns_of(shape: Any, computed: Mapping[str, Column] | None = None) -> tupl
                 found.setdefault(made.name, made)
     for name, alternatives in kinds.items():
         if len(alternatives) > 1:
-            # It tells the models of a union apart: each says its own.
+            # The field tells the models of a union apart: each has its own values.
             values = dict.fromkeys(value for kind in alternatives for value in kind)
             found[name] = replace(found[name], description=f"One of: {', '.join(values)}.")
     return tuple(found.values())
 
 
 def fields_of(model: Model) -> dict[str, Column]:
-    """Map each field of a model that is a column of its own to that column."""
+    """Map each field of a model that has a column of its own to that column."""
     columns = {field: _column(model, field, info) for field, info in model.model_fields.items()}
     return {field: column for field, column in columns.items() if column}
 
@@ -67,7 +67,7 @@ def kinds_of(model: Model, field: str) -> tuple[str, ...]:
 
 
 def repeated_fields(shape: Any) -> set[str]:
-    """Return the fields that say again what the first entry of a list says."""
+    """Return the fields that repeat the first entry of a list."""
     return _marked(shape, Repeated)
 
 
@@ -86,7 +86,7 @@ def _marked(shape: Any, mark: type[Mark]) -> set[str]:
 
 
 def has_rows(shape: Any) -> bool:
-    """True if a field is stored in a child table."""
+    """Return True if a field is stored in a child table."""
     return any(isinstance(_mark(info), AsRows) for model in models_of(shape) for _, info in _fields(model))
 
 
@@ -133,7 +133,7 @@ def _type(info: FieldInfo) -> Type:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """Return the members of a union but None."""
+    """Return the members of a union except None."""
     union = get_origin(annotation) in (Union, UnionType)
     return [one for one in (get_args(annotation) if union else (annotation,)) if one is not NoneType]
 
