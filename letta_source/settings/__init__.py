@@ -1,4 +1,4 @@
-"""Settings: typed, checked, and where each comes from."""
+"""Settings, typed and validated, with the place that each comes from."""
 
 from letta_source.settings.masking import MaskAction
 from letta_source.settings.model import (

@@ -1,4 +1,4 @@
-"""Settings as they were given, before they are checked; no repr shows a value."""
+"""Settings as given, before validation; no repr shows a value."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SECRETS = frozenset({"api_key", "mask_key", "headers", "proxy"})
 
 
 class Given(dict[str, Any]):
-    """Settings by name, secrets in `SecretStr`; None is not given.
+    """Settings by name, secrets in `SecretStr`; None counts as not given.
 
-    Crash reporters send the repr of local variables, so this one shows the names alone: the base URL, too,
-    may hold a password by mistake.
+    Crash reporters send the repr of local variables, so this one shows only the names: even the base URL may
+    hold a password by mistake.
     """
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Given:
-        """Copy the values that are given, each secret wrapped."""
+        """Copy the values that are given and wrap each secret."""
         return cls({name: wrapped(name, values[name]) for name in values if _is_given(values[name])})
 
     def __repr__(self) -> str:
@@ -41,10 +41,10 @@ def wrapped(name: str, value: Any) -> Any:
 
 def keyed_hash(key: SecretStr | None, content: bytes) -> str:
     """Return the HMAC-SHA256 of `content` in hexadecimal; with the empty key if there is none."""
-    # The key is in no local variable, which a crash reporter would send.
+    # The key must not be a local variable: a crash reporter would send it.
     return hmac.digest(key.get_secret_value().encode() if key else b"", content, "sha256").hex()
 
 
 def _is_given(value: Any) -> bool:
-    # Whoever writes dlt.secrets.value or dlt.config.value asks for what is configured.
+    # dlt.secrets.value and dlt.config.value stand for the configured value.
     return value is not None and type(value).__name__ != "ConfigValueSentinel"

@@ -1,4 +1,4 @@
-"""The masks of every place together."""
+"""Merge the masks of all places."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from letta_source.settings.values import mask_value
 
 MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
 AS_GIVEN = "as given"
-"""Stands for the place of arguments and options."""
+"""The place of arguments and options."""
 
 
 @dataclass(frozen=True)
 class Masking:
-    """Masks and the treatment of images, with their places.
+    """Masks and the action for images, with their places.
 
     Attributes:
-        layers: by place its masks, the most exact place first.
-        images: what is done with images, None if no place says.
-        images_by: the place that says so.
+        layers: each place with its masks, the most specific place first.
+        images: the action for images, None if no place sets it.
+        images_by: the place that sets it.
     """
 
     layers: Sequence[tuple[str, Mapping[str, MaskAction]]] = ()
@@ -36,7 +36,7 @@ class Masking:
 
     @property
     def mask(self) -> dict[str, MaskAction]:
-        """The masks of all places together, by the names that they use."""
+        """The masks of all places together, by the names used there."""
         return {name: how for _, mask in reversed(self.layers) for name, how in mask.items()}
 
     def __str__(self) -> str:
@@ -47,10 +47,10 @@ class Masking:
 
 
 def merged(layers: Sequence[Layer]) -> Masking:
-    """Add up the masks of all places; `in_force` says what they do to a column.
+    """Merge the masks of all places; `in_force` resolves them for each column.
 
     Raises:
-        ConfigError: two places disagree on images, or a mask is none.
+        ConfigError: two places disagree on images, or a mask is invalid.
     """
     masks = [(layer.where.get("mask", AS_GIVEN), _mask(layer)) for layer in layers if "mask" in layer.values]
     masking = Masking(masks)
@@ -68,15 +68,15 @@ def in_force(
     actions: Callable[[Mapping[str, MaskAction]], Iterable[tuple[str, MaskAction]]],
     table: str,
 ) -> dict[str, MaskAction]:
-    """Return what is done by column of a table, by whatever names the places say it.
+    """Return the action for each column of a table, whatever names the places use.
 
-    A `keep` takes away what its own place and less exact ones say, nothing that a more exact one does.
+    A `keep` cancels masks of its own place and of less specific places, but not of a more specific one.
 
     Args:
-        actions: what the masks of one place do, by column.
+        actions: returns the columns that one place's masks cover, each with its action.
 
     Raises:
-        ConfigError: two places say different things of one column.
+        ConfigError: two places set different actions for one column.
     """
     done: dict[str, Any] = {}
     places: dict[str, str] = {}
@@ -88,14 +88,14 @@ def in_force(
 
 
 def masking_digest(masking: Masking, key: SecretStr | None, contract: str = "evolve") -> str:
-    """Return what tells masks from others; functions are equal to none, not even to themselves."""
+    """Return a digest that identifies masks; one with a function never equals another, not even itself."""
     told = [
         sorted((name, how if isinstance(how, str) else uuid4().hex) for name, how in mask.items())
         for _, mask in masking.layers
         if mask
     ]
     images = masking.images or "keep"
-    # Only a hash depends on the key: one that is set while nothing is hashed is no other mask.
+    # Only hashes depend on the key: while nothing is hashed, the key does not change the masks.
     is_keyed = images == "hash" or any(how == "hash" for mask in told for _, how in mask)
     return keyed_hash(key if is_keyed else None, json.dumps([told, images, contract]).encode())[:16]
 

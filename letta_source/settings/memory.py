@@ -1,4 +1,4 @@
-"""The memory that a load may take, where nobody says so."""
+"""The default for the memory that a load may take."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path, PurePosixPath
 
 MOST = 512_000_000
 LEAST = 64_000_000
-# Bytes of a control group from which on it leaves room enough for `MOST`.
+# A control group of this many bytes or more leaves enough room for `MOST`.
 _ROOMY = 1_000_000_000
 
 
 def default_memory(root: Path = Path("/")) -> int:
-    """Return 512 MB, or half of what this process's control group may take, where that is less than 1 GB.
+    """Return 512 MB, or half the limit of this process's control group if that is below 1 GB; 64 MB or more.
 
     Args:
-        root: of the file system.
+        root: root of the file system.
     """
     limit = min(_limits(root), default=_ROOMY)
     return MOST if limit >= _ROOMY else max(LEAST, limit // 2)
 
 
 def _limits(root: Path) -> Iterator[int]:
-    """Yield the limits of this process's control groups and of those above them, of version 1 and 2."""
+    """Yield the limits of this process's control groups and their ancestors, versions 1 and 2."""
     groups = root / "sys/fs/cgroup"
     for folder, path, name in _groups(root):
         own = PurePosixPath("/", path)
         for above in (own, *own.parents):
-            # In a container the path is often that of the host, of which only the root is seen.
+            # In a container the path is often the host's, and only its root is visible.
             with suppress(OSError, ValueError):
                 yield int((groups / folder / above.relative_to("/") / name).read_text("ascii"))
 
 
 def _groups(root: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the hierarchy's folder, the group's path and the name of the file that holds its limit."""
+    """Yield the hierarchy's folder, the group's path and the name of the limit's file."""
     lines: list[str] = []
     with suppress(OSError, ValueError):
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()

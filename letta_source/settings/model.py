@@ -1,7 +1,7 @@
-"""The settings, typed and checked.
+"""The settings, typed and validated.
 
-An argument or option wins over variables `SOURCES__LETTA__…`, those over Letta's own variables
-(`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJECT`), and those over dlt's files and vaults
+An argument or option wins over variables `SOURCES__LETTA__…`, which win over Letta's own variables
+(`LETTA_API_KEY`, `LETTA_BASE_URL`, `LETTA_PROJECT`), which win over dlt's files and vaults
 (`.dlt/config.toml`, `.dlt/secrets.toml`).
 """
 
@@ -177,7 +177,7 @@ class Settings(BaseModel):
     _masking: Masking | None = PrivateAttr(None)
 
     def found(self, where: Mapping[str, str], masking: Masking) -> Settings:
-        """Keep where each setting comes from, and the masks of all places."""
+        """Store the place of each setting and the masks of all places."""
         self._where, self._masking = dict(where), masking
         return self
 
@@ -187,35 +187,35 @@ class Settings(BaseModel):
 
     @property
     def masking(self) -> Masking:
-        """The masks in force, and where each comes from."""
+        """The masks in force, with the place of each."""
         return self._masking or Masking([(AS_GIVEN, self.mask)])
 
     @property
     def masking_digest(self) -> str:
-        """A digest that tells these masks from others."""
+        """A digest that identifies these masks and the schema contract."""
         return masking_digest(self.masking, self.mask_key, self.schema_contract)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Everything that must show nowhere."""
+        """The values that must never be shown."""
         given = (self.api_key, self.mask_key, self.proxy, *self.headers.values())
         return tuple(one for one in given if one is not None)
 
     @property
     def shows_key(self) -> bool:
-        """True if the key leaves this machine in plain text."""
+        """True if the key or the headers leave this machine in plain text."""
         url = httpx.URL(self.base_url)
-        # Nothing to this machine goes through a proxy.
+        # Requests to this machine do not go through a proxy.
         return bool(self.api_key or self.headers) and url.scheme == "http" and not is_loopback(url.host)
 
     @property
     def window(self) -> bool:
-        """True if only a window of time is read, which leaves the state alone."""
+        """True if only a window of time is read; the state then stays unchanged."""
         return self.start_date is not None or self.end_date is not None
 
 
 SETTINGS = tuple(field.alias or name for name, field in Settings.model_fields.items())
-"""Names of all settings, as arguments, options and files call them."""
+"""Names of all settings, as used in arguments, options and files."""
 
 
 def make_settings(
@@ -223,17 +223,17 @@ def make_settings(
     environ: Mapping[str, str] | None = None,
     configuration: Configuration | None = None,
 ) -> Settings:
-    """Return the settings: what was given, then the environment, then Letta's own variables, then files.
+    """Return the settings from `given`, else the environment, else Letta's own variables, else files.
 
-    Masks of all places add up.
+    Masks of all places are merged.
 
     Args:
-        given: arguments by name; None is not given.
-        environ: where Letta's own variables are, by default the environment of the process.
-        configuration: what dlt's providers of configuration say.
+        given: arguments by name; None counts as not given.
+        environ: source of Letta's own variables, by default the environment of the process.
+        configuration: settings from dlt's configuration providers.
 
     Raises:
-        ConfigError: naming each setting that is wrong, and what it must be; never a secret's value.
+        ConfigError: names each wrong setting and what it must be; never shows a secret.
     """
     configuration = configuration or Configuration()
     layers = [
@@ -255,19 +255,19 @@ def make_settings(
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: Mapping[str, str] | None = None) -> Model:
-    """Return the model of these values.
+    """Validate the values and return the model.
 
     Args:
-        where: what to call the place of a value, for errors.
+        where: names of the values' places, for errors.
 
     Raises:
-        ConfigError: naming each that is wrong, and what it must be; never a secret's value.
+        ConfigError: names each wrong value and what it must be; never shows a secret.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         wrong = "; ".join(_said(detail, where or {}) for detail in error.errors(include_input=False))
-    # Not within `except`: the error that led to this one would have the values in its frames.
+    # Raised outside `except`: the frames of a chained error would hold the values.
     raise ConfigError(wrong)
 
 

@@ -1,7 +1,7 @@
-"""The places of settings: this program's own names, in the environment and in dlt's files and vaults.
+"""The places of settings: the environment, and dlt's files and vaults.
 
-dlt itself would look for an argument without its section too, so that BASE_URL, API_KEY or START_DATE of any
-other program counted (dlt-hub/dlt#2848). Here only `[PIPELINE.]sources.letta.NAME` does, as environment
+dlt itself would also look up an argument without its section, so that BASE_URL, API_KEY or START_DATE of any
+other program counted (dlt-hub/dlt#2848). Here only `[PIPELINE.]sources.letta.NAME` counts, as environment
 variable `[PIPELINE__]SOURCES__LETTA__NAME`, and LETTA_API_KEY, LETTA_BASE_URL and LETTA_PROJECT.
 """
 
@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place, and what to call the place of each."""
+    """Settings from one place, with the name of each setting's place."""
 
     values: Given
     where: Mapping[str, str]
@@ -32,15 +32,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings by place, the most exact first; Letta's own variables come between files and environment."""
+    """Settings by place, the most specific first; Letta's variables rank between environment and files."""
 
     environment: Sequence[Layer] = ()
     files: Sequence[Layer] = ()
 
 
 def lettas_variables(environ: Mapping[str, str] | None = None) -> Layer:
-    """Return what Letta's own variables say; empty ones are not set."""
-    # No local variable is the environment: its repr shows every secret in it.
+    """Return the settings from Letta's own variables; empty ones count as unset."""
+    # The environment is never a local variable: its repr shows every secret.
     found = {
         name: (os.environ if environ is None else environ).get(variable)
         for name, variable in VARIABLES.items()
@@ -54,10 +54,10 @@ def lettas_variables(environ: Mapping[str, str] | None = None) -> Layer:
 
 
 def paths(source: str, pipeline: str | None) -> list[Path]:
-    """Return the sections that count, the most exact first: of the pipeline, then of all.
+    """Return the sections that are read, the most specific first: the pipeline's, then those of all.
 
     Args:
-        source: the name of the dlt source, another than `letta` for one that was cloned under it.
+        source: name of the dlt source; it differs from `letta` if the source was cloned under a new name.
     """
     sections: list[Path] = [("sources", SECTION, source), ("sources", SECTION)]
     if source != SECTION:
@@ -67,7 +67,7 @@ def paths(source: str, pipeline: str | None) -> list[Path]:
 
 
 def configured(names: Iterable[str], at: Sequence[Path]) -> Configuration:
-    """Read the settings of these names from dlt's providers of configuration.
+    """Read the settings of these names from dlt's configuration providers.
 
     Raises:
         ConfigError: one of dlt's files cannot be read, a variable is empty, or a secret is in a file that is
@@ -85,7 +85,7 @@ def configured(names: Iterable[str], at: Sequence[Path]) -> Configuration:
 
 
 def providers() -> Sequence[Any]:
-    """Return dlt's providers of configuration in their order.
+    """Return dlt's configuration providers in order.
 
     Raises:
         ConfigError: one of dlt's files cannot be read, or the current folder was deleted.
@@ -96,14 +96,14 @@ def providers() -> Sequence[Any]:
         raise ConfigError("the current folder was deleted: change to one that is there")
     try:
         return list(dlt.config.config_providers)
-    except Exception as error:  # Of tomlkit, of the decoding, of vaults.
+    except Exception as error:  # From tomlkit, from decoding, from vaults.
         why = _unreadable(error)
-    # Not within `except`: an error that led to this one would show a line of the file, or all of it.
+    # Raised outside `except`: a chained error would show a line of the file, or all of it.
     raise ConfigError(why)
 
 
 def is_environment(provider: Any) -> bool:
-    """Tell dlt's provider of environment variables from others: it alone has keys in capitals."""
+    """Return True for dlt's provider of environment variables: it alone has upper-case keys."""
     return bool(provider.get_key_name("name", "section") == "SECTION__NAME")
 
 
@@ -132,7 +132,7 @@ def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
 
 
 def is_said(value: Any) -> bool:
-    """Return True if a value was given."""
+    """Return True unless the value is a blank text."""
     text = getattr(value, "get_secret_value", lambda: value)()
     return not isinstance(text, str) or bool(text.strip())
 
@@ -146,7 +146,7 @@ def _has_folder() -> bool:
 
 
 def _unreadable(error: BaseException) -> str:
-    """Say which of dlt's files is wrong and where, without anything that stands in it."""
+    """Say which of dlt's files is wrong and where, without quoting it."""
     import tomlkit.exceptions
 
     files = ""

@@ -1,4 +1,4 @@
-"""Refusal of names that nobody reads: a mask under a name that is not read would mask nothing."""
+"""Refuse names that are not read: a mask under such a name would mask nothing."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from letta_source.errors import ConfigError
 from letta_source.settings.places import SECTION, Path, is_environment, providers
 
 PROTECTIVE = ("mask", "mask_key", "images", "schema_contract")
-"""Settings that keep something out of the warehouse: refused wherever they may have been meant for us."""
+"""Settings that keep data out of the warehouse: refused wherever they may be meant for this source."""
 
-# What people write before a name that they mean for this source.
+# Words that people put before a name meant for this source.
 _OUR_WORDS = {"source", "sources", SECTION}
 _ROOTS = ("sources", "source", SECTION, f"{SECTION}_source", f"sources_{SECTION}", f"sources.{SECTION}")
 
 Tree = Mapping[str, Any]
-"""Keys of a section; below each the same, empty for a value."""
+"""Keys of a section, each with the tree below it, which is empty for a value."""
 
 
 def refuse_unknown(names: Collection[str], sub_sections: Collection[str], at: Sequence[Path]) -> None:
-    """Check that everything that is configured for this source is a setting of it.
+    """Check that everything configured for this source is one of its settings.
 
     Args:
-        names: of the settings.
-        sub_sections: those below which dlt reads settings of its own, such as names of resources.
+        names: names of the settings.
+        sub_sections: sections below which dlt reads settings of its own, such as names of resources.
         at: the sections that are read.
 
     Raises:
-        ConfigError: a variable or a key is none; names the nearest that is.
+        ConfigError: a variable or a key is not a setting; suggests the nearest one.
     """
     check = _Check(names, frozenset(sub_sections), at)
     for variable in list(os.environ):
@@ -48,7 +48,7 @@ class _Check:
         self._at = at
 
     def variable(self, variable: str) -> None:
-        """Check a variable of the environment, by its name alone."""
+        """Check an environment variable, by its name alone."""
         told = re.sub("[^A-Z0-9]+", "_", variable.upper())
         for path in self._at:
             prefix = "__".join(path).upper() + "__"
@@ -71,10 +71,10 @@ class _Check:
         return next((told.removeprefix(f"{one}_") for one in pipelines if told.startswith(f"{one}_")), told)
 
     def _meant_for_us(self, told: str, names: Collection[str] = ()) -> str | None:
-        """Return the setting that a path most likely means, whatever is between its parts.
+        """Return the setting that a path most likely means, whatever separates its parts.
 
         Args:
-            names: of settings that count beside those that keep something out of the warehouse.
+            names: settings to look for besides the protective ones.
         """
         words = re.split("[^a-z0-9]+", told.lower())
         count = next((at for at, word in enumerate(words) if not _is_ours(word)), len(words))
@@ -86,7 +86,7 @@ class _Check:
         return name if count > 1 and name in names else None
 
     def _is_of_another(self, variable: str) -> bool:
-        """Tell whether a variable is of a source with a longer name, such as `letta_tools`."""
+        """Return True if a variable belongs to a source with a longer name, such as `letta_tools`."""
         found = re.match(r"(?:.+__)?SOURCES__LETTA_(.+?)__", variable)
         return found is not None and found[1].lower() not in (*self._names, "source")
 
@@ -117,7 +117,7 @@ class _Check:
             self._elsewhere(provider)
 
     def _elsewhere(self, provider: Any) -> None:
-        """Check what a file has under other spellings of our sections; of a vault each costs a request."""
+        """Check a file for other spellings of our sections; in a vault each would cost a request."""
         pipelines = sorted({path[:1] for path in self._at if path[0] != "sources"})
         for pipeline in ((), *pipelines):
             for name in PROTECTIVE:
@@ -168,7 +168,7 @@ def _is_ours(word: str) -> bool:
 
 
 def _protects(name: str) -> str | None:
-    """Return the setting that keeps something out which is called so, or nearly so."""
+    """Return the protective setting of this name, or nearly this name."""
     return next(iter(get_close_matches(_plain(name), PROTECTIVE, n=1, cutoff=0.85)), None)
 
 
@@ -177,7 +177,7 @@ def _cases(name: str) -> tuple[str, str]:
 
 
 def _is_file(provider: Any) -> bool:
-    """Tell dlt's config.toml and secrets.toml from vaults, where each look-up is a request."""
+    """Return True for dlt's config.toml and secrets.toml; in vaults each look-up is a request."""
     return bool(provider.name.endswith(".toml"))
 
 
@@ -201,13 +201,13 @@ def _as_key(path: Path, name: str) -> str:
 
 
 def _may_be_ours(before: str | None, at: Sequence[Path]) -> bool:
-    """Tell whether the prefix of a variable is this pipeline's, or none."""
+    """Return True if the prefix of a variable is this pipeline's, or empty."""
     pipelines = {re.sub("_+", "_", path[0].upper()) for path in at if path[0] != "sources"}
     return not before or before in pipelines
 
 
 def _keys(provider: Any, *section: str) -> Tree:
-    """Return the keys below a section; of the values nothing."""
+    """Return the keys below a section, without the values."""
     from dlt.common.typing import AnyType
 
     *above, last = section

@@ -1,7 +1,7 @@
-"""Parsers of single values: durations, dates, ids, sizes, URLs, header fields, files.
+"""Parse single values: durations, dates, ids, sizes, URLs, header fields, files.
 
-Each takes what people write in code, in a variable or in a TOML file. Raises ValueError with what the value
-must be; the text never holds the value, which may be a secret.
+Each parser takes what people write in code, in a variable or in a TOML file. It raises ValueError with what
+the value must be; the message never holds a secret.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmg]i?)?b?)\s*", re.IGNORECASE)
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# Another value of these would break the requests, or send them elsewhere.
+# Changing these would break the requests or send them elsewhere.
 _OWN_HEADERS = {
     "host",
     "content-length",
@@ -64,7 +64,7 @@ def moment_value(value: Any) -> Any:
 
 
 def ids_value(value: Any) -> Any:
-    """Read ids, in a list or with commas."""
+    """Read ids from a list, or from a text with commas between them."""
     if value is None:
         return ()
     if isinstance(value, str):
@@ -73,13 +73,13 @@ def ids_value(value: Any) -> Any:
     if not all(isinstance(one, str) for one in ids):
         raise ValueError("must be ids, in a list or with commas between them")
     if not all(map(is_id, ids)):
-        # A slash or a question mark would ask for something else.
+        # A slash or a question mark would change which URL is requested.
         raise ValueError("one is no id: they look like agent-123e4567-e89b-42d3-8456-426614174000")
     return tuple(dict.fromkeys(ids))
 
 
 def _of_json(text: str, opening: str) -> Any:
-    """Return what a JSON text holds, as variables of the environment do for dlt; None if it is none."""
+    """Return the value of a JSON text, as dlt reads environment variables; None if it is not JSON."""
     if text.lstrip().startswith(opening):
         with suppress(json.JSONDecodeError):
             return json.loads(text, object_pairs_hook=_once)
@@ -87,7 +87,7 @@ def _of_json(text: str, opening: str) -> Any:
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary; of a mask that is given twice the last one would win without a word."""
+    """Return pairs as a dictionary; refuse a name with two values, of which the last would win silently."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found and found[name] != value:
@@ -102,12 +102,12 @@ def shard_value(value: Any) -> Any:
 
 
 def mask_value(value: Any) -> Any:
-    """Actions by column, from a mapping, JSON, or the option's `COLUMN=HOW,COLUMN=HOW`."""
+    """Read actions by column from a mapping, JSON, or the option's `COLUMN=HOW,COLUMN=HOW`."""
     if value is None:
         return {}
     if isinstance(value, str):
         if not value.strip():
-            # Empty it comes of a variable that is not set, and would mask nothing.
+            # An empty text comes from an unset variable and would mask nothing.
             raise ValueError("must not be empty: leave it out to mask nothing")
         pairs = (part.partition("=") for part in value.split(",") if part.strip())
         value = _of_json(value, "{") or _once((name.strip(), how.strip()) for name, _, how in pairs)
@@ -121,7 +121,7 @@ def mask_value(value: Any) -> Any:
 
 
 def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """TOML takes a key such as agents.system without quotes for a table with a key."""
+    """Flatten nested tables: TOML reads an unquoted key such as agents.system as a table with a key."""
     for name, how in mask.items():
         if isinstance(how, Mapping):
             yield from _flat(how, f"{above}{name}.")
@@ -130,7 +130,7 @@ def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 
 
 def contract_value(value: Any) -> Any:
-    """Return what becomes of new fields, in dlt's words: a mode, or `{"columns": mode}`."""
+    """Read the contract for new fields, in dlt's terms: a mode, or `{"columns": mode}`."""
     if isinstance(value, str):
         value = _of_json(value, "{") or value
     if isinstance(value, Mapping):
@@ -151,7 +151,7 @@ def mask_key_value(value: Any) -> Any:
 
 
 def header_value(value: Any) -> Any:
-    """Goes into a header: an error about it there would show it."""
+    """Check a value that goes into a header: a later error about it would show it."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, str):
@@ -163,7 +163,7 @@ def header_value(value: Any) -> Any:
 
 
 def headers_value(value: Any) -> Any:
-    """Header fields by name, from a mapping, JSON, or a text with one `Name: value` a line."""
+    """Read header fields by name from a mapping, JSON, or a text with one `Name: value` per line."""
     if value is None:
         return {}
     if isinstance(value, SecretStr):
@@ -199,7 +199,7 @@ def _headers_of_text(text: str) -> Any:
 
 
 def proxy_value(value: Any) -> Any:
-    """Keep the URL of a proxy secret: it may hold a password."""
+    """Check the URL of a proxy, or `none`; an error does not show it, as it may hold a password."""
     url = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(url, str):
         raise ValueError(_PROXY)
@@ -213,7 +213,7 @@ def proxy_value(value: Any) -> Any:
 
 
 def _parsed(url: str) -> httpx.URL:
-    """Return the URL; an empty one for what is none, or has a port beyond 65535, which httpx lets through."""
+    """Parse a URL; return an empty one if it is invalid or its port is beyond 65535, which httpx accepts."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -222,7 +222,7 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def file_value(value: Any) -> Any:
-    """Read the path of a file that is there."""
+    """Read the path of an existing file."""
     if isinstance(value, PurePath):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
@@ -233,7 +233,7 @@ def file_value(value: Any) -> Any:
 
 
 def files_value(value: Any) -> Any:
-    """Check a file with certificate and key, or the two files with a comma between them."""
+    """Check a file with certificate and key, or two files with a comma between them."""
     if isinstance(value, str) and not Path(value).is_file():
         parts = [part.strip() for part in value.split(",")]
         if len(parts) <= 2:
@@ -266,7 +266,7 @@ def url_value(value: Any) -> Any:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether the host is this machine: what goes there needs no proxy and no encryption."""
+    """Return True if the host is this machine: requests to it need no proxy and no encryption."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
