@@ -1,15 +1,15 @@
-"""The shapes that Letta's API answers with, one model each: the one description of each field.
+"""The shapes that Letta's API returns, one model each. Every field is described here and nowhere else.
 
 The tables, their documentation, the dbt package, ``discover`` and ``validate`` are derived from them by
 ``letta_source.schema``; how a field is stored is marked in its annotation, see ``marks``.
 
-- Required is what makes a row or carries an item's meaning; everything else may be null or absent.
+- Fields that make a row or carry an item's meaning are required; all others may be null or absent.
 - Fields not declared here are kept, at every depth: Letta adds some between releases. For the same reason a
-  ``message_type`` or ``type`` not declared here becomes ``UnknownMessage`` or ``Unknown`` and is no error.
-- A declared field of a wrong type is an error; nothing is coerced (``"5"`` is no ``int``).
-- Vocabularies that grow with Letta (stop reasons, agent types) are plain strings, the known words named.
-- Free-form objects stay dictionaries: what is in them is the user's or the model provider's.
-- Deprecated fields are doubles of newer ones, kept because servers still send them.
+  ``message_type`` or ``type`` not declared here becomes ``UnknownMessage`` or ``Unknown``, not an error.
+- A declared field of a wrong type is an error; nothing is coerced (``"5"`` is not an ``int``).
+- Vocabularies that grow with Letta (stop reasons, agent types) are plain strings; the known words are named.
+- Free-form objects stay dictionaries: their content is the user's or the model provider's.
+- Deprecated fields repeat newer ones; they are kept because servers still send them.
 """
 
 from __future__ import annotations

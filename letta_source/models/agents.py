@@ -28,7 +28,7 @@ from .messages import ApprovalRequestMessage
 
 
 class Group(Wire):
-    """Agents that work together. It has no dates."""
+    """A group of agents that work together. It has no dates."""
 
     id: Id
     manager_type: Annotated[str, CLEAR] = Field(
@@ -63,7 +63,7 @@ class Group(Wire):
 
 
 class Agent(Wire):
-    """An agent. Nothing in it tells for sure that it has new messages."""
+    """An agent. No field reliably shows that it has new messages."""
 
     id: Id
     name: Annotated[str, CONTENT] = Field(description="Its name.")

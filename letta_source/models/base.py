@@ -1,4 +1,4 @@
-"""The base of all shapes, fields that several shapes have, and how one of several shapes is chosen."""
+"""The base of all shapes, fields that several shapes share, and the choice between the shapes of a union."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .marks import CLEAR, CONTENT, TIME, ref
 
 JsonObject: TypeAlias = dict[str, object]
 ToolStatus: TypeAlias = Literal["success", "error"]
-# The text as sent, so that an item dumps to what came in. UTC, also where a run's date has no offset.
+# The text as sent, so that an item dumps unchanged. It is UTC, even if a run's date has no offset.
 Timestamp: TypeAlias = Annotated[
     str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?$"), TIME
 ]
@@ -29,7 +29,7 @@ class Unknown(Wire):
     type: Annotated[str, CLEAR] = Field(description="The type's name.")
 
 
-# A shape's columns come in the order of its fields: what several shapes have is a type, not a base class.
+# Columns follow the order of a shape's fields, so a shared field is a type and not in a base class.
 Id: TypeAlias = Annotated[str, CLEAR, Field(description="Letta's id.")]
 AgentId: TypeAlias = Annotated[str | None, ref("agents.id"), Field(description="The agent.")]
 ConversationId: TypeAlias = Annotated[
@@ -72,7 +72,7 @@ def tags_of(known: object) -> frozenset[str]:
 
 
 def pick(field: str, known: object) -> Discriminator:
-    """Choose among ``known`` by ``field``; a value that none of them is tagged with chooses ``unknown``."""
+    """Choose among ``known`` by ``field``; a value that matches none of their tags chooses ``unknown``."""
     tags = tags_of(known)
 
     def tag(value: object) -> str:

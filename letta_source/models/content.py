@@ -17,12 +17,12 @@ _Detail: TypeAlias = Annotated[
 Signature: TypeAlias = Annotated[
     str | None, CONTENT, Field(description="The provider's signature of the reasoning.")
 ]
-# The tool's name is its developer's, and what tools were called how often is no content.
+# A tool's name comes from its developer, and which tools were called how often is not content.
 ToolName: TypeAlias = Annotated[str | None, CLEAR, Field(description="The tool.")]
 
 
 class UrlImage(Wire):
-    """An image elsewhere; one was seen to make its whole page fail."""
+    """An image at a URL; one was seen to make its whole page fail."""
 
     type: Annotated[Literal["url"], _SOURCE_TYPE] = Field(description="Always `url`.")
     url: Annotated[str, CONTENT] = Field(description="Address of an image.")
@@ -98,7 +98,7 @@ class ImageContent(Wire):
 
 
 class ToolCallContent(Wire):
-    """A tool call (Gemini), which `tool_calls` has too."""
+    """A tool call (Gemini), which is in `tool_calls`, too."""
 
     type: Annotated[Literal["tool_call"], CLEAR] = Field(description="Always `tool_call`.")
     id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(

@@ -1,4 +1,4 @@
-"""Marks in the annotation of a field: they say how it is stored, and `letta_source.schema` reads them."""
+"""Marks in a field's annotation that say how it is stored; `letta_source.schema` reads them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Type: TypeAlias = Literal["text", "bigint", "double", "bool", "timestamp", "json
 class AsColumn:
     """Marks a field that is stored in a column.
 
-    A number, bool or time is one without a mark. Text and json fields must be marked, so that nobody forgets
-    to decide about `content`.
+    Numbers, bools and times are columns without a mark. Text and json fields must be marked, so that nobody
+    forgets to decide about `content`.
 
     Attributes:
         content: True if the column may quote people; the mask `content` covers it.
-        secret: True if it holds credentials, which are never stored: only their names are.
-        references: `table.column` of what it names. That row may be missing: users load a part of the tables,
-            and servers list nothing that was deleted.
+        secret: True if it holds credentials. Only their names are stored, never their values.
+        references: The `table.column` that it refers to. That row may be missing: users load some of the
+            tables, and servers do not list deleted items.
         name: The column's name, if it differs from the field's.
         type: The column's type, if it does not follow from the field's.
     """
@@ -38,22 +38,22 @@ class Time:
 
 @dataclass(frozen=True)
 class AsColumns:
-    """Marks an object whose own fields are columns of the table that its item goes to."""
+    """Marks an object whose fields are columns of its item's table."""
 
 
 @dataclass(frozen=True)
 class AsRows:
-    """Marks a list that is stored in the child table of the field's name."""
+    """Marks a list that is stored in the child table named after the field."""
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """Marks a field that says again what the first entry of a list says; it is stored there only."""
+    """Marks a field that repeats the first entry of a list; only the list is stored."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Marks a field that is not stored at all, not in `extra` either."""
+    """Marks a field that is not stored at all, not even in `extra`."""
 
 
 CLEAR: Final = AsColumn(content=False)

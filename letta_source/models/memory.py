@@ -1,4 +1,4 @@
-"""The memory of agents, as it is now, and whom and what they work with: identities and tools."""
+"""The current memory of agents, and the identities and tools that they work with."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .marks import CLEAR, CONTENT, LEFT_OUT, AsColumn, ref
 
 
 class Block(Wire):
-    """A part of the memory that stands in an agent's prompt. Agents may share it. It has no dates."""
+    """A part of the memory in an agent's prompt. Agents may share it. It has no dates."""
 
     id: Id
     label: Annotated[str | None, CONTENT] = Field(
         None, description="Its name in the prompt: human, persona, …"
     )
     value: Annotated[str, CONTENT] = Field(description="What it says.")
-    # `limit` is a word of SQL.
+    # `limit` is an SQL keyword.
     limit: Annotated[int | None, AsColumn(content=False, name="char_limit")] = Field(
         None, description="Most characters of `value`."
     )
@@ -107,7 +107,7 @@ class Passage(Wire):
     embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="Settings of the embedding model."
     )
-    # 4,096 numbers, some 17 to 90 kB a passage, and of no use without the model.
+    # 4,096 numbers, some 17 to 90 kB per passage, of no use without the model.
     embedding: Annotated[list[float] | None, LEFT_OUT] = Field(None, description="The vector of its text.")
 
 

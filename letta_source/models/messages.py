@@ -1,4 +1,4 @@
-"""The items that lists of messages answer with: LettaMessage, one class for each `message_type`."""
+"""The items in lists of messages: LettaMessage, one class for each `message_type`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .content import Content, Signature
 from .marks import CLEAR, CONTENT, REPEATED, ROWS, AsColumn, ref
 from .tools import ApprovalResult, ToolCall, ToolCalls, ToolReturn
 
-# Fields that an item of a message and a stored message have.
+# Fields that items of messages and stored messages share.
 Name: TypeAlias = Annotated[
     str | None, CONTENT, Field(description="Who speaks; for a tool's result, the tool.")
 ]
-# 7 bits, not two hex digits: the index is the last byte modulo 128, its top bit is still the id's.
-# What users send may be anything, so it is content.
+# 7 bits, not two hex digits: the index is the last byte modulo 128; the top bit is still the id's.
+# Users may send anything, so it is content.
 Otid: TypeAlias = Annotated[
     str | None,
     CONTENT,
@@ -44,20 +44,20 @@ _FIRST_RESULT = "Of the first result."
 
 
 class UnknownMessage(Wire):
-    """An item of a type that is not declared here: only what its row needs is asked of it."""
+    """An item of a type that is not declared here; only the fields that its row needs are required."""
 
     id: Id
     message_type: Annotated[str, CLEAR] = Field(description="Its type.")
 
 
 class _Item(Wire):
-    """An item of a stored message: reasoning, text and calls of one turn are items with one `id`."""
+    """An item of a stored message: reasoning, text and tool calls of one turn are items with one `id`."""
 
     id: Id
     date: Annotated[Timestamp, AsColumn(content=False, name="created_at")] = Field(
         description="When it was created, in whole seconds, so items tie. Lists are not ordered by it."
     )
-    # Each item's own is one of those that are declared here.
+    # Each subclass declares its own value.
     message_type: Annotated[str, CLEAR] = Field(description="The item's type.")
     name: Name = None
     otid: Otid = None
@@ -76,14 +76,14 @@ class SystemMessage(_Item):
 
 
 class UserMessage(_Item):
-    """A user's words; in lists also a summary."""
+    """A user's message; in lists also a summary."""
 
     message_type: Annotated[Literal["user_message"], CLEAR] = Field(description="Always `user_message`.")
     content: Annotated[Content, ROWS] = Field(description="A string, or text and image parts.")
 
 
 class AssistantMessage(_Item):
-    """The agent's words."""
+    """An agent's message."""
 
     message_type: Annotated[Literal["assistant_message"], CLEAR] = Field(
         description="Always `assistant_message`."
@@ -92,7 +92,7 @@ class AssistantMessage(_Item):
 
 
 class ReasoningMessage(_Item):
-    """Reasoning; from steps also plain text."""
+    """Reasoning; in lists by step also plain text."""
 
     message_type: Annotated[Literal["reasoning_message"], CLEAR] = Field(
         description="Always `reasoning_message`."
@@ -119,7 +119,7 @@ class HiddenReasoningMessage(_Item):
 
 
 class ToolCallMessage(_Item):
-    """Calls of tools."""
+    """Tool calls."""
 
     message_type: Annotated[Literal["tool_call_message"], CLEAR] = Field(
         description="Always `tool_call_message`."
@@ -131,7 +131,7 @@ class ToolCallMessage(_Item):
 
 
 class ToolReturnMessage(_Item):
-    """Results of tools."""
+    """Tool results."""
 
     message_type: Annotated[Literal["tool_return_message"], CLEAR] = Field(
         description="Always `tool_return_message`."
@@ -145,7 +145,7 @@ class ToolReturnMessage(_Item):
 
 
 class ApprovalRequestMessage(_Item):
-    """Calls that wait for a decision."""
+    """Tool calls that wait for approval."""
 
     message_type: Annotated[Literal["approval_request_message"], CLEAR] = Field(
         description="Always `approval_request_message`."
@@ -157,7 +157,7 @@ class ApprovalRequestMessage(_Item):
 
 
 class ApprovalResponseMessage(_Item):
-    """Decisions about calls."""
+    """Decisions about tool calls."""
 
     message_type: Annotated[Literal["approval_response_message"], CLEAR] = Field(
         description="Always `approval_response_message`."
@@ -170,9 +170,9 @@ class ApprovalResponseMessage(_Item):
     )
 
 
-# Of the two spellings each of these types has, the first is the server's, the second the reference's.
+# Each of these types has two spellings: the first is the server's, the second the API reference's.
 class SummaryMessage(_Item):
-    """A summary that a compaction left."""
+    """The summary left by a compaction."""
 
     message_type: Annotated[Literal["summary_message", "summary"], CLEAR] = Field(
         description="`summary_message` or `summary`."

@@ -45,7 +45,7 @@ _ProviderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The pro
 
 
 class Run(Wire):
-    """One request to an agent. Until it is finished it changes."""
+    """One request to an agent. It changes until it is finished."""
 
     id: Id
     agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent that ran.")
@@ -69,7 +69,7 @@ class Run(Wire):
 
 
 class Batch(Wire):
-    """Many requests at once. Its list forgets it when it has ended; by its id it still answers."""
+    """Many requests at once. The list drops it when it is finished; a request by its id still finds it."""
 
     id: Id
     status: Annotated[str, CLEAR] = Field(
@@ -153,7 +153,7 @@ class Step(Wire):
 
 
 class StepMetrics(Wire):
-    """The time that a step took, and where it went. Steps that were interrupted have none."""
+    """The time that a step and its parts took. Interrupted steps have none."""
 
     id: Id
     run_id: _RunId = None

@@ -1,4 +1,4 @@
-"""Messages as Letta stores them, which batches answer with, and what searches find."""
+"""Messages as Letta stores them, which batches return, and hits of searches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .tools import ApprovalResult, MessageToolReturn, OpenAIToolCall
 
 
 class Message(Wire):
-    """A message as Letta stores it: what batches and the older search answer with."""
+    """A message as Letta stores it; batches and the older search return it."""
 
     id: Id
     created_at: CreatedAt = None
@@ -75,7 +75,7 @@ class MessageSearchResult(Wire):
 
 
 class MessageSearchItem(Wire):
-    """A hit of `/v1/messages/search` by the server's source (0.16): an item of a message, without scores."""
+    """A hit of `/v1/messages/search`, from the server's source (0.16): a message item, without scores."""
 
     message_id: Annotated[str, AsColumn(content=False, name="id")] = Field(
         description="The stored message; there is no `id`."

@@ -1,4 +1,4 @@
-"""Calls of tools, what they returned, and decisions about them."""
+"""Tool calls, their results, and decisions about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Stderr: TypeAlias = Annotated[
 
 
 class ToolCall(Wire):
-    """A call as LettaMessages have it. In streams any field may be null: a delta."""
+    """A tool call in a LettaMessage. In streams it is a delta, and any field may be null."""
 
     tool_call_id: Annotated[str | None, CLEAR] = Field(
         None, description="The call's id; pairs it with its result and its approval."
@@ -41,14 +41,14 @@ ToolCalls: TypeAlias = Annotated[
 
 
 class OpenAIFunction(Wire):
-    """The function that an OpenAI tool call names. In streams any field may be null: a delta."""
+    """The function that an OpenAI tool call names. In streams it is a delta, and any field may be null."""
 
     name: ToolName = None
     arguments: _Arguments = None
 
 
 class OpenAIToolCall(Wire):
-    """A call as Messages have it (batches, search)."""
+    """A tool call in a Message (batches, search)."""
 
     id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(description="The call's id.")
     function: Annotated[OpenAIFunction, COLUMNS] = Field(description="What is called, and with what.")
@@ -58,7 +58,7 @@ class OpenAIToolCall(Wire):
 
 
 class ToolReturn(Wire):
-    """A tool's result as LettaMessages have it."""
+    """A tool's result in a LettaMessage."""
 
     tool_call_id: Annotated[str, CLEAR] = Field(description="The call that the result answers.")
     status: _Status
@@ -73,7 +73,7 @@ class ToolReturn(Wire):
 
 
 class MessageToolReturn(Wire):
-    """A tool's result as Messages have it (batches, search); without a `type`."""
+    """A tool's result in a Message (batches, search); it has no `type`."""
 
     tool_call_id: Annotated[object, AsColumn(content=False, type="text")] = Field(
         None, description="The call that it answers; the reference allows any type."
@@ -87,7 +87,7 @@ class MessageToolReturn(Wire):
 
 
 class Approval(Wire):
-    """A decision about a call that waited for one."""
+    """A decision about a tool call that waited for one."""
 
     tool_call_id: Annotated[str, CLEAR] = Field(description="The call that was asked about.")
     type: Annotated[Literal["approval"] | None, CLEAR] = Field(
@@ -103,7 +103,7 @@ def _approval_form(value: object) -> str:
         return str(kind) if kind in ("approval", "tool") else "unknown"
     if read(value, "approve") is not None:
         return "approval"
-    # The form of Messages has no type at all: func_response tells it from the form of LettaMessages.
+    # Results in Messages have no type at all; those in LettaMessages have a tool_return.
     return "tool" if read(value, "tool_return") is not None else "message_tool"
 
 
