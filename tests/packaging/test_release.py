@@ -219,6 +219,23 @@ def test_the_wheel_has_the_package_and_nothing_else(released: Path) -> None:
 
 
 @pytest.mark.release
+def test_the_wheel_works_in_an_empty_environment(released: Path, tools: Path, tmp_path: Path) -> None:
+    [wheel] = (released / "dist").glob("*.whl")
+    uv = str(tools / "uv")
+    run([uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "empty")], tmp_path)
+    bin_ = tmp_path / "empty" / "bin"
+    constraints = str(ROOT / "constraints.txt")
+    to = ["--python", str(bin_ / "python"), "-c", constraints]
+    run([uv, "pip", "install", "--quiet", *to, str(wheel)], tmp_path)
+    command = str(bin_ / "letta-source")
+    assert run([command, "--version"], tmp_path) == f"letta-source {STEPS['version']()}\n"
+    # Without the extra `report` there is no report, and a line says what it needs.
+    assert "No report: " in run([command, "demo"], tmp_path)
+    exported = run([command, "export", "agents", "--database", "letta_demo.duckdb"], tmp_path)
+    assert len(exported.splitlines()) > 20
+
+
+@pytest.mark.release
 def test_the_sdists_tests_run(released: Path, tmp_path: Path) -> None:
     [sdist] = (released / "dist").glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
