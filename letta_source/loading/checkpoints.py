@@ -1,4 +1,4 @@
-"""A long load is cut into load packages: each is loaded, and with it its cursors, before the next is read."""
+"""Cut a long load into load packages: each is loaded with its cursors before the next is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_packages(workspace: Workspace, source: DltSource, session: Session) -> None:
-    """Extract and load package after package, as many rows as `checkpoint_rows` and the memory allow each."""
+    """Extract and load package after package; `checkpoint_rows` and the memory limit the rows of each."""
     session.packages.max_rows = session.settings.checkpoint_rows
     session.packages.max_bytes = Memory(session.settings.memory_limit).enough_for_package
     to_take_over = workspace.to_take_over()

@@ -1,4 +1,4 @@
-"""Open what was loaded, by the rules by which it was loaded."""
+"""Open a loaded dataset with the settings it was loaded with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_dataset(
     dataset_name: str = "letta",
     pipeline_name: str = "letta",
 ) -> dlt.Pipeline:
-    """Open a loaded dataset: for `letta_source.export`, or by dlt's own `dataset()` and `sql_client()`.
+    """Open a loaded dataset, for `letta_source.export` or for dlt's `dataset()` and `sql_client()`.
 
     It finds what `letta-source run` and `letta_source.load` wrote from this folder with the same arguments
     and configuration. `dlt.attach` finds what was loaded last under the pipeline's name, from any folder.
@@ -35,7 +35,7 @@ def open_dataset(
             being the pipeline's name.
 
     Raises:
-        ConfigError: it is not there, or cannot be opened.
+        ConfigError: the dataset does not exist or cannot be opened.
     """
     file = None if database is None else os.fspath(database)
     target = Target(pipeline_name, destination, dataset_name, database=file).resolved()
@@ -43,7 +43,7 @@ def open_dataset(
     try:
         to_be_read = _to_be_read(target)
         to_be_read.check()
-        # By its path: from another folder, another file would be found.
+        # By its path: in another folder, settings would lead to another file.
         found = replace(to_be_read, read_only=False)
         with sections_only():
             pipeline = found.made(folder)
@@ -57,11 +57,11 @@ def open_dataset(
 
 @contextmanager
 def reading(target: Target) -> Iterator[dlt.Pipeline]:
-    """A pipeline that knows nothing but the place, to read what is there; it leaves no trace.
+    """Yield a pipeline without state, to read what is in the dataset; it leaves no trace.
 
     Raises:
-        ConfigError: the destination cannot be opened, or its file is not there.
-        OutputFailed: whoever reads met an error.
+        ConfigError: the destination cannot be opened, or its file does not exist.
+        OutputFailed: another error was raised while the block runs.
     """
     to_be_read = _to_be_read(target)
     to_be_read.check()
@@ -78,10 +78,10 @@ def reading(target: Target) -> Iterator[dlt.Pipeline]:
 
 
 def _to_be_read(target: Target) -> Target:
-    """Return the target with its DuckDB file by its path, to be opened for reading alone.
+    """Return the target with the path of its DuckDB file, which is opened read-only.
 
     Raises:
-        ConfigError: its file is not there.
+        ConfigError: its file does not exist.
     """
     client = target.destination_client()
     file = database_file(client)

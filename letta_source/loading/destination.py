@@ -1,4 +1,4 @@
-"""The dlt destination of a target, with what the target sets of it."""
+"""The dlt destination of a target, with the settings that the target requires."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ DESTINATIONS = (
     "duckdb", "postgres", "sqlalchemy", "filesystem", "bigquery", "snowflake", "redshift", "databricks",
     "clickhouse", "motherduck", "athena", "mssql", "synapse", "dremio", "ducklake", "lancedb",
 )  # fmt: skip
-"""Types that a misspelt one may mean."""
+"""Types to suggest for a misspelt one."""
 _DUCKDB = "dlt.destinations.duckdb"
 
 
 def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
-    """Make the destination; it looks its settings up when a client is made.
+    """Create the destination; it resolves its settings when a client is created.
 
     Args:
-        duckdb_name: of its file, where none is configured.
+        duckdb_name: name of its file, if none is configured.
 
     Raises:
-        ConfigError: it takes no database file.
+        ConfigError: the target names a database file, but is not DuckDB.
     """
     take_paths_literally()
     quote_addresses()
@@ -43,14 +43,14 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
         file = str(Path(target.database).expanduser().absolute())
         settings["credentials"] = {"database": file, "read_only": True} if target.read_only else file
     if not target.destination_name and kind.destination_type == _DUCKDB:
-        # Its file is called after it: one for all shards.
+        # dlt names the file after it: one file for all shards.
         settings["pipeline_name"] = duckdb_name or target.pipeline_name
     if kind.destination_type == "dlt.destinations.sqlalchemy":
-        # SQLite is locked as soon as two tables are written at once.
+        # SQLite is locked if two tables are written at once.
         settings["loader_parallelism_strategy"] = "sequential"
         widen_texts()
     if target.called:
-        # dlt would make one `_` of the two in the name.
+        # dlt would shorten the `__` in the name to `_`.
         settings["enable_dataset_name_normalization"] = False
     if target.staging:
         settings["staging_dataset_name_layout"] = target.staging

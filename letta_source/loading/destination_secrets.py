@@ -1,4 +1,4 @@
-"""Secrets of destinations, as they are configured, to be redacted: drivers quote what they cannot read."""
+"""Find the configured secrets of destinations to redact them: drivers quote what they cannot parse."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _VARIABLE = re.compile(r"(?:.+__)?DESTINATION__.+")
 _SECRET_NAME = re.compile(
     r"passw|secret|token|private_key|passphrase|access_key|sas\b|api_?key", re.IGNORECASE
 )
-# A password may hold every character, also @ and / where it is not quoted as it should be.
+# A password may contain any character, even @ and / if it is not quoted as it should be.
 _IN_ADDRESS = re.compile(r"^[\w+.-]+://[^:/?#]*:(.+)@")
 _IN_QUERY = re.compile(r"[?&;](?:password|passwd|pwd|token|sslpassword)=([^&;]+)", re.IGNORECASE)
 
 
 def destination_redactor() -> Redactor:
-    """Return what redacts every secret below `destination` in the environment and in dlt's files."""
+    """Return a redactor of every secret below `destination` in the environment and in dlt's files."""
     return Redactor(_configured())
 
 

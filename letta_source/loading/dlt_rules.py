@@ -1,6 +1,6 @@
-"""dlt's settings under which a load would lose rows, double them or never end: set by us, or refused.
+"""Settings of dlt that could make a load lose rows, double them or never end: overridden, or refused.
 
-docs/configure.md lists them; `tests/loading/test_dlt_rules.py` holds that it does.
+docs/configure.md lists them; `tests/loading/test_dlt_rules.py` enforces that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OURS: Mapping[str, tuple[bool, str]] = {
     "normalize.parquet_normalizer.add_dlt_id": (False, "rows have keys of their own"),
     "normalize.parquet_normalizer.add_dlt_load_id": (False, "rows have it already"),
 }
-"""Settings of dlt that a load sets, whatever is configured, and what would go wrong otherwise."""
+"""Settings of dlt that a load overrides, and what would go wrong otherwise."""
 
 OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
     "pipelines.refresh": ("none", "each package would drop what the one before loaded; use `--refresh`"),
@@ -45,7 +45,7 @@ OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
     ),
     "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's driver for Parquet sends UTF-8 whatever it says"),
 }
-"""Settings of dlt that are set where pipeline and destination are made."""
+"""Settings of dlt that are overridden where the pipeline and the destination are created."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Refused:
     """Values of a setting that a load refuses.
 
     Attributes:
-        when: it is refused, for people.
-        is_unsafe: tells it of a value, which has the setting's type.
+        when: which values are refused, for people.
+        is_unsafe: returns True for a refused value, given one of the setting's type.
     """
 
     when: str
@@ -96,7 +96,7 @@ REFUSED: Mapping[str, Refused] = {
     "data_writer.version": _none_of("1.0", "2.4", "2.6"),
     "data_writer.row_group_size": _AT_LEAST_1,
 }
-"""Settings of dlt that cannot be overridden; those of a writer in any of `_WRITERS`."""
+"""Settings of dlt that are not overridden; those of a data writer in each section of `_WRITERS`."""
 
 REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     "bigquery.autodetect_schema": Refused("true: BigQuery would choose the types of columns", bool),
@@ -108,9 +108,9 @@ REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     ),
     "sqlalchemy.create_primary_keys": Refused("true: MySQL makes no keys of long texts", bool),
 }
-"""Settings of one destination that are refused, as `DESTINATION__BIGQUERY__AUTODETECT_SCHEMA`."""
+"""Refused settings of single destinations, such as `DESTINATION__BIGQUERY__AUTODETECT_SCHEMA`."""
 
-# Whoever loads as many workers as these by default.
+# dlt's default numbers of workers.
 _WORKERS = {
     "load.workers": 20,
     "normalize.workers": 1,
@@ -121,10 +121,10 @@ _WRITERS = ("normalize.data_writer", "extract.data_writer", "sources.letta.data_
 
 
 def assert_dlt_settings(pipeline_name: str, client: Any) -> None:
-    """Refuse settings that cannot be overridden, and values that dlt would refuse when everything is read.
+    """Refuse unsafe settings, and values that dlt would refuse only after everything is read.
 
     Raises:
-        ConfigError: names the setting, and what it would do.
+        ConfigError: a setting is refused; names it, and what it would do.
     """
     for key, hint in settings_of_steps().items():
         section, _, name = key.partition(".")
@@ -150,7 +150,7 @@ def _assert(key: str, said: Any, hint: Any, rule: Refused | None) -> None:
 
 
 def _assert_layout(layout: str | None) -> None:
-    """Check a layout of files: of each load, table and file of a table the name must be another."""
+    """Check a layout of files: names must differ for each load, each table and each file of a table."""
     if layout is None:
         return
     for part, why in (
@@ -160,7 +160,7 @@ def _assert_layout(layout: str | None) -> None:
     ):
         if part not in layout:
             raise ConfigError(f"the layout of the files must hold {part}: {why}")
-    # Of one table dlt lists what begins as its files do: agent_messages would be agent_messages__content too.
+    # dlt lists a table's files by their prefix: agent_messages would match agent_messages__content, too.
     if re.search(r"\{table_name\}($|[A-Za-z0-9_{])", layout):
         raise ConfigError(
             f"the layout {layout!r}: {{table_name}} must be followed by a separator such as / or a dot, or"
@@ -169,9 +169,9 @@ def _assert_layout(layout: str | None) -> None:
 
 
 def _configured(pipeline_name: str, key: str) -> Any:
-    """Return what dlt's configuration says in the setting's own section, for this pipeline or for all.
+    """Return a setting from its own section of dlt's configuration, for this pipeline or for all.
 
-    dlt would take the name without its section, too: WORKERS of another program.
+    dlt would take the name without its section, too, such as another program's WORKERS.
     """
     for name in (f"{pipeline_name}.{key}", key):
         said: Any = dlt.config.get(name)
@@ -182,10 +182,10 @@ def _configured(pipeline_name: str, key: str) -> Any:
 
 @contextmanager
 def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
-    """Apply `OURS` while the block runs: as the environment variables that dlt looks at before all others.
+    """Apply `OURS` while the block runs, as the environment variables that dlt reads before all others.
 
     Args:
-        shards: that load side by side; each job has a connection, of all together as many as dlt has of one.
+        shards: how many load in parallel; their jobs share the number of connections that dlt gives to one.
     """
     forced = {}
     for key, (value, why) in OURS.items():

@@ -1,4 +1,4 @@
-"""dlt's own settings that a load sets, where the environment does not say otherwise."""
+"""Settings of dlt that a load sets unless the environment does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ TELEMETRY = "RUNTIME__DLTHUB_TELEMETRY"
 SETTINGS = {
     # dlt reports usage to its makers unless told not to.
     TELEMETRY: "false",
-    # dlt would keep the files of every load package that was loaded, with prompts in them.
+    # dlt would keep the files of every loaded package, with prompts in them.
     "LOAD__DELETE_COMPLETED_JOBS": "true",
-    # dlt would gather 5,000 rows before it writes them, however large they are.
+    # dlt would buffer 5,000 rows before it writes them, however large they are.
     "DATA_WRITER__BUFFER_MAX_ITEMS": "1",
 }
 
 
-# What drivers of databases look at, whatever the environment says.
+# Variables of database drivers, set whatever the environment says.
 FORCED = {
-    # ADBC, which copies into PostgreSQL, sends UTF-8 whatever the role or the database say.
+    # ADBC, which copies into PostgreSQL, sends UTF-8 whatever the role or the database sets.
     "PGCLIENTENCODING": "UTF8",
 }
 
@@ -45,7 +45,7 @@ def dlt_settings() -> Iterator[None]:
     added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     before = {name: os.environ[name] for name in FORCED if name in os.environ}
     os.environ.update(added | FORCED)
-    # Another pipeline of this process may have started the reports.
+    # Another pipeline of this process may have started the telemetry.
     paused = is_telemetry_started() and os.environ[TELEMETRY] == SETTINGS[TELEMETRY]
     if paused:
         stop_telemetry()

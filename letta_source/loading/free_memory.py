@@ -1,4 +1,4 @@
-"""Give memory back to the system, before a destination takes its own."""
+"""Return memory to the system before a destination takes its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 
 def give_back_memory() -> None:
-    """Give back what reading took: what dlt leaves in circles of references, too."""
+    """Return the memory that reading took, including what dlt leaves in reference cycles."""
     gc.collect()
     pa.default_memory_pool().release_unused()
-    # glibc keeps what was freed; other C libraries have no such function.
+    # glibc keeps freed memory; other C libraries lack this function.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""DuckDB files and pipelines that another process uses: who it is, and waiting until it is done."""
+"""Errors for DuckDB files and pipelines that another process uses, and waiting for it to end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from letta_source.errors import InUse
 Result = TypeVar("Result")
 
 _SECONDS_BETWEEN = 0.5
-# As DuckDB says it; in another container it knows no program.
+# DuckDB's message; it names no program in another container.
 _LOCKED = re.compile(
     r'Could not set lock on file "(.*?)"(?:: Conflicting lock is held in (.*? \(PID \d+\)))?'
 )
@@ -33,10 +33,10 @@ def is_being_run(pipeline: str) -> InUse:
 
 
 def waited_for(seconds: float, attempt: Callable[[], Result]) -> Result:
-    """Try until it is no longer in use.
+    """Retry an attempt as long as it raises InUse.
 
     Raises:
-        InUse: it still is after so many seconds.
+        InUse: it still does after so many seconds.
     """
     tries = Retrying(
         retry=retry_if_exception_type(InUse),

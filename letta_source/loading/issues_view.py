@@ -1,4 +1,4 @@
-"""The view load_issues_current: of what could not be read, what is open now."""
+"""The view load_issues_current: the issues that are open now."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _MADE = "letta_source_issues_view"
 
 
 def keep_view(pipeline: dlt.Pipeline) -> None:
-    """Make the view, unless this version has made it; files have none."""
+    """Create the view, unless this version already has; a filesystem has none."""
     held = pipeline.default_schema.tables.get(LOAD_ISSUES.name, {}).get("columns", {})
     if is_kind("filesystem", pipeline) or "known" not in held:
         return
     try:
         with pipeline.sql_client() as client:
             table, view = map(client.make_qualified_table_name, (LOAD_ISSUES.name, CURRENT_ISSUES))
-            # A view in an SQLite file may name no other database, and dlt's name for the file is one to it.
+            # An SQLite view may name no other database, and dlt's name for its file counts as one.
             sql = current_issues(LOAD_ISSUES.name if dialect_of(client) == "sqlite" else table)
             made = hashlib.sha256(f"{view} {sql}".encode()).hexdigest()
             if local_value(pipeline, _MADE) == made:
                 return
-            # Should it fail, it is said once.
+            # Before the attempt: if it fails, the log says so once.
             pipeline.set_local_state_val(_MADE, made)
-            # PostgreSQL replaces none that has other columns, SQLite none at all.
+            # PostgreSQL cannot replace a view that has other columns, and SQLite none at all.
             client.execute_sql(f"DROP VIEW IF EXISTS {view}")
             client.execute_sql(f"CREATE VIEW {view} AS {sql}")
     except SqlClientNotAvailable:
@@ -42,7 +42,7 @@ def keep_view(pipeline: dlt.Pipeline) -> None:
 
 
 def current_issues(table: str) -> str:
-    """Return the query of what is open now: the last attempt did not read it."""
+    """Return the query for open issues: those that the last attempt did not resolve."""
     key = ", ".join(ISSUE_KEY)
     on = " AND ".join(f"tried.{name} = issue.{name}" for name in ISSUE_KEY)
     return (

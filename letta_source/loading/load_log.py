@@ -1,8 +1,8 @@
 """The table load_log: what each run did, written once after its last package.
 
-dlt's own loads do not write it: a run that found nothing makes no load package, and one that would be made
-for the log alone takes longer than the run. Where the destination is out of reach, a journal beside the
-pipeline's working folder keeps the rows for the next run.
+dlt's own loads do not write it: a run that found nothing makes no load package, and making one for the log
+alone takes longer than the run. If the destination is unreachable, a journal beside the pipeline's working
+folder keeps the rows for the next run.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from letta_source.state.session import Session
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-"""By the names of the columns of `LOAD_LOG`."""
+"""Values by column name of `LOAD_LOG`."""
 _TIMES = [column.name for column in LOAD_LOG.columns if column.type == "timestamp"]
 
 
 @contextmanager
 def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -> Iterator[None]:
-    """Write rows about the run that the block is, once it ends.
+    """Write the rows of a run once the block, which is the run, ends.
 
-    While it runs the journal holds it as interrupted: so the next run finds it if it is killed.
+    While it runs, the journal holds it as interrupted, which the next run finds if it is killed.
     """
     began = local_now()
     run_id = f"{began:%Y%m%dT%H%M%S.%f}-{token_hex(4)}"
@@ -61,7 +61,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
     try:
         yield
     except BaseException as error:
-        # The destination may be why.
+        # Only to the journal: the destination may be the cause.
         code = error.exit_code if isinstance(error, LettaError) else ExitCode.FAILED
         journal.keep([*earlier, *run.rows(code, raised=True)])
         raise
@@ -100,8 +100,8 @@ class _Run:
         """Return a row for each resource.
 
         Args:
-            code: None as long as the run has not ended.
-            raised: an error ended it, so that not all of what was read was loaded.
+            code: None while the run has not ended.
+            raised: an error ended it, so that not everything that was read was loaded.
         """
         settings = self._session.settings
         common = {
@@ -116,7 +116,7 @@ class _Run:
             "version": self._version,
             "masks": str(settings.masking),
         }
-        # The session's counts may be those of the load before until this one begins.
+        # Until this load begins, the session may hold the counts of the one before.
         counts = self._session.counts if code is not None else {}
         outcomes = {name: "failed" if raised else self._outcome(name, code) for name in self._resources}
         return [
@@ -172,10 +172,10 @@ def _counted(counts: Counts | None) -> Row:
 class Journal:
     """Rows that are not in the destination yet, in a private file beside the pipeline's working folder.
 
-    Not in it: dlt may drop that folder.
+    The file is not inside that folder, as dlt may drop it.
 
     Args:
-        place: of the destination; rows of others are left alone.
+        place: location id of the destination; rows of others are left alone.
     """
 
     def __init__(self, file: Path, place: str) -> None:
@@ -184,16 +184,16 @@ class Journal:
 
     @classmethod
     def of(cls, pipeline: dlt.Pipeline) -> Journal:
-        """Return the journal of a pipeline and of where it loads."""
+        """Return the journal of a pipeline, for the location that it loads into."""
         folder = Path(pipeline.working_dir)
         return cls(journal_file(folder.parent, folder.name), local_value(pipeline, PLACE))
 
     def rows(self) -> list[Row]:
-        """Return the rows that are kept."""
+        """Return the rows kept for this location."""
         return [_parsed(row) for place, row in self._lines() if place == self._place]
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Keep these rows, and no others of this place."""
+        """Keep these rows, in place of all others of this location."""
         lines = [(place, row) for place, row in self._lines() if place != self._place]
         lines += [(self._place, _plain(row)) for row in rows]
         if not lines:
@@ -213,7 +213,7 @@ class Journal:
 
 
 def journal_file(folder: Path, pipeline_name: str) -> Path:
-    """Return the journal's file of the pipeline with this name, below dlt's folder of pipelines."""
+    """Return the path of a pipeline's journal, below dlt's folder of pipelines."""
     return folder / f"{pipeline_name}.load_log.jsonl"
 
 
@@ -229,7 +229,7 @@ def _parsed(row: Row) -> Row:
 def write(
     pipeline: dlt.Pipeline, settings: Settings, rows: Sequence[Row], earlier: Sequence[Row] = ()
 ) -> None:
-    """Write rows to load_log; its table is made where it is not there.
+    """Write rows to load_log; create its table if it is missing.
 
     Args:
         earlier: rows of the journal, which may have been written already.
@@ -239,7 +239,7 @@ def write(
     with Files.opened(pipeline) as files:
         if files:
             for run_id, of_run in _by_run([*earlier, *rows]).items():
-                # Written again it is the same file.
+                # Writing it again overwrites the same file.
                 files.add_file(LOAD_LOG.name, f"{run_id}.0.parquet", _parquet(of_run))
             return
     try:
@@ -267,7 +267,7 @@ def _value(value: Any, dialect: str) -> Any:
         return value
     naive = value.astimezone(timezone.utc).replace(tzinfo=None)
     if dialect == "sqlite":
-        # There it is a text.
+        # SQLite stores it as text.
         return naive.strftime("%Y-%m-%d %H:%M:%S.%f")
     # MySQL's times have no zone.
     return naive if dialect in ("mysql", "mariadb") else value
@@ -288,7 +288,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
 
 
 def dlt_columns(table: Table) -> list[Row]:
-    """Return a table's columns as dlt has them."""
+    """Return a table's columns in dlt's form."""
     return [
         {
             "name": column.name,

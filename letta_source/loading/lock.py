@@ -1,4 +1,4 @@
-"""One load at a time of each pipeline: on this machine by files, elsewhere by a lease in the destination."""
+"""Run one load of a pipeline at a time: file locks on this machine, a lease in the destination for others."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from letta_source.loading.target import Target
 
 logger = logging.getLogger(__name__)
 
-# Bytes, of a file's name.
+# Bytes of a file's name.
 _LONGEST_NAME = 255
 _DIGITS = 32
 
 
 @contextmanager
 def held(target: Target, steal: bool = False) -> Iterator[Target]:
-    """Keep others from running the pipeline meanwhile: each would mend what the other does.
+    """Keep others from running the pipeline while the block runs: each would clean up the other's packages.
 
     Args:
         steal: take the lease, whoever holds it.
@@ -43,7 +43,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
         The target, with the lease if its destination has one.
 
     Raises:
-        ConfigError: somebody runs it, or could write into the pipeline's folder.
+        ConfigError: another process runs it, or another user could write into the pipeline's folder.
     """
     folder = Path(pipelines_folder())
     make_own_folder(folder / target.name)
@@ -52,7 +52,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
             own = _locked(folder / f"{target.name}.lock", is_being_run(target.name), 0o600, target.wait)
             stack.enter_context(own)
         except _CannotLock as error:
-            # Two runs in one working folder would lose rows, and nothing else tells them of each other.
+            # Two runs in one working folder would lose rows, and nothing else would keep them apart.
             raise ConfigError(f"{error}: set DLT_DATA_DIR to a folder on a disk that has locks") from error
         try:
             with ours(target.name, target.shard.count), _held_there(target, steal) as leased:
@@ -62,12 +62,12 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
 
 
 class _CannotLock(ConfigError):
-    """The file cannot be made or locked: some network folders have no locks."""
+    """The file cannot be created or locked: some network folders have no locks."""
 
 
 @contextmanager
 def _locked(file: Path, taken: InUse, mode: int, wait: float) -> Iterator[None]:
-    # `is_held` holds it, too, for a moment.
+    # `is_held` also locks it, for a moment.
     lock = FileLock(file, mode=mode, timeout=max(0.2, wait))
     try:
         lock.acquire()
@@ -83,7 +83,7 @@ def _locked(file: Path, taken: InUse, mode: int, wait: float) -> Iterator[None]:
 
 @contextmanager
 def _held_there(target: Target, steal: bool) -> Iterator[Target]:
-    """Keep those out that have another working folder, here or on another machine."""
+    """Keep out loads from other working folders, on this machine or another."""
     client = target.destination_client()
     if (place := local_place(client)) is not None:
         assert_writable(client)
@@ -101,7 +101,7 @@ def _held_there(target: Target, steal: bool) -> Iterator[Target]:
 
 @contextmanager
 def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Lock a file or a folder of this machine, by a file beside it."""
+    """Lock a local file or folder by a lock file beside it."""
     lock = place.with_name(f".{place.stem}.{name}.lock")
     if len(os.fsencode(lock.name)) > _LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(lock.name)).hexdigest()
@@ -124,7 +124,7 @@ def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
 
 
 def _is_taken(lease: Lease, name: str, steal: bool) -> bool:
-    """Take the lease; return False where there cannot be one."""
+    """Take the lease; return False if its table cannot be created."""
     try:
         try:
             lease.take(steal)
@@ -144,7 +144,7 @@ def _is_taken(lease: Lease, name: str, steal: bool) -> bool:
 
 
 def is_held(pipeline_name: str) -> bool:
-    """Tell whether somebody on this machine runs the pipeline of this name, which may be a shard's."""
+    """Return True if a process on this machine runs the pipeline of this name, which may be a shard's."""
     file = Path(pipelines_folder()) / f"{pipeline_name}.lock"
     if not file.exists():
         return False
@@ -154,5 +154,5 @@ def is_held(pipeline_name: str) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        # Where there are no locks, no load runs.
+        # No load runs where there are no locks.
         return False

@@ -1,4 +1,4 @@
-"""Errors, said in one line."""
+"""Error messages in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from letta_source.loading.destination_secrets import destination_redactor
 
 
 def setting_hint(destination: str, error: Exception) -> str:
-    """Return the end of a line that names the setting to set, if one is missing."""
+    """Return the end of an error message that names the missing setting, if one is missing."""
     if not isinstance(error, ConfigurationException):
         return ""
     setting = "BUCKET_URL" if "bucket_url" in getattr(error, "fields", ()) else "CREDENTIALS"
@@ -23,10 +23,10 @@ def setting_hint(destination: str, error: Exception) -> str:
 
 
 def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Checks names that people type.
+    """Check names that users typed.
 
     Raises:
-        ConfigError: one is unknown; names the one that was meant, if any is near.
+        ConfigError: one is unknown; suggests the closest known name, or lists all.
     """
     for name in names:
         if name not in known:
@@ -36,7 +36,7 @@ def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
 
 
 def root(error: BaseException) -> BaseException:
-    """Return the cause that an error of dlt hides: the cause of its cause …, up to one of ours."""
+    """Return an error's root cause, which dlt hides, or the first LettaError in the chain."""
     while not isinstance(error, LettaError):
         inner = cause_of(error)
         if inner is None:
@@ -46,13 +46,13 @@ def root(error: BaseException) -> BaseException:
 
 
 def said(error: BaseException) -> str:
-    """Return an error's root cause in one line, without secrets; they are taken out of the error, too."""
+    """Return an error's root cause in one line, without secrets; redact the error itself, too."""
     redact = destination_redactor()
     redact.redact_error(error)
     error = root(error)
     lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()]
-    # After a colon comes what to do, such as what to install.
+    # The line after a colon says what to do, such as what to install.
     line = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
-    # Drivers show the whole address, with the password, when they cannot read it.
+    # Drivers show the whole URL, with the password, if they cannot parse it.
     text = re.sub(r"://.*@", "://***@", line)
     return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"

@@ -63,7 +63,7 @@ class LoadFailed(LettaError):
     """The load began and failed; the next one goes on from the last package that was loaded.
 
     Attributes:
-        loaded: what came of it nevertheless, if all that was read was loaded.
+        loaded: the result, if everything that was read was loaded nevertheless.
     """
 
     exit_code = ExitCode.FAILED
@@ -84,14 +84,14 @@ def new_problems(session: Session) -> int:
 
 
 def installed_version() -> str | None:
-    """Return the version of this program; None where its files are used without being installed."""
+    """Return the version of this program; None if its files are used without being installed."""
     with suppress(PackageNotFoundError):
         return version("dlt-source-letta")
     return None
 
 
 def why_failed(session: Session) -> str | None:
-    """Return why a load that ended counts as failed, or None."""
+    """Return why a completed load counts as failed, or None."""
     if session.packages.fatal:
         return session.packages.fatal
     for name, counts in session.counts.items():
@@ -116,7 +116,7 @@ def _vanished(counts: Counts) -> str:
 
 
 def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
-    """Count rows by table; empty where the destination speaks no SQL, or would have to read all its files."""
+    """Count rows by table; empty if the destination takes no SQL, or would have to read all its files."""
     counts: dict[str, int] = {}
     if is_kind("filesystem", pipeline):
         return counts

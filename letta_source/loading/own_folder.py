@@ -1,8 +1,8 @@
 """The pipeline's own folder: nobody else may write into it, or read it.
 
-It holds load packages with what people wrote, and jobs that are run with the warehouse's credentials: whoever
-can write there, or put another folder in its place, can run SQL. Where dlt finds no home it takes the
-temporary folder, which everybody can write to.
+It contains load packages with what people wrote, and jobs that run with the warehouse's credentials: anybody
+who can write there, or replace the folder, can run SQL. If dlt finds no home folder it uses the temporary
+folder, which everybody can write to.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _UID_MAP = Path("/proc/self/uid_map")
 
 
 def make_own_folder(folder: Path) -> None:
-    """Make the folder, readable for this user alone; close it to others if it is there.
+    """Create the folder, readable for this user alone; close it to others if it exists.
 
     Raises:
-        ConfigError: others could write into it, or it cannot be made.
+        ConfigError: others could write into it, or it cannot be created.
     """
     try:
         for parent in reversed(folder.parents):
@@ -34,7 +34,7 @@ def make_own_folder(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made: {error.strerror}: {_ELSEWHERE}") from error
     if hasattr(os, "geteuid"):
-        # What was made just now is ours, also where our number has no place in this namespace.
+        # A folder created just now is ours, even if our user id is not mapped in this namespace.
         _assert_own(folder, was_there)
         try:
             folder.chmod(0o700)
@@ -43,7 +43,7 @@ def make_own_folder(folder: Path) -> None:
 
 
 def close_to_others(folder: Path) -> None:
-    """Take from others what the umask left them: files 0600, folders 0700."""
+    """Remove the access that the umask left to others: files 0600, folders 0700."""
     for place, _, files in os.walk(folder):
         for name in ["", *files]:
             path = Path(place, name)
@@ -56,7 +56,7 @@ _ELSEWHERE = "set DLT_DATA_DIR to a folder of your own"
 
 
 def _assert_own(folder: Path, was_there: bool) -> None:
-    # A link may lead to a folder of ours, and be another user's.
+    # A link to a folder of ours may belong to another user.
     for path in {folder, folder.resolve()}:
         if was_there and not _is_trusted(path):
             raise ConfigError(f"{path} belongs to another user, who could run SQL by it: {_ELSEWHERE}")
@@ -70,9 +70,9 @@ def _assert_own(folder: Path, was_there: bool) -> None:
 
 
 def _is_trusted(path: Path) -> bool:
-    """Tell whether the folder belongs to this user or to root.
+    """Return True if the folder belongs to this user or to root.
 
-    In a user namespace in which this user has no number, all such users have the same: nobody's.
+    In a user namespace that does not map this user, all unmapped users share one id: nobody's.
     """
     owner = path.lstat().st_uid
     return owner in (os.geteuid(), 0) and _is_mapped(owner)
@@ -88,16 +88,16 @@ def _is_mapped(user: int) -> bool:
 
 
 def _is_shared(path: Path) -> bool:
-    """Tell whether everybody can write to a folder, but only rename and delete what is theirs."""
+    """Return True if everybody can write to a folder, but rename and delete only what is theirs."""
     mode = path.stat().st_mode
     return bool(mode & stat.S_IWOTH and mode & stat.S_ISVTX)
 
 
 def _is_open(path: Path) -> bool:
-    """Tell whether everybody can rename and replace what is in a folder."""
+    """Return True if everybody can rename and replace what is in a folder."""
     state = path.stat()
     if not state.st_mode & stat.S_IWOTH or state.st_mode & stat.S_ISVTX:
         return False
-    # A volume of a pod with fsGroup, or an emptyDir: Kubernetes opens it to everybody, who are the pod alone.
+    # A pod's volume with fsGroup, or an emptyDir: Kubernetes opens it to everybody, but only the pod has it.
     of_pod = state.st_mode & stat.S_ISGID and state.st_gid in (os.getegid(), *os.getgroups())
     return not (of_pod or ("KUBERNETES_SERVICE_HOST" in os.environ and path.is_mount()))

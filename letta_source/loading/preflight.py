@@ -1,4 +1,4 @@
-"""Ask a server, before anything is loaded: is it there, is it Letta, may we read, what does it have?"""
+"""Check a server before anything is loaded: is it reachable, is it Letta, may we read, what does it have?"""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from letta_source.settings import Settings
 FAMILIES: Mapping[str, Resource] = list_of_family()
 Answer = TypeVar("Answer")
 
-# Letta answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
+# Letta itself answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
 _ANSWERED = {Verdict.GONE, Verdict.NO_ROUTE, Verdict.REFUSED, Verdict.PAGE_LIMIT, Verdict.ERROR}
-# Half a minute: a server of one's own takes some 15 s to start.
+# Retries, for half a minute: a self-hosted server takes some 15 s to start.
 _WHILE_IT_STARTS = 7
 _ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
 
@@ -29,7 +29,7 @@ def check_families(settings: Settings) -> dict[str, str | None]:
     """Map each endpoint family to None if available, else to the answer.
 
     Raises:
-        FatalError: the host cannot be reached, refuses the key, or has none of them.
+        FatalError: the host is unreachable, refuses the key, or has none of the families.
     """
 
     async def check() -> dict[str, str | None]:
@@ -45,10 +45,10 @@ def check_families(settings: Settings) -> dict[str, str | None]:
 
 
 def check_reachable(settings: Settings, server: Server | None = None) -> None:
-    """Check that one family can be read, with as few requests as will do; wait for a server that is starting.
+    """Check with as few requests as possible that one family can be read; wait for a server to start.
 
     Args:
-        server: takes note of what is learned, its time among others.
+        server: records what is learned about the server, such as its time.
 
     Raises:
         FatalError: as `check_families`.
@@ -72,7 +72,7 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
 
 
 def _in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Run in a thread of its own: in this one a notebook has its event loop."""
+    """Run in a separate thread: in this one a notebook has its event loop."""
     with start_blocking_portal() as portal:
         return portal.call(ask)
 
@@ -83,7 +83,7 @@ def _client(settings: Settings, server: Server, retries: int) -> Client:
 
 
 def _paths_asked_for(settings: Settings) -> dict[str, str]:
-    """The path of each agent and batch that the settings name."""
+    """Return the path of each agent and batch that the settings name."""
     paths = {f"agent {agent_id}": f"/v1/agents/{agent_id}" for agent_id in settings.agent_ids}
     paths |= {f"batch {batch_id}": f"/v1/messages/batches/{batch_id}" for batch_id in settings.batch_ids}
     return paths
@@ -95,7 +95,7 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except StatusError as error:
-        # 422 and 400: it has not the form of an id of its kind.
+        # 422 and 400: the id is malformed.
         if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
             raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
         raise Unreachable(f"{client.base_url}{path} answers {error}") from error
@@ -104,10 +104,10 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
 
 
 async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> str | None:
-    """Return None for a list, else what the server says. A 403 may concern this family alone.
+    """Return None for a list, else the server's answer. A 403 may concern this family alone.
 
     Args:
-        refused: takes what there is to raise if no family can be read.
+        refused: collects the errors to raise if no family can be read.
     """
     path = card.path
     params = {**_ONE, "after": card.nil_cursor} if card.nil_cursor else _ONE
@@ -120,13 +120,13 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
         if not (isinstance(answer, StatusError) and answer.status == 403):
             raise
         if not answer.from_letta:
-            # A gateway may refuse all of them: the others are asked less often.
+            # A gateway may refuse all families: the others are retried less often.
             client.server.given_up.update(kind_of(other.path) for other in FAMILIES.values())
         refused.append(error)
         return str(answer)
     except RequestFailed as error:
         if isinstance(error, StatusError) and error.verdict in _ANSWERED:
-            # That it does not know the cursor tells that it has the list.
+            # If it does not know the cursor, it has the list.
             return None if card.nil_cursor and error.verdict is Verdict.GONE else str(error)
         if isinstance(error, StatusError) and error.status == 404:
             refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} answers {error}"))

@@ -1,4 +1,4 @@
-"""dlt's load packages on disk: what a kill leaves of them, and what is kept for no use."""
+"""Repair dlt's load packages on disk after a kill, and delete what is no longer needed."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _MASKING = "letta_source_masking"
 
 
 def keep_masking(pipeline: dlt.Pipeline, settings: Settings) -> None:
-    """Keep, with the packages that are extracted from now on, under which masks they are."""
+    """Record under which masks packages are extracted from now on."""
     pipeline.set_local_state_val(_MASKING, settings.masking_digest)
 
 
 def was_masked_otherwise(pipeline: dlt.Pipeline, settings: Settings) -> bool:
-    """Tell whether pending packages may hold what the masks of now would keep out, or the other way round.
+    """Return True if pending packages were extracted under other masks than the current ones.
 
-    A package of a version that kept no masks counts as not masked.
+    A package of a version that recorded no masks counts as not masked.
     """
     kept = local_value(pipeline, _MASKING) or masking_digest(Masking(), None)
     return bool(kept != settings.masking_digest)
 
 
 def forget_half_written(pipeline: dlt.Pipeline) -> bool:
-    """Deletes files that were being written, under names that dlt makes up.
+    """Delete files that dlt was still writing, under random names.
 
     Returns:
-        Whether there were any: then the pipeline must be made anew, as dlt takes one in its folder of schemas
-        for a schema, and into the pipeline's state.
+        True if there were any: the pipeline must then be created anew, as dlt takes such a file in its folder
+        of schemas for a schema, and adds it to the pipeline's state.
     """
     files = half_written(Path(pipeline.working_dir))
     for file in files:
@@ -55,7 +55,7 @@ def forget_half_written(pipeline: dlt.Pipeline) -> bool:
 
 
 def mend_after_kill(pipeline: dlt.Pipeline) -> None:
-    """Takes away what dlt would fail on for ever, and rows that it would forget on disk.
+    """Delete what dlt would fail on for ever, and rows that it would leave on disk.
 
     dlt hands a package to its next step in two moves, and cannot go on if it was killed between them.
     """
@@ -63,14 +63,14 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     extracted = folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER
     normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
     for package in extracted.glob("*"):
-        # Normalized, but its files were not all deleted.
+        # It was normalized, but not all of its files were deleted.
         whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (
             package / PackageStorage.NEW_JOBS_FOLDER
         ).exists()
         if package.is_dir() and (not whole or (normalized / package.name).exists()):
             shutil.rmtree(package)
         elif package.is_dir():
-            # If it was killed before its schema was kept, dlt would normalize it by an older one.
+            # If it was killed before its schema was saved, dlt would normalize it by an older one.
             keep_schema(pipeline, package / PackageStorage.SCHEMA_FILE_NAME)
     for mark in normalized.glob(f"*/{PackageStorage.PACKAGE_COMPLETED_FILE_NAME}"):
         # Loaded and marked, but not moved away: dlt refuses to mark it again.
@@ -85,8 +85,8 @@ class Pending:
     """A load package that the next run loads first.
 
     Attributes:
-        stage: "extracted", or "normalized", which may be loaded in part.
-        rows: by table, where its files say how many.
+        stage: "extracted", or "normalized", which may be partly loaded.
+        rows: counts by table, as far as its files tell.
     """
 
     pipeline: str
@@ -96,7 +96,7 @@ class Pending:
 
 
 def pending_packages(folder: Path) -> list[Pending]:
-    """Return the load packages in a pipeline's working folder, without opening it as dlt would."""
+    """Return the load packages in a pipeline's working folder, without having dlt open it."""
     places = {
         "normalized": folder / "load" / LoadStorage.NORMALIZED_FOLDER,
         "extracted": folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER,
@@ -112,7 +112,7 @@ def pending_packages(folder: Path) -> list[Pending]:
 def _rows(package: Path) -> dict[str, int]:
     rows: dict[str, int] = {}
     for file in sorted(package.glob("*_jobs/*.parquet")):
-        # A load that is running moves files meanwhile, and writes some.
+        # A running load moves and writes files meanwhile.
         with suppress(OSError, pa.ArrowInvalid):
             if count := pq.read_metadata(file).num_rows:
                 table = table_of_job(file)
@@ -121,7 +121,7 @@ def _rows(package: Path) -> dict[str, int]:
 
 
 def drop_empty(pipeline: dlt.Pipeline) -> None:
-    """Deletes files without rows from packages that are to be loaded, for destinations that fail on them."""
+    """Delete files without rows from packages to be loaded, for destinations that fail on them."""
     folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
     for file in folder.glob(f"*/{PackageStorage.NEW_JOBS_FOLDER}/*.parquet"):
         if not pq.read_metadata(file).num_rows:
@@ -129,6 +129,6 @@ def drop_empty(pipeline: dlt.Pipeline) -> None:
 
 
 def forget_loaded(pipeline: dlt.Pipeline) -> None:
-    """Deletes all loaded packages but the last: dlt keeps a folder with schema and state of each for ever."""
+    """Delete all loaded packages but the last: dlt keeps a folder with schema and state of each for ever."""
     for load_id in sorted(pipeline.list_completed_load_packages())[:-1]:
         shutil.rmtree(Path(pipeline.working_dir, "load", LoadStorage.LOADED_FOLDER, load_id))

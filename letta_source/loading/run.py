@@ -38,7 +38,7 @@ from letta_source.state.session import Session
 logger = logging.getLogger(__name__)
 
 Observer = Callable[[Session, str], AbstractContextManager[Any]]
-"""Given the session and the destination's name, watches a load while the block runs."""
+"""Watches a load while the block runs; takes the session and the destination's name."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Load:
     """A load: resources and settings, destination and dataset.
 
     Attributes:
-        settings: arguments of `letta_source.letta`; None is not given.
-        resources: names; empty for all that are not on request only.
-        destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
+        settings: arguments of `letta_source.letta`; None means not given.
+        resources: names; empty for all except those that are only on request.
+        destination_name: names dlt's config section and a DuckDB file, in place of type and pipeline name.
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
-        steal_lock: take the pipeline's lease in the destination over from whoever holds it.
-        wait: for as many seconds, while another process uses the DuckDB file or runs the pipeline.
+        steal_lock: take over the pipeline's lease in the destination, whoever holds it.
+        wait: seconds to wait while another process uses the DuckDB file or runs the pipeline.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -66,13 +66,13 @@ class Load:
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        # Its repr shows no secret.
+        # The repr of Given shows no secret.
         object.__setattr__(self, "settings", Given.of(self.settings))
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that a load is put together from; a test gives its own."""
+    """The parts that a load is made of, so that tests can replace them."""
 
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target
@@ -91,18 +91,18 @@ def load(
     """Check everything, finish what an earlier load left behind, then load.
 
     Args:
-        observer: watches the load, as a progress bar does; by default nobody does.
-        session: takes the counts meanwhile; by default a new one.
+        observer: watches the load, such as a progress bar; none by default.
+        session: collects the counts; a new one by default.
         parts: for tests.
 
     Raises:
-        ConfigError: and other LettaErrors, before anything was touched.
+        ConfigError: or another LettaError, before anything is touched.
         LoadFailed: the load began and failed; the next one goes on from the last package that was loaded.
     """
     parts = parts or PARTS
     session = session or Session()
     session.pipeline_name = what.pipeline_name
-    # Before dlt reads its files: of one that is broken it shows a traceback.
+    # Before dlt reads its files: for a broken one it shows a traceback.
     providers()
     with dlt_settings(), sections_only():
         try:
@@ -151,17 +151,17 @@ def load(
 
 @contextmanager
 def _drivers_errors(lease: Lease | None) -> Iterator[None]:
-    """Turn what drivers raise, which have exceptions of their own, into LoadFailed."""
+    """Turn the exceptions of drivers, which have types of their own, into LoadFailed."""
     try:
         yield
     except Exception as error:
-        # Who took the lease over ended our sessions; what the database says then is only that.
+        # A process that took over the lease ended our sessions; the database's error says only that.
         if lease and (lost := lease.loss()):
             raise LoadFailed(str(lost)) from error
         if isinstance(error, LettaError):
             raise
         if isinstance(root(error), KeyboardInterrupt):
-            # dlt says it as a failed step.
+            # dlt reports it as a failed step.
             raise KeyboardInterrupt from error
         raise LoadFailed(said(error)) from error
 
@@ -173,7 +173,7 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     workspace.look_at_tables(list(source.selected_resources))
     workspace.finish_pending()
     workspace.take_over()
-    # Of several shards each would count the rows of all.
+    # Each of several shards would count the rows of all.
     counted = list(source.selected_resources) if session.settings.shard.is_whole else []
     before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)

@@ -1,7 +1,7 @@
-"""One server a dataset: a load from another host than the one that filled it is refused.
+"""One server per dataset: refuse a load from another host than the one that filled it.
 
-Cursors, sweeps and what counts as gone hold for one server. Of two in one dataset each load would take the
-rows of the other one for deleted, and lists would be read on from the other's cursors.
+Cursors, sweeps and deletions hold for one server. With two in one dataset, each load would take the other
+server's rows for deleted, and continue lists from the other server's cursors.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.settings.values import is_loopback
 
-# Of a run that read something, though it may have been nothing new.
+# Exit codes of runs that read something, even if nothing was new.
 _ENDED = (0, 3)
 
 
 def assert_same_server(pipeline: dlt.Pipeline, settings: Settings) -> None:
-    """Check that the dataset was filled from this host, as far as its load_log tells.
+    """Check by its load_log that the dataset was filled from this host.
 
     Raises:
         ConfigError: it was filled from another one; says what to do.
@@ -55,14 +55,14 @@ def _other_host(pipeline: dlt.Pipeline, host: str) -> str | None:
         )
         found = [(row[0], row[1], row[2] or 0) for row in client.execute_sql(sql) or ()]
     if not any(rows_written for _, _, rows_written in found):
-        # A server without anything, by a wrong address perhaps.
+        # The server had nothing, perhaps because the address was wrong.
         return None
     last = max(found)[1]
     return None if _address(last) == _address(host) else last
 
 
 def _other_in_files(pipeline: dlt.Pipeline, host: str) -> str | None:
-    """Return the same as `_other_host`; each run has a file, called by its run_id."""
+    """Return the same as `_other_host`, from one file per run, named by its run_id."""
     last: str | None = None
     with Files.opened(pipeline) as files:
         assert files is not None
@@ -80,6 +80,6 @@ def _other_in_files(pipeline: dlt.Pipeline, host: str) -> str | None:
 
 
 def _address(base_url: str) -> tuple[str, int | None, str]:
-    """Return host, port and path; one host is the same by http and https, and so is this machine's."""
+    """Return host, port and path; http and https are the same, and so are all names of this machine."""
     url = httpx.URL(base_url)
     return "localhost" if is_loopback(url.host) else url.host, url.port, url.path.rstrip("/")

@@ -1,7 +1,7 @@
-"""State belongs to the buckets of `letta_source.shards`: a shard takes over that of those it is dealt.
+"""State belongs to the buckets of `letta_source.shards`: a shard takes over the state of its buckets.
 
-Each shard has a pipeline of its own, and with it a state of its own. Of several states that hold a bucket
-the one with the highest turn counts: a shard that takes a bucket over takes a turn higher than all others.
+Each shard has a pipeline of its own, and with it a state of its own. If several states hold a bucket, the one
+with the highest `turn` counts: a shard that takes over a bucket gets a turn higher than all others.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.shards import WHOLE, Shard, bucket_of
 
 State = dict[str, Any]
-"""Of the source: `resources`, and `turn` once it was taken over from another shard."""
+"""The source's state: `resources`, and `turn` once it was taken over from another shard."""
 _SOURCE = "letta"
-# By pipeline, the load whose state was taken into account: in a fleet each state is large.
+# Maps a pipeline to the load whose state was already considered: in a fleet each state is large.
 _SEEN = "letta_source_seen_states"
-# Of the resources that are not divided; shard 0 has it.
+# Stands for the resources that are not divided; shard 0 has it.
 _REST = -1
 
 
@@ -36,10 +36,10 @@ def pipeline_name_of(base: str, shard: Shard) -> str:
 def stored_states(
     pipeline: dlt.Pipeline, base: str, shard: Shard
 ) -> tuple[dict[Shard, State], dict[str, str]]:
-    """Return the states of shards of other counts that may hold a bucket of this one.
+    """Return the states of shards with another count, which may hold a bucket of this one.
 
     Returns:
-        Their states, but those that `adopt` saw; and by pipeline the load id of each.
+        Their states, except those that `adopt` has seen; and the load id of each, by pipeline.
     """
     states: dict[Shard, State] = {}
     seen: dict[str, str] = {}
@@ -50,7 +50,7 @@ def stored_states(
             if other is None or other.count == shard.count or known.get(name) == load_id:
                 continue
             if stored := stored_state(client, name):
-                # The load is older than the newest if that is still being loaded.
+                # This load is older than the newest one if that is not finished.
                 state, seen[name] = stored
                 states[other] = state.get("sources", {}).get(_SOURCE, {})
     return states, seen
@@ -59,7 +59,7 @@ def stored_states(
 def adopt(
     pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State], seen: Mapping[str, str]
 ) -> None:
-    """Brings the state of this shard's buckets into the pipeline, from whoever had them last."""
+    """Copy the state of this shard's buckets into the pipeline, from the shards that had them last."""
     with pipeline.managed_state() as state:
         sources = state.setdefault("sources", {})
         mine: State = sources.get(_SOURCE, {})
@@ -70,7 +70,7 @@ def adopt(
 
 
 def forget_resources(pipeline: dlt.Pipeline, resources: Collection[str]) -> None:
-    """Drop up to where these resources were read: they are read from the start."""
+    """Drop the state of these resources, so that they are read from the start."""
     if resources:
         with pipeline.managed_state() as state:
             mine: State = state.get("sources", {}).get(_SOURCE, {})
@@ -79,13 +79,13 @@ def forget_resources(pipeline: dlt.Pipeline, resources: Collection[str]) -> None
 
 
 def is_superseded(pipeline: dlt.Pipeline, shard: Shard, others: Mapping[Shard, State]) -> bool:
-    """Return True if others have loaded its buckets since: its unfinished load is older than theirs."""
+    """Return True if other shards have loaded its buckets since: its unfinished load is older than theirs."""
     mine: State = pipeline.state.get("sources", {}).get(_SOURCE, {})
     return adopted_state(shard, mine, others) is not mine
 
 
 def adopted_state(shard: Shard, mine: State, others: Mapping[Shard, State]) -> State:
-    """The state to go on with; `mine` itself if there is nothing to take over."""
+    """Return the state to continue with; `mine` itself if there is nothing to take over."""
     states = {shard: mine, **others}
     buckets = [*shard.buckets, *([_REST] if shard.index == 0 else [])]
     owners = {bucket: _owner(states, bucket) for bucket in buckets}
@@ -121,7 +121,7 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
     """Join the state of all buckets of one resource.
 
     Args:
-        by_list: cursors are of lists, and what is unsettled falls into buckets; else cursors are of parents.
+        by_list: cursors belong to lists, and `unsettled` is split by bucket; else cursors belong to parents.
     """
     sweeps = _joined_sweeps(parts)
     swept: State = {"swept": sweeps} if sweeps else {}
@@ -139,7 +139,7 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
     cursors, ahead = _joined_lists({bucket: part.get("cursors", {}) for bucket, part in parts.items()})
     for bucket, part in parts.items():
         for key, positions in part.get("ahead", {}).items():
-            # Where the list has not been read beyond what an earlier owner had.
+            # An earlier owner had read farther than the list has been read since.
             position = positions.get(str(bucket))
             if position and position > ahead.get(key, {}).get(str(bucket), []):
                 ahead.setdefault(key, {})[str(bucket)] = position
@@ -153,16 +153,16 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
 
 
 def _joined_sweeps(parts: Mapping[int, State]) -> dict[str, str]:
-    """Return when all of the buckets had been swept, by the agents that were asked for."""
+    """Return the oldest sweep of all buckets, by scope of agents; each bucket must have swept that scope."""
     sweeps = [part.get("swept", {}) for part in parts.values()]
     common = set.intersection(*map(set, sweeps))
     return {scope: min(swept[scope] for swept in sweeps) for scope in common}
 
 
 def _joined_lists(cursors: Mapping[int, State]) -> tuple[State, dict[str, dict[str, list[str]]]]:
-    """Return for each list the cursor of the bucket that is farthest behind, and how far the others are.
+    """Return for each list the cursor of the bucket that is farthest behind, and the cursors of the others.
 
-    A list that some bucket has no cursor of is read from its start.
+    A list for which some bucket has no cursor is read from its start.
     """
     joined: State = {}
     ahead: dict[str, dict[str, list[str]]] = {}

@@ -1,4 +1,4 @@
-"""The place that a load goes to, found and opened before a pipeline keeps any state of it."""
+"""The destination and dataset of a load, checked before a pipeline keeps any state of them."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class Target:
     """A destination, a dataset in it, and the pipeline that fills it.
 
     Attributes:
-        destination: its type, as dlt calls it.
-        shard: which of several pipelines that load side by side; each has a staging dataset of its own.
-        destination_name: what dlt's config and a DuckDB file are called, if not as the type and the pipeline.
-        database: DuckDB's file, if it is not to be found by the settings and the pipeline's name.
-        called: what the destination calls the dataset; `resolved` finds it.
-        staging: what it calls the staging dataset; None where there is none.
-        own_staging: it is not one that dlt's settings name.
-        lease: without it, nothing may be written.
+        destination: its type, as dlt names it.
+        shard: which of several pipelines that load in parallel; each has a staging dataset of its own.
+        destination_name: names dlt's config section and a DuckDB file, in place of type and pipeline name.
+        database: DuckDB's file, if it does not follow from the settings and the pipeline's name.
+        called: the dataset's name in the destination; `resolved` finds it.
+        staging: the staging dataset's name there; None if there is none.
+        own_staging: the staging dataset is not named by dlt's settings.
+        lease: must be held for anything to be written; None if there is none.
         read_only: its DuckDB file is opened for reading: others may read it meanwhile, and it may be
             write-protected.
-        wait: for as many seconds, while another process uses it.
+        wait: seconds to wait while another process uses it.
     """
 
     pipeline_name: str
@@ -85,10 +85,10 @@ class Target:
         return pipeline_name_of(self.pipeline_name, self.shard)
 
     def resolved(self) -> Target:
-        """The same, its DuckDB file found: `PIPELINE_db.duckdb` here, if none is given or configured.
+        """Return the target with its DuckDB file: `PIPELINE_db.duckdb` here, if none is given or configured.
 
-        Not `PIPELINE.duckdb`, which DuckDB could not tell from a dataset of that name. Older versions called
-        it so where no dataset was: such a file is gone on with.
+        Not `PIPELINE.duckdb`, which DuckDB could not tell from a dataset of that name. Older versions named
+        it so if no dataset had that name: such a file is still used.
 
         Raises:
             ConfigError: there is no such destination, or its settings are incomplete or cannot work.
@@ -101,7 +101,7 @@ class Target:
             name = f"{self.pipeline_name}_db"
             with self._tried(duckdb_name=name) as pipeline:
                 own = _duckdb_file(pipeline.destination_client())
-            # One that is configured is the same.
+            # A configured file is the same under either name.
             if own != file and (found._clashes_with(file) or not file.exists()):
                 found, file = replace(found, destination_name=name), own
         if file and found._clashes_with(file):
@@ -109,7 +109,7 @@ class Target:
         return found
 
     def _named(self, client: Any) -> Target:
-        """The same, with the names of its datasets."""
+        """Return the target with the names of its datasets."""
         if not hasattr(client.config, "staging_dataset_name_layout"):
             return self
         called, staging, is_configured = dataset_names(client)
@@ -118,22 +118,22 @@ class Target:
         if not is_configured:
             return replace(self, called=called, staging=staging_name(called, self.name))
         if not self.shard.is_whole:
-            # In one that they share, shards would merge each other's rows, without an error.
+            # In a shared one, shards would merge each other's rows, without an error.
             staging = f"{staging}_{self.shard.index}"
         return replace(self, called=called, staging=staging, own_staging=False)
 
     def check(self, table_format: str | None = None) -> None:
-        """Opens the destination.
+        """Open the destination and check it.
 
         Raises:
-            ConfigError: it cannot be opened, or has no such tables.
+            ConfigError: it cannot be opened, is not safe to load into, or lacks this table format.
         """
         waited_for(self.wait, lambda: self._check(table_format))
 
     def _check(self, table_format: str | None) -> None:
         client = self.destination_client()
         with self._said():
-            # Before it is opened: a refused setting must not make a DuckDB file.
+            # Before it is opened: a refused setting must not create a DuckDB file.
             assert_dlt_settings(self.name, client)
             assert_usable_path(client, table_format)
             assert_not_reserved(client, self.called or self.dataset_name)
@@ -153,10 +153,10 @@ class Target:
                 raise ConfigError(f"{self.destination} has no {table_format} tables: leave out table_format")
 
     def check_untouched(self, table_format: str | None = None) -> None:
-        """Check as `check` does, without making a DuckDB or SQLite file that is not there yet.
+        """Check as `check` does, without creating a missing DuckDB or SQLite file.
 
         Raises:
-            ConfigError: as `check`; or the file or folder cannot be written or made.
+            ConfigError: as `check`; or the file or folder cannot be written or created.
         """
         client = self.destination_client()
         assert_writable(client)
@@ -165,17 +165,17 @@ class Target:
             self.check(table_format)
 
     def destination_client(self) -> Any:
-        """Return a client of the dataset, not opened; raises ConfigError as `check` does."""
+        """Return an unopened client of the dataset; raises ConfigError as `check` does."""
         return self._client
 
     @cached_property
     def _client(self) -> Any:
-        # To make one, dlt looks hundreds of settings up.
+        # To create one, dlt looks up hundreds of settings.
         with self._tried() as pipeline:
             return pipeline.destination_client()
 
     def where(self) -> str:
-        """Return where the tables are, for people: the destination, its file or address, the dataset."""
+        """Return the tables' location for people: the destination, its file or address, the dataset."""
         client = self.destination_client()
         # dlt shows an address without its password.
         address = database_file(client) or str(client.config) or "default settings"
@@ -183,17 +183,17 @@ class Target:
         return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
 
     def place(self) -> str:
-        """Return a text that is equal for two targets that share their tables, and for no others."""
-        # Sessions under a lease have another name in each load.
+        """Return a location id; it is equal for two targets only if they share tables."""
+        # Under a lease, sessions have another name in each load.
         client = (replace(self, lease=None) if self.lease else self).destination_client()
         return place_of(client, dataset_called(self.dataset_name))
 
     def pipeline(self) -> dlt.Pipeline:
-        """The pipeline, with the state of what was loaded into this target."""
+        """Return the pipeline, with the state of what was loaded into this target."""
         place = self.place()
         pipeline = self.made()
         if local_value(pipeline, PLACE) != place:
-            # dlt keeps one state a name: with the cursors of another place, this one would miss rows.
+            # dlt keeps one state per name: with another location's cursors, this one would miss rows.
             pipeline.drop()
             pipeline = self.made()
             pipeline.set_local_state_val(PLACE, place)
@@ -203,20 +203,20 @@ class Target:
             if staging != self.staging:
                 pipeline = replace(self, staging=staging).made()
             pipeline.set_local_state_val(_STAGING, staging)
-        # Dropping it made its folder anew, as open as the umask says.
+        # Dropping it created its folder anew, as open as the umask allows.
         close_to_others(Path(pipeline.working_dir))
         return pipeline
 
     def _staging_of(self, pipeline: dlt.Pipeline) -> str:
-        """The staging dataset to load through, proven to be ours.
+        """Return the staging dataset to load through, checked to be ours.
 
         Raises:
-            ConfigError: it holds what is not ours.
+            ConfigError: it holds tables that are not ours.
         """
         staging, legacy = self.staging or "", legacy_name(self.called or "", self.name)
         is_begun = pipeline.has_pending_data
         if is_begun:
-            # A part of it may be staged already.
+            # A part of the pending load may be staged already.
             staging = local_value(pipeline, _STAGING) or (legacy if self.own_staging else staging)
         held = self._held_by(staging)
         if self.own_staging and not is_begun and held is not Holds.STAGED:
@@ -237,15 +237,15 @@ class Target:
             return what_is_in(client, staging=True)
 
     def _clashes_with(self, file: Path) -> bool:
-        """Tell whether a file is called as a dataset: DuckDB cannot tell a schema from its database."""
+        """Return True if a file has a dataset's name: DuckDB cannot tell a schema from its database."""
         return file.stem.casefold() in {name.casefold() for name in (self.called, self.staging) if name}
 
     @contextmanager
     def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
-        """A pipeline for a moment, so that a refused load leaves no trace; what goes wrong is a ConfigError.
+        """Yield a temporary pipeline, so that a refused load leaves no trace; errors become ConfigErrors.
 
         Args:
-            duckdb_name: of its file, where none is configured.
+            duckdb_name: name of its file, if none is configured.
         """
         providers()
         with self._said(), sections_only(), tempfile.TemporaryDirectory() as folder:
@@ -257,7 +257,7 @@ class Target:
 
     @contextmanager
     def _said(self) -> Iterator[None]:
-        """Turn what goes wrong while the block runs into a ConfigError."""
+        """Turn errors of dlt and drivers into ConfigErrors while the block runs."""
         try:
             yield
         except UnknownDestinationModule as error:
@@ -272,11 +272,11 @@ class Target:
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
     def made(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
-        """Return dlt's pipeline, as it was left there.
+        """Return dlt's pipeline, with the state in its working folder.
 
         Args:
-            folder: where it keeps its working folder; by default where dlt keeps all.
-            duckdb_name: of its file, where none is configured.
+            folder: contains the working folder; by default dlt's own folder of pipelines.
+            duckdb_name: name of its file, if none is configured.
         """
         destination = destination_of(self, duckdb_name)
         made = dlt.pipeline(
@@ -284,14 +284,14 @@ class Target:
             pipelines_dir=folder,  # type: ignore[arg-type]  # None is its default
             destination=destination,
             dataset_name=self.called or dataset_called(self.dataset_name),
-            # It would wipe the state, and load into another dataset each time.
+            # dev_mode would wipe the state, and load into another dataset each time.
             dev_mode=False,
         )
         answer_once(destination)
         if self.called:
-            # dataset_name_layout is in it already.
+            # dataset_name_layout is already applied to it.
             made.dataset_name = self.called
-        # Of dlt's settings: it would drop the tables with each package.
+        # dlt's settings may set it: it would drop the tables with each package.
         made.refresh = None
         return made
 

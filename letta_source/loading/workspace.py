@@ -1,4 +1,4 @@
-"""The pipeline of one load, and the upkeep that it needs besides dlt's own steps."""
+"""The pipeline of one load, with the maintenance that it needs besides dlt's own steps."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ from letta_source.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Resources that another working folder loaded: until each was read to its end, a load that was killed there
-# may have left some tables merged, and others not.
+# Resources that another working folder loaded, until this one has read them to their end: a load that was
+# killed there may have merged some tables, and not others.
 _TO_TAKE_OVER = "letta_source_to_take_over"
-# How often the lease had been taken when this working folder last had it.
+# Generation of the lease when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
-# Rows. To give back the few MB of fewer takes a tenth of the load's time.
+# Rows. With fewer, returning the few MB would take a tenth of the load's time.
 _MANY_ROWS = 5_000
 
 
 class Workspace:
-    """One target's pipeline, opened; a test gives one that touches no disk.
+    """One target's pipeline, opened; tests pass one that touches no disk.
 
     Attributes:
         pipeline: dlt's.
         traits: what its destination can do.
         lease: the target's.
-        load_ids: the loads that were finished by now.
+        load_ids: the loads finished so far.
     """
 
     pipeline: dlt.Pipeline
@@ -90,7 +90,7 @@ class Workspace:
             raise
 
     def open(self) -> None:
-        """Open the pipeline; take away what a kill left half-written, half-loaded or superseded."""
+        """Open the pipeline; clean up what a kill left half-written, half-loaded or superseded."""
         self.pipeline = self._target.pipeline()
         if forget_half_written(self.pipeline):
             self.pipeline = self._target.pipeline()
@@ -101,7 +101,7 @@ class Workspace:
         self._find_other_shards()
         if why := self._why_not_finished():
             logger.info("an earlier load was left unfinished, and %s: dropping it, to be read again", why)
-            # With its state: what no other has taken over is read again.
+            # This drops its state, too: what nobody else has taken over is read again.
             self.pipeline.drop()
             self.pipeline = self._target.pipeline()
             self._find_other_shards()
@@ -113,7 +113,7 @@ class Workspace:
 
     @contextmanager
     def let_go(self) -> Iterator[None]:
-        """While the block runs, others may open the DuckDB file, which else is kept open until `close`."""
+        """Let others open the DuckDB file while the block runs; otherwise it is kept open until `close`."""
         self._file.close()
         yield
         self._keep_open()
@@ -128,7 +128,7 @@ class Workspace:
     def _was_leased_to_others(self) -> bool:
         """Return True if another working folder may have loaded since this one last had the lease."""
         before = self.lease.generation - 1 if self.lease else 0
-        # A version without leases kept none.
+        # Versions without leases stored no generation.
         return before > 0 and local_value(self.pipeline, _GENERATION) != before
 
     def assert_leased(self) -> None:
@@ -144,7 +144,7 @@ class Workspace:
         self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
 
     def look_at_tables(self, resources: Collection[str]) -> None:
-        """Compare the tables with what was loaded; those that are gone are made and read again.
+        """Compare the tables with what was loaded; missing ones will be created and read again.
 
         Raises:
             ConfigError: somebody renamed or changed a column of these resources; says what to do.
@@ -176,20 +176,20 @@ class Workspace:
         """Load what an earlier load left in the working folder."""
         if self.pipeline.has_pending_data:
             logger.info("an earlier load was left unfinished: finishing it first")
-            # Not by `run`, which drops what is left of a first load: its dataset is not there yet.
+            # Not by `run`, which drops what is left of a first load, as its dataset does not exist yet.
             self.pipeline.normalize()
             self._prepare()
             self._load()
 
     def take_over(self) -> None:
-        """Go on from the destination's state, and where other shards ended."""
+        """Continue from the destination's state, and from where other shards ended."""
         if self.traits.writes == "append":
             # Reading all of it again would double the rows.
             self.pipeline.config.restore_from_destination = True
         if self.pipeline.config.restore_from_destination:
             self.pipeline.sync_destination()
         adopt(self.pipeline, self._shard, self._others, self._seen)
-        # A load that is killed while these are read again must not leave cursors that skip what is gone.
+        # If a load is killed while it reads these again, no cursor that skips them may remain.
         forget_resources(self.pipeline, self._gone.resources())
 
     def to_take_over(self) -> list[str]:
@@ -203,11 +203,11 @@ class Workspace:
         return known
 
     def set_to_take_over(self, resources: list[str]) -> None:
-        """Keep those resources in the local state."""
+        """Store those resources in the local state."""
         self.pipeline.set_local_state_val(_TO_TAKE_OVER, resources)
 
     def _was_loaded_into(self) -> bool:
-        """Return True if state came back from the destination, or rows without a state are there."""
+        """Return True if state came from the destination, or it holds rows without a state."""
         tables = [table.name for table in all_tables()]
         return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
 
@@ -216,11 +216,11 @@ class Workspace:
         return erased_ids(self.pipeline)
 
     def keep_masking(self) -> None:
-        """Keep, with what is extracted from now on, under which masks it is."""
+        """Record under which masks rows are extracted from now on."""
         keep_masking(self.pipeline, self._settings)
 
     def appendable(self, resources: Iterable[str]) -> set[str]:
-        """Return the resources whose rows can be appended: their tables are empty, or not there yet."""
+        """Return the resources whose rows can be appended: their tables are empty or do not exist yet."""
         return appendable(self.pipeline, resources)
 
     def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
@@ -228,7 +228,7 @@ class Workspace:
 
         Args:
             appends: rows are appended to empty tables.
-            rows: as many were extracted.
+            rows: how many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
         self.pipeline.normalize()
@@ -255,7 +255,7 @@ class Workspace:
         forget_loaded(self.pipeline)
 
     def drop_old_states(self) -> None:
-        """Drop all but the last states of this pipeline, once a load was finished; no error if it fails."""
+        """Drop old states of this pipeline if a load was finished; a failure is only logged."""
         if not self.load_ids:
             return
         try:
@@ -274,7 +274,7 @@ class Workspace:
         return self._settings.memory_limit * 5 // 4
 
     def _prepare(self) -> None:
-        """Do away with what dlt itself would stumble over before it loads."""
+        """Prepare tables and packages where dlt's own load would fail."""
         mend_staging(self.pipeline)
         if self._gone:
             make_again(self.pipeline)
@@ -293,7 +293,7 @@ class Workspace:
                 loaded = self.pipeline.load(workers=1) if one_by_one else self.pipeline.load()
             self.load_ids += loaded.loads_ids
         except Exception as error:
-            # What the database says then is that some statement failed.
+            # The database's error would only say that some statement failed.
             if self.lease and (lost := self.lease.loss()):
                 raise lost from error
             raise

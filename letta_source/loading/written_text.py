@@ -1,4 +1,4 @@
-"""One text sent through a temporary table of the destination, for `letta-source check --write`."""
+"""Send one text through a temporary table of the destination, for `letta-source check --write`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def assert_writes(target: Target) -> None:
-    """Write one text into a temporary table, which is gone afterwards, and read it again.
+    """Write one text into a temporary table, which is dropped afterwards, and read it back.
 
     Raises:
-        ConfigError: the destination has no such tables or no file yet, or the text comes back as another.
+        ConfigError: the destination has no such tables or no file yet, or the text comes back changed.
     """
     client = target.destination_client()
     sql_client = sql_client_of(client)
