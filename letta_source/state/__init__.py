@@ -1,1 +1,1 @@
-"""The memory of a load: cursors, unfinished runs, the state of each resource."""
+"""The state of each resource (cursors, unfinished runs, known issues) and the session of a load."""

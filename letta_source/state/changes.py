@@ -15,15 +15,15 @@ class StoredChanges(TypedDict, total=False):
     """The part of a resource's state in `state["changes"]`."""
 
     since: str
-    """When the last load that read the resource to its end began, by the server's clock."""
+    """Start of the last load that read the resource to its end, by the server's clock."""
     cursors: dict[str, list[str | None]]
-    """Under an empty key, how far the list of all messages was walked."""
+    """The cursor in the list of all messages, under an empty key."""
     open: list[str]
-    """Parents to be asked whatever the signals say: with messages in the overlap, or not read whole."""
+    """Parents to ask whatever the signals say: those with messages in the overlap, or not read whole."""
     proven: list[str]
     """Messages beyond the cursor that name no run, and were loaded."""
     agents: int
-    """How many agents there are."""
+    """The number of agents."""
     missing: str
     """The host's answer when it was found to lack the resource's family."""
     lacks_step_list: bool
@@ -31,15 +31,15 @@ class StoredChanges(TypedDict, total=False):
 
 
 class Changes:
-    """The memory of a resource's last load; moves only with `finish`.
+    """The record of a resource's last load; changes only with `finish`.
 
     Args:
-        stored: the dict of the resource that dlt keeps.
-        overlap: with the last load.
+        stored: the dict that dlt keeps for the resource.
+        overlap: the overlap with the last load.
 
     Attributes:
-        is_marked: it was decided in this load where the next one walks the list of all messages on from.
-        tail: messages beyond that mark that name no run, where it was not walked to.
+        is_marked: this load has set the point from which the next one walks the list of all messages.
+        tail: messages beyond that point that name no run, if this load did not walk to it.
     """
 
     def __init__(self, stored: MutableMapping[str, Any], overlap: Overlap) -> None:
@@ -52,13 +52,13 @@ class Changes:
         self.bind(stored)
 
     def bind(self, stored: MutableMapping[str, Any]) -> None:
-        """Goes on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._owner = stored
         self._stored = cast(StoredChanges, stored.get("changes", {}))
 
     @property
     def since(self) -> datetime | None:
-        """Since when changes are to be found: the start of the last load, and the overlap before it."""
+        """The time since which to look for changes: the start of the last load, less the overlap."""
         since = self._stored.get("since")
         return self._overlap.before(parse_time(since)) if since else None
 
@@ -69,19 +69,19 @@ class Changes:
         return (stored[0], stored[1]) if stored else None
 
     def walk(self, items: Sequence[Mapping[str, Any]]) -> int:
-        """Moves over messages that the list of all gave, in order; returns how many are passed."""
+        """Move over messages from the list of all messages, in order; return how many the cursor passes."""
         passed = self._cursors.observe("", items)
         if passed:
             self._next["cursors"] = {}
         return passed
 
     def walk_from_start(self) -> None:
-        """Has the next load walk the whole list, as short as it is."""
+        """Have the next load walk the whole list, as it is short."""
         self._next["cursors"] = {"": [None, None]}
 
     @property
     def open(self) -> Collection[str]:
-        """Parents to be asked whatever the signals say."""
+        """Parents to ask whatever the signals say."""
         return self._stored.get("open", ())
 
     @property
@@ -91,7 +91,7 @@ class Changes:
 
     @property
     def agents(self) -> int:
-        """The number of agents there were, as far as is known."""
+        """The number of agents in the last load; 0 if unknown."""
         return self._stored.get("agents", 0)
 
     @property
@@ -105,11 +105,11 @@ class Changes:
         return self._stored.get("lacks_step_list", False)
 
     def note(self, **found: Any) -> None:
-        """Notes what is to be kept, by the names of `StoredChanges`."""
+        """Note values to store, by the field names of `StoredChanges`."""
         self._next.update(cast(StoredChanges, found))
 
     def finish(self, started_at: datetime, open_parents: Collection[str]) -> None:
-        """Keeps what was noted, once everything was read."""
+        """Store what was noted, once everything was read."""
         self._cursors.commit()
         kept: dict[str, Any] = {**self._next, "since": started_at.isoformat()}
         if self._next.get("cursors") == {}:

@@ -15,26 +15,26 @@ class Counts:
 
     Attributes:
         parents: agents, groups, … found so far; 0 for a plain list.
-        done: how many of them were read.
-        failed: how many could not be read at all.
-        failed_known: how many of them an earlier load could not read either.
-        only_news: only those were asked that have news, or failed before.
+        done: parents that were read.
+        failed: parents that could not be read at all.
+        failed_known: those of them that an earlier load could not read either.
+        only_news: only parents with news, or that failed before, were asked.
         lists: lists that were read, the resource's own and those that name its parents.
-        failed_lists: how many of them could not be read at all.
-        missing_lists: how many of them the host does not have.
-        gone: parents that were listed, by this load or an earlier one, and were gone when they were read.
-        vanished: all of them are gone, and no earlier load has said so.
-        items: items read, those of the overlap too.
-        rows: rows handed over to be loaded, of all its tables.
-        requests: HTTP requests, retries too.
+        failed_lists: lists that could not be read at all.
+        missing_lists: lists that the host does not have.
+        gone: parents that were listed, by this load or an earlier one, but gone when they were read.
+        vanished: all parents are gone, and no earlier load has reported it.
+        items: items read, including those of the overlap.
+        rows: rows handed over for loading, of all tables.
+        requests: HTTP requests, including retries.
         traffic: retries, waits and bytes.
-        problems: parents and messages that could not be read, known ones too.
-        known: those that an earlier load could not read either; not all of them were tried again.
-        next_try: when the first of those that wait is tried again.
-        swept: read whole, not only what seemed to have changed.
-        missed: items that a sweep found and that no signal names; None where that cannot be told.
-        skipped: why it was not read at all, or None.
-        begun, ended: readings of the monotonic clock, or None.
+        problems: parents and messages that could not be read, including known ones.
+        known: problems that an earlier load had too; not all of them were retried.
+        next_try: the earliest retry of those that wait.
+        swept: everything was read, not only what seemed to have changed.
+        missed: items that a sweep found and no signal named; None if unknown.
+        skipped: why the resource was not read at all, or None.
+        begun, ended: times of the monotonic clock, or None.
     """
 
     parents: int = 0
@@ -72,12 +72,12 @@ class Counts:
         """True if more than half of the parents could not be read."""
         if not self.only_news:
             return self.failed * 2 > self.parents
-        # What failed before is asked each time: in a quiet hour it is all that is asked.
+        # Parents that failed before are always asked: in a quiet hour, no others are.
         failed, asked = self.failed - self.failed_known, self.parents - self.failed_known
         return failed > 1 and failed * 2 > asked
 
     def count_known(self, next_try: datetime | None) -> None:
-        """Count a known issue, tried again or not."""
+        """Count a known issue, whether or not it was retried."""
         self.problems += 1
         self.known += 1
         if next_try:

@@ -1,8 +1,8 @@
-"""Cursors: how far each parent was read. They know no HTTP; the state is a plain dict that dlt keeps.
+"""Cursors: how far each parent was read. Independent of HTTP; the state is a plain dict that dlt keeps.
 
-Rows come in the server's sequence, not by date, and rows committed late can take a place among those that
-were read. So a cursor stays behind everything younger than the overlap (`lag`), and the next run reads
-from there; the merge takes the repeats out.
+Rows come in the server's sequence, not by date, and rows committed late can appear among those already read.
+So a cursor stops before anything within the overlap (`lag`), the next load reads on from there, and the
+merge removes the repeats.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from letta_source.times import created_at, newest_of
 logger = logging.getLogger(__name__)
 
 Cursor = tuple[str | None, str | None]
-# Of a page without a date.
+# The newest date of a page without dates.
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 Between = tuple[str, str]
-"""A gap: the ids of the items before it and after it, the former empty at the start of the list."""
+"""A gap: the ids of the items before and after it; the first is empty at the start of the list."""
 
 
 class Cursors:
-    """Cursors by parent, in `state["cursors"]`: parent id -> [created_at, id] of the newest settled item.
+    """Cursors in `state["cursors"]`: parent id -> [created_at, id] of the newest item before the overlap.
 
-    A cursor passes what could not be read; `state["gaps"]`, parent id -> [[after id, before id], ...], keeps
-    it, so that each load tries it again without reading all that follows.
+    A cursor passes unreadable parts. `state["gaps"]`, parent id -> [[after id, before id], ...], keeps these,
+    so that later loads retry them without reading everything after them.
 
-    What was observed is kept aside until `commit`, to be called once the rows were handed over.
+    Observed items take effect with `commit`, to be called once the rows were handed over.
 
     Args:
-        state: of the dlt resource.
-        overlap: with the last load; a cursor stops before the first item within it.
-        frozen: neither read nor moved, for a window of time.
-        ignored: not read, for reading everything again.
+        state: the state of the dlt resource.
+        overlap: the overlap with the last load; a cursor stops before the first item within it.
+        frozen: cursors are neither read nor moved, for a window of time.
+        ignored: cursors are not read, for reading everything again.
         window: how far back a sweep reads again.
-        sweeps: this load does.
+        sweeps: this load is a sweep.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Cursors:
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
-        """Goes on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._state = {} if self._frozen else state
         self._stored: MutableMapping[str, Any] = self._state.setdefault("cursors", {})
         self._marks.bind(self._state)
 
     def get(self, parent_id: str) -> Cursor | None:
-        """[created_at, id] to read on from; None for a parent that was never read."""
+        """Return [created_at, id] to read on from; None for a parent that was never read."""
         mark = self._marks.get(parent_id) if self._sweeps else None
         return mark if mark and not self._ignored else self._reached(parent_id)
 
@@ -82,17 +82,17 @@ class Cursors:
         return (stored[0], stored[1]) if stored else None
 
     def gaps(self, parent_id: str) -> tuple[Between, ...]:
-        """Gaps that the cursor passed, by parent."""
+        """Return the gaps that the parent's cursor passed."""
         if parent_id not in self._gaps:
             stored = () if self._ignored else self._state.get("gaps", {}).get(parent_id, ())
             self._gaps[parent_id] = [(after_id, before_id) for after_id, before_id in stored]
         return tuple(self._gaps[parent_id])
 
     def observe(self, parent_id: str, items: Sequence[Mapping[str, Any]]) -> int:
-        """Notes items that were read, in order; returns how many of them the cursor passes."""
+        """Note items that were read, in order; return how many of them the cursor passes."""
         if parent_id in self._stopped:
             return 0
-        # Mostly none is young: then only the last one counts.
+        # Mostly no item is within the overlap; then only the last one matters.
         newest = self._newest(items)
         all_old = newest is not None and newest < self._overlap.start
         passed = len(items) - 1 if len(items) > 1 and all_old else 0
@@ -102,7 +102,7 @@ class Cursors:
         for item in items[passed:]:
             time = created_at(item)
             if time is not None and time > end:
-                # Until then nothing after it would be taken for old.
+                # Until that time, the cursor could pass no item after it.
                 logger.warning("%s is dated %s, which is yet to come: taken as undated", item["id"], time)
                 time = None
             if time is not None and time >= start:
@@ -111,7 +111,7 @@ class Cursors:
                 self._ahead.pop(parent_id, None)
                 break
             gap = self._ahead.pop(parent_id, None)
-            # A sweep meets what it knows.
+            # A sweep meets known gaps again.
             if gap and gap not in self.gaps(parent_id):
                 self._gaps[parent_id] = [*self.gaps(parent_id), gap]
             last = time, item["id"]
@@ -124,7 +124,7 @@ class Cursors:
         return passed
 
     def _newest(self, items: Sequence[Mapping[str, Any]]) -> datetime | None:
-        """The newest date of a page; None if that cannot be told at once."""
+        """Return the newest date of a page; None if the items have to be checked one by one."""
         try:
             found = newest_of([item.get("date") or item.get("created_at") for item in items])
         except ValueError:
@@ -132,24 +132,24 @@ class Cursors:
         return found or _NEVER
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
-        """Note a part that cannot be read; the cursor passes it with the next item, if there is one."""
+        """Note an unreadable part; the cursor passes it with the next item, if there is one."""
         if gap[1] and parent_id not in self._stopped:
             self._ahead[parent_id] = gap
 
     def replace_gap(self, parent_id: str, gap: Between, left: Between | None) -> None:
-        """Replace a gap that was tried again by what is left of it."""
+        """Replace a gap that was retried by what is left of it."""
         self._gaps[parent_id] = [
             new for old in self.gaps(parent_id) if (new := left if old == gap else old) is not None
         ]
         self.observe(parent_id, ())
 
     def stop(self, parent_id: str) -> None:
-        """Keeps the cursor where it is: what follows was not all read."""
+        """Keep the cursor where it is, as the items after it were not all read."""
         self.observe(parent_id, ())
         self._stopped.add(parent_id)
 
     def restart(self, parent_id: str) -> None:
-        """The item under the cursor is gone: what was observed starts anew."""
+        """Start the parent again, as the item under its cursor is gone."""
         self._put(parent_id, (None, None))
         self._marks.restart(parent_id)
         self._gaps[parent_id] = []
@@ -157,7 +157,7 @@ class Cursors:
         self._stopped.discard(parent_id)
 
     def forget(self, parent_id: str) -> None:
-        """The parent is gone."""
+        """Drop the cursor of a parent that is gone."""
         self._put(parent_id, None)
 
     def __contains__(self, parent_id: str) -> bool:
@@ -168,11 +168,11 @@ class Cursors:
 
     @property
     def open(self) -> set[str]:
-        """Parents with items in the overlap, not read to their end, or with gaps: to be read again."""
+        """Parents to read again: with items in the overlap, with gaps, or not read to their end."""
         return self._stopped | set(self._state.get("gaps", ()))
 
     def keep_only(self, parent_ids: Collection[str]) -> None:
-        """Forgets all other parents: the server does not have them any more."""
+        """Forget all other parents, which the server no longer has."""
         for parent_id in [one for one in self._stored if one not in parent_ids]:
             self.forget(parent_id)
 
@@ -181,7 +181,7 @@ class Cursors:
         self._moved.add(parent_id)
 
     def commit(self) -> None:
-        """Moves the cursors to what was observed."""
+        """Store the cursors as observed."""
         for parent_id in self._moved:
             cursor = self._pending[parent_id]
             self._marks.commit(parent_id, cursor)

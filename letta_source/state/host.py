@@ -1,4 +1,4 @@
-"""A host as loads know it: the families it lacks, and the lists it gave."""
+"""A load's knowledge of the host: the families it lacks, and the lists it returned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 ListKey = tuple[str, tuple[tuple[str, Any], ...], tuple[str | None, str | None] | None]
-"""Names a list: its path, its parameters and the cursor it was read from."""
+"""Key of a list: its path, its parameters and the cursor it was read from."""
 
 
 @dataclass
@@ -18,20 +18,20 @@ class Host:
     """Knowledge that the resources of one load share.
 
     Attributes:
-        base_url: of the host, for log lines.
-        missing: families of endpoints that it does not have.
-        lists: what each list named, kept for the resources that need it later.
-        max_listed: a longer list is not kept; whoever needs it reads it again.
-        has_restarted_list: a list was read again from its start, and named again what was read before.
+        base_url: the host's URL, for log lines.
+        missing: families of endpoints that it lacks.
+        lists: the items of each list, kept for the resources that need them later.
+        max_listed: longer lists are not kept but read again.
+        has_restarted_list: a list was read again from its start, so items came twice.
         lists_steps: True if it answers `/v1/steps/`; None until it was asked.
-        agents: how many there are; 0 until they were listed.
-        active_runs: by list's key, unfinished runs by id; None where the host cannot list them.
-        news: what the list of all messages named, by the cursor it was read from.
-        named: by run its steps, by step and agent its messages, as far as they are new.
-        newest: by page size, its end.
-        steps_of: by run, the steps that were read of it.
-        active_agents: those with news, and since when.
-        no_steps: what it answered if it has nothing under `/v1/steps`: no steps' messages either.
+        agents: the number of agents; 0 until they were listed.
+        active_runs: by list key, unfinished runs by id; None if the host cannot list them.
+        news: the news in the list of all messages, by the cursor it was read from.
+        named: ids of new items: by run its steps, by step or agent its messages.
+        newest: the newest messages of all, by page size.
+        steps_of: the steps read, by run.
+        active_agents: a time, and the agents with news since.
+        no_steps: the error if it has nothing under `/v1/steps`, so no steps' messages either.
     """
 
     base_url: str = ""
@@ -50,10 +50,10 @@ class Host:
     active_agents: tuple[datetime, set[str]] | None = None
 
     def miss(self, family: str, why: str, is_known: bool = False) -> None:
-        """Notes, and logs once, that the host does not have a family of endpoints.
+        """Note, and log once, that the host lacks a family of endpoints.
 
         Args:
-            is_known: an earlier load said so; what is said by each load is no warning any more.
+            is_known: an earlier load has reported it, so it is no longer a warning.
         """
         if family not in self.missing:
             self.missing.add(family)
@@ -61,6 +61,6 @@ class Host:
             logger.log(level, "%s: skipped, %s does not have them (%s)", family, self.base_url, why)
 
     def miss_step_list(self, no_steps: Exception | None) -> None:
-        """Notes that steps are read through runs; `no_steps` as the attribute."""
+        """Note that steps are read through runs; `no_steps` as the attribute."""
         self.lists_steps, self.no_steps = False, no_steps
         logger.info("steps: %s has no list of them, they are read through runs", self.base_url)

@@ -1,4 +1,4 @@
-"""Known issues: what earlier loads could not read, tried again ever less often."""
+"""Known issues: what earlier loads could not read, retried at growing intervals."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, TypedDict
 
 from letta_source.times import parse_time
 
-# After the first failure the next load tries again. An hourly load may start some minutes early.
+# The wait after the second failure; after the first, the next load retries. Hourly loads may start early.
 _FIRST_WAIT = timedelta(minutes=50)
 _LONGEST_WAIT = timedelta(hours=23)
 
 Key = tuple[str, str, str]
-"""Of an issue of one parent: its kind, and the ids that it lies between."""
+"""Key of a parent's issue: its kind, and the ids that it lies between."""
 
 
 class StoredIssue(TypedDict):
-    """One known issue as dlt keeps it; times are ISO 8601 in UTC."""
+    """One known issue as stored by dlt; times are ISO 8601 in UTC."""
 
     kind: str
     after_id: str
@@ -27,13 +27,13 @@ class StoredIssue(TypedDict):
 
 
 class KnownIssues:
-    """Known issues by parent, in `state["issues"]`; changes are kept aside until `commit`.
+    """Known issues by parent, in `state["issues"]`; changes take effect with `commit`.
 
     Args:
-        state: of the dlt resource.
+        state: the state of the dlt resource.
         now: when the load began.
-        frozen: not moved, for a window of time.
-        eager: all are tried again, for reading everything again.
+        frozen: issues are not changed, for a window of time.
+        eager: all issues are retried, for reading everything again.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class KnownIssues:
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
-        """Go on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._state = state
 
     def of(self, parent_id: str) -> Mapping[Key, StoredIssue]:
@@ -57,24 +57,24 @@ class KnownIssues:
         return {(one["kind"], one["after_id"], one["before_id"]): one for one in stored}
 
     def is_due(self, parent_id: str, key: Key) -> bool:
-        """Tell whether to try again now; a version that kept no known issues left some that are due."""
+        """Return True if it is time to retry; so are issues without a record, left by older versions."""
         known = self.of(parent_id).get(key)
         return self._eager or known is None or parse_time(known["next_try"]) <= self._now
 
     def next_try(self, parent_id: str, key: Key) -> datetime:
-        """Return when to try again, at the earliest."""
+        """Return the earliest time of the next retry."""
         return parse_time(self.of(parent_id)[key]["next_try"])
 
     def fail(self, parent_id: str, key: Key, instead_of: Key | None = None) -> bool:
-        """Note one that cannot be read; return True if an earlier load could not read it either.
+        """Note an issue; return True if an earlier load had it too.
 
         Args:
-            instead_of: what it is left of.
+            instead_of: the issue of which this one is left.
         """
         issues = dict(self.of(parent_id))
         instead_of = instead_of or (None if key in issues else self._like(issues, key))
         before = issues.pop(instead_of, None) if instead_of else issues.get(key)
-        # What shrank may go on shrinking: it is tried again at once.
+        # A gap that shrank may shrink further: the next load retries it.
         tries = before["tries"] + 1 if before and key in self.of(parent_id) else 1
         wait = min(_FIRST_WAIT * 2 ** min(tries - 2, 10), _LONGEST_WAIT) if tries > 1 else timedelta()
         kind, after_id, before_id = key
@@ -89,7 +89,7 @@ class KnownIssues:
         return before is not None or instead_of is not None
 
     def _like(self, issues: Mapping[Key, StoredIssue], key: Key) -> Key | None:
-        """Return the one that this is now: a gap at the end of a list gets an id after it, one may shrink."""
+        """Return the earlier form of an issue: a gap may shrink, or get an id after it at a list's end."""
         kind, after_id, before_id = key
         for one in issues:
             if one[0] == kind and (one[1] == after_id or (before_id and one[2] == before_id)):
@@ -97,16 +97,16 @@ class KnownIssues:
         return None
 
     def resolve(self, parent_id: str, key: Key) -> None:
-        """Note one that was read after all."""
+        """Note that an issue is resolved, as it was read after all."""
         self._changed[parent_id] = {one: kept for one, kept in self.of(parent_id).items() if one != key}
 
     def keep_only(self, parents: Collection[str]) -> None:
-        """Forget issues of parents that are none of these, but for those of whole lists."""
+        """Forget the issues of all other parents, except those of whole lists."""
         for parent_id in {*self._state.get("issues", {}), *self._changed} - {"", *parents}:
             self._changed[parent_id] = {}
 
     def commit(self) -> None:
-        """Move the state to what was noted."""
+        """Store the changes."""
         if not self._frozen and self._changed:
             stored = self._state.setdefault("issues", {})
             for parent_id, issues in self._changed.items():

@@ -14,11 +14,11 @@ def local_now() -> datetime:
 
 
 class Overlap:
-    """Tells dates within the overlap from older ones, and from those that cannot be true.
+    """The time range that a load reads again, as items may still appear in it.
 
     Args:
         started_at: when the load started, by the server's clock.
-        lag: how far it overlaps the last one.
+        lag: the length of the overlap with the last load.
         now: returns the time by the server's clock.
     """
 
@@ -34,7 +34,7 @@ class Overlap:
 
     @property
     def start(self) -> datetime:
-        """Items created before this are settled: nothing takes a place among them any more."""
+        """The start of the overlap: no more items appear among those created before it."""
         return self.before_start(self._lag)
 
     @property
@@ -43,20 +43,20 @@ class Overlap:
         return later(self._now(), self._lag)
 
     def before_start(self, by: timedelta) -> datetime:
-        """The time so long before the load started.
+        """Return the time `by` before the load started.
 
-        Where nothing was asked of the server before, its clock may turn out to be behind.
+        If the server was not asked before the load, its clock may turn out to be behind.
         """
         return earlier(min(self._started_at, self._now()), by)
 
     def before(self, time: datetime) -> datetime:
-        """The time an overlap earlier."""
+        """Return the time earlier by the overlap."""
         return earlier(time, self._lag)
 
     def is_young(self, time: datetime | None) -> bool:
-        """True if the date lies within the overlap; one ahead of the server's clock counts as undated."""
+        """Return True if the date is within the overlap; one ahead of the server's clock is not."""
         return time is not None and self.start <= time <= self.end
 
     def is_ahead(self, time: datetime | None) -> bool:
-        """True if the date cannot be true: the server's clock, or who imported the item, was wrong once."""
+        """Return True if the date is impossible, due to a wrong server clock or an import."""
         return time is not None and time > self.end

@@ -1,4 +1,4 @@
-"""The load packages of one load, and what the destination held before it."""
+"""The load packages of one load, and the state of the destination before it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LARGE_ROW = 1 << 14
 
 @dataclass
 class Packages:
-    """The load package that is being extracted, and what the next one goes on with.
+    """The load package being extracted, and the extractions that the next one resumes.
 
     Attributes:
-        max_rows: rows of a load package; None for all in one. Who sets it extracts again as long as
-            `has_more` says so, and looks at `fatal`: what was read before is loaded then, not lost.
-        max_bytes: of the large rows of a load package: destinations take 2,000 or more of them at once.
+        max_rows: rows of a load package; None for all in one. A caller that sets it extracts again while
+            `has_more`, and checks `fatal`: then the rows read before are still loaded.
+        max_bytes: bytes of large rows in a load package, as destinations take 2,000 or more at once.
         rows_per_yield: root rows handed to dlt at once.
-        load_id: of the package that is being extracted; empty without a pipeline.
-        rows, bytes: handed over for it so far; bytes of large rows.
-        has_more: the package is full, and something is left to read.
-        paused: by resource, the extraction that the next package goes on with, and its state.
+        load_id: id of the package being extracted; empty without a pipeline.
+        rows, bytes: handed over for it so far; bytes of large rows only.
+        has_more: the package is full, and there is more to read.
+        paused: by resource, the extraction that the next package resumes, and its state.
         read: resources that were read to their end.
         fatal: why nothing more can be read, or empty.
     """
@@ -40,7 +40,7 @@ class Packages:
     fatal: str = ""
 
     def open(self, load_id: str) -> bool:
-        """Starts the package with this id, unless it was started; returns True if a load starts with it."""
+        """Start the package with this id, unless it is open; return True if it is the first of a load."""
         if load_id and load_id == self.load_id:
             return False
         starts_load = not self.has_more
@@ -57,13 +57,13 @@ class Packages:
 
     @property
     def is_full(self) -> bool:
-        """True once the load package has all the rows it may have, by their number or by their bytes."""
+        """True once the load package has as many rows or bytes as it may have."""
         if self.max_rows is not None and self.rows >= self.max_rows:
             return True
         return self.max_bytes is not None and self.bytes >= self.max_bytes
 
     def close(self) -> None:
-        """Ends what is paused."""
+        """Close the paused extractions."""
         for extraction, _ in self.paused.values():
             extraction.close()
         self.paused.clear()
@@ -72,12 +72,12 @@ class Packages:
 
 @dataclass
 class TablesBefore:
-    """The tables as they were before this load; set by whoever loads, for the resources to read.
+    """The tables as they were before this load; set by the loader, for the resources to read.
 
     Attributes:
-        empty: resources whose tables are empty: what they read is appended while each row comes once.
-        erased: ids of agents and conversations that are to be left out.
-        from_elsewhere: somebody else loaded before, and may have been killed with some tables merged.
+        empty: resources whose tables are empty: their rows are appended while none repeats.
+        erased: ids of agents and conversations to leave out.
+        from_elsewhere: another working folder loaded before, perhaps killed with only some tables merged.
     """
 
     empty: set[str] = field(default_factory=set)
@@ -90,8 +90,8 @@ class Written:
     """The part of the load that is in the destination.
 
     Attributes:
-        items: in the load packages that were loaded.
-        is_writing: True while one is being loaded.
+        items: number of items in the load packages already loaded.
+        is_writing: True while a load package is being loaded.
     """
 
     items: int = 0

@@ -1,4 +1,4 @@
-"""The point from which a sweep reads a parent again: edits move no date, so only that shows them."""
+"""The point from which a sweep reads a parent again: edits move no date, so only rereading finds them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Mark = tuple[str | None, str | None]
 class RereadMarks:
     """Marks by parent, in `state["reread"]`: [created_at, id] of the newest item before the window.
 
-    Kept of parents with items in the window; both are null where it holds all of a parent's items.
+    Kept for parents with items in the window; both are null if all of a parent's items are in it.
 
     Args:
-        state: of the dlt resource.
-        window_start: items created since are read again by a sweep.
+        state: the state of the dlt resource.
+        window_start: a sweep reads items created since then again.
     """
 
     def __init__(self, state: MutableMapping[str, Any], window_start: datetime) -> None:
@@ -28,22 +28,22 @@ class RereadMarks:
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
-        """Goes on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._state = state
 
     def get(self, parent_id: str) -> Mark | None:
-        """[created_at, id] to read again from; None if a parent has no items in the window."""
+        """Return [created_at, id] to read again from; None if the parent has no items in the window."""
         stored = self._state.get("reread", {}).get(parent_id)
         return (stored[0], stored[1]) if stored else None
 
     def observe(
         self, parent_id: str, items: Sequence[Mapping[str, Any]], cursor: Mark | None, are_old: bool
     ) -> None:
-        """Notes items that the parent's cursor passes.
+        """Note items that the parent's cursor passes.
 
         Args:
-            cursor: where it was before.
-            are_old: all of them are known to be older than the window.
+            cursor: the cursor before these items.
+            are_old: all items are known to be older than the window.
         """
         self._marks.setdefault(parent_id, self.get(parent_id) or cursor or (None, None))
         if parent_id in self._in_window:
@@ -56,12 +56,12 @@ class RereadMarks:
             self._marks[parent_id] = (time.isoformat() if time else None, item["id"])
 
     def restart(self, parent_id: str) -> None:
-        """Starts a parent anew."""
+        """Start a parent again."""
         self._marks[parent_id] = (None, None)
         self._in_window.discard(parent_id)
 
     def commit(self, parent_id: str, cursor: Mark | None) -> None:
-        """Keeps the parent's mark, if its cursor has come into the window."""
+        """Store the parent's mark if its items reach into the window; drop it otherwise."""
         date = cursor[0] if cursor else None
         is_recent = date is not None and parse_time(date) >= self._window_start
         if cursor and parent_id in self._marks and (is_recent or parent_id in self._in_window):

@@ -1,4 +1,4 @@
-"""One resource's state: its shape, and how a load moves it."""
+"""One resource's state: its shape, and how a load changes it."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist
 from letta_source.times import parse_time
 
-# The lists that tell which agents have news are some ten requests.
+# The lists that tell which agents have news take about ten requests.
 _MANY_AGENTS = 300
 
 
 class StoredState(TypedDict, total=False):
-    """The state that dlt keeps of one resource between loads.
+    """The state that dlt keeps for one resource between loads.
 
-    A list's key is the agent it is filtered by, and empty for the whole list. Of a message walk or a list,
-    a cursor is `[created_at, id]` of the newest item that the next load need not read again, as ISO 8601 text
-    in UTC or null.
+    A list's key is the agent it is filtered by, empty for the whole list. A cursor is `[created_at, id]` of
+    the newest item, of a parent's messages or a list, that the next load need not read again: ISO 8601 text
+    in UTC or null, and an id.
     """
 
     cursors: dict[str, list[str | None]]
-    """By parent, or by list's key, how far it was read."""
+    """The cursor of each parent or list key."""
     gaps: dict[str, list[list[str]]]
-    """By parent, `[after id, before id]` around what could not be read and is tried again."""
+    """The gaps of each parent: `[after id, before id]` around what could not be read and is retried."""
     unsettled: dict[str, dict[str, str | None]]
-    """By list's key and id, the runs, steps or batches to be read again, and when each was created."""
+    """By list key and id, the creation time of each run, step or batch to be read again."""
     listed: dict[str, list[list[str]]]
     """By key of a list without dates, `[time of the load, last id]`: the newest before the overlap, and all
     since."""
     issues: dict[str, list[StoredIssue]]
-    """By parent, what could not be read, and when it is tried again."""
+    """By parent, what could not be read, and when it is retried."""
     digests: dict[str, str]
-    """By id, a digest of what was added last, for destinations that can only add rows."""
+    """By id, a digest of the row that was added last, for append-only destinations."""
     reread: dict[str, list[str | None]]
-    """By parent, or by list's key, where a sweep reads again from: see `letta_source.state.reread`."""
+    """By parent or list key, where a sweep begins to read again, see `letta_source.state.reread`."""
     swept: dict[str, str]
-    """By the agents that were asked for, when everything was asked for last."""
+    """By the agents asked for, the start of the last load that asked for everything."""
     changes: StoredChanges
-    """What the next load needs to ask only for what changed."""
+    """The state that lets the next load ask only for changes."""
     seen: dict[str, dict[str, str]]
-    """By list's key and id, digests of unfinished runs as they were read last."""
+    """By list key and id, the status of each unfinished run, step or batch when it was last read."""
     run_of: dict[str, dict[str, str]]
-    """By list's key and id, the run of each unfinished step."""
+    """By list key and id, the run of each unfinished step."""
     has_family: bool
-    """True if the host had the resource's endpoints when it was read last."""
+    """True if the host had the resource's endpoints when it was last read."""
     ahead: dict[str, dict[str, list[str]]]
-    """By list's key and bucket, cursors of other shards beyond this one's."""
+    """By list key and bucket, cursors of other shards that are ahead of this one's."""
 
 
 class ResourceState:
-    """One resource's state during one load; moves only with `commit` and `finish`.
+    """One resource's state during one load; changes only with `commit` and `finish`.
 
     Args:
-        session: of the load.
+        session: the session of the load.
         stored: the dict that dlt keeps, see `StoredState`.
         adds_only: the destination can only add rows.
 
     Attributes:
-        sweeps: everything is asked for in this load, whatever the signals say.
+        sweeps: this load asks for everything, whatever the signals say.
         rereads_window: the last `reread_window` is read again.
         lacks_family: the host has none of the resource's endpoints.
-        missed: items that a sweep found and that no signal names; None where that cannot be told.
-        known: the number of parents that earlier loads read.
-        lost: the number of parents that earlier loads read, if the server names none of them any more.
-            Another server may answer, or one that lost its data: their cursors stay.
+        missed: number of items that a sweep found and no signal named; None if unknown.
+        known: number of parents that earlier loads read.
+        lost: number of parents that earlier loads read, if the server names none of them any more. It may be
+            another server, or one that lost its data, so their cursors are kept.
     """
 
     def __init__(self, session: Session, stored: dict[str, Any], adds_only: bool = False) -> None:
@@ -80,7 +80,7 @@ class ResourceState:
         self.overlap = Overlap(session.started_at, self.settings.lag, session.server.clock.now)
         self.adds_only = adds_only
         self.sweeps = self._is_sweep_due()
-        # Where a changed row would be added beside the old one, none is read again.
+        # Append-only, a changed row would be added beside the old one, so none is read again.
         self.rereads_window = self.sweeps and not adds_only
         self.lacks_family = False
         self.missed: int | None = None
@@ -106,7 +106,7 @@ class ResourceState:
         self._ahead: dict[str, dict[str, list[str]]] = self._stored.get("ahead", {})
 
     def bind(self, stored: dict[str, Any]) -> None:
-        """Goes on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._stored = cast(StoredState, stored)
         self.cursors.bind(stored)
         self.issues.bind(stored)
@@ -117,7 +117,7 @@ class ResourceState:
     def _is_sweep_due(self) -> bool:
         swept = self._stored.get("swept", {}).get(self._scope)
         if self.settings.window or not swept:
-            # What was never loaded is read whole anyway.
+            # A resource that was never loaded is read whole anyway.
             return False
         since = self.session.started_at - parse_time(swept)
         return not timedelta(0) <= since < self.settings.sweep_interval
@@ -133,42 +133,42 @@ class ResourceState:
         return ",".join(sorted(self.settings.agent_ids))
 
     def note_parent(self, parent_id: str) -> None:
-        """Notes a parent that the server has."""
+        """Note a parent that the server has."""
         self._meets_known = self._meets_known or parent_id in self.cursors
         if self.sweeps:
             self._parents.add(parent_id)
 
     def note_all_named(self) -> None:
-        """Notes that all parents that the server has were noted: its list was read to its end."""
+        """Note that all of the server's parents were noted, as their list was read to its end."""
         self._all_named = not self._scope
         if self._all_named and not self._meets_known and not self.rereads:
             self.lost = self.known
 
     def note_agents(self, count: int, whole: bool) -> None:
-        """Notes how many agents the list of them named, and whether it could be read whole."""
+        """Note how many agents the list named; `whole` if it was read completely."""
         self.session.host.agents = count
         if whole and not count and not self.rereads:
             self.lost = self.changes.agents
 
     @property
     def had_family(self) -> bool:
-        """True if the host had the resource's endpoints when it was read last."""
+        """True if the host had the resource's endpoints when it was last read."""
         return self._stored.get("has_family", False)
 
     def worklist(self, key: str) -> Worklist:
-        """The runs, steps or batches of the list with this key."""
+        """Return the worklist of the runs, steps or batches in the list with this key."""
         if key not in self._worklists:
             self._worklists[key] = Worklist(cast(dict[str, Any], self._stored), key, **self._tracking)
         return self._worklists[key]
 
     @property
     def asks_for_changes(self) -> bool:
-        """True if only what changed is asked for: a sweep, or what was never read, asks for everything."""
+        """True if this load asks only for changes; a sweep or a first load asks for everything."""
         return self.tracks_changes and not self.sweeps and self.changes.since is not None
 
     @property
     def tracks_changes(self) -> bool:
-        """True if this load, or the next one, asks only for what changed."""
+        """True if this load, or the next one, asks only for changes."""
         changes = self.settings.changes
         if changes == "off" or self.rereads or self._scope:
             return False
@@ -176,7 +176,7 @@ class ResourceState:
 
     @property
     def has_many_agents(self) -> bool:
-        """True if asking each agent costs more than asking which have news."""
+        """True if asking every agent costs more than finding those with news."""
         known = self.session.host.agents or self.changes.agents
         return max(known, len(self.cursors)) > _MANY_AGENTS
 
@@ -191,9 +191,9 @@ class ResourceState:
         return self.rereads or self.session.before.from_elsewhere
 
     def read_to(self, key: str, parent_id: str) -> tuple[str, str] | None:
-        """[created_at, id] to which another shard read the list already, for the parent's bucket.
+        """Return [created_at, id] up to which another shard has read the list, for the parent's bucket.
 
-        None if that is no farther than this shard's own cursor: see `letta_source.loading.shard_state`.
+        None if that is not ahead of this shard's own cursor, see `letta_source.loading.shard_state`.
         """
         ahead = self._ahead.get(key, {}).get(str(bucket_of(parent_id)))
         if self.rereads or not ahead or parent_id in self.worklist(key).unfinished:
@@ -201,27 +201,27 @@ class ResourceState:
         return ahead[0], ahead[1]
 
     def has_changed(self, item_id: str, digest: str) -> bool:
-        """True if the item was never read, or was another then; notes the digest."""
+        """Note the digest; return True if the item was never read or had another digest."""
         known = self._digests.get(item_id) or self._stored.get("digests", {}).get(item_id)
         self._digests[item_id] = digest
         return known != digest
 
     def listed_to(self, key: str) -> str | None:
-        """Id up to which a list without dates had been read before the overlap began."""
+        """Return the id up to which a list without dates had been read before the overlap began."""
         if self.rereads:
             return None
         settled = [stop for stop in self._stops(key) if parse_time(stop[0]) < self.overlap.start]
         return settled[-1][1] if settled else None
 
     def note_last_listed(self, key: str, last_id: str | None) -> None:
-        """Notes the last id of a list without dates; `finish` keeps it."""
+        """Note the last id of a list without dates; `finish` stores it."""
         self._last_listed[key] = last_id or self.listed_to(key)
 
     def _stops(self, key: str) -> list[list[str]]:
         return self._stored.get("listed", {}).get(key, [])
 
     def commit(self) -> None:
-        """Moves all cursors over what was handed over."""
+        """Move all cursors past the rows that were handed over."""
         self.cursors.commit()
         self.issues.commit()
         for worklist in self._worklists.values():
@@ -231,7 +231,7 @@ class ResourceState:
         self._digests.clear()
 
     def finish(self) -> None:
-        """Commits, once everything was read."""
+        """Commit at the end, once everything was read."""
         if self.sweeps and self._all_named and self._meets_known:
             self.cursors.keep_only(self._parents)
             self.issues.keep_only(self._parents)
@@ -249,13 +249,13 @@ class ResourceState:
     def _keep_swept(self) -> None:
         swept = self._stored.setdefault("swept", {})
         if self.sweeps and not self._scope:
-            # Of all agents: what some of them were swept for is a part of it.
+            # A sweep of all agents includes those of some agents.
             swept.clear()
         if self.sweeps or self.settings.refresh or self._scope not in swept:
             swept[self._scope] = self.session.started_at.isoformat()
 
     def _forget_passed(self) -> None:
-        """Drops the other shards' cursors that this shard's own has reached."""
+        """Drop the other shards' cursors that this shard's own has reached."""
         for key, positions in self._stored.get("ahead", {}).items():
             reached = (self.worklist(key).cursor or ("", ""))[0] or ""
             for bucket in [bucket for bucket, cursor in positions.items() if cursor[0] <= reached]:

@@ -17,18 +17,18 @@ from letta_source.state.packages import Packages, TablesBefore, Written
 
 @dataclass
 class Session:
-    """Belongs to one source; starts anew with each load.
+    """State shared by the resources of one source; it starts afresh with each load.
 
     Attributes:
-        settings: of the source.
-        pipeline_name: whose own section of dlt's configuration counts, if no pipeline is active.
+        settings: settings of the source.
+        pipeline_name: the pipeline whose section of dlt's configuration applies if none is active.
         started_at: when the load started, in UTC, by the server's clock.
-        server: pace, clock and memory of all its requests.
-        counts: by resource, for those who watch.
-        host: what this load learned of the host.
-        packages: what is extracted now, and what comes next.
-        before: what the destination held before.
-        written: what is in the destination by now.
+        server: pace, clock and memory of all requests.
+        counts: counts by resource, for progress and the summary.
+        host: this load's knowledge of the host.
+        packages: the load package being extracted.
+        before: the destination's tables before the load.
+        written: the part of the load already in the destination.
     """
 
     settings: Settings = field(init=False)
@@ -44,10 +44,10 @@ class Session:
 
     @contextmanager
     def queued(self, resource: str) -> Iterator[Callable[[], bool]]:
-        """Lets one resource at a time read, in the order they came.
+        """Let one resource at a time read, first come, first served.
 
-        dlt takes turns between resources. One after the other, no more than `max_workers` requests are in
-        flight, and what one listed the next one knows.
+        dlt alternates between resources. Read one after the other, they have at most `max_workers` requests
+        in flight, and each knows what earlier ones listed.
 
         Yields:
             A function that returns True once the resource is first in the queue.
@@ -59,7 +59,7 @@ class Session:
             self._queue.remove(resource)
 
     def enter(self, load_id: str) -> None:
-        """Starts a load package, and with the first one a load; each resource calls it before it reads."""
+        """Start a load package, and with the first one a load; each resource calls it before it reads."""
         if self.packages.open(load_id):
             self.counts = {}
             self.host = Host(self.settings.base_url, max_listed=self.host.max_listed)
@@ -67,19 +67,19 @@ class Session:
             self.started_at = self.server.clock.now()
 
     def begin(self, resource: str) -> Counts:
-        """Starts the counts of a resource, when its reading begins."""
+        """Start the counts of a resource as its reading begins."""
         counts = self.counts[resource] = Counts(begun=time.monotonic())
         # One resource is read at a time.
         self.server.traffic = counts.traffic
         return counts
 
     def close(self) -> None:
-        """Ends what is paused between two load packages."""
+        """Close extractions paused between load packages."""
         self.packages.close()
 
     @property
     def problems(self) -> int:
-        """Parents and messages that could not be read, known ones too."""
+        """The number of parents and messages that could not be read, including known ones."""
         return sum(counts.problems for counts in self.counts.values())
 
     @property

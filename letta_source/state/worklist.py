@@ -1,4 +1,4 @@
-"""Runs, steps and batches: read again until they are finished."""
+"""Worklists of runs, steps and batches, which are read again until they are finished."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from letta_source.state.overlap import Overlap
 from letta_source.times import created_at
 
 Parent = Mapping[str, Any]
-"""A run, step or batch: its id, its status and its dates, as far as they are known."""
+"""A run, step or batch: its id, status and dates, as far as known."""
 
 
 class _Unfinished(NamedTuple):
@@ -22,13 +22,13 @@ class _Unfinished(NamedTuple):
 class Worklist:
     """The position in a list of runs, steps or batches, and those of them that must be read again.
 
-    One that is not finished, or finished within the overlap, is kept in `state["unsettled"]` and read by its
-    id until it is: lists are read from their cursor on, and the server's list of batches forgets those that
-    are finished.
+    A parent that is unfinished, or finished within the overlap, is kept in `state["unsettled"]` and read by
+    its id until it is finished: lists are read from their cursor on, and the server's list of batches drops
+    finished ones.
 
     Args:
-        state: of the dlt resource.
-        key: which list; lists with other filters are worked off apart.
+        state: the state of the dlt resource.
+        key: key of the list; each filter has a worklist of its own.
         overlap, frozen, tracking: as for `Cursors`.
     """
 
@@ -51,7 +51,7 @@ class Worklist:
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
-        """Goes on in the state of the next load package."""
+        """Continue with the state dict of the next load package."""
         self._cursors.bind(state)
         self._state = {} if self._frozen else state
         self._stored: MutableMapping[str, Any] = (
@@ -60,37 +60,37 @@ class Worklist:
 
     @property
     def cursor(self) -> Cursor | None:
-        """The position to read the list on from; None if it was never read."""
+        """The position from which to read the list on; None if it was never read."""
         return self._cursors.get(self._key)
 
     def beyond_list(self) -> tuple[str, ...]:
-        """Unfinished ones that the list, read from its cursor on, does not give."""
+        """Return the unfinished parents that the list does not have from its cursor on."""
         if self.cursor is None:
             return ()
         listed_from = self.cursor[0]
         return tuple(
             parent_id
-            # Copied at once: another thread commits meanwhile.
+            # A copy, as another thread may commit meanwhile.
             for parent_id, created in list(self._stored.items())
             if created is None or listed_from is None or created <= listed_from
         )
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """Ids of those that are kept to be read again."""
+        """Ids of the parents to be read again."""
         return tuple(self._stored)
 
     def known_since(self, parent_id: str) -> str | None:
-        """Return when an unfinished one was created, as far as is known."""
+        """Return when an unfinished parent was created; None if unknown."""
         known: str | None = self._stored.get(parent_id)
         return known
 
     def has_moved(self, parent: Parent) -> bool:
-        """Return whether an unfinished one has another status than when it was read last."""
+        """Return True if an unfinished parent has another status than when it was last read."""
         return self._notes("seen").get(parent["id"]) != str(parent.get("status"))
 
     def run_of(self, step_id: str) -> str | None:
-        """Return the run of an unfinished step, as far as is known."""
+        """Return the run of an unfinished step; None if unknown."""
         known: str | None = self._notes("run_of").get(step_id)
         return known
 
@@ -105,39 +105,39 @@ class Worklist:
             del self._state[name][self._key][parent_id]
 
     def add(self, parent: Parent) -> None:
-        """Adds one that the list gave, in the list's order."""
+        """Add a parent that the list named, in the list's order."""
         self._open[parent["id"]] = parent
 
     def close(self, parent: Parent, complete: bool = True) -> None:
-        """Closes one whose rows were read, all of them or not; unless finished, it is read again."""
+        """Close a parent whose rows were read, `complete` if all were; unless finished, it is read again."""
         finished = complete and self.is_finished(parent)
         time = created_at(parent)
-        # One that could not be read tells no date, but may have told it before.
+        # A parent that could not be read has no date now, but may have had one before.
         created = time.isoformat() if time else self.known_since(parent["id"])
         self._closed.add(parent["id"])
         if parent["id"] in self._open:
             self._open[parent["id"]] = parent
         if self._overlap.is_ahead(time):
-            # A cursor on it would have what is created until then behind it.
+            # A cursor at this date would pass items created until then.
             self._undated.add(parent["id"])
         run_id = parent.get("run_id")
-        # One that was not read whole has moved, whatever its status.
+        # A parent that was not read whole counts as moved, whatever its status.
         status = str(parent.get("status")) if complete else ""
         unfinished = _Unfinished(created, status, run_id if isinstance(run_id, str) else None)
         self._changes[parent["id"]] = None if finished else unfinished
 
     def is_finished(self, parent: Parent) -> bool:
-        """True once it is in its last state, since longer than the overlap."""
+        """Return True if the parent is finished, and has been for longer than the overlap."""
         return is_finished(parent) and not self._is_young(parent)
 
     def skip(self, parent: Parent) -> None:
-        """Lets the cursor pass one that is not to be read; without a date, only with a later one."""
+        """Let the cursor pass a parent that is not to be read; one without a date, only with a later one."""
         self._closed.add(parent["id"])
         if created_at(parent) is None:
             self._undated.add(parent["id"])
 
     def forget(self, parent_id: str) -> None:
-        """Closes one that the server no longer knows."""
+        """Close a parent that the server no longer has."""
         self._closed.add(parent_id)
         self._changes[parent_id] = None
 
@@ -147,7 +147,7 @@ class Worklist:
         return self._overlap.is_young(next((time for time in dates if time), None))
 
     def commit(self) -> None:
-        """Moves the cursor over what was closed; call it once the rows were handed over."""
+        """Move the cursor over the closed parents; call it once the rows were handed over."""
         for parent_id, unfinished in self._changes.items():
             if unfinished is None:
                 self._stored.pop(parent_id, None)
@@ -166,16 +166,16 @@ class Worklist:
         self._cursors.commit()
 
 
-# Of runs and batches, and of steps. Others come between releases, and are no end.
+# Terminal statuses of runs, batches and steps. Releases may add others, which do not count as terminal.
 _TERMINAL = {"completed", "failed", "cancelled", "expired", "success"}
 
 
 def is_finished(parent: Parent) -> bool:
-    """True if a run, step or batch is in its last state."""
+    """Return True if a run, step or batch is finished (terminal status)."""
     if parent.get("status") is None and parent.get("stop_reason"):
         # Steps of older servers have no status.
         return True
     status = parent.get("status")
-    # Whatever else a server may put there is no end.
+    # Any other value that a server may send does not count as terminal.
     is_terminal = isinstance(status, str) and status in _TERMINAL
     return is_terminal or parent.get("completed_at") is not None
