@@ -35,7 +35,7 @@ class Airflow:
     """A running Airflow; each method is a request to its API.
 
     Attributes:
-        client: With its address and a token.
+        client: An HTTP client with its address and a token.
     """
 
     client: httpx.Client
@@ -44,18 +44,18 @@ class Airflow:
         self._ask("POST", "variables", {"key": key, "value": value})
 
     def unpause(self) -> str:
-        """Returns the id of the run that the schedule then begins."""
+        """Return the id of the run that the schedule then begins."""
         self._ask("PATCH", "dags/letta", {"is_paused": False})
         while not (runs := self._ask("GET", "dags/letta/dagRuns")["dag_runs"]):
             time.sleep(POLL)
         return str(runs[0]["dag_run_id"])
 
     def trigger(self) -> str:
-        """Returns the id of the run."""
+        """Return the id of the run."""
         return str(self._ask("POST", "dags/letta/dagRuns", {"logical_date": None})["dag_run_id"])
 
     def wait(self, run_id: str) -> str:
-        """Returns the state of a run after its end: success or failed.
+        """Return the final state of a run: success or failed.
 
         Raises:
             TimeoutError: It took longer than RUN_TIMEOUT.
@@ -68,7 +68,7 @@ class Airflow:
         return self._until(run_id, ended)
 
     def wait_for_failed_try(self, run_id: str) -> None:
-        """Until a task of a run is to be tried again.
+        """Wait until a task of a run is up for retry.
 
         Raises:
             TimeoutError: It took longer than RUN_TIMEOUT.
@@ -84,12 +84,12 @@ class Airflow:
         raise TimeoutError(f"it did not come so far: {self.tasks(run_id)}")
 
     def tasks(self, run_id: str) -> list[Json]:
-        """What became of each task: `task_id`, `map_index`, `state`, `try_number` and more."""
+        """Return each task's final `task_id`, `map_index`, `state`, `try_number` and more."""
         instances = self._ask("GET", f"dags/letta/dagRuns/{run_id}/taskInstances")["task_instances"]
         return sorted(instances, key=lambda task: (task["task_id"], task["map_index"]))
 
     def log(self, run_id: str, task: Json, try_number: int) -> str:
-        """What one try of a task said."""
+        """Return the log of one try of a task."""
         path = f"dags/letta/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{try_number}"
         return str(self._ask("GET", path, map_index=task["map_index"])["content"])
 
@@ -104,7 +104,7 @@ def airflow(python: Path, work_dir: Path, settings: Mapping[str, str]) -> Iterat
     """Run Airflow with an empty database of its own; its home and logs stay in `work_dir`.
 
     Args:
-        settings: More environment variables, for its tasks too.
+        settings: More environment variables, also for its tasks.
 
     Raises:
         RuntimeError: Something did not come up; the message ends with the end of its log.
@@ -132,9 +132,9 @@ def airflow(python: Path, work_dir: Path, settings: Mapping[str, str]) -> Iterat
 
 
 def _kill_session(session: int) -> None:
-    """Kill a component and all that it started: tasks are process groups of their own.
+    """Kill a component and all its processes: each task has a process group of its own.
 
-    Nothing of it is kept; asked to stop, the scheduler at times waits for its workers without end.
+    Nothing of it is kept. When asked to stop, the scheduler sometimes waits for its workers forever.
     """
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -150,12 +150,12 @@ def _is_there(client: httpx.Client, path: str) -> bool:
 
 
 def _environment(python: Path, work_dir: Path, port: int) -> dict[str, str]:
-    """The whole environment: none of the caller's keys and settings reach it."""
+    """Return the whole environment: none of the caller's keys and settings reach it."""
     return {
         "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)]),
         "LANG": "C.UTF-8",
         "HOME": str(work_dir),
-        # In place of an installation: the environment serves every checkout.
+        # Instead of installing the project: all checkouts share the environment.
         "PYTHONPATH": str(ROOT),
         "AIRFLOW_HOME": str(work_dir / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(work_dir / "dags"),

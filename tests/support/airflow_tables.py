@@ -1,4 +1,4 @@
-"""The tables in PostgreSQL, held against those of one load that was merged in memory."""
+"""Compare the tables in PostgreSQL with those of one load that was merged in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.library_loads import TABLES, Merged, Row, in_order, issues
 
 
 def assert_same_tables(warehouse: str, expected: Merged) -> None:
-    """Every table of the dataset `letta` has these rows, and each table with rows is there.
+    """Assert that every table of the dataset `letta` has these rows, and that each table with rows exists.
 
     Args:
         warehouse: URL of the database.
@@ -24,7 +24,7 @@ def assert_same_tables(warehouse: str, expected: Merged) -> None:
     found = _tables(warehouse)
     wanted = {table: _plain(table, rows) for table, rows in expected.everything().items()}
     assert {table for table, rows in wanted.items() if rows} <= found.keys()
-    # When a load began is in its issues, and they are sorted by it.
+    # Issues hold the load's start time and are sorted by it, so they are compared separately.
     found_issues, wanted_issues = (tables.pop(LOAD_ISSUES.name, []) for tables in (found, wanted))
     assert sorted(issues(found_issues)) == sorted(issues(wanted_issues))
     for table, rows in found.items():
@@ -46,7 +46,7 @@ def _rows(cursor: Any, table: str) -> list[Row]:
 
 
 def _plain(table: str, rows: Iterable[Row]) -> list[Row]:
-    """Sorted; json as what it says, times in UTC."""
+    """Return the rows sorted, with json parsed and times in UTC."""
     kinds = [column.type for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
 
     def plain(kind: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A month of a busy team's agents, made up: the same each time."""
+"""A generated month of a busy team's agents; the same each time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DAYS = 61
 
 
 def month(turns_a_day: int = 60, days: int = DAYS) -> Rows:
-    """Rows of every table that a report reads, up to `END`; some 14 messages a turn."""
+    """Return rows of every table that a report reads, up to `END`; about 14 messages a turn."""
     random.seed(0)
     rows: Rows = {table: [] for table in NEEDED}
     rows["agents"] = [{"id": f"agent-{i:08d}", "name": name} for i, name in enumerate(AGENTS)]
@@ -112,7 +112,7 @@ def _step(rows: Rows, step_id: str, run_id: str, agent_id: str, model: str, fail
 
 
 def batches(rows: Mapping[str, list[dict[str, Any]]], table: str) -> Iterator[pa.RecordBatch]:
-    """A table's rows as the store takes them."""
+    """Yield a table's rows in the form that the store takes."""
     times = ("created_at", "completed_at", "load_started_at")
     numbers = ("position", "idx", "sequence", "total_duration_ns")
     types = {

@@ -1,4 +1,4 @@
-"""Looks for a secret in whatever a run left behind: files, tables, lines."""
+"""Search everything a run leaves behind for a secret: files, tables and log lines."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ import duckdb
 import pyarrow.parquet as pq
 
 _PIECE = 12
-# zlib in base64: so dlt keeps schemas and states in tables.
+# zlib in base64: dlt stores schemas and states in tables this way.
 _PACKED = re.compile(rb"e[A-Za-z0-9][A-Za-z0-9+/]{20,}={0,2}")
 
 
 class Canary:
-    """A secret, and the ways in which it or a piece of it may show."""
+    """A secret, and the forms in which it or a piece of it may appear."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
         forms = [secret.encode(), quote(secret, safe="").encode()]
         for encode in (b64encode, urlsafe_b64encode):
-            # The first and the last characters depend on what stands around it.
+            # The first and the last characters depend on the bytes around the secret.
             forms += [encode(b"." * before + secret.encode())[4:-4] for before in range(3)]
         self._pieces = {form[at : at + _PIECE] for form in forms for at in range(len(form) - _PIECE + 1)}
 
     def is_in(self, said: str | bytes) -> bool:
-        """Whether any of it shows, also where it is compressed."""
+        """Return True if any piece of it appears, also in compressed content."""
         data = said if isinstance(said, bytes) else said.encode()
         return any(piece in content for content in _contents(data) for piece in self._pieces)
 
     def files(self, folder: Path) -> list[str]:
-        """Those in a folder in which it shows: in a cell of a table, in the name or in the bytes."""
+        """Return the files below a folder in which it appears: in a table's cell, the name or the bytes."""
         return sorted(
             str(file.relative_to(folder))
             for file in folder.rglob("*")
@@ -54,7 +54,7 @@ CANARY = Canary(KEY)
 
 
 class _Lines(logging.Handler):
-    """Every record as a log would have it, with its traceback."""
+    """Collects every record as a log would show it, with its traceback."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -66,7 +66,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def every_line() -> Iterator[list[str]]:
-    """What every logger says, at DEBUG; dlt's hands nothing on to the root."""
+    """Yield the lines of every logger at DEBUG; dlt's logger does not propagate to the root."""
     handler = _Lines()
     loggers = [logging.getLogger(), logging.getLogger("dlt")]
     levels = [logger.level for logger in loggers]
@@ -86,13 +86,13 @@ def _contents(data: bytes) -> Iterator[bytes]:
     if data.startswith(b"PAR1"):
         yield from _contents(str(pq.read_table(BytesIO(data)).to_pydict()).encode())
     for packed in _PACKED.findall(data):
-        # Many a word looks like it.
+        # Many ordinary words match the pattern.
         with suppress(ValueError, zlib.error):
             yield zlib.decompress(b64decode(packed))
 
 
 def _cells(file: Path) -> Iterator[str]:
-    """DuckDB compresses what it stores: every row of every table, dlt's own too."""
+    """Yield every row of every table, dlt's own included: DuckDB compresses what it stores."""
     if file.suffix != ".duckdb":
         return
     with duckdb.connect(str(file), read_only=True) as connection:

@@ -1,4 +1,4 @@
-"""What readers of chats demand of a line."""
+"""Rules that readers of chat formats impose on a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Line = Any
 
 
 def assert_openai(line: Line) -> None:
-    """OpenAI's rules: each call is answered right after its message, once, and nothing else is an answer."""
+    """Check OpenAI's rules: each call is answered once, right after its message, and nothing else is."""
     assert line.keys() == {"messages", "metadata"}
     waiting: list[str] = []
     roles = set()
@@ -50,7 +50,7 @@ def assert_openai(line: Line) -> None:
 
 
 def assert_sharegpt(line: Line) -> None:
-    """Each answer with calls is followed by as many results, in the same order."""
+    """Check that each message with calls is followed by as many results, in the same order."""
     assert line.keys() == {"conversations", "metadata"}
     called: list[str] = []
     for turn in line["conversations"]:
@@ -78,10 +78,10 @@ def _is_ours(turn: dict[str, str]) -> bool:
 
 
 def validate_trajectories(lines: list[Line]) -> None:
-    """Run the validator that `agent-trajectory` brings along; it has no name outside its bundle.
+    """Run the validator bundled with `agent-trajectory`, which does not export it.
 
     Raises:
-        AssertionError: it refuses a line.
+        AssertionError: it rejects a line.
     """
     pytest.importorskip("trajectory")
     node = shutil.which("node")
@@ -103,7 +103,7 @@ def validate_trajectories(lines: list[Line]) -> None:
 
 
 def assert_trajectory(line: Line) -> None:
-    """The rules of trajectory v1 that other readers trust, for where Node.js is not."""
+    """Check the rules of trajectory v1 that other readers rely on, for machines without Node.js."""
     assert line[0] == {"role": "meta", "source": "letta"}
     answered: list[str] = []
     called: list[str] = []

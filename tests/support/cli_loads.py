@@ -1,4 +1,4 @@
-"""`letta-source run` in processes of their own: at a given hour, killed at a given point, or older."""
+"""`letta-source run` in subprocesses: at a given hour, killed at a given point, or as an older version."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.support.library_loads import TABLES
 from tests.support.places import Place
 from tests.support.processes import started
 
-# Seconds; the slowest load takes some ten of them.
+# Seconds; the slowest load takes about ten.
 LONGEST = 120
 
-# What the older version lacks, of the messages' tables.
+# The column of messages' tables that the older version lacks.
 NEW_COLUMN = "name"
 
 
@@ -40,20 +40,20 @@ class Loads:
         self._story = story
 
     def run(self, *options: str, older: bool = False) -> list[str]:
-        """To the end; returns the lines it wrote.
+        """Run to the end; return the text it wrote as lines.
 
         Args:
-            older: by a version that has no `NEW_COLUMN`.
+            older: run a version that has no `NEW_COLUMN`.
         """
         code = self._exit_code(options, partial(_prepare, self._story.now, None, older))
         said = (self._place.folder / "said").read_text()
         assert code == 0, said
-        # Nobody who runs a load can do anything about a library's.
+        # Users who run a load can do nothing about a library's warnings.
         assert "Warning: " not in said
         return said.splitlines()
 
     def run_shards(self, count: int) -> None:
-        """All of them at the same time, to the end."""
+        """Run all shards at the same time, to the end."""
         processes = {}
         for index in range(count):
             folder = self._place.folder / f"shard_{index}"
@@ -66,12 +66,12 @@ class Loads:
             assert self._ended(folder, process) == 0, (folder / "said").read_text()
 
     def kill(self, point: str) -> None:
-        """With SIGKILL, at one of `KILL_POINTS`."""
+        """Kill a load with SIGKILL at one of `KILL_POINTS`."""
         code = self._exit_code((), partial(_prepare, self._story.now, point, False))
         assert code == -signal.SIGKILL, (self._place.folder / "said").read_text()
 
     def forget(self) -> None:
-        """Loses the working folder, as in a container that is started anew."""
+        """Delete the working folder, as when a container starts anew."""
         shutil.rmtree(self._place.folder / "dlt")
 
     def _exit_code(self, options: tuple[str, ...], before: Callable[[], None]) -> int | None:
@@ -93,12 +93,12 @@ class Loads:
 
 
 def make_older(patch: pytest.MonkeyPatch) -> None:
-    """Takes `NEW_COLUMN` out of every table of messages, as if this version had never heard of it."""
+    """Remove `NEW_COLUMN` from every table of messages, as if this version had never known it."""
     for name, resource in RESOURCES.items():
         if resource.children:
             root = _without(resource.root)
             older = replace(resource)
-            # Where the property keeps what it made.
+            # Where the cached property keeps its value.
             vars(older)["root"] = root
             patch.setitem(RESOURCES, name, older)
             patch.setitem(TABLES, root.name, root)
@@ -109,7 +109,7 @@ def _without(table: Table) -> Table:
 
 
 def _prepare(now: datetime, point: str | None, older: bool) -> None:
-    # Of a process of its own: nothing is ever put back.
+    # The process is a test's own, so nothing needs to be undone.
     patch = pytest.MonkeyPatch()
     stop_clock(now, patch)
     if older:
@@ -119,33 +119,33 @@ def _prepare(now: datetime, point: str | None, older: bool) -> None:
 
 
 def _kill_in_extract(patch: pytest.MonkeyPatch) -> None:
-    """In the middle of it."""
+    """Kill in the middle of the extraction."""
     _kill_before(patch, ResourceState, "commit", calls=4)
 
 
 def _kill_in_normalize(patch: pytest.MonkeyPatch) -> None:
-    """All files are written, and the package is not handed over."""
+    """Kill when all files are written and the package is not yet handed over."""
     from dlt.common.storages import LoadStorage
 
     _kill_before(patch, LoadStorage, "commit_new_load_package")
 
 
 def _kill_in_load(patch: pytest.MonkeyPatch) -> None:
-    """Some tables are loaded, and one is that dlt does not yet know of."""
+    """Kill when some tables are loaded, the last of them not yet recorded by dlt."""
     from dlt.common.storages import PackageStorage
 
     _kill_before(patch, PackageStorage, "complete_job", calls=8)
 
 
 def _kill_before_commit(patch: pytest.MonkeyPatch) -> None:
-    """All tables are loaded; the destination does not yet know that the load is."""
+    """Kill when all tables are loaded and the destination has not recorded the load."""
     from dlt.load.load import Load
 
     _kill_before(patch, Load, "complete_package")
 
 
 def _kill_after_commit(patch: pytest.MonkeyPatch) -> None:
-    """The destination knows; the working folder does not."""
+    """Kill when the destination has recorded the load and the working folder has not."""
     from dlt.common.storages import LoadStorage
 
     _kill_before(patch, LoadStorage, "complete_load_package")
@@ -161,7 +161,7 @@ KILL_POINTS = {
 
 
 def _kill_before(patch: pytest.MonkeyPatch, owner: Any, name: str, calls: int = 1) -> None:
-    """SIGKILL instead of the call of a method that makes these many."""
+    """Send SIGKILL in place of the call of a method that makes `calls` calls."""
     method = getattr(owner, name)
     left = calls
 

@@ -1,4 +1,4 @@
-"""The command line, run in this process, and what it said."""
+"""The command line, run in this process, and its output."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Said:
 
     @property
     def errors(self) -> list[str]:
-        """Lines of standard error without their times, and without the one that says what is read."""
+        """Lines of standard error without their times, and without the line that says what is read."""
         lines = [re.sub(r"^\S+Z (?=\w+: )", "", line) for line in self.err.splitlines()]
         return [line for line in lines if not line.startswith("info: reads ")]
 
     def column(self, name: str) -> dict[str, str]:
-        """A column of the printed table, by resource."""
+        """Return a column of the printed table, by resource."""
         head, *rows = [line.split() for line in self.out.replace("new items", "new").splitlines()]
         return {row[0]: row[head.index(name)] for row in rows}
 
 
 def log_lines(said: Said) -> list[str]:
-    """What it said on standard error beyond what it always says."""
+    """Return the lines of standard error that are not `info`."""
     return [line for line in said.errors if not line.startswith("info: ")]
 
 
@@ -59,12 +59,12 @@ class Command:
         try:
             code = main(arguments)
         except SystemExit as left:
-            # So argparse ends.
+            # argparse exits this way.
             code = int(left.code or 0)
         return Said(code, *self._capsys.readouterr())
 
     def load(self, server: Server, *options: str) -> Said:
-        """Run, by default for two resources only: all take some seconds."""
+        """Run, by default for two resources only, because all take seconds."""
         some = () if "--resources" in options else SOME
         return self("run", "--base-url", server.base_url, *some, *options)
 
@@ -76,12 +76,12 @@ class Command:
         return len(self.rows(f"SELECT 1 FROM {dataset}.{table}", file))
 
     def files(self) -> list[str]:
-        """All files here and of dlt, with the tables and the state of what was loaded."""
+        """Return all files in the folder: the tables, and dlt's state of what was loaded."""
         return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
 
 
 def two_agents() -> Letta:
-    """One turn each, so long ago that it lies before what the next run reads again."""
+    """Return two agents with a turn each, older than the overlap of the next run."""
     letta = Letta()
     for _ in range(2):
         letta.talk(quiet_agent(letta), "hello", tools=["roll_dice"], date=ago(hours=2))
@@ -93,18 +93,18 @@ def ago(**span: int) -> datetime:
 
 
 def one_of(letta: Letta) -> str:
-    """An agent."""
+    """Return the id of an agent."""
     return next(iter(letta.tables["agents"].rows))
 
 
 def messages(letta: Letta) -> int:
-    """Items of all messages, as agent_messages holds them."""
+    """Return the number of all messages' items, which is that of rows in agent_messages."""
     return sum(len(message.items) for message in letta.messages.rows.values())
 
 
 @contextmanager
 def web_server(status: int, content_type: str, body: bytes, echo: Collection[str] = ()) -> Iterator[str]:
-    """A server that is no Letta, and answers everything alike.
+    """Serve the same answer to every request, as a server that is not Letta.
 
     Args:
         echo: headers of the request to append to the body.
@@ -123,7 +123,7 @@ def web_server(status: int, content_type: str, body: bytes, echo: Collection[str
             self.wfile.write(said)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Keeps standard error for what is tested."""
+            """Write nothing: standard error is tested."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""dlt's files, written and read anew."""
+"""Write dlt's configuration files, and have dlt read them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlt.common.configuration.specs.pluggable_run_context import PluggableRunCon
 
 
 def configure(folder: Path, config: str | bytes, secrets: str = "") -> None:
-    """Write `.dlt/config.toml` and `.dlt/secrets.toml` of a folder, and have dlt forget those it read."""
+    """Write a folder's `.dlt/config.toml` and `.dlt/secrets.toml`, and have dlt forget those it read."""
     (folder / ".dlt").mkdir(exist_ok=True)
     (folder / ".dlt" / "config.toml").write_bytes(config if isinstance(config, bytes) else config.encode())
     (folder / ".dlt" / "secrets.toml").write_text(secrets, encoding="utf-8")
@@ -17,7 +17,7 @@ def configure(folder: Path, config: str | bytes, secrets: str = "") -> None:
 
 
 def forget() -> None:
-    """Have dlt read its files anew."""
+    """Have dlt read its files again."""
     container = Container()
     if PluggableRunContext in container:
         del container[PluggableRunContext]

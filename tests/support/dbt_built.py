@@ -1,4 +1,4 @@
-"""A Letta, loaded into a warehouse, and its models built there."""
+"""A Letta loaded into a warehouse, and the models built there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.dbt_story import told
 from tests.support.dbt_warehouses import DbtWarehouse
 
 ON_REQUEST = {f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request}
-# What a host must have.
+# The families that every host must have.
 KEPT = ("agents", "agent_messages")
 
 _OF_NO_FINISHED_LOAD = """
@@ -22,7 +22,7 @@ _OF_NO_FINISHED_LOAD = """
     SELECT agent_id, 'message-unfinished', 0, created_at, message_type, '9999999999.0'
     FROM agent_messages LIMIT 1
 """
-# As plain files have it: a row for each change.
+# Rows as append-only plain files have them: one for each change.
 _OLD_VERSIONS = """
     INSERT INTO agents (id, name, _dlt_load_id) SELECT id, 'its old name', '1.0' FROM agents
 """
@@ -34,11 +34,11 @@ _OLD_LOAD = """
 
 @dataclass(frozen=True)
 class Built:
-    """What one `dbt build` made.
+    """The outcome of one `dbt build`.
 
     Attributes:
-        statuses: of each of its nodes, by id.
-        models: what it knew of each model and seed that is on, by name.
+        statuses: the status of each node, by id.
+        models: what dbt knew of each enabled model and seed, by name.
     """
 
     letta: Letta
@@ -49,7 +49,7 @@ class Built:
 
 
 def build(warehouse: DbtWarehouse, folder: Path) -> Built:
-    """Load every family, those on request too, and build their models."""
+    """Load every family, those on request included, and build their models."""
     letta = told()
     everything = [name for name in RESOURCES if name != "message_search"]
     with serve(letta) as server:
@@ -64,13 +64,13 @@ def build(warehouse: DbtWarehouse, folder: Path) -> Built:
 
 
 def less(built: Built, folder: Path) -> Project:
-    """A project over two families, some columns short, with what an unfinished load and older ones left."""
+    """Return a project of two families, short of some columns, with rows of unfinished and older loads."""
     warehouse = built.warehouse.copy(folder)
     gone = [t.name for r in RESOURCES.values() if r.name not in KEPT for t in r.tables] + [LOAD_ISSUES.name]
     warehouse.execute(
-        # The copy has the models, too, and views hold on to what they read.
+        # The copy has the models too, and views depend on the tables they read.
         *(f"DROP SCHEMA {name} CASCADE" for name in reversed(LAYERS)),
-        # With the view of load_issues.
+        # CASCADE, because there is a view of load_issues.
         *(f"DROP TABLE {name} CASCADE" for name in gone),
         *(f"ALTER TABLE agent_messages DROP COLUMN {name}" for name in ("sequence", "seq_id", "extra")),
         *(_OF_NO_FINISHED_LOAD, _OLD_VERSIONS, _OLD_LOAD),

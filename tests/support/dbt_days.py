@@ -1,4 +1,4 @@
-"""Days of loads over built models: what is made by agent must be what a whole build makes."""
+"""Days of loads over built models: incremental builds must give what a full build gives."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.support.dbt_project import LAYERS, Project
 from tests.support.dbt_warehouses import DbtWarehouse
 
 CHILDREN = ("content", "tool_calls", "tool_returns", "approvals")
-# By table, the columns that say which message, run or step a row is of.
+# By table, the columns that identify the message, run or step of a row.
 KEYS = {
     "agent_messages": "agent_id, id",
     **{f"agent_messages__{child}": "agent_id, message_id" for child in CHILDREN},
     "runs": "'', id",
     "steps": "'', id",
 }
-# Staging models are views: made once, they show what is loaded.
+# Staging models are views: built once, they show what is loaded.
 MADE = ("--exclude", "letta.staging", "--exclude-resource-type", "test", "unit_test", "seed")
 
 
 @dataclass
 class Days:
-    """A warehouse from which rows are taken that come back in loads, at random.
+    """A warehouse whose rows are removed, to come back in loads at random.
 
     Attributes:
         last: the number of the last day.
-        quiet: an agent of which nothing changes.
+        quiet: an agent that never changes.
     """
 
     warehouse: DbtWarehouse
@@ -38,9 +38,9 @@ class Days:
     quiet: str
 
     def begin(self) -> None:
-        """Take about half of the messages, with their parts, and of the runs and steps."""
+        """Remove about half of the messages, with their children, and of the runs and steps."""
         others = f"coalesce(agent_id, '') <> '{self.quiet}'"
-        # The messages of an agent come on one day, its runs and its steps on others: each is news alone.
+        # An agent's messages come on one day, its runs and its steps on others, so that each is news alone.
         days: dict[tuple[str, str], int] = {}
         taken = []
         for table, columns in KEYS.items():
@@ -64,7 +64,7 @@ class Days:
             )
 
     def load(self, day: int) -> None:
-        """Bring a day's rows, change a message, a run and a step, remove a message, rename others."""
+        """Insert a day's rows, change a message, a run and a step, delete a message, and rename others."""
         load_id = f"9999999990.{day}"
         self.warehouse.execute(
             "INSERT INTO _dlt_loads (load_id, status, inserted_at)"
@@ -97,7 +97,7 @@ class Days:
 
 
 class DayTests:
-    """Attributes: days, how many loads there are."""
+    """Attributes: days, the number of loads."""
 
     days = 2
 
@@ -107,10 +107,10 @@ class DayTests:
         days = Days(project.warehouse, Random(7), self.days, quiet)
         days.begin()
         turns = f"{LAYERS[0]}.letta__turns"
-        # The last day brings nothing new but changes.
+        # The last day brings changes but no new rows.
         for day in range(1, self.days + 2):
             days.load(day)
-            # Marked, so that a row that is made again is seen.
+            # Marked, to show which rows are built again.
             project.warehouse.execute(f"UPDATE {turns} SET stop_reason = concat('mark ', stop_reason)")
             project.run("build", *MADE)
             kept = {
@@ -141,5 +141,5 @@ def _content(project: Project, model: str) -> list[str]:
 
 
 def _plain(row: tuple[Any, ...]) -> str:
-    # The order in which numbers are added is not always the same.
+    # The order in which numbers are added varies.
     return repr(tuple(round(value, 6) if isinstance(value, float) else value for value in row))

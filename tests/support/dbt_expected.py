@@ -1,4 +1,4 @@
-"""Turns, tool calls and costs of a Letta, worked out from what it holds: what the models must say."""
+"""Turns, tool calls and costs of a Letta, computed from its content: what the models must show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVERS_OWN = ("login", "heartbeat", "system_alert")
 
 
 class Where(NamedTuple):
-    """A turn: its agent, its conversation, its number in it."""
+    """The place of a turn: its agent, its conversation, and its number there."""
 
     agent_id: str
     conversation_id: str | None
@@ -38,7 +38,7 @@ class Turn:
 
 @dataclass
 class Call:
-    """One time that a tool was called. `ended` by a return, or by a denial."""
+    """One call of a tool; `ended` is True after a return or a denial."""
 
     where: Where
     name: str
@@ -58,7 +58,7 @@ class ExpectedModels:
     costs: dict[str, float | None] = field(default_factory=dict)
 
     def usage(self) -> set[tuple[str, str, int, int, int, int]]:
-        """(agent, tool, calls, errors, never returned, denied)."""
+        """Return rows of (agent, tool, calls, errors, never returned, denied)."""
         by_tool = defaultdict(list)
         for call in self.calls:
             by_tool[call.where.agent_id, call.name].append(call)
@@ -111,10 +111,10 @@ def expected(letta: Letta) -> ExpectedModels:
 
 
 def _placed(letta: Letta, agent_id: str) -> Iterator[tuple[Where, Json]]:
-    """The items of an agent, by date, with their turns."""
+    """Yield the items of an agent by date, with their turns."""
     messages = (message for message in letta.messages.rows.values() if message.agent_id == agent_id)
     in_order = [item for message in sorted(messages, key=lambda m: m.sequence) for item in message.items]
-    # The sort is stable: within a second it is the server's order.
+    # The sort is stable: within a second the server's order stays.
     in_order.sort(key=lambda item: datetime.fromisoformat(item["date"]))
     indexes: Counter[str | None] = Counter()
     last: dict[str | None, tuple[str, str | None]] = {}
@@ -171,7 +171,7 @@ def _calls(letta: Letta, agent_id: str) -> list[Call]:
 
 
 def _costs(letta: Letta) -> dict[str, float | None]:
-    """By step, in US dollars."""
+    """Return the cost of each step in US dollars."""
     with (PACKAGE / "seeds" / "letta_model_prices.csv").open() as file:
         prices = {row["model"]: row for row in csv.DictReader(file)}
     made: dict[str, float | None] = {}
@@ -190,7 +190,7 @@ def _costs(letta: Letta) -> dict[str, float | None]:
 
 
 def _duration(run: Json | None) -> float | None:
-    """Seconds of a run; None where it has not ended, or is not known."""
+    """Return the seconds of a run; None if it is unfinished or unknown."""
     if run and run["total_duration_ns"]:
         return float(run["total_duration_ns"]) / 1e9
     if not run or not run["completed_at"]:

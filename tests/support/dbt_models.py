@@ -1,4 +1,4 @@
-"""What the models say of a Letta is what it held."""
+"""The models show what the Letta held."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class ModelTests:
         starts = dict(zip(LAYERS, ("letta_", "int_letta__", "stg_letta__"), strict=True))
         assert {schema for schema, *_ in columns} == set(LAYERS)
         assert [c for c in columns if not c[1].startswith(starts[c[0]])] == []
-        # DuckDB makes HUGEINT of a sum of integers, PostgreSQL numeric.
+        # DuckDB's sum of integers is HUGEINT, PostgreSQL's numeric.
         wide = ("HUGEINT", "DECIMAL", "NUMERIC")
         made = [c for c in columns if c[0] != LAYERS[2] and c[1] != "letta_model_prices"]
         assert [c for c in made if c[3].startswith(wide)] == []
 
     def test_users(self, built: Built, held: ExpectedModels) -> None:
-        """Turns by who sent them, else by the agent's only identity; all others have one row."""
+        """A turn's user is its sender, else the agent's only identity; all other turns share one row."""
         found = built.project.rows("SELECT user_id, turns, user_messages FROM letta__users")
         wanted: dict[str | None, int] = {None: len(held.turns) - sum(USERS.values()), **USERS}
         assert {user: turns for user, turns, _ in found} == wanted
@@ -87,7 +87,7 @@ class ModelTests:
             where: (turn.messages, turn.tool_calls, turn.tool_errors, turn.total_tokens)
             for where, turn in held.turns.items()
         }
-        # In the story, not only in theory.
+        # The story itself must contain the case.
         assert max(Counter((agent_id, conv) for agent_id, conv, _ in found if conv).values()) > 1
 
     def test_latency_is_that_of_the_runs(self, built: Built, held: ExpectedModels) -> None:
@@ -132,7 +132,7 @@ class ModelTests:
         assert float(built.project.rows("SELECT sum(cost) FROM letta__turns")[0][0]) == pytest.approx(by_turn)
 
     def test_days_are_those_of_utc(self, built: Built) -> None:
-        """The story goes past midnight, and no database here need be in UTC."""
+        """The story goes past midnight, and the databases may be in any time zone."""
         days = built.project.rows(
             "SELECT cast(date_day AS varchar), messages FROM letta__agent_daily WHERE agent_name = 'story'"
         )

@@ -1,4 +1,4 @@
-"""The dbt package as its users run it: a project that has it as a package, over one warehouse."""
+"""The dbt package as its users run it: a project that depends on it, over one warehouse."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PACKAGE = ROOT / "dbt"
 REQUIREMENTS = ROOT / "tests" / "dbt" / "dbt.txt"
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.10")
 
-# Seconds; a build takes some 30 of them.
+# Seconds; a build takes about 30.
 LONGEST = 300
 
-# In what the warehouse calls the schema of the marts, and those of the other layers.
+# The names that the warehouse has for the schema of the marts and for those of the other layers.
 MODELS = "letta_models"
 LAYERS = (MODELS, f"{MODELS}_letta_intermediate", f"{MODELS}_letta_staging")
 
@@ -42,17 +42,17 @@ class Project:
         return project
 
     def run(self, *arguments: str) -> str:
-        """One call of dbt, for which a warning is an error too; returns what it said.
+        """Call dbt once, with warnings as errors; return its output.
 
         Raises:
-            AssertionError: its exit code is not 0.
+            AssertionError: the exit code is not 0.
         """
         code, said = self.try_run(*arguments)
         assert code == 0, said
         return said
 
     def try_run(self, *arguments: str) -> tuple[int, str]:
-        """One call of dbt, whatever comes of it: its exit code, and what it said."""
+        """Call dbt once; return the exit code and the output."""
         python = environment_python("dbt", REQUIREMENTS, PYTHON_VERSIONS, no_deps=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "LETTA_"))},
@@ -73,22 +73,22 @@ class Project:
         return done.returncode, done.stdout
 
     def build(self, **variables: Any) -> dict[str, str]:
-        """`dbt build`; returns the status of each node, by its id."""
+        """Run `dbt build`; return the status of each node, by id."""
         self.run("build", "--vars", json.dumps(variables))
         return self.statuses()
 
     def statuses(self) -> dict[str, str]:
-        """The status of each node of the last call, by its id."""
+        """Return the status of each node of the last call, by id."""
         results = self._artifact("run_results")["results"]
         return {result["unique_id"]: result["status"] for result in results}
 
     def models(self) -> dict[str, dict[str, Any]]:
-        """What the last call knew of each model and seed of the package that is on, by its name."""
+        """Return what the last call knew of each enabled model and seed of the package, by name."""
         nodes = self._artifact("manifest")["nodes"].values()
         return {node["name"]: node for node in nodes if node["resource_type"] in ("model", "seed")}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the warehouse answers; tables are those of the models."""
+        """Query the warehouse; tables are those of the models."""
         return self.warehouse.rows(query, ",".join(LAYERS))
 
     def _artifact(self, name: str) -> dict[str, Any]:

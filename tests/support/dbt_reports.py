@@ -1,4 +1,4 @@
-"""What states the models' rules elsewhere agrees with them: the report, and the query of tool calls."""
+"""Other implementations of the models' rules agree with them: the report, and the query of tool calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ONLY_OURS = ("sequence", "return_message_id", "return_position", "return_idx")
 
 @contextmanager
 def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
-    """What the report makes of all that was loaded."""
+    """Yield the report's store, made of all that was loaded."""
     destination = built.warehouse.options[-1] if built.warehouse.options else "duckdb"
     with pytest.MonkeyPatch.context() as patch, opened() as (store, folder):
         patch.chdir(built.warehouse.folder)
@@ -50,7 +50,7 @@ class ReportTests:
         assert counted == of_model(model, built.project.rows)
 
     def test_tool_calls_are_paired_without_dbt_as_with_it(self, built: Built) -> None:
-        # All but where the return is, which the model does not say.
+        # All columns except the place of the return, which the model lacks.
         names = ", ".join(c.name for c in TOOL_CALLS.columns if c.name not in _ONLY_OURS)
         ours, theirs = (
             comparable(rows(f"SELECT {names} FROM {source}"))

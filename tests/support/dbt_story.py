@@ -1,4 +1,4 @@
-"""The Letta whose content is modelled: everything recorded, and what no recording has."""
+"""The Letta that the models are built from: all recordings, and what no recording has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta, timezone
 from letta_source.demo import Letta, recorded_letta
 from letta_source.demo.shapes import Json, recorded, run_template
 
-# Longer than any chunk, and of characters of several bytes.
+# Longer than any chunk, with multi-byte characters.
 LONG = "Long ✅ " * 150_000
 _BEGIN = datetime(2026, 11, 20, 23, 59, 58, tzinfo=timezone.utc)
 
 
 def told() -> Letta:
-    """Two conversations at once, approvals, heartbeats, runs that go on and that failed, tokens cached."""
+    """Return parallel conversations, approvals, heartbeats, running and failed runs, and cached tokens."""
     letta = recorded_letta()
     _put_runs_of_conversations(letta)
     agent_id = letta.add_agent(name="story")
@@ -42,7 +42,7 @@ USERS: dict[str | None, int] = {"identity-owner": 2, "identity-guest": 1}
 
 
 def _let_users_talk(letta: Letta) -> None:
-    """An agent of one identity, to which a guest writes, and another agent; one of two identities."""
+    """Add an agent of one identity, to which a guest writes too, another agent, and one of two identities."""
     owned, shared = letta.add_agent(name="owned"), letta.add_agent(name="shared")
     letta.replace_row("agents", owned, identity_ids=["identity-owner"])
     letta.replace_row("agents", shared, identity_ids=["identity-owner", "identity-guest"])
@@ -73,7 +73,7 @@ def _after(seconds: int) -> datetime:
 
 
 def _put_runs_of_conversations(letta: Letta) -> None:
-    """Put the runs that the recorded conversations were said in: they were not recorded themselves."""
+    """Add the runs that the recorded conversations belong to; they were not recorded themselves."""
     for line in recorded("conversations"):
         kind, parent_id = line["path"].split("/")[2:4]
         if kind != "conversations" or not line["path"].endswith("/messages"):

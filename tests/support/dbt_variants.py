@@ -1,4 +1,4 @@
-"""Warehouses that are not as one whole load leaves them, and prices of one's own."""
+"""Warehouses that differ from those of one whole load, and custom prices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VariantTests:
     def test_it_builds_without_families_and_columns(self, smaller: Project, built: Built) -> None:
         statuses = smaller.build(letta_document_chunk_size=300, letta__using_batches=False)
         assert set(statuses.values()) == {"success", "pass"}
-        # What is not there is empty; what is left out and read by nothing is not built.
+        # Missing tables give empty models; a disabled model that nothing reads is not built.
         assert smaller.rows("SELECT * FROM stg_letta__steps") == []
         assert smaller.rows("SELECT * FROM letta__step_costs") == []
         assert smaller.rows("SELECT * FROM stg_letta__groups") == []
@@ -69,7 +69,7 @@ class VariantTests:
         variables = json.dumps({"letta_model_prices": "letta.our_prices"})
         project.run("run", "--select", "int_letta__model_prices", "letta__step_costs", "--vars", variables)
         costs = project.rows("SELECT DISTINCT cost FROM letta__step_costs WHERE model = 'claude-sonnet-4-5'")
-        # 1,000 in, of which 600 read from the cache and 100 written to it at the price of input; 50 out.
+        # 1,000 input tokens: 600 read from the cache, 100 written to it at the input price. 50 output tokens.
         assert costs == [(pytest.approx((300 * 10 + 600 * 1 + 100 * 10 + 50 * 100) / 1e6),)]
         others = project.rows("SELECT cost FROM letta__step_costs WHERE model <> 'claude-sonnet-4-5'")
         assert {cost for (cost,) in others} == {None}

@@ -1,4 +1,4 @@
-"""A DuckDB file and a PostgreSQL database that `letta-source run` fills and dbt builds in."""
+"""A DuckDB file and a PostgreSQL database, filled by `letta-source run`, in which dbt builds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class DbtWarehouse(ABC):
     """One database.
 
     Attributes:
-        folder: where the loads run.
-        options, load_environment: what a user says to load into it.
-        models_environment: what `integration_tests/profiles.yml` asks for.
+        folder: the folder in which the loads run.
+        options, load_environment: the user's settings for loading into it.
+        models_environment: the variables that `integration_tests/profiles.yml` asks for.
     """
 
     options: tuple[str, ...]
@@ -37,7 +37,7 @@ class DbtWarehouse(ABC):
         self.folder = folder
 
     def load(self, base_url: str, *arguments: str) -> None:
-        """`letta-source run` into the dataset `letta`."""
+        """Run `letta-source run` into the dataset `letta`."""
         environment = {
             **os.environ,
             **self.load_environment,
@@ -56,21 +56,21 @@ class DbtWarehouse(ABC):
         assert done.returncode == 0, done.stderr
 
     def tables(self) -> set[str]:
-        """The loaded tables."""
+        """Return the names of the loaded tables."""
         query = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{DATASET}'"
         return {name for (name,) in self.rows(query) if not name.startswith("_dlt")}
 
     @abstractmethod
     def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
-        """What a query answers; its tables are looked for in the schemas, with commas between them."""
+        """Run a query; its tables are looked up in the schemas, which are separated by commas."""
 
     @abstractmethod
     def execute(self, *statements: str) -> None:
-        """Change what was loaded."""
+        """Change the loaded data."""
 
     @abstractmethod
     def copy(self, folder: Path) -> DbtWarehouse:
-        """Another one with the same content."""
+        """Return another warehouse with the same content."""
 
 
 class DbtDuckDB(DbtWarehouse):

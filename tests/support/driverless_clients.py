@@ -1,4 +1,4 @@
-"""dlt's clients of warehouses, without their drivers and without a connection: enough to make SQL."""
+"""dlt's clients of warehouses without drivers and connections: enough to make SQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DOCS = (ROOT / "docs" / "warehouses.md").read_text("utf-8")
 
 @dataclass(frozen=True)
 class Example:
-    """An example of the docs: what is written into `.dlt/secrets.toml` for a destination."""
+    """An example of the docs: the text of `.dlt/secrets.toml` for a destination."""
 
     destination: str
     toml: str
@@ -52,12 +52,12 @@ def examples() -> list[Example]:
 
 @dataclass(frozen=True)
 class Promise:
-    """A line of the docs' table.
+    """A line of the docs' table of destinations.
 
     Attributes:
-        files: formats of load files; the first is taken without staging.
-        json: type of json columns, as dlt calls it.
-        writes: merge strategies, or append; the first is taken without a table format.
+        files: formats of load files; the first is the default without staging.
+        json: dlt's name for the type of json columns.
+        writes: merge strategies, or append; the first is the default without a table format.
     """
 
     destination: str
@@ -83,11 +83,11 @@ class _Class(Exception):
 
 
 class _Driver(ModuleType):
-    """A module of a driver that is not installed: classes to name and to inherit from, and nothing else."""
+    """A module of a driver that is not installed: it has classes to name and to inherit from."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        # A package: it has modules in it.
+        # Makes it a package, which may contain modules.
         self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
@@ -128,7 +128,7 @@ _MODULES = {
 
 @contextmanager
 def drivers() -> Iterator[None]:
-    """What is not installed of the drivers can be imported, until the block ends."""
+    """Make missing drivers importable until the block ends."""
     missing = []
     for package, module in _MODULES.items():
         try:
@@ -148,7 +148,7 @@ def drivers() -> Iterator[None]:
 
 
 def configured(folder: Path, toml: str, patch: pytest.MonkeyPatch) -> None:
-    """`toml` is all the configuration there is, as `.dlt/secrets.toml`."""
+    """Make `toml`, as `.dlt/secrets.toml`, the only configuration."""
     from dlt.common.configuration.providers import EnvironProvider, SecretsTomlProvider
 
     (folder / "secrets.toml").write_text(toml, "utf-8")
@@ -157,7 +157,7 @@ def configured(folder: Path, toml: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def schema(capabilities: DestinationCapabilitiesContext, json: str = "json") -> Schema:
-    """All tables as dlt gets to know them, with json columns as `json`, and dlt's own."""
+    """Return dlt's schema of all tables, dlt's own included, with json columns of type `json`."""
     with Container().injectable_context(capabilities):
         made = Schema("letta")
         made.update_normalizers()
@@ -181,19 +181,19 @@ def _table(table: Table, json: str) -> TTableSchema:
 
 
 def resolved(destination: Destination[Any, Any]) -> Any:
-    """Its configuration, found as for a load into the dataset `letta`."""
+    """Return the destination's configuration, resolved as for a load into the dataset `letta`."""
     return destination.configuration(destination.spec()._bind_dataset_name(dataset_name="letta"))
 
 
 def destination_of(name: str) -> Destination[Any, Any]:
-    """dlt's factory of a destination."""
+    """Return dlt's factory of a destination."""
     found = Destination.from_reference(name)
     assert found
     return found
 
 
 def client(destination: Destination[Any, Any], json: str) -> Any:
-    """dlt's client of the destination, with all tables in its schema. Needs `drivers`."""
+    """Return dlt's client of the destination, with all tables in its schema. Needs `drivers`."""
     config = resolved(destination)
     capabilities = destination.capabilities(config)
     with Container().injectable_context(capabilities):

@@ -1,4 +1,4 @@
-"""Virtual environments for what is installed beside the project: made from pinned lists, once, and cached."""
+"""Cached virtual environments of pinned packages that are installed apart from the project."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 def environment_python(
     name: str, requirements: Path, versions: Sequence[str] = (_THIS_VERSION,), no_deps: bool = False
 ) -> Path:
-    """Return the Python of a virtual environment with a pinned list, making it when it is absent.
+    """Return the Python of a virtual environment with a pinned list, creating it when it is absent.
 
     The environment is cached below `LETTA_SOURCE_CACHE` (`~/.cache/letta_source` when unset).
 
     Args:
-        name: Of its folder.
+        name: The name of its folder.
         requirements: The list, as `uv pip compile` writes it.
-        versions: Of Python that the list works with, such as 3.11, best first; by default that of this one.
-        no_deps: Install what the list has and nothing else: it leaves a dependency out.
+        versions: Python versions the list works with, such as 3.11, best first; by default this Python's.
+        no_deps: Install only what the list names, because it leaves a dependency out.
 
     Raises:
-        RuntimeError: There is no interpreter of these versions, or the packages did not install.
+        RuntimeError: None of these Python versions is installed, or the packages did not install.
     """
     version, interpreter = _interpreter(name, versions)
     key = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("LETTA_SOURCE_CACHE") or "~/.cache/letta_source").expanduser()
     folder = cache / f"{name}-{key}"
     python = folder / "bin" / "python"
-    # The last thing written, so that an environment without it is half made.
+    # Written last, so an environment without it is incomplete.
     complete = folder / "complete"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{folder.name}.lock").open("w") as lock:
@@ -56,7 +56,7 @@ def environment_python(
 
 
 def extras_python(*extras: str) -> Path:
-    """Return the Python of a cached environment with the packages of extras, as constraints.txt pins them.
+    """Return the Python of a cached environment with the packages of extras, pinned by constraints.txt.
 
     Raises:
         RuntimeError: The packages did not install.
@@ -66,7 +66,7 @@ def extras_python(*extras: str) -> Path:
     named = [one for found in lists for one in ast.literal_eval(found)]
     pins = (ROOT / "constraints.txt").read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        # uv reads constraints from a file: the key of the environment is to change with them.
+        # uv reads the pins from a file of their own; with their digest, the cache key changes with them.
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(pins, "utf-8")
         digest = hashlib.sha256(pins.encode()).hexdigest()
@@ -76,7 +76,7 @@ def extras_python(*extras: str) -> Path:
 
 
 def _interpreter(name: str, versions: Sequence[str]) -> tuple[str, str]:
-    """Return the version ("3.11") and the path of the first that is there."""
+    """Return the version ("3.11") and the path of the first interpreter that is installed."""
     for version in versions:
         candidate = sys.executable if version == _THIS_VERSION else shutil.which(f"python{version}")
         if candidate and _runs(candidate):
@@ -85,7 +85,7 @@ def _interpreter(name: str, versions: Sequence[str]) -> tuple[str, str]:
 
 
 def _runs(interpreter: str) -> bool:
-    """Return whether it starts: a version manager's shim may be on the path without its version."""
+    """Return True if it starts: a version manager's shim may exist without its version."""
     return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""What a destination has to hold after each load, by what it can do: merged in memory, without dlt."""
+"""The rows a destination must hold after each load, by its capabilities: merged in memory, without dlt."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Keys = set[Row]
 
 LOADED = [resource for resource in RESOURCES.values() if not resource.on_request]
 AS_THEY_ARE_NOW = ("agents", "groups", "conversations")
-# Whose messages come once it has ended.
+# Messages of these parents are loaded when the parent is finished.
 UNITS = {"step_messages": "steps", "batch_messages": "batches"}
 ENDED = ("completed", "failed", "cancelled", "success")
 
 
 class Expected:
-    """Follows the loads into one place: `check` is to be called after each, before anything else happens."""
+    """Follows the loads into one place: call `check` after each, before anything else happens."""
 
     def __init__(self, place: Place, server: Server, story: Story) -> None:
         self._place = place
@@ -40,11 +40,11 @@ class Expected:
         self._settled = Settled(place)
 
     def check(self, lag: str | None = None, after_kills: bool = False) -> None:
-        """Every table, row for row.
+        """Compare every table, row for row.
 
         Args:
-            lag: of this load, if not the default.
-            after_kills: what a killed load had read of agents, which changed since, may have come, too.
+            lag: the overlap of this load, if not the default.
+            after_kills: agents that a killed load read, and that changed since, may have come too.
         """
         found = self._place.everything()
         assert not found[LOAD_ISSUES.name]
@@ -55,7 +55,7 @@ class Expected:
                 assert_same(found, normalized(self._merged.everything()))
                 return
             fresh = Merged()
-            # The server's list has only the batches that run.
+            # The server's list has only the batches that are running.
             fresh.load(self._server, batch_ids=self._story.letta.tables["batches"].ids())
         read = make_settings({"base_url": self._server.base_url, **settings}, {})
         settled_before = self._story.now - read.lag
@@ -68,18 +68,18 @@ class Expected:
 
 
 class Settled:
-    """Rows come once they have settled, and stay; agents, groups and conversations whenever they changed."""
+    """Rows come once, when they are old enough; agents, groups and conversations whenever they changed."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._before: Rows = {name: [] for name in TABLES}
 
     def check(self, found: Rows, fresh: Rows, settled_before: datetime, after_kills: bool) -> None:
-        """Every table.
+        """Check every table.
 
         Args:
-            fresh: all that the server has now.
-            settled_before: what was created, or has ended, before.
+            fresh: everything that the server has now.
+            settled_before: rows created, and parents finished, before this time are due.
         """
         units = _units(fresh, settled_before)
         for resource in LOADED:
@@ -108,7 +108,7 @@ class Settled:
         assert len(known.keys() | {row[0] for row in changed}) == len(newest)
 
     def _newest(self, name: str) -> dict[Any, Row]:
-        """By id, the row that was loaded last."""
+        """Return the row that was loaded last, by id."""
         rows = self._place.rows(name, LOAD_ID.name, *columns_of(name))
         return {row[1]: row[1:] for row in sorted(rows, key=lambda row: float(row[0]))}
 
@@ -133,7 +133,7 @@ class Settled:
 
 
 def _units(fresh: Rows, settled_before: datetime) -> dict[str, tuple[Keys, Keys]]:
-    """Of runs, steps and batches the ids of those that must and of those that may be there."""
+    """Return the ids of runs, steps and batches that must and that may be there."""
     found = {}
     runs = {run["id"]: run for run in _dicts("runs", fresh)}
     for name in ("runs", "steps", "batches"):
@@ -152,7 +152,7 @@ def _units(fresh: Rows, settled_before: datetime) -> dict[str, tuple[Keys, Keys]
 def _messages(
     resource: Resource, fresh: Rows, units: dict[str, tuple[Keys, Keys]], settled_before: datetime
 ) -> tuple[Keys, Keys]:
-    """The merge keys, or those of units, of what must and of what may be there."""
+    """Return the keys that must and that may be there: merge keys of messages, or ids of their parents."""
     if resource.name in units:
         return units[resource.name]
     rows, root = fresh[resource.root.name], resource.root
@@ -170,14 +170,14 @@ def _dicts(name: str, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _keys(table: Table, rows: Iterable[Row], merged: bool = False) -> list[Row]:
-    """Of each row; `merged`: what it hangs from, which for rows of messages is their message."""
+    """Return each row's primary key; if `merged`, the merge key, which rows of one message share."""
     names = (merged and table.merge_key) or table.primary_key
     places = [columns_of(table.name).index(name) for name in names]
     return [tuple(row[place] for place in places) for row in rows]
 
 
 def normalized(rows: Rows) -> Rows:
-    """As places read them."""
+    """Return the rows as places read them."""
     made = {}
     for name, held in rows.items():
         by_name = {column.name: column.type for column in TABLES[name].columns}
@@ -189,7 +189,7 @@ def normalized(rows: Rows) -> Rows:
 
 
 def assert_same(found: Rows, expected: Rows) -> None:
-    """Row for row; of each table that differs, says what is missing and what is too many."""
+    """Compare row for row; report what each table that differs lacks and has too many of."""
     said = []
     for name, rows in expected.items():
         missing = list((Counter(rows) - Counter(found[name])).elements())

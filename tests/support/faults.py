@@ -1,4 +1,4 @@
-"""A Letta that fails on demand: faults of the socket and of HTTP, at random or as planned."""
+"""A Letta that fails on demand: faults of the socket and of HTTP, random or planned."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from letta_source.demo.api import ROUTES
 from letta_source.demo.wire import Reply, reset
 
 Fault = Literal[
-    "reset",  # before any byte of the answer
+    "reset",  # before any byte of the response
     "reset_in_head",  # after half of the head
     "reset_after_head",  # before the body
-    "half_body",  # then the connection ends, in good order, though Content-Length says more
-    "stall",  # nothing comes, until the client hangs up
-    "drip",  # the right answer, byte by byte
+    "half_body",  # then the connection closes cleanly, though Content-Length says more
+    "stall",  # no response, until the client hangs up
+    "drip",  # the right response, byte by byte
     "429_seconds",  # Retry-After in seconds
     "429_date",  # Retry-After as a date
     "500",  # JSON; the next request on the connection is reset
-    "502",  # an HTML page, as of a proxy
+    "502",  # an HTML page, as from a proxy
     "503",
-    "html",  # a page with status 200, as of a proxy that asks for a login
-    "no_json",  # not to be parsed, with status 200
-    "cut_json",  # half of the answer with status 200, and the Content-Length of that half
+    "html",  # a page with status 200, as from a proxy that asks for a login
+    "no_json",  # invalid JSON, with status 200
+    "cut_json",  # half of the response with status 200, and the Content-Length of that half
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -38,20 +38,20 @@ _HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
 class Faults:
-    """Decides which requests get a fault, and which; may be used by many threads.
+    """Decides which requests get a fault, and which one; threads may share it.
 
-    Which requests are hit is random. The fault is one that this route had least so far, so that soon every
+    The choice of requests is random. The fault is one that this route had least often, so that soon every
     route had every fault.
 
     Args:
-        rate: The part of the requests that get a fault, 0 to 1.
-        seed: Repeats what each route gets, however the requests of different routes mix.
-        kinds: Those to choose from.
+        rate: The share of the requests that get a fault, 0 to 1.
+        seed: Makes each route's faults reproducible, however the requests of different routes mix.
+        kinds: The faults to choose from.
         retry_after: Seconds that a 429 asks to wait.
-        pause: Seconds between two bytes of a drip.
+        pause: Seconds between two bytes of a `drip`.
 
     Attributes:
-        played: How often each route had each fault.
+        played: The number of times each route had each fault.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Faults:
         retry_after: int = 0,
         pause: float = 0.1,
     ) -> Faults:
-        """These faults, one a request in this order, so many times; then none any more.
+        """Plan these faults, one a request in this order, repeated so many times; then there are none.
 
         Args:
             on: The path or route whose requests get them, by default all.
@@ -94,7 +94,7 @@ class Faults:
         return faults
 
     def next(self, path: str) -> Fault | None:
-        """What a request for this path gets; None is the right answer."""
+        """Return the fault of a request for this path; None for the right response."""
         route = route_of(path)
         with self._lock:
             fault: Fault | None = None
@@ -116,13 +116,13 @@ class Faults:
         return self.play(fault, right, connection) if fault else right
 
     def play(self, fault: Fault, right: Reply, connection: socket.socket) -> Reply | None:
-        """Do to a request what its fault says.
+        """Inflict a fault on a request.
 
         Args:
-            right: What the request should have been answered.
+            right: The response without the fault.
 
         Returns:
-            What to answer instead; None if the connection is to be closed now.
+            The response to send instead; None to close the connection now.
         """
         if instead := self._answers(right).get(fault):
             return instead
@@ -135,7 +135,7 @@ class Faults:
                 if _wait_for_the_end(connection, self._pause):
                     break
         elif fault == "half_body":
-            # A redirect has no body to halve: say that there is one.
+            # A redirect has no body to cut in half, so claim one.
             body = right.body or b" "
             head = Reply(right.status, body, right.headers).head()
             connection.sendall(head + body[: len(body) // 2])
@@ -162,13 +162,13 @@ class Faults:
 
 
 def route_of(path: str) -> str:
-    """The path with its id, if it has one, replaced by {id}."""
+    """Return the path with its id, if it has one, replaced by {id}."""
     return next((route.path for route in ROUTES if route.match(path)), path)
 
 
 def _wait_for_the_end(connection: socket.socket, seconds: float | None) -> bool:
-    """Whether the client, or the server by stopping, hung up within this time; None waits until then.
+    """Return True if the client hung up, or the server stopped, in this time; None waits until then.
 
-    Nothing else can arrive: clients wait for an answer before they ask again.
+    Nothing else can arrive: clients wait for the response before the next request.
     """
     return bool(select.select([connection], [], [], seconds)[0])

@@ -1,4 +1,4 @@
-"""What a crash reporter would send: the local variables of every frame of an error."""
+"""The local variables of an error's frames, which a crash reporter would send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGE = str(ROOT / "letta_source")
 
 
 def variables(error: BaseException | None) -> Iterator[tuple[str, str]]:
-    """Yield the local variables of our frames, and the errors: the place and the repr of each."""
+    """Yield the place and the repr of each local variable of our frames, and of each error."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

@@ -1,4 +1,4 @@
-"""A Letta whose hours pass: what happens on it between one load and the next."""
+"""A Letta whose hours pass: events on it between one load and the next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def stop_clock(moment: datetime, patch: pytest.MonkeyPatch) -> None:
-    """From now on a load begins at this moment."""
+    """Make loads begin at this moment from now on."""
 
     class Stopped(datetime):
         @classmethod
@@ -25,16 +25,16 @@ def stop_clock(moment: datetime, patch: pytest.MonkeyPatch) -> None:
             return moment.astimezone(tz)
 
     patch.setattr(session, "datetime", Stopped)
-    # Else the answers' dates would say that these hours are over.
+    # Else the responses' dates would show that these hours are over.
     patch.setattr(clock.Clock, "skew", timedelta(0))
     patch.setattr(clock, "_local_now", lambda: moment)
 
 
 class Story:
-    """Agents with groups, conversations and batches; each method is what comes to pass in an hour.
+    """Agents with groups, conversations and batches; each method is the events of an hour.
 
     Attributes:
-        now: what its clocks say, and those of `at`; a day ago when it begins.
+        now: the story's time, to which `at` sets the clocks; it starts a day ago.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -57,7 +57,7 @@ class Story:
 
     @contextmanager
     def at(self) -> Iterator[None]:
-        """What is done, and what is loaded in this process, happens at this hour."""
+        """Set the clocks of the Letta, and of loads in this process, to this hour."""
         with pytest.MonkeyPatch.context() as patch:
             stop_clock(self.now, patch)
             for name in ("now", "touched_at"):
@@ -66,20 +66,20 @@ class Story:
 
     @contextmanager
     def _hour(self) -> Iterator[None]:
-        """It begins with what happens in the block, so that all of that is old when it ends."""
+        """Run the block, then let an hour pass, so that everything done in it is old."""
         with self.at():
             yield
         self.now += 60 * MINUTE
 
     def _talk_now(self) -> None:
-        """Within what each load reads again: the last three messages and their parts."""
+        """Add messages within the overlap: the last three messages and their children."""
         before = set(self.letta.messages.ids())
         for agent_id in self.agents[:2]:
             self.letta.talk(agent_id, "now", tools=["roll"], reasoning=True, date=self.now - 3 * MINUTE)
         self._young = [one for one in self.letta.messages.ids() if one not in before]
 
     def nothing(self) -> None:
-        """Not even time passes."""
+        """Change nothing, not even the time."""
 
     def an_hour(self) -> None:
         with self._hour():
@@ -92,7 +92,7 @@ class Story:
         self._talk_now()
 
     def late_arrivals(self) -> None:
-        """Messages take a place among those that were loaded, as a long transaction's do; another shrinks."""
+        """Insert messages before those that were loaded, as a long transaction does; shrink another."""
         shrink(self.letta, self.longest_young())
         date = self.now - 2 * MINUTE
         for message_id in self._young[:3]:
@@ -103,7 +103,7 @@ class Story:
         self._talk_now()
 
     def a_shrunk_message(self) -> None:
-        """It was three items with a tool call, and is one without."""
+        """Shrink a message of three items with a tool call to one without."""
         self.now += MINUTE
         shrink(self.letta, self.longest_young())
 
@@ -116,7 +116,7 @@ class Story:
         self._talk_now()
 
     def a_newer_server(self) -> None:
-        """It sends fields that nobody knows, of every type."""
+        """Send unknown fields of every type."""
         new = {"new_text": "ä", "new_number": 1.5, "new_list": [{"a": None}], "new_flag": True}
         with self._hour():
             item = {"message_type": "user_message", "content": "new", **new}
@@ -130,22 +130,22 @@ class Story:
             self.letta.replace_row("runs", run_id, **new)
 
     def old_messages(self) -> None:
-        """Only messages, and all so old that no load reads them again."""
+        """Add only messages, all older than the overlap."""
         with self._hour():
             for agent_id in self.agents:
                 self.letta.talk(agent_id, "more", tools=["roll"], reasoning=True)
 
     def quiet(self) -> None:
-        """All is old."""
+        """Let an hour pass, so that everything is old."""
         with self._hour():
             pass
 
     def longest_young(self) -> str:
-        """The message with the most items of those that each load reads again."""
+        """Return the message within the overlap that has the most items."""
         return max(self._young, key=lambda one: len(self.letta.messages.rows[one].items))
 
 
 def shrink(letta: Letta, message_id: str) -> None:
-    """It loses all but one item, and all its tool calls."""
+    """Remove all but one of its items, and all its tool calls."""
     reasoning = {"message_type": "reasoning_message", "reasoning": "less", "source": "reasoner_model"}
     letta.replace_items(message_id, [reasoning])

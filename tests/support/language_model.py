@@ -1,7 +1,7 @@
 """A stand-in for the language model: the part of OpenAI's API that the Letta server calls, on loopback.
 
-What it answers is decided by the words of the user's message: `use roll_dice and divide` calls those
-tools, at once where the request allows it; `think` adds reasoning. Everything else gets a plain answer.
+The words of the user's message decide the answer: `use roll_dice and divide` calls those tools, in one
+message where the request allows it; `think` adds reasoning. Everything else gets a plain answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @contextmanager
 def serve_model() -> Iterator[str]:
-    """Serve the stand-in from a thread; yields its base URL, which ends in `/v1`."""
+    """Serve the stand-in from a thread; yield its base URL, which ends in `/v1`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="model", daemon=True)
@@ -60,14 +60,14 @@ def answer(request: Json) -> Json:
 
 
 def _last_user_text(messages: list[Json]) -> tuple[int, str]:
-    """Return the index and the text of the last message that a user wrote, not the server in their name."""
+    """Return the index and the text of the last message that a user wrote, not the server on their behalf."""
     for index in range(len(messages) - 1, -1, -1):
         content = messages[index].get("content")
         if messages[index]["role"] != "user" or not content:
             continue
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
-        # memgpt agents go on after a tool call with a heartbeat in the user's role.
+        # After a tool call, memgpt agents continue with a heartbeat in the user's role.
         if '"type": "heartbeat"' not in text:
             return index, text
     return 0, ""

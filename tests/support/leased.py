@@ -1,4 +1,4 @@
-"""A database in memory that takes the lease's statements, and whose clock a test turns."""
+"""An in-memory database that accepts the lease's statements, with a clock that tests set."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WORDS = {
 
 
 class Database:
-    """One that speaks PostgreSQL as far as the lease does.
+    """A database that speaks as much PostgreSQL as the lease needs.
 
     Attributes:
-        now: what its clock says.
-        ended: the names of sessions that were ended.
+        now: its clock.
+        ended: the names of sessions that were terminated.
         alive: leases that are renewed while others wait for them.
-        before: is called before each statement.
+        before: a function called before each statement.
     """
 
     def __init__(self) -> None:
@@ -42,21 +42,21 @@ class Database:
         self._connection.create_function("database_clock", 0, lambda: self.now)
         self._connection.create_function("last_of", 2, lambda text, length: text[-length:])
         self._connection.create_function("pg_terminate_backend", 1, self.ended.append)
-        # Each session has its name for a number.
+        # Each session's id is its name.
         self._connection.execute(
             "CREATE TABLE pg_stat_activity (pid, application_name, usename, session_user)"
         )
 
     def close(self) -> None:
-        """Forget it."""
+        """Close the connection, which drops the data."""
         self._connection.close()
 
     def add_session(self, name: str, user: str = "me") -> None:
-        """Have a session of this name be open."""
+        """Open a session of this name."""
         self._connection.execute("INSERT INTO pg_stat_activity VALUES (?, ?, ?, 'me')", (name, name, user))
 
     def lease(self, name: str = "letta", host: str = "elsewhere", pid: int = 7) -> Lease:
-        """Return a lease of a process of its own."""
+        """Return the lease of a new process."""
         Client.made += 1
         return Lease(Client(self), name, Holder(f"{Client.made:016x}", host, pid), self._sleep)
 
@@ -66,7 +66,7 @@ class Database:
             lease.check()
 
     def execute(self, statement: str, values: Sequence[Any]) -> list[Any] | None:
-        """Run one statement, in SQLite's words."""
+        """Run one statement, translated to SQLite."""
         if self.before:
             self.before()
         self.statements += 1
@@ -88,7 +88,7 @@ class Database:
 
 
 class Client:
-    """A SQL client of such a database."""
+    """A SQL client of the database."""
 
     made = 0
     capabilities = SimpleNamespace(sqlglot_dialect="postgres")
@@ -100,15 +100,15 @@ class Client:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is open."""
+        """Close nothing: nothing is open."""
 
     @contextmanager
     def begin_transaction(self) -> Iterator[None]:
-        """Each statement stands for itself."""
+        """Begin no transaction: each statement is one."""
         yield
 
     def has_dataset(self) -> bool:
-        """Return True: it has one only."""
+        """Return True: there is only one dataset."""
         return True
 
     def make_qualified_table_name(self, name: str) -> str:

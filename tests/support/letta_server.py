@@ -1,4 +1,4 @@
-"""The real Letta server on loopback: Postgres, its schema, a stand-in for the model, and the API."""
+"""The real Letta server on loopback: PostgreSQL, its schema, a stand-in for the model, and the API."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 REQUIREMENTS = ROOT / "tests" / "live" / "letta-server.txt"
 
-# The versions the pinned server allows; the list was resolved with the first, so that one is tried first.
+# The versions that the pinned server allows. The list was resolved with the first, which is tried first.
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 
-# The package carries no migrations: the tables come from its models. They leave the default of
-# `messages.sequence_id` to a sequence that only the migrations would make.
+# The package has no migrations: the tables are created from its models. Those leave the default of
+# `messages.sequence_id` to a sequence that only the migrations would create.
 CREATE_SCHEMA = """
 import os
 import letta.orm
@@ -50,7 +50,7 @@ class LettaServer:
     Attributes:
         base_url: Where the API answers, without a trailing slash.
         database_url: The server's own database, `postgresql://…`.
-        model_url: Where the stand-in for the model answers; agents are made to use it.
+        model_url: Where the stand-in for the model answers; agents must use it.
     """
 
     base_url: str
@@ -63,7 +63,7 @@ def letta_server(work_dir: Path) -> Iterator[LettaServer]:
     """Run a fresh, empty Letta server; its logs and its home stay in `work_dir`.
 
     Raises:
-        RuntimeError: Something did not come up; the message ends with the end of its log.
+        RuntimeError: Something did not start; the message ends with the end of its log.
     """
     with _timed("environment"):
         python = environment_python("letta-server", REQUIREMENTS, PYTHON_VERSIONS)
@@ -93,16 +93,16 @@ def _server_environment(python: Path, work_dir: Path, database_url: str, model_u
         "HOME": str(home),
         "LETTA_DIR": str(home / ".letta"),
         "LETTA_PG_URI": f"{database_url}?sslmode=disable",
-        # With a pool it seeds faster. But a relation of an agent that it fails to render leaves a connection
-        # in it that answers 500 from then on, until it is recycled: seconds.
+        # A pool makes seeding faster. But after an agent's relation that the server fails to render, one of
+        # its connections answers 500 until it is recycled, which takes seconds.
         "LETTA_DISABLE_SQLALCHEMY_POOLING": "false",
         "LETTA_PG_POOL_RECYCLE": "1",
         "LETTA_DISABLE_TRACING": "true",
         "LETTA_TRACK_PROVIDER_TRACE": "false",
         "OPENAI_API_KEY": "none",
         "OPENAI_BASE_URL": model_url,
-        # The server downloads data for its tokenizers when it starts. A proxy that refuses at once spares
-        # it the time-outs of a machine without a network, and the network one that has it.
+        # The server downloads tokenizer data at start. A proxy that refuses at once avoids time-outs on a
+        # machine without a network, and traffic on one with it.
         "HTTP_PROXY": "http://127.0.0.1:9",
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "NO_PROXY": "127.0.0.1,localhost",

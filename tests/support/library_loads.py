@@ -1,4 +1,4 @@
-"""The source as a library, and what its tables then hold: with dlt into DuckDB, or merged in memory."""
+"""Loads with the source as a library: with dlt into DuckDB, or merged in memory; and their tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES = {table.name: table for table in all_tables()}
 
 
 def columns_of(table: str) -> list[str]:
-    """All but those which no two loads have in common."""
+    """Return all columns except those that differ in every load."""
     return [column.name for column in TABLES[table].columns if column not in (LOAD_ID, SEQUENCE)]
 
 
@@ -43,30 +43,30 @@ class Warehouse:
         self.pipeline = dlt.pipeline(
             "letta",
             pipelines_dir=str(folder / "pipelines"),
-            # DuckDB cannot tell a schema from a database file of the same name.
+            # DuckDB confuses a schema with a database file of the same name.
             destination=dlt.destinations.duckdb(str(folder / "warehouse.duckdb")),
             dataset_name="letta",
         )
 
     def load(self, server: Server, *resources: str, **settings: Any) -> Session:
-        """Loads some resources, by default all that are not on request only."""
+        """Load some resources, by default all except those on request."""
         session = Session()
         source = letta(**{"base_url": server.base_url, "session": session, **settings})
         self.pipeline.run(source.with_resources(*resources) if resources else source)
         return session
 
     def tables(self) -> list[str]:
-        """Those of the source; dlt's own are none of them."""
+        """Return the names of the source's tables, without dlt's own."""
         return sorted(self.pipeline.default_schema.data_table_names())
 
     def rows(self, table: str, *columns: str) -> list[Row]:
-        """Sorted; all columns but the load's id, or those that are named."""
+        """Return the sorted rows: the named columns, or all but the load's id."""
         with self.pipeline.sql_client() as client:
             chosen = ", ".join(f'"{name}"' for name in columns or columns_of(table))
             return in_order(map(tuple, client.execute_sql(f"SELECT {chosen} FROM {table}") or ()))
 
     def ids(self, table: str, column: str = "id") -> list[str]:
-        """One column, sorted."""
+        """Return one column, sorted."""
         return [row[0] for row in self.rows(table, column)]
 
     def everything(self) -> dict[str, list[Row]]:
@@ -74,13 +74,13 @@ class Warehouse:
 
 
 class Merged:
-    """The same without dlt and DuckDB: what the source yields, merged in memory by its keys.
+    """The same without dlt and DuckDB: the source's rows, merged in memory by their keys.
 
-    Costs milliseconds instead of a second, for when hundreds of loads prove more than one. Takes the
-    resources' state, and no source: settings are those of `letta_source.letta`.
+    Takes milliseconds instead of a second, for tests that need hundreds of loads. It uses the resources'
+    state directly, without a dlt source: settings are those of `letta_source.letta`.
 
     Args:
-        upserts: only by the primary key: what a message no longer has stays.
+        upserts: merge by the primary key only: rows that a message no longer has stay.
     """
 
     def __init__(self, upserts: bool = False) -> None:
@@ -90,7 +90,7 @@ class Merged:
 
     def load(self, server: Server, *resources: str, host: Host | None = None, **settings: Any) -> Session:
         session = Session(host=host or Host())
-        # What `letta_source.letta` does, without the time that dlt takes to look for its configuration.
+        # As `letta_source.letta` does, without the time that dlt takes to look up its configuration.
         session.settings = make_settings({"base_url": server.base_url, **settings}, {})
         session.enter("load")
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
@@ -102,7 +102,7 @@ class Merged:
                 for table, arrow in tables:
                     staged.setdefault(table, []).extend(arrow.to_pylist())
                 tracked.commit()
-            # Of a load that fails neither the rows nor the state are kept.
+            # A failed load keeps neither rows nor state.
             self.states[name] = state
             for table, rows in staged.items():
                 self._merge(TABLES[table], rows)
@@ -119,7 +119,7 @@ class Merged:
                 held.setdefault(merged, {})[key] = row
 
     def rows(self, table: str) -> list[Row]:
-        """Sorted; null where an older version had no such column."""
+        """Return the sorted rows; null where an older version had no such column."""
         return in_order(
             tuple(row.get(name) for name in columns_of(table))
             for rows in self.tables.get(table, {}).values()
@@ -127,7 +127,7 @@ class Merged:
         )
 
     def ids(self, table: str, column: str = "id") -> list[str]:
-        """One column, sorted."""
+        """Return one column, sorted."""
         place = columns_of(table).index(column)
         return sorted(row[place] for row in self.rows(table))
 
@@ -136,7 +136,7 @@ class Merged:
 
 
 def small_letta(agents: int = 1) -> Letta:
-    """Agents with a turn, a conversation, a group, a batch and memory each; the same ids each time."""
+    """Return agents with a turn, a conversation, a group, a batch and memory each; always the same ids."""
     letta = Letta(seed=0)
     for hour in range(agents):
         agent_id = letta.add_agent()
@@ -149,7 +149,7 @@ def small_letta(agents: int = 1) -> Letta:
 
 
 def add_memory(letta: Letta) -> None:
-    """Give each agent a block and a passage; one block, tool, identity and archive beside these."""
+    """Give each agent a block and a passage; add one block, tool, identity and archive."""
     agents = letta.tables["agents"].ids()
     for agent_id in agents:
         letta.add_block("likes tea", agent_ids=[agent_id])
@@ -161,21 +161,21 @@ def add_memory(letta: Letta) -> None:
 
 
 def quiet_agent(letta: Letta) -> str:
-    """A new agent without its system message: all its messages are as old as the test makes them."""
+    """Return a new agent without its system message: its messages have only the dates that the test sets."""
     agent_id = letta.add_agent()
     letta.delete_message(letta.list_of("agent", agent_id).ids()[0])
     return agent_id
 
 
 def paths(server: Server) -> list[tuple[str, str | None]]:
-    """Path and cursor of each request, in order; forgets them."""
+    """Return the path and cursor of each request, in order, and clear the server's record."""
     asked = [(request.path, request.params.get("after")) for request in server.requests]
     server.requests.clear()
     return asked
 
 
 def issues(rows: Iterable[Row]) -> list[tuple[str, str, str]]:
-    """Resource, parent and kind of rows of load_issues."""
+    """Return the resource, parent and kind of rows of load_issues."""
     names = columns_of(LOAD_ISSUES.name)
     places = [names.index(name) for name in ("resource", "parent_id", "kind")]
     return [(row[places[0]], row[places[1]], row[places[2]]) for row in rows]

@@ -1,14 +1,14 @@
-"""A Letta that lives on while it is loaded, and what its warehouse must hold: rules for any pipeline.
+"""A Letta that changes while it is loaded, and the rules for its warehouse, for any pipeline.
 
-What can be demanded of a load, `LettaMachine.reads` says; what of the server's doings is out of reach of any
-loader is not done at all:
+`LettaMachine.reads` says what a load must read. Server behavior that no loader could follow does not
+occur at all:
 
-- Nothing comes late, and nothing changes, beyond the overlap. Dates are of now, or of 2024; those of 2024 go
-  on by a minute each, so that no list gets an item before one that is as old. Messages are changed, and
-  messages come late, only among those of now.
-- Without an overlap (`lag` 0) nothing at all comes late after the load: what it could read is fixed, and
-  nothing new is of 2024.
-- A batch that was created and ended between two loads is in no list: nobody can know its id.
+- Beyond the overlap nothing arrives late and nothing changes. Dates are of now or of 2024; those of 2024
+  advance by a minute each, so that no list gets an item before one that is as old. Messages are changed,
+  and arrive late, only among those of now.
+- Without an overlap (`lag` 0) nothing arrives late after the load: what it could read is fixed, and nothing
+  new is dated 2024.
+- A batch that was created and finished between two loads is in no list: its id cannot be known.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SELECTIONS = (
     ("groups", "group_messages", "conversations"),
     ("batches", "batch_messages"),
 )
-# Loaded as they are now, whatever the window.
+# Loaded in their current state, whatever the window.
 _TIMELESS = ("agents", "groups", "conversations")
-# A load that asks more than this for each thing the server has is a load without an end.
+# A load that needs more requests than this for each thing on the server never ends.
 _REQUESTS_EACH, _REQUESTS_MORE = 40, 400
 
 PLACES = st.integers(0, 9)
@@ -61,11 +61,11 @@ def _now() -> datetime:
 
 
 class Endless(BaseException):
-    """The load asks and asks."""
+    """The load does not stop sending requests."""
 
 
 class LettaMachine(RuleBasedStateMachine):
-    """The rules. Who runs them says what `open`, `rows` and `lose_folder` are."""
+    """The rules. Subclasses define `open`, `rows` and `lose_folder`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class LettaMachine(RuleBasedStateMachine):
         self._old = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
         self._fixed: set[str] = set()
         self._late = False
-        # Batches, by resource, that a load has seen: it reads them to their end.
+        # Batches, by resource, that a load has seen: it reads them until they finish.
         self._seen_batches: dict[str, set[str]] = {"batches": set(), "batch_messages": set()}
         self._poisoned_once: set[tuple[str, str]] = set()
         self._requests_left = 0
@@ -139,7 +139,7 @@ class LettaMachine(RuleBasedStateMachine):
         about: dict[str, Any] = {"tools": ["roll", "look_up"][:tools], "conversation_id": conversation}
         self.letta.talk(agent, "hi", date=self._date(year), **about, **turn)
         if conversation:
-            # The server dates what it writes by its clock, whatever the messages say.
+            # The server dates its own rows by its clock, whatever the messages' dates.
             self.letta.replace_row("conversations", conversation, last_message_at=wire_time(_now()))
 
     @rule(place=PLACES, kind=st.sampled_from(["summarize", "capture"]))
@@ -154,7 +154,7 @@ class LettaMachine(RuleBasedStateMachine):
 
     @rule(place=PLACES, hours=st.one_of(st.none(), st.integers(-5, 5)))
     def say_at_odds(self, place: int, hours: int | None) -> None:
-        """Without a date, or with one that may be older than that of the message before."""
+        """Add a message without a date, or with one that may be older than the previous message's."""
         if agent := self._one(self._agents(), place):
             item = {"message_type": "user_message", "content": "when?"}
             undated = {"date": None} if hours is None else {}
@@ -172,7 +172,7 @@ class LettaMachine(RuleBasedStateMachine):
         if len(self.letta.tables["groups"]) < 4 and (agents := self._agents()):
             first = place % len(agents)
             self.letta.add_group([*agents[first:], *agents[:first]], manager, hidden=hidden)
-            # Its manager shows the group.
+            # The group is visible through its manager.
             self.letta.touch(agents[first])
 
     @rule(place=PLACES, year=YEARS)
@@ -197,7 +197,7 @@ class LettaMachine(RuleBasedStateMachine):
 
     @rule(place=PLACES, before=PLACES, year=YEARS)
     def say_late(self, place: int, before: int, year: str) -> None:
-        """Committed late: it takes a place among messages that may have been read."""
+        """Commit a message late: it is inserted before messages that may have been read."""
         agent = self._one(self._agents(), place)
         if agent and (within := self._within_overlap(agent)):
             date = self._old if year == "2024" else None
@@ -306,7 +306,7 @@ class LettaMachine(RuleBasedStateMachine):
 
     @rule(selected=st.sampled_from(SELECTIONS), otherwise=st.sampled_from(["moved", "window", "refresh"]))
     def load_otherwise(self, selected: tuple[str, ...], otherwise: str) -> None:
-        """On a new machine, or of what is young, or all anew."""
+        """Load on a new machine, a window of young messages, or everything again."""
         if otherwise == "moved":
             self.lose_folder()
         more: dict[str, dict[str, Any]] = {"window": {"start_date": _YOUNG}, "refresh": {"refresh": True}}
@@ -317,14 +317,14 @@ class LettaMachine(RuleBasedStateMachine):
         load(what, session=session)
 
     def _load(self, selected: tuple[str, ...], **more: Any) -> None:
-        # What came late is for a load with an overlap.
+        # Late messages need a load with an overlap.
         lag = "10m" if self._late or selected != RESOURCES_LOADED or more else self.lag
         units = [unit for name in selected for unit in units_of(self.letta, self.dialect, name)]
         lost = self._out_of_reach(units)
         window = "start_date" in more
         self.model.attempt(units)
         if "step_messages" in selected and self.letta.poisoned:
-            # Poison makes pages small, and what steps hide of `send_message` depends on where they fall.
+            # Unreadable messages make pages small, and which `send_message` parts steps hide depends on that.
             self.model.allow(units_of(self.letta, self.dialect, "step_messages", apart=True))
         self._requests_left = _REQUESTS_MORE + _REQUESTS_EACH * len(units)
         self._poisoned_once |= {(unit.resource, unit.parent_id) for unit in units if self._is_poisoned(unit)}
@@ -338,7 +338,7 @@ class LettaMachine(RuleBasedStateMachine):
         except Endless:
             raise AssertionError(f"no end of requests for {len(units)} things") from None
         except LoadFailed as failed:
-            # More than half of the parents poisoned, or Cloud has nothing of it; all else was loaded.
+            # More than half of the parents are unreadable, or Cloud has no batches; all else was loaded.
             is_absent = self.dialect == "cloud" and all(name.startswith("batch") for name in selected)
             if failed.loaded is None or not (self.letta.poisoned or is_absent):
                 raise
@@ -353,7 +353,7 @@ class LettaMachine(RuleBasedStateMachine):
                 self._seen_batches[name].update(running)
 
     def reads(self, unit: Unit, window: bool) -> bool:
-        """Whether a load is to have this as the server has it, once it ended and nothing was poisoned."""
+        """Return True if a completed load must match the server for this unit, had all been readable."""
         if unit.resource in self._seen_batches:
             batch = unit.id if unit.resource == "batches" else unit.parent_id
             if batch not in self._running("batches") and (
@@ -361,14 +361,14 @@ class LettaMachine(RuleBasedStateMachine):
             ):
                 return False
         if unit.resource == "steps":
-            # However old, they are left without a run when their agent is deleted. They have no date.
+            # Whatever their age, steps lose their run when their agent is deleted. They have no date.
             return not window and unit.items[0]["agent_id"] in self._agents()
         if window and unit.resource not in _TIMELESS:
             return all((created_at(item) or _YOUNG) >= _YOUNG for item in unit.items)
         return True
 
     def _out_of_reach(self, units: list[Unit]) -> list[Unit]:
-        """What is poisoned, and what the server cannot be asked for because of it."""
+        """Return the unreadable units, and those that cannot be requested because of them."""
         by_parent: dict[tuple[str, str], list[Unit]] = defaultdict(list)
         for unit in units:
             by_parent[unit.resource, unit.parent_id].append(unit)
@@ -379,19 +379,19 @@ class LettaMachine(RuleBasedStateMachine):
                 continue
             first, last = places[0], places[-1]
             if resource == "batch_messages":
-                # They are had with one request, or not at all.
+                # One request returns all of them, or none.
                 first, last = 0, len(siblings)
             if (
                 resource == "group_messages"
                 and not self.letta.tables["groups"].rows[parent_id]["manager_agent_id"]
             ):
-                # These lists can be read from one side only.
+                # These lists can only be read from one side.
                 last = len(siblings)
             lost += siblings[first : last + 1]
         return lost
 
     def _check_issues(self, session: Session, lost: list[Unit]) -> None:
-        """What is not there is named, by this load or until it is tried again, and nothing else is."""
+        """Check that issues, of this load or waiting for a retry, name what is missing, and nothing else."""
         names = columns_of(LOAD_ISSUES.name)
         rows = [dict(zip(names, row, strict=True)) for row in self.rows(LOAD_ISSUES.name)]
         assert {(row["resource"], row["parent_id"]) for row in rows} <= self._poisoned_once
@@ -415,7 +415,7 @@ class LettaMachine(RuleBasedStateMachine):
         return self.letta.tables["agents"].ids()
 
     def _running(self, kind: Literal["runs", "batches"]) -> list[str]:
-        """Of batches, those that the server's list has."""
+        """Return the ids of those that run; of batches, only these are in the server's list."""
         return [one for one, row in self.letta.tables[kind].rows.items() if row["status"] == "running"]
 
     @staticmethod
@@ -436,7 +436,7 @@ class LettaMachine(RuleBasedStateMachine):
         return unit.id in self.letta.poisoned and RESOURCES[unit.resource].parent is not None
 
     def _within_overlap(self, agent: str) -> list[str]:
-        """The first message of now and all after it: so far the next load reads again."""
+        """Return the first message of now and all after it, which the next load reads again."""
         ids = [one for one in self.letta.list_of("agent", agent).ids() if one not in self._fixed]
         young = next((place for place, one in enumerate(ids) if self._is_young(one)), len(ids))
         return ids[young:]

@@ -1,4 +1,4 @@
-"""A load with the command line into DuckDB, and what its tables then hold."""
+"""A load into DuckDB with the command line, and the tables it leaves."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class LoadedDuckDB:
     base_url: str
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`letta-source run`, with a state of this warehouse's own."""
+        """Run `letta-source run` with this warehouse's own state."""
         return self.command("run", *arguments)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`letta-source`, with a state of this warehouse's own."""
+        """Run `letta-source` with this warehouse's own state."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LETTA_")},
             "LETTA_BASE_URL": self.base_url,
@@ -55,7 +55,7 @@ class LoadedDuckDB:
         return {(row[0], row[1]) for row in self.rows(f"SELECT DISTINCT {parent}, id FROM {table}")}
 
     def items(self, table: str, parent: str) -> Items:
-        """The message types of each message's items, by position."""
+        """Return the message types of each message's items, by position."""
         found: Items = {}
         for parent_id, message_id, kind in self.rows(
             f"SELECT {parent}, id, message_type FROM {table} ORDER BY {parent}, id, position"
@@ -65,7 +65,7 @@ class LoadedDuckDB:
         return found
 
     def calls(self, child: str) -> dict[str, tuple[str, ...]]:
-        """Tool call ids of each agent's message, in order."""
+        """Return the tool call ids of each agent's message, in order."""
         found: dict[str, tuple[str, ...]] = {}
         for message_id, call_id in self.rows(
             f"SELECT message_id, tool_call_id FROM agent_messages__{child} ORDER BY message_id, position, idx"
@@ -74,7 +74,7 @@ class LoadedDuckDB:
         return found
 
     def doubled_keys(self) -> list[str]:
-        """Tables in which a primary key comes twice."""
+        """Return the tables in which a primary key occurs twice."""
         loaded = self.counts()
         return [table.name for table in all_tables() if table.name in loaded and self._doubled(table)]
 
@@ -83,7 +83,7 @@ class LoadedDuckDB:
         return self.rows(f"SELECT 1 FROM {table.name} GROUP BY {keys} HAVING count(*) > 1")
 
     def counts(self) -> dict[str, int]:
-        """Rows by table."""
+        """Return the number of rows by table."""
         tables = self.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta'")
         return {
             name: self.rows(f"SELECT count(*) FROM {name}")[0][0]

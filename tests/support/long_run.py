@@ -1,4 +1,4 @@
-"""A Letta whose hours pass, with an hourly load by the command line and all that happens in a month."""
+"""A Letta whose hours pass, with an hourly load by the command line and everything a month may bring."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tests.support.wire import HOST, answering, no_waits
 _RESOURCES = "agents,runs,steps,conversations,agent_messages"
 HOUR = timedelta(hours=1)
 _BEGIN = datetime(2025, 3, 3, tzinfo=timezone.utc)
-# Agents that are only talked to: nothing is ever taken from them.
+# Agents that only get messages: none of these is ever deleted.
 _LASTING = 3
 
 
 @dataclass
 class Foreseen:
-    """What the next load has to say.
+    """The expected outcome of the next load.
 
     Attributes:
         code: its exit code.
-        warns: patterns of lines that are warnings, each once.
+        warns: patterns of the warnings it logs, each once.
     """
 
     code: int = 0
@@ -48,11 +48,11 @@ class LongRun:
     """The server, its hours, and the loads.
 
     Attributes:
-        surprises: what was not as expected, with its hour.
+        surprises: whatever was not as expected, with its hour.
         edited: messages whose edit waits for the next sweep.
-        deleted: agents, conversations and messages that are gone.
-        open: messages that cannot be read now.
-        cured: messages that could not be read for a while, and come when they are tried again.
+        deleted: ids of deleted agents, conversations and messages.
+        open: messages that are unreadable now.
+        cured: messages that were unreadable for a while, and are loaded by the next try.
         failing: a pattern of paths that fail now, or empty.
     """
 
@@ -81,7 +81,7 @@ class LongRun:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """The server answers while the block runs."""
+        """Answer requests while the block runs."""
 
         def handler(request: httpx.Request) -> httpx.Response:
             self._asked += 1
@@ -102,7 +102,7 @@ class LongRun:
 
     @contextmanager
     def _at(self, moment: datetime) -> Iterator[None]:
-        """All clocks of what is tested say this."""
+        """Set all clocks of the tested code to this moment."""
         self.now = moment
         with pytest.MonkeyPatch.context() as patch:
             stop_clock(moment, patch)
@@ -122,7 +122,7 @@ class LongRun:
             return self._run(*arguments)
 
     def pass_hour(self, happens: Callable[[], Foreseen | None] | None) -> None:
-        """An hour goes by, in which people talk and something happens; then comes the load."""
+        """Let an hour pass in which people talk and something happens, then load."""
         begin = _BEGIN + self.hour * HOUR
         for _ in range(self._random.choice((0, 0, 0, 0, 0, 1, 2))):
             self.now = begin + self._span * self._random.uniform(0.02, 0.98)
@@ -134,7 +134,7 @@ class LongRun:
         self.load(expected)
 
     def load(self, expected: Foreseen) -> None:
-        """Run, and compare what it says with what is expected."""
+        """Run a load, and compare its output with what is expected."""
         self._asked = 0
         said = self.command("run", "--base-url", HOST, "--resources", self._resources, "--changes", "on")
         self.requests.append(self._asked)
@@ -166,10 +166,10 @@ class LongRun:
             self.edited.clear()
 
     def surprise(self, what: str) -> None:
-        """Note something that is not as it should be."""
+        """Record something unexpected."""
         self.surprises.append(f"hour {self.hour}: {what}")
 
-    # What happens in any hour.
+    # Events of any hour.
 
     def agents(self) -> list[str]:
         return self.letta.tables["agents"].ids()
@@ -189,7 +189,7 @@ class LongRun:
         )
 
     def write(self) -> None:
-        """Something is written, of any kind."""
+        """Write something of a random kind."""
         getattr(self, self._random.choice([one for one in dir(self) if one.startswith("do_")]))()
 
     def do_talk(self) -> None:
@@ -240,7 +240,7 @@ class LongRun:
         else:
             self.letta.add_batch(self.agents()[0])
 
-    # What happens once.
+    # Events that happen once.
 
     def delete_message(self) -> None:
         agent = self.agents()[-1]
@@ -259,7 +259,7 @@ class LongRun:
         self.letta.delete_agent(agent)
 
     def become_unreadable(self, place: int) -> Foreseen:
-        """A message in the middle of an agent's list, which the next sweep would read again."""
+        """Make a message amid an agent's list unreadable, where the next sweep would read it again."""
         agent = self.agents()[place]
         self.talk(agent)
         message = self.letta.list_of("agent", agent).ids()[-2]
@@ -274,7 +274,7 @@ class LongRun:
         self.open = set()
 
     def fail(self, on: str, answered: httpx.Response | Exception, code: int, *warns: str) -> Foreseen:
-        """Requests whose path matches fail from now on until `recover`."""
+        """Fail requests whose path matches, until `recover`."""
 
         def failing(request: httpx.Request) -> httpx.Response | None:
             if not re.search(on, request.url.path):
@@ -284,12 +284,12 @@ class LongRun:
             return answered
 
         self._fails, self.failing = failing, on
-        # As long as nothing answers each load says so; what only one list or agent lacks is known by then.
+        # While the whole server fails, each load says so; a failed list or agent is known after the first.
         self._meanwhile = code if code == 2 else 0
         return Foreseen(code, list(warns))
 
     def refuse(self, agent: str) -> Foreseen:
-        """The messages of an agent with news are refused."""
+        """Refuse the messages of an agent that has new ones."""
         self.talk(agent)
         forbidden = httpx.Response(403, json={"detail": "not now"})
         return self.fail(f"/{agent}/messages", forbidden, 3, f"agent_messages.*{agent}")
@@ -298,12 +298,12 @@ class LongRun:
         self._fails, self.failing, self._meanwhile = lambda request: None, "", 0
 
     def use_older_version(self) -> None:
-        """What loads is a version that lacks a column."""
+        """Load with a version that lacks a column from now on."""
         self._older = pytest.MonkeyPatch()
         make_older(self._older)
 
     def upgrade(self) -> None:
-        """What loads is this version from here on, and the server sends new fields."""
+        """Load with this version from now on, and have the server send new fields."""
         if self._older:
             self._older.undo()
         run = self.talk(self.agents()[0])
@@ -311,7 +311,7 @@ class LongRun:
         self.letta.add_message(self.agents()[1], [{"message_type": "new_message", "new_text": "ä"}])
 
     def crash(self) -> Foreseen:
-        """The destination fails in the middle of a load."""
+        """Have the destination fail in the middle of a load."""
         self.talk(self.agents()[0])
         patch = pytest.MonkeyPatch()
 
@@ -323,19 +323,19 @@ class LongRun:
         return Foreseen(1)
 
     def lose_folder(self) -> None:
-        """As in a container that is started anew."""
+        """Lose the working folder, as in a container that starts anew."""
         (self._run.folder / "dlt").rename(self._run.folder / f"lost at hour {self.hour}")
 
-    # What is looked at in between.
+    # Checks between the loads.
 
     def status(self) -> dict[str, Any]:
-        """Return what `status` tells; it must know of what cannot be read, and of nothing else."""
+        """Return the output of `status`; it must know of what is unreadable, and of nothing else."""
         said = self.command("status", "--json")
         found: dict[str, Any] = json.loads(said.out)
         known = len(self.open), len(self.open | self.cured) + 3 * bool(self.failing)
         if said.code or not known[0] <= len(found["issues"]) <= known[1]:
             self.surprise(f"{known} things cannot be read, and status says {found['issues']}")
-        # What was refused before anything was touched is in no log.
+        # Loads refused before they changed anything are in no log.
         last = [code for code in self.codes if code != 2][-1]
         runs = [*reversed(found["not_written"]), *found["runs"]]
         if runs[0]["exit_code"] != last or (last != 1 and found["pending"]):
@@ -347,9 +347,9 @@ class LongRun:
         return found
 
     def verify(self, *options: str) -> dict[str, int]:
-        """Return what `verify` counts; only what was edited or deleted may differ."""
+        """Return the counts of `verify`; only edited and deleted rows may differ."""
         if self.failing:
-            # It would find the same, and more.
+            # It would find the same again, and more.
             return {}
         said = self.command("verify", "--base-url", HOST, "--json", *options)
         found: dict[str, Any] = json.loads(said.out) if said.out else {}
@@ -372,12 +372,12 @@ class LongRun:
                 self.surprise(f"verify: {table} {kind} {example} {columns}")
 
     def lost(self) -> list[str]:
-        """Return the ids of messages that the server has and the warehouse has not, whoever may know why."""
+        """Return the ids of messages that the server has and the warehouse lacks, for whatever reason."""
         held = {row[0] for row in self._run.rows("SELECT DISTINCT id FROM letta.agent_messages")}
         return [one for one in self.letta.messages.ids() if one not in held]
 
     def kept(self) -> dict[str, int]:
-        """Return how much is kept for the loads themselves: rows of dlt's tables and of ours, files."""
+        """Return how much the loads keep for themselves: rows of dlt's tables and of ours, and files."""
         names = ("_dlt_pipeline_state", "_dlt_loads", "_dlt_version", "load_log", "load_issues")
         counts = {name: self._run.count(name) for name in names}
         files = [one for one in self._run.files() if one.startswith("dlt")]

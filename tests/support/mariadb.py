@@ -1,4 +1,4 @@
-"""A real MariaDB on loopback, of this machine's packages, as Debian's `mariadb-server` has it."""
+"""A real MariaDB on loopback from this machine's packages, such as Debian's `mariadb-server`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from tests.support.tethered import free_port, run_to_end, tethered, wait_for
 
-# Not on the PATH of whoever is not root.
+# Folders that are only on root's PATH.
 _FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-# A statement a line.
+# One statement a line.
 _USER = "CREATE USER letta@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO letta@'%';"
 _SETTINGS = (
     "--bind-address=127.0.0.1",
@@ -24,7 +24,7 @@ _SETTINGS = (
     "--innodb-flush-log-at-trx-commit=0",
     # The longest text of the tests comes in one statement.
     "--max-allowed-packet=256M",
-    # As older servers are set up: a dataset must not be made in it.
+    # The default of older servers, in which a dataset must not be created.
     "--character-set-server=latin1",
 )
 
@@ -36,13 +36,13 @@ def is_installed() -> bool:
 
 @contextmanager
 def mariadb(work_dir: Path) -> Iterator[str]:
-    """Run MariaDB on data that is thrown away; its log stays in `work_dir`.
+    """Run MariaDB on temporary data; its log stays in `work_dir`.
 
     Yields:
         Its URL without a database, `mysql+pymysql://user:password@host:port`.
 
     Raises:
-        RuntimeError: It did not come up; the message ends with the end of its log.
+        RuntimeError: It did not start; the message ends with the end of its log.
     """
     server, install = (str(shutil.which(one, path=_FOLDERS)) for one in ("mariadbd", "mariadb-install-db"))
     with TemporaryDirectory(prefix="letta-mariadb-") as name:

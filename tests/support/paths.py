@@ -1,4 +1,4 @@
-"""Folders of this checkout that tests read."""
+"""Folders of this checkout that the tests read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where loads go, by destination: how the command line is told, and what is there, read without dlt.
+"""The destinations of loads: how the command line is pointed at each, and a reader of it without dlt.
 
-`ALL_DESTINATIONS` chooses, as in dlt's own tests: a list in JSON or with commas, of the names here or of
-dlt's (`sqlalchemy`, `filesystem`).
+`ALL_DESTINATIONS` chooses, as in dlt's own tests: a list, in JSON or separated by commas, of the names here
+or of dlt's (`sqlalchemy`, `filesystem`).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Query = Callable[[str], list[Row]]
 
 
 class Place(ABC):
-    """An empty destination of a test's own.
+    """An empty destination of one test.
 
     Attributes:
-        folder: where a load runs; what is local is below it.
-        options, environment: what a user says to load into it.
-        types: what its columns of each of our types may be called.
+        folder: where a load runs; a local destination is below it.
+        options, environment: the user's settings for loading into it.
+        types: the names that a column of each of our types may have there.
     """
 
     kind: Kind = "replaces"
@@ -53,7 +53,7 @@ class Place(ABC):
         self.environment: dict[str, str] = {}
 
     def rows(self, table: str, *columns: str) -> list[Row]:
-        """Sorted, as Python's values; all columns but the load's id, or those that are named."""
+        """Return the sorted rows as Python values: the named columns, or all but the load's id."""
         return self._rows({table: columns or columns_of(table)})[table]
 
     def everything(self) -> dict[str, list[Row]]:
@@ -70,27 +70,27 @@ class Place(ABC):
         return made
 
     def close(self) -> None:  # noqa: B027  # most leave nothing behind
-        """Takes away what is not below its folder."""
+        """Remove what is not below its folder."""
 
     @abstractmethod
     def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
-        """Columns of tables, as they are stored; of one that is not there no rows."""
+        """Return columns of tables as they are stored; no rows for a missing table."""
 
     @abstractmethod
     def column_types(self, table: str) -> dict[str, str]:
-        """What the destination calls the type of each column."""
+        """Return the destination's name for the type of each column."""
 
 
 def _called(**types: str) -> Types:
-    """Alternatives are separated by `|`."""
+    """Return the type names by type; alternatives are separated by `|`."""
     return {type_: frozenset(names.split("|")) for type_, names in types.items()}
 
 
 def plain(type_: str, value: Any) -> Any:
-    """One value as every destination has it: times are UTC, json is written in one way.
+    """Return a value in the form common to all destinations: times in UTC, json with sorted keys.
 
     Raises:
-        ValueError: it is no time, or no json.
+        ValueError: it is not a time, or not json.
     """
     if value is None:
         return None
@@ -98,7 +98,7 @@ def plain(type_: str, value: Any) -> Any:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     if type_ == "bool":
-        # Some have none of their own: what they call BOOLEAN is 0 and 1.
+        # Some databases have no booleans: their BOOLEAN is 0 and 1.
         return {0: False, 1: True}.get(value, value)
     if type_ == "json":
         return json.dumps(json.loads(value), sort_keys=True, ensure_ascii=False)
@@ -106,7 +106,7 @@ def plain(type_: str, value: Any) -> Any:
 
 
 class _Database(Place):
-    """Answers queries."""
+    """A database that answers queries."""
 
     schema = "letta"
     catalog = "SELECT table_name, column_name, data_type FROM information_schema.columns"
@@ -115,7 +115,7 @@ class _Database(Place):
     @abstractmethod
     @contextmanager
     def _connected(self) -> Iterator[Query]:
-        """Yields what answers a query."""
+        """Yield a function that answers a query."""
 
     def _read(self, wanted: Wanted) -> dict[str, Iterable[Sequence[Any]]]:
         with self._connected() as query:
@@ -176,7 +176,7 @@ class Postgres(_Database):
     def _connected(self) -> Iterator[Query]:
         with closing(psycopg2.connect(self._url)) as connection, connection.cursor() as cursor:
             for register in (register_default_json, register_default_jsonb):
-                # Unparsed, as it comes from all others.
+                # As text, as all other destinations return it.
                 register(connection, loads=str)
 
             def answer(query: str) -> list[Row]:
@@ -209,13 +209,13 @@ class SQLite(_Database):
 
     @contextmanager
     def _connected(self) -> Iterator[Query]:
-        # dlt gives each dataset a file.
+        # dlt gives each dataset a file of its own.
         with closing(sqlite3.connect(self.folder / "warehouse__letta.db")) as connection:
             yield lambda query: connection.execute(query).fetchall()
 
 
 class MySQL(_Database):
-    """A server, MariaDB for one. Each test makes a database, and drops it."""
+    """A server such as MariaDB. Each test creates a database, and drops it."""
 
     types = _called(
         timestamp="datetime|timestamp",
@@ -249,7 +249,7 @@ class MySQL(_Database):
 
 
 class _Files(Place):
-    """Below one folder: a folder each table."""
+    """Files in one folder, with a subfolder for each table."""
 
     options: tuple[str, ...] = ("--destination", "filesystem")
 
@@ -301,7 +301,7 @@ class Delta(_Files):
     types = Parquet.types | _called(json="string")
 
     def _arrow(self, folder: Path) -> list[pa.Table]:
-        # Here, and so below: other tests do without what takes a second to import.
+        # Imported here and below, because it takes a second that other tests need not spend.
         from deltalake import DeltaTable
 
         return [DeltaTable(folder).to_pyarrow_table()] if (folder / "_delta_log").is_dir() else []
@@ -321,7 +321,7 @@ class Iceberg(_Files):
 
 
 class Servers(Protocol):
-    """Servers of databases, started when they are first asked for."""
+    """Database servers, started on first use."""
 
     def postgres(self) -> str:
         """Return the URL of an empty database."""
@@ -345,15 +345,15 @@ _AS_DLT_SAYS = {"sqlalchemy": ["sqlite", "mysql"], "filesystem": ["parquet", "de
 
 
 def make_place(name: str, folder: Path, servers: Servers) -> Place:
-    """An empty one."""
+    """Return an empty place."""
     return _PLACES[name](folder, servers)
 
 
 def chosen(said: str = os.environ.get("ALL_DESTINATIONS", "")) -> list[str]:
-    """The destinations that the environment chooses; all by default.
+    """Return the destinations that the environment selects; all by default.
 
     Raises:
-        ValueError: one is unknown.
+        ValueError: a name is unknown.
     """
     names = (
         json.loads(said) if said.startswith("[") else [one.strip() for one in said.split(",") if one.strip()]

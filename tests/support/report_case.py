@@ -1,4 +1,4 @@
-"""Conversations for a report, a line each, and the facts that come of them."""
+"""Conversations for a report, one line each, and the facts they lead to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARCH = Period(datetime(2026, 3, 1, tzinfo=timezone.utc), datetime(2026, 3, 31, 
 
 
 class Case:
-    """Rows of the tables; times are seconds after `NOON`, and the order of the calls is the server's."""
+    """Rows of the tables; times are seconds after `NOON`, and calls come in the server's order."""
 
     def __init__(self) -> None:
         self.rows: Rows = {table: [] for table in NEEDED}
@@ -26,13 +26,13 @@ class Case:
         self._agent = "agent-1"
 
     def agent(self, agent_id: str, name: str | None = None) -> None:
-        """Whose messages come from here on."""
+        """Set the agent of the messages that follow."""
         self._agent = agent_id
         if name is not None:
             self.rows["agents"].append({"id": agent_id, "name": name})
 
     def say(self, kind: str, at: float, run: str | None = None, step: str | None = None, **more: Any) -> str:
-        """A message; `kind` is its type without `_message`."""
+        """Add a message; `kind` is its type without `_message`."""
         count = len(self.rows["agent_messages"])
         row = {
             "agent_id": self._agent,
@@ -49,24 +49,24 @@ class Case:
         return str(row["id"])
 
     def event(self, at: float, run: str | None = None) -> None:
-        """Letta's own: a heartbeat, a login."""
+        """Add a user message that Letta itself wrote: a heartbeat, a login."""
         message_id = self.say("user", at, run)
         text = '{"type": "heartbeat", "reason": "go on"}'
         self.own.append({"agent_id": self._agent, "id": message_id, "position": 0, "text": text})
 
     def call(self, at: float, tool: str, *ids: str | None, kind: str = "tool_call", **more: Any) -> None:
-        """A message that calls a tool, once for each id."""
+        """Add a message that calls a tool, once for each id."""
         self._child(
             "tool_calls", self.say(kind, at, **more), [{"tool_call_id": id_, "name": tool} for id_ in ids]
         )
 
     def answer(self, at: float, status: str | None, *ids: str | None, **more: Any) -> None:
-        """A message of the tool's."""
+        """Add a message of the tool."""
         children = [{"tool_call_id": id_, "status": status} for id_ in ids]
         self._child("tool_returns", self.say("tool_return", at, **more), children)
 
     def decide(self, at: float, *answers: dict[str, Any]) -> None:
-        """A message of the user's, with rows of `__approvals`."""
+        """Add an approval response with rows of `__approvals`."""
         self._child("approvals", self.say("approval_response", at), list(answers))
 
     def run(self, run_id: str, at: float = 0, seconds: float | None = None, **more: Any) -> None:

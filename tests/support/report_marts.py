@@ -1,4 +1,4 @@
-"""The same facts out of the models as the report builds them and as dbt does."""
+"""Rows of the same models as the report and as dbt build them, to compare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-# By model: what of it a report can hold, which reads no texts and no agent's identities.
+# By model: the columns that a report can have, which reads no texts and no agents' identities.
 SAME = {
     "letta__turns": "agent_id, agent_name, conversation_id, turn_index, started_at, ended_at,"
     " latency_seconds, latency_source, run_status, messages, user_messages, runs, tool_calls, tool_errors,"
@@ -26,26 +26,26 @@ SAME = {
 
 
 def of_report(model: str, store: duckdb.DuckDBPyConnection) -> list[str]:
-    """The rows of a store that `letta_source.report.model.build` completed."""
+    """Return the rows of a store that `letta_source.report.model.build` completed."""
     return comparable(store.execute(f"SELECT {SAME[model]} FROM {model}").fetchall())
 
 
 def of_model(model: str, rows: Callable[[str], Any]) -> list[str]:
-    """The rows that dbt made.
+    """Return the rows that dbt built.
 
     Args:
-        rows: runs a query; times may have any zone.
+        rows: a function that runs a query; times may have any zone.
     """
     return comparable(rows(f"SELECT {SAME[model]} FROM {model}"))
 
 
 def comparable(rows: Any) -> list[str]:
-    """Rows of any database, sorted."""
+    """Return rows of any database in a comparable form, sorted."""
     return sorted(repr(tuple(_plain(value) for value in row)) for row in rows)
 
 
 def _plain(value: Any) -> Any:
-    """Without what only the type of a database's column makes different."""
+    """Return a value without differences that come only from the type of a database column."""
     if getattr(value, "tzinfo", None):
         value = value.astimezone(timezone.utc).replace(tzinfo=None)
     if isinstance(value, bool) or value is None or isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A small S3 on loopback, of moto, and commands that can speak to it: in an environment of their own."""
+"""A small S3 on loopback, from moto, and commands that can access it, in an environment of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.tethered import free_port, tethered, wait_for
 
 BUCKET = "of-the-tests"
-# It takes any; these have what has to be quoted in addresses.
+# It accepts any key; these contain characters that URLs must quote.
 _KEY, _SECRET = "AKIAOFTHETESTS", "secret/of+the=tests"
 
 
@@ -23,8 +23,8 @@ class Buckets:
     """Commands of `letta-source` that load into buckets.
 
     Attributes:
-        python: of the environment.
-        url: of the server.
+        python: the environment's Python.
+        url: the server's URL.
     """
 
     def __init__(self, python: Path, url: str) -> None:
@@ -37,7 +37,7 @@ class Buckets:
         """Run the command in a folder to its end.
 
         Args:
-            code: of Python, to be run before.
+            code: Python code to run first.
         """
         credentials = {
             "AWS_ACCESS_KEY_ID": _KEY,
@@ -60,10 +60,10 @@ class Buckets:
 
 @contextmanager
 def buckets(folder: Path) -> Iterator[Buckets]:
-    """Run the server, with one empty bucket; its log stays in `folder`.
+    """Run the server with one empty bucket; its log stays in `folder`.
 
     Raises:
-        RuntimeError: it did not come up.
+        RuntimeError: it did not start.
     """
     python = environment_python("s3", ROOT / "tests" / "destinations" / "s3.txt")
     port = free_port()
@@ -72,7 +72,7 @@ def buckets(folder: Path) -> Iterator[Buckets]:
     with tethered(command, log, "TERM", cwd=folder) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(process, log, lambda: _answers(url))
-        # So little of its interface that it needs no library.
+        # This one request does not need a library.
         with urlopen(Request(f"{url}/{BUCKET}", method="PUT")):
             pass
         yield Buckets(python, url)

@@ -1,4 +1,4 @@
-"""Programs that tests start, and that never outlive them."""
+"""Programs that tests start, which never outlive the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START_TIMEOUT = 120
 STOP_TIMEOUT = 20
 
 # Runs a command whose process group is signalled as soon as the pipe on its standard input closes: when
-# we close it, and also when this process is killed and can clean up nothing.
+# we close it, and also when this process is killed without cleaning up.
 TETHER = 'exec 3<&0; (cat <&3 >/dev/null; kill -s "$0" 0) & exec "$@" 3<&- </dev/null'
 
 
@@ -56,7 +56,7 @@ def tethered(
         except subprocess.TimeoutExpired:
             logger.warning("%s did not stop within %d s and is killed", command[0], STOP_TIMEOUT)
         finally:
-            # What the command started and left behind goes as well.
+            # Also end what the command started and left behind.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -66,7 +66,7 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bo
     """Wait until a program is ready.
 
     Raises:
-        RuntimeError: It ended, or did not come up; the message ends with the end of its log.
+        RuntimeError: It ended, or did not start; the message ends with the end of its log.
     """
     deadline = time.monotonic() + START_TIMEOUT
     while not ready():
@@ -81,7 +81,7 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bo
 
 
 def run_to_end(command: Sequence[str], env: Mapping[str, str], cwd: Path, user: str | None = None) -> str:
-    """Run a command; returns what it printed.
+    """Run a command; return its output.
 
     Raises:
         RuntimeError: It failed.

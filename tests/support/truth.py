@@ -1,6 +1,6 @@
-"""What a Letta server holds, read from its own database: what the connector's tables are compared with.
+"""The content of a Letta server, read from its own database to compare the connector's tables with it.
 
-Which items a stored message becomes is derived here from its row alone, as the lossless rendering
+The items of a stored message are derived here from its row alone, as the lossless rendering
 (`use_assistant_message=false`) makes them.
 """
 
@@ -23,7 +23,7 @@ Items = dict[tuple[str, str], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Truth:
-    """A server's whole content; ids are the server's.
+    """All content of a server; ids are the server's.
 
     Attributes:
         agents: Agents' ids; `groups`, `runs`, `steps` and `conversations` likewise.
@@ -35,9 +35,9 @@ class Truth:
         conversation_messages: The same for (conversation id, message id).
         batch_messages: (batch id, message id, role).
         hidden_returns: The messages that return a `send_message` call. An endpoint without
-            `use_assistant_message` leaves them out of every page that holds their call as well.
+            `use_assistant_message` also leaves them out of every page that contains the call.
         tool_calls: The ids of the tool calls of each message that has any, by its id, in order.
-        tool_returns: The ids of the calls that each message answers, by its id, in order.
+        tool_returns: The ids of the calls that each message returns, by its id, in order.
     """
 
     agents: set[str]
@@ -78,8 +78,8 @@ def item_types(message: Row, *, text_is_answer: bool) -> tuple[str, ...]:
 
     Args:
         message: Its row, with `role`, `content` and `tool_calls`.
-        text_is_answer: Whether the model's text is what it says, as for a letta_v1 agent, and not what
-            it thinks.
+        text_is_answer: True if the model's text is its answer, as for a letta_v1 agent, and not its
+            reasoning.
     """
     role = message["role"]
     if role in ("assistant", "approval"):
@@ -87,7 +87,7 @@ def item_types(message: Row, *, text_is_answer: bool) -> tuple[str, ...]:
         if role == "assistant":
             return (*kinds, "tool_call_message") if message["tool_calls"] else kinds
         return (*kinds, "approval_request_message" if message["tool_calls"] else "approval_response_message")
-    # Unless it is asked for them, the server says a summary in the user's name.
+    # Unless asked otherwise, the server returns a summary as the user's message.
     return {
         "system": ("system_message",),
         "user": ("user_message",),
@@ -117,7 +117,7 @@ def _content_types(parts: Iterable[Row], text_is_answer: bool) -> tuple[str, ...
 
 
 class _Reader:
-    """Queries on the server's tables."""
+    """Queries of the server's tables."""
 
     def __init__(self, cursor: RealDictCursor) -> None:
         self._cursor = cursor
@@ -127,16 +127,17 @@ class _Reader:
         return [dict(row) for row in self._cursor.fetchall()]
 
     def ids(self, table: str) -> set[str]:
-        """Return the ids of a table's rows, without those only marked as deleted."""
+        """Return the ids of a table's rows, without those that are marked as deleted."""
         return {row["id"] for row in self.rows(f"select id from {table} where not is_deleted")}
 
 
 def _read(reader: _Reader) -> Truth:
     messages = reader.rows("select * from messages where not is_deleted order by sequence_id")
     agents = reader.rows("select id, agent_type from agents where not is_deleted")
-    # A letta_v1 agent says its text; a memgpt agent speaks by calling `send_message`, its text is a thought.
+    # A letta_v1 agent's text is its answer; a memgpt agent answers by calling `send_message`: its text is
+    # reasoning.
     speaks = {agent["id"]: agent["agent_type"] == "letta_v1_agent" for agent in agents}
-    # Whether a message becomes an item at all does not depend on what its text is taken for.
+    # Whether a message becomes an item does not depend on what its text counts as.
     shown = {message["id"] for message in messages if item_types(message, text_is_answer=True)}
     linked = reader.rows(
         "select conversation_id, message_id from conversation_messages"
@@ -172,7 +173,7 @@ def _read(reader: _Reader) -> Truth:
 
 
 def _items(messages: Iterable[tuple[str, Row, bool]]) -> Items:
-    """Return the items of (parent id, message, whether its text is an answer), where there are any."""
+    """Return the items of (parent id, message, whether its text is an answer); empty ones are left out."""
     rendered = {
         (parent, message["id"]): item_types(message, text_is_answer=answers)
         for parent, message, answers in messages
@@ -183,8 +184,8 @@ def _items(messages: Iterable[tuple[str, Row, bool]]) -> Items:
 def _group_items(reader: _Reader, messages: list[dict[str, Any]], speaks: dict[str, bool]) -> Items:
     groups = reader.rows("select id, manager_agent_id from groups where not is_deleted")
     managers = {group["id"]: group["manager_agent_id"] for group in groups}
-    # A managed group is served as the part of its manager's own messages that belongs to it, as that agent
-    # would render them; without a manager, all agents' messages are, and their text is a thought.
+    # For a group with a manager, the server returns the group's part of the manager's messages, rendered
+    # as for that agent. Without a manager it returns all agents' messages, and their text is reasoning.
     return _items(
         (message["group_id"], message, manager is not None and speaks[manager])
         for message in messages
@@ -207,5 +208,5 @@ def _hidden_returns(messages: list[dict[str, Any]]) -> set[str]:
 
 def _returned_calls(message: Row) -> tuple[str, ...]:
     returns = message["tool_returns"]
-    # Older releases stored one return, as the text of the message.
+    # Older releases stored one return, as the message's text.
     return tuple(item["tool_call_id"] for item in returns) if returns else (message["tool_call_id"],)

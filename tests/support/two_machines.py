@@ -1,4 +1,4 @@
-"""Two machines that load one pipeline into one database, and where one of them stands still."""
+"""Two machines that load one pipeline into one database, while one of them stands still."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.support.places import Place
 from tests.support.processes import started
 
 LONGEST = 120
-# Seconds; a lease is to run out while a test waits.
+# Seconds; a lease must expire while a test waits.
 SHORT = 2.0
 
 
 class Machines:
-    """Machines with a working folder each, and one database."""
+    """Machines, each with a working folder, and one database."""
 
     def __init__(self, place: Place, letta: Letta, server: Server) -> None:
         self._place, self._letta, self._server = place, letta, server
         self.running: list[BaseProcess] = []
 
     def start(self, name: str, *options: str, stops: str | None = None) -> BaseProcess:
-        """Begin a load.
+        """Start a load.
 
         Args:
-            stops: where it stops itself by SIGSTOP, one of `STOPS`.
+            stops: the point of `STOPS` at which it stops itself by SIGSTOP.
         """
         folder = self._place.folder / name
         folder.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ class Machines:
         return process.exitcode
 
     def said(self, name: str) -> str:
-        """Return what the machine's last load said."""
+        """Return the output of the machine's last load."""
         return (self._place.folder / name / "said").read_text()
 
     def run(self, name: str, *options: str) -> int | None:
@@ -57,7 +57,7 @@ class Machines:
         return self.ended(self.start(name, *options))
 
     def talk(self) -> None:
-        """Have each agent have more messages."""
+        """Give each agent more messages."""
         for agent_id in {message.agent_id for message in self._letta.messages.rows.values()}:
             self._letta.talk(agent_id, "more", tools=["roll"])
 
@@ -72,7 +72,7 @@ class Machines:
         assert len(messages) == sum(any(item.get("tool_call") for item in one.items) for one in held)
 
     def close(self) -> None:
-        """End what is left."""
+        """Kill the loads that are still running."""
         for process in self.running:
             if process.is_alive():
                 process.kill()
@@ -80,18 +80,18 @@ class Machines:
 
 
 def _prepare(name: str, stops: str | None) -> None:
-    # Of a process of its own: nothing is ever put back.
+    # The process is a test's own, so nothing needs to be undone.
     from letta_source.destinations import lease, lease_holder
 
     lease.SECONDS = SHORT
-    # Processes of one machine know which of them are dead.
+    # Processes of one machine can see which of them are dead, so each is a machine of its own.
     lease_holder._machine = lambda: name
     if stops:
         STOPS[stops]()
 
 
 def _stop_once(owner: Any, method: str, after: bool) -> None:
-    """Stop this process, all its threads, at the first call of a method, before it or after."""
+    """Stop this process with all its threads at the first call of a method, before or after it."""
     called = getattr(owner, method)
     left = [1]
 
@@ -120,7 +120,7 @@ def _before_copies() -> None:
 
 
 def _in_a_copy() -> None:
-    """The copy's transaction is open then."""
+    """Stop while the copy's transaction is open."""
     from dlt.destinations._adbc_jobs import AdbcParquetCopyJob
     from dlt.destinations.impl.sqlalchemy.load_jobs import SqlalchemyJsonLInsertJob
 
@@ -135,7 +135,7 @@ def _before_a_merge() -> None:
 
 
 def _in_a_merge() -> None:
-    """All is written, and nothing committed."""
+    """Stop when all is written and nothing committed."""
     from dlt.destinations.job_client_impl import SqlLoadJob
 
     _at_the_end_of(SqlLoadJob)
@@ -150,7 +150,7 @@ def _at_the_end_of(job_type: Any) -> None:
 
     def running(job: Any) -> None:
         if not begun:
-            # The jobs of other tables may begin before this one ends.
+            # Jobs of other tables may start before this one ends.
             begun.append(job)
             for client in (Psycopg2SqlClient, SqlalchemyClient):
                 _stop_once(client, "commit_transaction", after=False)
@@ -205,13 +205,13 @@ def _state(process: BaseProcess) -> str:
 
 
 def resume(process: BaseProcess) -> None:
-    """Have a process that stopped go on."""
+    """Continue a stopped process."""
     assert process.pid
     os.kill(process.pid, signal.SIGCONT)
 
 
 def check_who_stands_still(machines: Machines, stops: str, begins: bool) -> None:
-    """Stop one load, let another take over, wake the first up."""
+    """Stop one load, let another take over, then continue the first."""
     if begins:
         assert machines.run("crane") == 0
         machines.talk()

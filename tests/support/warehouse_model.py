@@ -1,11 +1,11 @@
-"""What a warehouse may hold, given what a Letta had at each of the loads.
+"""What a warehouse may hold, given the Letta's content at each of the loads.
 
-Known by table and merge key, that is by message where one message is several rows. The model knows of each
-what the server has now, straight from the demo's stores and with none of the code that walks; and
+Content is compared by table and merge key, so by message where one message is several rows. The model takes
+it straight from the demo's stores, with none of the code that walks. It requires that
 
-- after a load that ended, what it was to read is there exactly as the server has it, once;
-- what it was not to read (see `World.reads`), or what the server has no more, is there as it was at one of
-  the loads since that last certain one: those that crashed may or may not have got to it;
+- after a completed load, everything it had to read is there exactly as the server has it, once;
+- everything else (see `LettaMachine.reads`), and everything deleted on the server, is as it was at one of the
+  loads since the last certain one: crashed loads may or may not have reached it;
 - nothing else is there, and no root or child twice.
 """
 
@@ -30,7 +30,7 @@ NOTHING: Held = frozenset()
 
 
 class Unit(NamedTuple):
-    """What is merged as one: an entity, or all items of a message."""
+    """The unit of a merge: an entity, or all items of a message."""
 
     resource: str
     parent_id: str
@@ -40,10 +40,10 @@ class Unit(NamedTuple):
 
 
 def units_of(letta: Letta, dialect: Dialect, resource: str, apart: bool = False) -> Iterator[Unit]:
-    """All that the server has, poisoned or not, as the tables of the resource hold it.
+    """Yield all units on the server, unreadable or not, with their rows in the resource's tables.
 
     Args:
-        apart: each message as it is in a page of its own, where the rendering depends on that.
+        apart: each message as rendered in a page of its own, where the rendering depends on that.
     """
     made = RESOURCES[resource]
     if made.parent is None:
@@ -78,7 +78,7 @@ def _rows(name: str, table: Any) -> list[Row]:
 
 
 def grouped(table: str, rows: Iterable[Row]) -> dict[Row, list[Row]]:
-    """By merge key."""
+    """Group rows by merge key."""
     known: Table = _TABLES[table]
     places = [columns_of(table).index(name) for name in known.merge_key or known.primary_key]
     groups: dict[Row, list[Row]] = defaultdict(list)
@@ -129,7 +129,7 @@ def _messages(letta: Letta, dialect: Dialect, resource: str, parent_id: str, apa
             return [item for after in (None, *ids) for item in page(after)]
         items = page(None)
         while more := page(items[-1]["id"]) if items else []:
-            # What steps hide of `send_message` comes by itself where it is the last.
+            # The `send_message` parts that steps hide are returned alone where they come last.
             items += more
         return items
     finally:
@@ -140,30 +140,30 @@ _TABLES = {table.name: table for resource in RESOURCES.values() for table in res
 
 
 class Model:
-    """What may be held by each key; a key that was never allowed anything may hold nothing."""
+    """The rows that each key may hold; a key without any allowed rows must be empty."""
 
     def __init__(self) -> None:
         self._allowed: dict[Key, set[Held]] = defaultdict(lambda: {NOTHING})
         self._now: list[Unit] = []
 
     def attempt(self, units: Iterable[Unit]) -> None:
-        """A load begins that may read any of these."""
+        """Begin a load that may read any of these."""
         self._now = list(units)
         self.allow(self._now)
 
     def allow(self, units: Iterable[Unit]) -> None:
-        """It may read these too."""
+        """Allow the current load to read these too."""
         for key, held, _ in _by_key(units):
             self._allowed[key].add(held)
 
     def ended(self, reads: Callable[[Unit], bool]) -> None:
-        """It ended, and certainly read some of them."""
+        """Complete the load, which certainly read some of its units."""
         for key, held, unit in _by_key(self._now):
             if reads(unit):
                 self._allowed[key] = {held}
 
     def check(self, resources: Iterable[str], rows: Callable[[str], list[Row]]) -> None:
-        """Holds what is there to what is allowed; from now on just that is."""
+        """Check that only allowed rows are there; from now on only these are allowed."""
         for name in (table.name for resource in resources for table in RESOURCES[resource].tables):
             found = grouped(name, rows(name))
             known = {merged for table, merged in self._allowed if table == name}
@@ -176,7 +176,7 @@ class Model:
                 self._allowed[name, merged] = {held}
 
     def lacks(self, unit: Unit) -> bool:
-        """Whether nothing of it is there."""
+        """Return True if nothing of it is there."""
         root = RESOURCES[unit.resource].root.name
         return self._allowed[root, merge_key(RESOURCES[unit.resource], unit.parent_id, unit.id)] == {NOTHING}
 

@@ -36,7 +36,7 @@ def settings(base_url: str = HOST, **given: Any) -> Settings:
 
 @contextmanager
 def no_waits() -> Iterator[list[float]]:
-    """Nobody waits; yields the seconds that retries and the pace would have waited."""
+    """Skip all waits; yield the seconds that retries and the rate limiter would have waited."""
     waits: list[float] = []
 
     async def note(seconds: float) -> None:
@@ -52,7 +52,7 @@ def no_waits() -> Iterator[list[float]]:
 
 @contextmanager
 def answering(handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[list[httpx.Request]]:
-    """Every request, wherever it goes, is answered by the function; yields the requests as they come."""
+    """Answer every request, to any host, with the function; yield the requests as they come."""
     requests: list[httpx.Request] = []
 
     def note(request: httpx.Request) -> httpx.Response:
@@ -69,7 +69,7 @@ def answering(handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[li
 def playing(
     letta: Letta, dialect: Dialect = "self-hosted", before_each: Callable[[], None] = lambda: None
 ) -> Iterator[list[httpx.Request]]:
-    """The small Letta answers every request, without a socket: for tests of many requests."""
+    """Answer every request from a small Letta, without a socket: for tests of many requests."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         before_each()
@@ -84,7 +84,7 @@ def playing(
 
 @dataclass
 class Walked:
-    """What a walk gave, how it ended, and how many requests it took."""
+    """The events of a walk, the error that ended it, and the number of its requests."""
 
     events: list[Event] = field(default_factory=list)
     error: LettaError | None = None
@@ -100,16 +100,16 @@ class Walked:
 
     @property
     def ids(self) -> list[str]:
-        """Of the items, one for each run of items of one id."""
+        """Ids of the items, one for each run of items with the same id."""
         return [found for found, _ in groupby(item["id"] for item in self.items)]
 
     @property
     def others(self) -> list[Event]:
-        """The events that are no pages."""
+        """The events that are not pages."""
         return [event for event in self.events if not isinstance(event, Page)]
 
     def whole(self) -> Walked:
-        """Itself, if it ended without an error."""
+        """Return itself; raise the error if it ended with one."""
         if self.error:
             raise self.error
         return self
@@ -121,7 +121,7 @@ def gather(
     on_request: Callable[[], None] = lambda: None,
     **given: Any,
 ) -> Walked:
-    """Reads to the end, or to an error of Letta's; asks nothing but what is read."""
+    """Read to the end, or to an error of Letta's; send no requests beyond those of `read`."""
     walked = Walked()
 
     def note() -> None:
@@ -153,7 +153,7 @@ def get(
     looks_again: bool = False,
     **given: Any,
 ) -> Any:
-    """The answer."""
+    """Return the response to one request."""
 
     async def main() -> Any:
         async with Client(settings(base_url, **given), looks_again=looks_again) as client:
@@ -166,7 +166,7 @@ def get(
 def client_of(
     handler: Callable[[httpx.Request], httpx.Response], **given: Any
 ) -> Iterator[Callable[..., Any]]:
-    """Yields `get` of one client, whose requests are answered by the function."""
+    """Yield `get` of one client, whose requests the function answers."""
     loop = asyncio.new_event_loop()
     with answering(handler), closing(loop):
         client = Client(settings(**given), looks_again=False)
@@ -175,7 +175,7 @@ def client_of(
 
 
 def one_by_one(answers: Iterable[Answer]) -> Callable[[httpx.Request], httpx.Response]:
-    """The answers in turn."""
+    """Return a handler that gives the answers in turn, and raises the errors."""
     waiting = iter(answers)
 
     def answer(request: httpx.Request) -> httpx.Response:
