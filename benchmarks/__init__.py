@@ -1,1 +1,1 @@
-"""How fast a load is, next to other ways to do it and to what the machine can do at all."""
+"""The speed of a load, compared with other ways to load and with what the machine can do at all."""

@@ -1,4 +1,4 @@
-"""What is compared with what, on which data."""
+"""The cases: the contenders and the data of each."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ CONTENDERS = [
 ]
 
 _LATENCY = 0.05
-# Of an agent, as the API lists it without its tools.
+# Characters of an agent in the API's list, without its tools.
 _LISTED = 3900
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What was asked for.
+    """The options of a benchmark.
 
     Attributes:
-        items: of messages, in all, of the usual data; other data are so much larger or smaller.
-        agents: that have them.
+        items: number of messages' items in the usual data; other data are multiples or fractions of it.
+        agents: number of agents in the usual data.
         contenders: the names of those that take part.
         folder: for everything that is loaded.
         data: the kind of the usual data.
-        postgres: address of a PostgreSQL for shards side by side; none where there is none.
-        earlier: another checkout of this project that takes part; none where there is none.
+        postgres: URL of a PostgreSQL for parallel shards, or None.
+        earlier: another checkout of this project that takes part, or None.
     """
 
     items: int
@@ -66,14 +66,14 @@ class Bench:
         loaded: float | None = None,
         rounds: int | None = None,
     ) -> Comparison:
-        """Those of the entries that take part; see `compare`."""
+        """Compare those of the entries that take part; see `compare`."""
         chosen = [entry for entry in entries if entry.name in self.contenders]
         if self.earlier and OURS in chosen:
             chosen.insert(chosen.index(OURS) + 1, Entry("earlier", contenders.checkout(self.earlier)))
         return compare(title, server, chosen, self.folder / "runs", rounds or self.rounds, loaded)
 
     def usual(self) -> AbstractContextManager[Server]:
-        """A server of the usual data."""
+        """Return a server of the usual data."""
         return serve(self.agents, self.items // self.agents, kind=self.data)
 
     @property
@@ -155,7 +155,7 @@ def size(bench: Bench) -> Iterator[Comparison]:
 
 
 def letta(bench: Bench) -> Iterator[Comparison]:
-    # It needs what only the tests do.
+    # Imported here, because it needs the tests' dependencies.
     from benchmarks.letta import real_letta
 
     agents = 20

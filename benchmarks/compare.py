@@ -1,4 +1,4 @@
-"""Contenders against one server, in turn, several times."""
+"""Runs contenders against one server, in turn, several times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.server import Server
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a comparison: a contender, how many requests at once, and the delay of each."""
+    """One line of a comparison: a contender, its number of parallel requests, and the delay of each."""
 
     label: str
     contender: Contender
@@ -33,13 +33,13 @@ class Run:
     """One run of a contender.
 
     Attributes:
-        label: of the entry.
-        items: how many there were to load.
-        seconds: from the first request that the server saw until the last process ended.
-        wall: with all that came before.
-        peak: MB.
-        requests: that the server saw, if it counts them.
-        missing: items that it has not, or too many if negative; none if it keeps none.
+        label: the entry's label.
+        items: number of items to load.
+        seconds: from the first request that the server received until the last process ended.
+        wall: seconds including everything before the first request.
+        peak: memory in MB.
+        requests: number that the server received; None if it does not count.
+        missing: number of items not loaded, negative if too many; None if none are stored.
         problem: why there is no result.
     """
 
@@ -56,10 +56,10 @@ class Run:
 
 @dataclass
 class Comparison:
-    """What came of it.
+    """The outcome of a comparison.
 
     Attributes:
-        title: says what was compared.
+        title: what was compared.
         notes: what follows from the figures.
     """
 
@@ -68,12 +68,12 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
     def median(self, label: str, figure: str = "seconds") -> float | None:
-        """Of an entry's runs; none without a result."""
+        """Return the median over an entry's runs; None without a result."""
         figures = [getattr(run, figure) for run in self.runs if run.label == label and not run.problem]
         return median(figures) if figures else None
 
     def note_ratio(self, over: str, *under: str) -> None:
-        """Notes what one takes of what others take together, if all have a result."""
+        """Note the ratio of one entry to the sum of others, if all have a result."""
         medians = [self.median(label) for label in (over, *under)]
         seconds = [one for one in medians if one]
         if len(seconds) == len(medians):
@@ -90,11 +90,11 @@ def compare(
     rounds: int,
     loaded: float | None = None,
 ) -> Comparison:
-    """Runs each in each round.
+    """Run each entry in each round.
 
     Args:
-        folder: for what they load; it is emptied.
-        loaded: the share of the messages that each has loaded before.
+        folder: where the entries load to; it is deleted at the end.
+        loaded: the share of the messages that each entry loads before it is measured.
     """
     result = Comparison(title)
     failed: dict[str, str] = {}
@@ -110,7 +110,7 @@ def compare(
         server.show(1.0)
     items = server.items()
     for number in range(rounds):
-        # Whoever was first is last: none always has the same before it.
+        # The order rotates, so that none always runs after the same one.
         turned = number % max(len(entries), 1)
         for entry in (*entries[turned:], *entries[:turned]):
             try:
@@ -157,7 +157,7 @@ def _run(server: Server, entry: Entry, folder: Path, number: int, items: int, be
 
 
 def _keep(server: Server, entry: Entry, folder: Path) -> None:
-    """Loads what is there, and puts it aside."""
+    """Load what is there, and set the folder aside."""
     _restore(folder)
     call = _prepared(server, entry, folder)
     measured = measure.run(call.pipe, folder, call.environment())
@@ -167,7 +167,7 @@ def _keep(server: Server, entry: Entry, folder: Path) -> None:
 
 
 def _restore(folder: Path) -> None:
-    """A folder as it was put aside, or empty; at the same place, which is part of a pipeline's state."""
+    """Restore the folder set aside, or an empty one, in the same place, which pipelines' states hold."""
     shutil.rmtree(folder, ignore_errors=True)
     if _kept(folder).exists():
         shutil.copytree(_kept(folder), folder)

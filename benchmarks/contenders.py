@@ -1,4 +1,4 @@
-"""How each of those that are compared is called, and how its rows are counted."""
+"""The command of each contender, and how its rows are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEERS = Path(__file__).with_name("peers")
 
 _ROOT = Path(__file__).parent.parent
 
-# In a process of its own: a child's memory is never counted as less than its parent's.
+# In its own process: a child's memory is never counted as less than its parent's.
 _COUNT = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1], read_only=True) as connection:
@@ -30,11 +30,11 @@ class Call:
     """One run of a contender.
 
     Attributes:
-        pipe: its commands; each reads what the one before prints.
+        pipe: its commands; each reads the output of the one before.
         settings: its environment variables.
-        before: a command that has to have run, and does not count.
-        rows: given what it printed, how many items of messages it has; none for one that keeps none.
-        keep: given what it printed, keeps what its next run goes on from.
+        before: a command to run first; it is not measured.
+        rows: returns the number of messages' items, given the output; None if the contender stores none.
+        keep: stores what the next run continues from, given the output.
     """
 
     pipe: Sequence[Sequence[str]]
@@ -44,7 +44,7 @@ class Call:
     keep: Callable[[str], object] | None = None
 
     def environment(self) -> dict[str, str]:
-        """All variables: nothing that was set for Letta or for dlt reaches a run."""
+        """Return all variables: no setting for Letta or dlt from outside reaches a run."""
         ours = ("LETTA_", "SOURCES__", "DESTINATION__", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {**kept, **self.settings}
@@ -55,14 +55,14 @@ Contender = Callable[[str, Path, int], Call]
 
 
 def ours(url: str, folder: Path, workers: int) -> Call:
-    """`letta-source run`, of the checkout that this file is in."""
+    """`letta-source run` of this checkout."""
     return _letta_source(
         [sys.executable, "-m", "letta_source"], url, folder, workers, {"PYTHONPATH": str(_ROOT)}
     )
 
 
 def checkout(root: Path) -> Contender:
-    """The same of another checkout, such as an earlier commit's, by its own `.venv`."""
+    """`letta-source run` of another checkout, such as an earlier commit's, with its own `.venv`."""
 
     def earlier(url: str, folder: Path, workers: int) -> Call:
         return _letta_source([str(root / ".venv" / "bin" / "letta-source")], url, folder, workers, {})
@@ -82,20 +82,17 @@ def _letta_source(
 
 
 def rest_api(url: str, folder: Path, workers: int) -> Call:
-    """dlt's own source as its manual says it is fastest."""
+    """dlt's own source with the settings that its manual recommends for speed."""
     return _rest_api(url, folder, _tuned(workers))
 
 
 def rest_api_again(url: str, folder: Path, workers: int) -> Call:
-    """The same for a run after another: it reads all again, and keeps what it has not.
-
-    It has no cursor for each agent.
-    """
+    """dlt's own source, run again: without a cursor for each agent it reads all, and inserts what is new."""
     return _rest_api(url, folder, _tuned(workers), "insert-only")
 
 
 def rest_api_plain(url: str, folder: Path, workers: int) -> Call:
-    """The same with nothing but parquet."""
+    """dlt's own source with default settings except for parquet."""
     return _rest_api(url, folder, {})
 
 
@@ -125,7 +122,7 @@ def _rest_api(url: str, folder: Path, settings: Mapping[str, str], *strategy: st
 
 
 def singer(url: str, folder: Path, workers: int) -> Call:
-    """A tap of the Singer SDK into target-duckdb; it goes on from its state."""
+    """A tap of the Singer SDK into target-duckdb; it continues from its state."""
     python = _python("singer")
     database, tap, target, state = (
         folder / name for name in ("singer.duckdb", "tap.json", "target.json", "state.json")
@@ -154,7 +151,7 @@ def singer(url: str, folder: Path, workers: int) -> Call:
 
 
 def official(url: str, folder: Path, workers: int) -> Call:
-    """The official client in a loop, into pandas; it has no way to read two agents at once."""
+    """The official client in a loop, into pandas; it cannot read two agents at once."""
     return Call([[_python("official"), str(PEERS / "official.py"), url]], rows=int)
 
 
@@ -181,7 +178,7 @@ def read_json(url: str, folder: Path, workers: int) -> Call:
 
 
 def _python(name: str) -> str:
-    """Of an environment with `peers/NAME.txt`."""
+    """Return the Python of an environment with `peers/NAME.txt`."""
     return str(environment_python(f"benchmark-{name}", PEERS / f"{name}.txt"))
 
 

@@ -1,7 +1,7 @@
 """Made-up conversations, as the JSON that the API sends.
 
-The shapes are those of recorded answers; ids, times and texts come from a seed. It is kept small enough for
-millions of items: an agent is one run of bytes, and an id tells the place of its message.
+The shapes are those of recorded responses; ids, times and texts come from a seed. Millions of items fit in
+memory: an agent is one run of bytes, and an id encodes the place of its message.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ KINDS: tuple[Kind, ...] = ("mixed", "plain")
 TURN_ITEMS = 6
 """Of a turn of plain items."""
 
-# The last turn of a million items is still long ago: no load reads any of them again for being recent.
+# Even the last turn of a million items is long ago, outside the overlap that loads read again.
 _BEGIN = datetime(2025, 1, 1, tzinfo=timezone.utc)
 _MOST_SECONDS = 180
 
-# Makes of a place digits that look like any other, so that ids compress as badly as real ones.
+# Turns a place into digits that look random, so that ids compress as badly as real ones.
 _PLACES = 1 << 48
 _SCATTER = 0x9E3779B97F4B
 _GATHER = pow(_SCATTER, -1, _PLACES)
@@ -42,12 +42,12 @@ _NOT_ASCII = ["naïve", "Grüße,", "“so”", "世界", "мир", "🎲"]
 
 
 class Agent:
-    """One agent and what was said.
+    """One agent and its messages.
 
     Attributes:
-        id: of the agent.
-        listed: it, as JSON.
-        messages: how many are stored.
+        id: the agent's id.
+        listed: the agent as JSON, as the list of agents shows it.
+        messages: number of stored messages.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Agent:
             listed["system"] = prompt
         self.listed = json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode()
         self._json = bytearray()
-        # Where each stored message begins, and after the last one where the next would.
+        # Where each stored message begins; the last entry is where the next would.
         self._begins = array("Q", [0])
         self._say(random, texts, items, kind)
 
@@ -69,20 +69,20 @@ class Agent:
         return len(self._begins) - 1
 
     def page(self, begin: int, end: int) -> memoryview:
-        """Some stored messages, each of one or two items, as a JSON array without its brackets."""
+        """Return stored messages, each of one or two items, as a JSON array without its brackets."""
         first = self._begins[begin]
         return memoryview(self._json)[first : max(first, self._begins[end] - 1)]
 
     def items(self, end: int) -> int:
-        """How many items the messages before this one are."""
+        """Return how many items the messages before this one have."""
         return self._json.count(b'"message_type":', 0, self._begins[end])
 
     def place(self, message_id: str) -> int:
-        """Which one, from 0, a message is."""
+        """Return the index of a message, from 0."""
         return (int(message_id[-12:], 16) - self._key) * _GATHER % _PLACES
 
     def last_id(self, end: int) -> str:
-        """The id of the last message before this one."""
+        """Return the id of the last message before this one."""
         begin = self._begins[end - 1] + len('{"id":"')
         return self._json[begin : begin + len("message-") + 36].decode()
 
@@ -107,10 +107,10 @@ class Agent:
 
 
 def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1, kind: Kind = "plain") -> list[Agent]:
-    """So many agents, with so many items each; an item has some 920 bytes on the wire, a mixed one 860.
+    """Return `agents` agents of `items` items each; a plain item is about 920 bytes of JSON, a mixed one 860.
 
     Args:
-        listed: characters of an agent's prompt, which the list of agents shows.
+        listed: length of an agent's prompt, which the list of agents shows.
     """
     random = Random(seed)
     texts = [_text(random) for _ in range(4000)]
@@ -120,9 +120,9 @@ def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1, kind: K
 
 
 def _text(random: Random) -> str:
-    """Half of a text, as JSON without its quotes.
+    """Return half of a text, as JSON without its quotes.
 
-    Of the whole ones a fifth are not ASCII, and half have line breaks or quotes.
+    Of whole texts, a fifth are not ASCII, and half contain line breaks or quotes.
     """
     words = [*_WORDS]
     if random.random() < 0.106:

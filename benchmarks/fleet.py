@@ -1,4 +1,4 @@
-"""A fleet of many agents with few messages each, loaded by shards."""
+"""A fleet of many agents with few messages each, loaded in shards."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from benchmarks.server import Server
 
 _ROOT = Path(__file__).parent.parent
 
-# Of the first agents the last messages are hidden; each run that is to find something shows some of them.
+# The last messages of the first agents are hidden; each run that should find something shows some of them.
 _NEW = 0.01
 _HIDDEN_RUNS = 4
 _SHOWN = 0.5
 
-# Of a turn of messages that is all there.
+# Rows by table of a fully shown agent, whose messages are one turn.
 _ROWS_A_TURN = {
     "agents": 1,
     "agent_messages": TURN_ITEMS,
@@ -36,17 +36,17 @@ _ROWS_A_TURN = {
 
 @dataclass(frozen=True)
 class ShardRun:
-    """One load of one shard; of all at once where they ran side by side.
+    """One load of one shard, or of all shards at once if they ran side by side.
 
     Attributes:
         case: what there was to load.
-        seconds: from the first request until the end; side by side from the start of the first.
-        wall: with all that came before.
-        cpu: seconds of processor.
-        peak: MB.
-        state: bytes of the state in the warehouse, as it is stored there.
+        seconds: from the first request until the last process ended.
+        wall: seconds from the start of the first process.
+        cpu: seconds of processor time.
+        peak: memory in MB.
+        state: bytes of the state as stored in the warehouse.
         local: bytes of the state in the working folder.
-        packages, package_bytes: load packages in the working folder, and the size of all their files.
+        packages, package_bytes: number of load packages in the working folder, and the bytes of their files.
     """
 
     case: str
@@ -64,10 +64,10 @@ class ShardRun:
 
 @dataclass
 class Fleet:
-    """What came of it.
+    """The outcome of the loads.
 
     Attributes:
-        title: says what was loaded.
+        title: what was loaded.
         notes: what was checked.
     """
 
@@ -78,11 +78,11 @@ class Fleet:
 
 @dataclass
 class Warehouse:
-    """Where the shards load to, and their working folder.
+    """The destination of the shards, and their working folder.
 
     Attributes:
-        settings: the destination's, as environment variables.
-        resources: that are loaded; all if empty.
+        settings: the destination's settings, as environment variables.
+        resources: the resources to load; all if empty.
     """
 
     folder: Path
@@ -101,7 +101,7 @@ class Warehouse:
         )
 
     def left(self) -> dict[str, Any]:
-        """See `benchmarks.left`."""
+        """Return the output of `benchmarks.left`."""
         command = [sys.executable, "-m", "benchmarks.left", self.destination, self.dataset]
         environment = self.call("", "0/1").environment()
         asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -115,13 +115,13 @@ class Warehouse:
 
 
 def in_duckdb(folder: Path, resources: str = "agents,agent_messages") -> Warehouse:
-    """A file, which one process at a time can have open."""
+    """Return a DuckDB file, which only one process at a time can have open."""
     file = {"DESTINATION__DUCKDB__CREDENTIALS": str(folder / "warehouse.duckdb")}
     return Warehouse(folder, "duckdb", "letta", file, resources)
 
 
 def in_postgres(folder: Path, url: str, dataset: str) -> Warehouse:
-    """A schema there; it must be new."""
+    """Return a schema in the database at `url`; it must be new."""
     return Warehouse(folder, "postgres", dataset, {"DESTINATION__POSTGRES__CREDENTIALS": url})
 
 
@@ -131,7 +131,7 @@ def _pipeline_name(shard: str) -> str:
 
 
 class FleetBench:
-    """Loads one fleet into one warehouse, by ever other shards, and checks what comes of it."""
+    """Loads one fleet into one warehouse in changing shards, and checks the outcome."""
 
     def __init__(self, title: str, server: Server, agents: int, warehouse: Warehouse) -> None:
         self.result = Fleet(title)
@@ -143,11 +143,11 @@ class FleetBench:
         self._show()
 
     def note_requests(self, most: int) -> None:
-        """Note how many requests the last run took beside those that it may take."""
+        """Note the number of requests of the last run, and the number allowed."""
         self.result.notes.append(f"{self.result.runs[-1].requests:,} requests; wanted: {most:,} at most.")
 
     def show_more(self) -> None:
-        """Another share of the agents has something new."""
+        """Show new messages of another share of the agents."""
         self._hidden -= 1
         self._show()
 
@@ -155,7 +155,7 @@ class FleetBench:
         self._server.show(_SHOWN, _NEW * self._hidden)
 
     def one_by_one(self, case: str, count: int, indexes: Iterable[int]) -> None:
-        """Runs some of so many shards."""
+        """Run some of `count` shards, one after the other."""
         for index in indexes:
             measure.touch_memory()
             self._server.reset()
@@ -165,7 +165,7 @@ class FleetBench:
             self._add(case, [f"{index}/{count}"], [measured], seconds, requests)
 
     def side_by_side(self, case: str, count: int) -> None:
-        """Runs all of so many shards at once."""
+        """Run all of `count` shards at once."""
         shards = [f"{index}/{count}" for index in range(count)]
         measure.touch_memory()
         self._server.reset()
@@ -209,10 +209,10 @@ class FleetBench:
         print(f"{self.result.title}: {said}", file=sys.stderr, flush=True)
 
     def check(self) -> None:
-        """Notes how many rows there are.
+        """Note the number of rows.
 
         Raises:
-            Failed: they are not those that the server shows, or some came twice.
+            Failed: they differ from what the server shows, or some came twice.
         """
         left = self._warehouse.left()
         shown = self._server.items()
@@ -229,7 +229,7 @@ class FleetBench:
         )
 
     def check_whole(self) -> None:
-        """The same, once nothing is hidden any more: every table has the rows of every turn."""
+        """Check as `check` does, with nothing hidden any more: every table has the rows of every turn."""
         self.check()
         for table, (rows, _) in self._warehouse.left()["rows"].items():
             if rows != (expected := self._agents * _ROWS_A_TURN[table]):
@@ -242,7 +242,7 @@ class FleetBench:
 
 
 def by_turns(server: Server, agents: int, warehouse: Warehouse) -> Fleet:
-    """One shard after the other: first one for all, then some of 64, some of 16, and all of 4."""
+    """Load in shards, one after the other: first one for all, then some of 64, some of 16, and all of 4."""
     bench = FleetBench(f"{agents:,} agents, one shard after the other", server, agents, warehouse)
     bench.one_by_one("first load", 1, [0])
     bench.check()
@@ -254,13 +254,13 @@ def by_turns(server: Server, agents: int, warehouse: Warehouse) -> Fleet:
         bench.show_more()
         bench.one_by_one("takes over, 1 % new", count, indexes)
         bench.one_by_one("nothing new", count, indexes[:2])
-    # Those that did not run left it to these, which had all shown.
+    # All is shown by now, and these 4 have loaded what the shards that did not run had left.
     bench.check_whole()
     return bench.result
 
 
 def at_once(server: Server, agents: int, warehouse: Warehouse, count: int) -> Fleet:
-    """So many shards side by side."""
+    """Load in `count` shards side by side."""
     bench = FleetBench(f"{agents:,} agents, {count} side by side", server, agents, warehouse)
     bench.side_by_side("first load", count)
     bench.check()
@@ -273,7 +273,7 @@ def at_once(server: Server, agents: int, warehouse: Warehouse, count: int) -> Fl
 
 
 def by_news(server: Server, agents: int, warehouse: Warehouse) -> Fleet:
-    """One process that loads everything, from a server that tells what changed."""
+    """Load everything in one process from a server that tells what changed."""
     bench = FleetBench(f"{agents:,} agents, a server that tells what changed", server, agents, warehouse)
     bench.one_by_one("first load", 1, [0])
     bench.one_by_one("nothing new", 1, [0])

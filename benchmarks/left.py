@@ -1,6 +1,6 @@
-"""`python -m benchmarks.left`: what loads of a fleet left in a warehouse, as JSON.
+"""`python -m benchmarks.left`: print what loads of a fleet left in a warehouse, as JSON.
 
-In a process of its own: a child's memory is never counted as less than its parent's.
+It runs in its own process: a child's memory is never counted as less than its parent's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KEYS = {
 
 
 def left(destination: str, dataset: str) -> dict[str, Any]:
-    """Rows and keys by table, and by pipeline the bytes of its newest state and of all it ever sent."""
+    """Return rows and keys by table, and by pipeline the bytes of its newest state and of all states."""
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "left", pipelines_dir=folder, destination=dlt.destination(destination), dataset_name=dataset

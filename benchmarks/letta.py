@@ -1,4 +1,4 @@
-"""The real Letta server, filled with volume."""
+"""The real Letta server, filled with many messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAID = (
     "Tell me what you know of the plans for Thursday, and what was said of them before.",
 )
 
-# What is an id, is in order, or names a run that another agent had.
+# Columns of ids and of the order, and those that name a run of the copied agent.
 _OWN = ("id", "agent_id", "created_at", "sequence_id", "otid", "run_id", "step_id", "conversation_id")
 
 _COPY = """
@@ -46,7 +46,7 @@ from (
 
 @dataclass(frozen=True)
 class RealLetta(Server):
-    """One that tells nothing about itself: what the others are asked is found from outside."""
+    """A server without statistics: what the made-up one tells is found from outside."""
 
     database_url: str
     _seen: list[float] = field(default_factory=list)
@@ -59,12 +59,12 @@ class RealLetta(Server):
         return (self._seen[0] if self._seen else None), None
 
     def items(self) -> int:
-        # In a process of its own: a child's memory is never counted as less than its parent's.
+        # In its own process: a child's memory is never counted as less than its parent's.
         with multiprocessing.Pool(1) as pool:
             return pool.apply(_items, (self.database_url,))
 
     def _watch(self) -> None:
-        """Notes when the first connection is there."""
+        """Note when the first connection is established."""
         port = f":{urlsplit(self.url).port:04X}"
         while not self._seen:
             for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -81,7 +81,7 @@ def _items(database_url: str) -> int:
 
 @contextmanager
 def real_letta(work_dir: Path, agents: int, messages: int) -> Iterator[RealLetta]:
-    """A fresh one: so many agents with so many messages each, which repeat what one agent said."""
+    """Run a fresh server with `agents` agents of `messages` messages each, copies of what one agent said."""
     with letta_server(work_dir) as server:
         with httpx.Client(base_url=server.base_url, timeout=60) as client:
             _fill(server, client, agents, messages)

@@ -1,4 +1,4 @@
-"""Lists of a made-up fleet by which a load finds what changed: all messages, agents by change, new runs."""
+"""A made-up fleet's lists of changes: all messages, agents by change, new runs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Place = tuple[int, int]
 
 
 class Lists:
-    """What came since the server began, and what moved with it.
+    """What is new since the server began.
 
-    Each time an agent shows more messages, those are of one finished run with one step.
+    Each time an agent shows more messages, they belong to one finished run with one step.
 
     Args:
-        ends: by agent, how many messages it shows.
+        ends: by agent, the number of messages it shows.
     """
 
     def __init__(self, agents: Sequence[Agent], ends: Sequence[int]) -> None:
         self._agents = agents
         self._ends = ends
-        # By id, in the order in which they came.
+        # By id, in order of arrival.
         self._messages: dict[str, Place] = {}
         self._by_change: dict[str, int] = {agent.id: at for at, agent in enumerate(agents)}
         self._runs: dict[str, bytes] = {}
@@ -36,7 +36,7 @@ class Lists:
             self._messages |= self._places(at, 0, end)
 
     def show(self, ends: Sequence[int]) -> None:
-        """Take note of how many messages each agent shows now."""
+        """Record how many messages each agent shows now."""
         now = datetime.now(timezone.utc).isoformat()
         moved: dict[str, int] = {}
         for at, (before, end) in enumerate(zip(self._ends, ends, strict=True)):
@@ -52,7 +52,7 @@ class Lists:
         return {self._agents[at].last_id(one + 1): (at, one) for one in range(begin, end)}
 
     def _run(self, at: int, messages: dict[str, Place], now: str) -> None:
-        """Add the run and the step that messages name, and move their agent."""
+        """Add the run and the step that the messages name, and update their agent."""
         agent = self._agents[at]
         first = json.loads(b"[%b]" % self._message(next(iter(messages.values()))))[0]
         run, step = first["run_id"], first["step_id"]
@@ -75,7 +75,7 @@ class Lists:
             case ["v1", "runs", run_id, "steps"] if run_id in self._steps:
                 return b",".join(_cut(self._steps[run_id], query))
             case ["v1", "steps", step_id, "messages"] if step_id in self._of_step:
-                # Of an agent of today, this endpoint calls what it says reasoning.
+                # For letta_v1 agents, this endpoint returns the assistant's messages as reasoning.
                 page = b",".join(map(self._message, _cut(self._of_step[step_id], query)))
                 said = (b'"message_type":"assistant_message"', b'"message_type":"reasoning_message"')
                 return page.replace(*said).replace(b'"content":', b'"reasoning":')
@@ -89,7 +89,7 @@ class Lists:
 
 
 def _cut(rows: Mapping[str, One], query: Mapping[str, str]) -> list[One]:
-    """Return the rows of a page; cursors go further on in the order that is asked for."""
+    """Return the rows of a page; cursors advance in the requested order."""
     ids = list(rows)
     if query.get("order") == "desc":
         ids.reverse()

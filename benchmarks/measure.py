@@ -1,4 +1,4 @@
-"""What a pipe of processes took: time and memory, its children's too."""
+"""Time and memory of a pipe of processes, their children included."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _EVERY = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """How a pipe of processes went.
+    """The measurements of a pipe of processes.
 
     Attributes:
         started, ended: on `time.monotonic`, which all processes share.
-        peak: bytes of memory, at most, of all of them.
-        cpu: seconds of processor, of all of them.
-        said: what the last one printed.
+        peak: bytes of memory of all of them together, at most.
+        cpu: seconds of processor time of all of them.
+        said: the output of the last one.
     """
 
     started: float
@@ -44,27 +44,27 @@ class Measured:
 
 
 def touch_memory() -> None:
-    """Takes memory and gives it back, so that nobody pays for a virtual machine's first hold of it.
+    """Take memory and give it back, so that no contender pays for a virtual machine's first use of it.
 
-    Where the host takes back what is free, a page that it gives again costs some 16 µs instead of 0.7.
+    Where the host reclaims free memory, a page that it returns costs about 16 µs instead of 0.7.
     """
     subprocess.run([sys.executable, "-c", _TOUCH], check=True)
 
 
 class Failed(RuntimeError):
-    """One of them did; says how it ended."""
+    """A process failed; the message says how it ended."""
 
 
 def run(
     pipe: Sequence[Sequence[str]], folder: Path, environment: Mapping[str, str], name: str = "run"
 ) -> Measured:
-    """Runs commands in a folder, each reading what the one before prints.
+    """Run commands in a folder, each reading the output of the one before.
 
     Args:
-        name: of the files there that get what they say.
+        name: the name of the files there that get their output.
 
     Raises:
-        Failed: one of them ended with an error.
+        Failed: one of them failed.
     """
     said = folder / f"{name}.out"
     processes: list[subprocess.Popen[bytes]] = []
@@ -82,7 +82,7 @@ def run(
                 stderr=errors,
             )
             if feed:
-                # The first must see that the second has gone.
+                # The first must notice when the second ends.
                 feed.close()
             feed = process.stdout
             processes.append(process)
@@ -101,16 +101,16 @@ def run(
 
 
 def _waited(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
-    """Waits for its end; the memory is the most that it, or the largest of its children, had."""
+    """Wait for the end of a process; its memory is the peak of it, or of its largest child."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage
 
 
 class _Watched:
-    """The most memory of processes with children, looked at while the block runs.
+    """The peak memory of processes with children, sampled while the block runs.
 
-    What the kernel remembers of a process is exact, but of its children it keeps the largest only.
+    The kernel's record of a process is exact, but of its children it keeps only the largest.
     """
 
     def __init__(self, pids: list[int]) -> None:
@@ -136,7 +136,7 @@ class _Watched:
 
 def _descendants(pid: int) -> list[int]:
     children: list[int] = []
-    # A process or a thread may end while it is looked at.
+    # A process or a thread may end meanwhile.
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             children += map(int, (task / "children").read_text().split())
@@ -144,7 +144,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> int:
-    """Its share: what processes have in common counts once in all."""
+    """Return its proportional share: memory that processes share counts once in all."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -1,4 +1,4 @@
-"""Turns as real conversations have them: nearly every page of them holds something that is not plain.
+"""Turns like those of real conversations: nearly every page contains something unusual.
 
 `SHARES` says how often each thing occurs. The README shows them.
 """
@@ -141,7 +141,7 @@ class Turn:
         }
 
     def _event(self) -> dict[str, Any]:
-        # No two alike, in their keys neither.
+        # All different, even in their keys.
         pressure = self._random.random()
         return {
             "trigger": "post_step_context_check",
@@ -156,7 +156,7 @@ class Turn:
         }
 
     def _text(self) -> str:
-        # No two alike: a warehouse would store them once.
+        # All different: a warehouse would store equal texts once.
         said: str = json.loads(f'"{self._random.choice(self._texts)} {self._random.choice(self._texts)}"')
         return f"{self._random.getrandbits(48):x} {said}"
 

@@ -1,4 +1,4 @@
-"""What a plain socket gets from the server: more than any contender, or the server would be measured."""
+"""The speed of a plain socket, which must exceed any contender's, or the server would be measured."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _QUERY = "limit=1000&order=asc"
 
 
 def probe(url: str) -> str:
-    """MB a second of full pages, and empty ones a second, over one connection."""
+    """Return MB per second of full pages, and empty pages per second, over one connection."""
     with urlopen(f"{url}/-/last") as answer:
         last: dict[str, str] = json.load(answer)
     full = [f"/v1/agents/{agent}/messages?{_QUERY}" for agent in last]
     empty = [f"{target}&after={last_id}" for target, last_id in zip(full, last.values(), strict=True)]
-    # One pass is over in a moment.
+    # One pass takes only a moment.
     rates = [(_ask(url, full), _ask(url, empty)) for _ in range(_PASSES)]
     size = median(size / seconds for (seconds, size), _ in rates)
     polled = median(len(empty) / seconds for _, (seconds, _) in rates)
@@ -28,7 +28,7 @@ def probe(url: str) -> str:
 
 
 def _ask(url: str, targets: Iterable[str]) -> tuple[float, int]:
-    """The seconds and the bytes of these answers, one after the other."""
+    """Return the seconds and the bytes of these responses, one after the other."""
     address = urlsplit(url)
     buffer = bytearray(1 << 20)
     size = 0

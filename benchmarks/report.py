@@ -1,4 +1,4 @@
-"""The results as markdown."""
+"""The results as Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = ("", "seconds (least to most)", "ours = 1", "wall s", "peak MB", "items/
 
 
 def machine() -> str:
-    """The machine and the versions, a line each."""
+    """Return the machine and the versions, one per line."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -45,7 +45,7 @@ def _pins(requirements: Path) -> list[str]:
 
 
 def table(result: Comparison | Fleet | PagesToRows) -> str:
-    """A title, a line for each entry, and notes."""
+    """Return a title, a row for each entry, and notes."""
     if isinstance(result, PagesToRows):
         rows = _timed_rows(result)
     else:

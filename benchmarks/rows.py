@@ -1,4 +1,4 @@
-"""Processor time from the body of a page to Arrow tables, in times what `orjson.loads` takes of the same."""
+"""Processor time from the body of a page to Arrow tables, as a multiple of that of `orjson.loads`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from letta_source.rows.flatten import Rows, split_page
 from letta_source.safe_text import parse_json
 from letta_source.schema.resources import RESOURCES
 
-# Messages of a page, as a load asks for them.
+# Messages per page, as in a load.
 _LIMIT = 1000
-# Of the root table, as a load takes them.
+# Rows of the root table that a load collects before it makes tables of them.
 _ROWS_TAKEN = 20_000
 
 
@@ -25,8 +25,8 @@ class Timed:
     """Processor time of all pages of one kind of data; medians of the rounds.
 
     Attributes:
-        items: how many there are.
-        orjson, parsing, tables: seconds; the last with the parsing that comes before.
+        items: number of items.
+        orjson, parsing, tables: seconds; `tables` includes the parsing.
         ratio: the median of the rounds' own ratios of `tables` to `orjson`.
     """
 
@@ -40,7 +40,7 @@ class Timed:
 
 @dataclass
 class PagesToRows:
-    """What came of it."""
+    """The outcome of the measurement."""
 
     title: str
     timed: list[Timed] = field(default_factory=list)
@@ -48,7 +48,7 @@ class PagesToRows:
 
 
 def pages_to_rows(items: int, rounds: int) -> PagesToRows:
-    """Time each kind of data; what is compared takes turns."""
+    """Time each kind of data; the steps take turns."""
     result = PagesToRows(f"From bodies to Arrow tables: {items:,} items, pages of {_LIMIT:,} messages")
     for kind in KINDS:
         bodies = _bodies(kind, items)

@@ -1,4 +1,4 @@
-"""A Letta that does nothing but send, so that it is never what is waited for."""
+"""A stand-in for Letta that only sends bytes, so that loads never wait for it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Body: TypeAlias = bytes | memoryview
 
 @dataclass
 class Letta:
-    """What it holds, and what it was asked since it was reset.
+    """The data, and the requests since the last reset.
 
     Attributes:
-        shown: how much of their messages it lets see, of the first agents.
-        quiet: the share of the agents that these are; of the others it shows all.
-        delay: seconds it waits before each answer.
-        has_lists: it has the lists that tell what changed, too.
-        begun: when the first request came, on the clock of all processes.
+        shown: the share of their messages that quiet agents show.
+        quiet: the share of agents, from the first on, that are quiet; the others show all.
+        delay: seconds to wait before each response.
+        has_lists: True if it also has the lists that tell what changed.
+        begun: when the first request came, on `time.monotonic`, which all processes share.
     """
 
     agents: list[Agent]
@@ -47,7 +47,7 @@ class Letta:
         self._places = {agent.id: at for at, agent in enumerate(self.agents)}
 
     def answer(self, target: str) -> list[Body]:
-        """The whole answer to a GET, in parts."""
+        """Return the whole response to a GET, in parts."""
         path, _, query = target.partition("?")
         names = unquote(path).strip("/").split("/")
         if names[0] == "-":
@@ -58,7 +58,7 @@ class Letta:
         if self.delay:
             time.sleep(self.delay)
         if self._lists and names == ["v1", "steps"]:
-            # Self-hosted it has never worked: steps are read through runs.
+            # Broken on self-hosted servers: steps are read through runs.
             return _answer(b"400 Bad Request", b'{"detail":"Argument order does not match type"}')
         page = self._page(names, dict(parse_qsl(query)))
         if page is None:
@@ -68,7 +68,7 @@ class Letta:
     def _page(self, names: list[str], query: dict[str, str]) -> Body | None:
         if self._lists and (page := self._lists.page(names, query)) is not None:
             return page
-        # Without an order the real one has the newest first, and nobody asks for that.
+        # Without an order, the real server lists the newest first; no contender asks for that.
         if query.get("order") != "asc":
             return None
         match names:
@@ -81,7 +81,7 @@ class Letta:
         return None
 
     def _told(self, names: list[str]) -> Any:
-        """What only the benchmark asks."""
+        """Return the answer to one of the benchmark's own requests."""
         match names:
             case ["show", share, quiet]:
                 self.shown, self.quiet = float(share), float(quiet)
@@ -95,7 +95,7 @@ class Letta:
             case ["reset"]:
                 self.begun, self.requests = None, 0
             case ["begin"]:
-                # For who reads what was sent before, and has no request to make.
+                # For a contender that reads from disk, and makes no request.
                 self.begun = time.monotonic()
             case ["asked"]:
                 return {"begun": self.begun, "requests": self.requests}
@@ -122,7 +122,7 @@ def _answer(status: bytes, *body: Body) -> list[Body]:
 
 
 def _converse(letta: Letta, connection: socket.socket) -> None:
-    """Answers what one connection asks, one thing after the other."""
+    """Answer the requests of one connection in turn."""
     held = b""
     with connection, suppress(ConnectionError):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -132,7 +132,7 @@ def _converse(letta: Letta, connection: socket.socket) -> None:
                 target = held[:end].split(b" ", 2)[1].decode()
                 held = held[end + 4 :]
                 parts = letta.answer(target)
-                # The pages are sent from where they lie: copies of megabytes would cost more than all else.
+                # Pages are sent from where they are stored: copying megabytes would cost more than all else.
                 sent = connection.sendmsg(parts)
                 if sent < sum(map(len, parts)):
                     connection.sendall(b"".join(parts)[sent:])
@@ -140,29 +140,29 @@ def _converse(letta: Letta, connection: socket.socket) -> None:
 
 @dataclass(frozen=True)
 class Server:
-    """A running one."""
+    """A running server."""
 
     url: str
 
     def show(self, share: float, quiet: float = 1.0) -> None:
-        """Let so much of the messages be seen, of the first agents; `quiet` is the share that these are."""
+        """Show only this share of the messages of the first agents, which are the share `quiet` of all."""
         self._tell(f"show/{share}/{quiet}")
 
     def delay(self, seconds: float) -> None:
-        """Wait so long before each answer."""
+        """Wait this long before each response."""
         self._tell(f"delay/{seconds}")
 
     def reset(self) -> None:
-        """Forget what was asked."""
+        """Reset the count of requests."""
         self._tell("reset")
 
     def asked(self) -> tuple[float | None, int | None]:
-        """When the first request since then came, and how many did."""
+        """Return when the first request since the reset came, and how many came."""
         asked = self._tell("asked")
         return asked["begun"], asked["requests"]
 
     def items(self) -> int:
-        """How many items of messages it shows."""
+        """Return how many items of messages it shows."""
         return int(self._tell("items"))
 
     def _tell(self, what: str) -> Any:
@@ -174,17 +174,17 @@ class Server:
 def serve(
     agents: int, items: int, listed: int = 0, kind: Kind = "plain", has_lists: bool = False
 ) -> Iterator[Server]:
-    """A server, in a process of its own, of so many agents with so many items each.
+    """Serve `agents` agents with `items` items each from a process of its own.
 
     Args:
-        listed: characters of an agent's prompt, which the list of agents shows.
-        has_lists: it tells what changed, once `show` has said what is there at first.
+        listed: length of an agent's prompt, which the list of agents shows.
+        has_lists: True to tell what changed after the first call of `show`.
     """
     receiver, sender = multiprocessing.Pipe(False)
     what = (agents, items, listed, kind, has_lists)
     process = multiprocessing.Process(target=_serve, args=(sender, *what), daemon=True)
     process.start()
-    # Else its end would not be seen here.
+    # Else `receiver` would never see the end of the process.
     sender.close()
     try:
         yield Server(receiver.recv())

@@ -1,10 +1,10 @@
-"""The requests of a load and nothing else: bodies are not parsed.
+"""Send the requests of a load and nothing else: bodies are not parsed.
 
 Usage: bare.py URL CONNECTIONS walk [FOLDER]
        bare.py URL CONNECTIONS poll
 
-`walk` reads every agent's messages to the end; with a folder it keeps them there, a file a page.
-`poll` asks once for each agent what is new.
+`walk` reads every agent's messages to the end; with a folder it stores them there, one file per page.
+`poll` asks once for each agent's new messages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Read = Callable[[httpx.AsyncClient, str], Awaitable[None]]
 
 
 async def agents(client: httpx.AsyncClient) -> AsyncIterator[str]:
-    """Their ids, from the list's pages."""
+    """Yield the ids of the agents from the list's pages."""
     after: dict[str, str] = {}
     while found := (await client.get("/v1/agents/", params={**AGENTS, **after})).json():
         for agent in found:
@@ -37,14 +37,14 @@ async def agents(client: httpx.AsyncClient) -> AsyncIterator[str]:
 
 
 async def messages(client: httpx.AsyncClient, agent_id: str, after: str = "") -> bytes:
-    """A page of an agent's messages, as it was sent."""
+    """Return a page of an agent's messages, as it was sent."""
     params = {**MESSAGES, "after": after} if after else MESSAGES
     answer = await client.get(f"/v1/agents/{agent_id}/messages", params=params)
     return answer.raise_for_status().content
 
 
 async def each(url: str, connections: int, read: Read) -> None:
-    """Calls `read` for each agent, so many at once."""
+    """Call `read` for each agent, with so many calls at once."""
     limits = httpx.Limits(max_connections=connections)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
         found: asyncio.Queue[str | None] = asyncio.Queue()
@@ -63,7 +63,7 @@ async def each(url: str, connections: int, read: Read) -> None:
 
 
 def walking(folder: Path | None) -> Read:
-    """To the end; the pages are kept in the folder."""
+    """Return a function that reads to the end, and stores the pages if there is a folder."""
     numbers = count()
 
     async def read(client: httpx.AsyncClient, agent_id: str) -> None:
@@ -78,7 +78,7 @@ def walking(folder: Path | None) -> Read:
 
 
 def polling(last: dict[str, str]) -> Read:
-    """After the last id of each agent."""
+    """Return a function that reads what comes after the last id of each agent."""
 
     async def read(client: httpx.AsyncClient, agent_id: str) -> None:
         if len(await messages(client, agent_id, last[agent_id])) > len("[]"):

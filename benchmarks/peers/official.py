@@ -1,9 +1,9 @@
-"""The official client in a loop, into a pandas DataFrame; prints its rows.
+"""Read with the official client in a loop into a pandas DataFrame; print the number of rows.
 
 Usage: official.py URL
 """
 
-# Its packages are in an environment of their own.
+# Its packages are installed in an environment of their own.
 # mypy: ignore-errors
 
 import sys

@@ -1,4 +1,4 @@
-"""DuckDB reads the pages from disk into a table; prints its rows.
+"""Read the pages from disk into a table with DuckDB; print the number of rows.
 
 Usage: read_json.py URL FOLDER DATABASE
 """

@@ -1,8 +1,8 @@
-"""dlt's generic rest_api source, into DuckDB.
+"""Load with dlt's generic rest_api source into DuckDB.
 
 Usage: rest_api.py URL DATABASE [STRATEGY]
 
-With a strategy it merges, else it appends.
+With a strategy it merges, otherwise it appends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A Singer tap for Letta, made with the Singer SDK and its fastest settings."""
 
-# Its packages are in an environment of their own.
+# Its packages are installed in an environment of their own.
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from singer_sdk.streams.core import TypeConformanceLevel
 
 
 class LastId(BaseAPIPaginator):
-    """The next page begins after the last id; the stream, which has read it, knows that."""
+    """Begins the next page after the last id, which the stream knows because it has read the page."""
 
     def __init__(self, stream: LettaStream) -> None:
         super().__init__(None)
@@ -61,7 +61,7 @@ class Agents(LettaStream):
 class Messages(LettaStream):
     name = "agent_messages"
     path = "/v1/agents/{agent_id}/messages"
-    # The target would take two items of a message for one, and with a key is slower.
+    # With a key, the target would merge the items of a message, and is slower.
     primary_keys = ()
     # The bookmark of each agent is its last id.
     replication_key = "id"
@@ -70,8 +70,8 @@ class Messages(LettaStream):
 
     @property
     def partitions(self) -> list[dict[str, str]]:
-        """One for each agent. As children of the agents' stream each would send its schema anew, upon which
-        the target loads what it has."""
+        """Return a partition for each agent. As children of the agents' stream, each would send its schema
+        again, at which the target loads what it has."""
         return [{"agent_id": agent["id"]} for agent in Agents(self._tap).get_records(None)]
 
     schema = th.PropertiesList(
