@@ -1,12 +1,12 @@
-"""Loaded rows as pandas, as Arrow, and as a conversation to read.
+"""Loaded rows as pandas, as Arrow, and as a readable conversation.
 
     from letta_source.export import to_pandas
 
     messages = to_pandas(letta_source.open_dataset(), "agent_messages", children=["tool_calls"])
 
-The types are those of `letta_source.schema.tables` whatever the destination: times are UTC with microseconds,
-json is parsed in pandas and text in Arrow. Rows come by parent, `created_at`, `sequence` and key, null
-first. Only finished loads count: while one runs, a message that it has replaced already is missing.
+The types are those of `letta_source.schema.tables` for every destination: times are UTC with microseconds,
+json is parsed in pandas and text in Arrow. Rows are ordered by parent, `created_at`, `sequence` and key, null
+first. Only completed loads count: while one runs, a message that it has already replaced is missing.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Date = str | date
 
 
 class Options(TypedDict, total=False):
-    """Columns and filters of a table; a row is given out if it meets all filters.
+    """Columns and filters of a table; a row is returned if it meets all filters.
 
     Attributes:
-        columns: in the order given; by default all but `_deleted`.
-        agent_ids: by the column `agent_id`; steps' and conversations' messages by what they hang from.
-        start_date, end_date: from the one on, and before the other, by `created_at`; steps by their run's.
+        columns: in the given order; by default all except `_deleted`.
+        agent_ids: compared with `agent_id`; for messages of steps and conversations, that of the parent.
+        start_date, end_date: `created_at` is at or after the first, before the second; for steps, the run's.
         message_types: such as `user_message`.
-        children: of a messages table, names such as `tool_calls`, or True for all: each a column of lists
-            of structs, empty where there are none. A child's own table is filtered by its messages.
+        children: children of a messages table, such as `tool_calls`, or True for all: each is a column of
+            lists of structs, empty if there are none. A child's own table is filtered by its messages.
     """
 
     columns: Names | None
@@ -51,10 +51,10 @@ class Options(TypedDict, total=False):
 
 
 def to_pandas(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> pd.DataFrame:
-    """Return rows of one table; `Options` says which.
+    """Return rows of one table, selected by `Options`.
 
-    Integers and booleans are pandas' types that can be null; json is the dict, list, … that it says;
-    children are lists of dicts.
+    Integers and booleans have pandas' nullable types; json is parsed to dicts, lists and the like; children
+    are lists of dicts.
     """
     from letta_source.export.frames import to_frame
     from letta_source.export.reading import arrow
@@ -65,7 +65,7 @@ def to_pandas(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) ->
 
 
 def to_arrow(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> pa.Table:
-    """Return rows of one table; `Options` says which."""
+    """Return rows of one table, selected by `Options`."""
     from letta_source.export.reading import arrow
     from letta_source.export.selection import select
 
@@ -73,15 +73,15 @@ def to_arrow(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> 
 
 
 def batches(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> Iterator[pa.RecordBatch]:
-    """Yield rows of one table, a thousand at a time, with memory for not many more.
+    """Yield rows of one table, a thousand at a time; memory holds few more.
 
     Args:
         pipeline: such as `letta_source.open_dataset()`; needs no state, only its destination and dataset.
-        table: any that `letta-source discover` lists, or `tool_calls`: a row for each time that a tool was
-            called, with its approval and its result; see `letta_source.export.pairing`.
+        table: any that `letta-source discover` lists, or `tool_calls`: a row for each tool call, with its
+            approval and its result; see `letta_source.export.pairing`.
 
     Raises:
-        ConfigError: a name is unknown, there is nothing to filter by, or nothing was loaded.
+        ConfigError: a name is unknown, the table lacks the column to filter by, or nothing was loaded.
         Changed: at the end, with `children`: a load changed the tables while they were read.
     """
     from letta_source.export.reading import read
@@ -99,12 +99,12 @@ def conversation(
     end_date: Date | None = None,
     full: bool = False,
 ) -> Conversation:
-    """Return what an agent heard, thought, did and said; `str` of it is Markdown, `.html()` a page.
+    """Return an agent's messages, reasoning and tool calls; `str` of it is Markdown, `.html()` a page.
 
     Args:
-        conversation_id: only this one; `default` is what is in none. By default everything, by date.
-        start_date, end_date: from the one on, and before the other.
-        full: thoughts and system messages whole; by default they are cut after some 300 characters.
+        conversation_id: only this one; `default` means messages in none. By default all messages, by date.
+        start_date, end_date: only messages at or after the first and before the second.
+        full: True to keep reasoning and system messages whole; else they are cut after some 300 characters.
 
     Raises:
         ConfigError: no such agent or conversation was loaded, or the agent's messages were not.
@@ -130,11 +130,11 @@ def chats(
 
     Args:
         format: OpenAI's messages; ShareGPT with tools as Hermes writes them; Letta's trajectory v1.
-        agent_ids, start_date, end_date: as of `Options`.
-        turns: at most so many a line; by default whole conversations.
-        images: `links` keeps the addresses of images; those without one are `[image]`. `drop` leaves none.
-        reasoning: with the model's reasoning; by default only in trajectories.
-        left_out: counts what is in no line.
+        agent_ids, start_date, end_date: as in `Options`.
+        turns: maximum number of turns per line; by default whole conversations.
+        images: `links` keeps image URLs, and images without one become `[image]`; `drop` removes images.
+        reasoning: True to include the model's reasoning; by default only in trajectories.
+        left_out: receives the counts of what is left out.
 
     Raises:
         ConfigError: an option is wrong, or no messages were loaded.
@@ -154,10 +154,10 @@ def chats(
 
 
 def tool_calls_sql(dataset: str = "letta") -> str:
-    """Return the query of `tool_calls`, for a view in DuckDB, PostgreSQL, or another database with windows.
+    """Return the query of `tool_calls`, for a view in DuckDB, PostgreSQL or others with window functions.
 
     Args:
-        dataset: the schema of the tables, all of which must be there.
+        dataset: the schema of the tables, all of which must exist.
     """
     from letta_source.export.pairing import CHILDREN, ROOT, query
 

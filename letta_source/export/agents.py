@@ -1,4 +1,4 @@
-"""Agents by their ids, or by names that are unique."""
+"""Find agents by their ids or by unique names."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from letta_source.errors import ConfigError
 from letta_source.export.reading import arrow
 from letta_source.export.selection import select
 
-# What Letta calls one.
+# An id as Letta makes it.
 _ID = re.compile(r"agent-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = 10
 SOME = ["agent-"]
-"""An id that stands for those that are not known before anything is opened."""
+"""A placeholder for ids that are not known until the dataset is opened."""
 
 
 def agent_ids(pipeline: dlt.Pipeline, said: Sequence[str]) -> list[str]:
-    """Return the ids of agents that people name.
+    """Return the ids of agents that are given by id or by name.
 
     Args:
-        said: ids, or names as the table `agents` has them; of letters in the same case.
+        said: ids, or names as in the table `agents`; upper and lower case differ.
 
     Raises:
-        ConfigError: no agent is called so, or several are; then it lists their ids.
+        ConfigError: no agent has this name, or several do; the message lists their ids.
     """
     if all(_ID.fullmatch(one) for one in said):
         return [*said]
@@ -40,7 +40,7 @@ def _id_of(name: str, rows: list[dict[str, str]]) -> str:
     if len(found) == 1:
         return found[0]
     if not found and name.startswith("agent-"):
-        # An agent of which there may be rows, though the table of agents has it not.
+        # The agent may have rows although the table of agents lacks it.
         return name
     if not found:
         raise ConfigError(f"no agent has the id or the name {name!r}: the table agents lists them")

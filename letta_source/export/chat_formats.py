@@ -1,4 +1,4 @@
-"""Chats as others read them: OpenAI's messages, ShareGPT with tools, Letta's trajectory v1."""
+"""Convert chats to common formats: OpenAI's messages, ShareGPT with tools, Letta's trajectory v1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def chat(said: Chat, reasoning: bool = False) -> dict[str, Any]:
     """Return `messages` as OpenAI's chat completions take them, and `metadata`.
 
     Args:
-        reasoning: with the model's reasoning as `reasoning_content`.
+        reasoning: True to include the model's reasoning as `reasoning_content`.
     """
     return {"messages": list(_openai(said, reasoning)), "metadata": _metadata(said)}
 
@@ -30,7 +30,7 @@ def _openai(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
             continue
         thought = {"reasoning_content": message.reasoning} if reasoning and message.reasoning else {}
         if not (message.text or message.calls):
-            # Reasoning that nothing came of.
+            # Reasoning without an answer.
             continue
         answer: dict[str, Any] = {"role": "assistant", "content": message.text or None, **thought}
         if message.calls:
@@ -43,7 +43,7 @@ def _openai(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
                 for call in message.calls
             ]
         yield answer
-        # Results stand right after their calls, whatever came in between: OpenAI takes them nowhere else.
+        # OpenAI accepts results only right after their calls, whatever came in between.
         for call in message.calls:
             yield {"role": "tool", "tool_call_id": call.id, "content": call.result}
 
@@ -56,10 +56,10 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 
 
 def sharegpt(said: Chat, reasoning: bool = False) -> dict[str, Any]:
-    """Return `conversations` of `system`, `human`, `gpt` and `tool`, calls as Hermes writes them.
+    """Return `conversations` of `system`, `human`, `gpt` and `tool`, with calls in Hermes' format.
 
     Args:
-        reasoning: with the model's reasoning in `<think>`.
+        reasoning: True to include the model's reasoning in `<think>`.
     """
     return {"conversations": list(_hermes(said, reasoning)), "metadata": _metadata(said)}
 
@@ -90,21 +90,21 @@ def _block(tag: str, value: dict[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    # No text of a tool may end its block.
+    # A tool's text must not end its block.
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 
 def trajectory(said: Chat, reasoning: bool = True) -> list[dict[str, Any]]:
-    """Return the records of a trajectory v1: a `meta`, then what was said, each with its time.
+    """Return the records of a trajectory v1: a `meta`, then the messages, each with its time.
 
     Args:
-        reasoning: with the model's reasoning.
+        reasoning: True to include the model's reasoning.
     """
     return [{"role": "meta", "source": "letta"}, *_records(said, reasoning)]
 
 
 def _records(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
-    # Each record needs a time; a message without one has that of the one before.
+    # Each record needs a time; a message without one takes that of the previous message.
     last = datetime.fromtimestamp(0, timezone.utc)
     for message in said.messages:
         last = message.created_at or last
@@ -127,7 +127,7 @@ def _records(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
 
 
 def _object(call: ToolCall) -> str:
-    """Return arguments that are a JSON object; others, such as those cut short, as its `_raw`."""
+    """Return arguments that are a JSON object; put others, such as truncated ones, into its `_raw`."""
     try:
         is_object = isinstance(orjson.loads(call.arguments), dict)
     except orjson.JSONDecodeError:

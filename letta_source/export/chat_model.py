@@ -1,4 +1,4 @@
-"""A conversation: messages with the calls and results of their tools, in the server's order."""
+"""A conversation: messages with their tool calls and results, in the server's order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Role = Literal["user", "assistant", "system", "event"]
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call with its result.
+    """A tool call with its result.
 
     Attributes:
         id: unique within its chat.
-        result: what the tool returned; of a call that was denied, that it was, and why.
-        is_ok: None where the server did not say.
+        result: what the tool returned; for a denied call, the denial and its reason.
+        is_ok: None if the server did not say.
     """
 
     id: str
@@ -34,8 +34,8 @@ class Message:
     """One message.
 
     Attributes:
-        role: `event` is what Letta itself told the agent: heartbeats, logins, alerts, summaries.
-        images: addresses; an image without one is `[image]` in the text.
+        role: `event` is a message from Letta itself: heartbeats, logins, alerts, summaries.
+        images: URLs; an image without one is `[image]` in the text.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Chat:
     """One conversation, or some turns of it, in the server's order.
 
     Attributes:
-        conversation_id: None for what is in none.
+        conversation_id: None for messages in no conversation.
     """
 
     agent_id: str
@@ -62,18 +62,18 @@ class Chat:
 
     @property
     def is_complete(self) -> bool:
-        """True if a person said something and the agent answered."""
+        """True if it has a person's message and an agent's answer."""
         roles = {one.role for one in self.messages if one.role != "assistant" or one.text or one.calls}
         return {"user", "assistant"} <= roles
 
 
 @dataclass
 class LeftOut:
-    """Counts of what is in no line.
+    """Counts of what an export of chats leaves out.
 
     Attributes:
-        chats: conversations or windows without a message of a person or without an answer.
-        calls: tool calls without a result: they were never answered, or not yet.
+        chats: conversations or windows without a person's message or without an answer.
+        calls: tool calls without a result: never answered, or not yet.
         items: items of types that this version does not know, by type.
     """
 
@@ -83,7 +83,7 @@ class LeftOut:
 
 
 def windows(chat: Chat, turns: int | None) -> Iterator[Chat]:
-    """Cut a chat before every so many turns; each window begins with the last system message before it."""
+    """Cut a chat after every `turns` turns; each window begins with the last system message before it."""
     begins = [at for at, one in enumerate(chat.messages) if one.begins_turn]
     cuts = begins[turns::turns] if turns else []
     for start, end in zip([0, *cuts], [*cuts, len(chat.messages)], strict=True):
@@ -92,7 +92,7 @@ def windows(chat: Chat, turns: int | None) -> Iterator[Chat]:
 
 
 def _told_apart(messages: tuple[Message, ...]) -> Iterator[Message]:
-    """Give each call an id of its own: ids repeat."""
+    """Give each call a unique id: ids repeat."""
     used: set[str] = set()
     for message in messages:
         calls = []

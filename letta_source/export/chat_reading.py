@@ -1,4 +1,4 @@
-"""Conversations out of the tables: items of one answer together, calls with their results."""
+"""Read conversations from the tables: items of one answer together, calls with their results."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _CALL_COLUMNS = (
 )
 _REASONING = ("reasoning_message", "hidden_reasoning_message")
 _CALLING = ("tool_call_message", "approval_request_message")
-# Told by the call that they belong to.
+# Shown with the call that they belong to.
 _ANSWERS = ("tool_return_message", "approval_response_message")
 
 
 @dataclass(frozen=True)
 class ChatSelection:
-    """The items that are read.
+    """The items to read.
 
     Attributes:
-        calls: by the same dates, so the message of each is read, too; its result may be of a later time.
+        calls: calls within the same dates, so the message of each is read, too; a result may come later.
     """
 
     messages: Selection
@@ -56,7 +56,7 @@ def select_chats(
     turns: int | None = None,
     images: str | None = None,
 ) -> ChatSelection:
-    """Check what is asked for, before anything is opened.
+    """Check the options and return the selection, before anything is opened.
 
     Raises:
         ConfigError: an option is wrong.
@@ -77,7 +77,7 @@ def select_chats(
 def read_chats(
     pipeline: dlt.Pipeline, selection: ChatSelection, left_out: LeftOut, folder: Path | None = None
 ) -> Iterator[Chat]:
-    """Yield complete chats by agent; memory holds the messages of one agent.
+    """Yield complete chats, agent by agent; memory holds the messages of one agent.
 
     Raises:
         ConfigError: no messages were loaded.
@@ -104,7 +104,7 @@ def read_chats(
 
 
 def _conversations(reader: Reader) -> dict[str, str]:
-    """Map the runs of conversations to these; empty if runs were not loaded."""
+    """Map runs to their conversations; empty if runs were not loaded."""
     try:
         reader.columns_of("runs")
     except ConfigError:
@@ -119,7 +119,7 @@ def _dicts(reader: Reader, selection: Selection) -> Iterator[dict[str, Any]]:
 
 
 class _ByAgent:
-    """Rows that come by agent, an agent at a time."""
+    """Rows sorted by agent, read one agent at a time."""
 
     def __init__(self, reader: Reader, selection: Selection) -> None:
         self._rows = _dicts(reader, selection)
@@ -135,7 +135,7 @@ class _ByAgent:
             yield agent_id, self.of(agent_id)
 
     def of(self, agent_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the next rows while they are the agent's."""
+        """Yield the next rows while they belong to the agent."""
         while self._next is not None and self._next["agent_id"] == agent_id:
             row, self._next = self._next, next(self._rows, None)
             yield row
@@ -159,7 +159,7 @@ class _Agent:
         self._calls.setdefault((call["message_id"], call["position"]), []).append(call)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add an item: a message of its own, or a part of the last one."""
+        """Add an item, as a message of its own or as a part of the last one."""
         conversation_id = self._conversations.get(row["run_id"])
         message = self._message(row)
         if message is None or message.role not in ("system", "event"):
@@ -172,7 +172,7 @@ class _Agent:
             return
         said = self._said.setdefault(conversation_id, [])
         last = said[-1] if said else None
-        # Several items of one id are one answer of the model; reasoning alone belongs to what follows.
+        # Items of one id are one answer of the model; reasoning alone belongs to the item that follows.
         if (
             last
             and last.role == message.role == "assistant"
@@ -189,9 +189,9 @@ class _Agent:
             said.append(message)
 
     def chats(self) -> Iterator[Chat]:
-        """Yield a chat for each conversation, each with its system messages, or else with the agent's first.
+        """Yield a chat for each conversation, with its system messages or, without any, the agent's first.
 
-        A system message is in no run, so those of all conversations are among what is in none.
+        System messages have no run, so those of all conversations are with the messages in no conversation.
         """
         everything = [one for said in self._said.values() for one in said]
         prompt = [one for one in everything if one.role == "system"][:1]
@@ -251,7 +251,7 @@ class _Agent:
 
 
 def _pictures(parts: list[dict[str, Any]], images: Images) -> tuple[tuple[str, ...], int]:
-    """Return the addresses of images, and how many have none."""
+    """Return the URLs of images, and the number of images without one."""
     urls = [part["url"] for part in parts if part["type"] == "image"]
     if images == "drop":
         return (), 0

@@ -1,6 +1,6 @@
-"""Files of Parquet, and tables of Delta and Iceberg that are made of them, as views in a DuckDB of our own.
+"""Open Parquet files, and Delta and Iceberg tables made of them, as views in an in-memory DuckDB.
 
-DuckDB's own readers of Delta, Iceberg and buckets are extensions, which it would have to download.
+DuckDB's own readers for Delta, Iceberg and buckets are extensions, which it would have to download.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEMA = "letta"
 
 @dataclass(frozen=True)
 class Mounted:
-    """`known` tables were loaded, though those without rows may have no files."""
+    """A DuckDB with the views; `known` tables were loaded, though those without rows may have no files."""
 
     connection: Any
     appends: bool
@@ -32,10 +32,10 @@ class Mounted:
 
 
 def mounted(files: Files, stack: ExitStack) -> Mounted:
-    """A view each table.
+    """Create a view for each table.
 
     Raises:
-        ConfigError: other programs changed a table in a way that its files alone do not show.
+        ConfigError: another program changed a table in a way that its files alone do not show.
     """
     connection = stack.enter_context(duckdb.connect(":memory:"))
     stored = files.stored_tables(_SCHEMA)
@@ -52,11 +52,11 @@ def mounted(files: Files, stack: ExitStack) -> Mounted:
         if paths := _paths(files, name):
             listed = ", ".join("'" + as_pattern(path).replace("'", "''") + "'" for path in paths)
             connection.execute(
-                # A folder above called `id=1` is no column.
+                # A parent folder called `id=1` is not a column.
                 f'CREATE VIEW "{name}" AS SELECT * FROM'
                 f" read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
             )
-    # The log has none, whatever the others have.
+    # The log has no table format, whatever the others have.
     formats = {stored[name].get("table_format") for name in known}
     return Mounted(connection, formats.isdisjoint(("delta", "iceberg")), frozenset(known))
 

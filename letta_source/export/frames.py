@@ -1,4 +1,4 @@
-"""Arrow to pandas: json parsed, children as lists of dicts, numbers that can be null."""
+"""Convert Arrow to pandas: json is parsed, children are lists of dicts, numbers are nullable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPES = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
 def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
-    """Convert to pandas' nullable types; parse JSON."""
+    """Convert to pandas' nullable types and parse JSON."""
     objects = {
         one.name: list(map(parsed, rows[one.name].to_pylist()))
         for one in selection.columns
@@ -30,7 +30,7 @@ def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
 
 
 def parsed(text: str | None) -> Any:
-    """Parse a JSON text; return the text itself where it does not parse."""
+    """Parse a JSON text; None stays None."""
     return None if text is None else parse_json(text.encode())
 
 

@@ -1,4 +1,4 @@
-"""Children's rows into lists beside the rows they hang from, while both are read."""
+"""Attach child rows as lists to their parent rows while both are streamed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from letta_source.errors import Changed
 
 
 class Child:
-    """The rows of one child table, in the order of those they hang from.
+    """The rows of one child table, in the order of their parent rows.
 
-    Rows are told by equal keys only: which of two texts comes first is the database's own affair.
+    Rows are matched by equal keys only, because databases order texts differently.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch], key: Sequence[str], type_: pa.ListType) -> None:
@@ -24,7 +24,7 @@ class Child:
         self._rest: pa.RecordBatch | None = None
 
     def lists(self, keys: pa.Array) -> pa.ListArray:
-        """One for each of the next rows, by their `joined` keys."""
+        """Return a list of child rows for each of the next parent rows, given by their `joined` keys."""
         taken: list[pa.RecordBatch] = []
         places: list[pa.Array] = []
         while (batch := self._next()) is not None:
@@ -34,12 +34,12 @@ class Child:
             places.append(place.slice(0, count))
             self._rest = batch.slice(count)
             if count < len(place):
-                # These are of rows that are still to come.
+                # The rest belongs to parent rows that are still to come.
                 break
         return self._listed(taken, places, len(keys))
 
     def finish(self) -> None:
-        """Raises Changed if there are rows of parents that never came."""
+        """Raise Changed if there are rows whose parents never came."""
         if self._next() is not None:
             raise Changed
 
@@ -56,7 +56,7 @@ class Child:
         table = pa.Table.from_batches(taken).combine_chunks()
         place = np.concatenate([one.to_numpy(zero_copy_only=False) for one in places])
         if (np.diff(place) < 0).any():
-            # Where the database takes two keys for the same one, its order is not that of the rows.
+            # If the database treats two keys as equal, its order is not that of the rows.
             order = np.argsort(place, kind="stable")
             table, place = table.take(order), place[order]
         fields = list(self._type.value_type)
@@ -72,10 +72,10 @@ class Child:
 def nested(
     batches: Iterator[pa.RecordBatch], key: Sequence[str], children: Mapping[str, Child]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows, each with its children's as lists.
+    """Yield the rows, each with its children as lists.
 
     Raises:
-        Changed: some children have no row to hang from.
+        Changed: some child rows have no parent row.
     """
     for batch in batches:
         keys = joined(batch, key)
@@ -87,7 +87,7 @@ def nested(
 
 
 def joined(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Array:
-    """Several columns as one text each; no text of ours holds a NUL."""
+    """Join several columns into one text per row, with NUL between them, which no text holds."""
     return pc.binary_join_element_wise(*(batch[name].cast(pa.string()) for name in names), "\0")
 
 

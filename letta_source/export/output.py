@@ -1,4 +1,4 @@
-"""The output of an export: a file that is there once it is whole, or standard output."""
+"""The output of an export: a file that appears once it is complete, or standard output."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from letta_source.safe_text import visible
 
 
 def part_of(path: Path) -> Path:
-    """Return where a file is written until it is whole."""
+    """Return the path where a file is written until it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is there once all went well, in the place of one that was there.
+    """Yield a file that takes its place, replacing an existing one, once everything went well.
 
     Raises:
         ConfigError: it cannot be written there.
     """
     if path.is_symlink() and not _is_own(path.lstat()):
         raise ConfigError(f"{path} is a link of another user: name another file")
-    # Not in the place of a link, nor of a device or a pipe.
+    # A link is followed; a device or a pipe is written to directly.
     path = path.resolve()
     part = path if path.exists() and not path.is_file() else part_of(path)
     try:
@@ -48,11 +48,11 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def _opened_anew(part: Path, path: Path) -> BinaryIO:
-    """Open a file that was not there, readable as the umask says, no looser than the file it will replace.
+    """Open a new file with the permissions of the umask, no looser than those of the file it will replace.
 
-    In a folder that others can write to, a link or a file may wait under its name.
+    In a folder that others can write to, a link or a file may already have its name.
     """
-    # Of a process that was killed.
+    # A process that was killed may have left one.
     part.unlink(missing_ok=True)
     mode = stat.S_IMODE(path.stat().st_mode) & 0o666 if path.exists() else 0o666
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -64,7 +64,7 @@ def _is_own(state: os.stat_result) -> bool:
 
 
 def to_output(output: Path | None, write: Callable[[BinaryIO], int]) -> int:
-    """Write to a file, which is there once it is whole, or to standard output; return what `write` does."""
+    """Write to standard output, or to a file that appears once complete; return the result of `write`."""
     if output is None:
         out = sys.stdout.buffer
         count = write(cast("BinaryIO", Terminal(out)) if out.isatty() else out)
@@ -75,7 +75,7 @@ def to_output(output: Path | None, write: Callable[[BinaryIO], int]) -> int:
 
 
 class Terminal:
-    """Standard output where it is a terminal: control characters in what others wrote are made visible."""
+    """Standard output on a terminal: control characters in other people's text are made visible."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -87,10 +87,10 @@ class Terminal:
         return len(data)
 
     def flush(self) -> None:
-        """Flush the file below."""
+        """Flush the underlying file."""
         self._file.flush()
 
     @property
     def closed(self) -> bool:
-        """True once the file below is closed."""
+        """True once the underlying file is closed."""
         return self._file.closed

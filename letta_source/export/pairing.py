@@ -1,14 +1,14 @@
-"""The rule that pairs calls of tools with their approvals and returns, as SQL for every destination.
+"""The rule that pairs tool calls with their approvals and returns, as SQL for every destination.
 
-Ids of calls repeat: a model may use one again, and a call that waited for approval is sent a second time. So
-calls are paired by the order of their messages, not by id alone:
+Call ids repeat: a model may reuse one, and a call that waited for approval is sent a second time. So calls
+are paired by the order of their messages, not by id alone:
 
-- A call is a new one unless the last of that id was a request for approval that nothing has ended.
-- Returns and denials end the calls of an id in order, the first the first.
-- The server repeats what the user answers as a return, which ends no other call.
+- A call is a new one unless the last one of its id was an approval request that nothing has ended.
+- Returns and denials end the calls of an id in order: the first ends the first.
+- The server repeats the user's answer as a return, which ends no other call.
 - Older clients answer with the id of the message that asked, and mean its first call.
 
-The dbt package states the same rule in its own dialect; a test holds that the two agree.
+The dbt package states the same rule in its own dialect; a test checks that the two agree.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ TOOL_CALLS = Table(
     ),
     primary_key=("agent_id", "message_id", "position", "idx"),
 )
-"""What `query` yields: no table of the warehouse, but exported like one."""
+"""The result of `query`: not a table of the warehouse, but exported like one."""
 
-# A row for each call, with the keys of what decided and ended it. Plain SQL: any database runs it.
+# One row for each call, with the keys of its decision and its end. Plain SQL that any database runs.
 _PAIRS = """
 message AS (
     SELECT agent_id, id, position, sequence, created_at, message_type, run_id, step_id
@@ -197,13 +197,13 @@ def query(tables: Mapping[str, str], finished: str) -> str:
 
     Args:
         tables: `agent_messages`, `tool_calls`, `tool_returns` and `approvals` as SQL names or subqueries.
-        finished: a query of the ids of finished loads.
+        finished: a query of the ids of completed loads.
     """
     return f"WITH {_PAIRS}\n{_DETAILS}".format(**tables, finished=finished)
 
 
 def absent(messages: str, columns: tuple[Column, ...]) -> str:
-    """Return a subquery without rows in the place of a child table that no load has made."""
+    """Return a subquery without rows that stands in for a child table that no load has created."""
     like = {"bigint": "position", "bool": "is_err", "timestamp": "created_at"}
     listed = ", ".join(f"{like.get(one.type, 'id')} AS {one.name}" for one in columns if one.name[0] != "_")
     return f"(SELECT {listed} FROM {messages} WHERE 1 = 0)"

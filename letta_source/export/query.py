@@ -1,4 +1,4 @@
-"""The SQL of an export, as every database takes it: names escaped, values as parameters."""
+"""The SQL of an export, for every database: names are escaped, values are parameters."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from letta_source.schema.tables import LOAD_ISSUES, Table
 
 LOADS = "_dlt_loads"
 Query = tuple[str, list[Any]]
-"""Its values stand where `%s` does."""
+"""SQL, and the values for each `%s` in it."""
 
 
 class Reader(Protocol):
-    """One destination, opened.
+    """One open destination.
 
     Attributes:
-        appends: rows that were loaded before are still there.
+        appends: True if it is append-only: rows of earlier loads remain.
     """
 
     appends: bool
@@ -36,50 +36,50 @@ class Reader(Protocol):
         """Return a column's name in SQL."""
 
     def selected(self, expression: str, column: Column) -> str:
-        """Return SQL for the column as `stream` can take it."""
+        """Return SQL that selects the column in a form that `stream` can read."""
 
     def sorted(self, expression: str) -> str:
-        """Return SQL that sorts a text by its bytes, where a database would sort as some language does."""
+        """Return SQL that sorts a text by its bytes, even if the database would sort by a language."""
 
     def moment(self, time: datetime) -> Any:
-        """Return a time as the database compares it."""
+        """Return a time in the form that the database compares."""
 
     def columns_of(self, table: str) -> frozenset[str]:
-        """Return the columns that are there, empty if the table is not.
+        """Return the existing columns; empty for a missing table that is only made once it has rows.
 
         Raises:
-            ConfigError: it is not there, and was never to be.
+            ConfigError: the table is missing because it was never loaded.
         """
 
     def row(self, sql: str) -> tuple[Any, ...]:
         """Return the only row of a query."""
 
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, of the columns' types, while the database sends them."""
+        """Yield the rows in the columns' types while the database sends them."""
 
 
 class Queries:
-    """The queries of one selection; a child's rows come in the order of their parents' rows."""
+    """The queries of one selection; child rows are in the order of their parent rows."""
 
     def __init__(self, selection: Selection, reader: Reader) -> None:
         self._what = selection
         self._reader = reader
 
     def rows(self) -> tuple[Query, list[Column]] | None:
-        """Return the query and the columns that the destination has; None if it has no such table."""
+        """Return the query and the columns that the destination has; None if it lacks the table."""
         table = self._what.table
         wanted = {column.name: column for column in (*self._what.columns, *_key(table))}
         return self._child(table, wanted) if self._what.is_child else self._root(wanted)
 
     def loads(self) -> str:
-        """Return a query that counts finished loads and rows of others: each load changes the result."""
+        """Return a query that counts completed loads and rows of others: each load changes the result."""
         root, name = self._reader.table(self._what.root.name), self._reader.column
         finished = f"SELECT count(*) FROM {self._reader.table(LOADS)} WHERE {name('status')} = 0"
         unfinished = f"SELECT count(*) FROM {root} r WHERE NOT {self._finished('r')}"
         return f"SELECT ({finished}) AS finished, ({unfinished}) AS unfinished"
 
     def child(self, name: str) -> tuple[Query, list[Column]] | None:
-        """Return the query of a child table and the columns that the destination has of it, or None."""
+        """Return the query of a child table and its columns that the destination has, or None."""
         table = self._what.children[name]
         return self._child(table, {column.name: column for column in (*child_columns(table), *_key(table))})
 
@@ -121,7 +121,7 @@ class Queries:
         )
 
     def _source(self) -> tuple[str, str, list[Any]]:
-        """The root's rows as `r`, conditions on them, and the values of these."""
+        """Return SQL for the root's rows as `r`, conditions on them, and the conditions' values."""
         if self._what.root is pairing.TOOL_CALLS:
             conditions, values = self._filtered()
             return f"({self._tool_calls()}) r", " AND ".join(conditions or ["1 = 1"]), values
@@ -129,7 +129,7 @@ class Queries:
         if not (self._reader.appends and self._what.is_entity):
             conditions, values = self._filtered()
             return f"{table} r", " AND ".join([self._finished("r"), *conditions]), values
-        # Each time it changed a row was added: the newest is what is there now.
+        # Each change added a row: the newest is the current state.
         load_id, id_ = self._reader.column(LOAD_ID.name), self._reader.column("id")
         newest = f"row_number() OVER (PARTITION BY a.{id_} ORDER BY a.{load_id} DESC)"
         source = f"(SELECT a.*, {newest} AS newest FROM {table} a WHERE {self._finished('a')}) r"
@@ -137,7 +137,7 @@ class Queries:
         return source, " AND ".join(["r.newest = 1", *conditions]), values
 
     def _columns(self) -> frozenset[str]:
-        """The columns of the root that are there, empty if the table is not."""
+        """Return the root's existing columns; empty if the table is missing."""
         if self._what.root is not pairing.TOOL_CALLS:
             return self._reader.columns_of(self._what.root.name)
         there = self._reader.columns_of(pairing.ROOT)
@@ -159,7 +159,7 @@ class Queries:
         return pairing.query(tables, self._loads())
 
     def _finished(self, alias: str) -> str:
-        """A load that has not finished has written some tables and not others."""
+        """Return the condition for rows of completed loads: others have written only some of the tables."""
         return f"{alias}.{self._reader.column(LOAD_ID.name)} IN ({self._loads()})"
 
     def _loads(self) -> str:
@@ -185,7 +185,7 @@ class Queries:
         return conditions, values
 
     def _through(self, place: str | Via | None, condition: str) -> str:
-        """A condition on a column of the root, or on that of what its rows hang from."""
+        """Return a condition on a column of the root, or of the table that its rows refer to."""
         name = self._reader.column
         assert place, "checked when the selection was made"
         if isinstance(place, str):
@@ -197,13 +197,13 @@ class Queries:
         return f"r.{name(key)} IN ({others})"
 
     def _order(self) -> str:
-        """Order by parent, date, sequence and key, so that the order is always the same."""
+        """Return the order by parent, date, sequence and key, which is always the same."""
         root = self._what.root
         there = self._columns()
         parent = root.primary_key[:1] if root.merge_key and root.primary_key[0] != "id" else ()
         names = dict.fromkeys([*parent, "created_at", "sequence", *root.primary_key])
         if root is pairing.TOOL_CALLS:
-            # As the messages they are of.
+            # The order of their messages.
             names = dict.fromkeys(["agent_id", "called_at", "sequence", *root.primary_key])
         by_name = {column.name: column for column in root.columns}
         return ", ".join(self._sorted(by_name[name]) for name in names if name in by_name and name in there)
@@ -211,7 +211,7 @@ class Queries:
     def _sorted(self, column: Column) -> str:
         name = f"r.{self._reader.column(column.name)}"
         by = self._reader.sorted(name) if column.type == "text" else name
-        # Whether null is first differs from database to database.
+        # Databases differ in whether null comes first.
         return f"CASE WHEN {name} IS NULL THEN 0 ELSE 1 END, {by}" if column.nullable else by
 
 

@@ -1,4 +1,4 @@
-"""A loaded dataset, opened: DuckDB, files, or any database that dlt has a driver for."""
+"""Open a loaded dataset: DuckDB, files, or any database that dlt has a driver for."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from letta_source.export.values import conformed, from_rows, utc
 from letta_source.schema.columns import Column
 
 ROWS = 1000
-"""Rows a batch at most: those of images are MBs each."""
-# MB for each query: what DuckDB sorts beyond that goes to disk. More threads need more of it.
+"""Maximum rows per batch: rows with images are MBs each."""
+# MB for each query, beyond which DuckDB sorts on disk. More threads need more memory.
 _MEMORY, _THREADS = 512, 4
 _UNITS = {"KiB": 2**-10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
 
 
 @contextmanager
 def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reader]:
-    """Open what the pipeline loaded, for reading.
+    """Open the dataset of a pipeline for reading.
 
     Args:
-        folder: for what DuckDB cannot hold in memory; then its file is opened to be read only. By default
-            that goes beside the file.
+        folder: folder for what DuckDB cannot hold in memory; its file is then opened read-only. By default
+            DuckDB spills beside its file.
 
     Raises:
         ConfigError: nothing was loaded yet, or the destination cannot be read.
@@ -63,7 +63,7 @@ def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Re
     sql_client = sql_client_of(pipeline.destination_client())
     if sql_client is None:
         raise ConfigError("this destination answers no SQL: its rows cannot be exported")
-    # MotherDuck is one too.
+    # MotherDuck counts, too.
     is_duckdb = dialect_of(sql_client) == "duckdb"
     if is_duckdb and folder:
         read_only(sql_client)
@@ -103,15 +103,15 @@ class _Named(Reader, ABC):
 
     @abstractmethod
     def _asked(self, table: str) -> list[str]:
-        """The columns of a table as the destination has them."""
+        """Return the columns of a table as the destination has them."""
 
 
 class DuckDB(_Named):
-    """DuckDB, and what it can be a window on; rows stay Arrow's.
+    """Reads DuckDB, and files through its views; rows stay in Arrow.
 
     Args:
-        spill: a folder for what does not fit into memory; by default beside the database's file.
-        client: how tables are called; without one as they are.
+        spill: folder for what does not fit into memory; by default beside the database's file.
+        client: client that qualifies table names; without one they stay as they are.
         known: tables that were loaded, though those without rows may have no files.
     """
 
@@ -129,7 +129,7 @@ class DuckDB(_Named):
         self._most = _megabytes(self._setting("memory_limit"))
         self._memory = 0
         self._set("threads", min(_THREADS, int(self._setting("threads"))))
-        # Texts of more than 2 GB a batch.
+        # Allow more than 2 GB of text per batch.
         self._set("arrow_large_buffer_size", True)
         if spill:
             self._set("temp_directory", str(spill))
@@ -172,31 +172,31 @@ class DuckDB(_Named):
         sql, values = query
         sent = 0
         while True:
-            # Each with a connection of its own: the next query would end the one before.
+            # Each query has a connection of its own: the next query would end the previous one.
             with self._connection.cursor() as cursor:
                 try:
-                    # Not by `execute`, which would hold all rows first.
+                    # Not by `execute`, which would load all rows first.
                     rows = cursor.sql(f"{sql.replace('%s', '?')} OFFSET {sent}", params=values)
                     for batch in rows.to_arrow_reader(ROWS):
                         yield from conformed(batch, columns)
                         sent += batch.num_rows
                     return
                 except (OSError, duckdb.OutOfMemoryException) as error:
-                    # pyarrow passes DuckDB's error on as one of its own.
+                    # pyarrow raises DuckDB's error as one of its own.
                     if "Out of Memory" not in str(error) or self._memory == self._most:
                         raise
-            # How much a sort needs grows with the rows, if slowly; their order is always the same.
+            # A sort needs more memory for more rows. Their order is stable, so reading goes on at `sent`.
             self._add_memory(self._memory)
 
 
 def _megabytes(said: str) -> int:
-    """Parse DuckDB's `488.2 MiB`."""
+    """Parse a size of DuckDB, such as `488.2 MiB`, to MiB."""
     number, unit = said.split()
     return int(float(number) * _UNITS[unit])
 
 
 class Database(_Named):
-    """Any other, by its driver's cursors."""
+    """Reads any other database through its driver's cursors."""
 
     def __init__(self, pipeline: dlt.Pipeline, client: Any) -> None:
         super().__init__(client, appends=not client.capabilities.supported_merge_strategies)
@@ -212,7 +212,7 @@ class Database(_Named):
 
     def moment(self, time: datetime) -> Any:
         if self._dialect == "sqlite":
-            # There it is a text.
+            # SQLite stores times as text.
             return utc(time).strftime("%Y-%m-%d %H:%M:%S.%f")
         # MySQL's times have no zone.
         return utc(time).replace(tzinfo=None) if self._dialect in ("mysql", "mariadb") else utc(time)
@@ -237,7 +237,7 @@ class Database(_Named):
     @contextmanager
     def _cursor(self, query: Query) -> Iterator[Any]:
         sql, values = query
-        # A driver may have one result open a connection.
+        # A driver may allow one open result per connection.
         with self._pipeline.sql_client() as client:
             if self._dialect in ("postgres", "redshift"):
                 with server_cursor(client, "letta_export") as cursor:
@@ -246,14 +246,14 @@ class Database(_Named):
                     yield cursor
                 return
             if hasattr(client, "dialect_name"):
-                # SQLAlchemy; its driver would hold all rows first.
+                # SQLAlchemy, whose driver would load all rows first.
                 connection_of(client).execution_options(stream_results=True)
             with client.execute_query(sql, *values) as cursor:
                 yield cursor
 
 
 def is_there(reader: Reader, table: str) -> bool:
-    """Tell whether the dataset has a table: it lacks what the host has not, or what was left out."""
+    """Return True if the dataset has a table: it has none for what the host lacks or what was not loaded."""
     try:
         return bool(reader.columns_of(table))
     except ConfigError:

@@ -1,4 +1,4 @@
-"""A selection's rows, streamed from an opened destination."""
+"""Stream a selection's rows from an open destination."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from letta_source.export.values import widened
 def read(
     pipeline: dlt.Pipeline, selection: Selection, folder: Path | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a selection; `folder` is that of `letta_source.export.readers.opened`."""
+    """Yield the rows of a selection; for `folder` see `letta_source.export.readers.opened`."""
     with opened(pipeline, folder) as reader:
-        # Children are read by queries of their own, which see what a load did meanwhile.
+        # Children are read by queries of their own, which see the changes of a load in the meantime.
         loads = loads_of(reader, selection) if selection.children else None
         yield from rows_of(reader, selection)
         if loads and loads_of(reader, selection) != loads:
@@ -30,7 +30,7 @@ def read(
 
 
 def rows_of(reader: Reader, selection: Selection) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a selection, with their children's as lists."""
+    """Yield the rows of a selection, with their children as lists."""
     queries = Queries(selection, reader)
     if (found := queries.rows()) is None:
         return
@@ -47,10 +47,10 @@ def rows_of(reader: Reader, selection: Selection) -> Iterator[pa.RecordBatch]:
 
 
 def loads_of(reader: Reader, selection: Selection) -> tuple[Any, ...] | None:
-    """Return what each load changes; None if there is no such table."""
+    """Return counts that every load changes; None if there is no such table."""
     return reader.row(Queries(selection, reader).loads()) if reader.columns_of(selection.root.name) else None
 
 
 def arrow(pipeline: dlt.Pipeline, selection: Selection) -> pa.Table:
-    """All of them at once."""
+    """Return all rows of a selection at once."""
     return pa.Table.from_batches(read(pipeline, selection), selection.schema)

@@ -23,7 +23,7 @@ from letta_source.settings import Ids, Moment, validated
 
 
 class Filters(BaseModel):
-    """Filters of rows; empty or None is all. Dates as the settings take them."""
+    """Filters of rows; empty or None selects all. Dates are parsed as in the settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -44,9 +44,9 @@ class Selection:
     """Rows and columns of one table.
 
     Attributes:
-        root: the table itself, or the one its rows hang from: it has the dates and types.
-        columns: of the result, in this order; then a list of structs for each child.
-        children: by name, such as `tool_calls`.
+        root: the table itself or its parent table, which has the dates and types.
+        columns: columns of the result, in order; a list of structs for each child follows.
+        children: child tables by name, such as `tool_calls`.
     """
 
     table: Table
@@ -57,7 +57,7 @@ class Selection:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The columns of the result, then a list of structs for each child."""
+        """The schema of the result: its columns, then a list of structs for each child."""
         fields = [self.table.arrow_schema.field(column.name) for column in self.columns]
         return pa.schema(
             [*fields, *(pa.field(name, lists_of(child)) for name, child in self.children.items())]
@@ -80,15 +80,15 @@ def select(
     children: bool | Sequence[str] = False,
     **filters: Any,
 ) -> Selection:
-    """Check what is asked for, before anything is opened.
+    """Check the options and return the selection, before anything is opened.
 
     Args:
-        columns: all but `_deleted` by default.
+        columns: by default all except `_deleted`.
         children: names, or True for all.
-        filters: of `Filters`; None is not given.
+        filters: fields of `Filters`; None counts as not given.
 
     Raises:
-        ConfigError: there is no such table, column or child, or the table has nothing to filter by.
+        ConfigError: there is no such table, column or child, or the table lacks the column to filter by.
     """
     tables = {one.name: one for one in (*all_tables(), TOOL_CALLS)}
     assert_known("table", [table], list(tables))
@@ -100,7 +100,7 @@ def select(
         if value is not None
     }
     for name, value in given.items():
-        # An empty one comes of a variable that is not set, or a search that found nothing.
+        # An empty value comes from an unset variable, or a search that found nothing.
         if name in ("agent_ids", "message_types") and not (value and all(value)):
             raise ConfigError(f"{name} is empty: leave it out for all")
     selection = Selection(
@@ -117,7 +117,7 @@ def select(
 
 
 def _assert_message_type(name: str) -> None:
-    """Refuse a type that is nearly one of those known; a newer server may send others."""
+    """Refuse a type that is nearly a known one; a newer server may send others."""
     if name in MESSAGE_TYPES:
         return
     long = f"{name}_message"
@@ -127,7 +127,7 @@ def _assert_message_type(name: str) -> None:
 
 
 def child_columns(child: Table) -> tuple[Column, ...]:
-    """Return a child's columns that go into the structs: those that its parent does not say already."""
+    """Return a child's columns for the structs: those that its parent does not have."""
     left_out = {*child.primary_key, DELETED.name, LOAD_ID.name}
     return tuple(column for column in child.columns if column.name not in left_out)
 
@@ -139,11 +139,11 @@ def lists_of(child: Table) -> pa.ListType:
 
 
 Via = tuple[str, str, str]
-"""A column, the table whose rows it names, and the column of that."""
+"""A column, the table that it references, and the column of that table."""
 
 
 def agent_of(root: Table) -> str | Via | None:
-    """Return the column that names the agent of a table's rows, or where that is found, or None."""
+    """Return the column that names the agent of a table's rows, or the way to it, or None."""
     if root is TOOL_CALLS:
         return "agent_id"
     card = RESOURCES.get(root.name)
@@ -151,7 +151,7 @@ def agent_of(root: Table) -> str | Via | None:
 
 
 def date_of(root: Table) -> str | Via | None:
-    """Return the column that dates a table's rows, or where that is found, or None."""
+    """Return the column that dates a table's rows, or the way to it, or None."""
     if root is TOOL_CALLS:
         return "called_at"
     card = RESOURCES.get(root.name)

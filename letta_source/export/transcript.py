@@ -1,7 +1,7 @@
-"""A conversation as a person reads it.
+"""A conversation for people to read.
 
-What others wrote is quoted, line by line, and its control characters are made visible: no message can look
-like the line that names the next speaker, whether it is read as it is or as Markdown.
+Other people's text is quoted line by line, and its control characters are made visible: no message can look
+like the line that names the next speaker, neither as plain text nor as Markdown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from letta_source.export.selection import select
 from letta_source.safe_text import parse_json, visible
 
 DEFAULT = "default"
-"""What is in no conversation; so the API calls it too."""
+"""The name of the messages in no conversation; the API uses it, too."""
 _LONGEST_THOUGHT = 300
 _CHILDREN = ("tool_calls", "tool_returns", "approvals")
 _COLUMNS = (
@@ -43,7 +43,7 @@ _SPEAKERS = {
     "summary_message": "Summary",
     "event_message": "Event",
 }
-# With role user the server also tells the agent what no person said, as a JSON text.
+# With role user, the server also sends events that no person wrote, as JSON text.
 _EVENTS = ("heartbeat", "login", "system_alert")
 
 
@@ -52,9 +52,9 @@ class Part:
     """A part of a message.
 
     Attributes:
-        label: a line before the text, such as that of a tool, as pieces; each second piece is a name.
+        label: a line before the text, such as a tool's name, as pieces; every second piece is a name.
         text: what was said, thought, sent or returned.
-        kind: `said`, `thought`, or `block` for what stands as it is.
+        kind: `said`, `thought`, or `block` for preformatted text.
     """
 
     text: str | None
@@ -73,10 +73,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Attributes:
-    rows: of `agent_messages` or `conversation_messages`, dicts with their children as lists, in the order
-        they were said.
-    full: whether thoughts and system messages are whole; else they are cut after some 300 characters.
+    """An agent's messages, or those of one of its conversations.
+
+    Attributes:
+        rows: rows of `agent_messages` or `conversation_messages` in order: dicts with children as lists.
+        full: True to show reasoning and system messages whole; else they are cut after some 300 characters.
     """
 
     agent_id: str
@@ -86,7 +87,7 @@ class Conversation:
     full: bool = False
 
     def __str__(self) -> str:
-        """Markdown: a paragraph each message, what tools got and gave as blocks."""
+        """Return Markdown: a paragraph for each message; arguments and results of tools are blocks."""
         title = f"# {visible(self.agent_name or 'Agent')} ({visible(self.agent_id)})"
         if self.conversation_id:
             title += f"\n\nConversation: {visible(self.conversation_id)}"
@@ -94,11 +95,11 @@ class Conversation:
         return "\n\n".join([title, *(said or ["No messages."])])
 
     def _repr_markdown_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the Markdown that a notebook shows."""
         return str(self)
 
     def html(self) -> str:
-        """Return a page of HTML that asks nothing of a network and runs nothing."""
+        """Return an HTML page that makes no requests and runs no scripts."""
         from letta_source.export.transcript_page import page
 
         return page(self)
@@ -116,7 +117,7 @@ def read_conversation(
     end_date: str | date | None,
     full: bool = False,
 ) -> Conversation:
-    """See `letta_source.export.conversation`."""
+    """Read a conversation; see `letta_source.export.conversation`."""
     if not agent_id.strip():
         raise ConfigError("agent_id is empty: the table agents lists them")
     dates = {"start_date": start_date, "end_date": end_date}
@@ -144,11 +145,11 @@ def read_conversation(
 
 
 _HOLDING = ("runs", "conversations", "conversation_messages")
-"""Tables that say which conversation a message is of, if they were loaded."""
+"""Tables that tell the conversation of a message, if they were loaded."""
 
 
 def _held(pipeline: dlt.Pipeline, agent_id: str, there: Container[str]) -> dict[str, str]:
-    """Return by run the conversation that it was in."""
+    """Map each run to its conversation."""
     if "runs" not in there:
         return {}
     runs = arrow(pipeline, select("runs", ["id", "conversation_id"], agent_ids=[agent_id])).to_pylist()
@@ -163,7 +164,7 @@ def _of_conversation(
     known: set[str],
     dates: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Return the messages of a conversation that no run names: its own, where they were loaded.
+    """Return the messages of a conversation that no run names, from `conversation_messages`.
 
     Raises:
         ConfigError: the agent has no such conversation.
@@ -251,18 +252,18 @@ def _paragraphs(part: Part) -> Iterator[str]:
 
 
 def _cited(body: str) -> str:
-    """Quote each line; CR and other characters that some take for a line's end are made visible."""
+    """Quote each line; CR and other characters that may count as line ends are made visible."""
     lines = visible(body.replace("\r\n", "\n"), keep="\n\t").split("\n")
     return "\n".join(f"> {line}" if line else ">" for line in lines)
 
 
 def _name(name: str) -> str:
-    """Return a name that stands between marks of ours, without marks of its own."""
+    """Return a name without Markdown marks of its own, to stand between ours."""
     return re.sub("[*`]", "'", visible(name))
 
 
 def event_of(text: str) -> str | None:
-    """Return the type of what Letta itself says in the user's name; None of what a person says."""
+    """Return the type of an event that Letta sends with role user; None for a person's message."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -277,7 +278,7 @@ def _lines(said: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A block that no text can end: its fence is longer than any in it."""
+    """Return a block that its text cannot end: the fence is longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,4 +1,4 @@
-"""A conversation as a page of HTML: no script, no request, and a policy that forbids both."""
+"""Render a conversation as an HTML page: no script, no request, and a policy that forbids both."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pre {{ padding: .5rem; background: light-dark(#f4f4f4, #222); max-height: 30rem;
 
 
 def page(conversation: Conversation) -> str:
-    """Return the page; what others wrote is text in it, never markup."""
+    """Return the page; other people's text is escaped, never markup."""
     title = f"{conversation.agent_name or 'Agent'} ({conversation.agent_id})"
     lines = [_HEAD.format(title=_text(title))]
     if conversation.conversation_id:

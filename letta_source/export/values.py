@@ -1,4 +1,4 @@
-"""Values that databases send, as the types of `letta_source.schema.tables` whatever the database."""
+"""Convert values that databases send to the types of `letta_source.schema.tables`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from letta_source.safe_text import to_json
 from letta_source.schema.columns import Column
 from letta_source.times import parse_time
 
-# pyarrow's texts hold 2 GB a batch.
+# pyarrow's strings hold up to 2 GB per batch.
 _MOST_BYTES = 2**30
 
 
 def conformed(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
-    """A batch of Arrow's, its columns in the same order, as one or more of the columns' types."""
+    """Yield an Arrow batch, whose columns are in the same order, as one or more of the columns' types."""
     if batch.nbytes > _MOST_BYTES and batch.num_rows > 1:
         half = batch.num_rows // 2
         yield from conformed(batch.slice(0, half), columns)
@@ -33,13 +33,13 @@ def conformed(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[pa.R
 
 
 def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> pa.RecordBatch:
-    """Rows of a DB-API driver, their values in the columns' order."""
+    """Convert rows of a DB-API driver, whose values are in the columns' order."""
     arrays = [_array(values, one) for values, one in zip(zip(*rows, strict=True), columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, names=[one.name for one in columns])
 
 
 def widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the batch with the schema's columns, in its order; null where there is none."""
+    """Return the batch with the schema's columns, in the schema's order; missing columns are null."""
     names = set(batch.schema.names)
     arrays = [batch[one.name] if one.name in names else pa.nulls(batch.num_rows, one.type) for one in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -62,5 +62,5 @@ def _array(values: Sequence[Any], column: Column) -> pa.Array:
 
 
 def utc(time: datetime) -> datetime:
-    """Return the time in UTC; a time without a zone is taken for UTC."""
+    """Return the time in UTC; a time without a zone is taken as local time."""
     return time.astimezone(timezone.utc)

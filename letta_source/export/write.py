@@ -1,4 +1,4 @@
-"""Rows to a file or a pipe as they come: Parquet, CSV, or a JSON object a line."""
+"""Write rows to a file or a pipe as they come: Parquet, CSV, or JSON lines."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from letta_source.export.selection import Selection, child_columns
 
 FORMATS = ("parquet", "csv", "jsonl")
 CHAT_FORMATS = ("chat", "sharegpt", "trajectory")
-"""Conversations, one a line of JSON."""
+"""Formats of conversations, one JSON text per line."""
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
-# Of a row group of Parquet, whichever comes first.
+# Limits of a Parquet row group, whichever is reached first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
-# What spreadsheets take for a formula, also after blanks and in the wide forms of East Asian text.
+# Text that spreadsheets treat as a formula, even after blanks or in full-width characters.
 _FORMULA = r"^[\s\x00]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 
 
 @dataclass(frozen=True)
 class Form:
-    """A format of files, and how they are compressed, if they are."""
+    """A file format and its compression, if any."""
 
     name: str
     compression: str | None = None
@@ -38,15 +38,15 @@ class Form:
 
 
 def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = None) -> Form:
-    """Return the form of a file by its name, such as `messages.csv.gz`; without a file JSON lines.
+    """Return the form of a file from its name, such as `messages.csv.gz`; without a file, JSON lines.
 
     Args:
         output: the file, or None for standard output.
-        wanted: one of `FORMATS` or `CHAT_FORMATS`; wins over the name.
-        csv_safe: of CSV, whether a text must be no formula; by default it must.
+        wanted: one of `FORMATS` or `CHAT_FORMATS`; overrides the name.
+        csv_safe: False to allow formulas in CSV; by default no text is a formula.
 
     Raises:
-        ConfigError: the name says no format, or one that cannot be written so.
+        ConfigError: the name tells no format, or the format cannot be written this way.
     """
     endings = [ending[1:].lower() for ending in output.suffixes] if output else []
     compression = _COMPRESSIONS.get(endings.pop()) if endings and endings[-1] in _COMPRESSIONS else None
@@ -65,7 +65,7 @@ def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = Non
 
 @contextmanager
 def writer(form: Form, file: BinaryIO, selection: Selection) -> Iterator[Writer]:
-    """Yield a writer; leaving the block ends what was written, but leaves the file open."""
+    """Yield a writer; leaving the block finishes the output but leaves the file open."""
     csv = SafeCSV if form.is_for_spreadsheets else CSV
     kinds: dict[str, type[Writer]] = {"parquet": Parquet, "csv": csv, "jsonl": JSONL}
     with compressed(form, file) as into, kinds[form.name](into, selection) as writing:
@@ -74,11 +74,11 @@ def writer(form: Form, file: BinaryIO, selection: Selection) -> Iterator[Writer]
 
 @contextmanager
 def compressed(form: Form, file: BinaryIO) -> Iterator[Any]:
-    """Yield what to write to; leaving the block leaves the file open."""
+    """Yield the stream to write to; leaving the block leaves the file open."""
     if not form.compression:
         yield file
         return
-    # Given the descriptor's file, pyarrow would close it.
+    # Given the file itself, pyarrow would close it.
     with pa.CompressedOutputStream(_Open(file), form.compression) as stream:
         yield stream
 
@@ -97,7 +97,7 @@ class _Open:
 
 
 class Writer(ABC):
-    """A writer of one format. Leaving it ends what was written, but leaves the file open."""
+    """A writer of one format. Leaving it finishes the output but leaves the file open."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         self._file = file
@@ -116,11 +116,11 @@ class Writer(ABC):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the output, also after an error: pyarrow's writers would write to a closed file later."""
+        """Finish the output, even after an error: pyarrow's writers would write to a closed file later."""
         self.close()
 
     def close(self) -> None:  # noqa: B027  # most have nothing to end
-        """No more rows."""
+        """Finish the output."""
 
     def _children(self, batch: pa.RecordBatch, name: str) -> list[list[dict[str, Any]]]:
         json = self._json_of[name]
@@ -131,7 +131,7 @@ class Writer(ABC):
 
 
 class Parquet(Writer):
-    """Json is text, for readers that know no other."""
+    """Parquet, in which json is text, for readers that know no other type."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         super().__init__(file, selection)
@@ -158,7 +158,7 @@ class Parquet(Writer):
 
 
 class CSV(Writer):
-    """Null is an empty field, an empty text `""`; json and children are JSON texts."""
+    """CSV, in which null is an empty field, an empty text `""`; json and children are JSON texts."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         super().__init__(file, selection)
@@ -182,7 +182,7 @@ class CSV(Writer):
 
 
 class SafeCSV(CSV):
-    """CSV in which no text is a formula: before = + - @, tab and line break stands an apostrophe."""
+    """CSV in which no text is a formula: an apostrophe precedes = + - @, tab and line break."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         arrays = [_without_formulas(column) for column in batch.columns]
@@ -197,7 +197,7 @@ def _without_formulas(column: pa.Array) -> pa.Array:
 
 
 class JSONL(Writer):
-    """Json and children are JSON, times as `2026-01-31T12:00:00.000000Z`."""
+    """JSON lines, in which json and children are JSON, and times look like `2026-01-31T12:00:00.000000Z`."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         names = batch.schema.names
@@ -219,7 +219,7 @@ class JSONL(Writer):
 
 
 def _fragment(text: str | None) -> Any:
-    """A JSON text as the JSON it is. Line breaks in one stand between values only."""
+    """Return a JSON text as JSON. Its line breaks stand only between values, so they become spaces."""
     if text is None:
         return None
     return orjson.Fragment(
