@@ -33,12 +33,12 @@ NOT_IN_A_CLONE = shutil.ignore_patterns(
 
 
 class Newcomer:
-    """Who types the commands.
+    """A person who types the commands.
 
     Args:
         folder: The clone.
-        home: An empty home; nothing of the user's own environment is seen but it, `PATH` and pip's settings.
-        python: The folder of the Python that the newcomer has.
+        home: An empty home. Of the user's environment, only `PATH` and pip's settings are visible.
+        python: The folder of the newcomer's Python.
     """
 
     def __init__(self, folder: Path, home: Path, python: Path) -> None:
@@ -47,7 +47,7 @@ class Newcomer:
         path = f"{python}:/usr/local/bin:/usr/bin:/bin"
         self.environment = {**pip, "HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "TMPDIR": str(home)}
         for name in ("pip.conf", "pip"):
-            # Where packages come from is the machine's matter.
+            # Package sources are configured by the machine.
             for place in (Path.home() / ".config" / name, Path.home() / f".{name}"):
                 if place.exists():
                     target = home / place.relative_to(Path.home())
@@ -55,13 +55,13 @@ class Newcomer:
                     target.symlink_to(place)
 
     def types(self, command: str, what: str) -> str:
-        """Run one line, and return what it printed."""
+        """Run one line, and return its output."""
         began = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True, text=True,
             check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        # What it prints to standard output is data: in conversations there are tracebacks.
+        # Standard output is data: conversations contain tracebacks.
         bad = done.returncode != 0 or BAD.search(done.stderr)
         self.typed += 1
         self.failed += bool(bad)
@@ -79,13 +79,13 @@ class Newcomer:
 
 
 def suggested(said: str) -> Iterator[str]:
-    """Yield the commands that the demo proposes for its own tables."""
+    """Yield the commands that the demo suggests for its own tables."""
     closer = said.partition("Look closer:")[2].partition("Next, your own")[0]
     yield from (line.strip() for line in closer.splitlines() if line.strip())
 
 
 def looks_around(newcomer: Newcomer) -> None:
-    """The demo, what it proposes, the report, and a load from a server."""
+    """Run the demo, its suggestions, the report, and a load from a server."""
     demo = re.findall(r"^```sh\n(.+)\n```", (newcomer.folder / "README.md").read_text("utf-8"), re.MULTILINE)[
         0
     ]
@@ -122,7 +122,7 @@ def looks_around(newcomer: Newcomer) -> None:
 
 
 def goes_on(newcomer: Newcomer) -> None:
-    """The dbt package and the notebook."""
+    """Build the dbt package and run the notebook."""
     project = "--project-dir dbt/integration_tests --profiles-dir dbt/integration_tests"
     newcomer.environment["LETTA_DBT_DUCKDB"] = str(newcomer.folder / "letta_demo.duckdb")
     install = ".dbt/bin/pip install -q --no-deps -r tests/dbt/dbt.txt"
@@ -134,7 +134,7 @@ def goes_on(newcomer: Newcomer) -> None:
 
 
 def tests_it(newcomer: Newcomer) -> None:
-    """The README's test command."""
+    """Run the README's test command."""
     tests = re.findall(
         r"^```sh\n(.+)\n```", (newcomer.folder / "README.md").read_text("utf-8"), re.MULTILINE
     )[1]
@@ -142,7 +142,7 @@ def tests_it(newcomer: Newcomer) -> None:
 
 
 def main() -> int:
-    """Play it, and print the figures."""
+    """Run the newcomer, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--more", action="store_true")
     parser.add_argument("--tests", action="store_true")

@@ -1,4 +1,4 @@
-"""Steps of a release that are more than a command: `check TAG`, and `links URL TAG`."""
+"""Steps of a release that take more than a command: `check TAG`, and `links URL TAG`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def version() -> str:
     """Return the package's version.
 
     Raises:
-        SystemExit: pyproject.toml names none.
+        SystemExit: pyproject.toml has none.
     """
     found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     if not found:
@@ -23,10 +23,10 @@ def version() -> str:
 
 
 def check(tag: str) -> None:
-    """Compare the tag with the package and the changelog.
+    """Check that the tag, the package and the changelog have the same version.
 
     Raises:
-        SystemExit: They are of several versions.
+        SystemExit: The versions differ.
     """
     titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     if not tag == f"v{version()}" == f"v{titles[0]}":
@@ -34,10 +34,10 @@ def check(tag: str) -> None:
 
 
 def absolute(text: str, url: str, tag: str) -> str:
-    """Return Markdown whose links into the repository lead to it as of a tag, wherever it is shown.
+    """Return Markdown whose links into the repository are absolute, to the files as of a tag.
 
     Args:
-        text: The page; it lies at the top of the repository.
+        text: The page, whose links start at the repository's root.
         url: The repository's address.
         tag: The version to link to.
     """

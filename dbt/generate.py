@@ -1,7 +1,7 @@
-"""Writes what of this package follows from `letta_source.schema`: the schema's macro and the staging models.
+"""Write the files here that follow from `letta_source.schema`: the schema's macro and the staging models.
 
-Run by hand, with `letta_source` importable, when a table changes: `python dbt/generate.py`. A test holds that
-the files are as this makes them.
+Run it when a table changes, with `letta_source` importable: `python dbt/generate.py`. A test checks that the
+files are up to date.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ The key of a family that has a parent begins with that, and so do its columns. -
 
 
 def files() -> dict[Path, str]:
-    """Return the text of every file that follows from the schema, by its path."""
+    """Return the text of every file that follows from the schema, by path."""
     made = {
         SCHEMA: _schema(),
         STAGING / "_letta__sources.yml": _sources(),
@@ -55,7 +55,7 @@ def files() -> dict[Path, str]:
     }
     read = _read_by_others()
     for _, table in _tables():
-        # Off, a model that others read is empty, and one that none reads is not built.
+        # If disabled, a model that others read is empty, and one that none reads is not built.
         more = ", always=true" if table.name in read else ""
         made[STAGING / f"stg_letta__{table.name}.sql"] = f"{{{{ letta_staging('{table.name}'{more}) }}}}\n"
     return made
@@ -77,7 +77,7 @@ def _read_by_others() -> set[str]:
 
 
 def _schema() -> str:
-    """Return the macro; columns that several tables share stand there once."""
+    """Return the macro; columns that several tables share are written once."""
     shapes: dict[str, str] = {}
     families: list[str] = []
     children: dict[str, str] = {}
@@ -111,7 +111,7 @@ def _sources() -> str:
 
 
 def _described() -> str:
-    """Return the descriptions and tests; a column that several tables share is described at the first."""
+    """Return the descriptions and tests; a column that several tables share is described in the first."""
     lines = ["# Made by generate.py.", "version: 2", "", "models:"]
     written: dict[tuple[str, str], str] = {}
     for family, table in _tables():
@@ -139,7 +139,7 @@ def _described() -> str:
 
 
 def _listed(entries: list[str]) -> Iterator[str]:
-    """Yield the lines of a table's columns, those that are described elsewhere many in a line."""
+    """Yield the lines of a table's columns; columns that are described elsewhere share lines."""
     if not all(entry.startswith("*") for entry in entries[1:]):
         yield "    columns:"
         yield from (f"      - {entry}" for entry in entries)
@@ -161,7 +161,7 @@ def _without_lone_anchors(text: str) -> str:
 
 
 def _child_test(table: Table, root: Table) -> Iterator[str]:
-    # A child's key is its root's, and its index.
+    # A child's key is its root's key and its index.
     yield "      - letta_relationship:"
     yield "          arguments:"
     yield f"            columns: [{', '.join(table.primary_key[:-1])}]"
@@ -170,7 +170,7 @@ def _child_test(table: Table, root: Table) -> Iterator[str]:
 
 
 def _parent_test(column: Column) -> str:
-    """Return a test that warns where what a message hangs from is not loaded."""
+    """Return a test that warns if the parent of messages is not loaded."""
     parent = str(column.references).partition(".")[0]
     return (
         f"data_tests: [{{letta_parent: {{arguments: {{to: ref('stg_letta__{parent}'), table: {parent}}},"

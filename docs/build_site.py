@@ -1,6 +1,6 @@
-"""Builds the site of the documentation: `python docs/build_site.py [FOLDER]`, by default `site`.
+"""Build the site of the documentation: `python docs/build_site.py [FOLDER]`, by default `site`.
 
-Pages keep their text; links between them lead from page to page, and links to other files lose their link,
+Pages keep their text. Links between pages lead from page to page; links to other files become plain text,
 because the site does not know where the repository is.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "docs" / "zensical.toml"
-# Pages that lie elsewhere, or would be called alike.
+# Pages from other folders, or whose names would clash.
 NAMED = {
     "README.md": "index.md",
     "docs/README.md": "documentation.md",
@@ -35,7 +35,7 @@ def pages() -> dict[str, str]:
 
 
 def on_site(text: str, file: str) -> str:
-    """Return a page's text with links as the site has them.
+    """Return a page's text with the site's links.
 
     Args:
         text: Markdown.

@@ -1,7 +1,7 @@
 """Write the tables of dlt's settings in `docs/configure.md`: `python docs/dlt_settings_table.py`.
 
-What a load sets and refuses is decided in `letta_source.loading.dlt_rules`; the rest is decided here.
-`tests/loading/test_dlt_decisions.py` takes all settings from dlt, and fails when one is not decided.
+`letta_source.loading.dlt_rules` decides what a load sets and refuses; this file decides about the rest.
+`tests/loading/test_dlt_decisions.py` takes all settings from dlt, and fails when one is undecided.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, str]] = {
 
 
 def page() -> str:
-    """Return the whole page; what stands outside the marks is written by hand."""
+    """Return the whole page; everything outside the marks is written by hand."""
     head, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
     return f"{head}{begin}\n{tables()}\n\n{_END}{rest.partition(_END)[2]}"
 
 
 def tables() -> str:
-    """Return the tables of what is set and refused, and the lists of the rest."""
+    """Return the tables of settings that are set and refused, and the lists of the rest."""
     ours = [(key, str(value).lower(), why) for key, (value, why) in OURS.items()]
     ours += [(key, value, why) for key, (value, why) in OURS_OTHERWISE.items()]
     refused = {**REFUSED, **{f"destination.{key}": rule for key, rule in REFUSED_OF_DESTINATION.items()}}

@@ -1,4 +1,4 @@
-"""Writes the lower part of `docs/tables.md` from `letta_source.schema.tables`: `python docs/generate.py`."""
+"""Write the lower part of `docs/tables.md` from `letta_source.schema.tables`: `python docs/generate.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from letta_source.schema.tables import ERASED, LOAD_ISSUES, LOAD_LOG, Table
 
 PAGE = Path(__file__).with_name("tables.md")
 _MARK = "by docs/generate.py, from letta_source/schema. -->\n"
-# Its children stand for those of all messages.
+# Its children represent those of all messages.
 _SHOWN = "agent_messages"
 _DIAGRAM = (
     "Keys and references of what is loaded by default. Other messages have the same four children as"
@@ -26,7 +26,7 @@ _CONTENT = (
 
 
 def page() -> str:
-    """The whole page; what stands above the mark is written by hand."""
+    """Return the whole page; everything above the mark is written by hand."""
     head, mark, _ = PAGE.read_text("utf-8").partition(_MARK)
     parts = [f"{head}{mark}\n## Diagram\n\n{_DIAGRAM}\n\n```mermaid\n{diagram()}\n```\n"]
     parts.append(f"## What content covers\n\n{_CONTENT}\n\n{covered()}\n")
@@ -45,7 +45,7 @@ def page() -> str:
 
 
 def covered() -> str:
-    """A line for each table: its columns that the mask `content` covers."""
+    """Return a line for each table with the columns that the mask `content` covers."""
     lines = []
     for table in all_tables():
         root, _, child = table.name.partition("__")
@@ -56,7 +56,7 @@ def covered() -> str:
 
 
 def diagram() -> str:
-    """Mermaid's `erDiagram` of what is loaded by default: keys and references only."""
+    """Return Mermaid's `erDiagram` of what is loaded by default: keys and references only."""
     shown = [
         table
         for resource in RESOURCES.values()
@@ -93,7 +93,7 @@ def _heading(resource: Resource) -> str:
 
 
 def _columns(table: Table, parent: Column | None, written: list[Table]) -> str:
-    """Its key and columns; of a table that has those of an earlier one, which one that is."""
+    """Return the table's key and columns, or the name of an earlier table that has the same columns."""
     own = _without_parents(table)
     for other in written:
         if own == _without_parents(other):
@@ -107,7 +107,7 @@ def _columns(table: Table, parent: Column | None, written: list[Table]) -> str:
 
 
 def _without_parents(table: Table) -> list[tuple[str, str, str, bool, bool]]:
-    """What tells its columns from those of another, but for the parent's id and whose they are."""
+    """Return what identifies the columns of a table, without the column of the parent's id."""
     resource = RESOURCES.get(table.name.partition("__")[0])
     parent = resource.parent.name if resource and resource.parent else None
     return [(c.name, c.type, c.description, c.nullable, c.content) for c in table.columns if c.name != parent]

@@ -17,7 +17,7 @@ _END = "<!-- Until here. -->"
 
 
 def page() -> str:
-    """Return the whole page; what stands outside the marks is written by hand."""
+    """Return the whole page; everything outside the marks is written by hand."""
     head, begin, rest = PAGE.read_text("utf-8").partition(_BEGIN)
     return f"{head}{begin}\n{table()}\n\n{_END}{rest.partition(_END)[2]}"
 
@@ -29,7 +29,7 @@ def table() -> str:
     for name, field in Settings.model_fields.items():
         setting = field.alias or name
         option = f"`{options[setting]}`" if setting in options else ""
-        # What depends on the machine is said in words.
+        # Defaults that depend on the machine are described in words.
         default = None if field.default_factory else field.default
         rows.append(f"| `{setting}` | {option} | {_default(default)} | {field.description} |")
     return "\n".join(rows)
@@ -39,7 +39,7 @@ def _options() -> Mapping[str, str]:
     """Map each setting to its option of `letta-source run`."""
     parser = argparse.ArgumentParser()
     add_options(parser)
-    # Options that may be repeated are called by the singular.
+    # Options that can be repeated have singular names.
     plural = {"agent_id": "agent_ids", "batch_id": "batch_ids"}
     return {
         plural.get(action.dest, action.dest): action.option_strings[0]

@@ -1,19 +1,19 @@
-"""The scheduled load in Airflow 3: hourly, one task a shard. Put this file among your DAGs.
+"""The scheduled load in Airflow 3: hourly, one task per shard. Put this file among your DAGs.
 
-Airflow's workers need the package: `pip install "dlt-source-letta[postgres]"`, or with the extra of another
-DESTINATION. Two Airflow Variables, read when a run begins, say the rest:
+Airflow's workers need the package: `pip install "dlt-source-letta[postgres]"`, or the extra of another
+DESTINATION. Everything else is set by two Airflow Variables, which are read when a run begins:
 
-- `letta_shards`: how many tasks load at once, by default 1;
-- `dlt_secrets_toml`: what dlt's `secrets.toml` would hold, `[sources.letta]` and the destination's
-  credentials. dlt's own helper for Airflow reads it; environment variables of the workers do as well.
+- `letta_shards`: how many tasks load in parallel, 1 by default;
+- `dlt_secrets_toml`: the content of dlt's `secrets.toml`: `[sources.letta]` and the destination's
+  credentials. dlt's own helper for Airflow reads it; the workers' environment variables work as well.
 
-A failed try is repeated with growing waits. It goes on from the last load package: on the same machine from
-dlt's working folder (DLT_DATA_DIR, by default ~/.dlt), on another from the state in the destination. dlt's
-PipelineTasksGroup is not used: it gives each try an empty folder, and would skip the checks of `load`.
+A failed try is retried with exponential backoff. It continues from the last load package: on the same machine
+from dlt's working folder (DLT_DATA_DIR, by default ~/.dlt), on another from the state in the destination.
+dlt's PipelineTasksGroup is not used: it gives each try an empty folder, and would skip the checks of `load`.
 
-Something that could not be read fails no load, for another try would not read it either. It is a warning in
-the task's log and a row in `load_issues`, the next run tries it again, and the last task, `read_everything`,
-fails, and with it the run: what Airflow does about failed runs tells people.
+Unreadable items do not fail the load, because another try could not read them either. They are a warning in
+the task's log and rows in `load_issues`, and the next run tries them again. The last task, `read_everything`,
+fails, and with it the run, so that Airflow's alerts for failed runs apply.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from airflow.sdk.exceptions import AirflowFailException
 DESTINATION = "postgres"
 DATASET_NAME = "letta"
 
-# Read by dlt when it is first imported.
+# dlt reads these when it is first imported.
 DLT_SETTINGS = {
-    # It would ask Airflow for a Variable for each of hundreds of settings, and take one that is called
-    # `timeout` or `credentials` for its own, whosever it is.
+    # Otherwise dlt asks Airflow for a Variable for each of hundreds of settings, and takes any that is called
+    # `timeout` or `credentials` for its own.
     "PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS": "true",
-    # What it logs of a load that fails is long; what counts of it is the last line of the error.
+    # dlt's log of a failed load is long, and only the last line of the error matters.
     "RUNTIME__LOG_LEVEL": "CRITICAL",
 }
 
@@ -62,12 +62,12 @@ def letta() -> None:
     @task(map_index_template="{{ task.op_kwargs['shard'] }}")
     def load(shard: str) -> int:
         os.environ.update(DLT_SETTINGS)
-        # Airflow reads this file every few seconds: what takes a second to import is imported here.
+        # Airflow reads this file every few seconds, so slow imports are here.
         import dlt
 
         from letta_source import Load, load
 
-        # Now, for within a source dlt would not find its settings of Airflow's Variables.
+        # Before the source runs: within it, dlt would not find its settings from Airflow's Variables.
         dlt.current.run_context()
         loaded = load(Load({"shard": shard}, destination=DESTINATION, dataset_name=DATASET_NAME))
         logger.info("shard %s\n%s", shard, loaded.summary())

@@ -1,8 +1,8 @@
 """Letta's tables as assets in Dagster, loaded hourly into PostgreSQL: `dagster dev -f dagster_assets.py`.
 
-It needs dagster-dlt beside the package. The key, the server and the destination's credentials come from
-dlt's config and secrets, or from environment variables. What could not be read is in `load_issues`, and a
-warning in the run's log. A load that was killed is read again, from the state in the destination.
+It needs dagster-dlt beside the package. The API key, the server and the destination's credentials come from
+dlt's config and secrets, or from environment variables. Unreadable items are in `load_issues`, and in a
+warning in the run's log. A load that was killed starts over from the state in the destination.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""The scheduled load: `python pipelines/letta_pipeline.py`, as often as you like.
+"""The scheduled load: run `python pipelines/letta_pipeline.py` as often as you like.
 
-It finishes what an earlier load left behind, then adds what is new. The key and the server come from
+It completes what an earlier load left pending, then adds what is new. The API key and the server come from
 LETTA_API_KEY and LETTA_BASE_URL, or from dlt's config and secrets; options are those of `letta-source run`.
 """
 
