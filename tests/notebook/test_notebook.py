@@ -1,9 +1,13 @@
-"""The notebook of `docs/` runs in a real kernel, and is stored without what came of it."""
+"""The notebook of `docs/` runs in a real kernel, and is stored with what comes of it.
+
+`WRITE_NOTEBOOK=1 pytest -m docs tests/notebook` stores it anew.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,24 +18,56 @@ from tests.support.environments import environment_python
 from tests.support.paths import ROOT
 
 NOTEBOOK = ROOT / "docs" / "explore.ipynb"
+# What depends on the machine and the hour is left out: times, the kernel's version, and the load's own lines,
+# which name folders and the small Letta's port.
 RUN = """
 import sys, nbclient, nbformat
 notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=100).execute()
+metadata = notebook.metadata.copy()
+nbclient.NotebookClient(notebook, timeout=100, record_timing=False).execute()
+notebook.metadata = metadata
+for cell in notebook.cells:
+    if cell.cell_type == "code":
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 nbformat.write(notebook, sys.argv[2])
 """
+# Bytes; whoever clones the project or opens the page loads it.
+MOST = 300_000
+MACHINE = re.compile(r"/(?:tmp|home|root|Users|work)/|127\.0\.0\.1|localhost:\d|:\d{2}Z info")
 
 
 def code_cells(notebook: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(notebook.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
-def test_it_is_stored_without_outputs() -> None:
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells(NOTEBOOK))
+def texts(notebook: Path) -> list[list[dict[str, str]]]:
+    """What each cell printed and showed, by kind; of a picture only that it is there, as fonts differ."""
+    return [
+        [
+            {"text": "".join(output["text"])}
+            if "text" in output
+            else {
+                kind: "a picture" if kind.startswith("image/") else "".join(data)
+                for kind, data in output["data"].items()
+            }
+            for output in cell["outputs"]
+        ]
+        for cell in code_cells(notebook)
+    ]
+
+
+def test_what_is_stored_came_of_a_run_and_names_no_machine() -> None:
+    cells = code_cells(NOTEBOOK)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    shown = [output for cell in texts(NOTEBOOK) for output in cell]
+    assert sum("image/png" in output for output in shown) == 2
+    assert sum("text/html" in output for output in shown) == 5
+    assert [found for output in shown for text in output.values() for found in MACHINE.findall(text)] == []
+    assert NOTEBOOK.stat().st_size < MOST
 
 
 @pytest.mark.docs
-def test_it_runs(tmp_path: Path) -> None:
+def test_what_is_stored_is_what_comes_of_it(tmp_path: Path) -> None:
     python = environment_python("notebook", Path(__file__).with_name("notebook.txt"))
     executed = tmp_path / "executed.ipynb"
     folders = {
@@ -48,17 +84,7 @@ def test_it_runs(tmp_path: Path) -> None:
         timeout=200,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    shown = [
-        output["data"] for cell in code_cells(executed) for output in cell["outputs"] if "data" in output
-    ]
-    assert sum("image/png" in data for data in shown) == 2
-    tables = ["".join(data["text/plain"]) for data in shown if "text/html" in data]
-    assert len(tables) == 5
-    assert not any("Empty DataFrame" in table for table in tables)
-    said = "".join(
-        "".join(output["text"])
-        for cell in code_cells(executed)
-        for output in cell["outputs"]
-        if "text" in output
-    )
-    assert "**Tool call**" in said
+    if os.environ.get("WRITE_NOTEBOOK"):
+        NOTEBOOK.write_bytes(executed.read_bytes())
+    for number, (stored, came) in enumerate(zip(texts(NOTEBOOK), texts(executed), strict=True), 1):
+        assert stored == came, f"cell {number}: WRITE_NOTEBOOK=1 pytest -m docs tests/notebook"
