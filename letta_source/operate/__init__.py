@@ -1,1 +1,1 @@
-"""Run it for years: what state a dataset is in, and what is to be removed from it."""
+"""Operate a dataset: show its status, verify and repair it, and erase rows from it."""

@@ -1,4 +1,4 @@
-"""Values of one column or row, as the server sends them and as the warehouse holds them."""
+"""Compare the values of a column or a row between server and warehouse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from letta_source.times import parse_time
 
 
 def unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Iterator[tuple[int, Any, Any]]:
-    """Yield the places at which two columns differ, and their values there."""
+    """Yield the positions at which two columns differ, and both values."""
     held = held.cast(sent.type)
     both_null = pc.and_(pc.is_null(sent), pc.is_null(held))
     same = pc.or_(pc.fill_null(pc.equal(sent, held), False), both_null)
@@ -32,7 +32,7 @@ def unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Ite
 
 
 def really_edited(names: list[str], sent: pa.Table, held: pa.Table) -> list[str]:
-    """Return the columns that differ but for what an older version, without some columns, kept in `extra`."""
+    """Return the columns that differ, apart from values that an older version kept in `extra` instead."""
     new, old = (_parsed(one.column(EXTRA.name)[0].as_py() or "{}") for one in (sent, held))
     if not (isinstance(new, dict) and isinstance(old, dict)):
         return names
@@ -46,7 +46,7 @@ def really_edited(names: list[str], sent: pa.Table, held: pa.Table) -> list[str]
 
 
 def _is_value(sent: pa.Table, name: str, value: Any) -> bool:
-    """Tell whether a column of one row holds what JSON has as this value."""
+    """Return True if a column of a single row holds this JSON value."""
     found = sent.column(name)[0].as_py()
     if isinstance(found, datetime) and isinstance(value, str):
         with suppress(ValueError):

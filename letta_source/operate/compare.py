@@ -1,4 +1,4 @@
-"""One agent's rows of one resource: those that the server gives beside those that the warehouse holds."""
+"""Compare one agent's rows of one resource between the server and the warehouse."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from letta_source.schema.tables import Table
 Key = tuple[Any, ...]
 """Values of a table's primary key."""
 DIFFERENCES = ("missing", "edited", "gone", "extra")
-"""Kinds of rows by which server and warehouse differ."""
+"""Kinds of rows that differ between server and warehouse."""
 
 _EXAMPLES = 5
-# They say when and how a row was written, not what the server has.
+# These say when and how a row was written, not what the server has.
 _OF_THE_LOAD = frozenset((DELETED.name, LOAD_ID.name, SEQUENCE.name))
 
 
 @dataclass
 class Tally:
-    """Rows of one table, counted.
+    """Row counts of one table.
 
     Attributes:
-        rows: that the warehouse holds.
-        skip: columns of the key that all rows of an agent have in common.
-        counts: by kind: those of DIFFERENCES; "newer", which changed since the last load; "unreadable", which
-            the server cannot give; "not_comparable", of which something is hidden.
-        examples: by kind, keys of the first rows.
+        rows: how many the warehouse holds.
+        skip: how many leading key columns all rows of an agent have in common.
+        counts: by kind: those of DIFFERENCES; "newer", changed since the last load; "unreadable", which the
+            server cannot send; "not_comparable", partly hidden.
+        examples: keys of the first rows, by kind.
         edited: columns that differ.
-        hidden: columns that were not compared, of some rows at least.
+        hidden: columns that were not compared, at least in some rows.
     """
 
     rows: int = 0
@@ -58,12 +58,12 @@ class Tally:
 
     @property
     def differences(self) -> int:
-        """The number of rows by which the two differ."""
+        """The number of rows that differ."""
         return sum(self.counts[kind] for kind in DIFFERENCES)
 
 
 class _Held:
-    """Rows of one table as the warehouse holds them."""
+    """Rows of one table in the warehouse."""
 
     def __init__(self, table: Table, rows: pa.Table) -> None:
         self.table = table
@@ -77,13 +77,13 @@ class _Held:
 
 
 class Comparison:
-    """Compares page by page what the server sends with the rows of one agent.
+    """Compares what the server sends with the rows of one agent, page by page.
 
     Args:
-        held: by table, its rows.
-        since: when the last load began; later changes are none of its faults.
-        changed: ids of rows that changed since then, by table; takes those of this resource.
-        keeps_old: the destination cannot take out what a message no longer has.
+        held: the agent's rows, by table.
+        since: when the last load began; later changes count as "newer".
+        changed: ids of rows that changed since then, by table; those of this resource are added.
+        keeps_old: the destination cannot delete rows that a message no longer has.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Comparison:
         self.tallies = {name: Tally(one.rows.num_rows, skip) for name, one in self._held.items()}
 
     def take(self, name: str, rows: pa.Table) -> None:
-        """Compare rows that the server sent; a root's come before its children's."""
+        """Compare rows that the server sent; root rows come before their children."""
         held, tally = self._held[name], self.tallies[name]
         rows, cut = self._fitted(held.table, rows)
         is_root = held.table is self._card.root
@@ -125,7 +125,7 @@ class Comparison:
                 if place is not None:
                     self._both.add(owner)
             elif owner not in self._both:
-                # It is missing with its message.
+                # It is missing together with its message.
                 continue
             if place is None:
                 tally.note("newer" if owner in self._newer else "missing", key)
@@ -136,7 +136,7 @@ class Comparison:
         self._compare(held, tally, rows, pairs, cut)
 
     def _fitted(self, table: Table, rows: pa.Table) -> tuple[pa.Table, dict[int, set[str]]]:
-        """Return rows as the destination can hold them, and by row the columns that were cut."""
+        """Return the rows with texts cut as for the destination, and the cut columns by row."""
         cut: dict[int, set[str]] = {}
         if self._longest is None:
             return rows, cut
@@ -194,7 +194,7 @@ class Comparison:
                 tally.edited.update(names)
 
     def _newer_rows(self, rows: pa.Table) -> list[bool]:
-        """Tell of each row whether anything of it happened since the last load."""
+        """Return for each row True if it may have changed since the last load."""
         if self._since is None:
             return [False] * rows.num_rows
         newer = pa.chunked_array([pa.repeat(False, rows.num_rows)])
@@ -213,7 +213,7 @@ class Comparison:
         return found
 
     def absent(self) -> list[Key]:
-        """Return the keys of root rows that the server did not send, without those marked as gone."""
+        """Return the keys of root rows that the server did not send, except those marked as gone."""
         held = self._held[self._card.root.name]
         return [
             key
@@ -222,11 +222,11 @@ class Comparison:
         ]
 
     def end(self, gone: Collection[Key], incomplete: bool) -> None:
-        """Settle what the server did not send.
+        """Count the rows that the server did not send, by kind.
 
         Args:
             gone: keys of root rows that Letta says are gone.
-            incomplete: it could not give all of its rows.
+            incomplete: the server could not send all rows.
         """
         root = self._card.root.name
         tally = self.tallies[root]
@@ -242,8 +242,8 @@ class Comparison:
 
 
 def _is_since(dates: pa.ChunkedArray, since: datetime) -> pa.ChunkedArray:
-    """Tell of each date whether it may be of this time or later; null of none."""
-    # The server cuts dates of messages to the second, so what came just after `since` seems to be before it.
+    """Return for each date True if it may be `since` or later; null for no date."""
+    # The server truncates message dates to seconds: a message just after `since` seems to be before it.
     is_cut = pc.equal(pc.floor_temporal(dates, unit="second"), dates)
     is_of_that_second = pc.greater_equal(dates, pa.scalar(since.replace(microsecond=0), dates.type))
     later = pc.greater_equal(dates, pa.scalar(since, dates.type))
@@ -256,5 +256,5 @@ def keys_of(table: Table, rows: pa.Table) -> list[Key]:
 
 
 def _owner(table: Table, key: Key) -> Key:
-    """Return the part of a key that names the message; all of it where the table has none."""
+    """Return the part of a key that identifies the message; all of it if the table has none."""
     return key[: len(table.merge_key)] if table.merge_key else key

@@ -1,4 +1,4 @@
-"""Remove all that a dataset holds of some agents, conversations or people, and keep it from coming back."""
+"""Erase agents, conversations or identities from a dataset, and keep them from coming back."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Erasure:
     """The rows that were erased, or would be.
 
     Attributes:
-        rows: by table.
+        rows: counts by table.
         unknown: tables that do not say whose their rows are.
-        agents: those that were erased, an identity's too.
+        agents: the erased agents, including those of identities.
         refused: why nothing can be erased here, or None.
     """
 
@@ -61,10 +61,10 @@ class _Found:
 
 
 def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
-    """Erase from every table that is there; loads leave out what was erased.
+    """Erase rows from every existing table; later loads leave them out.
 
-    A database does it in one transaction. Delta and Iceberg tables change one after the other: should that
-    fail, do it again.
+    A database does it in one transaction. Delta and Iceberg tables change one after the other: if that fails,
+    run it again.
 
     Args:
         dry_run: only count.
@@ -85,7 +85,7 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
                 _erase_from_files(files, found)
             else:
                 _erase_by_sql(pipeline, leased, found)
-        # Each names the agents that were there, and how far they were read.
+        # Each state names the agents of its time, and how far they were read.
         drop_old_states(pipeline, 1)
         _rewrite(pipeline)
     return found.erasure
@@ -112,7 +112,7 @@ def _found(pipeline: dlt.Pipeline, whom: Whom) -> _Found:
 
 
 def _erase_from_files(files: Files, found: _Found) -> None:
-    # First: should the rest fail, nothing comes back meanwhile.
+    # First, so that nothing comes back if the rest fails.
     now = datetime.now(timezone.utc)
     rows = [
         {"kind": kind, "id": one, "erased_at": _said(now)}
@@ -146,7 +146,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
             for part in found.parts:
                 table = sql_client.make_qualified_table_name(part.table.name)
                 sql_client.execute_sql(f"DELETE FROM {table} WHERE {part.condition}", *part.values)
-            # A merge leaves there what it merged last.
+            # The staging dataset still holds what was merged last.
             with sql_client.with_staging_dataset():
                 for name in staged:
                     table = sql_client.make_qualified_table_name(name)
@@ -166,7 +166,7 @@ def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:
 
 
 def _rewrite(pipeline: dlt.Pipeline) -> None:
-    """Write the dataset's own file anew, where it is one of this machine."""
+    """Rewrite the dataset's file, if it is a local DuckDB or SQLite file."""
     for file, is_duckdb in _files(pipeline):
         if file.exists():
             (rewrite_duckdb if is_duckdb else rewrite_sqlite)(file)

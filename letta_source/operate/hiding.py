@@ -1,4 +1,4 @@
-"""Values that cannot be compared, because a mask or a limit of the destination hides what was there."""
+"""Find values that cannot be compared, because a mask or a limit of the destination hides them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from letta_source.schema.columns import Column
 from letta_source.settings import MaskAction, Settings
 from letta_source.settings.masking import Masking
 
-# As `str(Masking)` has them: `text=drop (as given), images=hash (LETTA_…)`.
+# The form of `str(Masking)`: `text=drop (as given), images=hash (LETTA_…)`.
 _TOLD = re.compile(r"([\w.]+)=(drop|hash|redact|keep|a function) \(")
 _HASH = re.compile(r'"?[0-9a-f]{64}"?')
-# What stands for an image, or is one.
+# An image, or what replaces one.
 _IMAGE = re.compile(r"data:image/|sha256:[0-9a-f]{64}|\"image")
 # A text is cut to whole characters, of 4 bytes at most.
 _LONGEST_CHARACTER = 4
 
 
 class Hiding:
-    """Tells of one resource which values a mask or a limit hides.
+    """Tells which values of one resource a mask or a limit hides.
 
     Args:
-        masks: by load id the masks that it ran under, as load_log has them; a load that is not in it may
-            have run under any.
-        longest: bytes of a text that the destination holds; None for any number.
+        masks: the masks of each load, by load id, as in load_log; a load that is missing may have had any.
+        longest: longest text that the destination holds, in bytes; None if there is no limit.
     """
 
     def __init__(
@@ -39,23 +38,23 @@ class Hiding:
         self._masks = masks
         self._longest = longest
         self._now = Mask(card, settings)
-        # For this object alone: a cache of the method would keep it.
+        # A cache of this object; one of the method would keep the object alive.
         self._then = lru_cache(maxsize=None)(self._masked_then)
 
     def columns(self, table: str) -> frozenset[str]:
-        """Return the columns of a table that the masks in force hide."""
+        """Return the columns of a table that the current masks hide."""
         return self._now.hidden(table)
 
     def hides(self, table: str, column: Column, load_id: str, sent: Any, held: Any) -> bool:
-        """Tell whether two values may differ only by what is hidden.
+        """Return True if two values may differ only by what is hidden.
 
         Args:
-            load_id: that wrote the row.
-            sent: by the server, as a load would store it now.
-            held: by the warehouse.
+            load_id: the load that wrote the row.
+            sent: the server's value, as a load would store it now.
+            held: the warehouse's value.
         """
         if column.type not in ("text", "json"):
-            # They can only be dropped.
+            # Values of other types can only be dropped.
             return held is None and column.name in self._columns_then(table, load_id)
         if self._is_cut(sent, held) or column.name in self._columns_then(table, load_id):
             return True
@@ -66,7 +65,7 @@ class Hiding:
     def _is_cut(self, sent: Any, held: Any) -> bool:
         if self._longest is None or not (isinstance(sent, str) and isinstance(held, str)):
             return False
-        # A load of before may have cut it otherwise.
+        # An earlier load may have cut it elsewhere.
         ends = min(len(sent.encode()), len(held.encode())) > self._longest - _LONGEST_CHARACTER
         return ends and (sent.startswith(held) or held.startswith(sent))
 

@@ -1,4 +1,4 @@
-"""Small results out of a warehouse, as Python's values."""
+"""Small query results from a warehouse, as Python values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from letta_source.schema.columns import Column
 def asked(
     reader: Reader, sql: str, columns: Sequence[Column], values: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
-    """Return the rows of a query, all at once; it must have an order.
+    """Return all rows of a query, which must have an order.
 
     Args:
-        columns: of the result; times come with a zone.
+        columns: of the result; times are in UTC.
     """
     batches = list(reader.stream((sql, list(values)), columns))
     names = [column.name for column in columns]

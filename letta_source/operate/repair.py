@@ -22,17 +22,17 @@ from letta_source.schema.columns import GONE
 from letta_source.schema.resources import RESOURCES
 
 MOST_GONE = 0.1
-"""The part of the rows that may be gone without anybody saying that this is meant."""
-# Ids in one statement; agents in one load.
+"""Fraction of the rows that may be gone without confirmation."""
+# Ids per statement; agents per load.
 _IDS, _AGENTS = 500, 50
 FILES = "--repair changes rows, which plain files cannot: they are only reported on. Load them anew instead"
 
 
 def assert_few_gone(totals: Totals) -> None:
-    """Check that not so much is gone that the server may be another one.
+    """Refuse a repair if so many rows are gone that this may be another server.
 
     Raises:
-        ConfigError: more than MOST_GONE of the rows that were looked at.
+        ConfigError: more than MOST_GONE of the compared rows are gone.
     """
     if totals.gone > MOST_GONE * totals.rows:
         raise ConfigError(
@@ -44,11 +44,11 @@ def assert_few_gone(totals: Totals) -> None:
 def read_again(
     target: Target, settings: Mapping[str, Any], agents: Sequence[Agent], batch_ids: Sequence[str] = ()
 ) -> list[str]:
-    """Load the agents that differ, from their start, and what is of no single agent; return the agents' ids.
+    """Load from the start all agents that differ, and what is of no single agent; return the agents' ids.
 
     Args:
-        settings: as `letta_source.letta` takes them, without agents.
-        batch_ids: those that the warehouse holds, as the server lists no batch that has finished.
+        settings: arguments of `letta_source.letta`, without agents.
+        batch_ids: batches in the warehouse, as the server lists no finished batch.
 
     Raises:
         LettaError: a load failed.
@@ -84,10 +84,10 @@ def _load(target: Target, settings: Mapping[str, Any], resources: Collection[str
 
 
 def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: Any) -> int:
-    """Set `_letta_deleted_at` of rows that are gone; return how many.
+    """Set `_letta_deleted_at` in rows that are gone; return how many.
 
     Args:
-        moment: `now` as the destination takes it.
+        moment: `now` in the destination's form.
 
     Raises:
         ConfigError: a load is running, or its package is not loaded yet.
@@ -120,7 +120,7 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
 
 
 def _add_column(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
-    """Add the column to tables that lack it, as those of older versions do."""
+    """Add the column to tables of older versions, which lack it."""
     names = list(tables)
     for name in names:
         root = RESOURCES[name].root
@@ -130,7 +130,7 @@ def _add_column(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
 
 
 def _parts(table: str, keys: Sequence[Key]) -> list[dict[str, list[str]]]:
-    """Return values by column that mean these rows: those of one parent, and some of its ids."""
+    """Return filters that match these rows: values by column, of one parent and some of its ids each."""
     columns = RESOURCES[table].root.primary_key
     at = columns.index("id")
     by_parent: dict[Key, dict[str, None]] = {}

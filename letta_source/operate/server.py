@@ -1,4 +1,4 @@
-"""The server, as verify asks it: by the walks and the rows of a load, but with no state."""
+"""Read the server for verify: with the walks and rows of a load, but without state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Answer = TypeVar("Answer")
-# Requests that wait at once for their turn.
+# Requests queued at once.
 _TOGETHER = 1000
 
 
@@ -32,8 +32,8 @@ class Server:
     """A Letta server, read agent by agent.
 
     Args:
-        session: with the settings; its own agents are not looked at.
-        adds_only: the destination can only add rows: what a load would still hold back is left out.
+        session: has the settings, except which agents to read.
+        adds_only: the destination can only add rows: leave out what a load would still hold back.
     """
 
     def __init__(self, session: Session, adds_only: bool) -> None:
@@ -43,7 +43,7 @@ class Server:
         session.enter("")
 
     def agents(self) -> tuple[list[str], str | None]:
-        """Return the ids of all agents, and why some may be missing, or None."""
+        """Return the ids of all agents, and a reason if some may be missing."""
         found: list[str] = []
 
         async def ask(client: Client) -> str | None:
@@ -58,10 +58,10 @@ class Server:
         return found, self._run(ask)
 
     def choose(self, agent_id: str | None, batch_ids: Sequence[str] = ()) -> None:
-        """Read this agent from now on, or all; what is known of the host stays, what it listed goes.
+        """Read this agent from now on, or all; keep what is known of the host, forget what it listed.
 
         Args:
-            batch_ids: to be asked for one by one, as the server lists no batch that has finished.
+            batch_ids: batches to request one by one, as the server lists no finished batch.
         """
         host = self._session.host
         agent_ids = (agent_id,) if agent_id else ()
@@ -80,11 +80,11 @@ class Server:
             yield from tables
 
     def lacks(self, card: Resource) -> str | None:
-        """Return why a resource that was read is not there, or None."""
+        """Return why a resource was not read at all; None if it was read."""
         return self._session.counts[card.name].skipped
 
     def gone(self, paths: Sequence[str]) -> set[str]:
-        """Return the paths that Letta itself, asked twice, says do not exist."""
+        """Return the paths for which Letta itself answers twice that they do not exist."""
 
         async def ask(client: Client) -> set[str]:
             left: Collection[str] = paths
@@ -99,7 +99,7 @@ class Server:
             async with Client(self._settings, server=self._session.server) as client:
                 return await ask(client)
 
-        # In a thread of its own: in this one a notebook has its event loop.
+        # In a separate thread: in this one a notebook has its event loop.
         with start_blocking_portal() as portal:
             return portal.call(asked)
 
@@ -115,7 +115,7 @@ async def _gone_now(client: Client, paths: list[str]) -> list[str]:
 
 async def _is_gone(client: Client, path: str) -> bool:
     try:
-        # An unreadable message answers 500: no need to ask it often.
+        # An unreadable message answers 500: there is no need to retry it often.
         await client.get(path, page_retries=1, may_lack=True)
     except RequestFailed as error:
         return is_gone(error)

@@ -1,4 +1,4 @@
-"""The state of a dataset, read from the warehouse and from the working folder, not from Letta."""
+"""The status of a dataset, read from the warehouse and the working folder, not from Letta."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
 
 @dataclass(frozen=True)
 class Run:
-    """One run; of one by a version without load_log only when it began is known, and that it finished.
+    """One run; without load_log, in older versions, only its start is known, and that it finished.
 
     Attributes:
         outcome: loaded, incomplete, failed, interrupted or running.
-        rows: written.
+        rows: how many were written.
         problems: parents and messages that could not be read.
     """
 
@@ -49,12 +49,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Freshness:
-    """One resource.
+    """The freshness of one resource.
 
     Attributes:
-        rows: of its root table; None if it is not there.
+        rows: of its root table; None if there is no table.
         newest: when the newest row was created.
-        read_at: when a run had read all of it that could be read.
+        read_at: when the last run ended that read everything readable.
     """
 
     resource: str
@@ -83,10 +83,10 @@ class Status:
 
     Attributes:
         where: destination, file or host, dataset.
-        running: names of the pipelines that load on this machine right now.
-        pending: packages in the working folder that are not loaded yet; the next run does.
-        not_written: runs that the local journal holds until the next one writes them to load_log.
-        unreadable: why the warehouse cannot be read right now, as while DuckDB's file is being written.
+        running: names of the pipelines that load on this machine now.
+        pending: packages in the working folder that are not loaded yet; the next run loads them.
+        not_written: runs that the local journal holds until the next run writes them to load_log.
+        unreadable: why the warehouse cannot be read now, such as while DuckDB's file is being written.
     """
 
     where: str
@@ -130,12 +130,12 @@ def find_status(target: Target, most_runs: int = 5) -> Status:
     except ConfigError as error:
         if not running:
             raise
-        # While it is written, DuckDB lets nobody else open its file.
+        # DuckDB lets nobody else open its file while it is written.
         return replace(local, unreadable=str(error))
 
 
 def _pipelines(folder: Path, name: str) -> list[str]:
-    """Return the pipeline and its shards, as far as this machine has run them."""
+    """Return the names of the pipeline and of its shards that ran on this machine."""
     shards = {path.name.partition(".")[0] for path in folder.glob(f"{name}_shard_*_of_*")}
     return [name, *sorted(shards)]
 
@@ -146,7 +146,7 @@ def _not_written(target: Target, folder: Path, names: Sequence[str], running: Se
     for name in names:
         of_pipeline = _by_run(Journal(journal_file(folder, name), place).rows())
         if name in running and of_pipeline and of_pipeline[-1].outcome == "interrupted":
-            # So the journal has it until it ends.
+            # The journal holds a run as interrupted until it ends.
             of_pipeline[-1] = replace(of_pipeline[-1], outcome="running")
         runs += of_pipeline
     return runs
@@ -227,12 +227,12 @@ def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Fresh
 
 
 def _issues(reader: Reader) -> list[Issue]:
-    """Return what the last attempt could not read, by the rule of the view load_issues_current."""
+    """Return the open issues, by the rule of the view load_issues_current."""
     if not is_there(reader, LOAD_ISSUES.name):
         return []
     key = ", ".join(map(reader.column, ISSUE_KEY))
     at = reader.column("load_started_at")
-    # Rows of older versions do not tell what was read in the end.
+    # Rows of older versions do not say what was read in the end.
     is_tracked = "known" in reader.columns_of(LOAD_ISSUES.name)
     resolved = f", max(CASE WHEN {reader.column('resolved')} IS NOT NULL THEN {at} END) AS resolved_at"
     where = f" WHERE {reader.column('known')} IS NOT NULL" if is_tracked else ""
@@ -251,7 +251,7 @@ def _issues(reader: Reader) -> list[Issue]:
     rows = asked(reader, sql, columns)
     if is_tracked:
         return [Issue(**row) for row in rows if row.pop("resolved_at") != row["last_tried_at"]]
-    # Each load of an older version tried all again.
+    # Each load of an older version tried all of them again.
     newest: dict[str, datetime] = {}
     for row in rows:
         resource = row["resource"]
@@ -260,7 +260,7 @@ def _issues(reader: Reader) -> list[Issue]:
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Return it as values of JSON; times are ISO 8601 in UTC."""
+    """Return the status as JSON values; times are ISO 8601 in UTC."""
     return {one.name: _plain(getattr(status, one.name)) for one in fields(status)}
 
 

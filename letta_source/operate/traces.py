@@ -1,4 +1,4 @@
-"""All rows that a dataset holds of some agents, conversations and identities, as conditions in SQL."""
+"""Find all rows of given agents, conversations and identities in a dataset, by SQL conditions."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CONVERSATIONS, _RUNS = (_REFERENCED[name].partition(".")[0] for name in ("conve
 
 @dataclass(frozen=True)
 class Whom:
-    """Ids of those that all rows are looked for of.
+    """Ids whose rows are looked for.
 
     Attributes:
-        agents: all that they have.
+        agents: all of their rows.
         conversations: their messages and runs.
-        identities: their agents, what they sent to agents that others use, too, and the runs that answer it.
+        identities: their agents, what they sent to other agents, and the runs that answer it.
     """
 
     agents: tuple[str, ...] = ()
@@ -46,8 +46,8 @@ class Part:
     """Rows of one table.
 
     Attributes:
-        key: columns that name them, or all of a message.
-        rank: parts of a lower one are found through those of a higher one.
+        key: columns that identify a row, or all rows of a message.
+        rank: parts of a lower rank are found through parts of a higher rank.
     """
 
     table: Table
@@ -58,7 +58,7 @@ class Part:
 
 
 class Traces:
-    """Looks for rows in an opened dataset."""
+    """Finds rows in an opened dataset."""
 
     def __init__(self, reader: Reader, whom: Whom) -> None:
         self._reader = reader
@@ -85,7 +85,7 @@ class Traces:
 
     @cached_property
     def runs(self) -> list[str]:
-        """The runs of the conversations, whose messages may not name them, and those that answer a sender."""
+        """Runs of the conversations, whose messages may not name these, and runs that answer an identity."""
         found: dict[str, None] = {}
         for card in self._cards:
             is_run = card.name == _RUNS
@@ -97,7 +97,7 @@ class Traces:
 
     @cached_property
     def messages(self) -> list[str]:
-        """The messages of the conversations, those too that a fork shares: others' tables may hold them."""
+        """Messages of the conversations, even if shared with a fork: other tables may hold them, too."""
         found: dict[str, None] = {}
         for card in self._cards:
             if card.parents == _CONVERSATIONS and card.parent and self.whom.conversations:
@@ -106,7 +106,7 @@ class Traces:
         return list(found)
 
     def parts(self) -> list[Part]:
-        """Return the rows of each table that has any kind of them; in the order to delete them in."""
+        """Return the matching rows of each table that may have some, in the order to delete them in."""
         found = []
         for card in self._cards:
             if conditions := [*self._direct(card), *self._through_others(card)]:
@@ -138,7 +138,7 @@ class Traces:
                 yield self._in(root, column, ids)
 
     def _through_others(self, card: Resource) -> Iterator[Condition]:
-        """Yield conditions on rows that say whose they are by those of another table only."""
+        """Yield conditions on rows whose owner only another table names."""
         if self._names_nobody(card):
             for other in self._cards:
                 if other.has_messages and not self._names_nobody(other):
@@ -156,12 +156,12 @@ class Traces:
             yield f"{self._column(card.root, column)} IN ({ids} WHERE {condition})", values
 
     def _owners(self, card: Resource) -> Table | None:
-        """Return the table that says which agents have the items, if there is one and agents are meant."""
+        """Return the table that names the items' agents, if there is one and agents are looked for."""
         owners = RESOURCES.get(card.agents_in or "")
         return owners.root if owners in self._cards and owners and self.whom.agents else None
 
     def _of_no_other(self, card: Resource, owners: Table) -> Condition:
-        """Return the condition of items that the agents have, and no other agent."""
+        """Return the condition for items that belong to the agents, and to no other agent."""
         within, values = self._in(owners, "agent_id", self.whom.agents)
         item, ids = self._column(card.root, "id"), f"SELECT {self._column(owners, 'id')}"
         of = f"{ids} FROM {self._reader.table(owners.name)} WHERE"
@@ -196,11 +196,11 @@ class Traces:
         return card.has_messages and not any(self._direct(card))
 
     def kept_ids(self, parts: Iterable[Part]) -> dict[str, list[str]]:
-        """Return by kind the ids by which loads leave out what is found."""
+        """Return the ids by which later loads leave out these rows, by kind."""
         whom = self.whom
         messages = dict.fromkeys(self.messages)
         for part in parts:
-            # Nothing else tells a load of the messages in such a table whose they are.
+            # Nothing else tells a load whose the messages in such a table are.
             if part.rank == 1:
                 messages |= dict.fromkeys(self._ids(part.table, "id", part.condition, part.values))
         items = [
@@ -219,13 +219,13 @@ class Traces:
         }
 
     def count(self, part: Part) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         table = self._reader.table(part.table.name)
         sql = f"SELECT count(*) AS found FROM {table} WHERE {part.condition} ORDER BY 1"
         return int(asked(self._reader, sql, [bigint("found", "")], part.values)[0]["found"])
 
     def keys(self, part: Part) -> list[dict[str, Any]]:
-        """Return the keys of the rows, each once."""
+        """Return the distinct keys of the rows."""
         columns: list[Column] = [text(name, "", nullable=False) for name in part.key]
         names = ", ".join(self._column(part.table, name) for name in part.key)
         sql = (
@@ -262,7 +262,7 @@ def _either(conditions: Sequence[Condition]) -> Condition:
 
 
 def _ids_in(ids: Any, objects: Any) -> set[str]:
-    """Return the ids in two columns of json: a list of ids, and one of objects with an id each."""
+    """Return the ids in two json columns: a list of ids, and a list of objects with an id each."""
     found: set[str] = set()
     for value in (ids, objects):
         parsed = json.loads(value) if isinstance(value, str) else value

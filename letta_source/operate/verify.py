@@ -35,10 +35,10 @@ GoneRows = dict[str, list[Key]]
 
 @dataclass
 class Agent:
-    """One agent, compared; without an id, all that is of no single agent.
+    """The comparison of one agent; without an id, of everything that belongs to no single agent.
 
     Attributes:
-        tables: by table; those that were not compared are not there.
+        tables: tallies by table, of compared tables only.
         is_gone: Letta says that there is no such agent.
         problems: why something of it could not be read.
     """
@@ -66,14 +66,14 @@ class Agent:
 
 @dataclass
 class Totals:
-    """All agents that were compared, added up.
+    """The sums over all compared agents.
 
     Attributes:
         agents: how many.
-        others: what is of no single agent, if it was compared.
-        differ: those that differ, which alone are kept.
-        rows: of root tables, that the warehouse holds of them.
-        gone: of these, that the server no longer has.
+        others: the comparison of what belongs to no single agent, if there was one.
+        differ: the agents that differ; no others are kept.
+        rows: how many the warehouse holds in root tables.
+        gone: how many of these the server no longer has.
         counts: rows by kind, as in `Tally`.
         hidden: columns that were not compared, as `table.column`.
     """
@@ -102,10 +102,10 @@ class Totals:
 
 
 class Verification:
-    """The server and the warehouse, opened; a context manager.
+    """A context manager that opens the server and the warehouse to compare them.
 
     Args:
-        session: with the settings of the source.
+        session: has the settings of the source.
         resources: names; empty for all that were loaded and can be compared.
 
     Raises:
@@ -121,14 +121,14 @@ class Verification:
         self._listed: frozenset[str] = frozenset()
 
     def __enter__(self) -> Verification:
-        # Agents are looked for one by one: that one is gone is an answer.
+        # Agents are requested one by one: a missing one is a result, not an error.
         everyone = self._settings.model_copy(update={"agent_ids": (), "batch_ids": ()})
         with ExitStack() as stack:
             pipeline = stack.enter_context(reading(self._target))
             traits = traits_of_pipeline(pipeline, self._settings)
             self._session.before.erased = erased_ids(pipeline)
             reader = stack.enter_context(opened(pipeline, _folder(stack)))
-            # What can only add rows cannot be repaired.
+            # Rows that can only be added cannot be repaired.
             self.can_repair = not reader.appends
             if traits.writes == "append" and self.can_repair:
                 raise ConfigError("these tables are Delta or Iceberg: give --table-format, as to `run`")
@@ -153,16 +153,16 @@ class Verification:
         self._stack.__exit__(kind, error, trace)
 
     def moment(self, time: datetime) -> Any:
-        """Return a time as the destination takes it."""
+        """Return a time in the destination's form."""
         return self._warehouse.now(time)
 
     def agents(self, sample: int | None = None) -> tuple[list[str], str | None]:
-        """Return the agents to compare, and why some may be missing, or None.
+        """Return the agents to compare, and a reason if some may be missing.
 
         They are those of the settings, else all that the server or the warehouse has.
 
         Args:
-            sample: so many of them, by chance.
+            sample: how many of them to choose at random.
         """
         why = None
         found = list(self._settings.agent_ids)
@@ -179,10 +179,10 @@ class Verification:
         return found, why
 
     def compare(self, agent_ids: Iterable[str]) -> Iterator[Agent]:
-        """Yield each agent once it is compared; no more than one is held in memory.
+        """Yield each agent once it is compared; only one is held in memory at a time.
 
         Raises:
-            ConfigError: an agent of the settings is not known.
+            ConfigError: neither side knows an agent of the settings.
         """
         for agent_id in agent_ids:
             agent = self._compared(agent_id)
@@ -192,7 +192,7 @@ class Verification:
             yield agent
 
     def not_compared(self, is_limited: bool) -> dict[str, str]:
-        """Return by name the resources that were loaded and are not compared, and why.
+        """Map the name of each resource that was loaded but is not compared to the reason.
 
         Args:
             is_limited: only some agents are compared.
@@ -204,7 +204,7 @@ class Verification:
         return found
 
     def compare_others(self) -> Agent | None:
-        """Compare what the server does not give agent by agent; return None if nothing of it was loaded."""
+        """Compare what belongs to no single agent; return None if none of it was loaded, or for a shard."""
         if not (self._scope.others and self._settings.shard.is_whole):
             return None
         others = Agent("")
@@ -228,11 +228,11 @@ class Verification:
     def _compare_each(self, agent: Agent, cards: Iterable[Resource]) -> None:
         changed: dict[str, set[str]] = {}
         for card in cards:
-            # Before the server: what comes meanwhile is newer than the last load, not extra.
+            # Before the server: what arrives meanwhile is newer than the last load, not extra.
             held = self._warehouse.rows(card, agent.agent_id or None, self._settings)
             since = self._since.get(card.name)
             if since and self._writes == "append":
-                # What is younger is held back.
+                # Loads hold younger items back.
                 since -= self._settings.lag
             comparison = Comparison(
                 card, held, self._hiding[card.name], since, changed, self._longest, self._writes != "replace"
@@ -242,7 +242,7 @@ class Verification:
 
     def _compare(self, agent: Agent, card: Resource, comparison: Comparison) -> None:
         if agent.is_gone and (card is RESOURCES["agents"] or card.hangs_from_agents):
-            # Whoever asks for its messages is told that there is no such agent.
+            # Requests for its messages would only answer that there is no such agent.
             gone = comparison.absent()
             incomplete = False
         else:
@@ -253,7 +253,7 @@ class Verification:
                     del agent.tables[table.name]
                 return
             absent = comparison.absent()
-            # What is left of a deleted agent, such as its steps without their run, no list gives any more.
+            # No list returns what is left of a deleted agent, such as its steps without their run.
             is_left = agent.is_gone and not incomplete
             gone = absent if is_left else self._gone(card, absent, incomplete)
         comparison.end(set(gone), incomplete)
@@ -261,7 +261,7 @@ class Verification:
             agent.gone_rows[card.name] = gone
 
     def _read(self, agent: Agent, card: Resource, comparison: Comparison) -> bool:
-        """Compare what the server sends; return whether it could not give all."""
+        """Compare what the server sends; return True if it could not send everything."""
         incomplete = False
         for name, rows in self._server.rows(card):
             if name != LOAD_ISSUES.name:
@@ -270,7 +270,7 @@ class Verification:
             for issue in rows.to_pylist():
                 incomplete = True
                 if not agent.agent_id and issue["kind"] == ParentGone.kind:
-                    # Batches that were asked for by their ids; whether they are gone is asked for next.
+                    # Batches were requested by their ids; `_gone` checks them next.
                     continue
                 between = (
                     f" between {issue['after_id']} and {issue['before_id']}" if issue["after_id"] else ""
@@ -282,11 +282,11 @@ class Verification:
         """Return those of the keys that Letta says are gone.
 
         Args:
-            incomplete: not all was read.
+            incomplete: not everything was read.
         """
         if card.tells_gone:
             return [] if incomplete else keys
-        # Whatever list a message is in, it is asked for by its id.
+        # A message is requested by its id, whatever list it is in.
         one = RESOURCES["messages"] if card.has_messages else card
         at = card.root.primary_key.index("id")
         paths: Mapping[str, str] = {key[at]: one.path_of(key[at]) for key in keys}
@@ -295,5 +295,5 @@ class Verification:
 
 
 def _folder(stack: ExitStack) -> Path:
-    """Return a folder for what DuckDB cannot hold; with it the file is opened to be read only."""
+    """Return a folder for what DuckDB cannot hold in memory; with it the file is opened read-only."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letta-verify-")))

@@ -1,4 +1,4 @@
-"""The warehouse, as verify reads it: an agent's rows, and what the loads into it were."""
+"""Read the warehouse for verify: an agent's rows, and what is known of past loads."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Scope:
     """The resources that were loaded.
 
     Attributes:
-        of_agents: that are compared agent by agent.
-        others: that are compared as a whole.
-        not_compared: by name, why they cannot be.
+        of_agents: those compared agent by agent.
+        others: those compared as a whole.
+        not_compared: why the others cannot be compared, by name.
     """
 
     of_agents: list[Resource] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Scope:
     not_compared: dict[str, str] = field(default_factory=dict)
 
     def only(self, names: Sequence[str]) -> Scope:
-        """Return the scope of these resources; nobody asked for the others."""
+        """Return the scope limited to these resources."""
         of_agents, others = (
             [one for one in cards if one.name in names] for cards in (self.of_agents, self.others)
         )
@@ -46,7 +46,7 @@ class Scope:
 
 
 class Warehouse:
-    """A dataset, opened by a reader."""
+    """A dataset opened by a reader."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -54,10 +54,10 @@ class Warehouse:
         self.now = reader.moment
 
     def resources(self, names: Sequence[str]) -> Scope:
-        """Return what was loaded, by how it can be compared.
+        """Return the loaded resources, by how they can be compared.
 
         Args:
-            names: those that are wanted; empty for all.
+            names: wanted resources; empty for all.
 
         Raises:
             ConfigError: one of the names was not loaded, or cannot be compared.
@@ -92,14 +92,14 @@ class Warehouse:
         return None
 
     def ids(self, card: Resource) -> list[str]:
-        """Return the ids in the first column of the root table's key: its items' or their parents'."""
+        """Return the ids in the first key column of the root table: those of items or of their parents."""
         name = card.root.primary_key[0]
         id_ = self._reader.column(name)
         sql = f"SELECT DISTINCT {id_} FROM {self._reader.table(card.name)} ORDER BY {id_}"
         return [row[name] for row in asked(self._reader, sql, [text(name, "")])]
 
     def agents(self, cards: Iterable[Resource]) -> list[str]:
-        """Return the ids of the agents that rows are of."""
+        """Return the ids of the agents that rows belong to."""
         found: dict[str, None] = {}
         for card in cards:
             if isinstance(place := agent_of(card.root), str):
@@ -112,10 +112,10 @@ class Warehouse:
         return list(found)
 
     def rows(self, card: Resource, agent_id: str | None, settings: Settings) -> dict[str, pa.Table]:
-        """Return by table the rows of finished loads, with the columns that are there.
+        """Return the rows of finished loads by table, with the columns that exist.
 
         Args:
-            agent_id: whose; None for all.
+            agent_id: whose rows; None for all.
         """
         within = settings.window and date_of(card.root) and not card.is_timeless
         dates: dict[str, Any] = (
@@ -135,7 +135,7 @@ class Warehouse:
         )
 
     def last_loads(self) -> dict[str, datetime]:
-        """Return by resource when the last run began that read all of it that is new."""
+        """Map each resource to the start of the last run that read everything new in it."""
         if self._log:
             resource, began_at, outcome, mode = map(
                 self._reader.column, ("resource", "began_at", "outcome", "mode")
@@ -157,7 +157,7 @@ class Warehouse:
         return [row["load_id"] for row in asked(self._reader, sql, [text("load_id", "")])]
 
     def masks(self) -> dict[str, str]:
-        """Return by load id the masks that it ran under."""
+        """Map each load id to the masks of its run."""
         if not self._log:
             return {}
         load_ids, masks = self._reader.column("load_ids"), self._reader.column("masks")
@@ -170,6 +170,6 @@ class Warehouse:
 
 
 def _is_of_agents(card: Resource) -> bool:
-    """Tell whether the server gives its rows agent by agent."""
+    """Return True if the server sends its rows agent by agent."""
     limited = RESOURCES[card.parents] if card.parents else card
     return limited.limited_by != "items" and agent_of(card.root) is not None
