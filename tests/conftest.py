@@ -1,4 +1,4 @@
-"""What every test shares: an environment that names no server, and no report to anyone."""
+"""Shared by every test: an environment that names no server, and no telemetry."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from letta_source.demo import Letta, Server
     from tests.support.command import Command
 
-# Where environments are cached; no setting of the source.
+# The folder of cached environments; not a setting of the source.
 CACHE = "LETTA_SOURCE_CACHE"
 
-# The same examples each time, unless --hypothesis-profile=long: a change fails by what it changed.
+# The same examples each time, unless --hypothesis-profile=long: then only a change can make tests fail.
 _PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _PATIENT, derandomize=True)
 settings.register_profile("long", _PATIENT, derandomize=False)
@@ -27,25 +27,25 @@ settings.load_profile("ci")
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was collected out of each garbage collection, which took a quarter of all time."""
+    """Exclude the collected tests from garbage collection, which took a quarter of all time."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Let the interpreter end as ever: some libraries report what is left as leaks."""
+    """Unfreeze, because some libraries report what is left at exit as leaks."""
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No setting of who runs the tests gets in, and nothing of dlt's goes to their home."""
+    """Keep the user's settings out of the tests, and dlt's files out of the user's home."""
     home = tmp_path_factory.mktemp("dlt")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name != CACHE and name.startswith(("LETTA_", "SOURCES__", "DESTINATION__")):
                 patch.delenv(name)
-        # With it nothing that a process prints has to be flushed, so nothing that is lost would be missed.
+        # It makes every write unbuffered, so that a missing flush would go unnoticed.
         patch.delenv("PYTHONUNBUFFERED", raising=False)
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
@@ -54,7 +54,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
-    """Undo what a load in this process leaves there: environment variables, dlt's active pipeline."""
+    """Undo what a load leaves in this process: environment variables, dlt's active pipeline."""
     before = dict(os.environ)
     yield
     if dict(os.environ) != before:
@@ -71,7 +71,7 @@ def _nothing_left_behind() -> Iterator[None]:
 
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
-    """Retries come at once; the seconds they would have waited."""
+    """Retry at once; yield the seconds that retries would have waited."""
     from tests.support.wire import no_waits
 
     with no_waits() as waited:
@@ -82,15 +82,15 @@ def waits() -> Iterator[list[float]]:
 def letta_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """The command line in a folder of its own, where no request is sent twice."""
+    """Return the command line in a folder of its own, without retries."""
     from tests.support.command import Command
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    # The command sets it for its process; here that outlives it.
+    # The command sets it for its process, and this process outlives the command.
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "CRITICAL")
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
-    # Else what it says would depend on how fast the machine is.
+    # Else its output would depend on the machine's speed.
     monkeypatch.setattr("letta_source.cli.progress._SECONDS_IN_LOG", 3600.0)
     return Command(tmp_path, capsys)
 

@@ -1,4 +1,4 @@
-"""Ids are those that a URL and a key can hold, looked at one by one or all at once."""
+"""Ids are valid if a URL and a key can hold them, checked one by one or all at once."""
 
 from __future__ import annotations
 

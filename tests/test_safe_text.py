@@ -1,4 +1,4 @@
-"""Text and json hold nothing that a warehouse refuses, and otherwise what was sent."""
+"""Text and json contain no invalid characters, and otherwise what was sent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_json_is_safe_and_otherwise_as_sent(value: Any) -> None:
         ({"é": 2**70}, '{"é":1180591620717411303424}'),
         # orjson writes null for these.
         ({"a": float("nan"), "b": [None, -float("inf")]}, '{"a":"NaN","b":[null,"-Infinity"]}'),
-        # No two keys become one.
+        # Different keys stay different.
         ({"a\0": 1, "a\ud800": 2}, '{"a\ufffd":1,"a\ufffd\ufffd":2}'),
     ],
 )
@@ -74,7 +74,7 @@ def test_json_reads_as_sent(value: Any) -> None:
 @pytest.mark.parametrize("beside", [b'"a"', b'"\\ud800 [{ \\" \\\\"'])
 @pytest.mark.parametrize("depth", [1, MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, 500, 20_000])
 def test_where_the_text_begins_is_the_same_whatever_stands_beside(beside: bytes, depth: int) -> None:
-    # The list around them is a level too.
+    # The surrounding list counts as a level too.
     first, inner, last = parse_json(b"[%b,%b1%b,2]" % (beside, b"[" * depth, b"]" * depth))
     assert (first, last) == (json.loads(beside), 2)
     levels = 0

@@ -1,4 +1,4 @@
-"""The settings: what may be given and how, which value wins, and what an error says."""
+"""The settings: their sources and types, which value wins, and the errors."""
 
 from __future__ import annotations
 

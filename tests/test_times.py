@@ -1,4 +1,4 @@
-"""When an item was created, whatever its endpoint calls the field."""
+"""The creation time of an item, whatever its endpoint calls the field."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_created_at(item: dict[str, object], expected: datetime | None) -> None:
     assert created_at(item) == expected
 
 
-# Most are read alike by `newest_of` and `parse_time`; what the former refuses is looked at one by one.
+# `newest_of` and `parse_time` parse most of these alike; those that the former rejects are parsed singly.
 WRITTEN = [
     "2026-11-21T08:09:28+00:00", "2026-11-21T08:09:28Z", "2026-11-21T08:09:28.5Z", "2026-11-21 08:09:28Z",
     "2026-11-21T10:09:28+02:00", "2026-11-21T08:09:28-0530", "2026-11-21T08:09:28+05", "2026-11-21T08Z",

@@ -1,4 +1,4 @@
-"""Bodies are read in pieces, counted, and no more of them than is allowed."""
+"""Bodies are read in pieces and counted, up to the allowed size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why no connection came about, or a first answer broke off: each cause is said, with what to do."""
+"""Errors of connecting, and of a first response that breaks off, name the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Play = Callable[[socket.socket], None]
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate authority, and with its signature one of localhost, of another host, and an old one."""
+    """Return an authority's certificates: its own, of localhost, of another host, and an expired one."""
     folder = tmp_path_factory.mktemp("causes")
 
     def openssl(*args: str) -> None:
@@ -55,7 +55,7 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def port_of(play: Play) -> Iterator[int]:
-    """A port where each connection is played to its end."""
+    """Yield a port on which each connection is handled by `play`."""
 
     def accept() -> None:
         while True:
@@ -72,13 +72,13 @@ def port_of(play: Play) -> Iterator[int]:
         try:
             yield listening.getsockname()[1]
         finally:
-            # It wakes whoever accepts.
+            # This wakes the thread that accepts.
             listening.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
 def speaks_tls(pem: Path, client_ca: Path | None = None) -> Play:
-    """A server of TLS; asks for a client's certificate if given an authority."""
+    """Serve with TLS; require a client certificate if an authority is given."""
 
     def play(connection: socket.socket) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -118,7 +118,7 @@ def resets(connection: socket.socket) -> None:
 def said_by(url: str, **given: Any) -> str:
     with pytest.raises(Exception, match=r".") as caught:
         get(url, retries=0, **given)
-    # None of them is an error of ssl, of a socket or of httpx.
+    # Errors of ssl, sockets and httpx are all wrapped.
     assert type(caught.value).__module__.startswith("letta_source")
     return str(caught.value)
 
@@ -149,10 +149,10 @@ def test_a_certificate_that_nobody_trusts(pems: Path) -> None:
 
 
 def test_a_client_certificate_that_is_asked_for_after_the_handshake(pems: Path) -> None:
-    """With TLS 1.3 the refusal comes with the first answer, as an error that httpcore lets through."""
+    """With TLS 1.3 the refusal comes with the first response, as an error that httpcore does not wrap."""
     with port_of(speaks_tls(pems / "good.pem", client_ca=pems / "ca.pem")) as port:
         asked = said_by(f"https://localhost:{port}", ca_bundle=str(pems / "ca.pem"))
-    # Where the server closes the connection at once, its alert may be lost.
+    # If the server closes the connection at once, its alert may be lost.
     assert "does it ask for a certificate, client_cert?" in asked or "closed the connection" in asked
 
 

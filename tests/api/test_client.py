@@ -1,4 +1,4 @@
-"""One request: what comes of its answer, where it is sent, and what is told of it."""
+"""One request: where it is sent, what its response becomes, and what is logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's time, by the dates of its answers."""
+"""The server's time, derived from the dates of its responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OURS = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 @pytest.fixture(autouse=True)
 def _our_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock_module, "_local_now", lambda: OURS)
-    # Every answer is looked at.
+    # Observe every response.
     monkeypatch.setattr(clock_module, "_SECONDS_APART", -1.0)
 
 
@@ -47,7 +47,7 @@ def test_now_is_the_servers(minutes: int) -> None:
         {"date": ""},
         {"date": "yesterday"},
         {"date": "Mon, 99 Foo 0000 99:99:99 GMT"},
-        # Nothing would be younger than the overlap.
+        # With this date, nothing would be younger than the overlap.
         {"date": "Fri, 31 Dec 9999 23:59:59 GMT"},
         {"date": http_date(timedelta(days=2))},
     ],

@@ -1,4 +1,4 @@
-"""A list of header fields without an end fails, and is not held in memory."""
+"""An endless list of header fields fails, and is not held in memory."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def test_an_endless_list_of_header_fields_fails(piece: bytes) -> None:
 
     with no_waits(), pytest.raises((RequestFailed, Unreachable)):
         asyncio.run(main())
-    # What the sockets hold, and no more.
+    # No more than the sockets' buffers hold.
     assert sent[0] < 20_000_000

@@ -1,4 +1,4 @@
-"""A list that comes in pieces is cut as a parser of the whole text takes it, wherever the pieces end."""
+"""A list that arrives in pieces is split as a parser of the whole text would, wherever the pieces end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from letta_source.safe_text import parse_json
 KEY = "messages"
 MOST = 1 << 20
 
-# Backslashes and quotes before each other, and what only an escape can hold.
+# Backslashes and quotes side by side, and characters that only an escape can represent.
 TEXTS = st.text(st.sampled_from('\\"/[]{},: a\n\x7f\ud800\udc00é😀'), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 VALUES = st.recursive(
@@ -28,7 +28,7 @@ SPACES = st.sampled_from(["", " ", "\n\t \r"])
 
 
 def cut(text: bytes, at: list[int], most: int = MOST) -> tuple[Elements, list[tuple[bytes | None, int]]]:
-    """What it finds in a text that comes in pieces that end at these places."""
+    """Return the elements found in a text that arrives in pieces, which end at these places."""
     elements = Elements(KEY, most)
     found: list[tuple[bytes | None, int]] = []
     ends = sorted({0, len(text), *(end % (len(text) + 1) for end in at)})
@@ -43,7 +43,7 @@ def cut(text: bytes, at: list[int], most: int = MOST) -> tuple[Elements, list[tu
 
 
 def streamed(text: bytes, at: list[int]) -> Any:
-    """What the pieces say, in the terms of the whole: the list, or what is there instead of one."""
+    """Return the result for the whole text: the list, or the value in its place."""
     elements, found = cut(text, at)
     if not elements.is_list:
         assert not found
@@ -54,7 +54,7 @@ def streamed(text: bytes, at: list[int]) -> Any:
 def whole(text: bytes) -> Any:
     said = parse_json(text)
     if isinstance(said, dict):
-        # Which other keys an object has, nobody asks.
+        # Other keys of an object do not matter.
         return said.get(KEY, {})
     return said
 

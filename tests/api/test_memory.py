@@ -1,4 +1,4 @@
-"""One budget of bytes: who waits, who goes on, and what JSON takes once it is parsed."""
+"""The memory budget: which readers wait, which continue, and the size of parsed JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from letta_source.api.responses import TooLarge
 from letta_source.safe_text import parse_json
 from tests.support.wire import answering, client_of, settings
 
-# A quarter of it is given out.
+# In bytes; a quarter of it can be leased.
 LIMIT = 400
 
 
@@ -33,7 +33,7 @@ def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
             waiting = asyncio.create_task(waits.grow(30))
             await asyncio.sleep(0.01)
             assert not waiting.done()
-            # Whoever gathers rows hears of it, and gives back.
+            # A reader that collects rows is notified, and gives memory back.
             assert told == [80]
             held.shrink(20)
             await waiting
@@ -59,7 +59,7 @@ def test_of_readers_that_all_wait_one_goes_on() -> None:
         assert memory.used == 0
         return ended
 
-    # What is allowed, and one beyond it.
+    # The 100 that can be leased, and one reader beyond them.
     assert max(asyncio.run(main())) <= 100 + 100
 
 
@@ -74,7 +74,7 @@ def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
     assert second.try_grow(60)
     assert first.try_grow(1)
     assert not second.try_grow(1)
-    # Once it was read, the next one may.
+    # Once that one is done, the next may exceed.
     first.hold()
     first.release()
     assert second.try_grow(50)
@@ -90,7 +90,7 @@ def test_less_is_given_out_once_messages_are_large() -> None:
         held.hold()
         assert more.try_grow(10) is is_given
         held.release()
-        # One goes on, however large it is.
+        # One reader continues, however much it needs.
         assert more.try_grow(40)
 
 
@@ -157,19 +157,19 @@ def test_large_blocks_are_given_back_whatever_was_freed_before() -> None:
         found: int = libc.mallinfo2().field3
         return found
 
-    # Without the setting, glibc would take blocks of this size from its heap from now on.
+    # Without the setting, glibc would allocate blocks of this size from its heap from now on.
     del [bytes(8 << 20)][:]
     return_large_blocks()
     before = mappings()
     messages = [bytes(1_000_000) for _ in range(100)]
-    # Some may fit into holes that there were.
+    # Some may fit into existing holes.
     assert mappings() - before > len(messages) // 2
 
 
 def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not before: for pages of small messages it would cost time."""
+    """Not earlier, because for pages of small messages it would cost time."""
     called: list[int] = []
     monkeypatch.setattr(memory, "return_large_blocks", lambda: called.append(1))
     bodies = iter([b"[" + b" " * 1_000_000 + b"]", b"[" + b" " * 9_000_000 + b"]"])
@@ -182,7 +182,7 @@ def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
 
 
 def test_a_try_that_failed_holds_no_memory_while_others_wait_for_it() -> None:
-    """To look whether the server is up is such another request: it would wait for ever."""
+    """The check whether the server is up is another request: it would wait for ever."""
     used: list[int] = []
 
     async def main() -> None:
@@ -198,7 +198,7 @@ def test_a_try_that_failed_holds_no_memory_while_others_wait_for_it() -> None:
                 await client.get("/v1/agents/agent-1/messages")
 
     class Dripping(httpx.AsyncByteStream):
-        """So many MB, whose length is not told before."""
+        """A body of `pieces` MB without a Content-Length."""
 
         def __init__(self, pieces: int) -> None:
             self._pieces = pieces

@@ -1,4 +1,4 @@
-"""When requests may go: never faster than the cap, and not while the server asks to wait."""
+"""Requests are never sent faster than the cap, nor while the server asks to wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.wire import answering, settings
 
 
 class Clock:
-    """Time that passes only while everybody sleeps."""
+    """Time that passes only while all tasks sleep."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -35,7 +35,7 @@ class Clock:
     async def _run(self, tasks: Sequence[Coroutine[Any, Any, None]]) -> None:
         ended = asyncio.gather(*map(asyncio.ensure_future, tasks))
         while not ended.done():
-            # Long enough for whoever is awake to go on.
+            # Long enough for all tasks that are awake to continue.
             for _ in range(20):
                 await asyncio.sleep(0)
             if self._sleeping:
@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def moments(clock: Clock, waiting: Pace, readers: int, turns: int, held: float = 0.0) -> list[float]:
-    """When each turn came, of all readers, from the beginning on."""
+    """Return the times of all readers' requests, in seconds from the start."""
     came: list[float] = []
 
     async def read() -> None:
@@ -83,7 +83,7 @@ def test_the_cap_holds_for_all_readers_together(clock: Clock, readers: int) -> N
 @pytest.mark.parametrize("cap", [None, 1.0])
 def test_nobody_goes_while_the_server_asks_to_wait(clock: Clock, cap: float | None) -> None:
     came = moments(clock, Pace(cap), readers=3, turns=4, held=7)
-    # Before the server asked, each had its turns, or one of them one.
+    # Before the server asked, the readers had all their turns without a cap, and only one turn with it.
     assert came == ([0.0] * 12 if cap is None else [0.0, *(7.0 + number for number in range(11))])
 
 
@@ -95,7 +95,7 @@ def test_a_shorter_wait_does_not_end_a_longer_one(clock: Clock) -> None:
 
 
 def test_one_reader_that_is_asked_to_wait_holds_the_others(clock: Clock) -> None:
-    """They share the pace of the load, though each resource has a client of its own."""
+    """All share the load's rate limiter, though each resource has a client of its own."""
     busy, server = httpx.Response(429, headers={"retry-after": "30"}), Server()
     answered: list[float] = []
 

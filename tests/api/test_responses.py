@@ -1,4 +1,4 @@
-"""What an answer means: only what Letta said counts, all else is trouble on the way."""
+"""The meaning of a response: only Letta's own counts, all others come from something in between."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_an_object_is_one_of_lettas_with_an_id() -> None:
         {"error": "upstream timed out"},
         [],
         None,
-        # Gateways number their errors.
+        # Gateways give their errors ids.
         {"id": "req_8f2", "error": {"message": "overloaded"}},
         {"id": 7, "status": "error"},
         {"id": "run-1", "status": "running"},
@@ -183,7 +183,7 @@ def test_a_refusal_concerns_what_was_asked_for_once_something_was_read(status: i
         ("letta.test", {"trace_id": "", "detail": "Invalid key"}, True),
         ("letta.test", {"message": "Unauthorized"}, False),
         ("letta.test", "Unauthorized", False),
-        # Whatever the form in which Letta Cloud says it.
+        # From Letta Cloud, any form counts.
         ("api.letta.com", {"message": "Unauthorized"}, True),
         ("api.letta.com", {"error": "Unauthorized"}, True),
         ("letta.com.corp.test", {"error": "Unauthorized"}, False),
@@ -264,7 +264,7 @@ def pages() -> Iterator[httpx.Response]:
 
 
 def test_where_tls_ends_at_a_proxy_https_goes_on() -> None:
-    """The server sees plain http, and says so in its redirects: the key would be sent in plain."""
+    """The server sees plain http and redirects to it, which would send the key unencrypted."""
     with answering(one_by_one(pages())) as requests:
         assert get("https://letta.test", "/v1/groups/", api_key="sk-let-0123456789") == ["group"]
     assert [str(request.url) for request in requests] == [

@@ -1,4 +1,4 @@
-"""What is tried again and when, whom a failure is blamed on, and what ends the load."""
+"""Retries: which failures and when, what a failure is blamed on, and what ends the load."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_waits_end(waits: list[float]) -> None:
 PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
 NO_WAITS = [
     *("0", "-0", "0.0", "-3", "1e-9", PAST, "soon", "", ",", "nan", "inf", "-inf", "1e400", "9" * 400),
-    # What nobody means, or what only Python takes for a number.
+    # Implausible values, and those that only Python accepts as numbers.
     *("1e9", "1000000000", "2678401", "1_000", "\u0663\u0660", "+5", "0x10", "5 s", "PT5S", "0, 0", "0,-5"),
 ]
 NO_DATES = [
@@ -159,7 +159,7 @@ def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, 
         ("-1", None),
         ("Mon, 04 May 2026 12:01:00 GMT", 60),
         ("Mon, 04 May 2026 14:01:00 +0200", 60),
-        # Dates that name no zone are in UTC.
+        # Dates without a time zone are in UTC.
         ("Mon, 04 May 2026 12:01:00 -0000", 60),
         ("Mon, 04 May 2026 12:01:00", 60),
         ("Mon, 04 May 2026 11:59:00 GMT", None),
@@ -249,10 +249,10 @@ def test_a_web_page_in_the_middle_of_a_load_may_pass() -> None:
 
 
 class _Outage:
-    """A server that is away for so many requests, then answers; one path never does.
+    """A server that fails `requests` times, then answers; one path always fails.
 
     Attributes:
-        paths: what was asked for.
+        paths: the paths of the requests.
     """
 
     def __init__(self, requests: int, status: int = 500) -> None:
@@ -291,7 +291,7 @@ def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
 
 
 def test_the_simplest_question_may_be_refused() -> None:
-    """Where a family is missing, or a list holds what the server cannot render."""
+    """Where a family is missing, or a list contains something that the server cannot render."""
     answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
     no_route = {"detail": "Not Found"}
     with (
@@ -356,7 +356,7 @@ def test_a_500_costs_the_next_request_nothing() -> None:
     letta.poison(letta.list_of("agent", agent).ids()[0])
 
     async def main(base_url: str) -> Any:
-        # To look whether the server answers would be the next request.
+        # The check whether the server answers would be the next request.
         async with Client(settings(base_url, retries=0), looks_again=False) as client:
             with pytest.raises(StatusError, match="500: An unknown error occurred"):
                 await client.get(f"/v1/agents/{agent}/messages")
@@ -368,7 +368,7 @@ def test_a_500_costs_the_next_request_nothing() -> None:
 
 @contextmanager
 def two_connections(body: bytes, requests: int) -> Iterator[str]:
-    """A server that answers one request a connection, and hangs up, unannounced, on the first or second."""
+    """Serve two connections with one response each; hang up without notice on request 1 or 2 of each."""
 
     def reply() -> None:
         for _ in range(2):
@@ -417,7 +417,7 @@ def test_a_body_cut_short_is_a_failed_request() -> None:
 def test_what_was_given_up_once_is_not_waited_for_a_thousand_times(
     failure: httpx.Response, waits: list[float]
 ) -> None:
-    """A gateway has no way to one kind of path; all others are answered."""
+    """A gateway fails for one kind of path; all others are answered."""
     is_cured = False
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -438,7 +438,7 @@ def test_what_was_given_up_once_is_not_waited_for_a_thousand_times(
         first = seconds("/v1/agents/agent-0/messages")
         others = [seconds(f"/v1/agents/agent-{number}/messages") for number in range(1, 9)]
         assert first > 20 > 12 > sum(others) > 0
-        # Other kinds are none of it, and one that is answered makes an end of it.
+        # Other kinds of path are unaffected, and a success resets the kind.
         assert seconds("/v1/groups/group-1/messages") > 20
         is_cured = True
         ask("/v1/agents/agent-1/messages", shape="list")

@@ -1,4 +1,4 @@
-"""The key shows in no error and no log line, whatever the server answers, and goes to no other host."""
+"""The key appears in no error and no log line, whatever the server answers, and is sent to no other host."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def log() -> Iterator[list[str]]:
 
 @contextmanager
 def answering(reply: Callable[[str], str]) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers with a function of the head of the request; then it hangs up.
+    """Serve responses computed from the head of the request, one per connection.
 
     Yields:
         Its URL, and the heads of the requests as they come.
@@ -114,7 +114,7 @@ def test_a_server_that_tells_what_it_was_sent(echo: str, log: list[str]) -> None
     assert heads
     assert all(f"Bearer {KEY}" in head for head in heads)
     assert "receive_response_headers" in "".join(log)
-    # What it answers with success is data, not a message.
+    # The content of a successful response is data, not a message.
     told = [text for text in told if echo != "json that is no list" or "Traceback" in text]
     assert [line for line in [*told, *log] if CANARY.is_in(line)] == []
 
@@ -144,7 +144,7 @@ def test_nobody_at_home(log: list[str]) -> None:
 
 
 def test_another_host_never_gets_the_key() -> None:
-    """Loopback has two names, so here is a real one."""
+    """Loopback has two names, so the redirect leads to a real host."""
     with serve(Letta()) as elsewhere:
         there = elsewhere.base_url.replace("127.0.0.1", "localhost") + "/v1/agents/"
         with answering(lambda _: http("307 X", Location=there)) as (url, heads):

@@ -1,4 +1,4 @@
-"""Connections: proxies and certificates, wherever they are named, and why a connection failed."""
+"""Connections: proxies and certificates, wherever they are configured, and the causes of failures."""
 
 from __future__ import annotations
 
@@ -149,13 +149,13 @@ def test_a_ca_bundle_that_cannot_be_used_is_named(
     (tmp_path / "away.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match=rf"^{variable}: .* holds no certificates"):
         make_connector(settings(AWAY))
-    # Nothing is encrypted there.
+    # Plain http needs no certificates.
     make_connector(settings("http://127.0.0.1:8283"))
 
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of localhost that signs itself, its key, both in one file, and the key encrypted."""
+    """Return a self-signed certificate of localhost, its key, both in one file, and the encrypted key."""
     folder = tmp_path_factory.mktemp("pems")
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -182,7 +182,7 @@ def test_client_certificates(pems: Path) -> None:
 
 @contextmanager
 def tls_port(pems: Path, asks: bool = False) -> Iterator[str]:
-    """A server of TLS that answers every request with an empty list; asks for a certificate, if told to."""
+    """Answer every request with an empty list over TLS; require a client certificate if `asks`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pems / "both.pem")
     if asks:
@@ -261,7 +261,7 @@ def test_a_proxy_that_refuses(status: str, waits: list[float]) -> None:
 
 
 def test_large_answers_are_read_in_large_pieces() -> None:
-    """httpcore's own pieces of 64 kB, each a turn of the event loop, cost a page a fifth of its time."""
+    """httpcore reads pieces of 64 kB, each in a turn of the event loop: a fifth of a page's time."""
     body = b"[" + b" " * 3_000_000 + b"]"
     sizes: list[int] = []
 

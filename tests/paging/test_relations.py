@@ -1,4 +1,4 @@
-"""An agent whose newest message the server cannot render: it is read without what waits for approval."""
+"""An agent whose newest message the server cannot render is read without its pending approval."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PENDING = {"id": "message-1", "message_type": "approval_request_message"}
 
 
 def letta_of(count: int, *unreadable: int, status: int = 500) -> tuple[Letta, list[str]]:
-    """Agents, each with something that waits for approval; the newest message of some is unreadable."""
+    """Return agents with a pending approval each; the newest message of some is unreadable."""
     letta = Letta()
     agents = [letta.add_agent(tags=[f"tag{number}"]) for number in range(count)]
     for agent in agents:
@@ -61,7 +61,7 @@ def test_only_those_agents_lack_it(
         walked = listed(size)
     assert walked.others == []
     assert pending(walked.items) == {agent: at not in unreadable for at, agent in enumerate(agents)}
-    # The other relations come nevertheless.
+    # The other relations are still there.
     assert [item["tags"] for item in walked.items] == [[f"tag{at}"] for at in range(10)]
     [said] = caplog.messages
     assert said.startswith(f"agent.pending_approval cannot be given for each item ({status}: ")
@@ -102,7 +102,7 @@ def test_an_agent_that_is_read_by_its_id() -> None:
 
 
 def test_agents_by_their_last_change() -> None:
-    """What changed is still told; else each load would list all agents."""
+    """Changes are still found; else each load would list all agents."""
     letta, agents = letta_of(6, 1, 4)
 
     async def main() -> list[Any]:

@@ -1,4 +1,4 @@
-"""A list that one request gives whole is read in pieces: the rows of the whole, in little memory."""
+"""A list without pages is read in pieces: the same rows in little memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MEMORY = 64_000_000
 
 TEXTS = st.text(max_size=6)
 MESSAGES = st.fixed_dictionaries(
-    # Few ids: some come twice, side by side and far apart.
+    # Few ids, so that some occur twice, side by side and far apart.
     {"id": st.integers(0, 8).map("message-{}".format)},
     optional={
         "role": st.sampled_from(["user", "assistant", "tool"]),
@@ -81,7 +81,7 @@ def read(answer: Callable[[httpx.Request], httpx.Response], page_size: int = 3, 
 
 
 def loaded(pages: Sequence[Sequence[Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[Nameless]]:
-    """The rows of some pages by their table, and what has no id."""
+    """Return the rows of pages by table, and the elements without an id."""
     rows = Rows(RESOURCES["batch_messages"], tombstones=False)
     nameless: list[Nameless] = []
     for page in pages:
@@ -118,7 +118,7 @@ def test_all_of_one_id_are_on_one_page_however_far_apart(twice: int) -> None:
 
 
 class _Breaks:
-    """Breaks the first answers off, each in another way; then gives all."""
+    """Breaks off the first responses, each in another way; then gives whole ones."""
 
     def __init__(self, elements: Sequence[Any], breaks: Sequence[Callable[[bytes], httpx.Response]]) -> None:
         self._whole = serving(elements)
@@ -321,7 +321,7 @@ TELLING: dict[str, Callable[[], httpx.Response]] = {
 
 
 def every_variable(error: BaseException | None) -> Iterator[str]:
-    """The local variables of all frames, those of libraries too, and the attributes of errors."""
+    """Yield the local variables of all frames, those of libraries too, and the errors' attributes."""
     waiting, seen = [error], set[int]()
     while waiting:
         error = waiting.pop()
@@ -341,7 +341,7 @@ def every_variable(error: BaseException | None) -> Iterator[str]:
 def test_no_frame_shows_what_a_proxy_says_that_it_was_sent(telling: Callable[[], httpx.Response]) -> None:
     walked = read(lambda request: telling())
     assert isinstance(walked.error, Unreadable)
-    # Of the test itself, what it plays, and the connection below us.
+    # Frames of the test itself, of the server it simulates, and of the connection below our code.
     played = ("answer_of", "read:", "pieces:", "test_", "<lambda>", "__aiter__: part")
     shown = [place[:200] for place in every_variable(walked.error) if ECHOED in place]
     assert [place for place in shown if not place.startswith(played)] == []

@@ -1,4 +1,4 @@
-"""Walks over a list: every item once, in order, from any cursor on, in both dialects and at any page size."""
+"""Walks over a list: every item once, in order, from any cursor, in both dialects and at any page size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _no_waits() -> Iterator[None]:
 
 
 class Small:
-    """A Letta with some of everything, and an unrelated agent beside it."""
+    """A Letta with some of everything, and an unrelated agent."""
 
     def __init__(self) -> None:
         self.letta = letta = Letta(seed=0)
@@ -58,7 +58,7 @@ class Small:
         self.step = letta.list_of("run steps", self.runs[0]).ids()[0]
 
     def lists(self) -> dict[str, tuple[Endpoint, list[str]]]:
-        """Each list, and the ids it holds."""
+        """Return each list with its ids."""
         lists = {
             f"{kind} messages": (
                 Endpoint(f"/v1/{kind}s/{of}/messages", params),
@@ -130,7 +130,7 @@ def test_from_any_cursor_on(dialect: Dialect, name: str, size: int) -> None:
     endpoint, ids = SMALL.lists()[name]
     with playing(SMALL.letta, dialect):
         whole = walk(HOST, endpoint).whole()
-        # Messages are not in the order of their dates: walks over them know the cursor's id only.
+        # Messages are not ordered by date, so walks over them know only the cursor's id.
         dates = {item["id"]: created_at(item) if endpoint.family else None for item in whole.items}
         for place, cursor in enumerate(ids):
             assert walk(HOST, sized(endpoint, size), cursor, dates[cursor]).whole().ids == ids[place + 1 :]
@@ -229,7 +229,7 @@ def test_a_vanished_cursor_reads_from_the_start(dialect: Dialect, size: int) -> 
 @pytest.mark.parametrize("family", ["runs", "agents"])
 @pytest.mark.parametrize("place", [0, 3, 6])
 def test_a_vanished_cursor_that_is_ignored(dialect: Dialect, size: int, family: str, place: int) -> None:
-    """The lists of runs and of agents then give their first page, as if nothing had been asked."""
+    """The lists of runs and of agents then return their first page, as if without a cursor."""
     letta = Letta(seed=4)
     rows: Any = letta.tables[family]  # type: ignore[index]
     for number in range(7):
@@ -287,13 +287,13 @@ def test_a_family_that_this_host_lacks(status: int, after: str | None) -> None:
         walked = walk(HOST, Endpoint("/v1/groups/", family="groups"), after)
     assert isinstance(walked.error, FamilyMissing)
     assert (str(walked.error), walked.pages) == ("groups", [])
-    # It is asked for in two ways.
+    # Both spellings of the path are tried.
     assert [request.url.path for request in requests] == ["/v1/groups/", "/v1/groups"]
 
 
 @pytest.mark.parametrize("status", NO_ROUTE)
 def test_a_family_that_is_missed_once_is_there(status: int) -> None:
-    """A gateway made with FastAPI says the same while the server is replaced."""
+    """A gateway made with FastAPI returns the same while the server is replaced."""
     empty = [page_of()] * 2
     pages = iter([httpx.Response(status, json=NO_ROUTE[status]), page_of("a"), page_of("a"), *empty])
     with answering(lambda _: next(pages)):

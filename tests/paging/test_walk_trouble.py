@@ -1,4 +1,4 @@
-"""Walks past what the server cannot give: all else comes, the gap is named, and every walk ends."""
+"""Walks past unreadable items: all others are read, the gap is reported, and every walk ends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Ten:
         ]
 
     def endpoint(self, kind: str, size: int) -> Endpoint:
-        """Of a kind of parent; "flat" is a group without a manager."""
+        """Return the endpoint of a kind of parent; "flat" is a group without a manager."""
         path = {
             "agents": f"agents/{self.agent}",
             "conversations": f"conversations/{self.conversation}",
@@ -70,12 +70,12 @@ class Ten:
             self.letta.poison(self.ids[place], status)
 
     def id(self, place: int) -> str:
-        """Of a message; empty beyond either end of the list."""
+        """Return the id of a message; empty beyond either end of the list."""
         return self.ids[place] if 0 <= place < 10 else ""
 
 
 def held(walked: Walked) -> list[tuple[str, bool]]:
-    """Each message, and whether its page came in order."""
+    """Return the id of each message, and True if its page came in order."""
     return list(dict.fromkeys((item["id"], page.in_order) for page in walked.pages for item in page.items))
 
 
@@ -141,7 +141,7 @@ def test_far_beyond_the_gap_pages_are_large() -> None:
 @pytest.mark.parametrize("size", [1, 3, 1000])
 @pytest.mark.parametrize("poisoned", [0, 5, 9])
 def test_beyond_a_gap_of_a_group_without_a_manager_nothing_can_be_read(size: int, poisoned: int) -> None:
-    """It ignores the order, so that its newest messages cannot be asked for."""
+    """The endpoint ignores the order, so the newest messages cannot be requested first."""
     ten = Ten()
     ten.poison((poisoned,))
     with playing(ten.letta):
@@ -151,7 +151,7 @@ def test_beyond_a_gap_of_a_group_without_a_manager_nothing_can_be_read(size: int
 
 
 def newest_first(requests: list[httpx.Request]) -> int:
-    """How often the newest were asked for first."""
+    """Count the requests for the newest first."""
     return sum(request.url.params.get("order") == "desc" for request in requests)
 
 
@@ -181,7 +181,7 @@ def test_trouble_that_passes_leaves_no_gap(kind: str, dialect: Dialect, poisoned
 def test_trouble_that_passes_again_and_again_leaves_no_gap(
     dialect: Dialect, size: int, places: tuple[int, ...]
 ) -> None:
-    """Each outage begins once the one before is over and past, and is cured while its far side is sought."""
+    """Each outage begins after the previous one was passed, and ends while its far side is looked for."""
     ten = Ten()
     waiting, seen = list(places), [0]
     ten.poison((waiting[0],))
@@ -258,7 +258,7 @@ def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response 
 def test_a_page_is_tried_three_times_and_a_message_five(
     failure: httpx.Response | Exception, retries: int
 ) -> None:
-    """A page can be asked for smaller; what cannot be made smaller is worth more. Settings may say less."""
+    """A page can be made smaller; a single message cannot, so it gets more tries unless settings cap them."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if isinstance(failure, Exception):
@@ -298,7 +298,7 @@ def test_pages_grow_again_once_trouble_is_over() -> None:
 
 @pytest.mark.parametrize("place", [4, 299, 499])
 def test_what_can_only_be_read_from_the_other_side(place: int) -> None:
-    """Nothing is poisoned, but nothing can be had after one id."""
+    """All messages are readable, but a request after one id fails."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         params = request.url.params
@@ -334,7 +334,7 @@ def test_a_second_gap_is_another() -> None:
 @pytest.mark.parametrize("size", [3, 1000])
 @pytest.mark.parametrize("known", [1, 3, 5, 7, 8, 9, (1, 5, 9), (9, 1, 7), (3, 4, 5, 6)], ids=str)
 def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size: int, known: Any) -> None:
-    """Whatever the ids are: before, in, at and beyond what cannot be read."""
+    """The ids may lie before, in, at and beyond the unreadable messages."""
     ten = Ten()
     ten.poison((2, 6))
     places = (known,) if isinstance(known, int) else known
@@ -353,7 +353,7 @@ def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size
         read = ten.endpoint("agents", size)
         walked = gather(lambda client: walk_pages(client, read, anchors=Known())).whole()
     gaps = [(gap.after_id, gap.before_id) for gap in walked.others if isinstance(gap, Gap)]
-    # The last message is unreadable, so that nothing can be reached from the newest.
+    # The last message is unreadable, so nothing can be reached from the newest.
     if {3, 4, 5} & {*places}:
         assert gaps[0] == (ten.ids[1], ten.ids[3])
         assert [*walked.ids[:2], *walked.ids[2:5]] == ten.ids[:2] + ten.ids[3:6]
@@ -389,7 +389,7 @@ def test_other_errors_concern_the_parent(status: int) -> None:
 
 @pytest.mark.parametrize("where", ["/login", "https://sso.corp.test/", "https://status.corp.test/sorry"])
 def test_a_login_in_the_middle_concerns_the_parent(where: str) -> None:
-    """A gateway's session ran out, or a proxy shows a page of its own."""
+    """A gateway's session expired, or a proxy shows a page of its own."""
     pages = iter([httpx.Response(200, json=[{"id": "message-1"}])])
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -410,12 +410,12 @@ def test_a_login_in_the_middle_concerns_the_parent(where: str) -> None:
     family=st.sampled_from([None, "runs"]),
     after=st.sampled_from([None, "0"]),
 )
-# Pages that overlap in such a way that each brings something new, for ever.
+# Overlapping pages, each of which has something new, for ever.
 @example(seed=141110837, ids=6, failing=0.0, family=None, after=None)
 def test_whatever_a_server_answers_the_walk_ends(
     seed: int, ids: int, failing: float, family: str | None, after: str | None
 ) -> None:
-    """Every query has its answer, and that has no order at all."""
+    """Each query has a fixed answer without any order."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert len(requests) < 5000

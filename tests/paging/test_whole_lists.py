@@ -1,4 +1,4 @@
-"""Batches are read to their real end, however the server caps the limit, or their rest is named."""
+"""Batches are read to their real end, however the server caps the limit, or the gap is reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refused(cap: int) -> httpx.Response:
 def whole(
     messages: list[dict[str, Any]], cap: int, refuses: bool = False, **given: Any
 ) -> tuple[Walked, int]:
-    """The walk, and the largest limit that was asked for."""
+    """Return the walk and the largest limit requested."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         limit = int(request.url.params["limit"])
@@ -50,7 +50,7 @@ def test_what_two_capped_answers_hold_comes_whole(count: int, refuses: bool) -> 
     walked, _ = whole(stored(count), 25, refuses)
     ids = [item["id"] for item in walked.items]
     assert sorted(ids) == [item["id"] for item in stored(count)]
-    # Where the ends only touch, nobody can tell that nothing lies between them.
+    # If the two answers do not overlap, something may lie between them.
     assert (walked.error is None) == (count < 50)
 
 
