@@ -1,4 +1,4 @@
-"""The command line, `letta-source`: a module a command."""
+"""The command line, `letta-source`: one module for each command."""
 
 from letta_source.cli.app import command, main
 

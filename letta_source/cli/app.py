@@ -1,4 +1,4 @@
-"""The command line, `letta-source`: a module a command."""
+"""The parser and the entry point of the command line, `letta-source`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     set_for_process()
-    # dlt's log of a failed load is long, with tracebacks; what counts of it is one line of ours.
+    # dlt's log of a failed load is long, with tracebacks; our one line says what matters.
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
-    # pyarrow's own would keep what large pages took; this one gives it back, and is no slower.
+    # pyarrow's own pool would keep the memory of large pages; this one returns it and is no slower.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
     try:
@@ -45,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.prints:
             assert_output()
         code = int(options.command(options))
-        # Not later, when nobody could say that it failed.
+        # Flush now: later, a failure could not be reported.
         sys.stdout.flush()
         return code
     except NobodyReads as error:
@@ -62,24 +62,24 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
         return make_parser().parse_args(arguments)
     except SystemExit:
-        # So argparse ends, with help and version still to be written.
+        # argparse exits this way, with help and version still to be written.
         sys.stdout.flush()
         raise
 
 
 def command() -> NoReturn:
-    """`main`, and the end of the process."""
+    """Run `main` and end the process."""
     hold_descriptors()
     try:
         code = main()
     except SystemExit as left:
         code = int(left.code or 0)
-    # All is written and closed; to take some thousand modules apart would take half a second.
+    # Everything is written and closed; tearing down some thousand modules would take half a second.
     os._exit(code)
 
 
 class _Version(argparse.Action):
-    """Print the version of the installed distribution; found only when it is asked for."""
+    """Prints the version of the installed distribution, which is looked up only when asked for."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="print the version")

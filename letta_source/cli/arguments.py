@@ -1,4 +1,4 @@
-"""Options that several commands share, and what options may hold."""
+"""Options that several commands share, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_command(
 
     Args:
         summary: its line in the list of commands.
-        prints: it is of no use without standard output.
+        prints: True if it is of no use without standard output.
     """
     command: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -33,7 +33,7 @@ def add_command(
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        # An abbreviation would change its meaning with the next option that begins alike.
+        # A new option that begins alike would change the meaning of an abbreviation.
         allow_abbrev=False,
     )
     command.set_defaults(command=run, prints=prints)
@@ -72,7 +72,7 @@ def add_place(place: argparse._ArgumentGroup) -> None:
 
 
 def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target:
-    """Return what the options of `add_place` name.
+    """Return the target that the options of `add_place` name.
 
     Raises:
         ConfigError: there is no such destination, or its settings are incomplete or cannot work.
@@ -91,7 +91,7 @@ def add_window(group: argparse._ArgumentGroup, note: str = "") -> None:
 
 
 def text(value: str) -> str:
-    """Refuse an empty value, as of a variable that is not set: it would silently mean something else."""
+    """Refuse an empty value, such as that of an unset variable: it would silently mean something else."""
     if not value.strip():
         raise argparse.ArgumentTypeError("must not be empty")
     return value
@@ -101,7 +101,7 @@ def seconds(value: str) -> float:
     """Parse a number of seconds, 0 or more.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not such a number.
     """
     try:
         number = float(value)
@@ -125,7 +125,7 @@ def names(value: str) -> list[str]:
 
 
 def add_names(group: argparse._ArgumentGroup, option: str, metavar: str, summary: str) -> None:
-    """Add an option that takes names, with commas between them or one at a time."""
+    """Add an option that takes names, separated by commas or one at a time."""
     summary = f"{summary}; separate several by commas, or repeat the option"
     group.add_argument(option, type=names, action="extend", metavar=metavar, help=summary)
 
@@ -136,7 +136,7 @@ def joined(values: Iterable[str] | None) -> str | None:
 
 
 def add_logging(command: argparse.ArgumentParser) -> None:
-    """Add the options of what a load says on standard error."""
+    """Add the options for what a load writes to standard error."""
     log = command.add_argument_group("log")
     log.add_argument(
         "--log-format",
@@ -150,7 +150,7 @@ def add_logging(command: argparse.ArgumentParser) -> None:
 
 
 def watched(options: argparse.Namespace) -> Observer:
-    """Return what shows a load's progress, as the options of `add_logging` ask."""
+    """Return the observer that shows a load's progress, as the options of `add_logging` ask."""
     from letta_source.cli.progress import Progress
 
     level = logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO

@@ -1,4 +1,4 @@
-"""`letta-source check`."""
+"""The command `letta-source check`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check(options: argparse.Namespace) -> int:
     from letta_source.state.session import Session
 
     session = Session()
-    # Before dlt reads its files: of one that is broken it shows a traceback.
+    # Before dlt reads its files: it shows a traceback for a broken one.
     providers()
     letta(base_url=options.base_url, session=session)
     settings = session.settings

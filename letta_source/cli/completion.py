@@ -64,7 +64,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _values(action: argparse.Action) -> list[str]:
-    """Return what an option takes, if that is one of a few."""
+    """Return the values that an option takes, if they are a fixed few."""
     if action.dest == "resources":
         from letta_source.schema.resources import RESOURCES
 

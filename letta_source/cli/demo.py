@@ -1,4 +1,4 @@
-"""`letta-source demo`: the whole way, from the small Letta that comes with the package to a report."""
+"""The command `letta-source demo`: load a small Letta that comes with the package, and write a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from letta_source.loading.outcome import Loaded
 
 _NAME, _DATASET, _FILE, _REPORT = "letta_demo", "letta", "letta_demo.duckdb", "letta_demo_report.html"
-# One in which a person was asked for approval.
+# A conversation in which a person was asked for approval.
 _SAMPLE = """
     WITH chosen AS (
         SELECT runs.agent_id, runs.conversation_id
@@ -53,15 +53,15 @@ def add_to(commands: Any) -> None:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Load it into DuckDB, print what came of it, and write the report."""
+    """Load the demo into DuckDB, print the outcome, and write the report."""
     from letta_source.cli.progress import Progress
     from letta_source.demo import month_letta, serve
     from letta_source.loading.run import Load, load
 
     with serve(month_letta()) as server:
-        # Given, so that the user's own are not taken: settings here, the destination by its name.
+        # Set here, so that the user's own settings are not used; nor is the destination, by its name.
         theirs = {"project": "", "agent_ids": [], "headers": {}, "proxy": "none"}
-        # Each run of the demo has a port of its own.
+        # Each run of the demo has its own port.
         settings = {"base_url": server.base_url, "api_key": "demo", "same_server": True, **theirs}
         what = Load(settings, (), "duckdb", _DATASET, _NAME, destination_name=_NAME, database=_FILE)
         loaded = load(what, Progress)
@@ -86,7 +86,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def typed_again() -> str:
-    """Return the command as it works in this folder: with its path where the environment is not activated."""
+    """Return the command as it works in this folder: with its path if the environment is not activated."""
     import shlex
     import shutil
     import sys
@@ -97,7 +97,7 @@ def typed_again() -> str:
 
 
 def _report() -> str:
-    """Write the report, and say where it is; or what it needs."""
+    """Write the report; return a text that says where it is, or what it needs."""
     from pathlib import Path
 
     from letta_source.cli.report import Wanted, write
@@ -125,7 +125,7 @@ def _tables(loaded: Loaded) -> str:
 
 
 def _conversation(loaded: Loaded) -> tuple[str, str]:
-    """Return the agent's id, and what was said."""
+    """Return the id of an agent and one of its conversations as text."""
     with loaded.pipeline.sql_client() as client:
         names = {
             "runs": "runs",

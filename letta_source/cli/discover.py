@@ -1,4 +1,4 @@
-"""`letta-source discover`."""
+"""The command `letta-source discover`."""
 
 from __future__ import annotations
 

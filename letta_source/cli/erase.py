@@ -1,4 +1,4 @@
-"""`letta-source erase`. Imports nothing heavy before it is run."""
+"""The command `letta-source erase`, without heavy imports until it runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_to(commands: Any) -> None:
 
 
 def erase(options: argparse.Namespace) -> int:
-    """Print what would be removed, and remove it if that is meant.
+    """Print what would be removed, and remove it with `--yes`.
 
     Raises:
         ConfigError: nothing is named, `--yes` is not given, or nothing can be removed there.
@@ -61,7 +61,7 @@ def erase(options: argparse.Namespace) -> int:
     from letta_source.operate.traces import Whom
 
     target = target_of(options)
-    # It must be there: opening a DuckDB file makes it.
+    # It must exist: opening a missing DuckDB file would create it.
     with reading(target):
         pass
     only_told = options.dry_run or not options.yes

@@ -1,4 +1,4 @@
-"""`letta-source export`. Imports nothing heavy before it is run."""
+"""The command `letta-source export`, without heavy imports until it runs."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def export(options: argparse.Namespace) -> int:
             end_date=options.end_date,
         )
 
-    # What is wrong is said before anything is opened; agents may be names until then.
+    # Errors are raised before anything is opened; until then, agents may be given by name.
     selection = selected(options.agent_id and SOME)
     with opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read

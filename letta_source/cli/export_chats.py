@@ -1,4 +1,4 @@
-"""`letta-source export --format chat`, `sharegpt` or `trajectory`."""
+"""The command `letta-source export` with `--format chat`, `sharegpt` or `trajectory`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def refuse(options: argparse.Namespace, names: tuple[str, ...], why: str) -> Non
 
 
 def refuse_for_tables(options: argparse.Namespace) -> None:
-    """Raise ConfigError for an option of chats where a table is exported."""
+    """Raise ConfigError for an option of chats when a table is exported."""
     refuse(options, _FOR_CHATS, "for chats: --format chat, sharegpt or trajectory")
 
 
 def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -> int:
-    """Write conversations, one a line.
+    """Write conversations, one per line.
 
     Raises:
         LettaError: nothing was written to the file.

@@ -1,4 +1,4 @@
-"""Open what was loaded, for the commands that read it."""
+"""Open a loaded dataset for the commands that read it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[dlt.Pipeline, Path]]:
-    """The pipeline, and a folder for what does not fit into memory; ends the process when it is told to."""
+    """Yield the pipeline and a folder for what does not fit into memory; signals end the process."""
     from letta_source.cli.signals import stopping
     from letta_source.export.output import part_of
     from letta_source.loading.dataset import reading
@@ -36,5 +36,5 @@ def opened(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[d
 
         with stopping(last_words), reading(target) as pipeline:
             yield pipeline, Path(folder)
-    # Not before: what is wrong is one line.
+    # Not earlier: an error prints one line only.
     print(f"from {visible(target.where())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Show on standard error what a load does: a line that moves on a terminal, now and then one in a log."""
+"""Show on standard error what a load does: a moving line on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Progress(logging.Handler):
     """A line that shows what a load does, and the handler of its log: records do not run into the line.
 
     Args:
-        session: of the source that is being loaded.
-        destination: its name, for the time after everything was read.
+        session: session of the source that is being loaded.
+        destination: its name, shown once everything was read.
         out: where to write, by default standard error.
-        form: `json` for a log that machines read: an object a line, with time, level, logger and message.
-        level: of `logging`; above INFO the load's progress is not shown either.
+        form: `json` for a log for machines: one object per line, with time, level, logger and message.
+        level: level of `logging`; above INFO, the load's progress is not shown, either.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Progress(logging.Handler):
         self._say(record.levelname.lower(), record.name, self.format(record), record.created)
 
     def _say(self, level: str, name: str, message: str, moment: float) -> None:
-        """Write one line: with its time, unless people watch."""
+        """Write one line, with its time unless it goes to a terminal."""
         said = visible(message, keep="\n")
         at = datetime.fromtimestamp(moment, timezone.utc)
         if self._form == "json":
@@ -90,7 +90,7 @@ class Progress(logging.Handler):
         while not self._stopped.wait(_SECONDS_ON_TERMINAL if self._terminal else _SECONDS_IN_LOG):
             line = describe(self._session, self._destination)
             if self._terminal:
-                # A longer line would go on in the next, and stay there.
+                # A longer line would wrap, and its first part would stay.
                 width = shutil.get_terminal_size().columns - 1
                 self._write(f"{_CLEAR}{line[:width]}")
             else:
@@ -102,7 +102,7 @@ class Progress(logging.Handler):
 
 
 def describe(session: Session, destination: str) -> str:
-    """One line: what is being read, how far, how fast."""
+    """Return one line: what is being read, how far, how fast."""
     reading = [(name, counts) for name, counts in list(session.counts.items()) if counts.ended is None]
     if session.written.is_writing or not reading:
         items = sum(counts.items for counts in session.counts.values())

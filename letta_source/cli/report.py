@@ -1,4 +1,4 @@
-"""`letta-source report`. Imports nothing heavy before it is run."""
+"""The command `letta-source report`, without heavy imports until it runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def add_to(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A report as it is asked for: its period, its prices, and what it calls the dataset."""
+    """The requested report: its period, its prices, and its name for the dataset."""
 
     title: str
     start_date: str | None = None
@@ -87,7 +87,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def write(target: Target, output: Path, wanted: Wanted) -> str:
-    """Write the report, and return its days and its size.
+    """Write the report; return its days and its size.
 
     Raises:
         LettaError: nothing was written.

@@ -1,4 +1,4 @@
-"""`letta-source run`."""
+"""The command `letta-source run`."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def add_options(run: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, and print what came of it."""
+    """Load, and print the outcome."""
     from letta_source.cli.signals import stopping, what_is_kept
     from letta_source.loading.outcome import LoadFailed
     from letta_source.loading.run import Load, load

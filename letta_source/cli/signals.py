@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end the process at once.
+"""End the process at once on Ctrl-C and SIGTERM.
 
-A load may be killed at any moment and loses nothing, so there is nothing to tidy up; and a request, or a
-merge in the database, would not stop in time.
+A load may be killed at any moment without losing anything, so there is nothing to tidy up; and a request, or
+a merge in the database, would not stop in time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping(last_words: Callable[[], str]) -> Iterator[None]:
-    """End the process on either signal, with a last line on standard error; needs the main thread.
+    """End the process on either signal, with a last line on standard error; only in the main thread.
 
     The exit code is `ExitCode.INTERRUPTED` or `ExitCode.TERMINATED`.
     """
@@ -37,13 +37,13 @@ def stopping(last_words: Callable[[], str]) -> Iterator[None]:
             try:
                 os.write(2, f"\n{last_words()}\n".encode())
             finally:
-                # Also where nobody listens any more.
+                # Even if nobody reads standard error any more.
                 os._exit(128 + number[0])
 
     watching = threading.Thread(target=watch, name="letta_source.cli.signals", daemon=True)
     watching.start()
-    # Python runs handlers between two steps of the main thread, which may be a long wait; the descriptor
-    # is told at once.
+    # Python runs handlers between two steps of the main thread, which may take long; the descriptor is
+    # written to at once.
     handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
     descriptor = signal.set_wakeup_fd(tells.fileno())
     try:
@@ -58,11 +58,11 @@ def stopping(last_words: Callable[[], str]) -> Iterator[None]:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """The thread that watches ends the process."""
+    """Do nothing: the watching thread ends the process."""
 
 
 def what_is_kept(session: Session) -> str:
-    """Return the last line of a load that is stopped: what of it is loaded."""
+    """Return the last line of a stopped load: what it has loaded."""
     if session.written.is_writing:
         return "stopped while a load package was written: the next run finishes it first"
     if session.written.items:

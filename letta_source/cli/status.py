@@ -1,4 +1,4 @@
-"""`letta-source status`. Imports nothing heavy before it is run."""
+"""The command `letta-source status`, without heavy imports until it runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def lines(found: Status) -> Iterator[str]:
-    """Yield the status for people."""
+    """Yield the status as lines for people."""
     from letta_source.loading.outcome import aligned
 
     version = f", schema version {found.schema_version}" if found.schema_version else ""

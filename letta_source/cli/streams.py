@@ -1,4 +1,4 @@
-"""Standard output and standard error as a process may find them: full, closed, or read by nobody any more."""
+"""Guard standard output and standard error, which may be full, closed, or no longer read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from letta_source.errors import ConfigError, NobodyReads, OutputFailed
 
 
 def hold_descriptors() -> None:
-    """Open those of the three standard descriptors that are closed, on the null device.
+    """Open closed standard descriptors on the null device.
 
-    The next file that is opened would have their number, DuckDB's too, and what goes to standard error would
-    go into it.
+    Otherwise the next file to be opened, even DuckDB's, would get their number, and text for standard error
+    would be written into it.
     """
     for number in range(3):
         try:
@@ -30,10 +30,10 @@ def hold_descriptors() -> None:
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Guard both streams while the block runs: what can be said no more ends no load, and is no traceback.
+    """Guard both streams while the block runs: a failed write ends no load and shows no traceback.
 
-    Of standard output, a write that fails is an OutputFailed; of standard error it is nothing, as there is
-    nowhere left to say it.
+    A failed write to standard output raises OutputFailed; one to standard error is ignored, as there is
+    nowhere left to report it.
     """
     before = sys.stdout, sys.stderr
     guarded: Any = _Guarded(before[0], is_output=True), _Guarded(before[1], is_output=False)
@@ -46,7 +46,7 @@ def standard_streams() -> Iterator[None]:
 
 
 def assert_output() -> None:
-    """Check that there is a standard output, for a command that has nowhere else to print.
+    """Check that standard output is open, for a command that has nowhere else to print.
 
     Raises:
         ConfigError: it was closed before the process began.
@@ -56,7 +56,7 @@ def assert_output() -> None:
 
 
 def tell(text: str) -> None:
-    """Print what a command has done; where that cannot be printed, its exit code still says it."""
+    """Print what a command has done; if that fails, its exit code still tells."""
     try:
         print(text, flush=True)
     except NobodyReads:
@@ -66,25 +66,25 @@ def tell(text: str) -> None:
 
 
 class _Guarded:
-    """A stream, of texts or bytes.
+    """A guarded stream of text or bytes.
 
     Attributes:
-        is_missing: it was closed before.
+        is_missing: True if it was closed before.
     """
 
     def __init__(self, file: Any, is_output: bool) -> None:
-        # None where the descriptor was closed as Python began.
+        # None if the descriptor was closed when Python started.
         self.is_missing = file is None or file.closed
         self._file = io.StringIO() if self.is_missing else file
         self._is_output = is_output
         self._has_failed = False
 
     def write(self, data: Any) -> Any:
-        """Write it all, or raise OutputFailed; once that was raised, nothing is written."""
+        """Write everything, or raise OutputFailed; after a failure, nothing more is written."""
         return self._tried("write", data)
 
     def writelines(self, lines: Any) -> Any:
-        """Write several."""
+        """Write several texts."""
         return self._tried("writelines", lines)
 
     def flush(self) -> None:
@@ -97,12 +97,12 @@ class _Guarded:
 
     @property
     def closed(self) -> bool:
-        """False: what is closed is not there."""
+        """False, even if the stream is missing."""
         return False
 
     @property
     def buffer(self) -> _Guarded:
-        """The stream of bytes below."""
+        """The underlying stream of bytes."""
         return self if self.is_missing else _Guarded(self._file.buffer, self._is_output)
 
     def __getattr__(self, name: str) -> Any:
@@ -116,7 +116,7 @@ class _Guarded:
         try:
             return getattr(self._file, method)(*data)
         except BrokenPipeError as error:
-            # Whoever read our output had enough: `| head`.
+            # The reader has stopped, as `| head` does.
             self._fail("nobody reads it", error, NobodyReads)
         except OSError as error:
             self._fail(error.strerror or str(error), error)
@@ -129,7 +129,7 @@ class _Guarded:
             raise kind(f"standard output cannot be written: {why}") from error
 
     def _forget_buffered(self) -> None:
-        """Lead the descriptor nowhere: Python would write what it holds of it when the process ends."""
+        """Point the descriptor at the null device: Python would write its buffer when the process ends."""
         with suppress(OSError, ValueError):
             number = self._file.fileno()
             if number in (1, 2):

@@ -1,4 +1,4 @@
-"""`letta-source transcript`. Imports nothing heavy before it is run."""
+"""The command `letta-source transcript`, without heavy imports until it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`letta-source verify`. Imports nothing heavy before it is run."""
+"""The command `letta-source verify`, without heavy imports until it runs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that loads of this dataset are given, too."""
+    """Return the settings to read the server with, which the repairing loads get, too."""
     return {"base_url": options.base_url, "table_format": options.table_format}
 
 
@@ -66,7 +66,7 @@ def _number(value: str) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Print how the warehouse differs from the server, and repair it if that is asked for.
+    """Print how the warehouse differs from the server, and repair it with `--repair`.
 
     Raises:
         LettaError: nothing was repaired.
@@ -79,7 +79,7 @@ def verify(options: argparse.Namespace) -> int:
     if options.yes and not options.repair:
         raise ConfigError("--yes is for --repair")
     session = Session(pipeline_name=options.pipeline_name)
-    # Before dlt reads its files: of one that is broken it shows a traceback.
+    # Before dlt reads its files: it shows a traceback for a broken one.
     providers()
     letta(**_given(options), agent_ids=options.agent_id, session=session)
     target = target_of(options)
@@ -115,7 +115,7 @@ class _Command:
         return ExitCode.INCOMPLETE if totals.differ else ExitCode.OK
 
     def _compared(self, step: str, now: datetime, agent_ids: list[str] | None = None) -> tuple[Totals, Any]:
-        """Compare, and say what comes of it; return it, and `now` as the destination takes it."""
+        """Compare and print the result; return it, and `now` as the destination takes it."""
         from letta_source.operate.repair import FILES
         from letta_source.operate.verify import Totals, Verification
 
@@ -165,7 +165,7 @@ class _Command:
         from letta_source.safe_text import visible
 
         if not self._options.json:
-            # The exit code tells, too; and a repair must not end halfway.
+            # A failed print must not end a repair halfway; the exit code tells the outcome, too.
             tell("\n".join(visible(line) for line in text.splitlines()))
 
 
