@@ -176,7 +176,7 @@ def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[s
 
 
 def place_of(client: Any, dataset_name: str) -> str:
-    """Return a location id; it is equal for two clients only if they write to the same tables."""
+    """Return a location id: the same for clients that write to the same tables, and for no others."""
     config = client.config
     try:
         location = config.data_location()

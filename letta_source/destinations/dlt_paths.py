@@ -69,7 +69,7 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
     """Refuse a missing bucket, or a path that the destination's library mistakes for another.
 
     Raises:
-        ConfigError: names the bucket, or the characters.
+        ConfigError: it is refused; names the bucket, or the characters.
     """
     if isinstance(client, FilesystemClient):
         path = str(client.dataset_path)

@@ -8,7 +8,7 @@ from letta_source.destinations.dlt_internals import dialect_of
 from letta_source.errors import ConfigError
 
 ODD_TEXT = "é ß 数 \U0001f600 \u202e\u200d ' \\ % \x7f"
-"""Text that only an encoding with four-byte UTF-8 returns unchanged."""
+"""Text that only UTF-8 of up to four bytes a character returns unchanged."""
 
 _MYSQL = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 TEMPORARY_TABLES = {

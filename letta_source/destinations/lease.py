@@ -209,7 +209,7 @@ class Lease:
         self._checked = began
 
     def check_often(self) -> None:
-        """Check, unless that was done within a second."""
+        """Check, unless that was done within the last second."""
         self.check(_FRESH)
 
     def loss(self) -> LeaseLost | None:

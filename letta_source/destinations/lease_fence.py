@@ -64,7 +64,7 @@ def end_sessions(client: Any, session: str) -> None:
 
 
 def wait_at_most(client: Any, seconds: int) -> None:
-    """Have the statements of the open transaction wait no longer than that for a lock."""
+    """Have the statements of the open transaction wait for a lock no longer than `seconds`."""
     if dialect_of(client) == "postgres":
         client.execute_sql(f"SET LOCAL lock_timeout = '{seconds}s'")
     elif dialect_of(client) in _MYSQL:

@@ -21,7 +21,7 @@ def quiet_merges() -> Iterator[None]:
 
 
 def widen_texts() -> None:
-    """Have dlt create text columns as LONGTEXT from now on: 4 GB of UTF-8, compared by byte.
+    """Have dlt create MySQL's text columns as LONGTEXT from now on: 4 GB of UTF-8, compared by byte.
 
     Datasets get that encoding, too: a server's default may be latin1, which the next load would refuse.
     """

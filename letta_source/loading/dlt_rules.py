@@ -96,7 +96,7 @@ REFUSED: Mapping[str, Refused] = {
     "data_writer.version": _none_of("1.0", "2.4", "2.6"),
     "data_writer.row_group_size": _AT_LEAST_1,
 }
-"""Settings of dlt that are not overridden; those of a data writer in each section of `_WRITERS`."""
+"""Settings of dlt with values that a load refuses; a data writer's in each section of `_WRITERS`."""
 
 REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     "bigquery.autodetect_schema": Refused("true: BigQuery would choose the types of columns", bool),

@@ -48,7 +48,7 @@ _TIMES = [column.name for column in LOAD_LOG.columns if column.type == "timestam
 
 @contextmanager
 def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -> Iterator[None]:
-    """Write the rows of a run once the block, which is the run, ends.
+    """Record the run in the block: write its rows once it ends.
 
     While it runs, the journal holds it as interrupted, which the next run finds if it is killed.
     """

@@ -183,7 +183,7 @@ class Target:
         return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
 
     def place(self) -> str:
-        """Return a location id; it is equal for two targets only if they share tables."""
+        """Return a location id: the same for targets that share their tables, and for no others."""
         # Under a lease, sessions have another name in each load.
         client = (replace(self, lease=None) if self.lease else self).destination_client()
         return place_of(client, dataset_called(self.dataset_name))

@@ -61,7 +61,7 @@ class _Found:
 
 
 def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
-    """Erase rows from every existing table; later loads leave them out.
+    """Erase all rows of `whom` from every existing table; later loads leave them out.
 
     A database does it in one transaction. Delta and Iceberg tables change one after the other: if that fails,
     run it again.
