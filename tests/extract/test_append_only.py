@@ -1,4 +1,4 @@
-"""Destinations that can only add rows: each row comes once, whatever makes the server give it again."""
+"""Append-only destinations: each row is loaded once, whatever makes the server return it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AS_THEY_ARE_NOW = ("agents", "groups", "conversations")
 
 
 class Added:
-    """A warehouse that can only add rows."""
+    """An append-only warehouse."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
@@ -59,7 +59,7 @@ class Added:
         return sorted(row["id"] for row in self.rows[table])
 
     def twice(self) -> list[str]:
-        """Tables in which a key stands more than once."""
+        """Return the tables in which a key occurs more than once."""
         found = []
         for name, rows in self.rows.items():
             keys = Counter(tuple(row[key] for key in TABLES[name].primary_key) for row in rows)
@@ -139,7 +139,7 @@ def test_a_list_that_is_read_again_repeats_nothing(letta: Letta, server: Server)
     doomed = talks(letta, 4)
     added = Added()
     added.load(server)
-    # With its runs the list's cursor goes.
+    # The cursor of the list of runs disappears with this agent's runs.
     letta.delete_agent(doomed)
     talks(letta, days=1)
     added.load(server)
@@ -173,7 +173,7 @@ def test_what_is_asked_for_again_is_not_added_again(letta: Letta, server: Server
 def test_what_is_beyond_an_unreadable_message_comes_once(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Else the third load would not try again.
+    # Else the third load would be too early for a retry.
     monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
     agent = talks(letta)
     first, bad, *_, last = stored(letta, agent)

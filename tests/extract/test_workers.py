@@ -1,4 +1,4 @@
-"""Many jobs at once: their order, their number, their errors, and that nothing stays behind."""
+"""Parallel jobs: their order, number and errors, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Events = AsyncIterator[tuple[str, Event]]
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No thread, no event loop, and no complaint of asyncio about a task that was lost."""
+    """Check that no thread, no event loop and no lost task that asyncio warns of remain."""
     loops: list[asyncio.AbstractEventLoop] = []
     new_event_loop = asyncio.new_event_loop
 
@@ -49,7 +49,7 @@ def job(name: str, events: Callable[[Client], Events]) -> Job:
 
 
 def counting(name: str, pages: int, error: Exception | None = None) -> Job:
-    """Gives so many pages, and then the error."""
+    """Return a job that yields so many pages, then raises the error."""
 
     async def events(client: Client) -> Events:
         for number in range(pages):
@@ -62,7 +62,7 @@ def counting(name: str, pages: int, error: Exception | None = None) -> Job:
 
 
 def waiting(name: str, ended: list[str], pages: int = 0) -> Job:
-    """Gives pages, and then nothing ever more; says when it was stopped."""
+    """Return a job that yields pages, then waits for ever; it adds its name to `ended` when stopped."""
 
     async def inner() -> AsyncIterator[int]:
         try:
@@ -95,7 +95,7 @@ def run(*jobs: Job, error: Exception | None = None, **given: Any) -> list[JobEve
 
 
 def of(job_events: list[JobEvent], name: str) -> list[Any]:
-    """What came of one job: the page's content or the kind of event."""
+    """Return the events of one job: the page's content or the event's type."""
     events = [event for one, _, event in job_events if one.id == name]
     return [event.items[0] if isinstance(event, Page) else type(event) for event in events]
 
@@ -155,7 +155,7 @@ def test_who_does_not_take_holds_up_the_jobs() -> None:
 
     jobs = finding(*(tireless(str(number)) for number in range(20)))
     with stream(settings(max_workers=4), jobs, lambda: None) as job_events:
-        # Eight job_events lie ready, and each of the four workers holds one page.
+        # Eight events are queued, and each of the four workers holds one page.
         assert settled() <= 8 + 4
         for _ in range(100):
             next(job_events)
@@ -175,7 +175,7 @@ def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
         for _ in range(5):
             next(job_events)
         time.sleep(0.1)
-        # Two are being done, two wait, and one would.
+        # Two are running, two are queued, and one waits for a place in the queue.
         assert len(found) == 5
 
 

@@ -1,4 +1,4 @@
-"""Which items belong to the agents and to the window that were asked for, also where a field is absent."""
+"""Items are filtered by the requested agents and window, also where a field is absent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOW = START | END
     [
         ({"agent_id": "agent-1"}, True),
         ({"agent_id": "agent-2"}, False),
-        # Who is not named was asked for: the list was that of the agent.
+        # An item that names no agent is wanted, because the list was that agent's.
         ({"agent_id": None}, True),
         ({}, True),
         ({"agent_ids": ["agent-2", "agent-1"]}, True),
@@ -51,7 +51,7 @@ def test_items_of_some_agents(item: dict[str, Any], wanted: bool) -> None:
 )
 @pytest.mark.parametrize("field", ["date", "created_at"])
 def test_items_of_a_window(field: str, date: str | None, since_start: bool, before_end: bool) -> None:
-    """Each bound alone, and both."""
+    """Apply each bound alone, and both."""
     item = {field: date} if date else {}
     assert is_wanted(settings(**START), item) == since_start
     assert is_wanted(settings(**END), item) == before_end
@@ -76,13 +76,13 @@ def test_items_of_a_window(field: str, date: str | None, since_start: bool, befo
     ],
 )
 def test_runs_that_may_reach_into_a_window(begun: str | None, ended: str | None, may: bool) -> None:
-    """One that goes on, or began before, may still say something in it."""
+    """A run that is still running, or began before the window, may have messages in it."""
     run = {"created_at": begun, "completed_at": ended}
     assert may_hold(settings(**WINDOW), run) == may
     known = {name: value for name, value in run.items() if value}
     assert may_hold(settings(**WINDOW), known) == may
     assert may_hold(settings(), run)
-    # Each bound alone says no to what is on its own side only.
+    # Each bound alone excludes only what lies beyond it.
     early, late = ended is not None and ended < "2026-05-04", begun is not None and begun >= "2026-05-06"
     assert may_hold(settings(**START), run) == (not early)
     assert may_hold(settings(**END), run) == (not late)
@@ -94,6 +94,6 @@ def test_lists_by_agent_and_the_list_of_all() -> None:
         card = RESOURCES[name]
         assert list_keys(card, settings()) == ("",)
         assert set(list_keys(card, two)) == ({"agent-1", "agent-2"} if by_agent else {""})
-    # In whatever order they are named it is the same list.
+    # The order of the ids does not matter.
     assert joint_key(two) == joint_key(settings(agent_ids=["agent-1", "agent-2"])) == "agent-1,agent-2"
     assert joint_key(settings()) == ""

@@ -1,4 +1,4 @@
-"""Whatever a server puts in a field, its column holds it or the row's extra does."""
+"""Whatever the server sends in a field is in its column or in the row's `extra`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECOND = datetime(2026, 11, 21, 8, 9, 28, tzinfo=timezone.utc)
 
 
 def _landed(type_: Type, *values: Any, extra: dict[str, Any] | None = None) -> list[tuple[Any, Any]]:
-    """The cells that values of one column become, each with its row's extra."""
+    """Return the cells of one column's values, each with its row's `extra`."""
     columns = {"id": ["a"] * len(values), type_: list(values)}
     extras = {row: extra for row in range(len(values))} if extra else None
     table = table_of(TABLE, [(len(values), to_arrays(TABLE, columns, extras))], "load-1")
@@ -58,7 +58,7 @@ FITTING: list[tuple[Type, Any, Any]] = [
     ("bool", False, False),
     ("timestamp", "2026-11-21T08:09:28+00:00", SECOND),
     ("timestamp", "2026-11-21T08:09:28.000001Z", SECOND.replace(microsecond=1)),
-    # completed_at of runs has no zone.
+    # completed_at of runs has no time zone.
     ("timestamp", "2026-11-21T08:09:28", SECOND),
     ("timestamp", "2026-11-21T08:09:28.123456", SECOND.replace(microsecond=123456)),
     ("timestamp", "2026-11-21T03:39:28-04:30", SECOND),
@@ -156,7 +156,7 @@ def test_an_empty_table_has_every_column() -> None:
 
 
 def test_a_column_that_comes_in_chunks_lands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As pyarrow makes them of texts beyond 2 GB."""
+    """pyarrow makes chunks of texts beyond 2 GB."""
     array = pa.array
 
     def in_chunks(values: list[Any], type_: pa.DataType | None = None) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Each form of an object on the wire becomes one row, and says whether the row is all of it."""
+"""Each form of an object on the wire becomes one row, with a mark whether the row holds all of it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ DECISION = {"type": "approval", "tool_call_id": "c", "reason": "no"}
 
 
 def _shaped(shape: children.Shape, sent: Any) -> tuple[Json, bool]:
-    """The row of one object, and whether it is all of it."""
+    """Return the row of one object, and True if it holds all of the object."""
     (piece,) = children.pieces_of([sent], shape)
     assert piece.places == [0]
     return {name: value for name, (value,) in piece.columns.items()}, piece.whole
 
 
 def _filled(child: str, row: Json) -> Json:
-    """What is not null in a row; it has no key but its table's columns."""
+    """Return the values of a row that are not null, after checking that its keys are columns of the table."""
     assert row.keys() <= {column.name for column in CHILDREN[child].columns} - {"_deleted"}
     return {name: value for name, value in row.items() if value is not None}
 
@@ -122,9 +122,9 @@ def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
         ('"\\ud800"', ..., '"\ufffd"'),
         ('"\ud800"', ..., '"\ufffd"'),
         ('{"a": NaN}', ..., '{"a":"NaN"}'),
-        # What is nested deeper stays text.
+        # Deeper nesting stays text.
         ("[" * 202 + "]" * 202, ..., "[" * 200 + '"[[]]"' + "]" * 200),
-        # PostgreSQL takes no NUL in json, escaped or not.
+        # PostgreSQL rejects NUL in json, escaped or not.
         ('{"a": "x\\u0000y", "n": 99999999999999999999}', ..., '{"a":"x\ufffdy","n":99999999999999999999}'),
     ],
 )
@@ -199,7 +199,7 @@ def _bits(message_id: str) -> int:
 
 
 def _item(message_id: str, index: int) -> Json:
-    """With the otid that the server makes; 128 stands for the request for approval at its end."""
+    """Return an item with the otid that the server makes; 128 is the approval request at a message's end."""
     otid = message_id if index == 128 else str(UUID(int=_bits(message_id) | index))
     return {"id": message_id, "otid": otid, "index": index}
 

@@ -1,4 +1,4 @@
-"""What was recorded lands value by value; what was never seen lands too, if only in extra."""
+"""Recorded items are loaded value by value; unknown fields are loaded too, if only into `extra`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LEFT_OUT = {"embedding"}
 
 
 def _pages() -> Iterator[tuple[str, str, list[Json]]]:
-    """Each recorded page, with its resource and the id in its path."""
+    """Yield each recorded page after its resource and the id in its path."""
     for file in ("agents", "agent_messages", "agent_messages_default_rendering", "all_messages",
                  "batch_messages", "conversations", "group_messages", "memory", "step_messages"):  # fmt: skip
         for answer in recorded(file):
@@ -82,7 +82,7 @@ def _says(cell: Any, sent: Any) -> bool:
 
 
 def _child(one: Json) -> Json:
-    """The row that one object of a child's list should be, without what is null."""
+    """Return the expected row of one object of a child's list, without nulls."""
     row = {**one, **one.get("function", {}), **one.get("source", {})}
     if "source" in one:
         row |= {"type": one["type"], "source_type": one["source"]["type"]}

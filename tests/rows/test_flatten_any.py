@@ -1,4 +1,4 @@
-"""Any item with an id lands whole: each field is found again in its column or in extra."""
+"""Any item with an id is loaded whole: each field is in its column or in `extra`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Cells = dict[str, list[Json]]
 UNSAFE = re.compile("[\0\ud800-\udfff]")
 SAFE_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 ANY_TEXT = st.text(st.characters(exclude_categories=()) | st.sampled_from("\0\ud800\udfff"), max_size=5)
-# What an agent's owner keeps secret is taken out, which test_flatten.py holds.
+# Credentials of agents are removed, which test_flatten.py tests.
 CREDENTIALS = {"secrets", "tool_exec_environment_variables"}
 CHILDREN = ("tool_calls", "tool_returns", "approvals")
 RETURN_DOUBLES = ("tool_return", "status", "tool_call_id", "stdout", "stderr")
@@ -42,7 +42,7 @@ quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 
 def _items(resource: Resource, texts: st.SearchStrategy[str]) -> st.SearchStrategy[list[Json]]:
-    """Pages of items whose fields, known or not, hold anything, at times what looks like their children."""
+    """Return pages of items whose fields, known or not, hold anything, sometimes lookalikes of children."""
     plain = (
         st.none()
         | st.booleans()
@@ -78,7 +78,7 @@ def _landed(resource: Resource, items: list[Json]) -> Cells:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality that tells 1 from 1.0 and from true."""
+    """Return True if two values are equal, with 1, 1.0 and true all different."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -91,7 +91,7 @@ def _listed(sent: Any) -> list[Any]:
 
 
 def _holds(column: Column, cell: Any, sent: Any) -> bool:
-    """Whether the cell says all that was sent."""
+    """Return True if the cell holds all that was sent."""
     if sent is None or cell is None:
         return sent is cell
     if column.type == "timestamp":
@@ -102,7 +102,7 @@ def _holds(column: Column, cell: Any, sent: Any) -> bool:
 
 
 def _row_holds(columns: dict[str, Column], row: Json, sent: Json, extra: Json) -> bool:
-    """Whether each field is in its column, or the same in extra."""
+    """Return True if each field is in its column, or unchanged in `extra`."""
     return all(
         _same(extra[name], value) if name in extra else _holds(columns[name], row[name], value)
         for name, value in sent.items()
@@ -135,7 +135,7 @@ def _call_holds(columns: dict[str, Column], row: Json, sent: Json) -> bool:
 
 
 def _child_holds(resource: Resource, landed: Cells, root: Json, child: str, sent: list[Any]) -> bool:
-    """Whether a child's rows are as many as were sent, and they or the root's extra hold all of them."""
+    """Return True if the child's rows, or else the root's `extra`, hold all objects that were sent."""
     table = (resource.children or {})[child]
     columns = {column.name: column for column in table.columns}
     key = (root["id"], root["position"])
@@ -163,7 +163,7 @@ def _item_holds(resource: Resource, landed: Cells, root: Json, item: Json) -> bo
     if not returns and rest.get("tool_return") is not None:
         returns = [{name: rest[name] for name in RETURN_DOUBLES if name in rest}]
     sent = {"content": _listed(content), "tool_calls": calls, "tool_returns": returns}
-    # Without approvals their rows repeat fields that are columns of the root.
+    # Without approvals, the rows repeat fields that are columns of the root.
     sent |= {"approvals": approvals} if approvals else {}
     returned = returns[0] if returns and isinstance(returns[0], dict) else {}
     repeated = {

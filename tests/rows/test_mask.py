@@ -1,4 +1,4 @@
-"""What is masked is stored nowhere, and the rest as ever."""
+"""Masked values are stored nowhere; all others are stored unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HASH = f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()} {len(SECRET)} byte
 
 
 def masked(resource: str, *items: Json, parent: str = "p", **settings: Any) -> dict[str, list[Json]]:
-    """The rows of some items, by table, without what is null."""
+    """Return the rows of items by table, without nulls."""
     mask = Mask(RESOURCES[resource], make_settings({"base_url": URL, **settings}, {}))
     rows = Rows(RESOURCES[resource], tombstones=True)
     rows.add([{"id": f"m{at}", **item} for at, item in enumerate(items)], parent)
@@ -58,7 +58,7 @@ def one(resource: str, item: Json, table: str = "", **settings: Any) -> Json:
 
 
 def said(column: Column) -> Any:
-    """A value with the secret, for a column of content."""
+    """Return a value with the secret for a column of content."""
     return {"deep": [SECRET]} if column.type == "json" else SECRET
 
 
@@ -85,7 +85,7 @@ def test_all_content_is_masked_in_every_table(how: str) -> None:
 
 
 def telling(resource: Resource) -> Json:
-    """An item that says the secret wherever something can be said."""
+    """Return an item with the secret wherever content can be."""
     item = {c.field: said(c) for c in resource.root.columns if c.content and c.name not in ("extra", "text")}
     item |= {"unknown": [SECRET]}
     if resource.children is None:
@@ -253,7 +253,7 @@ def test_images_wherever_they_are(item: Json, images: str) -> None:
     assert ("sha256:" in str(found)) == (images == "hash")
 
 
-# Whether it could be base64 depends on its length, once what base64 does not know is passed over.
+# A lenient decoder skips characters that are not base64; then the length decides whether it decodes.
 @pytest.mark.parametrize("beyond", range(8))
 def test_an_address_is_hashed_as_it_is(beyond: int) -> None:
     url = f"https://example.org/a-b_c.png?{'x' * beyond}"
@@ -264,7 +264,7 @@ def test_an_address_is_hashed_as_it_is(beyond: int) -> None:
 
 @pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "file"}, {"type": 5}], ids=str)
 def test_only_what_is_called_an_image_is_spared(kind: Json) -> None:
-    """Without a type nobody knows what it is: it is masked as content."""
+    """Without a type, a part may be anything, so it is masked as content."""
     part = {**kind, "data": IMAGE}
     settings: Json = {"mask": {"content": "hash"}, "mask_key": MASK_KEY, "images": "hash"}
     rows = masked("agent_messages", content(part, PART), **settings)["agent_messages__content"]
@@ -325,7 +325,7 @@ def test_a_digest_of_what_is_hidden_is_not_kept() -> None:
 
 @pytest.fixture
 def telltale(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A Letta whose every resource says the secret, and that quotes it where it fails."""
+    """Serve a Letta whose resources all contain the secret, and whose errors quote it."""
     small = Letta(seed=0)
     agent = small.add_agent()
     small.talk(agent, SECRET, tools=["roll"])

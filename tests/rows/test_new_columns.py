@@ -1,4 +1,4 @@
-"""Fields that had no column in 0.1.0 have one now, and are no longer in `extra`."""
+"""Fields without a column in 0.1.0 have one now, and are no longer in `extra`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page lands as its messages do alone: what has other fields beside it makes no difference."""
+"""A page gives the rows that its messages give alone: other messages with other fields change nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _landed(resource: str, pages: list[list[Json]], read_again: bool = False) ->
         if table.name in made:
             made[table.name].validate(full=True)
             assert made[table.name].schema == table.arrow_schema
-    # Tombstones come after the rows of their page.
+    # Tombstones follow the rows of their page, so they are sorted last.
     return {name: sorted(table.to_pylist(), key=_is_deleted) for name, table in made.items()}
 
 
@@ -76,7 +76,7 @@ def _is_deleted(row: Json) -> bool:
 def _assert_lands_as_alone(resource: str, page: list[Json], read_again: bool = False) -> None:
     page = sorted(page, key=itemgetter("id"))
     alone = [list(message) for _, message in groupby(page, key=itemgetter("id"))]
-    # NaN is not what it is.
+    # Compared by repr, because NaN does not equal itself.
     assert repr(_landed(resource, [page], read_again)) == repr(_landed(resource, alone, read_again))
 
 
@@ -131,7 +131,7 @@ ODD: dict[str, Json] = {
 def test_an_odd_item_changes_nothing_for_the_others(field: Json, read_again: bool) -> None:
     odd = {**KINDS[1], "id": f"{MESSAGE}{0x7F:02x}", **field}
     _assert_lands_as_alone("agent_messages", [*KINDS, odd], read_again)
-    # The shape is the same: only a value is odd.
+    # The fields are the same; only a value is odd.
     _assert_lands_as_alone("agent_messages", [{**odd, "id": "message-a", **dict.fromkeys(field)}, odd])
 
 

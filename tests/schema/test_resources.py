@@ -1,4 +1,4 @@
-"""All that is true of a resource is on its card: with a model and a card there is one more."""
+"""A resource is fully described by its card: a model and a card make a new one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.library_loads import Warehouse
 from tests.support.paths import ROOT
 
 PACKAGE = Path(letta_source.__file__).parent
-# What a report, a transcript or the demo shows is of certain tables.
+# A report, a transcript and the demo show certain tables by name.
 READERS = ("report", "export/transcript", "cli/demo", "demo", "schema")
 
 
@@ -89,12 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def noted() -> Iterator[str]:
-    """A server of notes; gives its address."""
+    """Serve notes; yield the server's URL."""
     with HTTPServer(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -186,7 +186,7 @@ def _is_public(node: ast.Assign) -> bool:
 
 
 def _branches(path: Path) -> Iterator[str]:
-    """Resource names that a source file compares with, or lists."""
+    """Yield the resource names that a source file compares with or lists."""
     tree = ast.parse(path.read_text("utf-8"))
     public = [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_public(node)]
     for node in ast.walk(tree):
@@ -205,8 +205,8 @@ def _branches(path: Path) -> Iterator[str]:
 
 
 def test_no_branch_or_set_by_resource_name_stands_beside_the_cards() -> None:
-    # Words of other things: a field of OpenAI's chats, one of ShareGPT's, one of agents, and keys of the
-    # state, of a report as JSON, and of what an option is for.
+    # Names of other things: fields of OpenAI's and ShareGPT's chats and of agents, and keys of the state,
+    # of a report as JSON, and of an option's resources.
     other = {
         ("export/chat_formats.py", "messages"),
         ("export/chat_formats.py", "conversations"),

@@ -1,4 +1,4 @@
-"""The tables are what is promised: names, keys, descriptions."""
+"""The tables' names, keys and descriptions are as promised."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ JSON = {
     "messages__approvals": {"stdout", "stderr"},
 }
 
-# What can quote people: the mask `content` covers it.
+# Columns that can quote people: the mask `content` covers them.
 CONTENT = {
     "agents": _words("""
         name description system tags tool_rules llm_config embedding_config model_settings

@@ -105,7 +105,7 @@ def test_numbers_and_times_need_no_mark(annotation: type) -> None:
 
 
 def _descriptions(path: Path) -> Iterator[str]:
-    """Each text that describes a field or a column in a source file."""
+    """Yield the descriptions of fields and columns in a source file."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue

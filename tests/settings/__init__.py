@@ -1,1 +1,1 @@
-"""Tests of `letta_source.state`."""
+"""Tests of `letta_source.settings`."""

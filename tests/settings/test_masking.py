@@ -1,4 +1,4 @@
-"""Masks of every place add up, only `keep` takes one away, and no package of other masks is loaded."""
+"""Masks of all places add up, only `keep` removes one, and packages of other masks are not loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MASK_KEY = "long-enough-to-be-a-key"
 
 
 def told(*places: dict[str, Any]) -> dict[str, str]:
-    """What is done to the columns of agents' messages and of agents; the most exact place first."""
+    """Return the masking of each column of agents' messages and of agents; the most specific place first."""
     layers = [
         Layer(Given.of(place), {"mask": f"place {at}", "images": f"place {at}"})
         for at, place in enumerate(places, start=1)
@@ -67,13 +67,13 @@ def test_the_same_twice_is_no_disagreement() -> None:
         (({"mask": "agent_messages.text=keep"}, {"mask": "text=redact"}), False),
         (({"mask": "content=keep"}, {"mask": "text=redact"}), False),
         (({"mask": "agents.system=keep"}, {"mask": "text=redact"}), True),
-        # One that is less exact takes nothing away.
+        # A less specific place removes no mask.
         (({"mask": "text=redact"}, {"mask": "text=keep"}), True),
         (({"mask": "content=redact"}, {"mask": "text=keep"}), True),
         (({"mask": "content=redact"}, {"mask": "agent_messages.text=keep"}), True),
         (({}, {"mask": "text=keep"}, {"mask": "content=redact"}), False),
         (({"mask": "text=redact"}, {"mask": "text=keep"}, {"mask": "text=redact"}), True),
-        # In one place, the more exact name counts.
+        # Within a place, the more specific name wins.
         (({"mask": "content=redact,text=keep"},), False),
     ],
 )
@@ -181,7 +181,7 @@ def command(letta_source: Command) -> Command:
 def test_only_a_hash_makes_another_key_another_mask(
     mask: dict[str, MaskAction], images: str | None, is_keyed: bool
 ) -> None:
-    # A version that kept no masks left packages: they are loaded by whoever masks nothing, key or no key.
+    # Packages of a version that recorded no masks are loaded if nothing is masked, with or without a key.
     digests = {
         masking_digest(Masking([("here", mask)], images), SecretStr(key) if key else None)
         for key in (None, MASK_KEY, f"another {MASK_KEY}")
@@ -251,7 +251,7 @@ def test_new_fields(
             r"agents: fields that no column is for: \x1b[2Jodd, mood. schema_contract is freeze" in said.err
         )
         assert "secret-canary" not in said.err
-        # Once it is allowed, nothing is missing.
+        # Once new fields are allowed, nothing is missing.
         monkeypatch.setenv("SOURCES__LETTA__SCHEMA_CONTRACT", "evolve")
         assert command("run", "--base-url", server.base_url, "--resources", "agents").code == 0
     with duckdb.connect("letta_db.duckdb", read_only=True) as connection:

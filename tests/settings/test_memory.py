@@ -1,4 +1,4 @@
-"""The memory that a load may take is less where its control group may take less than 1 GB."""
+"""A load's memory limit is lower where its control group has a limit below 1 GB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Only names of this program configure it, in one order, and a name that nobody reads is refused."""
+"""Only this program's names configure it, in one order, and unknown names are refused."""
 
 from __future__ import annotations
 

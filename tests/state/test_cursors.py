@@ -1,4 +1,4 @@
-"""How far parents and lists were read: what moves a cursor, what holds it, and what comes again."""
+"""Cursors of parents and lists: what advances them, what holds them, and what is read again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unit(
 
 
 def read(state: dict[str, Any], *units: dict[str, Any], key: str = "") -> Worklist:
-    """A run that lists these units and reads all of them."""
+    """Complete a load that lists these runs, steps or batches and reads all of them; return the next list."""
     tracked = Worklist(state, key, OVERLAP)
     for one in units:
         tracked.add(one)
@@ -129,7 +129,7 @@ def test_parents_have_cursors_of_their_own() -> None:
     cursors.observe("young", [item("a", EDGE)])
     cursors.observe("old", [item("b")])
     cursors.commit()
-    # Known, but to be read from its start; and never seen.
+    # The first is known but must be read from its start; the second was never seen.
     assert (cursors.get("young"), cursors.get("unknown")) == ((None, None), None)
     assert cursors.get("old") == (OLD.isoformat(), "b")
 
@@ -154,7 +154,7 @@ def test_a_restarted_cursor_begins_anew() -> None:
 
 
 def test_a_restart_forgets_the_gap_that_was_met() -> None:
-    """The walk begins anew, and meets what is still unreadable again."""
+    """The walk starts over, and will reach what is still unreadable again."""
     state: dict[str, Any] = {"cursors": {"agent": [OLD.isoformat(), "a"]}, "gaps": {"agent": [["0", "1"]]}}
     cursors = Cursors(state, OVERLAP)
     cursors.meet_gap("agent", ("a", "c"))
@@ -247,7 +247,7 @@ def test_a_date_that_is_yet_to_come_holds_no_cursor(date: str, caplog: pytest.Lo
 
 @pytest.mark.parametrize("date", FAR)
 def test_a_list_by_date_is_read_on_before_what_is_yet_to_come(date: str) -> None:
-    """What is created until then comes before it."""
+    """Items created before that date precede it in the list."""
     state: dict[str, Any] = {}
     ahead = {"id": "ahead", "status": "completed", "created_at": date}
     again = read(state, unit("a"), ahead)

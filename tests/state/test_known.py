@@ -1,4 +1,4 @@
-"""Known issues: told apart from new ones, tried again ever less often, kept only by `commit`."""
+"""Known issues are told from new ones, retried ever less often, and stored only by `commit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(state: dict[str, Any], hours: float = 0, **how: bool) -> KnownIssues:
 
 
 def tries(state: dict[str, Any], hours: Sequence[float]) -> list[float]:
-    """The hours at which loads at those hours try again, and fail."""
+    """Load at these hours, with every try failing; return the hours at which a load tried."""
     tried = []
     for hour in hours:
         issues = at(state, hour)
@@ -36,7 +36,7 @@ def test_what_stays_unreadable_is_tried_ever_less_often() -> None:
     assert tried[:7] == [0, 1, 2, 4, 8, 15, 29]
     gaps = [later - earlier for earlier, later in pairwise(tried)]
     assert gaps == sorted(gaps)
-    # At least daily: a server that was mended is noticed.
+    # At least daily, so that a repaired server is noticed.
     assert gaps[-1] == 23
     assert len(tried) < 40
 
@@ -72,7 +72,7 @@ def test_a_gap_that_moved_an_end_is_the_same(now: Key) -> None:
     second = at(state, 1)
     assert second.fail("agent-a", now) is True
     assert set(second.of("agent-a")) == {now}
-    # It may go on moving: it is not waited for.
+    # It may move further, so the next try does not wait.
     assert second.is_due("agent-a", now)
 
 
@@ -99,7 +99,7 @@ def test_only_a_commit_moves_the_state() -> None:
     issues = at(state)
     issues.fail("agent-a", KEY)
     assert "issues" not in state
-    # The next load package has a copy.
+    # The next load package has a state of its own.
     other: dict[str, Any] = {}
     issues.bind(other)
     issues.commit()

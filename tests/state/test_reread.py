@@ -1,4 +1,4 @@
-"""Where a sweep reads again from."""
+"""The place from which a sweep reads again."""
 
 from __future__ import annotations
 

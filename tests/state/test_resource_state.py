@@ -1,4 +1,4 @@
-"""What one resource keeps from load to load: no more than it needs, and only what was read."""
+"""The state of one resource between loads: no more than it needs, and only of what was read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def opened(stored: dict[str, Any], now: datetime = NOW, **given: Any) -> Resourc
 
 
 def listing(stored: dict[str, Any], now: datetime, last_id: str | None, **given: Any) -> None:
-    """A load that read a list without dates."""
+    """Complete a load that read a list without dates."""
     state = opened(stored, now, **given)
     state.note_last_listed("", last_id)
     state.finish()
@@ -37,7 +37,7 @@ def test_a_list_without_dates_is_read_on_from_what_is_older_than_the_overlap() -
     last = NOW + timedelta(minutes=60)
     assert opened(stored, last).listed_to("") == "step-48"
     assert opened(stored, last).listed_to("agent-1") is None
-    # However often it was loaded: the newest before the overlap, and those since.
+    # However many loads there were, it keeps the newest before the overlap, and those since.
     kept = [last_id for _, last_id in stored["listed"][""]]
     assert kept == ["step-44", "step-48", "step-52", "step-56"]
     assert all(opened(stored, last, **again).listed_to("") is None for again in AGAIN)
@@ -90,7 +90,7 @@ def test_a_window_keeps_no_digests() -> None:
 
 
 def moved(ahead: str, cursor: str | None) -> dict[str, Any]:
-    """The state of a shard that another was ahead of, for the bucket of `run-1`."""
+    """Return the state of a shard that is behind another one, for the bucket of `run-1`."""
     cursors = {"": [cursor, "run-0"]} if cursor else {}
     return {"cursors": cursors, "ahead": {"": {str(bucket_of("run-1")): [ahead, "run-9"], "-": ["~", ""]}}}
 
@@ -155,7 +155,7 @@ def test_what_may_have_been_loaded_before(
 
 
 def test_the_state_of_the_next_package_goes_on() -> None:
-    """Each load package has a state of its own, that begins as the last one ended."""
+    """Each load package has a state of its own, which starts as a copy of the previous one's."""
     first: dict[str, Any] = {}
     state = opened(first)
     run = {"id": "run-1", "status": "completed", "created_at": "2026-05-01T00:00:00Z"}
