@@ -1,1 +1,1 @@
-"""Speak HTTP with a Letta server: requests, retries, rate limit, and what an answer means."""
+"""HTTP with a Letta server: requests, retries, rate limit, and the meaning of answers."""

@@ -1,4 +1,4 @@
-"""Read the body of an answer in pieces, counted, and no more of it than the memory allows."""
+"""Read the body of an answer in counted pieces, and no more of it than the memory allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 from letta_source.api.responses import BadBody, TooLarge
 
-# Bytes of a coded piece from which on another thread is worth its start.
+# Encoded pieces of at least this many bytes are decoded in another thread.
 _LARGE_PIECE = 1 << 15
 _INFLATED_PIECE = 1 << 20
 _GZIP_MAGIC = b"\x1f"
@@ -21,7 +21,7 @@ Take = Callable[[int], Awaitable[None]]
 
 
 class Body(bytes):
-    """A body whose repr does not show it: some proxies tell what they were sent, the key too."""
+    """A body whose repr does not show it: some proxies echo the request, including the key."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"
@@ -31,12 +31,12 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     """Return the body, decoded.
 
     Args:
-        most: bytes.
+        most: the most bytes that it may have.
         take: awaited with the size of each decoded piece, before the next one is read.
 
     Raises:
         TooLarge: it has more.
-        BadBody: it is coded twice, in a way that was not asked for, or cut short.
+        BadBody: it is encoded twice or in a way that was not asked for, or is cut short.
     """
     length = response.headers.get("content-length", "")
     if length.isdigit() and int(length[:18]) > most:
@@ -46,12 +46,12 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
         pieces.append(Body(piece) if len(piece) < _LARGE_PIECE else piece)
         del piece
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    # A page has more, and tells nobody what it was asked with.
+    # A larger body is a page of items, which does not echo the request.
     return Body(body) if len(body) < _LARGE_PIECE else body
 
 
 async def read_start(response: httpx.Response, most: int) -> bytes:
-    """Return the first bytes of the body, decoded; of one that cannot be read what came before."""
+    """Return the first bytes of the body, decoded; if it cannot be read, what came before."""
     start = bytearray()
     with suppress(BadBody):
         async for piece in pieces_of(response, most, _take_none, cuts=True):
@@ -65,7 +65,7 @@ async def pieces_of(
     """Yield the body, decoded, piece by piece; see `read_body`.
 
     Args:
-        cuts: end at `most` bytes, and raise nothing.
+        cuts: end at `most` bytes instead of raising TooLarge.
     """
     coding = response.headers.get("content-encoding", "").strip().lower()
     inflate = _Inflate(coding) if coding not in ("", "identity") else None
@@ -89,7 +89,7 @@ async def pieces_of(
                 raise TooLarge(most)
             await take(len(piece))
             yield piece
-        # Some proxies tell what they were sent: no frame of an error to come shows it.
+        # Some proxies echo the request: no traceback frame may show the body.
         raw, decoded, piece = b"", [], b""
     if inflate:
         inflate.end()
@@ -100,10 +100,10 @@ async def _take_none(size: int) -> None:
 
 
 class _Inflate:
-    """Undoes one content coding, no farther than is wanted: some bytes may stand for gigabytes.
+    """Decoder of one content coding, which stops at a limit: a few bytes may expand to gigabytes.
 
     Raises:
-        BadBody: more than one coding, or another one; or the data is none of that coding.
+        BadBody: more than one coding, or an unknown one; or the data is not in that coding.
     """
 
     def __init__(self, coding: str) -> None:
@@ -114,14 +114,14 @@ class _Inflate:
         self._has_begun = False
 
     def feed(self, data: bytes, most: int) -> list[bytes]:
-        """Return pieces of some 1 MB, together hardly more than `most`."""
+        """Return pieces of at most 1 MB, together hardly more than `most` bytes."""
         pieces: list[bytes] = []
         room, is_full = most, False
         while (data or is_full) and room >= 0:
             if self._stream.eof:
                 if not (self._is_gzip and data.startswith(_GZIP_MAGIC)):
                     break
-                # Several members, one after the other, are one text.
+                # Several gzip members in a row are one text.
                 self._stream = zlib.decompressobj(31)
             piece = self._inflated(data)
             data = self._stream.unconsumed_tail or self._stream.unused_data
@@ -136,7 +136,7 @@ class _Inflate:
         except zlib.error as error:
             if self._is_gzip or self._has_begun:
                 raise BadBody(f"its content coding is broken: {error}") from error
-            # Some servers send deflate without the header that belongs to it.
+            # Some servers send deflate without its zlib header.
             self._stream = zlib.decompressobj(-15)
             piece = self._inflated_raw(data)
         self._has_begun = True

@@ -1,4 +1,4 @@
-"""The cause of a connection that failed, and what to do about it."""
+"""The cause of a failed connection, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import httpx
 
 _SPEAKS_HTTP = "it speaks plain http on this port: set the base URL to http://…, or to the port of https"
 _SPEAKS_HTTPS = "it speaks https on this port: set the base URL to https://…"
-# OpenSSL's reasons where the first bytes are no TLS.
+# OpenSSL's reasons if the first bytes are not TLS.
 _PLAIN_HTTP = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 _PROXY_SPEAKS_HTTP = "the proxy speaks plain http: write its URL as http://…"
-# Of OpenSSL's codes: for another host, email or address; not yet or no longer valid.
+# OpenSSL's codes for a certificate of another host, email or address; and for one not valid now.
 _NAME_MISMATCHES = {62, 63, 64}
 _OUT_OF_DATE = {9, 10}
 _OLD_TLS = {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION"}
-# What anyio waits on, in the context of a time-out.
+# Errors on which anyio waits; they appear in the context of a timeout.
 _WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-# Alerts that a server would send again.
+# Alerts that a server would repeat at each retry.
 _LASTING_MARKS = ("PROTOCOL_VERSION", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", *_OLD_TLS)
-# What servers of TLS say to plain http: a TLS alert, Go's and nginx's texts.
+# Answers of TLS servers to plain http: a TLS alert, the texts of Go and nginx.
 _HTTPS_MARKS = (
     r"\x15\x03",
     "HTTP request to an HTTPS server",
@@ -33,13 +33,13 @@ _HTTPS_MARKS = (
 
 @dataclass(frozen=True)
 class Route:
-    """The way to the server.
+    """The route to the server.
 
     Attributes:
         host: the server's name or address.
-        is_tls: it is to speak https.
-        proxy: host and port of the proxy between, without user and password; empty for none.
-        proxy_is_tls: the proxy is to speak https.
+        is_tls: the server's URL is https.
+        proxy: host and port of the proxy, without user and password; empty for none.
+        proxy_is_tls: the proxy's URL is https.
     """
 
     host: str
@@ -49,12 +49,12 @@ class Route:
 
     @property
     def peer(self) -> str:
-        """The name of whoever the connection is made to."""
+        """The name of the peer that the connection is made to."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
 
 def describe_cause(error: BaseException, route: Route) -> str:
-    """Return why no connection came about, and what to do; names no URL, which may hold a password."""
+    """Return why the connection failed, and what to do; without any URL, which may hold a password."""
     if isinstance(error, httpx.ProxyError):
         return _describe_refusal(str(error), route)
     for cause in _causes(error):
@@ -66,7 +66,7 @@ def describe_cause(error: BaseException, route: Route) -> str:
 
 
 def _describe_refusal(said: str, route: Route) -> str:
-    """Return what a proxy's answer to CONNECT means; it begins with the status."""
+    """Return the meaning of a proxy's answer to CONNECT, which begins with the status."""
     status = said[:3] if said[:3].isdecimal() else ""
     if status == "407":
         return "the proxy asks for a user and password: give them as http://USER:PASSWORD@HOST:PORT"
@@ -77,7 +77,7 @@ def _describe_refusal(said: str, route: Route) -> str:
 
 
 def is_lasting(error: BaseException) -> bool:
-    """Tell whether every further try would end as this one: a certificate, http instead of https."""
+    """Return True if every retry would fail alike: a bad certificate, http instead of https."""
     if isinstance(error, httpx.ProxyError):
         return "407" in str(error)
     return any(isinstance(cause, ssl.SSLError) and _is_lasting(cause) for cause in _causes(error))
@@ -91,12 +91,12 @@ def _is_lasting(error: ssl.SSLError) -> bool:
 
 
 def speaks_https(text: str) -> bool:
-    """Tell whether an answer to plain http is that of a server of TLS."""
+    """Return True if an answer to plain http comes from a TLS server."""
     return any(mark in text for mark in _HTTPS_MARKS)
 
 
 def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
-    """Return why a first answer broke off, did not come, or is no HTTP; the empty text if unknown."""
+    """Return why a first answer broke off, did not come, or is not HTTP; empty if unknown."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and (said := _describe(cause, route)):
             return said
@@ -108,7 +108,7 @@ def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"no answer from {route.peer} in time: see the setting `timeout`"
     if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
-        # Some servers of TLS hang up on plain http without a word, as some proxies do.
+        # Some TLS servers, and some proxies, hang up on plain http without an answer.
         is_plain = not (route.proxy_is_tls if route.proxy else route.is_tls)
         hint = ": is the port right, or does it speak https there?" if is_plain else ": is the port right?"
         return f"{route.peer} closed the connection{hint}"
@@ -167,7 +167,7 @@ def _describe_tls(reason: str, error: ssl.SSLError, route: Route) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that led to it, the members of groups too."""
+    """Yield an error and all that led to it, including the members of groups."""
     waiting, seen = [error], set()
     while waiting:
         error = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""Requests to Letta: retries, redirects, and the meaning of what comes. Knows nothing of pages or tables."""
+"""Requests to Letta, with retries, redirects and checks of the answer; independent of pages and tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CIRCLE = (
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request's options: how its answer is taken; see `Client.get`."""
+    """Options of a request for reading its answer, see `Client.get`."""
 
     lease: Lease
     shape: Shape | None = None
@@ -59,12 +59,12 @@ class _Asked:
 
 
 class Client:
-    """Sends requests to one Letta server; to be used in one event loop.
+    """Client of one Letta server; to be used in one event loop.
 
     Args:
-        settings: host, key, headers, time-out, retries, proxy, certificates.
-        on_request: called as each request is sent, tries and redirects included.
-        server: what the load that the client belongs to knows of the server.
+        settings: host, key, headers, timeout, retries, proxy, certificates.
+        on_request: called as each request is sent, including retries and redirects.
+        server: the load's knowledge of the server, shared by its clients.
         looks_again: before a request is given up, make sure that the server answers at all.
 
     Raises:
@@ -109,17 +109,17 @@ class Client:
         """Return the decoded JSON body, or what `read` makes of it.
 
         Args:
-            page_retries: how often to retry what failed, as it seems, for what the page holds; for those who
-                can ask for a smaller one. Other failures are retried as often as the settings say.
-            shape: what the body must be; another one is trouble of a gateway.
-            may_lack: the server may have no such endpoint. That it has none is asked for twice; where it must
-                have one, it is trouble that may pass.
-            lease: of the server's memory, takes what the body and its values take; the caller gives it back.
-            read: see `letta_source.api.exchange.Exchange.send`; it starts anew with each try.
+            page_retries: how often to retry failures that the page's content may have caused, for callers
+                that can ask for a smaller page. Other failures are retried as often as the settings say.
+            shape: the shape that the body must have; another one is a gateway's error.
+            may_lack: the server may lack the endpoint; if it says so, it is asked twice. If false, a missing
+                endpoint is a transient failure.
+            lease: takes the memory of the body and its values; the caller gives it back.
+            read: see `letta_source.api.exchange.Exchange.send`; it starts again with each try.
 
         Raises:
-            RequestFailed: the last try failed too; a `StatusError` where the server said why.
-            FatalError: no key or a wrong one, no connection, no Letta server, or none that answers any more.
+            RequestFailed: the last try failed too; a `StatusError` if the server said why.
+            FatalError: no key or a wrong one, no connection, not a Letta server, or no answers any more.
         """
         own = lease or self.server.memory.lease()
         try:
@@ -129,7 +129,7 @@ class Client:
             except StatusError as error:
                 if not is_missing(error) or await self._is_missing_again(path):
                     raise
-                # Letta has it: something else gave its answer.
+                # Letta has the endpoint: something in front of it has answered.
                 asked = _Asked(own, shape, read=read)
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
         except TooLarge:
@@ -148,7 +148,7 @@ class Client:
             lease.release()
 
     async def _is_missing_again(self, path: str) -> bool:
-        """Ask for a missing endpoint in another way, with a slash more or less."""
+        """Return True if an endpoint is also missing with its trailing slash added or removed."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         lease = self.server.memory.lease()
         try:
@@ -176,12 +176,12 @@ class Client:
         kind, given_up = kind_of(path), self.server.given_up
         for _ in range(_ROUNDS):
             answers = self._answers
-            # A gateway that has no way to the messages of a thousand agents would cost half a minute each.
+            # A gateway without a route to agents' messages would cost half a minute for each agent.
             retries = min(self._retries, _RETRIES_OF_GIVEN_UP) if kind in given_up else self._retries
             try:
                 found = await self._tried(request, retries, asked, page_retries)
             except RequestFailed as error:
-                # Nobody is blamed for an outage: where the server was away, the request is sent anew.
+                # An outage is not the request's fault: if the server was down, it is sent again.
                 if self._answers != answers or not self._looks_again or await self._is_up():
                     if worth_a_retry(error) and (page_retries is None or not may_be_the_page(error)):
                         given_up.add(kind)
@@ -193,7 +193,7 @@ class Client:
         raise failed
 
     async def _is_up(self) -> bool:
-        """Tell whether the server answers a simple question; if not at once, wait for it.
+        """Return True if the server answers a simple request at once; otherwise wait until it does.
 
         Raises:
             Unreachable: it does not come back.
@@ -249,7 +249,7 @@ class Client:
             hint = ""
             if isinstance(error, httpx.RequestError) and not self.server.lets_read:
                 hint = describe_broken_answer(error, self._route)
-            # They quote lines of an answer that is no HTTP, and where it redirects to.
+            # Their texts quote answers that are not HTTP, and redirect targets.
             self._exchange.redact.redact_error(error)
             said = f"{type(error).__name__} on {request.url.path}"
             raise RequestFailed(f"{said}: {hint}" if hint else said) from error
@@ -258,7 +258,7 @@ class Client:
         try:
             return await self._followed(request, asked)
         except BaseException:
-            # Others may need it before the next try, and to look whether the server is up is one of them.
+            # Others may need the memory before the next try, such as the check that the server is up.
             asked.lease.release()
             raise
 
@@ -267,7 +267,7 @@ class Client:
         for _ in range(_REDIRECTS_FOLLOWED):
             paths.add(request.url.path)
             await self.server.pace.turn()
-            # A redirect has a body, too.
+            # Gives back the body of a redirect.
             asked.lease.release()
             async with self._in_flight:
                 response, body = await self._exchange.send(request, asked.lease, asked.read)
@@ -276,7 +276,7 @@ class Client:
             request = next_hop(request, response, self.base_url, self.server.lets_read)
         if not self.server.lets_read:
             raise NotLetta(f"{self.base_url} {_CIRCLE}")
-        # With a slash or without, a server that has this family at other paths has nothing here. Any other
+        # A server that lacks this endpoint may redirect between the paths with and without a slash. Any other
         # circle is made by something in front, which hides what the server has.
         lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
@@ -288,7 +288,7 @@ class Client:
             error = to_error(response, body, not asked.may_lack, wait)
             if isinstance(error, StatusError) and error.verdict is not Verdict.PASSING:
                 self._answers += 1
-            # A longer one is not waited for: should the next tries fail too, it is told.
+            # Longer waits are not kept; if the retries fail too, the error reports the wait.
             if wait and wait <= LONGEST_WAIT:
                 self.server.pace.hold(wait)
                 self.server.traffic.waited += wait

@@ -1,4 +1,4 @@
-"""The server's time: ages of messages and dates of Retry-After are measured against it, not against ours."""
+"""The server's time: ages of messages and dates of Retry-After are measured against it, not our clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from time import monotonic
 
 import httpx
 
-# A date so far ahead of ours is a broken proxy's: taken for true, nothing would be younger than the overlap.
+# A date further ahead is a broken proxy's: if it were trusted, no item would lie within the overlap.
 _FARTHEST_AHEAD = timedelta(days=1)
 _EARLIEST = datetime(1970, 1, 2, tzinfo=timezone.utc)
 _SECONDS_APART = 10.0
@@ -19,10 +19,10 @@ _LONGEST_MEANT = timedelta(days=31).total_seconds()
 
 
 class Clock:
-    """The distance of the server's clock from ours, by the Date header of its answers.
+    """The offset of the server's clock from ours, by the Date header of its answers.
 
-    Where several servers answer, the one that is furthest behind counts: what was created since by its time
-    is read again.
+    If several servers answer, the one furthest behind counts, so that nothing created since then by its
+    clock is missed.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Clock:
         self._next = 0.0
 
     def observe(self, headers: Mapping[str, str]) -> bool:
-        """Take note of an answer's date, every ten seconds; return whether it was the first one."""
+        """Note an answer's date, every ten seconds; return True if it was the first one."""
         if monotonic() < self._next:
             return False
         self._next = monotonic() + _SECONDS_APART
@@ -39,7 +39,7 @@ class Clock:
             return False
         is_first = self._ahead is None
         ahead = max(sent, _EARLIEST) - _local_now()
-        # A cache gives the date that its copy was made.
+        # A cache sends the date at which its copy was made.
         if (age := headers.get("age", "")).isdigit():
             ahead += timedelta(seconds=min(int(age[:9]), 1e8))
         if ahead > _FARTHEST_AHEAD:
@@ -49,36 +49,36 @@ class Clock:
 
     @property
     def is_known(self) -> bool:
-        """True once an answer told the time, or was looked at and told none."""
+        """True once an answer's date was looked at, even if it had none."""
         return self._next > 0
 
     @property
     def skew(self) -> timedelta:
-        """The time by which the server is ahead of us; negative if behind, 0 if nothing is known."""
+        """The time by which the server is ahead of us; negative if behind, 0 if unknown."""
         return self._ahead or timedelta(0)
 
     def described(self) -> str:
-        """Say how far the server's clock is from ours."""
+        """Describe how far the server's clock is from ours."""
         where = "ahead of" if self.skew > timedelta(0) else "behind"
         apart = timedelta(seconds=round(abs(self.skew).total_seconds()))
         return f"the server's clock is {apart} {where} this machine's: ages are measured by the server's"
 
     def now(self) -> datetime:
-        """The server's time, in UTC; ours if nothing is known."""
+        """Return the server's time, in UTC; ours if unknown."""
         return _local_now() + self.skew
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds to wait that Retry-After asks for, in seconds or as a date.
+    """Return the seconds to wait that Retry-After asks for, as a number or as a date.
 
-    A gateway may add a field of its own: of several the longest wait counts.
+    A gateway may add a field of its own; the longest wait counts.
 
     Args:
-        now: the server's, unless the answer has a date.
+        now: the server's time, used if the answer has no date.
 
     Returns:
-        More than 0; None where it asks for nothing, for the past, for what is no time at all, or for more
-        than 31 days, which nobody means.
+        More than 0; None if the field is missing, in the past, not a time at all, or more than 31 days,
+        which nobody means.
     """
     fields = httpx.Headers(headers).get_list("retry-after")
     waits = [_seconds(one, headers, now) for field in fields for one in _forms(field)]
@@ -86,12 +86,12 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _forms(field: str) -> list[str]:
-    """Return what stands between commas, of which a date has one of its own."""
+    """Return the field and its parts between commas, as a date has a comma of its own."""
     return [field, *(one.strip() for one in field.split(","))]
 
 
 def _seconds(form: str, headers: Mapping[str, str], now: datetime) -> float:
-    # Not all that Python takes for a number: 1e400, 1_000, infinity, other digits.
+    # Python accepts more as a number: 1e400, 1_000, infinity, other digits.
     if _NUMBER.fullmatch(form):
         return float(form)
     then = parse_http_date(form)
@@ -101,7 +101,7 @@ def _seconds(form: str, headers: Mapping[str, str], now: datetime) -> float:
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """Return the time in UTC, or None where the text is no date; one that names no zone is in UTC."""
+    """Return the time in UTC, or None if the text is not a date; a date without a zone is in UTC."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A time by which a block must be done, which may be suspended."""
+"""A time limit for a block, which can be suspended."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if sys.version_info < (3, 11):
 
 
 class Deadline:
-    """Raises TimeoutError where the block takes longer; as a context manager.
+    """Context manager that raises TimeoutError if the block takes too long.
 
     Args:
-        seconds: that the block may take, without those during which the deadline is suspended.
+        seconds: the time that the block may take, not counting suspensions.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -25,7 +25,7 @@ class Deadline:
 
     async def __aenter__(self) -> Deadline:
         if sys.version_info >= (3, 11):
-            # Many times faster.
+            # Many times faster than anyio's.
             self._timeout = asyncio.timeout(self._seconds)
             await self._timeout.__aenter__()
         else:
@@ -42,12 +42,12 @@ class Deadline:
         return self._timeout.__exit__(kind, error, trace)
 
     def restart(self) -> None:
-        """Give the block all of its time again, from now on."""
+        """Give the block its full time again, from now on."""
         self._reschedule(asyncio.get_running_loop().time() + self._seconds)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Do not count the time that this block takes."""
+        """Suspend the deadline within this block."""
         loop = asyncio.get_running_loop()
         left = self._when() - loop.time()
         self._reschedule(inf)

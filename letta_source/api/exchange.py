@@ -1,4 +1,4 @@
-"""One request sent and its answer read, over a connection of its own; nothing is retried here."""
+"""Send one request and read its answer, over a connection of its own; without retries."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from letta_source.settings import Settings
 logger = logging.getLogger(__name__)
 
 Reader = Callable[[httpx.Response, Lease, Take], Awaitable[tuple[Any, int]]]
-"""Reads the body of a good answer; returns what became of it, and its bytes."""
+"""Reads the body of a successful answer; returns the result, and the body's number of bytes."""
 
 _CONNECT_SECONDS = 10.0
-# Bytes.
+# Bytes read of an error's body.
 _ERROR_BODY = 1 << 16
-# At DEBUG and INFO they log what the server sent: status line, headers, where it redirects to.
+# At DEBUG and INFO these log what the server sent: status line, headers, redirect targets.
 _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
 
 class Exchange:
-    """Builds requests to one server, sends them and reads the answers; to be used in one event loop.
+    """Sender of requests to one server, and reader of their answers; to be used in one event loop.
 
     Args:
-        settings: host, key, headers, time-out, proxy, certificates.
-        server: its clock is set by each answer, and its traffic counted.
+        settings: host, key, headers, timeout, proxy, certificates.
+        server: each answer updates its clock and traffic.
         on_request: called as each request is sent.
 
     Raises:
@@ -56,12 +56,12 @@ class Exchange:
             EXTENSION: self.redact,
         }
         self._connect = make_connector(settings)
-        # One for each connection: a pool looks at all that it has with each request.
+        # One transport for each connection, as a pool looks at all its connections with each request.
         self._idle = [self._connect()]
         self._headers = _headers(settings)
 
     def open(self) -> None:
-        """Keep secrets out of what the libraries beneath log."""
+        """Start to redact secrets in the logs of the HTTP libraries."""
         for name in _WIRE_LOGGERS:
             logging.getLogger(name).addFilter(self._filter)
 
@@ -87,20 +87,20 @@ class Exchange:
     async def send(
         self, request: httpx.Request, lease: Lease, read: Reader | None = None
     ) -> tuple[httpx.Response, Any]:
-        """Send a request and read its answer; of one that is an error, the start only.
+        """Send a request and read its answer; only the start of it if it is an error.
 
         Args:
-            lease: takes what the body takes.
-            read: reads a good answer that may be larger than the memory allows. The time-out is for each
-                part of it that could be a page.
+            lease: takes the memory of the body.
+            read: reads a successful answer that may be larger than the memory allows. The timeout then
+                applies to each part of the size of a page.
 
         Returns:
-            The answer, closed, and its body, or what `read` made of it.
+            The answer, closed, and its body or the result of `read`.
         """
         self._on_request()
         connection = self._idle.pop() if self._idle else self._connect()
         try:
-            # httpx has no deadline for a whole answer: one that drips would take for ever.
+            # httpx has no deadline for a whole answer: one that trickles in would take forever.
             async with Deadline(self._timeout) as deadline:
                 response = await connection.handle_async_request(request)
                 response.request = request
@@ -119,7 +119,7 @@ class Exchange:
                         size = len(body)
                     self._server.traffic.bytes += size
                     if response.status_code == 500 and "network_stream" in response.extensions:
-                        # The server resets the connection of a 500 on its next request: hang up first.
+                        # After a 500, the server resets the connection at the next request: close it first.
                         await response.extensions["network_stream"].aclose()
                 finally:
                     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -132,7 +132,7 @@ class Exchange:
 
 
 class _Headers(httpx.Headers):
-    """Header fields, whose repr shows no value: httpx's own shows all but Authorization."""
+    """Header fields whose repr shows no values; httpx's own shows all but Authorization."""
 
     def __repr__(self) -> str:
         return f"Headers({[*self]})"
@@ -153,7 +153,7 @@ def _headers(settings: Settings) -> _Headers:
 
 
 class _Parts:
-    """Gives each part of a long answer the time of a page."""
+    """Counter of a long answer's bytes that gives each part the time of a page."""
 
     def __init__(self, lease: Lease, deadline: Deadline, part: int) -> None:
         self._lease = lease
@@ -170,6 +170,6 @@ class _Parts:
 
 async def _take(lease: Lease, deadline: Deadline, size: int) -> None:
     if not lease.try_grow(size):
-        # It is not the server's time that passes.
+        # The server is not to blame for this wait.
         with deadline.suspended():
             await lease.grow(size)

@@ -1,4 +1,4 @@
-"""Answers of what stands in front of Letta: gateways, proxies, challenges and logins."""
+"""Answers from something in front of Letta: gateways, proxies, challenges and logins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from letta_source.api.causes import speaks_https
 from letta_source.api.redact import Redactor
 
 _SERVER_CHARS = 40
-# Members of a problem of RFC 9457 beside its detail: the error of a gateway.
+# Members of an RFC 9457 problem besides its detail: such an error is a gateway's.
 _PROBLEM = {"title", "status", "instance"}
 _CLOUD = ".letta.com"
 NOT_LETTAS = "not Letta's own answer"
@@ -27,7 +27,7 @@ LOGIN_URL = re.compile(
 
 
 def is_lettas(said: Any, status: int, host: str) -> bool:
-    """Tell whether an error has the form of Letta's own; of Letta Cloud's 401 the form is not known."""
+    """Return True if an error has the form of Letta's own; the form of Letta Cloud's 401 is unknown."""
     if not isinstance(said, dict):
         return False
     if "detail" in said:
@@ -36,12 +36,12 @@ def is_lettas(said: Any, status: int, host: str) -> bool:
 
 
 def is_login(body: bytes) -> bool:
-    """Tell whether a web page asks for a login."""
+    """Return True if a web page asks for a login."""
     return bool(_LOGIN.search(body.decode("latin-1")))
 
 
 def describe_foreign(response: httpx.Response, body: bytes, redact: Redactor) -> str:
-    """Return who said it, if not Letta, and what to do."""
+    """Return who answered instead of Letta, and what to do."""
     reason = redact(response.reason_phrase)
     status = response.status_code
     if status == 407:
@@ -60,7 +60,7 @@ def describe_foreign(response: httpx.Response, body: bytes, redact: Redactor) ->
 
 
 def challenge_of(response: httpx.Response, body: bytes) -> str:
-    """The kind of page that lets only browsers through; empty for none."""
+    """Return the kind of challenge that lets only browsers through; empty if it is none."""
     headers: Mapping[str, str] = response.headers
     if "cf-mitigated" in headers:
         return "a challenge of Cloudflare for browsers"

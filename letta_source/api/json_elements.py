@@ -1,4 +1,4 @@
-"""Cut a list out of a JSON text that comes in pieces, element by element."""
+"""Cut the elements of a list out of a JSON text that comes in pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOM = b"\xef\xbb\xbf"
 _SPACES = re.compile(rb"[ \t\n\r]*")
 _MARKS = re.compile(rb'["\[\]{}]')
 _BRACKETS = re.compile(rb"[\[\]{}]")
-# Bytes that are looked through at once.
+# Bytes scanned at once.
 _WINDOW = 4096
 _SCALAR_END = re.compile(rb'[ \t\n\r,:\[\]{}"]')
 _BACKSLASH = ord("\\")
@@ -24,8 +24,8 @@ class Element:
     """An element of the list.
 
     Attributes:
-        text: as it came, not yet known to be JSON; None if it has more bytes than may be kept.
-        size: bytes that there are.
+        text: the bytes as sent, not yet known to be JSON; None if there are more than may be kept.
+        size: the number of bytes.
     """
 
     text: bytes | None
@@ -33,7 +33,7 @@ class Element:
 
 
 class Anew:
-    """The list starts; an earlier one is void, as of a key that comes twice the last value counts."""
+    """The list starts; an earlier one is void, as the last value of a repeated key counts."""
 
 
 class _Place(Enum):
@@ -48,17 +48,17 @@ class _Place(Enum):
 
 
 class Elements:
-    """Cuts the elements out of `[…]`, or of `{"key": […]}`.
+    """Incremental parser that cuts the elements out of `[…]` or `{"key": […]}`.
 
-    It accepts what `parse_json` does, once each element is parsed within `wrap`; only UTF-8.
+    It accepts the same texts as `parse_json` once each element is parsed within `wrap`, but only UTF-8.
 
     Args:
-        key: of the object.
-        most: bytes of an element that are kept.
+        key: the object's key of the list.
+        most: the most bytes of an element that are kept.
 
     Attributes:
         is_list: the text is a list, or the key's value is one.
-        other: the value that it is instead; of an object without the key, an empty one.
+        other: the value found instead of a list; an empty object if the key is missing.
     """
 
     def __init__(self, key: str, most: int) -> None:
@@ -71,7 +71,7 @@ class Elements:
         self._is_begun = False
         self._rest = b""
         self._found: list[Element | Anew] = []
-        # Of the value that is being read.
+        # State of the value that is being read.
         self._in_value = self._is_scalar = self._in_text = False
         self._depth: int = 0
         self._size = 0
@@ -79,32 +79,32 @@ class Elements:
 
     @property
     def held(self) -> int:
-        """Bytes that are kept of an element that has not ended."""
+        """Bytes kept of an element that has not ended."""
         return len(self._kept)
 
     def wrap(self, texts: list[bytes]) -> bytes:
-        """Return elements as a list, as deep as they stood in the text; see `unwrap`."""
+        """Return elements as a JSON list, at the depth that they have in the text; see `unwrap`."""
         inner = b"[%b]" % b",".join(texts)
-        # Arrays beyond the deepest level stay texts.
+        # The depth matters, as arrays beyond the deepest level stay texts.
         return b"[%b]" % inner if self._in_object else inner
 
     def unwrap(self, parsed: Any) -> list[Any]:
-        """Return the elements of what `wrap` made, parsed."""
+        """Return the elements from the parsed text of `wrap`."""
         found: list[Any] = parsed[0] if self._in_object else parsed
         return found
 
     def feed(self, piece: bytes) -> list[Element | Anew]:
-        """Return what ends in this piece.
+        """Return the elements that end in this piece, and the starts of lists.
 
         Raises:
-            ValueError: it is no JSON.
+            ValueError: it is not JSON.
         """
         data, self._rest = self._rest + piece if self._rest else piece, b""
         if not self._is_begun:
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._rest = data
                 return []
-            # As Python's own parser does, which is asked where the first one fails.
+            # Python's own parser, the fallback of `parse_json`, accepts a BOM too.
             data, self._is_begun = data.removeprefix(_BOM), True
         at = 0
         while at < len(data):
@@ -130,7 +130,7 @@ class Elements:
             raise ValueError("the JSON is cut short")
 
     def _expect(self, mark: bytes, at: int) -> int:
-        """Take the mark that begins or ends something; return where to go on."""
+        """Take the mark that begins or ends something; return the position after it, or that of a value."""
         place, may_end, self._may_end = self._place, self._may_end, False
         following = None
         if place is _Place.START and mark == b"{":
@@ -158,11 +158,11 @@ class Elements:
         return at
 
     def _read_value(self, data: bytes, at: int) -> int:
-        """Keep what belongs to the value; return where to go on."""
+        """Keep the bytes of the value; return the position after them."""
         end = self._value_end(data, at)
         cut = len(data) if end is None else end
         if end is None and self._in_text and _escapes(data, at, cut):
-            # What it escapes comes with the next piece.
+            # The escaped character comes with the next piece.
             cut -= 1
             self._rest = data[cut:]
         self._size += cut - at
@@ -179,7 +179,7 @@ class Elements:
             found = _SCALAR_END.search(data, at)
             return found.start() if found else None
         if not self._depth and not self._in_text:
-            # It begins.
+            # The value begins.
             self._in_text = data[at : at + 1] == b'"'
             self._depth = int(not self._in_text)
             at += 1
@@ -200,12 +200,12 @@ class Elements:
                 return at
 
     def _pass_brackets(self, data: bytes, at: int) -> int:
-        """Move on to the next text, or not as far; or to the end of the value."""
+        """Move on to the next string or the end of the window, but not beyond the value."""
         text = data.find(b'"', at, at + _WINDOW)
         stop = min(len(data), at + _WINDOW) if text < 0 else text
         closed = data.count(b"]", at, stop) + data.count(b"}", at, stop)
         if closed < self._depth:
-            # Megabytes of brackets cost as little as of anything else.
+            # Counting makes megabytes of brackets as cheap as any other text.
             self._depth += data.count(b"[", at, stop) + data.count(b"{", at, stop) - closed
             return stop
         for found in _BRACKETS.finditer(data, at, stop):
@@ -221,7 +221,7 @@ class Elements:
             self._found.append(Element(text, size))
             self._place = _Place.AFTER_ELEMENT
             return
-        # A text stands for what is too large to be looked at: it is no list either.
+        # A value too large to be kept is replaced by a string, which is no list either.
         value = "" if text is None else parse_json(text)
         if self._place is _Place.KEY:
             self._is_wanted = value == self._key
@@ -234,7 +234,7 @@ class Elements:
 
 
 def _escapes(data: bytes, begin: int, end: int) -> bool:
-    """Tell whether an odd number of backslashes stands before `end`, from `begin` on."""
+    """Return True if an odd number of backslashes stands before `end`, from `begin` on."""
     at = end
     while at > begin and data[at - 1] == _BACKSLASH:
         at -= 1

@@ -1,4 +1,4 @@
-"""One budget of bytes for bodies that are read, pages in flight and rows that wait, over all workers."""
+"""A budget of bytes, shared by all workers, for bodies being read, pages in flight and rows that wait."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 DEFAULT_LIMIT = 512_000_000
-# What Python takes for a value, an object and an array of JSON beside their text.
+# Bytes that Python takes for a JSON value, object and array besides their text.
 _VALUE, _OBJECT, _ARRAY = 64, 240, 72
-# glibc's name for the least block that is a mapping of its own, and its first value.
+# glibc's parameter for the smallest block that is a mapping of its own, and its initial value.
 _M_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 1 << 17
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 def return_large_blocks() -> None:
-    """Have the C library give blocks from 128 kB on back to the system as they are freed; for good.
+    """Have the C library return freed blocks of 128 kB and more to the system; permanently.
 
-    glibc raises that bound to the largest block that was freed, such as a body: from then on messages of
-    hundreds of kB leave holes between others, of more than all that is in use. Other libraries need nothing.
+    glibc raises that bound to the largest block that was freed, such as a body. From then on, messages of
+    hundreds of kB leave holes that take more memory than is in use. Other libraries need nothing.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 class Memory:
-    """Bytes that may be taken; whoever asks for more waits until others give back.
+    """A budget of bytes; a reader that needs more than is left waits until others give some back.
 
-    Readers take what they read, and whoever gets a page gives it back once its rows were handed on. Of what
-    is taken there are up to three copies for a moment, hence a quarter of the limit is given out; an eighth
-    of that once messages are large, as destinations need the most for these. Threads may share it.
+    Readers take the bytes that they read, and the receiver of a page gives them back once its rows were
+    handed on. Up to three copies exist for a moment, so only a quarter of the limit is given out, and an
+    eighth of that once messages are large, as destinations need the most for these. Threads may share it.
 
     Args:
-        limit: in bytes.
+        limit: the limit in bytes.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self.limit = limit
         self._given_out = limit // 4
         self._watchers: list[Callable[[], None]] = []
-        # Garbage collection may give something back while it is held.
+        # Reentrant, as garbage collection may give memory back while the lock is held.
         self._lock = threading.RLock()
         self._used = 0
         self._held = 0
@@ -49,43 +49,43 @@ class Memory:
         self._waiting: list[_Waiter] = []
 
     def expect_large(self) -> None:
-        """Say that what is read are pages of few messages, each of them large."""
+        """Prepare for pages of few messages, each of them large."""
         self._given_out = self.limit // 32
         return_large_blocks()
 
     @property
     def largest_body(self) -> int:
-        """Bytes of an answer that cannot be asked for in smaller parts, such as one message."""
+        """The most bytes of an answer that cannot be requested in smaller parts, such as one message."""
         return self.limit // 8
 
     @property
     def largest_stream(self) -> int:
-        """Bytes of an answer that is read in pieces, which wait in a temporary file."""
+        """The most bytes of an answer that is read in pieces, which wait in a temporary file."""
         return self.limit * 2
 
     @property
     def largest_of_many(self) -> int:
-        """Bytes of a page that could be smaller: each worker may have one, and some wait."""
+        """The most bytes of a page that could be smaller: each worker may have one, and some wait."""
         return self.limit // 64
 
     @property
     def largest_page(self) -> int:
-        """Bytes that a page may take once it is parsed."""
+        """The most bytes that a page may take once it is parsed."""
         return self.limit // 4
 
     @property
     def enough_rows(self) -> int:
-        """Bytes of rows that are handed on together."""
+        """Bytes of rows to hand on together."""
         return self.limit // 64
 
     @property
     def enough_for_package(self) -> int:
-        """Bytes of large rows that are loaded together: DuckDB's log holds them twice."""
+        """Bytes of large rows to load together: DuckDB's log holds them twice."""
         return self.limit // 32
 
     @contextmanager
     def watched(self, on_shortage: Callable[[], None]) -> Iterator[None]:
-        """Have a function called when a reader has to wait: whoever gathers rows hands them on."""
+        """Have a function called when a reader has to wait, so that gathered rows are handed on."""
         self._watchers.append(on_shortage)
         try:
             yield
@@ -94,14 +94,14 @@ class Memory:
 
     @property
     def used(self) -> int:
-        """Bytes that are taken now."""
+        """Bytes taken now."""
         return self._used
 
     def lease(self, can_be_less: bool = False) -> Lease:
-        """A part of the memory, nothing at first.
+        """Return a lease of the memory, empty at first.
 
         Args:
-            can_be_less: what it is for can be asked for in smaller parts.
+            can_be_less: the answer could be requested in smaller parts.
         """
         return Lease(self, self.largest_of_many if can_be_less else self.largest_body)
 
@@ -114,7 +114,7 @@ class Memory:
     def _take(self, lease: Lease, size: int, waiter: _Waiter | None = None) -> bool:
         with self._lock:
             if self._used + size > self._given_out and self._beyond is not lease:
-                # When all is taken by readers of which none can go on, one may.
+                # When readers have taken everything and none can go on, one may exceed the budget.
                 if self._beyond or self._held:
                     if waiter:
                         self._waiting.append(waiter)
@@ -166,12 +166,12 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 class Lease:
-    """A part of the memory; gives back what is left of it when nobody refers to it any more.
+    """A part of the memory; what is left of it is given back when it is garbage-collected.
 
     Attributes:
-        most: bytes that the answer may have.
-        size: in bytes.
-        is_held: whoever gathers rows has it, and gives it back when memory is short.
+        most: the most bytes that the answer may have.
+        size: bytes taken.
+        is_held: the collector of rows has it, and gives it back when memory is short.
     """
 
     def __init__(self, memory: Memory, most: int) -> None:
@@ -181,11 +181,11 @@ class Lease:
         self.is_held = False
 
     def try_grow(self, size: int) -> bool:
-        """Take more if there is some left."""
+        """Take more if there is enough left; return False if not."""
         return self._memory._take(self, size)
 
     async def grow(self, size: int) -> None:
-        """Take more; wait until there is some left."""
+        """Take more; wait until there is enough left."""
         while not self._memory._take(self, size):
             loop = asyncio.get_running_loop()
             future: asyncio.Future[None] = loop.create_future()
@@ -195,15 +195,15 @@ class Lease:
             await future
 
     def end_reading(self) -> None:
-        """Say that all was read: if it took more than there was, the next one may."""
+        """End the reading: if this lease exceeded the budget, another one now may."""
         self._memory._end_beyond(self)
 
     def add(self, size: int) -> None:
-        """Take more of what is held: it is there already."""
+        """Take more, held and without waiting, for bytes that exist already."""
         self._memory._add(self, size)
 
     def hold(self) -> None:
-        """Say that it goes to whoever gathers rows."""
+        """Mark the lease as held by the collector of rows."""
         self._memory._hold(self)
 
     def shrink(self, size: int) -> None:
@@ -220,6 +220,6 @@ class Lease:
 
 
 def parsed_size(body: bytes) -> int:
-    """Estimate the bytes that the values of a JSON text take as Python objects; more rather than less."""
+    """Estimate the bytes that a JSON text takes as Python objects, rather too high than too low."""
     marks = _VALUE * body.count(b",") + _OBJECT * body.count(b"{") + _ARRAY * body.count(b"[")
     return len(body) + marks

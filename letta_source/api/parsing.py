@@ -1,4 +1,4 @@
-"""The value of a body, within the memory that it may take."""
+"""Parsing of a body within the memory that its value may take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import httpx
 from letta_source.api.memory import Lease, parsed_size
 from letta_source.api.responses import Shape, TooLarge, checked
 
-# Bytes of a body from which on another thread and decoder are worth their start.
+# A body with fewer bytes is parsed without counting what its value takes.
 _LARGE_BODY = 1 << 15
-# Bytes of a body that are parsed without looking what that takes: less than a page may take, at worst.
+# Up to this many bytes of a body, a rough estimate is enough: at worst, the value fits a page.
 _HARMLESS_BODY = 1 << 20
 
 
@@ -19,13 +19,13 @@ async def parsed(response: httpx.Response, body: bytes, lease: Lease, shape: Sha
     """Return the decoded JSON of a body.
 
     Args:
-        lease: takes what the value takes; it has the body's bytes.
-        shape: what it must be.
-        most: bytes that the value may take.
+        lease: takes the memory of the value; it already has that of the body.
+        shape: the shape that the value must have.
+        most: the most bytes that the value may take.
 
     Raises:
         TooLarge: it would take more.
-        RequestFailed: it is no JSON, or another shape.
+        RequestFailed: it is not JSON, or has another shape.
     """
     if len(body) < _LARGE_BODY:
         lease.end_reading()

@@ -1,4 +1,4 @@
-"""When the next request may go: for all readers of a load at once."""
+"""The rate limit, shared by all requests of a load."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from time import monotonic
 
 
 class Pace:
-    """Every request of a load waits here for its turn; used from one event loop at a time.
+    """Rate limiter of all requests of a load; used from one event loop at a time.
 
     Args:
-        requests_per_second: of the whole load at most; None for no cap.
+        requests_per_second: the limit of the whole load; None for no limit.
     """
 
     def __init__(self, requests_per_second: float | None = None) -> None:
@@ -19,17 +19,17 @@ class Pace:
         self._resume = 0.0
 
     def hold(self, seconds: float) -> None:
-        """Nobody sends anything for so long: the server asked for it (Retry-After)."""
+        """Hold all requests for so long, as the server asked for it (Retry-After)."""
         self._resume = max(self._resume, monotonic() + seconds)
 
     async def turn(self) -> None:
-        """Returns when a request may go."""
+        """Wait until a request may be sent."""
         while True:
             now = monotonic()
             start = max(now, self._next, self._resume)
             self._next = start + self._apart
             if start > now:
                 await sleep(start - now)
-            # Another reader may have been told to wait meanwhile.
+            # Meanwhile the server may have told another reader to wait.
             if self._resume <= start:
                 return

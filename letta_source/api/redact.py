@@ -1,4 +1,4 @@
-"""Takes secrets out of what others wrote: a server or a proxy may tell what it was sent."""
+"""Redaction of secrets in texts from others: a server or proxy may echo the request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pydantic import SecretStr
 from letta_source.safe_text import visible
 
 _PIECE = 8
-"""Characters: what was cut within the secret still shows a part of it."""
+"""Characters; pieces of a secret are redacted too, as a text may be cut within it."""
 _LEAST = 4
-"""Characters: a shorter value of a header, such as 1 or on, tells nothing and stands in any text."""
+"""Characters; a shorter header value, such as 1 or on, reveals nothing and occurs in any text."""
 _MASK = "\x00"
 
 
 class Redactor:
-    """Replaces secrets and each piece of them by ***: as they are, quoted for a URL or JSON, in base64.
+    """Function that replaces secrets and pieces of them by ***: plain, quoted for a URL or JSON, in base64.
 
-    It alone has the secrets as plain texts, in no attribute or variable that a repr shows.
+    It alone holds the secrets as plain text, in no attribute or variable whose repr shows them.
     """
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
@@ -33,12 +33,12 @@ class Redactor:
             self._pieces.add(secret)
 
     def __call__(self, text: str) -> str:
-        """Return the text without the secrets, in visible characters: others wrote it."""
+        """Return the text without the secrets, with invisible characters escaped."""
         return visible(self.redacted(text), keep="\n\t")
 
     def redacted(self, text: str) -> str:
         """Return the text without the secrets."""
-        # Every piece of a secret is looked up at its place, so that pieces that overlap go too.
+        # Pieces are looked up in the original text, so that overlapping ones are all masked.
         shown = list(text)
         for size, pieces in self._pieces.by_size.items():
             for at in range(len(text) - size + 1):
@@ -47,9 +47,9 @@ class Redactor:
         return re.sub(f"{_MASK}+", "***", "".join(shown)) if _MASK in shown else text
 
     def redact_error(self, error: BaseException | None) -> None:
-        """Take the secrets out of the texts of an error, and of those that led to it."""
+        """Remove the secrets from the texts of an error and of its causes."""
         seen: set[int] = set()
-        # Contexts may go in a circle.
+        # Contexts may be circular.
         while error is not None and id(error) not in seen:
             seen.add(id(error))
             error.args = tuple(self.redacted(arg) if isinstance(arg, str) else arg for arg in error.args)
@@ -57,7 +57,7 @@ class Redactor:
 
 
 class _Pieces:
-    """Pieces of secrets by their size; its repr shows none."""
+    """Pieces of secrets by size; its repr shows none."""
 
     def __init__(self) -> None:
         self.by_size: dict[int, _Hidden] = {}
@@ -95,17 +95,17 @@ def _forms(secret: SecretStr, others: bool) -> Iterator[str]:
 
 
 def redactor_of(request: httpx.Request) -> Redactor:
-    """Return what redacts the secrets that a request was sent with."""
+    """Return the redactor of the secrets that a request was sent with."""
     found = request.extensions.get(EXTENSION)
     return found if isinstance(found, Redactor) else Redactor()
 
 
 EXTENSION = "letta_source_redactor"
-"""Extension of a request that holds the redactor of its secrets."""
+"""The request extension that holds the redactor of its secrets."""
 
 
 class RedactingFilter(logging.Filter):
-    """Lets every record through, without the secrets."""
+    """Logging filter that redacts secrets and drops no record."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()

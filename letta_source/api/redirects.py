@@ -1,4 +1,4 @@
-"""Redirects, and whether to follow them: the key goes to no other host and no other port."""
+"""Redirects, followed only to the same host and port, so that the key goes nowhere else."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PORTS = {"http": 80, "https": 443}
 def next_hop(
     request: httpx.Request, response: httpx.Response, base_url: str, was_read: bool
 ) -> httpx.Request:
-    """Return the request to follow a redirect with.
+    """Return the request that follows a redirect.
 
     Args:
         was_read: something was read before.
 
     Raises:
         FatalError: it leads to a login or elsewhere, and nothing has been read yet.
-        StatusError: the same later: a gateway's session ended, or something is replaced, for this path.
+        StatusError: the same, later: a gateway's session ended, or something on this path is replaced.
     """
     try:
         return redirected(request, response, base_url)
@@ -35,21 +35,21 @@ def next_hop(
 
 
 def redirected(request: httpx.Request, response: httpx.Response, base_url: str) -> httpx.Request:
-    """Return the request to follow: a slash too many or too few answers 307.
+    """Return the request that follows a redirect: the server answers 307 to a missing or extra slash.
 
-    A server behind a proxy at which TLS ends redirects to http:// of the same host: https goes on.
+    A server behind a proxy that terminates TLS redirects to http:// on the same host: https is kept.
 
     Raises:
-        AuthError: to a login.
-        NotLetta: to another host or port.
-        InvalidURL: it is no URL.
+        AuthError: it leads to a login.
+        NotLetta: it leads to another host or port, or would change a request that sends data.
+        InvalidURL: its target is not an http URL.
     """
     here = request.url
     there = here.join(response.headers["location"])
     if there.scheme not in ("http", "https"):
         raise httpx.InvalidURL("redirects to what is no URL of http")
     is_same_host = here.host == there.host
-    # It may hold what was sent.
+    # The host may echo the request.
     host = redactor_of(request)(there.host)
     if _is_login(here, there, is_same_host):
         raise AuthError(
@@ -85,6 +85,6 @@ def _origin(url: httpx.URL) -> tuple[str, int | None]:
 
 def _headers(request: httpx.Request) -> httpx.Headers:
     headers = httpx.Headers(request.headers)
-    # It names the port, which may be another one now.
+    # The header names the port, which may have changed.
     headers.pop("host", None)
     return headers

@@ -1,8 +1,8 @@
 """The meaning of an answer.
 
-A status means something only if Letta said it: reverse proxies, gateways and firewalls answer 404 while
-something is replaced, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`;
-that of gateways has a `message` or an `error`, or is a problem of RFC 9457, which has a `detail` too.
+A status is meaningful only if Letta sent it: reverse proxies, gateways and firewalls answer 404 during a
+deployment, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`; those of
+gateways have a `message` or an `error`, or are RFC 9457 problems, which have a `detail` too.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Verdict(Enum):
 
 
 class RequestFailed(Exception):
-    """A request that got no usable answer, also after the last try; another one may."""
+    """A request got no usable answer, even at the last try; other requests may."""
 
 
 class StatusError(RequestFailed):
     """The server, or something in front of it, answered with an error.
 
     Attributes:
-        status: of HTTP.
-        detail: what was said, cut to 300 characters.
-        verdict: what it means.
+        status: the HTTP status.
+        detail: the error's text, cut to 300 characters.
+        verdict: its meaning.
         from_letta: it has the form of Letta's own errors.
-        retry_after: seconds that are to be waited, more than 0, or None.
-        page_limit: the largest limit that the server takes, where it says so.
+        retry_after: seconds to wait, more than 0, or None.
+        page_limit: the largest limit that the server accepts, if it says so.
     """
 
     def __init__(
@@ -77,23 +77,23 @@ class StatusError(RequestFailed):
 
 
 class BadBody(RequestFailed):
-    """The body is no JSON, or was cut short."""
+    """The body is not JSON, or was cut short."""
 
 
 class WrongShape(RequestFailed):
-    """JSON, but not what was asked for: some gateways send their errors with status 200."""
+    """JSON, but not of the expected shape: some gateways send their errors with status 200."""
 
 
 class WebPage(RequestFailed):
-    """A page for people, with status 200: of a proxy while the server is away, or of another server."""
+    """A web page with status 200, from a proxy while the server is down, or from another server."""
 
 
 class TooLarge(RequestFailed):
-    """The body, or what it holds once it is parsed, is larger than the memory allows.
+    """The body, or its parsed value, is larger than the memory allows.
 
     Attributes:
-        most: bytes that are allowed.
-        length: bytes that there are, where that is known.
+        most: bytes allowed.
+        length: bytes of the body, if known.
     """
 
     def __init__(self, most: int, length: int | None = None) -> None:
@@ -102,8 +102,8 @@ class TooLarge(RequestFailed):
         self.length = length
 
 
-# As the server's errors begin: what it names, perhaps with its id, and nothing else. Gateways have jobs,
-# steps and runs of their own, and miss an upstream for one.
+# The beginning of the server's errors: the kind of object, perhaps its id, and nothing else. Gateways have
+# jobs, steps and runs of their own, and report that an upstream for one was not found.
 _NAMES = (
     "(?:agent|group|run|job|batch|step|stepmetrics|conversation|message|block|tool|identity|archive|passage)"
 )
@@ -114,27 +114,27 @@ _GONE = re.compile(
     re.IGNORECASE,
 )
 _NO_ROUTE = {404: "Not Found", 405: "Method Not Allowed"}
-"""FastAPI's own errors, by status: no route has this path, or none with this method."""
+"""FastAPI's own errors, by status: no route has this path, or none has this method."""
 _QUOTA = re.compile(r"(?!rate)[\w-]*(quota|credits|limit-exceeded|usage-exceeded)")
-# As pydantic puts it, and as others do: "limit … less than or equal to 100", "limit must be at most 100".
+# In pydantic's words or others': "limit … less than or equal to 100", "limit must be at most 100".
 _LIMIT = re.compile(
     r"\b(?:limit|page_size)\b.{0,200}?(?:less than|at most|max|between|exceeds?|too (?:large|high|big))"
     r"(?:\D{0,40}(?:\d+ and )?(?P<bound>\d+))?",
     re.IGNORECASE | re.DOTALL,
 )
-# What only servers and gateways in trouble say, whoever they are.
+# Transient failures, whether of the server or of a gateway.
 _PASSING_STATUSES = {408, 425, 429}
-# A page may be too much for the server, or hold a message that it cannot render.
+# A page may be too large for the server, or hold an unreadable message.
 _PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
 
 
 def to_error(
     response: httpx.Response, body: bytes, has_route: bool = True, wait: float | None = None
 ) -> RequestFailed:
-    """Return what to raise for an answer with an error status.
+    """Return the error to raise for an answer with an error status.
 
     Args:
-        has_route: a server that has no such endpoint is in trouble; false where it may lack it.
+        has_route: a missing endpoint is a transient failure; false if the server may lack it.
         wait: seconds, from Retry-After.
 
     Raises:
@@ -164,11 +164,11 @@ def to_error(
 
 
 def judge(status: int, said: Any, host: str = "") -> Verdict:
-    """Return what an error means.
+    """Return the meaning of an error.
 
     Args:
-        said: the JSON that came with it, None for what is none.
-        host: that it came from.
+        said: the JSON of its body, None if that is not JSON.
+        host: the host that sent it.
     """
     is_own = is_lettas(said, status, host)
     detail = said.get("detail") if is_own else None
@@ -184,7 +184,7 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
         return Verdict.REFUSED if is_own else Verdict.PASSING
     if status in (400, 422) and _LIMIT.search(str(said)):
         return Verdict.PAGE_LIMIT
-    # Gateways speak JSON too: `{"message": "no Route matched"}`.
+    # Gateways send JSON too: `{"message": "no Route matched"}`.
     return Verdict.ERROR if detail is not None else Verdict.PASSING
 
 
@@ -194,7 +194,7 @@ def _is_quota(status: int, reasons: Any) -> bool:
 
 
 def may_be_the_page(error: BaseException) -> bool:
-    """Tell whether a smaller page may work: not where the server is away or wants us to wait."""
+    """Return True if a smaller page may work; not if the server is down or asks to wait."""
     if isinstance(error, StatusError):
         if error.verdict is Verdict.PAGE_LIMIT:
             return True
@@ -203,17 +203,17 @@ def may_be_the_page(error: BaseException) -> bool:
 
 
 def is_gone(error: RequestFailed) -> bool:
-    """Tell whether Letta itself said that what was asked for does not exist."""
+    """Return True if Letta itself said that the requested object does not exist."""
     return isinstance(error, StatusError) and error.verdict is Verdict.GONE
 
 
 def is_missing(error: RequestFailed) -> bool:
-    """Tell whether Letta itself said, twice, that it has no such endpoint."""
+    """Return True if Letta itself said that it has no such endpoint; `Client.get` asks twice."""
     return isinstance(error, StatusError) and error.verdict is Verdict.NO_ROUTE
 
 
 def refused(host: str, error: StatusError) -> AuthError:
-    """Return what to do about 401 and 403 where nothing has been read yet."""
+    """Return the error for a 401, 403 or 407 before anything was read; it says what to do."""
     if not error.from_letta:
         return AuthError(f"{host} cannot be read: {error}")
     return AuthError(
@@ -223,11 +223,11 @@ def refused(host: str, error: StatusError) -> AuthError:
 
 
 def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
-    """Return the JSON of an answer with a good status.
+    """Return the JSON of a successful answer.
 
     Raises:
-        WebPage: it is one.
-        BadBody: it is no JSON.
+        WebPage: it is a web page.
+        BadBody: it is not JSON.
         WrongShape: it has another shape.
     """
     if may_be_page(response):
@@ -235,22 +235,22 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
     found = parsed(body)
     if shape and not _has_shape(found, shape, response.url.path):
         kind, said = type(found).__name__, _detail(found, redactor_of(response.request))
-        # No frame of the error shows it: it may tell what was sent.
+        # No traceback frame may show it, as it may echo the request.
         del found
         raise WrongShape(f"not the {shape} that was asked for, but {kind}: {said}")
     return found
 
 
 def may_be_page(response: httpx.Response) -> bool:
-    """Tell by the header fields whether an answer is a page for people."""
+    """Return True if an answer is a web page, by its header fields."""
     return "html" in response.headers.get("content-type", "") or bool(challenge_of(response, b""))
 
 
 def web_page(response: httpx.Response, body: bytes) -> WebPage:
-    """Return what to raise for an answer that is a page for people.
+    """Return the error to raise for an answer that is a web page.
 
     Args:
-        body: the start of it is enough.
+        body: its start is enough.
     """
     what = challenge_of(response, body) or ("a login page" if is_login(body) else "a web page")
     return WebPage(
@@ -261,7 +261,7 @@ def web_page(response: httpx.Response, body: bytes) -> WebPage:
 
 
 def _has_shape(found: Any, shape: Shape, path: str) -> bool:
-    """Null is an empty list; an object has the id that it was asked for by: a gateway's error has another."""
+    """Check the shape: null is an empty list; an object has the requested id, unlike a gateway's error."""
     if shape == "object":
         # A step's metrics have the step's id: `/v1/steps/{id}/metrics`.
         return isinstance(found, dict) and found.get("id") in path.rstrip("/").split("/")[-2:]
@@ -269,21 +269,21 @@ def _has_shape(found: Any, shape: Shape, path: str) -> bool:
 
 
 def parsed(body: bytes) -> Any:
-    """Return `body` as JSON.
+    """Return the value of a JSON body.
 
     Raises:
-        BadBody: it is none.
+        BadBody: it is not JSON.
     """
     try:
         return parse_json(body)
     except ValueError as error:
         why = str(error)
-    # Not within `except`: the parser's error and its frames hold the body, which may tell what was sent.
+    # Not within `except`: the parser's error and its frames hold the body, which may echo the request.
     raise BadBody(why)
 
 
 def _detail(body: Any, redact: Redactor) -> str:
-    # In one line: it goes into the log.
+    # On one line, as it goes into the log.
     detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
-    # Some proxies tell what they were sent.
+    # Some proxies echo the request.
     return redact(detail[:_DETAIL_CHARS])

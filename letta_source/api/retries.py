@@ -1,4 +1,4 @@
-"""Whether, when and how often a request is sent again. Knows nothing of what it is for."""
+"""Retries with exponential backoff, independent of what a request is for."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 LONGEST_WAIT = 600.0
-"""Seconds for all tries of one request, and the longest that the server may ask to wait."""
+"""Seconds that all tries of one request may take, and the longest wait that the server may ask for."""
 
-# A proxy that has no way to the server for this path: half a minute is enough while something is replaced.
+# For a proxy without a route to the server for this path: half a minute is enough for a deployment.
 _RETRIES_OF_FOREIGN = 7
 _BUSY = {408, 425, 429}
 
@@ -40,12 +40,12 @@ async def retried(
     first_contact: bool,
     on_retry: Callable[[float], None] = lambda seconds: None,
 ) -> Any:
-    """Retry what failed: `tenacity` only then, as it takes a tenth of a quick request.
+    """Retry a request after its first failure; only then, as `tenacity` takes a tenth of a quick request.
 
     Args:
-        failed: why the first try did.
+        failed: the error of the first try.
         page_retries: see `letta_source.api.client.Client.get`.
-        first_contact: a web page most likely is another server's.
+        first_contact: nothing was read yet: a web page is most likely another server's, and not retried.
         on_retry: called before each retry with the seconds until then.
     """
     first = [failed]
@@ -74,8 +74,8 @@ async def retried(
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),
         stop=is_enough,
-        # The server may ask for a longer wait, which the pace makes everybody keep; never for a shorter one.
-        # After a 500 it resets the kept-alive connection: the next request fails once, at once.
+        # If the server asks for a longer wait, `Pace` holds all requests; a shorter one has no effect.
+        # After a 500 it resets the kept-alive connection: the next request fails once, immediately.
         wait=_backoff,
         before_sleep=before_sleep,
         reraise=True,
@@ -84,7 +84,7 @@ async def retried(
 
 
 def worth_a_retry(error: BaseException) -> bool:
-    """Tell whether the next try may go better."""
+    """Return True if a retry may succeed."""
     if isinstance(error, StatusError):
         return error.verdict is Verdict.PASSING
     is_failure = isinstance(error, (httpx.RequestError, BadBody, WebPage, WrongShape))

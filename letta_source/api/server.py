@@ -1,4 +1,4 @@
-"""The server as all clients of one load know it, and the memory that they share."""
+"""Knowledge of the server, and the memory, shared by all clients of one load."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from letta_source.settings import Settings
 
 @dataclass
 class Traffic:
-    """The cost of one resource on the wire.
+    """The network traffic of one resource.
 
     Attributes:
-        retries: requests that were sent again.
+        retries: number of retries.
         waited: seconds before retries, of all workers together, and those that the server asked for.
-        bytes: of bodies, decoded.
+        bytes: bytes of all bodies, decoded.
     """
 
     retries: int = 0
@@ -32,17 +32,17 @@ class Traffic:
 
 @dataclass
 class Server:
-    """The server, as far as the load has met it; used from one event loop at a time.
+    """A load's knowledge of the server; used from one event loop at a time.
 
     Attributes:
-        pace: when the next request may go.
-        clock: its time.
-        memory: bytes that bodies and rows may take.
-        lets_read: a request has succeeded: a later 401 or 403 concerns what was asked for, not the key.
-        traffic: of the resource that is being read.
-        page_limits: by kind of path, the largest limit that it takes, where that is less than was asked for.
-        given_without: relations that some items cannot be given with.
-        given_up: kinds of paths of which the last request failed to the end, while others were answered.
+        pace: the rate limit.
+        clock: the server's time.
+        memory: the memory that bodies and rows may take.
+        lets_read: a request has succeeded: a later 401 or 403 concerns the request, not the key.
+        traffic: traffic of the resource being read.
+        page_limits: by kind of path, the largest limit that it accepts, if less than requested.
+        given_without: relations that it cannot return for some items.
+        given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
     pace: Pace = field(default_factory=Pace)
@@ -56,11 +56,11 @@ class Server:
 
     @classmethod
     def of(cls, settings: Settings) -> Server:
-        """Make one for a load with these settings."""
+        """Return a new one for a load with these settings."""
         return cls(Pace(settings.requests_per_second), memory=Memory(settings.memory_limit))
 
     def start_load(self, settings: Settings) -> None:
-        """Start anew, but for what was learned of the server."""
+        """Start a load: keep only the clock, the page limits and what else is true of the server itself."""
         self.pace = Pace(settings.requests_per_second)
         self.memory = Memory(settings.memory_limit)
         self.given_without.clear()
@@ -68,5 +68,5 @@ class Server:
 
 
 def kind_of(path: str) -> str:
-    """Return a path without its ids, which have a hyphen: the same for all paths of a kind."""
+    """Return a path without its ids, the parts with a hyphen: the same for all paths of a kind."""
     return "/".join(part for part in path.split("/") if "-" not in part)

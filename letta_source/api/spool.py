@@ -1,7 +1,7 @@
-"""The answer of a list that is had whole, with one request, and may be larger than the memory allows.
+"""The answer of a list that one request returns whole, and that may be larger than the memory allows.
 
-It is read in pieces, and its elements wait in a private temporary file until the answer has come to its end:
-nothing of an answer that breaks off is handed on, and the server does not wait while rows are loaded.
+It is read in pieces, and its elements wait in a private temporary file until the answer is complete: nothing
+of an answer that breaks off is handed on, and the server does not wait while rows are loaded.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from letta_source.api.memory import Lease, Memory, parsed_size
 from letta_source.api.responses import BadBody, RequestFailed, TooLarge, may_be_page, parsed, web_page
 from letta_source.items import id_of
 
-# Bytes of an answer that need no file.
+# An answer with fewer bytes needs no file.
 _IN_MEMORY = 1 << 20
-# Bytes of an element that is parsed without looking what that takes.
+# An element with fewer bytes is parsed without counting what its value takes.
 _SMALL = 1 << 15
-# Bytes that an element takes in the lists below, beside its id.
+# Bytes that an element takes in the lists below, besides its id.
 _ENTRY = 150
 
 
@@ -35,19 +35,19 @@ class Spool:
     """The elements of one list.
 
     Args:
-        elements: cuts them out, and knows how deep they stood.
-        lease: takes what the lists of ids and sizes take.
+        elements: the parser that cuts them out, and knows their depth in the answer.
+        lease: takes the memory of the lists of ids and sizes.
 
     Attributes:
-        ids: of the elements; None for one without.
+        ids: ids of the elements; None for one without.
         sizes: bytes that each takes once it is parsed.
-        too_large: places of those that are beyond what one may take, and are not kept.
+        too_large: positions of elements that are too large, and are not kept.
     """
 
     def __init__(self, elements: Elements, lease: Lease) -> None:
         self.lease = lease
         self._elements = elements
-        # Without a name on most systems, and for its owner alone on all: it vanishes with the process.
+        # Without a name on most systems, readable only by its owner on all; it vanishes with the process.
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         self._clear()
 
@@ -62,26 +62,26 @@ class Spool:
 
     @property
     def index_size(self) -> int:
-        """Bytes of the lists of ids and sizes."""
+        """Bytes that the lists of ids and sizes take."""
         return _ENTRY * len(self.ids) + self._id_bytes
 
     @property
     def other(self) -> Any:
-        """The answer, if it is no list."""
+        """The answer if it is not a list; else an empty list."""
         return [] if self._elements.is_list else self._elements.other
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def start_anew(self) -> None:
-        """Forget what was added."""
+        """Drop the elements added so far."""
         self._clear()
 
     def add(self, text: bytes | None, element_id: str | None, size: int) -> None:
         """Add an element.
 
         Args:
-            text: None for one that is not kept.
+            text: its JSON; None for an element that is not kept.
             size: bytes that it takes once it is parsed.
         """
         if text is None:
@@ -94,7 +94,7 @@ class Spool:
         self._id_bytes += len(element_id or "")
 
     def text_of(self, places: Sequence[int]) -> bytes:
-        """Return elements as a JSON text; see `parse`."""
+        """Return the elements at these positions as a JSON text; see `parse`."""
         texts: list[bytes] = []
         for place in places:
             begin, end = self._ends[place], self._ends[place + 1]
@@ -103,7 +103,7 @@ class Spool:
         return self._elements.wrap(texts)
 
     def parse(self, text: bytes) -> list[Any]:
-        """Return the elements of a text that `text_of` made."""
+        """Return the elements of a text from `text_of`."""
         return self._elements.unwrap(parsed(text))
 
     def close(self) -> None:
@@ -118,16 +118,16 @@ async def read_list(
     """Read an answer that is a list, or an object with a list under this key.
 
     Args:
-        lease: takes what is held of it; the spool gives it back.
-        take: awaited with the number of bytes, before they are held.
+        lease: takes the memory of what is held; the spool gives it back.
+        take: awaited with a number of bytes, before they are held.
 
     Returns:
-        The elements, and the bytes of the answer.
+        The elements, and the number of bytes of the answer.
 
     Raises:
-        TooLarge: it has more bytes than memory and temporary files may take, or more elements.
+        TooLarge: it has more bytes or elements than memory and temporary files may take.
         SpoolFull: the temporary file cannot be written.
-        RequestFailed: it is no JSON.
+        RequestFailed: it is not JSON, or a web page.
     """
     if may_be_page(response):
         raise web_page(response, await read_start(response, _SMALL))
@@ -154,14 +154,14 @@ async def read_list(
         return spool, size
     if spool is not None:
         spool.close()
-    # Not within `except`: the first error's frames hold pieces of the body, which may tell what was sent.
+    # Not within `except`: the first error's frames hold pieces of the body, which may echo the request.
     raise failed
 
 
 async def _fill(
     spool: Spool, elements: Elements, response: httpx.Response, take: Take, memory: Memory
 ) -> int:
-    """Add all elements of an answer; return the bytes that it has."""
+    """Add all elements of an answer; return its number of bytes."""
     size, lease = 0, spool.lease
     async for piece in pieces_of(response, memory.largest_stream, take):
         size += len(piece)
@@ -172,7 +172,7 @@ async def _fill(
         if needed > lease.size:
             await take(needed - lease.size)
         lease.shrink(lease.size - needed)
-        # No frame of an error to come shows it.
+        # No traceback frame may show it.
         del piece
     elements.end()
     return size

@@ -1,7 +1,7 @@
 """Connections to the server: certificates, proxies, and reads of up to 1 MB.
 
-Raises ConfigError where a setting or a variable of the environment cannot be used; its text never holds the
-value, which may be a password.
+A setting or environment variable that cannot be used raises ConfigError; its text never holds the value,
+which may be a password.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from letta_source.api.causes import Route
 from letta_source.errors import ConfigError
 from letta_source.settings import Settings, is_loopback
 
-# httpcore reads 64 kB at a time, each a turn of the event loop; a page has some 1 MB.
+# httpcore reads 64 kB per turn of the event loop; a page has about 1 MB.
 _READ_BYTES = 1 << 20
 _KEEPALIVE_SECONDS = 5.0
 _LAST_PORT = 65535
@@ -32,10 +32,10 @@ _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_C
 
 
 def make_connector(settings: Settings) -> Callable[[], httpx.AsyncHTTPTransport]:
-    """Return a function that makes a transport with one connection.
+    """Return a function that creates a transport with one connection.
 
     Raises:
-        ConfigError: a certificate cannot be loaded, or the proxy is none that can be used.
+        ConfigError: a certificate cannot be loaded, or the proxy cannot be used.
     """
     url = httpx.URL(settings.base_url)
     proxy = find_proxy(settings)
@@ -46,7 +46,7 @@ def make_connector(settings: Settings) -> Callable[[], httpx.AsyncHTTPTransport]
 
 
 def route_to(settings: Settings) -> Route:
-    """Return the way to the server, for those who say why there is none."""
+    """Return the route to the server, to explain why a connection failed."""
     url, proxy = httpx.URL(settings.base_url), find_proxy(settings)
     if proxy is None:
         return Route(url.host, url.scheme == "https")
@@ -56,7 +56,7 @@ def route_to(settings: Settings) -> Route:
 
 class _Transport(httpx.AsyncHTTPTransport):
     def __init__(self, tls: ssl.SSLContext | None, proxy: httpx.Proxy | None) -> None:
-        # Not httpx's own, which takes no network backend.
+        # Not the pool of httpx, which takes no network backend.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             proxy=_to_httpcore(proxy, tls) if proxy else None,
@@ -82,12 +82,12 @@ class _Backend(httpcore.AnyIOBackend):
         except (httpcore.ConnectError, httpcore.ConnectTimeout):
             raise
         except Exception as error:
-            # What a name beyond all bounds makes of the event loop: UnicodeError, OverflowError, a group.
+            # For an impossible host name, the event loop raises UnicodeError, OverflowError or a group.
             raise httpcore.ConnectError(type(error).__name__) from error
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A stream that is read in larger pieces than it is asked for."""
+    """A stream that reads larger pieces than requested."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -98,7 +98,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         try:
             return await self._stream.read(_READ_BYTES, timeout)
         except ssl.SSLError as error:
-            # httpcore lets it through: with TLS 1.3 a refusal comes after the handshake.
+            # httpcore does not map this error: with TLS 1.3 a refusal comes after the handshake.
             raise httpcore.ReadError(error.reason) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -112,13 +112,13 @@ class _Stream(httpcore.AsyncNetworkStream):
 
 
 def find_proxy(settings: Settings, variables: Mapping[str, str] | None = None) -> httpx.Proxy | None:
-    """Return the proxy to the server: the setting's, else the environment's, never one to this machine.
+    """Return the proxy to the server: from the setting, else from the environment; none for this machine.
 
     Args:
-        variables: proxies by scheme, "no" for hosts that need none; by default the environment's.
+        variables: proxies by scheme, and hosts that need none under "no"; by default the environment's.
 
     Raises:
-        ConfigError: it is none that can be used.
+        ConfigError: the proxy cannot be used.
     """
     url = httpx.URL(settings.base_url)
     if is_loopback(url.host):
@@ -135,7 +135,7 @@ def find_proxy(settings: Settings, variables: Mapping[str, str] | None = None) -
 
 
 def _proxies(variables: Mapping[str, str] | None) -> dict[str, SecretStr]:
-    """Return the proxies; no local variable holds a password of theirs."""
+    """Return the proxies; no local variable holds their passwords."""
     return {
         name: SecretStr(value)
         for name, value in (urllib.request.getproxies() if variables is None else variables).items()
@@ -157,19 +157,19 @@ def _parse_proxy(name: str, value: SecretStr) -> httpx.Proxy:
 
 
 def _url_of_proxy(value: SecretStr) -> httpx.URL:
-    """Return the URL, empty for what is none; nothing is raised from where it is a plain text."""
+    """Return the proxy's URL, empty if invalid; no error is raised while a variable holds it as text."""
     # GNOME writes socks:// into ALL_PROXY.
     text = value.get_secret_value().strip().replace("socks://", "socks5://", 1)
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
     except (httpx.InvalidURL, ValueError):
-        # Its text quotes parts of the URL.
+        # The error's text quotes parts of the URL.
         return httpx.URL("")
     return httpx.URL("") if (url.port or 0) > _LAST_PORT else url
 
 
 def _needs_no_proxy(url: httpx.URL, no_proxy: str) -> bool:
-    """Tell whether NO_PROXY names the host: by name, domain, address or network, any with a port."""
+    """Return True if NO_PROXY names the host: by name, domain, address or network, with or without a port."""
     return any(_names(entry, url) for entry in _entries(no_proxy))
 
 
@@ -197,7 +197,7 @@ def _names(entry: str, url: httpx.URL) -> bool:
 
 
 def _ca_bundle(settings: Settings) -> tuple[str, str | None]:
-    """The setting or variable that names certificates to trust, and the path; certifi's by default."""
+    """Return the setting or variable that names certificates to trust, and the path; None for certifi's."""
     if settings.ca_bundle:
         return "ca_bundle", settings.ca_bundle
     for name in _CA_VARIABLES:
@@ -206,7 +206,7 @@ def _ca_bundle(settings: Settings) -> tuple[str, str | None]:
     return "", None
 
 
-# Loaded once: it takes longer than many a request.
+# Cached, as loading takes longer than many a request.
 @cache
 def _certificates(name: str, path: str | None, client_cert: str | None) -> ssl.SSLContext:
     if path is None:
@@ -222,7 +222,7 @@ def _certificates(name: str, path: str | None, client_cert: str | None) -> ssl.S
     if client_cert:
         cert, _, key = (None, "", "") if Path(client_cert).is_file() else client_cert.partition(",")
         try:
-            # Without a function OpenSSL asks for the password of an encrypted key on the terminal.
+            # Without this function, OpenSSL asks on the terminal for the password of an encrypted key.
             context.load_cert_chain(cert or client_cert, key or None, password=lambda: "")
         except (OSError, ValueError) as error:
             raise ConfigError(
