@@ -1,4 +1,4 @@
-"""No piece of a warehouse's password is said, whatever characters it has and wherever it is configured."""
+"""No piece of a warehouse's password is printed, whatever its characters and wherever it is configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each setting that dlt has is decided: set by us, refused, left to the user, or without effect."""
+"""Each setting of dlt is decided: set by us, refused, left to the user, or without effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from letta_source.destinations.dlt_specs import settings_of, settings_of_steps
 from letta_source.loading.dlt_rules import OURS, OURS_OTHERWISE, REFUSED, REFUSED_OF_DESTINATION
 from tests.support.paths import ROOT
 
-# Each destination that docs/warehouses.md has a chapter of, and its class.
+# Each destination that has a chapter in docs/warehouses.md, and its class.
 CLASSES = {
     "duckdb": "DuckDbClientConfiguration",
     "motherduck": "MotherDuckClientConfiguration",
@@ -31,7 +31,7 @@ CLASSES = {
 
 
 def of_dlt() -> set[str]:
-    """Every setting of dlt's that a load resolves, by its section."""
+    """Return every dlt setting that a load resolves, with its section."""
     found = set(settings_of_steps())
     for section, spec in (
         ("pipelines", PipelineConfiguration),
@@ -52,7 +52,7 @@ def of_dlt() -> set[str]:
 
 
 def decided() -> list[str]:
-    """Every setting that is decided; one that is refused at some values is the user's at others."""
+    """Return every decided setting; one that is refused at some values is the user's at others."""
     mine = [*OURS, *OURS_OTHERWISE]
     yours = [f"{section}.{name}" for section, names in YOURS.items() for name in names.split()]
     without = [

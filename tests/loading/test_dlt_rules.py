@@ -1,4 +1,4 @@
-"""dlt's settings that would break what a load promises: overridden, or refused in a line."""
+"""dlt's settings that would break a load's guarantees are overridden, or refused in one line."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SAFE = {
     "DATA_WRITER__TIMESTAMP_TIMEZONE": "UTC",
     "SCHEMA__NAMING": "sql_cs_v1",
     "SCHEMA__JSON_NORMALIZER": '{"module": "dlt.common.normalizers.json.relational"}',
-    # Of other programs.
+    # Variables of other programs.
     "WORKERS": "0",
     "COMPRESSION": "zip",
 }
@@ -118,7 +118,7 @@ def test_every_rule_of_a_destination_is_tried() -> None:
 def test_every_rule_is_tried() -> None:
     tried = {name.replace("__", ".").lower() for name, (_, why) in UNSAFE.items()}
     assert [key for key in REFUSED if not any(one.endswith(key) for one in tried)] == [
-        # As `extract.workers`.
+        # An alias of `extract.workers`.
         "extract.max_parallel_items"
     ]
 
@@ -152,7 +152,7 @@ def test_a_naming_that_is_not_there_is_a_line(
 LAYOUTS = {
     "{table_name}/{file_id}.{ext}": "must hold {load_id}",
     "{table_name}/{load_id}.{ext}": "must hold {file_id}",
-    # dlt refuses these itself.
+    # dlt itself refuses these.
     "all/{load_id}.{file_id}.{ext}": "letta-source: filesystem cannot be opened",
     "{table_name}_{load_id}.{file_id}.{ext}": "must be followed by a separator",
     "{table_name}{load_id}.{file_id}.{ext}": "letta-source: filesystem cannot be opened",
@@ -221,7 +221,7 @@ def test_settings_that_would_lose_rows_lose_none(
     name: str,
     value: str,
 ) -> None:
-    """With several packages, then a second load, which must find where the first ended."""
+    """Load several packages, then load again, which must continue where the first load ended."""
     monkeypatch.setenv(name, value)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", "1")
     assert letta_source.load(server).code == 0

@@ -1,4 +1,4 @@
-"""A load from Python is what `letta-source run` is: no reports of usage, nothing left on disk."""
+"""A load from Python is like `letta-source run`: no telemetry, nothing left on disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if "another" in sys.argv:
 
 @contextmanager
 def reports() -> Iterator[tuple[str, list[str]]]:
-    """An address for dlt's reports of usage, and the names of the pipelines' steps that came."""
+    """Yield a URL for dlt's telemetry, and the names of the pipeline steps that it received."""
     came: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def reports() -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""DuckDB files that another process has open: readers read beside readers, others say who it is, or wait."""
+"""DuckDB files that another process has open: readers share a file, others name the process, or wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ time.sleep(float(sys.argv[3]))
 
 @contextmanager
 def held_open(file: Path, how: str, seconds: float = 60) -> Iterator[int]:
-    """Hold a file by another process, which `reads` or `writes`; yields its id."""
+    """Hold a file open in another process, which `reads` or `writes`; yield its PID."""
     command = [sys.executable, "-c", HOLD, str(file), how, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -70,7 +70,7 @@ def test_a_writer_is_named_and_waited_for(letta_source: Command, letta: Letta, s
 def test_only_loads_open_the_file_to_write(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A file or a folder that is write-protected can be read; root could write to it all the same.
+    # Write-protection would prove it, but root ignores that.
     assert letta_source.load(server).code == 0
     opened = []
     connect = duckdb.connect

@@ -1,4 +1,4 @@
-"""The table load_log: a row for each run and resource, whatever becomes of the run."""
+"""The table load_log has a row for each run and resource, however the run ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def journal(letta_source: Command) -> Path:
 
 
 def refuse(patch: pytest.MonkeyPatch) -> None:
-    """Let the destination take nothing more once the packages are loaded."""
+    """Make the destination fail after the packages are loaded."""
 
     def write(*of_run: Any) -> None:
         raise OSError("disk on fire")
@@ -52,7 +52,7 @@ def test_each_run_has_a_row_for_each_resource(letta_source: Command, letta: Lett
     assert [row[:6] for row in rows[2:]] == [first[:6], agents[:6]]
     assert len({row[0] for row in logged(letta_source, "run_id")}) == 2
     sent = logged(letta_source, "requests", "retries", "waited", "new_problems", "known_problems")
-    # The first request of each run only asks whether the server is there.
+    # The first request of each run only checks that the server is reachable.
     assert sum(row[0] for row in sent) == len(server.requests) - 2
     assert {row[1:] for row in sent} == {(0, 0.0, 0, 0)}
     took = logged(letta_source, "began_at <= ended_at", "seconds >= 0", "bytes > 0", "masks", "version <> ''")
@@ -125,7 +125,7 @@ def test_a_journal_keeps_what_the_destination_did_not_take(
 
 
 def test_a_journal_that_was_written_already_is_written_once(letta_source: Command, server: Server) -> None:
-    """A process that was killed between the two."""
+    """The process was killed after writing the rows, and before it deleted the journal."""
     letta_source.load(server)
     rows = logged(letta_source, *(column.name for column in LOAD_LOG.columns))
     found = [
@@ -139,7 +139,7 @@ def test_a_journal_that_was_written_already_is_written_once(letta_source: Comman
     letta_source.load(server)
     assert logged(letta_source, *(column.name for column in LOAD_LOG.columns))[:2] == rows
     assert len(logged(letta_source, "run_id")) == 4
-    # Rows of another destination wait for it.
+    # Rows of another destination stay until it is loaded.
     assert json.loads(journal(letta_source).read_text()) == ["another place", elsewhere]
 
 
@@ -234,7 +234,7 @@ def test_files_get_one_small_file_a_run(
         rows = pq.read_table(file).to_pylist()
         assert [row["resource"] for row in rows] == ["agents", "agent_messages"]
         assert {row["outcome"] for row in rows} == {"loaded"}
-    # Whoever comes without a working folder deletes files of loads that never finished, but not these.
+    # A load without a working folder deletes the files of unfinished loads, but not these.
     journal(letta_source).parent.rename(letta_source.folder / "moved")
     letta_source("run", "--base-url", server.base_url, *SOME, "--destination", "filesystem")
     assert len(list((lake / "letta" / "load_log").iterdir())) == 3

@@ -1,4 +1,4 @@
-"""One load at a time of each pipeline, also from two working folders, and what is done with what is left."""
+"""Each pipeline has one load at a time, also from two working folders; pending packages are checked."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_lock_beside_a_place_has_a_name_that_fits(tmp_path: Path, name: str)
 def test_a_place_that_cannot_be_locked_is_loaded_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A folder is in the way.
+    # A folder has the lock file's name.
     (tmp_path / ".warehouse.letta.lock").mkdir()
     with caplog.at_level(logging.WARNING), lock._locked_beside(tmp_path / "warehouse.duckdb", "letta"):
         pass
@@ -94,7 +94,7 @@ def test_a_place_that_cannot_be_locked_is_loaded_with_a_warning(
 
 @pytest.fixture
 def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) -> Target:
-    """One in a database that has leases."""
+    """Return a target in a database that has leases."""
     at(monkeypatch, tmp_path)
     monkeypatch.setattr(Target, "destination_client", lambda self: None)
     monkeypatch.setattr(lock, "local_place", lambda client: None)
@@ -174,7 +174,7 @@ def test_dlts_client_of_sqlalchemy_takes_the_statements(
 @pytest.mark.parametrize(
     ("generation", "kept", "is_dropped"),
     [
-        # The first lease that was ever taken: an older version left the package.
+        # The first lease ever: an older version left the package.
         (1, None, False),
         (2, 1, False),
         (17, 16, False),

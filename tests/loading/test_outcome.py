@@ -1,4 +1,4 @@
-"""What a load that ended counts as."""
+"""The outcome of a load that ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_resource_whose_parents_mostly_failed_fails_the_load(
 def test_where_only_news_is_asked_for_what_failed_before_fails_no_load(
     parents: int, failed: int, known: int, is_failure: bool
 ) -> None:
-    """In a quiet hour one agent that cannot be read is all that is asked, of 100,000."""
+    """In a quiet hour, one unreadable agent may be the only one of 100,000 that is read."""
     session = Session()
     session.counts["agent_messages"] = Counts(
         parents=parents, done=parents, failed=failed, failed_known=known, only_news=True

@@ -1,4 +1,4 @@
-"""The pipeline's own folder is nobody else's to read or to write, and files are as open as they may be."""
+"""Only the user can read and write the pipeline's own folder; other files follow the umask."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_what_everybody_can_write_to(tmp_path: Path, which: str, permissions: in
 def test_what_belongs_to_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: dict[str, int], why: str | None
 ) -> None:
-    """In a folder such as /tmp, whoever owns what is in it can replace what is below."""
+    """In a folder such as /tmp, the owner of a folder can replace what is below it."""
     tmp_path.chmod(0o1777)
     folder = tmp_path / "data" / "pipelines" / "letta"
     make_own_folder(folder)
@@ -169,7 +169,7 @@ def test_a_link_to_a_folder_of_ours_is_another_users(tmp_path: Path, monkeypatch
 def test_a_user_without_a_number_owns_what_was_made_just_now_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with `unshare --user`: whoever has no number there is nobody, and so are all others."""
+    """As with `unshare --user`, all unmapped users are the user `nobody`, this one included."""
     (tmp_path / "map").write_text("")
     monkeypatch.setattr(own_folder, "_UID_MAP", tmp_path / "map")
     folder = tmp_path / "pipelines" / "letta"
@@ -181,7 +181,7 @@ def test_a_user_without_a_number_owns_what_was_made_just_now_alone(
 
 
 def test_the_volume_of_the_shipped_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes makes an emptyDir 0777, and with fsGroup gives it to that group, with its sticky group."""
+    """Kubernetes creates an emptyDir with 0777; with fsGroup it also sets that group and the setgid bit."""
     job = yaml.safe_load((ROOT / "pipelines" / "kubernetes_job.yaml").read_text("utf-8"))
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -197,7 +197,7 @@ def test_the_volume_of_the_shipped_manifest(tmp_path: Path, monkeypatch: pytest.
     data = work / Path(environ["DLT_DATA_DIR"]).relative_to(container["workingDir"])
     for _ in range(2):
         make_own_folder(data / "pipelines" / "letta_0")
-    # Without fsGroup it is a mount that is open to all: within a pod, that is the pod.
+    # Without fsGroup the mount is open to all users, which within a pod is only the pod.
     work.chmod(0o777)
     with pytest.raises(ConfigError, match="everybody"):
         make_own_folder(data / "pipelines" / "letta_0")

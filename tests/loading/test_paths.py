@@ -1,4 +1,4 @@
-"""Folders and files of any name: loaded, found again from a new working folder, and exported."""
+"""Folders and files of any name are loaded, found again from a new working folder, and exported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from letta_source.demo import Letta, Server
 from letta_source.destinations.dlt_paths import as_pattern, path_of_uri
 from tests.support.command import Command, ago, messages, one_of
 
-# dlt's merge into SQLite; pyiceberg's catalog, which is in memory.
+# The warnings come from dlt's merge into SQLite, and from pyiceberg's in-memory catalog.
 pytestmark = [
     pytest.mark.whole,
     pytest.mark.filterwarnings("ignore:implicitly coercing SELECT"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-# All that a folder may be called but for the slash; what is beside it must not be taken for it.
+# Every special character except the slash; folders that it would match as a pattern must not be read.
 ODD = "läke id=1 [a]*b?c{d,e}#%f&g;h=i+'j\"k$l~日"
 
 
@@ -131,7 +131,7 @@ def test_an_escaped_uri(uri: str, path: str) -> None:
 
 
 def test_only_paths_that_a_url_escapes_lose_their_scheme(tmp_path: Path) -> None:
-    # Tables of before have the URL in their metadata, and find themselves by it.
+    # Older tables have the URL in their metadata, and are found by it.
     from letta_source.destinations.dlt_paths import _undecoded
 
     assert _undecoded("file:///srv/lake/letta/agents") == "file:///srv/lake/letta/agents"

@@ -62,7 +62,7 @@ def test_what_is_refused_for_one_family_is_asked_of_the_others(
     waits.clear()
     with answering(lambda _: refusal), pytest.raises(AuthError, match="403"):
         check_reachable(settings())
-    # A gateway that refuses everything is not waited for once a family.
+    # If a gateway refuses everything, the retries are not repeated for each family.
     assert sum(waits) < 60
 
 

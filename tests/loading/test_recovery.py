@@ -1,4 +1,4 @@
-"""A load killed between the two moves by which dlt hands a package to its next step."""
+"""A load killed between the two moves that hand a package to dlt's next step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_next_load_goes_on(
 ) -> None:
     with monkeypatch.context() as patch:
         if owner is PackageStorage:
-            # Before it was normalized too, it deletes what an earlier try left.
+            # dlt also deletes before normalizing, namely what an earlier try left; that must work.
             real = PackageStorage.delete_package
 
             def delete(storage: PackageStorage, load_id: str, not_exists_ok: bool = False) -> None:
@@ -103,7 +103,7 @@ def test_what_was_being_written_at_a_kill_leaves_the_disk(
 def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
     letta_source: Command, letta: Letta, server: Server
 ) -> None:
-    """Its tables were merged, but its state was not kept; and a message lost its calls since."""
+    """Its tables were merged, its state was not stored, and since then a message lost its calls."""
     letta_source.load(server)
     with duckdb.connect("letta_db.duckdb") as connection:
         for table in ("_dlt_pipeline_state", "_dlt_loads"):
@@ -122,7 +122,7 @@ def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
 
 
 def test_each_package_is_mended_by_how_far_it_came(tmp_path: Path) -> None:
-    """Several at once: only what dlt cannot go on with goes, and nothing of the others."""
+    """Of several packages, only those that dlt cannot continue with are deleted."""
     pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
     folder = Path(pipeline.working_dir)
     extracted, normalized = folder / "normalize" / "extracted", folder / "load" / "normalized"

@@ -1,4 +1,4 @@
-"""One server a dataset: another host is refused before anything is read."""
+"""A dataset belongs to one server: another host is refused before anything is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = "SELECT DISTINCT host, outcome, rows_written FROM letta.load_log WHERE
 
 @pytest.fixture
 def other() -> Iterator[Server]:
-    """Another server, with agents of its own."""
+    """Yield another server, with agents of its own."""
     with serve(two_agents()) as server:
         yield server
 
@@ -50,14 +50,14 @@ def test_another_host_is_refused_before_it_is_read(
     assert other.base_url in line
     assert "--dataset-name" in line
     assert "--same-server" in line
-    # No more than that it is there.
+    # The one request checks that the server is reachable.
     assert len(other.requests) == 1
     assert letta_source.rows(HOSTS) == [(server.base_url,)]
     assert letta_source.count("agent_messages") == messages(letta)
-    # A dataset of its own is no other's.
+    # Into another dataset it is loaded.
     assert letta_source.load(other, "--dataset-name", "other").code == 0
     assert letta_source.load(server).code == 0
-    # What was refused is in the log, too.
+    # The refused load is in the log, too.
     assert letta_source.rows(REFUSED) == [(other.base_url, "failed", None)]
 
 
@@ -72,7 +72,7 @@ def test_a_server_that_moved_goes_on(
         monkeypatch.setenv("SOURCES__LETTA__SAME_SERVER", "true")
     with serve(letta) as moved:
         assert letta_source.load(moved, *(["--same-server"] if how == "option" else [])).code == 0
-        # From here on it is known by its new address, also where nothing is new.
+        # From now on its new address is known, even if nothing was new.
         monkeypatch.delenv("SOURCES__LETTA__SAME_SERVER", raising=False)
         assert letta_source.load(moved).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
@@ -91,7 +91,7 @@ def test_whoever_loads_is_told(
     other: Server,
     options: tuple[str, ...],
 ) -> None:
-    """Shards, other pipelines, and working folders without a state: the dataset knows."""
+    """The dataset knows its server, also for shards, other pipelines, and folders without a state."""
     database = ("--database", "letta_db.duckdb")
     letta_source.load(server, *database)
     (letta_source.folder / "dlt").rename(letta_source.folder / "lost")

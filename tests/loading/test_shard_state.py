@@ -1,4 +1,4 @@
-"""State that moves from shard to shard: of parents by their ids, of lists by how far each bucket was read."""
+"""State that moves between shards: parents' by their ids, lists' by how far each bucket was read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def state(turn: int = 0, **resources: State) -> State:
 
 
 def lists(cursor: Any, **more: Any) -> State:
-    """The state of `step_messages` of one shard, with the cursor of the one list there is."""
+    """Return one shard's state of `step_messages`, with the cursor of its only list."""
     return {"step_messages": {"cursors": {"": cursor} if cursor else {}, **more}}
 
 
@@ -57,7 +57,7 @@ def test_what_an_earlier_owner_had_read_is_kept_where_it_is_farther() -> None:
     first, second = HALVES[0].buckets[0], HALVES[1].buckets[0]
     known = {"": {str(first): LATE, str(second): LATE}}
     found = joined(state(**lists(EARLY, ahead=known)), state(**lists(MIDDLE)))
-    # Of the second half's buckets the first says nothing.
+    # The first half has no say about the second half's buckets.
     assert found["ahead"] == {"": {**ahead(MIDDLE, 1), str(first): LATE}}
     behind = joined(state(**lists(EARLY)), state(**lists(LATE, ahead={"": {str(second): MIDDLE}})))
     assert behind["ahead"] == {"": ahead(LATE, 1)}
@@ -72,7 +72,7 @@ def test_lists_of_several_agents_are_apart() -> None:
 
 
 def test_the_latest_turn_of_who_has_anything_owns_a_bucket() -> None:
-    """A shard that never read anything, though it has the latest turn, has nothing to give."""
+    """A shard that never read anything has nothing to hand over, even with the latest turn."""
     parents = [of_bucket(0), of_bucket(1)]
 
     def messages(turn: int, name: str) -> State:

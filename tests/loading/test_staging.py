@@ -1,4 +1,4 @@
-"""Each pipeline's staging dataset: its name, what it may hold, and the one that older versions used."""
+"""Each pipeline's staging dataset: its name, its content, and the one that older versions used."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def schemas(command: Command) -> set[str]:
 
 
 def load_twice(command: Command, letta: Letta, server: Server, *options: str) -> None:
-    """A first load appends; the second goes through staging."""
+    """Load twice: the first load appends, the second goes through staging."""
     assert command.load(server, *options).code == 0
     letta.add_message(one_of(letta), date=ago(hours=1))
     assert command.load(server, *options).code == 0
@@ -124,7 +124,7 @@ def test_the_name_of_a_user_is_used(
     assert len(server.requests) == asked + 1
     for shard in ("0/2", "1/2"):
         load_twice(warehouse, letta, server, "--shard", shard)
-    # The message that came with the second shard may be of the first.
+    # The message that was loaded with the second shard may belong to the first.
     assert warehouse.load(server, "--shard", "0/2").code == 0
     assert schemas(warehouse) >= {"scratch_letta_0", "scratch_letta_1"}
     assert warehouse.count("agent_messages", WAREHOUSE) == messages(letta)
@@ -140,7 +140,7 @@ def test_a_dataset_is_not_its_own_staging(
 
 
 def as_older_versions_left_it(command: Command, letta: Letta, server: Server) -> None:
-    """`letta_staging`, and a working folder that knows of no other name."""
+    """Leave the dataset `letta_staging`, and a working folder that knows no other name."""
     load_twice(command, letta, server)
     tables = command.rows(
         "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta__letta_staging'", WAREHOUSE

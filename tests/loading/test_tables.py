@@ -1,4 +1,4 @@
-"""Tables that somebody dropped, renamed or changed are found before anything is read."""
+"""Tables that a user dropped, renamed or changed are detected before anything is read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, log_lines, messages, one_of
 
-# dlt's merge into SQLite.
+# The warning comes from dlt's merge into SQLite.
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")]
 
 
 def loads(command: Command, letta: Letta, server: Server, times: int) -> None:
-    """The first appends; those after it go through staging."""
+    """Load several times: the first load appends, the others go through staging."""
     for _ in range(times):
         assert command.load(server).code == 0
         letta.add_message(one_of(letta), date=ago(hours=1))
@@ -48,7 +48,7 @@ def test_a_table_that_is_gone_is_made_and_read_again(
     said = letta_source.load(server)
     assert said.code == 0
     assert letta_source.count("agent_messages") == messages(letta)
-    # Of the message that was added meanwhile.
+    # The new row is that of the message added meanwhile.
     assert letta_source.count("agent_messages__content") == children + 1
     if "SCHEMA" not in statement:
         assert "is not there, though it was loaded: made again" in said.err

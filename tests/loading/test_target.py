@@ -1,4 +1,4 @@
-"""Where a load goes: the DuckDB file, what is refused before anything is touched, and whose state it is."""
+"""The target of a load: the DuckDB file, what is refused before anything changes, and the state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.whole
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process has the DuckDB file open."""
+    """Have another process hold the DuckDB file open."""
     code = f"import duckdb, sys; held = duckdb.connect({str(file)!r}); print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -44,7 +44,7 @@ def locked(file: Path) -> Iterator[None]:
         (["--dataset-name", "chats"], "letta_db.duckdb", "chats"),
         (["--pipeline-name", "mine"], "mine_db.duckdb", "letta"),
         (["--database", "./other.duckdb"], "other.duckdb", "letta"),
-        # DuckDB's names know no case.
+        # DuckDB's names are case-insensitive.
         (["--dataset-name", "Letta"], "letta_db.duckdb", "letta"),
     ],
 )
@@ -57,7 +57,7 @@ def test_file_and_schema_of_duckdb(
 
 
 def test_a_file_that_an_older_version_made_is_gone_on_with(letta_source: Command, server: Server) -> None:
-    """It was called after the pipeline alone where no dataset had that name."""
+    """Its name was that of the pipeline alone, unless a dataset had the same name."""
     chats = ("--dataset-name", "chats")
     letta_source.load(server, "--resources", "agents", *chats, "--database", "letta.duckdb")
     letta_source.load(server, "--resources", "agents")
@@ -115,7 +115,7 @@ def test_every_command_says_where_the_tables_are(
 def test_open_dataset_finds_what_this_folder_loaded(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`dlt.attach` opens what was loaded last, in whatever folder."""
+    """`dlt.attach` would open what was loaded last, in any folder."""
     from letta_source import ConfigError, open_dataset
     from letta_source.export import to_arrow, to_pandas
 
@@ -138,7 +138,7 @@ def test_open_dataset_finds_what_this_folder_loaded(
     with chats.sql_client() as client:
         assert client.execute_sql("SELECT count(*) FROM agents") == [(2,)]
     assert chats.dataset()("SELECT id FROM agents").fetchall() is not None
-    # What dlt writes of it goes to a folder of its own, not to that of loads.
+    # dlt's files for reading go to a folder of their own, not to that of the loads.
     assert letta_source.folder not in Path(chats.working_dir).parents
 
 
@@ -194,7 +194,7 @@ def test_a_database_that_cannot_be_opened_is_refused(
     opening = "" if file.startswith("locked") else "duckdb cannot be opened: "
     assert refused.errors[0].startswith(f"letta-source: {opening}")
     assert said in refused.err
-    # Whether the server is there was asked before.
+    # The one request checked that the server is reachable.
     assert len(server.requests) == 1
 
 
@@ -234,7 +234,7 @@ def test_a_refused_load_moves_no_state(letta_source: Command, letta: Letta, serv
 
 
 def test_cursors_belong_to_one_place(letta_source: Command, letta: Letta, server: Server) -> None:
-    """dlt keeps one state a pipeline: what only another place got would never come here."""
+    """With dlt's single state per pipeline, what another place got would never be loaded here."""
     letta_source.load(server)
     for _ in range(2):
         letta.add_message(one_of(letta), date=ago(hours=1))
@@ -288,7 +288,7 @@ def test_each_dataset_of_each_bucket_has_its_own_cursors(
 
 
 def test_a_place_that_is_loaded_again_keeps_its_working_folder(letta_source: Command, server: Server) -> None:
-    """Without the state that the destination has, a dropped one would have to be read again."""
+    """The destination has no state, so without the folder everything would be read again."""
     letta_source.load(server)
     letta_source.rows("DELETE FROM letta._dlt_pipeline_state")
     server.requests.clear()
@@ -322,7 +322,7 @@ def test_a_database_server_and_a_database_in_it_are_a_place_and_a_password_is_no
 
 
 class Racing:
-    """A pipeline whose tables another shard makes at the same moment: some tries fail."""
+    """A pipeline whose tables another shard creates at the same moment: some tries fail."""
 
     def __init__(self, failing: int, error: Exception) -> None:
         self.tries = 0
@@ -346,7 +346,7 @@ def test_shards_that_make_tables_at_once_try_again(failing: int) -> None:
     [(WHOLE, DestinationTransientException("no such disk")), (Shard(0, 2), OSError("no such disk"))],
 )
 def test_tables_that_cannot_be_made_are_an_error_at_once(shard: Shard, error: Exception) -> None:
-    """Nobody makes them meanwhile, or it is no error of the destination's."""
+    """No other shard creates them, or the error is not the destination's."""
     pipeline: Any = Racing(9, error)
     with pytest.raises(type(error)):
         make_tables(pipeline, shard)

@@ -1,4 +1,4 @@
-"""Folders that are gone, write-protected or without locks: a line that says what to do."""
+"""Folders that are gone, write-protected or without locks: one line says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from letta_source.loading.lock import is_held
 from letta_source.loading.own_folder import make_own_folder
 from tests.support.command import Command
 
-# Of the same number on some systems, and not on others.
+# Some of these are the same number on some systems.
 NO_LOCKS = sorted({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EIO})
 
 
@@ -62,14 +62,14 @@ def test_a_place_that_cannot_be_made(
     refused = letta_source(command, "--base-url", server.base_url, "--destination", destination)
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert "cannot be " in refused.errors[0]
-    # It asks whether Letta is there, and reads nothing.
+    # It checks that Letta is reachable, and reads nothing.
     assert len(server.requests) <= (1 if command == "run" else 11)
     assert not list(letta_source.folder.rglob("*.parquet"))
 
 
 def no_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def acquire(self: Any, *given: object) -> None:
-        # Some versions of filelock say ENOSYS so, others make a file that stands for the lock.
+        # Some versions of filelock raise this for ENOSYS; others create a lock file instead.
         raise NotImplementedError if number == errno.ENOSYS else OSError(number, os.strerror(number))
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
@@ -121,7 +121,7 @@ def test_a_working_folder_that_cannot_be_written(
 def test_a_lake_that_is_write_protected(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read all the same."""
+    """It can still be read."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(letta_source.folder / "lake"))
     to = ("--destination", "filesystem")
     assert letta_source.load(server, "--resources", "agents", *to).code == 0

@@ -1,4 +1,4 @@
-"""Whatever stands in an answer is data: it lands, or load_issues names it, and the next load goes on."""
+"""Any value in a response is data: it is loaded, or named in load_issues, and the next load continues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.wire import HOST, answering, no_waits
 Answers = dict[str, Any]
 
 CREDENTIALS = {"secrets", "tool_exec_environment_variables"}
-# Stand for what Python's json cannot write.
+# Placeholders for values that Python's json cannot write.
 DEEP = "ten thousand levels"
 HUGE = "five thousand digits"
 RAW = {DEEP: b"[" * 10_000 + b"]" * 10_000, HUGE: b"1" * 5_000}
@@ -78,7 +78,7 @@ OF_PARENTS = {
 
 @cache
 def _recorded() -> Answers:
-    """Every answer of a small Letta, by path."""
+    """Return every response of a small Letta, by path."""
     letta = small_letta(2)
 
     def ask(path: str, dialect: Dialect = "self-hosted") -> Any:
@@ -92,7 +92,7 @@ def _recorded() -> Answers:
 
 
 def _server(answers: Answers) -> Callable[[httpx.Request], httpx.Response]:
-    """Serves them, all of a list after its cursor."""
+    """Return a handler that serves the answers; of a list, all items after the cursor."""
 
     def found(request: httpx.Request) -> Any:
         path, params = request.url.path, request.url.params
@@ -114,7 +114,7 @@ def _server(answers: Answers) -> Callable[[httpx.Request], httpx.Response]:
         body = found(request)
         if body is KeyError:
             if request.url.path == LISTS["steps"]:
-                # As self-hosted it always is: steps are reached through runs.
+                # As on every self-hosted server: steps are reached through runs.
                 return httpx.Response(400, json={"detail": "Argument order does not match type"})
             return httpx.Response(404, json={"detail": "No message found with id"})
         sent = json.dumps(body).encode()
@@ -126,7 +126,7 @@ def _server(answers: Answers) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def _load(merged: Merged, answers: Answers) -> list[tuple[str, str, str]]:
-    """Loads everything; what this load adds to load_issues."""
+    """Load everything; return what this load adds to load_issues."""
     merged.tables.pop(LOAD_ISSUES.name, None)
     with no_waits(), answering(_server(answers)):
         merged.load(Server(HOST), *EVERY_RESOURCE)
@@ -138,7 +138,7 @@ def _ids(body: Any) -> list[str]:
 
 
 def _sent(answers: Answers) -> Iterator[tuple[str, str | None, Any]]:
-    """Each resource, the parent, and what was sent where its items belong."""
+    """Yield each resource, the parent's id, and the value that was sent as its items."""
     lists = [(name, answers[path]) for name, path in LISTS.items() if path in answers]
     if LISTS["steps"] not in answers:
         runs = _ids(answers[LISTS["runs"]])
@@ -154,7 +154,7 @@ def _sent(answers: Answers) -> Iterator[tuple[str, str | None, Any]]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in it that is to be found again."""
+    """Yield every text in a value that must be found in the tables."""
     if isinstance(value, str) and value != DEEP:
         yield clean(value)
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -162,7 +162,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _landed(merged: Merged, resource: str) -> dict[tuple[str | None, str], str]:
-    """All cells of each message or entity and its children, in one text, by parent and id."""
+    """Return all cells of each message or entity and its children as one text, by parent and id."""
     landed: dict[tuple[str | None, str], str] = {}
     parent = RESOURCES[resource].parent
     for table in RESOURCES[resource].tables:
@@ -179,7 +179,7 @@ def _is_text(cell: Any) -> bool:
 
 
 def _is_in(text: str, landed: str) -> bool:
-    """Whether a column holds the text, as it is, in json or as a time."""
+    """Return True if a column holds the text, as it is, in json or as a time."""
     if text in landed or json.dumps(text, ensure_ascii=False)[1:-1] in landed:
         return True
     try:
@@ -201,7 +201,7 @@ def _check(merged: Merged, answers: Answers, found: list[tuple[str, str, str]]) 
             if (item_id := id_of(item)) is None:
                 continue
             cells = landed[parent_id, item_id]
-            # Of agents and such, one row an id is kept.
+            # Entities without a parent have one row per id.
             if RESOURCES[resource].parent or ids.count(item_id) == 1:
                 sent = {name: value for name, value in item.items() if name not in CREDENTIALS}
                 assert [text for text in _texts(sent) if not _is_in(text, cells)] == []
@@ -215,7 +215,7 @@ odd = st.sampled_from(ODD) | st.recursive(
 
 
 def _answers(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Answers:
-    """Recorded answers in which values are odd, gone, or under another name."""
+    """Return recorded answers in which values are odd, missing, or renamed."""
     answers = deepcopy(_recorded())
     if draw(st.booleans()):
         del answers[LISTS["steps"]]
@@ -248,7 +248,7 @@ def test_any_value_anywhere_lands_or_is_named(data: st.DataObject) -> None:
 
 
 def _hard_cases(messages: list[Any]) -> list[Any]:
-    """Messages with an id that says what is hard about them, and three without."""
+    """Return messages whose ids say what is hard about them, and three elements without an id."""
     template = next(item for item in messages if item["message_type"] == "tool_return_message")
     hard: dict[str, Any] = {
         "20 MB": {"tool_return": "x" * 20_000_000, "tool_returns": None},
@@ -279,7 +279,7 @@ def _hard_cases(messages: list[Any]) -> list[Any]:
 
 
 def _replaced(value: Any, text: str) -> Any:
-    """`value` with that text in place of everything that is no list or object."""
+    """Return `value` with the text in place of everything except lists and objects."""
     if isinstance(value, dict):
         return {name: _replaced(inner, text) for name, inner in value.items()}
     return [_replaced(inner, text) for inner in value] if isinstance(value, list) else text
@@ -327,7 +327,7 @@ def test_hard_cases_land_in_a_warehouse_and_do_not_stop_the_cursors(tmp_path: Pa
 
 @pytest.fixture
 def answers() -> Answers:
-    """With no list of steps: they are reached through runs."""
+    """Return answers without a list of steps, which are reached through runs."""
     answers = deepcopy(_recorded())
     del answers[LISTS["steps"]]
     return answers
@@ -370,12 +370,12 @@ def test_members_of_any_shape_are_none_of_the_agents_asked_for(answers: Answers,
 
 
 def _unfinished(merged: Merged) -> list[set[str]]:
-    """The runs that are read again, for the three resources that follow them."""
+    """Return the runs that will be read again, for the three resources that follow them."""
     return [set(merged.states[name]["unsettled"][""]) for name in ("runs", "steps", "step_messages")]
 
 
 def _running(answers: Answers) -> tuple[str, Merged]:
-    """The first run, which goes on, once it was loaded."""
+    """Load while the first run is unfinished; return its id and the tables."""
     # A run with `completed_at` is finished, whatever its status.
     answers[LISTS["runs"]][0] |= {"status": "running", "completed_at": None}
     merged = Merged()

@@ -1,4 +1,4 @@
-"""What changed after it was read arrives: at once where the server can tell, else with the next sweep."""
+"""Later changes are loaded: at once where the server reports them, else with the next sweep."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def feedback(merged: Merged) -> list[str]:
 
 
 def aged_agent(letta: Letta, text: str = "You are an agent.") -> str:
-    """An agent that was made long ago."""
+    """Return an agent that was created long ago."""
     agent = quiet_agent(letta)
     letta.add_message(agent, [{"message_type": "system_message", "content": text}], date=OLD)
     return agent
@@ -143,7 +143,7 @@ def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta
         paths(server)
         merged.load(server, "steps", **SWEEP)
         asked = [path for path, _ in paths(server)]
-    # That of a month ago: `--refresh` goes beyond the window.
+    # The step of a month ago is beyond the sweep's window; `--refresh` would read it.
     assert feedback(merged) == ["None", "positive", "positive"]
     assert not any(runs[0] in path for path in asked)
 
@@ -198,7 +198,7 @@ def test_nothing_is_read_again_before_the_interval_is_over(letta: Letta, server:
 
 
 def test_a_state_without_a_sweep_reads_nothing_twice(letta: Letta, server: Server) -> None:
-    """Such an earlier version left: its first sweep comes an interval after it is gone on with."""
+    """An earlier version left such a state: its first sweep is an interval after the first load since."""
     agent = quiet_agent(letta)
     letta.add_message(agent, date=ago(days=3))
     merged = Merged()

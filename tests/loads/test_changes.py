@@ -1,4 +1,4 @@
-"""A load that asks only for what changed misses nothing, and costs what changed."""
+"""A load that reads only what changed misses nothing, and needs requests only for what changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
 
 
 class World:
-    """A Letta that all kinds of writes happen to."""
+    """A Letta with writes of all kinds."""
 
     def __init__(self, seed: int) -> None:
         self.letta = Letta(seed=seed)
@@ -52,7 +52,7 @@ class World:
         self.letta.add_group(self.letta.tables["agents"].ids()[:2])
 
     def write(self) -> str:
-        """One write of a kind that is drawn."""
+        """Do one write of a random kind."""
         return str(getattr(self, self.random.choice([one for one in dir(self) if one.startswith("do_")]))())
 
     def agent(self) -> str:
@@ -126,7 +126,7 @@ class World:
         if len(self.letta.tables["agents"]) > 3:
             agent = self.agent()
             self.letta.delete_agent(agent)
-            # However old, steps are left without a run then: they have no date, and no load sees it.
+            # Steps of any age then lose their run, which no load can see, as they have no date.
             steps = self.letta.tables["steps"]
             steps.remove([one for one, row in steps.rows.items() if row["agent_id"] == agent])
 
@@ -135,7 +135,7 @@ class World:
 
 
 def old_agent(letta: Letta) -> str:
-    """An agent that was made long ago, with a message of then."""
+    """Return an agent that was created long ago, with a message of that time."""
     agent = quiet_agent(letta)
     letta.replace_row("agents", agent, created_at=OLD.isoformat(), updated_at=OLD.isoformat())
     letta.add_message(agent, date=OLD)
@@ -143,7 +143,7 @@ def old_agent(letta: Letta) -> str:
 
 
 def lost(of_changes: Merged, afresh: Merged) -> dict[str, Counter[Any]]:
-    """Rows by table that the server has, and the warehouse does not."""
+    """Return by table the rows that the server has and the warehouse lacks."""
     found = {name: Counter(afresh.rows(name)) - Counter(of_changes.rows(name)) for name in afresh.tables}
     return {name: rows for name, rows in found.items() if rows}
 
@@ -157,7 +157,7 @@ def test_whatever_is_written_nothing_is_missed(dialect: Dialect, seed: int) -> N
         server = Server(HOST)
         for _ in range(6):
             merged.load(server, *EVERYTHING, **ON)
-            # Steps on Cloud have the date of their messages: they are read within the overlap.
+            # On Cloud, steps have the date of their messages, so they are read within the overlap.
             afresh = Merged()
             afresh.load(server, *EVERYTHING, lag=0)
             assert lost(merged, afresh) == {}
@@ -177,7 +177,7 @@ def test_nothing_new_costs_what_it_costs_of_one_agent(letta: Letta, server: Serv
     paths(server)
     session = merged.load(server, **ON)
     asked = [path for path, _ in paths(server)]
-    # One more is asked before each load.
+    # Before each load there is one more request.
     assert len(asked) <= 10, asked
     assert sum(counts.items for counts in session.counts.values()) == 0
 
@@ -192,7 +192,7 @@ def test_what_is_active_costs_what_it_costs(letta: Letta, server: Server) -> Non
     paths(server)
     merged.load(server, **ON)
     asked = [path for path, _ in paths(server)]
-    # Of an agent its messages, the run's steps, and the step's messages.
+    # For each agent: its messages, the run's steps, and the step's messages.
     assert len(asked) <= 20 * 3 + 20, Counter(asked)
     afresh.load(server, lag=0)
     assert lost(merged, afresh) == {}
@@ -201,7 +201,7 @@ def test_what_is_active_costs_what_it_costs(letta: Letta, server: Server) -> Non
 def test_a_page_that_is_not_full_is_no_end_before_all_came_that_were_named(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server may give fewer than it was asked for."""
+    """A server may return fewer items than requested."""
     agents = [old_agent(letta) for _ in range(3)]
     merged, afresh = Merged(), Merged()
     for _ in range(2):
@@ -235,7 +235,7 @@ def test_a_compaction_that_nothing_names_has_all_agents_asked(
 def test_messages_of_others_have_no_agent_asked(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The list of all messages knows no organizations; what another one's are is not there by its id."""
+    """The list of all messages ignores organizations; those of another one answer 404 by their id."""
     agents = [letta.add_agent() for _ in range(5)]
     merged = Merged()
     for _ in range(2):
@@ -424,7 +424,7 @@ def test_shards_read_what_is_theirs(letta: Letta) -> None:
         for shard, merged in shards.items():
             merged.load(server, *BY_AGENT, **ON, shard=shard)
         asked = [path for path, _ in paths(server)]
-        # Of other shards' agents only what is new, to know whose it is.
+        # Of other shards' agents only new messages are requested, to learn whose they are.
         assert sum(path.endswith("/messages") for path in asked) <= 2 * 8 * 3
         assert not [path for path in asked if agents[20] in path]
     found = set().union(*(merged.ids("agent_messages") for merged in shards.values()))

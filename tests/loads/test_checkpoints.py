@@ -1,4 +1,4 @@
-"""A long load in several load packages: what it asks for, what it keeps, and what a failure leaves."""
+"""A long load in several load packages: its requests, its checkpoints, and what a failure leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGES = ("--page-size", "4")
 
 @pytest.fixture
 def letta() -> Letta:
-    """Three agents with ten turns each, the last of them a moment ago."""
+    """Return three agents with ten turns each, the last of them a moment ago."""
     letta = Letta(seed=0)
     for _ in range(3):
         agent_id = quiet_agent(letta)
@@ -44,7 +44,7 @@ def server(letta: Letta) -> Iterator[Server]:
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """Load packages of some `rows` rows, to which extraction yields in small pieces."""
+    """Make load packages of about `rows` rows, with small pieces from the extraction."""
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", str(rows))
     monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 10)
 
@@ -85,7 +85,7 @@ def test_small_packages_ask_for_the_same_and_load_the_same(
 def test_others_may_open_the_file_while_a_load_reads(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that has it open for writing keeps all others out."""
+    """A process that has the file open for writing would keep all others out."""
     cut(monkeypatch, 100)
     asked: dict[str, bool] = {}
 
@@ -102,7 +102,7 @@ def test_others_may_open_the_file_while_a_load_reads(
 def test_a_window_and_a_refresh_end_too(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their cursors do not move, so that a package could begin where the last one did."""
+    """Their cursors do not move, so each package might start where the previous one did."""
     cut(monkeypatch, 200)
     for options in (("--start-date", "2020-01-01"), ("--refresh",)):
         assert letta_source.load(server, *PAGES, *options).code == 0
@@ -118,10 +118,10 @@ def test_a_failure_costs_what_was_not_loaded_yet(
     with monkeypatch.context() as patch:
         before_answers(patch, lambda path: Answer(401, {"detail": "revoked"}) if last in path else None)
         said = letta_source.load(server, *PAGES, "--max-workers", "1")
-    # A 401 concerns the agent that was asked for, once others could be read.
+    # After others could be read, a 401 concerns only the requested agent.
     assert said.code == 3
     loaded = letta_source.count("agent_messages")
-    # All that was read, though the last package was not full.
+    # Everything that was read is loaded, though the last package was not full.
     assert loaded == messages(letta) * 2 // 3
     paths(server)
     assert letta_source.load(server, *PAGES).code == 0
@@ -160,7 +160,7 @@ def test_more_than_half_of_the_parents_failing_is_a_failed_load(
 
 
 def started(server: Server, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """The command line as a process, with the environment of the fixture."""
+    """Start the command line as a process with the fixture's environment."""
     command = [sys.executable, "-m", "letta_source", "run", "--base-url", server.base_url]
     return subprocess.Popen(
         [*command, *SOME, *PAGES],

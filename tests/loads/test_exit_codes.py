@@ -1,4 +1,4 @@
-"""The exit code tells the truth: how much could not be read, and what was asked for in vain."""
+"""The exit code reflects how much was unreadable, and which requested resources are missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN = "agent-123e4567-e89b-42d3-8456-426614174000"
 
 
 def breaks(pattern: str) -> Callable[[str], Answer | None]:
-    """Paths that match answer 500."""
+    """Return a function that answers 500 for matching paths."""
     return lambda path: BROKEN if re.fullmatch(pattern, path) else None
 
 
@@ -57,10 +57,10 @@ def test_parents_that_were_read_before_count_as_well(
 def test_an_unreadable_message_each_is_none_that_is_unreadable(
     letta_source: Command, letta: Letta, server: Server
 ) -> None:
-    """Whatever can be read of a parent comes; the newest message is one of those that nothing lies beyond."""
+    """The rest of a parent is loaded; nothing lies beyond an unreadable newest message."""
     for agent in letta.tables["agents"].ids():
         letta.poison(letta.list_of("agent", agent).ids()[-1])
-    # What is known is no news.
+    # Known issues do not change the exit code.
     for options, code in (((), 3), ((), 0), (("--strict",), 3), ((), 0)):
         assert letta_source.load(server, *options).code == code
     assert letta_source.count("agent_messages")

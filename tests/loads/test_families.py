@@ -1,4 +1,4 @@
-"""Families of endpoints that a host does not have: only they are skipped."""
+"""If a host lacks families of endpoints, only these are skipped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ON_CLOUD = ["agents", "runs", "steps", "conversations", "step_messages", "agent_
 
 @pytest.fixture(scope="module")
 def untouched() -> Merged:
-    """A load of a host that has every family; both dialects give the same rows."""
+    """Return a load of a host that has every family; both dialects give the same rows."""
     merged = Merged()
     with serve(small_letta()) as server:
         merged.load(server, *EVERY_RESOURCE)
     return merged
 
 
-# Where `/v1/steps/` gives no list, steps come through runs.
+# Where `/v1/steps/` returns no list, steps are read through runs.
 @pytest.mark.parametrize(
     ("dialect", "missing", "skipped"),
     [
@@ -62,7 +62,7 @@ def test_a_missing_family_costs_nothing_else(
 
 
 def test_a_missing_family_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A load an hour says it an hour: from the second one on it is no alarm."""
+    """Hourly loads would repeat the warning every hour, so from the second load on it is `info`."""
     merged = Merged()
     caplog.set_level("INFO")
     with serve(small_letta(), missing=["groups"]) as server:

@@ -1,4 +1,4 @@
-"""Whatever the network and the server do to three requests in ten, the tables are the same."""
+"""Faults of the network and the server in three of ten requests do not change the tables."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, 
 pytestmark = pytest.mark.usefixtures("waits")
 
 OLD = datetime(2024, 5, 4, tzinfo=timezone.utc)
-# A stall or a drip costs its time-out.
+# Each stall or drip takes a whole time-out.
 SETTINGS: dict[str, Any] = {"timeout": 0.3, "retries": 30}
 QUICK = [fault for fault in FAULTS if fault not in ("stall", "drip")]
-# What can still be had later: batches that end leave their list, and of the returns of send_message those
-# rendered in between.
+# Resources that later loads can still read: finished batches leave their list, and a conversation's pages
+# hide some returns of send_message.
 READ_ON = [
     name for name in EVERY_RESOURCE if name not in ("batches", "batch_messages", "conversation_messages")
 ]
@@ -35,7 +35,7 @@ MOST_LOADS = 100
 
 
 class World:
-    """A Letta with something of everything, where something of everything goes on."""
+    """A Letta with some of everything, and with unfinished runs and batches."""
 
     def __init__(self, agents: int) -> None:
         self.letta = Letta(seed=0)
@@ -52,7 +52,7 @@ class World:
         self.talk()
 
     def talk(self) -> None:
-        """Turns and batches, which go on until this is called again."""
+        """Add turns and batches, which stay unfinished until the next call."""
         self.rest()
         date = OLD + timedelta(hours=next(self._hours))
         tools: list[str] = ["roll"]
@@ -61,21 +61,21 @@ class World:
             run = self.letta.talk(
                 agent, "hi", tools=tools, date=date, conversation_id=conversation, finished=False
             )
-            # One agent's turn has more steps than one.
+            # Only the first agent's turn has more than one step.
             tools = []
             self._runs.append(run)
             self.letta.add_message(agent, date=date, group_ids=[group])
             self._batches.append(self.letta.add_batch(agent, messages=2))
 
     def rest(self) -> None:
-        """Ends what goes on."""
+        """Finish the runs and batches."""
         while self._runs:
             self.letta.finish_run(self._runs.pop())
             self.letta.finish_batch(self._batches.pop())
 
 
 class Pair:
-    """The same loads of one Letta with faults and without, and what they load is the same."""
+    """The same loads of one Letta with and without faults, which must give the same tables."""
 
     def __init__(self, calm: Server, stormy: Server, **settings: Any) -> None:
         self._calm, self._stormy, self._settings = calm, stormy, settings
@@ -89,7 +89,7 @@ class Pair:
             for request in self._calm.requests:
                 self.asks.setdefault(route_of(request.path), resource)
             self._calm.requests.clear()
-        # Side by side: while one waits for a time-out, another goes on.
+        # In parallel: while one waits for a time-out, another continues.
         with ThreadPoolExecutor(4) as pool:
             sessions = list(pool.map(self._load_stormy, resources))
         assert [session.problems for session in sessions] == [0] * len(sessions)
@@ -103,7 +103,7 @@ class Pair:
 
 
 def _places(merged: Merged) -> dict[str, Any]:
-    """From where the next load goes on."""
+    """Return the places from which the next load continues."""
     return {
         resource: {name: state.get(name) for name in ("cursors", "unsettled")}
         for resource, state in merged.states.items()
@@ -115,7 +115,7 @@ def _places(merged: Merged) -> dict[str, Any]:
     ("dialect", "resources", "by_agent"),
     [
         pytest.param("self-hosted", EVERY_RESOURCE, False, id="self-hosted"),
-        # What is asked there alone, or by agent.
+        # Resources that only Cloud has, or that are read by agent.
         pytest.param("cloud", ["agents", "steps", "step_messages", "message_search"], True, id="cloud"),
     ],
 )
@@ -133,7 +133,7 @@ def test_every_fault_at_every_endpoint_changes_nothing(
             missing = {route for route in pair.asks if not all(faults.played[route, one] for one in FAULTS)}
             if not missing:
                 return
-            # What is asked by its id is asked again only if something goes on.
+            # Requests by id are repeated only while something is unfinished.
             if any("{id}" in route for route in missing):
                 world.talk()
             else:

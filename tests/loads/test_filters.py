@@ -1,4 +1,4 @@
-"""Loads of a part: some agents, a window of time, or everything again."""
+"""Loads of some agents, of a window of time, or of everything again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
 
 
 def owned_by(letta: Letta, agent: str, group: str) -> set[str]:
-    """The ids of all that belongs to an agent and its group."""
+    """Return the ids of everything that belongs to an agent and its group."""
     kinds: tuple[Kind, ...] = ("runs", "steps", "conversations", "batches")
     owned = {
         row["id"] for kind in kinds for row in letta.tables[kind].rows.values() if row["agent_id"] == agent
@@ -40,7 +40,7 @@ def owned_by(letta: Letta, agent: str, group: str) -> set[str]:
 
 def test_only_the_agents_that_were_asked_for(letta: Letta, server: Server) -> None:
     agent, other = letta.tables["agents"].ids()
-    # A manager is none of the agents of its group.
+    # A group's `agent_ids` do not include its manager.
     managed = letta.add_group([agent, other], "supervisor")
     letta.add_message(agent, group_ids=[managed])
     merged, whole = Merged(), Merged()

@@ -1,4 +1,4 @@
-"""No local variable of ours shows a secret, whatever fails: crash reporters send them."""
+"""No local variable of ours shows a secret when something fails, because crash reporters send them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GIVEN = {
 
 def make_then_load(given: dict[str, Any]) -> None:
     letta(**given)
-    # What cannot be reached is found by the load alone.
+    # Only the load finds out that the server is unreachable.
     load(Load(given))
 
 
@@ -48,7 +48,7 @@ WAYS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def shown(error: BaseException) -> list[str]:
-    """Places that show a piece of a secret."""
+    """Return the places that show a piece of a secret."""
     pieces = {secret[at : at + 12] for secret in SECRETS.values() for at in range(0, len(secret) - 12)}
     return [place for place, text in variables(error) if any(piece in text for piece in pieces)]
 
@@ -64,7 +64,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def answers() -> Iterator[Callable[[int, bytes], str]]:
-    """A server that gives one answer to all."""
+    """Yield a function that starts a server with one response for all requests."""
     servers = []
 
     def serve(status: int, body: bytes) -> str:
@@ -166,7 +166,7 @@ def test_wrong_settings(wrong: dict[str, Any], way: str) -> None:
     ids=str,
 )
 def test_the_environment(variables_: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does the environment as a whole show in a frame."""
+    """The environment as a whole is not visible in a frame either."""
     monkeypatch.setenv("LETTA_API_KEY", SECRETS["api_key"])
     monkeypatch.setenv("LETTA_BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
