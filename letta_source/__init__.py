@@ -35,7 +35,7 @@ __all__ = ["ConfigError", "LettaError", "Load", "LoadFailed", "Loaded", "letta",
 
 
 def __getattr__(name: str) -> Any:
-    # dlt takes a second to import: `letta-source --help` does without.
+    # Imported late, as dlt takes a second to import and `letta-source --help` does not need it.
     if name in _MODULES:
         return getattr(import_module(f"letta_source.{_MODULES[name]}"), name)
     if name == "__version__":
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Moved(ModuleType):
-    """`letta_source.run`, which version 0.1 documented: its names are here now. It goes with version 0.3."""
+    """`letta_source.run`, documented in version 0.1: its names moved here. Version 0.3 will remove it."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""`python -m letta_source` is `letta-source`."""
+"""The command `letta-source` as `python -m letta_source`."""
 
 from letta_source.cli import command
 

@@ -2,20 +2,20 @@
 
 LettaError
 ├── ConfigError             wrong usage or settings: nothing was touched
-│   └── InUse               another process has the DuckDB file or runs the pipeline
+│   └── InUse               another process has the DuckDB file open or runs the pipeline
 ├── FatalError              the whole load ends
 │   ├── AuthError           401, 403
-│   ├── QuotaExceeded       402, 429: nothing more is given, however long we wait
-│   ├── Unreachable         no answer, or none that helps, after all tries
-│   └── NotLetta            something else than a Letta server answered
+│   ├── QuotaExceeded       402, 429: a quota is used up, which waiting does not cure
+│   ├── Unreachable         no usable answer after all retries
+│   └── NotLetta            something other than a Letta server answered
 ├── FamilyMissing           this host has no such endpoint: its family is skipped
-├── OutputFailed            rows were found, but could not be given out
-│   ├── NobodyReads         `| head` had enough
+├── OutputFailed            rows were found, but could not be output
+│   ├── NobodyReads         the reader closed the output, as `| head` does
 │   └── Changed             a load changed the tables meanwhile
 └── ParentError             one agent, group, …: the others go on
     ├── ParentGone          the parent itself is gone
-    └── Unreadable          the server cannot give this page
-        └── NoProgress      the server gives the same page again and again
+    └── Unreadable          the server cannot return this page
+        └── NoProgress      the server returns the same page again and again
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `letta-source`; a signal's are 128 and its number, as shells have it."""
+    """Exit codes of `letta-source`; for a signal, 128 plus its number, as in shells."""
 
     OK = 0
     FAILED = 1
@@ -38,7 +38,7 @@ class LettaError(Exception):
     """Any error of letta_source; its message says what to do.
 
     Attributes:
-        exit_code: of a command that ends with it.
+        exit_code: exit code of a command that ends with this error.
     """
 
     exit_code = ExitCode.USAGE
@@ -49,11 +49,11 @@ class ConfigError(LettaError, ValueError):
 
 
 class InUse(ConfigError):
-    """Another process has the DuckDB file open, or runs the pipeline; later it may be free."""
+    """Another process has the DuckDB file open, or runs the pipeline; a later try may succeed."""
 
 
 class FatalError(LettaError):
-    """Ends the whole load."""
+    """An error that ends the whole load."""
 
 
 class AuthError(FatalError):
@@ -69,7 +69,7 @@ class Unreachable(FatalError):
 
 
 class NotLetta(FatalError):
-    """Something else than a Letta server answered."""
+    """Something other than a Letta server answered."""
 
 
 class FamilyMissing(LettaError):
@@ -77,7 +77,7 @@ class FamilyMissing(LettaError):
 
 
 class ParentError(LettaError):
-    """Concerns one parent; the others can be read."""
+    """An error of one parent; the others can be read."""
 
     kind = "unreadable"
 
@@ -93,25 +93,25 @@ class Unreadable(ParentError):
 
 
 class NoProgress(Unreadable):
-    """The server gives a page that was already read."""
+    """The server returns a page that was already read."""
 
     kind = "no_progress"
 
 
 class OutputFailed(LettaError):
-    """Loaded rows were found, but could not be given out."""
+    """Loaded rows were found, but could not be output."""
 
     exit_code = ExitCode.FAILED
 
 
 class NobodyReads(OutputFailed):
-    """Whoever read standard output had enough of it, as `head` has: nothing is wrong."""
+    """The reader of standard output closed it, as `head` does: nothing is wrong."""
 
     exit_code = ExitCode.OK
 
 
 class Changed(OutputFailed):
-    """A load changed the tables while they were read: what was read of them does not fit together."""
+    """A load changed the tables while they were read, so the rows read are inconsistent."""
 
     def __init__(self) -> None:
         super().__init__("a load changed the tables while they were read: try again")

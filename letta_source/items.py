@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-# What stands in URLs and keys as it is: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
+# Ids that URLs and keys can hold unescaped: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
 _ID = re.compile(r"(?!\.{1,2}\Z)[\w.:@+=~-]{1,255}")
-# Ids of these alone, and no longer than this, need no look at each: `_ID` takes them.
+# Ids of only these characters, and no longer than this, match `_ID` without a look at each.
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _LONGEST = 255
 
 
 class Items(list[Any]):
-    """The elements of one page, as sent; none is put in or taken out any more."""
+    """The elements of one page, as sent; none is added or removed, as the ids are cached."""
 
     @cached_property
     def ids(self) -> list[str]:
-        """The ids of those elements that have one."""
+        """Ids of the elements that have one."""
         return _ids_of(self)
 
 
 def id_of(item: Any) -> str | None:
-    """The item's id, or None where it has none that it could be asked for and kept by."""
+    """Return the item's id, or None if it has none that can be requested and stored."""
     found = item.get("id") if isinstance(item, dict) else None
     return found if isinstance(found, str) and is_id(found) else None
 
 
 def is_id(text: str) -> bool:
-    """True if the text can be asked for and kept by: as a piece of a URL it stays one piece."""
+    """Return True if the text can be requested and stored as an id: it is one segment of a URL path."""
     return _ID.fullmatch(text) is not None
 
 
 def ids_of(items: Sequence[Any]) -> list[str]:
-    """The ids of those items that have one."""
+    """Return the ids of the items that have one."""
     return items.ids if isinstance(items, Items) else _ids_of(items)
 
 
@@ -45,7 +45,7 @@ def _ids_of(items: Sequence[Any]) -> list[str]:
         if _are_plain(ids):
             return ids
     except (TypeError, KeyError, ValueError):
-        # Some element is no object, or its id is missing, no text or none that UTF-8 can hold.
+        # Some element is not an object, or its id is missing, not a text, or one that UTF-8 cannot hold.
         pass
     return [found for item in items if (found := id_of(item)) is not None]
 

@@ -1,4 +1,4 @@
-"""Text and json that every warehouse takes: no NUL, no lone surrogates, no NaN, no endless nesting."""
+"""Text and JSON that every warehouse accepts: no NUL, no lone surrogates, no NaN, no endless nesting."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import orjson
 from pydantic_core import from_json
 
 MAX_DEPTH = 200
-"""Levels of arrays and objects: as many as `from_json` takes."""
+"""The most levels of arrays and objects, the same as in `from_json`."""
 
 # PostgreSQL refuses NUL in text and json; no UTF-8 file can hold a lone surrogate.
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
-# Control characters of C0 and C1, by which terminals are told things; overrides and isolates of bidirectional
-# text; line separators; tags and other characters that nobody sees; and what no XML may hold.
+# Control characters of C0 and C1, which act on terminals; overrides and isolates of bidirectional text; line
+# separators; tags and other invisible characters; and those not allowed in XML.
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff"
     "\U000e0000-\U000e007f]"
@@ -28,10 +28,10 @@ _HIDDEN = re.compile(
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Return `text` for people: each character that acts and is not seen as its escape, such as `\\x1b`.
+    """Return `text` with each invisible or control character as its escape, such as `\\x1b`.
 
-    Messages, names and errors are written by others: ESC would write over a terminal, and an override of the
-    direction would turn what is read.
+    Messages, names and errors are written by others: ESC could overwrite the terminal, and a direction
+    override could reverse the text.
 
     Args:
         keep: characters that may stay, such as line breaks.
@@ -59,14 +59,14 @@ def cleaned() -> int:
 
 
 def clean(text: str) -> str:
-    """`text`, each NUL and each lone surrogate replaced by U+FFFD."""
+    """Return `text` with each NUL and each lone surrogate replaced by U+FFFD."""
     safe, found = _UNSAFE.subn("\ufffd", text)
     _cleaned.texts += bool(found)
     return safe
 
 
 def clean_json(value: Any) -> Any:
-    """`value` with every text in it cleaned, keys too, and as text each number that JSON has not."""
+    """Return `value` with every text in it cleaned, including keys, and NaN and infinities as text."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
@@ -85,41 +85,41 @@ def clean_json(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str | None:
-    """`value` as a JSON text; None stays None."""
+    """Return `value` as a JSON text; None stays None."""
     if value is None:
         return None
     try:
         text = orjson.dumps(value).decode()
         if "null" in text:
-            # orjson writes null for NaN too, on which this one raises.
+            # orjson writes NaN as null too, while this raises ValueError.
             json.dumps(value, allow_nan=False)
         if "\\u0000" not in text:
             return text
     except (TypeError, ValueError):
-        # orjson takes no lone surrogate and no integer beyond 64 bits.
+        # orjson accepts neither lone surrogates nor integers beyond 64 bits.
         pass
     return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_json(sent: bytes) -> Any:
-    """Parse JSON, whatever stands in it.
+    """Parse JSON, including lone surrogates and endless nesting.
 
-    Python cannot walk what is nested without end, nor do warehouses take it: arrays and objects beyond 200
-    levels stay the text they came as. So do integers of more than 4300 digits.
+    Arrays and objects beyond 200 levels stay text as sent, because neither Python nor warehouses can handle
+    endless nesting. So do integers of more than 4300 digits.
 
     Raises:
-        ValueError: if it is no JSON.
+        ValueError: it is not JSON.
     """
     try:
         # Unlike orjson, it keeps integers beyond 64 bits.
         return from_json(sent, cache_strings="keys")
     except ValueError:
-        # It refuses lone surrogates, which the server sends as it got them.
+        # It refuses lone surrogates, which the server sends as it received them.
         return json.loads(_shallow(sent), parse_int=_int)
 
 
 def _shallow(sent: bytes) -> bytes:
-    """`sent`, every array and object beyond the deepest level as a JSON text of what it is."""
+    """Return `sent` with every array and object beyond the deepest level as a JSON string of its text."""
     parts: list[bytes] = []
     depth, taken, in_text = 0, 0, False
     for found in _MARKS.finditer(sent):

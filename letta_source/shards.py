@@ -1,4 +1,4 @@
-"""Which parents a shard reads: they fall into 64 buckets for ever, and the buckets are dealt to shards."""
+"""Shards of the parents: each parent is in one of 64 fixed buckets, and each bucket goes to one shard."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ BUCKETS = 64
 
 
 def bucket_of(parent_id: str) -> int:
-    """0 to 63; of one id always the same, on every machine."""
+    """Return an id's bucket, 0 to 63; always the same, on every machine."""
     return zlib.crc32(parent_id.encode()) % BUCKETS
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` that load side by side; `index` counts from 0. Shard 0 has the parents' tables, too."""
+    """One of `count` shards that load in parallel; `index` counts from 0. Shard 0 also loads the parents."""
 
     index: int
     count: int
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """From `2/4`.
+        """Return the shard that a text such as `2/4` names.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: it names none.
         """
         if not (match := re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)):
             raise ValueError("must be INDEX/COUNT, such as 0/4")
@@ -42,16 +42,16 @@ class Shard:
 
     @property
     def is_whole(self) -> bool:
-        """True if there is one shard only."""
+        """True if there is only one shard."""
         return self.count == 1
 
     @property
     def buckets(self) -> range:
-        """The buckets that fall to this shard."""
+        """The buckets of this shard."""
         return range(self.index, BUCKETS, self.count)
 
     def owns(self, parent_id: str) -> bool:
-        """Return True if the parent falls to this shard."""
+        """Return True if the parent belongs to this shard."""
         return self.is_whole or bucket_of(parent_id) % self.count == self.index
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @configspec
 class _Nothing(BaseConfiguration):
-    """dlt looks nothing up: it would take arguments from names without their section (dlt-hub/dlt#2848)."""
+    """Empty spec, as dlt would also look up arguments without their section (dlt-hub/dlt#2848)."""
 
 
 @dlt.source(name="letta", section="letta", max_table_nesting=0, spec=_Nothing)
@@ -71,9 +71,9 @@ def letta(
 ) -> Sequence[DltResource]:
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.
 
-    What is not given comes from dlt's config (`sources.letta.…`), then from LETTA_API_KEY, LETTA_BASE_URL
-    and LETTA_PROJECT, then from the defaults of `letta_source.settings.Settings`, which says what each
-    setting means. No request is made until the source is extracted.
+    Settings that are not given come from dlt's config (`sources.letta.…`), then from LETTA_API_KEY,
+    LETTA_BASE_URL and LETTA_PROJECT, then from the defaults of `letta_source.settings.Settings`, which
+    documents each setting. No request is made until the source is extracted.
 
     Memory (`blocks`, `agent_blocks`, `archives`, `passages`), `tools`, `identities`, `step_metrics`,
     `conversation_messages`, `messages` and `message_search` are loaded only on request:
@@ -81,15 +81,15 @@ def letta(
 
     Args:
         shard: such as `2/4`; each needs a pipeline of its own, and in a database a
-            `staging_dataset_name_layout`: `letta_source.load` sees to both, and moves state from shard to
-            shard when their number changes.
-        session: takes the settings and shows the counts while loading; for those who watch.
+            `staging_dataset_name_layout`: `letta_source.load` sets up both, and moves state between shards
+            when their number changes.
+        session: receives the settings, and the counts while loading, for progress and the summary.
 
     Raises:
         ConfigError: a setting is wrong.
     """
     given = Given.of({name: value for name, value in locals().items() if name != "session"})
-    # A crash reporter sends local variables; the base URL may hold a password by mistake.
+    # Crash reporters send local variables; the base URL may hold a password by mistake.
     del base_url, api_key, mask_key, headers, proxy
     settings = make_settings(given, configuration=_configuration(session))
     check_mask(settings)
@@ -105,10 +105,10 @@ def letta(
 
 
 def _configuration(session: Session | None) -> Configuration:
-    """Return what is configured for this source.
+    """Return the configuration of this source.
 
     Raises:
-        ConfigError: something is that no one reads, or that cannot be read.
+        ConfigError: a configured setting is unknown, or cannot be read.
     """
     source, pipeline = source_context()
     at = paths(source, (session and session.pipeline_name) or pipeline)

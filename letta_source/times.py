@@ -13,10 +13,10 @@ _LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def parse_time(text: str) -> datetime:
-    """An ISO 8601 time in UTC; one without a zone is UTC (`completed_at` of runs has none).
+    """Return an ISO 8601 time in UTC; one without a zone is UTC (`completed_at` of runs has none).
 
     Raises:
-        ValueError: if `text` is no time.
+        ValueError: `text` is not a time.
     """
     try:
         parsed = _parsed(text.strip())
@@ -26,7 +26,7 @@ def parse_time(text: str) -> datetime:
 
 
 def _parsed(text: str) -> datetime:
-    # As Letta sends most: many times faster.
+    # The form of most times that Letta sends: many times faster.
     if text[10:11] == "T" and text[19:] == "+00:00":
         with suppress(ValueError):
             return datetime.fromisoformat(text)
@@ -35,13 +35,13 @@ def _parsed(text: str) -> datetime:
 
 
 def newest_of(texts: Sequence[object]) -> datetime | None:
-    """The newest of many times, in a fiftieth of the time of `parse_time`; None where there is none.
+    """Return the newest of many times, fifty times faster than `parse_time`; None if there is none.
 
     Args:
-        texts: ISO 8601 texts; None counts for nothing.
+        texts: ISO 8601 texts; None is skipped.
 
     Raises:
-        ValueError: one is no time with a zone; `parse_time` may make something of it.
+        ValueError: one is not a time with a zone; `parse_time` may still accept it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -54,7 +54,7 @@ def newest_of(texts: Sequence[object]) -> datetime | None:
 
 
 def created_at(item: Mapping[str, object]) -> datetime | None:
-    """Return when the item was created, from `date` or `created_at`; None where it says nothing readable."""
+    """Return when the item was created, from `date` or `created_at`; None if missing or unreadable."""
     sent = item.get("date") or item.get("created_at")
     if not isinstance(sent, str):
         return None
@@ -65,7 +65,7 @@ def created_at(item: Mapping[str, object]) -> datetime | None:
 
 
 def earlier(time: datetime, by: timedelta) -> datetime:
-    """The time so much earlier, but no earlier than years go: a lag of centuries is all there is."""
+    """Return the time earlier by `by`, or the earliest possible one: a lag may be centuries."""
     try:
         return time - by
     except OverflowError:
@@ -73,7 +73,7 @@ def earlier(time: datetime, by: timedelta) -> datetime:
 
 
 def later(time: datetime, by: timedelta) -> datetime:
-    """The time so much later, but no later than years go."""
+    """Return the time later by `by`, or the latest possible one."""
     try:
         return time + by
     except OverflowError:
