@@ -1,1 +1,1 @@
-"""Whole loads: what is asked for, what lands, and how the next load goes on."""
+"""Whole loads: their requests, their rows, and how the next load continues."""

@@ -1,4 +1,4 @@
-"""What the server cannot give, from load to load: fenced in, kept, tried again, and filled once it can."""
+"""Unreadable messages from load to load: quarantined, stored, retried, and loaded once they are readable."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Talked:
         return chosen
 
     def load(self, server: Server, page_size: int = 1000) -> int:
-        """The number of problems; forgets the requests of before."""
+        """Load, and return the number of problems; clear the record of requests first."""
         server.requests.clear()
         return self.merged.load(server, "agent_messages", page_size=page_size).problems
 
@@ -67,7 +67,7 @@ def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...
         problems = talked.load(server, page_size=7)
         assert talked.missing() == poisoned
         assert len(issues(talked.merged.rows("load_issues"))) == problems
-        # Next to each other they are one gap.
+        # Adjacent unreadable messages are one gap.
         assert problems == sum(place - 1 not in places for place in places)
         for one in poisoned:
             talked.letta.cure(one)
@@ -76,7 +76,7 @@ def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each load tries again what is known: the loads here come one right after the other."""
+    """Make each load retry known issues, because the loads here follow each other at once."""
     monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
 
 
@@ -108,7 +108,7 @@ def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
         assert talked.load(server) == 1
         assert (len(talked.missing()), talked.gaps) == (2, [[first, talked.ids[23]]])
         talked.letta.cure(last)
-        # Its own id is known to nobody.
+        # The id of this one is unknown.
         assert talked.load(server) == 1
         talked.letta.poisoned.clear()
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
@@ -129,7 +129,7 @@ def test_a_gap_among_young_messages_is_met_again() -> None:
 
 @pytest.mark.parametrize("deleted", [19, 20, 21])
 def test_what_is_deleted_leaves_no_gap(dialect: Dialect, deleted: int) -> None:
-    """The poisoned message, or the one before it or after it."""
+    """Delete the unreadable message, or the one before it or after it."""
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
     with serve(talked.letta, dialect) as server:
@@ -192,16 +192,16 @@ def test_without_runs_there_is_the_way_back_from_the_newest(
 
 
 def returns(letta: Letta, agent: str) -> list[str]:
-    """Ids of an agent's tool returns."""
+    """Return the ids of an agent's tool returns."""
     messages = [letta.messages.rows[one] for one in letta.list_of("agent", agent).ids()]
     return [one.id for one in messages if one.items[0]["message_type"] == "tool_return_message"]
 
 
 class Turns:
-    """An agent that calls a tool a step, in runs that begin half a minute before their messages.
+    """An agent with one tool call per step, in runs that begin half a minute before their messages.
 
     Args:
-        stored: a load ended in the first turn.
+        stored: True if an earlier load ended in the first turn.
     """
 
     def __init__(self, stored: bool) -> None:
@@ -224,7 +224,7 @@ class Turns:
     def missing(self, dialect: Dialect, bad: list[str]) -> set[str]:
         with serve(self.letta, dialect) as server:
             if self.stored:
-                # What lies beyond the first call comes later.
+                # The messages beyond the first call are loaded later.
                 for one in self.ids()[2:]:
                     self.letta.poison(one)
                 self.merged.load(server, "agent_messages")
@@ -241,20 +241,20 @@ def turns(request: pytest.FixtureRequest) -> Turns:
 
 
 def test_what_lies_between_bad_tool_returns_of_neighbouring_turns(turns: Turns, dialect: Dialect) -> None:
-    """The last messages of a turn, and the next one's first."""
+    """They are the last messages of a turn and the first of the next one."""
     a, _, _, next_a, *_ = returns(turns.letta, turns.agent)
     assert turns.missing(dialect, [a, next_a]) == {a, next_a}
 
 
 def test_the_run_that_the_cursor_lies_in_leads_on(turns: Turns, dialect: Dialect) -> None:
-    """The last turn has no run after it, and the newest message is one that cannot be read."""
+    """The last turn has no run after it, and the newest message is unreadable."""
     a = returns(turns.letta, turns.agent)[3]
     last = turns.letta.add_message(turns.agent, date=OLD + timedelta(hours=1))
     assert turns.missing(dialect, [a, last]) == {a, last}
 
 
 def test_the_steps_of_a_run_lead_on(turns: Turns, dialect: Dialect) -> None:
-    """Both tool returns of one run are bad, and more than the call lies between them."""
+    """Both tool returns of one run are unreadable, with more than the call between them."""
     a, b = returns(turns.letta, turns.agent)[3:5]
     step = turns.letta.messages.rows[b].items[0]["step_id"]
     turns.letta.add_message(
@@ -265,7 +265,7 @@ def test_the_steps_of_a_run_lead_on(turns: Turns, dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("own", [1, 3])
 def test_another_agents_message_leads_to_what_no_run_has(own: int) -> None:
-    """Any message's id is a cursor in any agent's list, self-hosted; these of ours have no run."""
+    """On a self-hosted server, any message's id is a cursor in any agent's list; ours have no run."""
     letta, merged = Letta(seed=0), Merged()
     agent, other = quiet_agent(letta), quiet_agent(letta)
     letta.talk(agent, "before", date=OLD)
@@ -280,7 +280,7 @@ def test_another_agents_message_leads_to_what_no_run_has(own: int) -> None:
     with serve(letta) as server:
         assert merged.load(server, "agent_messages").problems == 2
         assert {*letta.list_of("agent", agent).ids()} - {*merged.ids("agent_messages")} == {*bad}
-    # Where it is none, all of the gap is named.
+    # On Cloud it is not, so the whole gap is named.
     with serve(letta, "cloud") as server:
         session = Merged().load(server, "agent_messages")
         assert 1 <= session.problems <= 2

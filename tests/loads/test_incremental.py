@@ -1,4 +1,4 @@
-"""Messages, load after load: nothing is lost, nothing doubled, and little is asked."""
+"""Messages, load after load: none is lost, none is doubled, and there are few requests."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, t
     assert message_paths(server) == sorted(
         [
             (f"/v1/agents/{settled}/messages", last),
-            # All of these are still younger than the overlap: a page, and the empty one that ends it.
+            # All of these are within the overlap: a page, and the empty one that ends the list.
             (f"/v1/agents/{young}/messages", None),
             (f"/v1/agents/{young}/messages", last_young),
             (f"/v1/groups/{old_group}/messages", last),
@@ -249,7 +249,7 @@ def test_what_shrank_is_gone_from_root_and_children(letta: Letta, tmp_path: Path
         responding, requesting = _message_with(
             letta, agent, "approval_response_message", "approval_request_message"
         )
-        # Without its call, without anything but a word, and with other content.
+        # One loses its call, three keep only a text, and one has other content.
         letta.replace_items(calling, letta.messages.rows[calling].items[:1])
         for changed in (returning, responding, requesting):
             letta.replace_items(changed, [{"message_type": "assistant_message", "content": "no more"}])
@@ -265,7 +265,7 @@ def test_what_shrank_is_gone_from_root_and_children(letta: Letta, tmp_path: Path
 
 
 def _message_with(letta: Letta, agent: str, *message_types: str) -> list[str]:
-    """The first message that has an item of each type."""
+    """Return for each type the first message that has an item of it."""
     items = [item for one in stored(letta, agent) for item in letta.messages.rows[one].items]
     return [next(item["id"] for item in items if item["message_type"] == kind) for kind in message_types]
 
@@ -348,7 +348,7 @@ def test_an_unreadable_message_is_named_and_loaded_once_it_can_be(letta: Letta, 
 
 def test_an_unreadable_message_costs_nothing_else(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
-    # A group without a manager ignores `order`: what comes after cannot be had.
+    # A group without a manager ignores `order`, so later messages cannot be reached.
     group = letta.add_group([agent, letta.add_agent()], "supervisor")
     conversation = letta.add_conversation(agent)
     run = letta.talk(agent, "hi", conversation_id=conversation, date=OLD)

@@ -1,4 +1,4 @@
-"""A load killed before each kind of file operation in its working folder: the next one puts all right."""
+"""A load is killed before each kind of file operation in its working folder; the next load repairs all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLES = "(agents|runs|agent_messages|_dlt)[a-z_]*"
 
 
 class Load:
-    """A load of more resources than the one before it, again and again."""
+    """A repeatable load of more resources than the load before it."""
 
     def __init__(self, folder: Path, server: Server, talk: Talk) -> None:
         self._folder = folder / "run"
@@ -34,11 +34,11 @@ class Load:
         self._folder.mkdir()
         self.run("agents")
         talk.go_on()
-        # dlt's state is of one place.
+        # Copied back to the same place, to which dlt's state belongs.
         shutil.copytree(self._folder, self._before)
 
     def again(self) -> None:
-        """All is as it was before the first load."""
+        """Restore everything as it was before the first load."""
         shutil.rmtree(self._folder)
         shutil.copytree(self._before, self._folder)
 
@@ -46,7 +46,7 @@ class Load:
         assert self._exit_code(*(resources or SOME)) == 0, (self._folder / "said").read_text()
 
     def kill(self, operation: int) -> bool:
-        """Ends before an operation in the working folder, counted from 1; false if it did not come."""
+        """Exit before an operation in the working folder, counted from 1; return False if there are fewer."""
         code = self._exit_code(*SOME, kill_before=operation)
         assert code in (KILLED, 0)
         return code == KILLED
@@ -55,7 +55,7 @@ class Load:
         return held(self._folder / "letta_db.duckdb", SOME)
 
     def kill_points(self) -> list[int]:
-        """The first operation of each kind, of the last load."""
+        """Return the last load's first operation of each kind."""
         kinds: dict[str, int] = {}
         for number, kind in enumerate(self._operations.read_text().splitlines(), 1):
             kinds.setdefault(kind, number)
@@ -73,7 +73,7 @@ class Load:
 
 
 def _watch(folder: Path, kill_before: int, operations: Path) -> None:
-    """Writes the kind of each operation in a folder, a line each."""
+    """Write the kind of each operation in a folder, one per line."""
     written = operations.open("wb", buffering=0)
     count = 0
 
@@ -89,7 +89,7 @@ def _watch(folder: Path, kill_before: int, operations: Path) -> None:
 
 
 def _changed(event: str, arguments: tuple[object, ...]) -> Path | None:
-    """What is about to be made, moved or deleted, if anything."""
+    """Return the path that is about to be created, moved or deleted, if any."""
     path: object
     if event in ("os.rename", "os.mkdir"):
         path = arguments[0]
@@ -103,7 +103,7 @@ def _changed(event: str, arguments: tuple[object, ...]) -> Path | None:
 
 
 def _kind(path: Path, folder: Path) -> str:
-    """Where it is, whatever the names of packages, jobs and tables; and which step each package waits for."""
+    """Return the path without names of packages, jobs and tables, and the steps that packages wait for."""
     waits = [any(one.is_dir() for one in folder.glob(f"pipelines/letta/{step}/*")) for step in HANDED_ON]
     name = re.sub(r"\d+\.\d+|[0-9a-f]{10,}", "…", str(path.relative_to(folder)))
     return f"{waits} {re.sub(TABLES, '…', name)}"

@@ -1,7 +1,7 @@
-"""The command line, killed again and again at random moments, then let finish: what its warehouse holds.
+"""The warehouse of a command that is killed at random moments again and again, then completes.
 
-Each scenario kills it in every phase of a load package, with its working folder lost or not, while the Letta
-goes on; then nothing may be missing, twice, or without its parent.
+Each scenario kills it in every phase of a load package, with or without loss of its working folder, while the
+Letta goes on; then nothing may be missing, doubled, or without its parent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Phase = Literal["extract", "normalize", "load"]
 PHASES: tuple[Phase, ...] = ("extract", "normalize", "load")
 Rows = dict[str, list[Row]]
 
-# Two halves of what there is: each run costs half as much.
+# Two halves of the resources, so that each run costs half as much.
 LOADED = (
     ("agents", "runs", "steps", "agent_messages", "step_messages"),
     ("groups", "conversations", "batches", "agent_messages", "group_messages", "batch_messages"),
@@ -48,14 +48,14 @@ LOADED = (
 
 @dataclass
 class Usual:
-    """How long a run takes from its first request on, and its longest phases, in seconds."""
+    """The duration of a run from its first request on, and its longest phases, in seconds."""
 
     total: float = 0.0
     phases: dict[Phase, float] = field(default_factory=dict)
 
 
 class Loader:
-    """`letta-source run`, in processes with a warehouse and a working folder of their own."""
+    """`letta-source run` in subprocesses with a warehouse and a working folder of their own."""
 
     def __init__(self, folder: Path, server: Server, resources: Sequence[str]) -> None:
         self.folder = folder
@@ -65,18 +65,18 @@ class Loader:
         folder.mkdir()
 
     def phase(self) -> Phase:
-        """Of a process that reads: a package waits to be loaded, one to be normalized, or none does."""
+        """Return the phase: a package waits to be loaded, one waits to be normalized, or none waits."""
         packages = self.folder / "dlt" / "pipelines" / "letta"
         if _has_packages(packages / "load" / "normalized"):
             return "load"
         return "normalize" if _has_packages(packages / "normalize" / "extracted") else "extract"
 
     def forget(self) -> None:
-        """Loses the working folder, as in a container that is started anew."""
+        """Delete the working folder, as when a container starts anew."""
         shutil.rmtree(self.folder / "dlt", ignore_errors=True)
 
     def run(self) -> Usual:
-        """Runs to the end."""
+        """Run to the end; return the durations."""
         usual = Usual()
         with self._started() as process:
             begun = since = time.monotonic()
@@ -91,14 +91,14 @@ class Loader:
         return usual
 
     def kill(self, phase: Phase, moment: float, usual: Usual, random: Random) -> None:
-        """Runs, and kills it in this phase.
+        """Start a run, and kill it in this phase.
 
         Args:
-            moment: from 0 to 1, of a usual run: then the next such phase is waited for.
+            moment: the share of a usual run, 0 to 1, after which to wait for the next such phase.
         """
         sooner = 1.0
         while not self._killed(phase, sooner * moment * usual.total, sooner * usual.phases[phase], random):
-            # It has ended before that: what is left to read is less.
+            # The run ended before, because less was left to read.
             sooner /= 2
 
     def _killed(self, phase: Phase, wait: float, length: float, random: Random) -> bool:
@@ -119,7 +119,7 @@ class Loader:
 
     @contextmanager
     def _started(self) -> Iterator[BaseProcess]:
-        """A process that has sent its first request, or has ended without."""
+        """Yield a process that has sent its first request, or has ended without one."""
         self._server.requests.clear()
         process = started(
             self.folder,
@@ -146,17 +146,17 @@ def _signal(process: BaseProcess, number: signal.Signals) -> None:
 
 
 def small_chunks() -> None:
-    """A little data makes several load packages of one resource."""
+    """Make several load packages of one resource out of little data."""
     state_packages.ROWS_PER_YIELD = 25
 
 
 def _has_packages(folder: Path) -> bool:
-    """A file is what a kill left of one that was being written."""
+    """Return True for a folder; a file is the rest of a package whose writing was killed."""
     return any(entry.is_dir() for entry in folder.glob("*"))
 
 
 class Talk:
-    """A Letta whose agents talked hours ago, and a moment ago: within what each run reads again."""
+    """A Letta whose agents talked hours ago, and a moment ago, within the overlap."""
 
     def __init__(self, seed: int) -> None:
         self.letta = Letta(seed)
@@ -170,7 +170,7 @@ class Talk:
             self._talk_now(agent_id)
 
     def _talk_before(self, agent_id: str, manager_type: str) -> None:
-        """Over these messages its cursor moves."""
+        """Add messages that are old enough for the cursor to advance."""
         group_id = self.letta.add_group([agent_id], manager_type)
         for minutes in range(30):
             self.letta.add_message(agent_id, group_ids=[group_id], date=ago(hours=2, minutes=-minutes))
@@ -182,7 +182,7 @@ class Talk:
         self.letta.add_batch(agent_id)
 
     def go_on(self) -> None:
-        """Something that every later load must show, whichever loads were killed before."""
+        """Make changes that every later load must load, whichever loads were killed before."""
         new_agent_id = quiet_agent(self.letta)
         self._talk_before(new_agent_id, "round_robin")
         self._talk_now(new_agent_id)
@@ -200,18 +200,18 @@ class Talk:
             change()
 
     def shrink(self, young: Sequence[str]) -> None:
-        """A message loses all but one item, and all its tool calls."""
+        """Remove all but one item and all tool calls from a message."""
         long = [one for one in young if len(self.letta.messages.rows[one].items) > 1]
         if long:
             reasoning = {"message_type": "reasoning_message", "reasoning": "less", "source": "reasoner_model"}
             self.letta.replace_items(self.random.choice(long), [reasoning])
 
     def lose(self) -> None:
-        """What was loaded stays in the warehouse."""
+        """Remove things from the server that stay in the warehouse."""
         self.letta.reset_messages(self._agent())
         agent_id = self._agent()
         self.letta.delete_message(self.random.choice(self.letta.list_of("agent", agent_id).ids()))
-        # The server's list forgets it.
+        # Finished batches leave the server's list.
         self.letta.finish_batch(self.random.choice(self._batches()))
 
     def _agent(self) -> str:
@@ -228,7 +228,7 @@ class Talk:
 
 
 def held(file: Path, resources: Sequence[str]) -> Rows:
-    """Every row of every table but its load's id, sorted."""
+    """Return the sorted rows of every table, without the load's id."""
     names = [table.name for resource in resources for table in RESOURCES[resource].tables]
     with duckdb.connect(str(file)) as connection:
         return {
@@ -242,13 +242,13 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def untouched(letta: Letta, server: Server, folder: Path, resources: Sequence[str]) -> Rows:
-    """What one load into an empty warehouse makes of it; batches that ended are asked for."""
+    """Return the rows of one load into an empty warehouse, with finished batches requested by id."""
     Warehouse(folder).load(server, *resources, batch_ids=letta.tables["batches"].ids())
     return held(folder / "warehouse.duckdb", resources)
 
 
 def with_what_is_gone(fresh: Rows, before: Rows) -> Rows:
-    """What a warehouse that held `before` holds: what the server has, and what it no longer has."""
+    """Return the rows a warehouse with `before` must hold: the server's, and those no longer there."""
     merged = dict(fresh)
     for resource in RESOURCES.values():
         if resource.name in before:
@@ -261,7 +261,7 @@ def with_what_is_gone(fresh: Rows, before: Rows) -> Rows:
 
 
 def _of_messages(rows: Rows, table: Table) -> list[Row]:
-    """Of each row, what names its message, or its run, step, …"""
+    """Return each row's key of its message, or of its run, step, …"""
     return _keys(rows, table, table.merge_key or table.primary_key)
 
 
@@ -285,7 +285,7 @@ def assert_same(found: Rows, expected: Rows) -> None:
 
 
 def assert_sound(file: Path, found: Rows) -> None:
-    """Keys are unique, children have their root, and rows are of loads that ended."""
+    """Check that keys are unique, children have their root, and rows belong to completed loads."""
     for table in all_tables():
         if table.name in found:
             keys = _keys(found, table, table.primary_key)
@@ -305,7 +305,7 @@ def assert_sound(file: Path, found: Rows) -> None:
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Usual:
-    """A run on this machine, from which moments are drawn."""
+    """Return the durations of a run on this machine, from which moments are drawn."""
     with serve(Talk(0).letta) as server:
         return Loader(tmp_path_factory.mktemp("usual") / "run", server, LOADED[0]).run()
 
@@ -314,10 +314,10 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Usual:
 def test_ten_kills_lose_nothing_and_double_nothing(seed: int, tmp_path: Path, usual: Usual) -> None:
     random = Random(seed)
     talk, resources = Talk(seed), LOADED[seed % 2]
-    # A lost folder would heal what a kept one does wrong, and the other way round.
+    # A lost folder would hide the faults of a kept one, and vice versa.
     loses = (0.0, 1.0, 0.5)[seed // 2]
     kills = random.sample([*PHASES, *PHASES, *PHASES, "load"], k=10)
-    # From then on, all that goes from the server is known to have been loaded.
+    # Everything that is removed from the server after that was loaded before.
     finished_after = random.randint(4, 7)
     with serve(talk.letta) as server:
         loader = Loader(tmp_path / "killed", server, resources)

@@ -1,4 +1,4 @@
-"""What stays unreadable: one alarm, one line a load, few requests, and a view of what is open now."""
+"""Persistent unreadable items: one alarm, one line per load, few requests, and a view of open issues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ATTEMPTS = "SELECT known, resolved FROM letta.load_issues ORDER BY load_started_
 
 @pytest.fixture
 def bad(letta: Letta) -> str:
-    """The id of a message in the middle of an agent's, which cannot be read."""
+    """Return the id of an unreadable message in the middle of an agent's list."""
     middle = letta.list_of("agent", one_of(letta)).ids()[1]
     letta.poison(middle)
     return middle
@@ -45,7 +45,7 @@ def test_one_alarm_for_one_cause(
         lines = [line for line in said.errors if "agent_messages" in line]
         assert len(lines) == 1
         assert "known issues still open: 1; tried again at 20" in lines[0]
-    # By now it waits: it costs no request.
+    # By now the issue waits for its next try, and costs no request.
     assert len([one for one in server.requests if one_of(letta) in one.path]) == 1
     assert letta_source.load(server, "--strict").code == 3
     agent = one_of(letta)
@@ -59,7 +59,7 @@ def test_one_alarm_for_one_cause(
     assert logged(letta_source)[-1] == (0, 0, 0, "loaded")
     ids = letta_source.rows("SELECT count(*) FROM letta.agent_messages WHERE id = ?".replace("?", f"'{bad}'"))
     assert ids[0][0]
-    # Should it break again, that is news.
+    # If it breaks again, it is a new issue.
     monkeypatch.undo()
 
 

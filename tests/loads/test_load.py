@@ -1,4 +1,4 @@
-"""A whole load: every table holds what the API answers, whatever the page size and the server's dialect."""
+"""A whole load: every table holds what the API returns, at any page size and in both dialects."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 class Api:
-    """Asks the API directly, page after page until one is empty."""
+    """Reads the API directly, page after page until one is empty."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -61,7 +61,7 @@ class Api:
         return [row["id"] for row in self.get(path)]
 
     def items(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """Of messages. A page hides returns of send_message beside their call: the last may come alone."""
+        """Yield messages. A page hides the return of its send_message call, so the last may come alone."""
         after: dict[str, str] = {}
         while page := self.get(path, **params, **after):
             yield from page
@@ -70,7 +70,7 @@ class Api:
     def parents(self) -> dict[str, list[str]]:
         lists = ("agents", "groups", "runs", "steps", "conversations")
         found = {name: self.ids(f"/v1/{name}/") for name in lists}
-        # Self-hosted, the list of steps always answers 400.
+        # On self-hosted servers, the list of steps always answers 400.
         found["steps"] = found["steps"] or [
             step for run in found["runs"] for step in self.ids(f"/v1/runs/{run}/steps")
         ]
@@ -93,10 +93,10 @@ def _listed(value: Any) -> list[Any]:
 
 
 def counted(api: Api) -> Counter[str]:
-    """Rows by table, counted without a line of the package."""
+    """Count the rows by table, without any code of the package."""
     parents = api.parents()
     counts = Counter({name: len(ids) for name, ids in parents.items()})
-    # Steps that failed have none.
+    # Failed steps have no metrics.
     counts["step_metrics"] = sum(bool(api.get(f"/v1/steps/{one}/metrics")) for one in parents["steps"])
     for name, items in api.messages(parents).items():
         counts[name] = len(items)

@@ -1,4 +1,4 @@
-"""An hourly load for days or a month: exit codes, log, status and verify say what happened, once each."""
+"""Hourly loads for days or a month: exit codes, log, status and verify report each event once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from letta_source.operate.compare import DIFFERENCES
 from tests.support.command import Command
 from tests.support.long_run import Foreseen, LongRun
 
-# 720 is a month, with a load an hour; by default some days, with a load every other hour.
+# 720 is a month with a load every hour; the default is some days with a load every other hour.
 HOURS = int(os.environ.get("SIMULATED_HOURS", "60"))
 EVERY = 1 if HOURS > 100 else 2
 
@@ -25,7 +25,7 @@ NO_ROUTE = httpx.Response(404, json={"detail": "Not Found"})
 
 
 def timetable(run: LongRun) -> dict[int, Callable[[], Foreseen | None]]:
-    """What happens before which load; the places are parts of the whole time, in order."""
+    """Return the events before loads, by number of the load; their moments are shares of the whole time."""
     loads = run.hours // EVERY
     agent = run.agents()[0]
     during: list[tuple[float, Callable[[], Foreseen | None]]] = [
@@ -74,18 +74,18 @@ def test_a_month_of_loads(
                 counts = run.verify()
                 kept.append(run.kept())
                 with capsys.disabled():
-                    # A month takes its time.
+                    # A month takes long, so show the progress.
                     print(run.hour, run.surprises[-3:], counts, kept[-1], flush=True)
         counts = run.verify("--repair", "--yes")
     assert run.surprises == []
-    # Whatever was deleted is marked, and all else is there.
+    # Everything deleted is marked, and everything else is there.
     assert {kind: count for kind, count in counts.items() if count and kind in DIFFERENCES} == {}
     assert run.lost() == []
-    # Two messages, an outage of lists, an agent, a family that went missing: an alarm each.
+    # One alarm each for two messages, an outage of lists, an agent, and a family that went missing.
     assert run.codes.count(3) == 5
-    # What stays unreadable costs no more than as much again.
+    # Unreadable messages at most double the requests.
     assert median(calm[True]) <= 2 * median(calm[False])
-    # What is kept for the loads themselves does not grow with their number.
+    # The loads' own tables do not grow with the number of loads.
     assert kept[-1]["_dlt_pipeline_state"] <= 15
     assert kept[-1]["_dlt_version"] <= 12
     assert kept[-1]["files"] <= kept[0]["files"] + 10

@@ -1,7 +1,7 @@
-"""Whatever happens to a Letta and to its loads, the warehouse holds what it is to hold.
+"""Whatever happens to a Letta and to its loads, the warehouse is as it must be.
 
-Every run draws the same steps: some hundreds, and with `-m proof` some thousands, and others against dlt
-itself and DuckDB. Other ones, and as many as wanted:
+Every run draws the same steps: hundreds of them; with `-m proof` thousands, and more against dlt itself and
+DuckDB. For other steps, and more of them:
 
     pytest tests/loads/test_machine.py -m proof --hypothesis-profile=long
 """
@@ -31,7 +31,7 @@ _IN_CI = settings.get_current_profile_name() != "long"
 
 
 class Played(LettaMachine):
-    """Loads as the command line does, into what stands for dlt and its destination."""
+    """Loads as the command line does, into the simulation of dlt and its destination."""
 
     def open(self) -> None:
         self._pipeline = PlayedPipeline(self.faults)
@@ -47,10 +47,10 @@ class Played(LettaMachine):
 
 
 class PlayedOn(Played):
-    """For longer."""
+    """The same with more steps."""
 
 
-# What dlt calls again and again in each of its phases.
+# Methods that dlt calls repeatedly in each of its phases.
 _CALLED = (
     ("extract", ArrowExtractor, "write_items"),
     ("normalize", Normalize, "spool_files"),

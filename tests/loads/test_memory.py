@@ -1,4 +1,4 @@
-"""However large messages and bodies are, a load takes no more memory than it may, and names what is left."""
+"""A load stays within its memory limit, however large messages and bodies are, and names what it skips."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def listed(agent: str, start: int, limit: int) -> httpx.Response:
 
 
 def serving(pages: Pages) -> Callable[[httpx.Request], httpx.Response]:
-    """Some agents, whose messages come from the function."""
+    """Return a handler for some agents, whose messages come from the function."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         params, parts = request.url.params, request.url.path.split("/")
@@ -53,7 +53,7 @@ def serving(pages: Pages) -> Callable[[httpx.Request], httpx.Response]:
 
 @pytest.fixture
 def peak(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The most that was given out of the memory."""
+    """Yield the peak of the leased memory."""
     most = [0]
     take = Memory._take
 

@@ -1,4 +1,4 @@
-"""Blocks, tools, identities and the time of steps: what is loaded of them, and what a server does to it."""
+"""Loads of blocks, tools, identities and steps' metrics, also while the server changes or fails."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: Letta) ->
     def between(path: str, reply: Reply, connection: socket) -> Reply:
         pages.append(path)
         if len(pages) == 2:
-            # The next page is asked for after it: the server begins anew.
+            # The next page's cursor is this block, so the server starts from the beginning.
             letta.tables["blocks"].remove([blocks[3]])
         return reply
 
@@ -181,7 +181,7 @@ def test_only_new_steps_are_asked_for(letta: Letta, server: Server) -> None:
     steps = len(letta.tables["steps"])
     assert metrics_asked(server) == steps
     merged.load(server, "step_metrics")
-    # Of the run that goes on.
+    # The step of the unfinished run.
     assert metrics_asked(server) == 1
     letta.finish_run(going)
     letta.talk(agent, "again", date=OLD + timedelta(hours=6))
@@ -264,7 +264,7 @@ def test_the_vector_of_a_passage_is_nowhere(letta: Letta, server: Server) -> Non
 
 
 def test_a_passage_behind_a_deleted_one_is_loaded(letta: Letta, server: Server) -> None:
-    """Its list gives nothing for a cursor that is gone, so that no load goes on from one."""
+    """For a deleted cursor its list is empty, so no load continues from a cursor."""
     agent = letta.add_agent()
     archive = letta.add_archive("notes", [agent])
     last = [letta.add_passage(archive, text, OLD) for text in ("a", "b")][-1]

@@ -1,4 +1,4 @@
-"""Plain files: what a load left that was killed elsewhere goes, what finished loads wrote stays."""
+"""Plain files: those of a load that was killed elsewhere are deleted, those of completed loads stay."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def lake(letta_source: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loads(lake: Path) -> list[str]:
-    """The ids of the loads that finished, oldest first."""
+    """Return the ids of completed loads, oldest first."""
     return sorted(file.stem.rpartition("__")[2] for file in (lake / "_dlt_loads").glob("letta__*"))
 
 
 def kill(lake: Path, load_ids: Sequence[str]) -> None:
-    """Makes loads that finished ones that never did; their working folder is gone."""
+    """Make completed loads look unfinished, with their working folder gone."""
     for load_id in load_ids:
         for file in list(lake.rglob(f"*{load_id}*")):
             if file.parent.name.startswith("_dlt_"):
@@ -50,7 +50,7 @@ def ids(lake: Path, table: str, column: str) -> list[str]:
 
 
 def is_whole(lake: Path, letta: Letta) -> bool:
-    """Whether each message is there once, and what it says too."""
+    """Return True if each message is there once, with its content."""
     said = ids(lake, "agent_messages__content", "message_id")
     told = [one.id for one in letta.messages.rows.values() for item in one.items if item.get("content")]
     return len(ids(lake, "agent_messages", "id")) == messages(letta) and sorted(said) == sorted(told)
@@ -60,7 +60,7 @@ def is_whole(lake: Path, letta: Letta) -> bool:
 def test_files_of_loads_that_never_finished_are_replaced(
     letta_source: Command, letta: Letta, server: Server, lake: Path, killed: tuple[int, ...]
 ) -> None:
-    """Whichever of several loads they are of; roots and children alike."""
+    """Any of several loads may be unfinished; roots and children are treated alike."""
     for _ in range(3):
         letta.add_message(one_of(letta), date=ago(hours=1))
         assert letta_source.load(server, *FILES).code == 0
@@ -90,7 +90,7 @@ def test_what_a_load_that_never_finished_left_is_read_again(
 def test_a_working_folder_that_knows_of_loads_deletes_nothing(
     letta_source: Command, letta: Letta, server: Server, lake: Path
 ) -> None:
-    """Nothing tells there whether another pipeline is loading."""
+    """Another pipeline may be loading, which nothing there would show."""
     assert letta_source.load(server, *FILES).code == 0
     foreign = lake / "agent_messages" / "1900000000.5.abcdef.parquet"
     shutil.copy(next(iter((lake / "agent_messages").glob("*.parquet"))), foreign)
@@ -108,7 +108,7 @@ def keys(lake: Path, table: str, *columns: str) -> list[tuple[object, ...]]:
 def test_each_parent_that_is_read_again_adds_only_what_is_new(
     letta_source: Command, letta: Letta, server: Server, lake: Path, again: tuple[str, ...]
 ) -> None:
-    """Two agents lose the message under their cursor: of each is asked what there is already."""
+    """Two agents lose the message of their cursor, so the rows of each are looked up in the destination."""
     every = (*FILES, "--resources", "agents,agent_messages,runs,steps,step_messages", *again)
     assert letta_source.load(server, *every).code == 0
     held = keys(lake, "agent_messages", "agent_id", "id", "position")

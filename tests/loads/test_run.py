@@ -1,4 +1,4 @@
-"""A load from the command line: what it prints, how it ends, and how the next one goes on."""
+"""A load from the command line: its output, its exit code, and how the next one continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.whole
 
 
 def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer | None]) -> None:
-    """Calls `act` with each path that is asked for; what it returns, if anything, is the answer."""
+    """Call `act` with the path of each request; what it returns, unless None, is the response."""
 
     def acting(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
         return act(path) or answer(letta, dialect, method, path, *args, **kwargs)
@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_named(letta_source: Command, letta: Letta, serve
     assert [tuple(row[:3]) for row in rows] == [
         ("agent_messages", letta.messages.rows[bad].agent_id, "unreadable")
     ]
-    # It is the agent's newest message, in which the server looks for what waits for approval.
+    # It is the agent's newest message, in which the server looks for pending approvals.
     [relation, message] = warnings
     assert "agent.pending_approval cannot be given" in relation
     for value in rows[0]:
@@ -126,7 +126,7 @@ def test_a_key_revoked_in_the_middle_leaves_the_rest_unread(
         before_answers(patch, lambda path: Answer(401, {"detail": "revoked"}) if "messages" in path else None)
         said = letta_source.load(server)
     assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
-    # The key let something be read: what it does not may be one agent alone.
+    # The key worked before, so a refusal may concern one agent only.
     *warnings, last = said.errors
     assert all(line.endswith("/messages: 401: revoked") for line in warnings)
     assert (len(warnings), last) == (
@@ -167,7 +167,7 @@ def test_a_server_that_goes_away_ends_the_load(
 
 
 def in_a_process(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
-    """The same in a process of its own, with dlt's log as it is there."""
+    """Run in a subprocess, with dlt's default log level."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     del environment["RUNTIME__LOG_LEVEL"]
     command = [
@@ -200,7 +200,7 @@ def test_what_a_failed_load_left_is_finished_first(
     with monkeypatch.context() as patch, ExitStack() as held:
 
         def lock(path: str) -> None:
-            # The load has begun: this process keeps the other one out of the file.
+            # The load has begun: this process now keeps it out of the file.
             if path.endswith("/messages"):
                 held.enter_context(duckdb.connect("letta_db.duckdb"))
 
@@ -213,7 +213,7 @@ def test_what_a_failed_load_left_is_finished_first(
     letta.add_message(one_of(letta))
     said = letta_source.load(server)
     assert (said.code, said.errors) == (0, ["info: an earlier load was left unfinished: finishing it first"])
-    # All but the new one were in what was left.
+    # All but the new message were in the pending package.
     assert said.column("new") == {"agents": "0", "agent_messages": "1"}
     assert letta_source.count("agent_messages") == messages(letta)
 
@@ -242,7 +242,7 @@ def test_the_scheduled_load_ends_with_the_same_codes(
     letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = letta.add_message(one_of(letta))
-    # It loads everything: the less there is, the faster.
+    # It loads every resource, so fewer of them are faster.
     with serve(letta, missing=["groups", "runs", "steps", "conversations", "batches"]) as server:
         monkeypatch.setenv("LETTA_BASE_URL", server.base_url)
         monkeypatch.setattr(sys, "argv", ["letta_pipeline.py"])
@@ -267,7 +267,7 @@ def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pyt
 def test_the_state_of_shards_of_another_count_is_read_once(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In a large fleet reading them all, each time, would cost each shard as much as it is there to save.
+    # In a large fleet, reading all states in each load would cost a shard as much as sharding saves.
     read: list[str] = []
     stored = DuckDbClient.get_stored_state
 

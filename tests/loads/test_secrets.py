@@ -1,4 +1,4 @@
-"""The key, and other secrets, show nowhere: whatever fails, at DEBUG, in all that a run leaves behind."""
+"""The key and other secrets appear in nothing that a run leaves behind, at DEBUG, whatever fails."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def own(letta_source: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line; over it dlt logs at DEBUG too."""
+    """Return the command line, with dlt's log at DEBUG too."""
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
     return letta_source
 
 
 @pytest.fixture
 def telltale(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A Letta that lists agents, and says of messages only what it was sent."""
+    """Serve a Letta that lists agents, and answers requests for messages with the request itself."""
 
     def tell(letta: Letta, dialect: Any, method: str, path: str, *rest: Any, **given: Any) -> Answer:
         if path.endswith("/messages"):
@@ -101,7 +101,7 @@ def _shown(folder: Path, lines: list[str], canary: Canary = CANARY) -> list[str]
 
 @pytest.mark.whole
 def test_a_key_from_a_file(own: Command, telltale: Server) -> None:
-    """In a process of its own: nothing of the tests' between the program and what it says."""
+    """Run in a subprocess, with nothing of the tests between the program and its output."""
     file = own.folder / ".dlt" / "secrets.toml"
     file.parent.mkdir()
     file.write_text(f"[sources.letta]\napi_key = {json.dumps(KEY)}\n")
@@ -257,7 +257,7 @@ def test_the_credentials_of_agents(own: Command, log: list[str], monkeypatch: py
         row.update(secrets=sent, tool_exec_environment_variables=sent)
     with serve(served) as server:
         said = own("run", "--base-url", server.base_url, "--resources", "agents")
-    # Not all of them are what the API documents.
+    # Not all of them are valid by the API's documentation.
     assert (said.code, own.count("agents")) == (3, len(CREDENTIALS))
     assert _shown(own.folder, [said.out, said.err, *log]) == []
 
@@ -283,7 +283,7 @@ def test_the_password_of_the_destination(
 
 
 def test_a_canary_is_found_wherever_it_is(tmp_path: Path) -> None:
-    """That nothing was found means something."""
+    """The search that found nothing would find a secret."""
     piece = KEY[9:21]
     packed = b64encode(zlib.compress(json.dumps({"state": "a long one " * 9, "key": KEY}).encode())).decode()
     planted: dict[str, bytes] = {

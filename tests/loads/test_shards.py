@@ -1,4 +1,4 @@
-"""Shards: together they load what one load does, and any number of them goes on where others ended."""
+"""Shards load together what one load does, and any number of them continues where others ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = [name for name in RESOURCES if name not in ("message_search", "messages"
 
 
 class Sharded(Merged):
-    """Several pipelines into one warehouse, each with a state of its own."""
+    """Several pipelines with a state each, which load into one warehouse."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def test_a_wrong_shard_is_refused(text: str, said: str) -> None:
 
 
 def test_an_id_falls_into_the_same_bucket_for_ever() -> None:
-    # State that was kept before is found by it.
+    # Stored state is found by the bucket.
     ids = ("agent-00000000-0000-4000-8000-000000000000", "run-1", "é")
     assert [bucket_of(one) for one in ids] == [63, 35, 62]
 
@@ -121,7 +121,7 @@ def test_other_numbers_of_shards_read_nothing_again(dialect: Any, counts: tuple[
 
 
 def of_parents(server: Server) -> list[tuple[str, str | None]]:
-    """What was asked of agents, groups, steps and batches, and from which cursor on."""
+    """Return the path and the cursor of requests for lists of agents, groups, steps and batches."""
     return [asked for asked in paths(server) if asked[0].endswith(("/messages", "/steps"))]
 
 
@@ -170,12 +170,12 @@ def test_who_took_a_bucket_over_last_has_its_state() -> None:
     adopted = adopted_state(WHOLE, state(0, "2023"), others)
     assert adopted["resources"]["agent_messages"]["cursors"] == {parent: ["2025", "message-1"]}
     assert adopted["turn"] == 5
-    # Who has all of its buckets takes no turn: a load without news would change the state.
+    # A shard that has all its buckets takes no new turn, or a load without news would change the state.
     assert adopted_state(WHOLE, adopted, others) is adopted
 
 
 def everyones(count: int) -> dict[Shard, State]:
-    """States of shards that each keep something of every bucket, as a state grows when buckets move."""
+    """Return states of shards that each have entries of every bucket, left over from moved buckets."""
     units = {f"unit-{number}": f"2024-05-04T12:00:{number % 60:02}+00:00" for number in range(400)}
     assert {bucket_of(one) for one in units} == {*range(BUCKETS)}
     cursors = {one: [date, "last"] for one, date in units.items()}
@@ -188,7 +188,7 @@ def everyones(count: int) -> dict[Shard, State]:
 
 @pytest.mark.parametrize(("count", "before"), [(1, 4), (4, 1), (3, 2), (64, 5)])
 def test_a_shard_takes_over_what_is_of_its_buckets_and_no_more(count: int, before: int) -> None:
-    """Else the state of each would grow by that of all, each time the number of shards changes."""
+    """Else each shard's state would grow by all others' whenever the number of shards changes."""
     for index in {0, count // 2, count - 1}:
         shard = Shard(index, count)
         resources = adopted_state(shard, {}, everyones(before))["resources"]
@@ -198,7 +198,7 @@ def test_a_shard_takes_over_what_is_of_its_buckets_and_no_more(count: int, befor
         for name in ("step_messages", "batch_messages"):
             unsettled = resources[name]["unsettled"]
             assert {key: set(units) for key, units in unsettled.items()} == {"": owned, "agent-1": owned}
-        # Those that are not divided are shard 0's alone, whole.
+        # Resources that are not divided belong to shard 0 alone.
         assert ("runs" in resources) == (index == 0)
         if index == 0:
             assert resources["runs"] == everyones(before)[Shard(0, before)]["resources"]["runs"]

@@ -1,4 +1,4 @@
-"""Runs, steps and batches, load after load: read until they have ended, and then no more."""
+"""Runs, steps and batches, load after load: read until they are finished, and then no more."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
 
 
 def add_step(letta: Letta, run_id: str) -> tuple[str, str]:
-    """One more step of a run, with one message; their ids."""
+    """Add a step with one message to a run; return their ids."""
     step = letta.tables["steps"].rows[letta.list_of("run steps", run_id).ids()[-1]]
     step_id = f"step-{uuid4()}"
     letta.put("steps", {**step, "id": step_id})
@@ -66,7 +66,7 @@ def test_a_run_that_ended_before_the_overlap_is_not_read_again(letta: Letta, ser
     merged.load(server, *RUNS)
     letta.finish_run(run)
     steps = letta.list_of("run steps", run).ids()
-    # It ended just now: what is written about it right after is still to be found.
+    # It finished just now, so what is written right after must still be found.
     merged.load(server, *RUNS)
     step, message = add_step(letta, run)
     letta.finish_run(run)
@@ -103,7 +103,7 @@ def test_steps_committed_late_are_found_inside_the_overlap(letta: Letta) -> None
 
 
 def test_messages_of_a_step_committed_late_are_found_before_one_without_messages(letta: Letta) -> None:
-    """A step has no date but its messages'; one without any is not taken for an old one."""
+    """A step has only its messages' dates; one without messages does not count as old."""
     agent = letta.add_agent()
     run = letta.talk(agent, "hi", date=OLD)
     [known] = letta.list_of("run steps", run).ids()
@@ -118,7 +118,7 @@ def test_messages_of_a_step_committed_late_are_found_before_one_without_messages
         merged.load(server, "step_messages")
         assert (late, message) in {row[:2] for row in merged.rows("step_messages")}
         paths(server)
-        # Until it is known for longer than the overlap.
+        # Afterwards the empty step has been known for longer than the overlap.
         for _ in range(2):
             merged.load(server, "step_messages", lag=0)
         asked = [path for path, _ in paths(server)]
@@ -253,7 +253,7 @@ def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> N
         merged.load(server, "batch_messages", page_size=2)
         limits = [request.params["limit"] for request in server.requests if batch in request.path]
     assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
-    # Batches have no cursors: a page that is not full and has the newest message is the end.
+    # Batches have no cursors: the list ends with a page that is not full and has the newest message.
     doubled = ["2", "4", "8", "16"][: 1 + (messages >= 2) + (messages >= 4) + (messages >= 8)]
     assert limits == [*doubled, "1"]
 
@@ -276,7 +276,7 @@ def test_a_long_list_is_read_again_rather_than_kept(letta: Letta, server: Server
 def test_runs_of_one_time_are_all_found(
     letta: Letta, server: Server, page_size: int, before: int, later: int
 ) -> None:
-    """Where the server's cursors are swapped, its dates tell on which side of the cursor a page lies."""
+    """Where the server swaps cursors, the items' dates tell on which side of the cursor a page lies."""
     agent = letta.add_agent()
     for _ in range(before):
         letta.talk(agent, "before", date=OLD - timedelta(hours=1))
@@ -293,7 +293,7 @@ def test_runs_of_one_time_are_all_found(
 
 
 def later(server: Server, merged: Merged, **settings: Any) -> list[str]:
-    """What a load of runs, steps and their messages asks for."""
+    """Load runs, steps and their messages; return the paths of its requests."""
     paths(server)
     merged.load(server, *RUNS, **settings)
     return [path for path, _ in paths(server)]
@@ -333,7 +333,7 @@ def test_one_of_many_that_finishes_is_read(letta: Letta, server: Server) -> None
 def test_pages_of_active_runs_that_are_not_full_are_no_end(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """A host may give fewer than it is asked for: what is on the next page is active, too."""
+    """A host may return fewer than requested; the runs of the next page are active, too."""
     runs = never_ending(letta, 20)
     merged = Merged()
     for _ in range(2):

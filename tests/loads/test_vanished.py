@@ -1,4 +1,4 @@
-"""All that an earlier load read, gone at once: never exit code 0, and nothing is forgotten."""
+"""If everything that earlier loads read is gone at once, the exit code is not 0, and cursors stay."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_another_server_is_told_once_and_the_cursors_stay(letta: Letta, settings
     with serve(Letta(seed=1)) as empty:
         session = merged.load(empty, *READ, **settings)
         assert why_failed(session) == f"{told}: is it the same server and project?"
-        # From then on it is known, and no news.
+        # From then on the issue is known.
         assert [code(merged.load(empty, *READ, **settings)) for _ in range(2)] == [0, 0]
         assert merged.states["agent_messages"]["cursors"] == before
     with serve(letta) as server:
@@ -71,7 +71,7 @@ def test_an_empty_list_of_agents_is_told_where_there_were_some(letta: Letta) -> 
         merged.load(server, "agents")
     with serve(Letta()) as empty:
         assert why_failed(merged.load(empty, "agents"))
-        # What was never there does not vanish.
+        # A first load misses nothing.
         assert code(Merged().load(empty, *READ)) == 0
 
 
@@ -107,7 +107,7 @@ def test_parents_that_are_listed_and_gone(letta: Letta, monkeypatch: pytest.Monk
 
 
 def test_parents_that_only_have_news_and_are_all_gone(letta: Letta) -> None:
-    """Young messages have them asked for without a list."""
+    """Young messages cause their agents to be read without a list."""
     merged = Merged()
     agents = letta.tables["agents"].ids()
     for agent in agents:
@@ -157,7 +157,7 @@ def test_missing_and_unreadable_lists_add_up(
     agent_ids: int,
     failed: bool,
 ) -> None:
-    """A family is missing, all others fail: only what was read by an id is left."""
+    """One family is missing and all others fail; only requests by id succeed."""
     absent = Answer(status, {"detail": {404: "Not Found", 405: "Method Not Allowed"}[status]})
     broken = Answer(500, {"detail": "no"})
 
@@ -189,7 +189,7 @@ def test_a_family_that_was_there_is_an_issue_once(letta: Letta, missing: set[str
         assert code(merged.load(server, *READ)) == 0
     with serve(letta, missing=missing) as server:
         assert code(merged.load(server, *READ)) == 3
-        # A host that never had it lacks nothing.
+        # In a first load, a missing family is no issue.
         assert code(Merged().load(server, *READ)) == 0
 
 
@@ -221,5 +221,5 @@ def test_a_redirect_in_a_circle_is_no_proof_that_a_family_is_missing(
         assert code(merged.load(server, "agents", resource)) == 3
         with pytest.raises(NotLetta, match="circle"):
             Merged().load(server, resource)
-        # Where a family never was, and is neither here nor there, it may be missing.
+        # In a first load, a family that neither path leads to may be missing.
         assert code(Merged().load(server, "agents", resource)) == (0 if circle == SLASHES else 3)
