@@ -1,7 +1,7 @@
-"""Charts by Vega-Lite, drawn to SVG when the report is made: no script, no network, sharp in print.
+"""Draw charts with Vega-Lite, as SVG when the report is made: no script, no network, sharp in print.
 
-Colours are CSS variables of the page, so that a chart follows light, dark and print. Each is drawn twice, for
-a wide and a narrow place; the page shows the one that fits.
+Colours are CSS variables of the page, so that a chart follows light, dark and print. Each chart is drawn
+twice, wide and narrow; the page shows the one that fits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from letta_source.report import texts
 from letta_source.report.drawing import INK, MUTED, NARROW, WIDE, Spec, svg
 from letta_source.report.facts import Facts, Row
 
-# What is told apart by colour; the page gives them values that the colour-blind can tell, too.
+# Colours of categories; the page gives them values that colour-blind people can tell apart, too.
 _HUES = tuple(f"var(--c{number})" for number in range(1, 6))
 _Spec = Callable[[int], Spec]
 Key = Sequence[tuple[str, str]]
@@ -25,7 +25,7 @@ _UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 
 @dataclass(frozen=True)
 class Chart:
-    """A title with its unit, the colours and what they stand for, what a screen reader says, two SVGs."""
+    """A title with its unit, the colours and their meanings, a text for screen readers, and two SVGs."""
 
     title: str
     key: Key
@@ -35,7 +35,7 @@ class Chart:
 
 
 def draw(facts: Facts) -> dict[str, Chart]:
-    """The charts by name; those with nothing to show are left out."""
+    """Return the charts by name; those with nothing to show are left out."""
     step, days = facts.period.step, facts.activity
     charts: dict[str, Chart] = {}
     for what in ("messages", "turns"):
@@ -87,7 +87,7 @@ def _ms(time: datetime) -> float:
 
 
 def _x(days: Sequence[Row], width: int) -> Spec:
-    """All the days, whether or not there is something to draw."""
+    """Return the x axis with all days, whether or not there is something to draw."""
     each = -(-len(days) // (width // 75))
     axis = {
         "format": "%-d %b",
@@ -101,7 +101,7 @@ def _x(days: Sequence[Row], width: int) -> Spec:
 
 
 def _boxes(days: Sequence[Row], values: list[dict[str, Any]], axis: Spec) -> _Spec:
-    """Bars over time, `from` and `to`, `low` and `high`: a bar of Vega-Lite's has a width in days only."""
+    """Return bars over time as rectangles (`from`, `to`, `low`, `high`): Vega-Lite's bars span days only."""
     return lambda width: {
         "height": 170,
         "data": {"values": values},
@@ -128,7 +128,7 @@ def _counts(rows: Sequence[Row], field: str) -> _Spec:
 
 
 def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
-    """Draw cost by model, or tokens where no model has a price."""
+    """Draw cost by model, or tokens if no model has a price."""
     field = "cost" if any(row["cost"] for row in rows) else "tokens"
     said = texts.dollars if field == "cost" else texts.count
     names = {row["rank"]: texts.short(texts.named(row["name"], "model", "others")) for row in rows}
@@ -154,7 +154,7 @@ def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
 
 
 def _unit(longest: float) -> tuple[str, int]:
-    """Hours, minutes or seconds, and how many seconds that is: as suits the longest of a chart."""
+    """Return the unit that suits the longest duration of a chart, and its number of seconds."""
     return next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
 
 
@@ -189,7 +189,7 @@ def _latency(days: Sequence[Row], rows: Sequence[Row], unit: int) -> _Spec:
 
 
 def _stripes(values: list[dict[str, Any]], key: Key, format_: str = "~s") -> _Spec:
-    """Horizontal bars, stacked: of each `name`, in the order given, `n` of each kind of the key."""
+    """Return stacked horizontal bars: for each `name`, in the given order, `n` of each kind in the key."""
     names = list(dict.fromkeys(value["name"] for value in values))
     kinds = {kind: at for at, (_, kind) in enumerate(key)}
     hues = {"domain": list(kinds), "range": [hue for hue, _ in key]}
@@ -241,7 +241,7 @@ def _tool_time(rows: Sequence[Row]) -> Chart:
 
 
 def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
-    """One bar each, the longest first and the others last."""
+    """Return one bar for each row, the longest first and that of the others last."""
     ordered = sorted(rows, key=lambda row: (row[0]["name"] is None, -row[1]))
     labels = _labels([row for row, _, _ in ordered], what)
     values = [
@@ -259,7 +259,7 @@ def _stripe(name: str, key: Key, counts: Iterable[float], unit: str) -> list[dic
 
 
 def _labels(rows: Sequence[Row], what: str) -> list[str]:
-    """One for each row; two agents of one name, or of one beginning and end, are two bars."""
+    """Return a label for each row; two agents with one name, or one shortened name, are two bars."""
     labels: list[str] = []
     for row in rows:
         label = texts.short(texts.named(row["name"], what, f"{row['names']} others"))

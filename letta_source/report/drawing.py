@@ -1,4 +1,4 @@
-"""A specification of Vega-Lite to SVG that can stand in a page."""
+"""Draw a Vega-Lite specification as SVG that can be embedded in a page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from letta_source.errors import ConfigError
 from letta_source.safe_text import visible
 
 Spec = dict[str, Any]
-# Pixels of the two places for a chart. The narrow one is what a phone of 360 has left.
+# Widths of a chart in pixels. The narrow one fits a phone that is 360 wide.
 WIDE, NARROW = 500, 304
 INK, MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
 _VEGA_LITE = "6.1"
 _SVG = "http://www.w3.org/2000/svg"
 _LENGTHS = {"d", "transform"}
 _CONFIG: Spec = {
-    # Vega measures texts with the font that it carries; Arial and Liberation Sans have its widths.
+    # Vega measures texts with its own font; Arial and Liberation Sans have the same widths.
     "font": "Arial, Liberation Sans, Helvetica, sans-serif",
     "view": {"stroke": None},
     "axis": {"labelColor": MUTED, "gridColor": _LINE, "domainColor": _LINE, "tickColor": _LINE,
@@ -27,10 +27,10 @@ _CONFIG: Spec = {
 
 
 def assert_drawable() -> None:
-    """Checks that what draws and writes the page is installed.
+    """Check that the packages that draw and write the page are installed.
 
     Raises:
-        ConfigError: it is not; says how to install it.
+        ConfigError: one is not; the message says how to install it.
     """
     try:
         import jinja2  # noqa: F401
@@ -40,7 +40,7 @@ def assert_drawable() -> None:
 
 
 def svg(spec: Spec, width: int) -> str:
-    """The drawing, as wide as its place; what is said of a mark shows where the mouse is."""
+    """Return the drawing, as wide as its place; a mark's description shows under the mouse."""
     import vl_convert
 
     given = {
@@ -52,7 +52,7 @@ def svg(spec: Spec, width: int) -> str:
         "config": _CONFIG,
         **spec,
     }
-    # A control character in a name would end the process: its font engine takes only what XML may hold.
+    # A control character in a name would end the process: the font engine takes only XML's characters.
     return _embedded(vl_convert.vegalite_to_svg(_visible(given), vl_version=_VEGA_LITE))
 
 
@@ -75,7 +75,7 @@ def _embedded(drawn: str) -> str:
             title = ElementTree.Element(f"{{{_SVG}}}title")
             title.text = said
             element.insert(0, title)
-        # The page says what the whole shows, and has the figures in tables.
+        # The page describes the whole chart and has its figures in tables.
         for name in ("role", "aria-roledescription", "aria-hidden", "pointer-events"):
             element.attrib.pop(name, None)
         for name in _LENGTHS & element.attrib.keys():

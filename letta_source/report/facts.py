@@ -1,4 +1,4 @@
-"""The contents of a report, as plain rows: SQL over the models that `model.build` made."""
+"""The contents of a report as plain rows: SQL over the models that `model.build` creates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from letta_source.report.period import Period
 from letta_source.times import later
 
 Row = Mapping[str, Any]
-# Of agents, tools and models: those beyond are one row.
+# Rows of agents, tools and models; the rest are one row.
 MOST = 12
 SLOWEST = 10
 _MODEL = "coalesce(model_handle, model, '')"
@@ -51,7 +51,7 @@ spent AS (
 FROM said, answered, called, spent
 """
 
-# Python has none before or after; the first century begins before.
+# Python has no dates before or after; the bucket of the first century begins before.
 _FIRST = "TIMESTAMP '0001-01-01 00:00:00'"
 _LAST = "TIMESTAMP '9999-12-31 23:59:59'"
 _ACTIVITY = f"""
@@ -156,7 +156,7 @@ SELECT greatest(date_trunc($step, created_at), {_FIRST}) AS day,
 FROM spent JOIN ranked USING (called) GROUP BY ALL ORDER BY day, rank
 """
 
-# What a person took to approve of a call is no work of the tool's.
+# The time that a person took to approve a call is not the tool's.
 _SLOWEST = f"""
 WITH slow AS (
     SELECT * FROM letta__turns
@@ -213,15 +213,15 @@ SELECT
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a report says of the conversations; times are UTC without a zone, durations seconds.
+    """All facts of a report about the conversations; times are UTC without a zone, durations seconds.
 
-    Of `tools`, `agents` and `models` a row without a name stands for the `names` ones that are beyond
-    `MOST`. An empty name is one that the data does not tell.
+    In `tools`, `agents` and `models`, a row without a name stands for the `names` ones beyond `MOST`. An
+    empty name is missing in the data.
 
     Attributes:
-        before: `headline` of the period before; None where it holds no message, or not all of it was loaded.
-        activity: a row for each day, or week, whether or not anything happened.
-        gaps: what the figures lack.
+        before: `headline` of the period before; None if it holds no message or was not loaded completely.
+        activity: a row for each step (day, week, …) of the period, whether or not anything happened.
+        gaps: data that the figures lack.
     """
 
     period: Period
@@ -239,15 +239,15 @@ class Facts:
 
 
 def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | None) -> Facts:
-    """The facts of a period.
+    """Return the facts of a period.
 
     Args:
-        oldest: when the oldest message was created: a period that began before is not compared with.
+        oldest: when the oldest message was created; a previous period that began earlier is not compared.
     """
 
     def rows(sql: str, within: Period = period, **more: Any) -> list[Row]:
         given = {"start": _naive(within.start), "end": _naive(within.end), **more}
-        # DuckDB refuses those that a statement does not name.
+        # DuckDB refuses parameters that a statement does not use.
         found = store.execute(sql, {name: value for name, value in given.items() if f"${name}" in sql})
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -272,5 +272,5 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
 
 
 def _naive(time: datetime) -> datetime:
-    """Drop the zone, as times are in the store."""
+    """Drop the zone: times in the store have none."""
     return time.replace(tzinfo=None)

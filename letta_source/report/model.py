@@ -1,6 +1,6 @@
 """Turns, tool calls, costs and errors: models of the dbt package, run in the report's store.
 
-The rules stand in dbt/ alone: `models.sql` is what dbt compiles of them for DuckDB. See dbt/README.md.
+The rules stand in dbt/ alone: `models.sql` is what dbt compiles from them for DuckDB. See dbt/README.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from letta_source.report.prices import COLUMNS, Price
 
 
 def build(store: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> None:
-    """Add the models to a filled store; once."""
+    """Add the models to a filled store; call it once."""
     store.execute(
         "CREATE TABLE letta_model_prices (model VARCHAR, input_price DOUBLE, cached_input_price DOUBLE,"
         " cache_write_price DOUBLE, output_price DOUBLE)"

@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, no request, and a policy that forbids both."""
+"""Render the report as one HTML file: no script, no request, and a policy that forbids both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STALE = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the headline: a value, how it changed, and whether that is `good`, `bad` or neither."""
+    """A headline figure: its value, how it changed, and whether that is `good`, `bad` or neither."""
 
     name: str
     value: str
@@ -29,11 +29,11 @@ class Figure:
 
 
 def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health, now: datetime) -> str:
-    """The file's text.
+    """Return the text of the file.
 
     Args:
-        dataset: what the report calls it, such as `letta (duckdb)`.
-        now: when it is made, UTC.
+        dataset: the dataset's name in the report, such as `letta (duckdb)`.
+        now: when the report is made, UTC.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -41,7 +41,7 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
     environment = Environment(
         loader=PackageLoader("letta_source.report", "."),
         autoescape=True,
-        # Names and errors are others'; what was drawn is Markup.
+        # Names and errors are other people's text; drawings are Markup.
         finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -56,7 +56,7 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         day=texts.day,
         short=texts.short,
         named=texts.named,
-        # ElementTree wrote it, and escaped what it holds.
+        # ElementTree wrote it and escaped its text.
         drawn=Markup,
     )
     return environment.get_template("page.html").render(
@@ -84,7 +84,7 @@ def _figures(facts: Facts) -> list[Figure]:
     def figure(name: str, key: str, said: Any, note: str = "", less_is_better: bool | None = None) -> Figure:
         change = ""
         if before:
-            # A share of a share says little: 1% to 2% is one point more, not twice as much.
+            # Shares change in points: from 1% to 2% is one point more, not twice as much.
             compare = texts.points if said is texts.share else texts.change
             change = compare(now[key], before[key])
         verdict = ""
@@ -122,7 +122,7 @@ def _figures(facts: Facts) -> list[Figure]:
 
 
 def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
-    """Return what a reader must know first."""
+    """Return the warnings that a reader must see first."""
     said = []
     if health.last_load is None:
         said.append("No load has finished yet.")

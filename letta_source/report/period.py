@@ -1,4 +1,4 @@
-"""The period that a report is about: whole days in UTC."""
+"""The period of a report: whole days in UTC."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from letta_source.times import earlier, later, parse_time
 
 DAYS = 30
 _DAY = timedelta(days=1)
-# A bar a day is a hair's breadth on a phone from 93 days on.
+# Beyond 93 days, daily bars are as thin as a hair on a phone.
 _STEPS = ((93 * _DAY, "day"), (3660 * _DAY, "week"), (18000 * _DAY, "month"), (210000 * _DAY, "year"))
 
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` up to, but without, `end`; both in UTC."""
+    """The time from `start` up to, but not including, `end`; both in UTC."""
 
     start: datetime
     end: datetime
 
     @property
     def last(self) -> datetime:
-        """The last moment in it, whose day people say."""
+        """The last moment of the period, whose day is shown."""
         return self.end - timedelta(microseconds=1)
 
     @property
@@ -33,25 +33,25 @@ class Period:
 
     @property
     def step(self) -> str:
-        """The width of a bar: a `day`, and in longer periods a `week` from Monday on, and so on."""
+        """The width of a bar: a `day`; in longer periods a `week` from Monday on, and so on."""
         length = self.end - self.start
         return next((step for most, step in _STEPS if length <= most), "century")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A period as people say it, checked; `period` needs the newest date of the data to complete it."""
+    """A requested period, validated; `period` completes it with the newest date of the data."""
 
     start: datetime | None
     end: datetime | None
     days: int
 
     def period(self, newest: datetime | None) -> Period:
-        """The period; without an end it lasts up to the end of the newest message's day.
+        """Return the period; without an end, it lasts to the end of the newest message's day.
 
         Args:
-            newest: when the newest message was created, of those not dated in the future; None of an empty
-                dataset, which ends today.
+            newest: when the newest message was created, of those not dated in the future; None for an empty
+                dataset, whose period ends today.
 
         Raises:
             ConfigError: it would end before it starts.
@@ -68,10 +68,10 @@ class Wanted:
 
 
 def wanted(start_date: str | None, end_date: str | None, days: int | None) -> Wanted:
-    """The period's options, checked.
+    """Validate the options of the period.
 
     Raises:
-        ConfigError: a date is none, the two are the wrong way round, or there are days and a start.
+        ConfigError: a date is invalid, the dates are out of order, or days is below 1 or given with a start.
     """
     if days is not None and start_date is not None:
         raise ConfigError("--days counts back from the end: leave out --days or --start-date")

@@ -1,4 +1,4 @@
-"""Model prices: US dollars a million tokens."""
+"""Model prices in US dollars per million tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("model", *PRICES)
 
 @dataclass(frozen=True)
 class Price:
-    """Prices of one model; where a cached price is None, such tokens cost what others do."""
+    """Prices of one model; if a cache price is None, such tokens cost the same as others."""
 
     model: str
     input_price: float
@@ -25,10 +25,10 @@ class Price:
 
 
 def read_prices(file: str | None = None) -> list[Price]:
-    """The prices in a CSV file with the columns of the package's own, which is the default.
+    """Read the prices from a CSV file with the columns of the package's own file, which is the default.
 
     Raises:
-        ConfigError: there is no such file, a column is missing, a price is none, a model comes twice.
+        ConfigError: the file cannot be read, a column is missing, a price is invalid, a model comes twice.
     """
     name = file or "model_prices.csv"
     try:

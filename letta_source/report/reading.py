@@ -1,4 +1,4 @@
-"""The columns that a report needs out of a loaded dataset, and the load's health."""
+"""Read the columns that a report needs from a loaded dataset, and the load's health."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from letta_source.export.query import Reader
 
-# Of these only what is about as old as the periods: a turn that began a day before is still whole.
+# Tables read only from a day before the periods on, so that a turn that began earlier is still whole.
 _DATED = tuple(table for table in NEEDED if table.startswith("agent_messages"))
 _LEAD_IN = timedelta(days=1)
-# Characters of a text; `letta_is_event` of the dbt package looks at 40.
+# Characters that are read of a text; `letta_is_event` of the dbt package looks at 40.
 _BEGINNING = 40
-# A clock may go wrong, and a report may be of tomorrow in another zone; what is dated later is no true date.
+# Clocks may be wrong, and in another zone it may be tomorrow already; later dates cannot be true.
 _AHEAD = timedelta(days=1)
 
 
@@ -41,12 +41,12 @@ class Health:
     """Facts about the loads that a reader must know; times are UTC without a zone.
 
     Attributes:
-        last_load: when the newest finished load began; None where there is none.
-        loads: finished ones.
+        last_load: when the newest completed load began; None if there is none.
+        loads: number of completed loads.
         oldest, newest: when the oldest message of an agent was created, and the newest that is not ahead.
-        ahead: how many items of agents' messages are dated in the future.
-        rows: by table, of those that are there.
-        runs: the last ones, the newest first.
+        ahead: number of items of agents' messages that are dated in the future.
+        rows: number of rows by table, of existing tables.
+        runs: the last runs, the newest first.
     """
 
     last_load: datetime | None
@@ -59,7 +59,7 @@ class Health:
 
 
 def health(reader: Reader) -> Health:
-    """The load's health, asked of the destination.
+    """Return the load's health, queried from the destination.
 
     Raises:
         ConfigError: agent_messages was not loaded.
@@ -73,7 +73,7 @@ def health(reader: Reader) -> Health:
     created_at = reader.column("created_at")
     messages = reader.table("agent_messages")
     latest = reader.moment(datetime.now(timezone.utc) + _AHEAD)
-    # One message dated 2099 would have the report end then, and say nothing of today.
+    # One message dated 2099 would make the report end there and say nothing about today.
     span = _row(
         reader,
         f"SELECT min({created_at}), max(CASE WHEN {created_at} <= %s THEN {created_at} END),"
@@ -100,9 +100,9 @@ def health(reader: Reader) -> Health:
 
 
 def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state: Health) -> Period:
-    """Fills the store with what the wanted period and the one before need; gives the period.
+    """Fill the store with the data of the wanted period and the one before; return the period.
 
-    Runs and steps are read whole: the API dates no step, and an old run can have new messages.
+    Runs and steps are read whole: steps have no date in the API, and an old run can have new messages.
 
     Raises:
         ConfigError: the period would end before it starts.
@@ -111,7 +111,7 @@ def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state
     period = wanted.period(newest.replace(tzinfo=timezone.utc) if newest else None)
     since: datetime | None = earlier(period.before.start, _LEAD_IN)
     if oldest and since and since <= oldest.replace(tzinfo=timezone.utc):
-        # Not every database knows the year 1.
+        # Not every database supports the year 1.
         since = None
     for table, columns in NEEDED.items():
         if is_there(reader, table):
@@ -130,7 +130,7 @@ def _selected(
 
 
 def _user_texts(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBatch]:
-    """Yield how users' messages begin: the models tell by it what the server wrote in their name."""
+    """Yield how users' messages begin: by this the models tell what the server wrote in their name."""
     types = ["user_message"]
     for batch in _selected(reader, "agent_messages", (*KEY, "text"), since, message_types=types):
         beginnings = pc.utf8_slice_codeunits(batch["text"], 0, _BEGINNING)
@@ -138,7 +138,7 @@ def _user_texts(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBat
 
 
 def _row(reader: Reader, sql: str, *columns: Column, values: Sequence[Any] = ()) -> dict[str, Any]:
-    """The only row that a query has."""
+    """Return the only row of a query."""
     (row,) = pa.Table.from_batches(reader.stream((sql, [*values]), columns)).to_pylist()
     return dict(zip((column.name for column in columns), row.values(), strict=True))
 

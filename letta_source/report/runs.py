@@ -1,4 +1,4 @@
-"""The last runs of the load, out of the table load_log."""
+"""Read the last runs of the load from the table load_log."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class LoadRun:
     Attributes:
         modes: incremental, sweep, window or refresh, in the order of its resources.
         outcome: loaded, incomplete, failed, or interrupted or running.
-        rows, requests, retries: of all resources.
-        new_problems, known_problems: parents and messages that could not be read.
+        rows, requests, retries: totals of all resources.
+        new_problems, known_problems: numbers of parents and messages that could not be read.
     """
 
     began_at: datetime
@@ -42,7 +42,7 @@ class LoadRun:
 
 
 def last_runs(reader: Reader, most: int = 10) -> list[LoadRun]:
-    """Return the last runs, the newest first; none where an older version loaded."""
+    """Return the last runs, the newest first; empty if only older versions loaded."""
     if not is_there(reader, LOAD_LOG.name):
         return []
     run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)

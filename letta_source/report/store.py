@@ -1,4 +1,4 @@
-"""The columns that a report needs, in a DuckDB file of its own: the same whatever the destination."""
+"""A DuckDB file with the columns that a report needs, the same for every destination."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 KEY = ("agent_id", "id", "position")
 USER_TEXT = "user_text"
-"""A table of its own: of other messages the texts are not read."""
-# More goes to disk.
+"""A table of its own, because the texts of other messages are not read."""
+# Beyond it, DuckDB spills to disk.
 _MEMORY = "512MB"
 _TYPES = {
     "text": "VARCHAR", "json": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP", "bool": "BOOLEAN"
@@ -41,8 +41,8 @@ _TYPES = {
 
 @contextmanager
 def opened() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """An empty store, and a folder, both gone afterwards; times in it are UTC, without a zone."""
-    # A file is compressed, and what does not fit into memory can leave it.
+    """Yield an empty store and a folder, both deleted afterwards; times in it are UTC, without a zone."""
+    # A file is compressed, and data that does not fit into memory can go to disk.
     with (
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(str(Path(folder) / "report.duckdb")) as store,
@@ -52,13 +52,13 @@ def opened() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         for table in all_tables():
             if table.name in NEEDED:
                 _create(store, table)
-        # The models name each row's version, which is of use only where they are built again.
+        # The models refer to the version of each row, which matters only if they are built again.
         store.execute("CREATE TABLE int_letta__agent_versions (agent_id VARCHAR, agent_version VARCHAR)")
         yield store, Path(folder)
 
 
 def _create(store: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Create a table of what is read, and the dbt package's staging model over it, which has all columns."""
+    """Create a table of the columns read, and over it the dbt package's staging model with all columns."""
     types = {column.name: _TYPES[column.type] for column in table.columns}
     typed = ", ".join(f"{name} {types[name]}" for name in NEEDED[table.name])
     store.execute(f"CREATE TABLE {table.name} ({typed})")
@@ -72,7 +72,7 @@ def _create(store: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 def fill(store: duckdb.DuckDBPyConnection, table: str, batches: Iterable[pa.RecordBatch]) -> None:
-    """Adds rows of a table while they are read; their columns are those of `NEEDED`."""
+    """Add rows to a table while they are read; their columns are those of `NEEDED`."""
     rest = iter(batches)
     if (first := next(rest, None)) is None:
         return

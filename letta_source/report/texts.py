@@ -1,4 +1,4 @@
-"""Figures and names as people read them."""
+"""Format figures and names for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def count(number: float) -> str:
 
 
 def rough(number: float | None) -> str:
-    """Format with three digits, for headlines."""
+    """Format a number with three digits, for headlines; a dash for None."""
     if number is None:
         return NONE
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
@@ -25,9 +25,9 @@ def rough(number: float | None) -> str:
 
 
 def seconds(time: float | None) -> str:
-    """A duration in its own unit: `84 ms`, `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`.
+    """Format a duration in a fitting unit: `84 ms`, `0.8 s`, `2 s`, `3 min 20 s`, `1 h 5 min`, `3 d 4 h`.
 
-    Zero is one below a second: dates of messages are whole seconds.
+    Zero means less than a second: dates of messages are whole seconds.
     """
     if time is None:
         return NONE
@@ -47,7 +47,7 @@ def seconds(time: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Format dollars; nothing for None."""
+    """Format dollars; a dash for None."""
     if amount is None:
         return NONE
     if 0 < abs(amount) < 0.01:
@@ -56,14 +56,14 @@ def dollars(amount: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """Format a part of 1 as percent; nothing for None."""
+    """Format a part of 1 as percent; a dash for None."""
     if part is None:
         return NONE
     return f"{part:.1%}" if part else "0%"
 
 
 def change(now: float | None, before: float | None) -> str:
-    """Format a change as `+12%`, from tenfold on as a multiple; nothing where there is nothing to compare."""
+    """Format a change as `+12%`, from tenfold on as a multiple; empty if there is nothing to compare."""
     if now is None or not before:
         return ""
     by = now / before - 1
@@ -74,7 +74,7 @@ def change(now: float | None, before: float | None) -> str:
 
 
 def points(now: float | None, before: float | None) -> str:
-    """Format a change of a share in percentage points: `+1.2 points`; nothing where one is not known."""
+    """Format a change of a share in percentage points: `+1.2 points`; empty if one is unknown."""
     if now is None or before is None:
         return ""
     text = f"{abs(now - before) * 100:.1f}"
@@ -99,14 +99,14 @@ def age(time: timedelta) -> str:
 
 
 def short(name: str) -> str:
-    """Its beginning and end, where it is long: that is where names differ."""
+    """Shorten a long name to its beginning and end, where names differ."""
     if len(name) <= _LONGEST:
         return name
     return f"{name[: _LONGEST - 13]}…{name[-12:]}"
 
 
 def named(name: str | None, what: str, others: str) -> str:
-    """A name of the data; None stands for all that are not shown, and the data may have no name."""
+    """Return a name for display: `others` for None (all not shown), a placeholder for an empty name."""
     if name is None:
         return others
     return name.strip() or f"({what} without a name)"
