@@ -1,4 +1,4 @@
-"""Letta's REST API over a Letta in memory: a request in, an answer out, no socket anywhere."""
+"""Letta's REST API over a Letta in memory: requests in, answers out, no sockets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _UNKNOWN_STEP = (404, "No Step found with id {}")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: `body` is JSON data, None for an empty body."""
+    """An answer; `body` is JSON data, or None for an empty body."""
 
     status: int
     body: Any
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Route:
-    """A path, the family it belongs to, and who answers."""
+    """A path, the family it belongs to, and the handler that answers."""
 
     family: Family
     path: str
@@ -60,12 +60,12 @@ class Route:
     method: str = "GET"
 
     def match(self, path: str) -> re.Match[str] | None:
-        """The path's match, whatever the method."""
+        """Return the path's match, whatever the method."""
         return re.fullmatch(self.path.replace("{id}", "(?P<id>[^/]+)"), path)
 
 
 def joined_params(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """A query's parameters by name; those of a repeated one with commas between them."""
+    """Return a query's parameters by name; the values of a repeated one are joined by commas."""
     params: dict[str, str] = {}
     for name, value in pairs:
         params[name] = f"{params[name]},{value}" if name in params else value
@@ -87,15 +87,15 @@ def answer(
     """Answer one request.
 
     Args:
-        letta: What is asked.
-        dialect: Whose quirks to show.
+        letta: The Letta that answers.
+        dialect: The dialect whose quirks to show.
         method: GET or POST.
         path: The path, decoded.
-        params: The query.
-        headers: Names in lower case.
+        params: The query's parameters.
+        headers: The headers, with names in lower case.
         body: The decoded JSON of a POST.
-        api_key: The key to ask for. Only the health check answers without it.
-        missing: Families whose every path answers 404.
+        api_key: The key to require. Only the health check answers without it.
+        missing: Families whose paths all answer 404.
     """
     routes = [route for route in ROUTES if route.match(path)]
     is_open = not api_key or any(route.family == "health" for route in routes)
@@ -124,7 +124,7 @@ def answer(
 def _redirect(
     path: str, params: Mapping[str, str], headers: Mapping[str, str], absent: Collection[str]
 ) -> Answer | None:
-    """A slash too many or too few is answered with the whole right address."""
+    """Return the redirect to the full correct URL if a path has a slash too many or too few, else None."""
     other = path[:-1] if path.endswith("/") else f"{path}/"
     if not any(route.match(other) and route.family not in absent for route in ROUTES):
         return None
@@ -156,7 +156,7 @@ _list_batches = lister(
 )
 
 
-# What an agent has only where the query asks for it.
+# Fields that an agent has only if the query asks for them.
 _RELATIONS: Mapping[str, Mapping[str, Any]] = {
     "agent.managed_group": {"managed_group": None, "multi_agent_group": None},
     "agent.tags": {"tags": []},
@@ -170,7 +170,7 @@ def _related(call: Call, row: Json) -> Json:
     if asked is None:
         return row
     if "agent.pending_approval" in asked.split(","):
-        # It is looked for in the newest message.
+        # The server looks for it in the newest message.
         message_lists.readable(call, call.letta.list_of("agent", row["id"]).ids()[-1:])
     absent = {name: blank for name, blank in _RELATIONS.items() if name not in asked.split(",")}
     return {**row, **{field: value for blank in absent.values() for field, value in blank.items()}}
@@ -191,7 +191,7 @@ def _conversations(call: Call) -> list[Json]:
 def _steps(call: Call) -> list[Json]:
     if call.cloud:
         return _list_steps(call)
-    # Self-hosted, the list of steps has never worked: it hands a bool to a function that wants a text.
+    # Self-hosted, the list of steps has never worked: it passes a bool to a function that takes a string.
     ascending = call.params.get("order") == "asc"
     expected = "Argument order does not match type typing.Optional[str]"
     raise Problem(400, f"{expected}; is {ascending} of type <class 'bool'>")

@@ -1,4 +1,4 @@
-"""A request that found its route, and the row that its path names."""
+"""A routed request, and the row that its path names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 @dataclass(frozen=True)
 class Call:
-    """A request that found its route."""
+    """A routed request."""
 
     letta: Letta
     cloud: bool
@@ -27,7 +27,7 @@ class Call:
 
 
 def row_of(call: Call, kind: Kind, name: str) -> Json:
-    """The row that the path names.
+    """Return the row that the path names.
 
     Raises:
         Problem: 422 or 400 for a malformed id, 404 for an unknown one.
@@ -43,7 +43,7 @@ def check_id(row_id: str, name: str) -> None:
     """Refuse a malformed id, as the real server does: runs and jobs with 400, the others with 422.
 
     Raises:
-        Problem: The id has not the form of its kind.
+        Problem: The id does not have the form of its kind.
     """
     prefix = {"Conversation": "conv", "StepMetrics": "step"}.get(name, name.lower())
     if re.fullmatch(f"{prefix}-{_UUID}", row_id):

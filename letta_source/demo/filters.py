@@ -1,4 +1,4 @@
-"""The filters of the lists: which rows a query asks for."""
+"""Filters of lists: they keep the rows that a query asks for."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .shapes import Json, moment
 from .store import Store
 
 Filter: TypeAlias = Callable[[Store, Mapping[str, str]], Callable[[Json], bool]]
-"""Out of what is listed and the query: whether a row belongs to the list."""
+"""Takes the store and the query; returns a test of whether a row belongs to the list."""
 
 _TRUE = ("true", "True", "1")
 
 
 def of_agent(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """All rows, or those of one agent."""
+    """Keep all rows, or those of one agent."""
     agent_id = params.get("agent_id")
     return lambda row: not agent_id or row["agent_id"] == agent_id
 
 
 def runs(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """Runs of one agent or all; with `active=true` only those that have not ended."""
+    """Keep the runs of one agent or of all; with `active=true` only unfinished ones."""
     of_this_agent, active = of_agent(store, params), params.get("active") in _TRUE
     return lambda row: of_this_agent(row) and (not active or row["status"] in ("created", "running"))
 
 
 def conversations(cloud: bool) -> Filter:
-    """Conversations of one agent or all; on Cloud without those archived, unless the query asks for them."""
+    """Keep the conversations of one agent or of all; on Cloud, archived ones only if asked for."""
 
     def wanted(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
         of_this_agent, asked = of_agent(store, params), params.get("archive_status", "unarchived")
@@ -41,7 +41,7 @@ def conversations(cloud: bool) -> Filter:
 
 
 def not_hidden(unless: str) -> Filter:
-    """Hidden rows are left out, unless the parameter of this name asks for them."""
+    """Leave out hidden rows, unless the parameter of this name asks for them."""
 
     def wanted(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
         hidden_too = params.get(unless) in _TRUE
@@ -51,14 +51,14 @@ def not_hidden(unless: str) -> Filter:
 
 
 def blocks(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """Blocks in use, or templates: no list has both."""
+    """Keep blocks in use, or templates: no list has both."""
     templates = params.get("templates_only") in _TRUE
     shown = not_hidden("show_hidden_blocks")(store, params)
     return lambda row: shown(row) and row["is_template"] == templates
 
 
 def archives(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """Archives of one agent or all.
+    """Keep the archives of one agent or of all.
 
     Raises:
         Problem: 404, there is no such agent.
@@ -70,17 +70,17 @@ def archives(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
 
 
 def all_rows(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """Every row."""
+    """Keep every row."""
     return lambda row: True
 
 
 def not_ended(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """The list of batches forgets those that have ended."""
+    """Keep unfinished batches: their list drops finished ones."""
     return lambda row: row["status"] in ("created", "running")
 
 
 def steps(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
-    """All steps, of one agent, with feedback, or of a span of time by a date that no answer shows."""
+    """Keep steps: all, of one agent, with feedback, or of a span of time by a date that no answer shows."""
     of_this_agent = of_agent(store, params)
     rated = params.get("has_feedback") in _TRUE
     start, end = _date(params, "start_date"), _date(params, "end_date")
@@ -95,10 +95,10 @@ def steps(store: Store, params: Mapping[str, str]) -> Callable[[Json], bool]:
 
 
 def _date(params: Mapping[str, str], name: str) -> datetime | None:
-    """The date in the query, None for none.
+    """Return the date in the query, or None.
 
     Raises:
-        Problem: 400, it is no ISO date.
+        Problem: 400, it is not an ISO date.
     """
     if not params.get(name):
         return None

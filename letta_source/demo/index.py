@@ -22,37 +22,37 @@ class Index:
         return len(self._ids)
 
     def ids(self) -> list[str]:
-        """All ids, oldest first."""
+        """Return all ids, oldest first."""
         return list(self._ids)
 
     def rank(self, row_id: str) -> Any | None:
-        """The rank of an id, None when the index does not hold it."""
+        """Return the rank of an id, or None if the index does not hold it."""
         return self._rank_of.get(row_id)
 
     def last_rank(self) -> Any | None:
-        """The greatest rank, None when the index is empty."""
+        """Return the greatest rank, or None if the index is empty."""
         return self._ranks[-1] if self._ranks else None
 
     def rank_before(self, rank: Any) -> Any | None:
-        """The greatest rank below the given one, None when there is none."""
+        """Return the greatest rank below the given one, or None if there is none."""
         place = bisect_left(self._ranks, rank)
         return self._ranks[place - 1] if place else None
 
     def add(self, rank: Any, row_id: str) -> None:
-        """Put an id at its place."""
+        """Insert an id at its place."""
         place = bisect_left(self._ranks, rank)
         self._ranks.insert(place, rank)
         self._ids.insert(place, row_id)
         self._rank_of[row_id] = rank
 
     def fill(self, ranked: Collection[tuple[Any, str]]) -> None:
-        """Hold these ids, given in the order of their ranks, and no others."""
+        """Replace the contents by these ids, given in the order of their ranks."""
         self._ranks = [rank for rank, _ in ranked]
         self._ids = [row_id for _, row_id in ranked]
         self._rank_of = {row_id: rank for rank, row_id in ranked}
 
     def remove(self, row_ids: Collection[str]) -> None:
-        """Take ids out, in one pass however many they are."""
+        """Remove ids in one pass, however many they are."""
         for row_id in row_ids:
             self._rank_of.pop(row_id, None)
         self._ids = [row_id for row_id in self._ids if row_id in self._rank_of]
@@ -67,9 +67,9 @@ class Index:
         limit: int,
         keep: Callable[[str], bool] | None = None,
     ) -> list[str]:
-        """At most `limit` ids strictly between two ranks (None: no bound), from the oldest or newest on.
+        """Return at most `limit` ids strictly between two ranks (None: no bound), oldest or newest first.
 
-        Ids for which `keep` is false are passed over: they do not count.
+        Ids for which `keep` is false are skipped and do not count.
         """
         low = 0 if newer_than is None else bisect_right(self._ranks, newer_than)
         high = len(self._ranks) if older_than is None else bisect_left(self._ranks, older_than)
@@ -90,7 +90,7 @@ class Table(Index, Generic[Row]):
         self.add(rank, row_id)
 
     def remove(self, row_ids: Collection[str]) -> None:
-        """Take rows out."""
+        """Remove rows."""
         super().remove(row_ids)
         for row_id in row_ids:
             self.rows.pop(row_id, None)

@@ -1,6 +1,6 @@
-"""Changes on a Letta without a turn: feedback, edits, archives, compactions, captured exchanges.
+"""Changes to a Letta without a turn: feedback, edits, archives, compactions, captured exchanges.
 
-Each moves only what the real server's moves; most move nothing that a list could be ordered by.
+Each moves only the dates that the real server moves; most move none that a list could be ordered by.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .shapes import assistant_item, system_item, user_item, wire_time
 
 
 class LaterChanges(Memory):
-    """Mutators; `Letta` adds those that make what they change."""
+    """Mutators of existing objects; `Letta` adds those that create them."""
 
     def touch(self, agent_id: str) -> None:
         """Move an agent's `updated_at`, as a turn does."""
@@ -20,7 +20,7 @@ class LaterChanges(Memory):
             self.replace_row("agents", agent_id, updated_at=wire_time(self.touched_at()))
 
     def change_agent(self, agent_id: str, **changes: Any) -> None:
-        """Change an agent by its own endpoint: name, tags, …; `updated_at` moves."""
+        """Change an agent through its own endpoint: name, tags, …; `updated_at` moves."""
         with self.lock:
             self.replace_row("agents", agent_id, **changes)
             self.touch(agent_id)

@@ -1,4 +1,4 @@
-"""A Letta that changes: the mutators that play what happens on a real one."""
+"""A Letta that changes: its mutators simulate what happens on a real one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Letta(LaterChanges):
     """A small Letta in memory.
 
     Args:
-        seed: Makes the ids of a run of mutators repeatable.
+        seed: Makes the ids of a sequence of mutators repeatable.
     """
 
     def add_agent(
@@ -41,7 +41,7 @@ class Letta(LaterChanges):
         hidden: bool = False,
         tags: Sequence[str] = (),
     ) -> str:
-        """Create an agent with its system message; a memgpt agent comes with its boot messages too.
+        """Create an agent with its system message; a memgpt agent gets its boot messages, too.
 
         A hidden one is left out of the list, unless the query asks for hidden ones.
         """
@@ -74,16 +74,16 @@ class Letta(LaterChanges):
         """Play one whole turn: the run, its steps and their messages, a microsecond apart.
 
         Args:
-            agent_id: Who is talked to.
+            agent_id: The agent that the user talks to.
             text: What the user says.
             tools: The tools that the agent calls before it answers.
-            approval: Whether it also calls a tool that has to be approved. The approval starts a second run.
-            reasoning: Whether the model shows its native reasoning.
+            approval: True if it also calls a tool that must be approved. The approval starts a second run.
+            reasoning: True if the model shows its native reasoning.
             date: When the turn begins, now by default.
             conversation_id: The conversation that the turn belongs to.
-            finished: Whether the (last) run and its last step have ended; see `finish_run`.
-            streamed: Whether the answer is. A turn of a conversation that is not leaves its run in status
-                `created` for ever, without the conversation, and does not move the agent's `updated_at`.
+            finished: True if the (last) run and its last step are finished; see `finish_run`.
+            streamed: True if the answer is streamed. If not, a conversation's turn leaves its run in status
+                `created` forever, without the conversation, and the agent's `updated_at` does not move.
 
         Returns:
             The id of the (last) run.
@@ -130,24 +130,24 @@ class Letta(LaterChanges):
             return runs[-1]
 
     def finish_run(self, run_id: str, status: str = "completed") -> None:
-        """End a run and its pending steps."""
+        """Finish a run and its pending steps."""
         with self.lock:
             self._end_run(run_id, status, "end_turn" if status == "completed" else "error", self.now())
 
     def delete_message(self, message_id: str) -> None:
-        """Delete one message: cursors on it have vanished."""
+        """Delete one message: cursors on it no longer exist."""
         with self.lock:
             self.drop([self.messages.rows[message_id]])
 
     def reset_messages(self, agent_id: str) -> None:
-        """Delete all messages of an agent, and leave a fresh system message."""
+        """Delete all messages of an agent, and store a new system message."""
         with self.lock:
             self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
             self._system_message(agent_id, self.now())
             self.touch(agent_id)
 
     def delete_agent(self, agent_id: str) -> None:
-        """Delete an agent with its messages, runs and conversations; steps stay, but belong to no run."""
+        """Delete an agent with its messages, runs and conversations; its steps stay, without a run."""
         with self.lock:
             self.drop([self.messages.rows[one] for one in self.list_of("agent", agent_id).ids()])
             for kind in ("runs", "conversations", "steps"):
@@ -165,7 +165,7 @@ class Letta(LaterChanges):
     def add_group(
         self, agent_ids: Sequence[str], manager_type: str = "round_robin", hidden: bool = False
     ) -> str:
-        """Create a group. Of a supervisor, dynamic or sleeptime group the first agent is the manager.
+        """Create a group. In a supervisor, dynamic or sleeptime group, the first agent is the manager.
 
         A hidden one is left out of the list, unless the query asks for hidden ones.
         """
@@ -199,7 +199,7 @@ class Letta(LaterChanges):
             return conversation_id
 
     def fork_conversation(self, conversation_id: str) -> str:
-        """Open a conversation that shares all messages of another but the system message."""
+        """Open a conversation that shares all messages of another one except the system message."""
         with self.lock:
             fork_id = self.add_conversation(self.tables["conversations"].rows[conversation_id]["agent_id"])
             for message_id in self.list_of("conversation", conversation_id).ids()[1:]:
@@ -218,7 +218,7 @@ class Letta(LaterChanges):
             return batch_id
 
     def add_batch_messages(self, batch_id: str, n: int) -> None:
-        """Store n more messages of a batch: by turns an answer with a tool call, and its return."""
+        """Store n more messages of a batch: alternately an answer with a tool call, and its return."""
         with self.lock:
             agent_id = self.tables["batches"].rows[batch_id]["agent_id"]
             agent_type = self.tables["agents"].rows[agent_id]["agent_type"]
@@ -227,17 +227,17 @@ class Letta(LaterChanges):
                 self.add_message(agent_id, items, batch_id=batch_id, batch_item_id=batch_item_id)
 
     def finish_batch(self, batch_id: str) -> None:
-        """End a batch: it leaves the list, and can still be had by its id."""
+        """Finish a batch: it leaves the list but can still be requested by its id."""
         with self.lock:
             self.replace_row("batches", batch_id, status="completed", updated_at=wire_time(self.now()))
 
     def poison(self, message_id: str, status: int = 500) -> None:
-        """Make every page that holds a message answer with an error."""
+        """Make a message unreadable: every page that holds it answers with an error."""
         with self.lock:
             self.poisoned[message_id] = status
 
     def cure(self, message_id: str) -> None:
-        """Make a poisoned message readable."""
+        """Make an unreadable message readable again."""
         with self.lock:
             del self.poisoned[message_id]
 

@@ -1,4 +1,4 @@
-"""Handlers of lists and of single rows, as most kinds have them."""
+"""Handlers of lists and of single rows, for most kinds of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .store import Kind
 
 
 def rank_in(index: Index, unknown: tuple[int, str] | None) -> Callable[[str], Any | None]:
-    """Ranks of cursors; `unknown` is the status and text for one that is not there, None ignores it."""
+    """Return a function that ranks cursors; `unknown`: status and text for an unknown one, or None."""
 
     def rank(row_id: str) -> Any | None:
         found = index.rank(row_id)
@@ -30,7 +30,7 @@ def rank_in(index: Index, unknown: tuple[int, str] | None) -> Callable[[str], An
 def lister(
     kind: Kind, listing: Listing, wanted: Filter, unknown: tuple[int, str] | None = None
 ) -> Callable[[Call], list[Json]]:
-    """Return what answers with a list of rows; `unknown` as in `rank_in`."""
+    """Return a handler that answers with a list of rows; for `unknown` see `rank_in`."""
 
     def handler(call: Call) -> list[Json]:
         table, is_wanted = call.letta.tables[kind], wanted(call.letta, call.params)
@@ -46,7 +46,7 @@ def lister(
 
 
 def getter(kind: Kind, name: str) -> Callable[[Call], Json]:
-    """Return what answers with the row that the path names."""
+    """Return a handler that answers with the row that the path names."""
 
     def handler(call: Call) -> Json:
         return row_of(call, kind, name)

@@ -1,4 +1,4 @@
-"""Blocks, archives and passages of agents, tools and identities: how they come, change and go."""
+"""Blocks, archives and passages of agents, tools and identities: creation, changes and removal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Memory(Messages):
     """Mutators of memory. None moves a date that a list could be ordered by.
 
     Attributes:
-        tools_stored: How often a list of tools wrote Letta's own anew.
+        tools_stored: How often a list of tools stored Letta's own tools again.
     """
 
     tools_stored = 0
@@ -29,7 +29,7 @@ class Memory(Messages):
         hidden: bool = False,
         template: bool = False,
     ) -> str:
-        """Make a block, and put it into the prompts of agents."""
+        """Create a block, and put it into the prompts of agents."""
         with self.lock:
             own: Json = {"id": self.new_id("block"), "label": label, "value": value}
             own |= {"hidden": hidden or None, "is_template": template}
@@ -39,17 +39,17 @@ class Memory(Messages):
             return str(own["id"])
 
     def edit_block(self, block_id: str, value: str) -> None:
-        """Write a block anew, as an agent's tool or a person does."""
+        """Replace the value of a block, as an agent's tool or a person does."""
         with self.lock:
             self.replace_row("blocks", block_id, value=value)
 
     def detach_block(self, agent_id: str, block_id: str) -> None:
-        """Take a block out of an agent's prompt; it stays."""
+        """Take a block out of an agent's prompt; the block stays."""
         with self.lock:
             self.list_of("agent blocks", agent_id).remove([block_id])
 
     def detach_memory(self, agent_id: str) -> None:
-        """Take all memory from an agent; it stays."""
+        """Detach all memory from an agent; the memory stays."""
         for parent in ("agent blocks", "agent archives", "agent passages"):
             held = self.list_of(parent, agent_id)
             held.remove(held.ids())
@@ -72,7 +72,7 @@ class Memory(Messages):
             return identity_id
 
     def add_archive(self, name: str, agent_ids: Sequence[str] = ()) -> str:
-        """Make an archive, and give it to agents."""
+        """Create an archive, and give it to agents."""
         with self.lock:
             archive_id, created = self.new_id("archive"), wire_time(self.now())
             own = {"id": archive_id, "name": name, "created_at": created, "updated_at": created}
@@ -82,7 +82,7 @@ class Memory(Messages):
             return archive_id
 
     def add_passage(self, archive_id: str, text: str, date: datetime | None = None) -> str:
-        """Store a passage in an archive: all of the archive's agents have it."""
+        """Store a passage in an archive: all agents with the archive get it."""
         with self.lock:
             passage_id, created = self.new_id("passage"), date or self.now()
             own = {"id": passage_id, "archive_id": archive_id, "text": text}
@@ -94,7 +94,7 @@ class Memory(Messages):
             return passage_id
 
     def delete_passage(self, passage_id: str) -> None:
-        """Delete a passage: a cursor on it leads to nothing."""
+        """Delete a passage: a cursor on it gives an empty page."""
         with self.lock:
             for agent_id in self.tables["agents"].ids():
                 self.list_of("agent passages", agent_id).remove([passage_id])

@@ -1,4 +1,4 @@
-"""Answers about memory, tools, identities and the time of steps, with the real server's quirks."""
+"""Answers about memory, tools, identities and step times, with the real server's quirks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .lists import lister
 from .pages import Listing, not_found, read_page
 from .shapes import Json, memory_template
 
-# Whoever gives one of these a cursor that is gone begins anew.
+# Blocks and tools: a cursor that no longer exists makes the list begin anew.
 blocks = lister("blocks", Listing(50, "asc", "relative"), filters.blocks)
 _tools = lister("tools", Listing(50, "desc", "relative"), filters.all_rows)
 identities = lister(
@@ -20,7 +20,7 @@ archives = lister(
 
 
 def tools(call: Call) -> list[Json]:
-    """The list of tools; without a cursor it stores Letta's own anew unless the page has all of them."""
+    """Return the list of tools; without a cursor, Letta's own are stored again unless the page has all."""
     page = _tools(call)
     own = {row["id"] for row in call.letta.tables["tools"].rows.values() if row["source_code"] is None}
     if not call.params.get("after") and not own <= {row["id"] for row in page}:
@@ -29,16 +29,16 @@ def tools(call: Call) -> list[Json]:
 
 
 def agent_blocks(call: Call) -> list[Json]:
-    """An agent's blocks, in the order of their ids, which are random."""
+    """Return an agent's blocks, in the order of their ids, which are random."""
     agent = row_of(call, "agents", "Agent")
     index = call.letta.list_of("agent blocks", agent["id"])
-    # A cursor is an id to compare with, whether there is such a block or not.
+    # A cursor is an id to compare with, whether or not such a block exists.
     page = read_page(index, Listing(100, "desc", "relative"), call.params, call.cloud, lambda row_id: row_id)
     return [call.letta.tables["blocks"].rows[row_id] for row_id in page.ids]
 
 
 def passages(call: Call) -> list[Json]:
-    """An agent's passages, oldest first whatever `order` says; nothing for an unknown agent or cursor."""
+    """Return an agent's passages, oldest first whatever `order` says; none for an unknown agent or cursor."""
     check_id(call.parent_id, "Agent")
     index = call.letta.list_of("agent passages", call.parent_id)
     params = {name: value for name, value in call.params.items() if name != "order"}
@@ -49,16 +49,16 @@ def passages(call: Call) -> list[Json]:
 
 
 def step_metrics(call: Call) -> Json:
-    """The time that a step took; those that did not succeed have nothing.
+    """Return the time that a step took; only successful steps have one.
 
     Raises:
-        Problem: 404, there is nothing.
+        Problem: 404, the step has none.
     """
     check_id(call.parent_id, "StepMetrics")
     step = call.letta.tables["steps"].rows.get(call.parent_id)
     if step is None or step["status"] != "success":
         raise not_found("StepMetrics", call.parent_id)
-    # Of each step always the same.
+    # A step always has the same times.
     model = 1_000_000 + int(step["id"][-4:], 16)
     times = {"llm_request_ns": model, "tool_execution_ns": model // 10, "step_ns": model + model // 4}
     owner = {name: step[name] for name in ("id", "run_id", "agent_id")}

@@ -32,24 +32,24 @@ def _letta_messages(
     lossless: bool = False,
     desc: Literal["newest first", "oldest first", "items too"],
 ) -> list[Json]:
-    """The items of a page of one parent's messages.
+    """Return the items of a page of one parent's messages.
 
     Args:
         call: The request.
         parent: The kind of list.
         listing: How it is paged.
-        text: What the text of an answer is called.
-        reverse_items: Whether the items of one id come last first, in either order.
-        lossless: Whether use_assistant_message=false is understood.
-        desc: What order=desc does to the page self-hosted: its messages newest first, or after all oldest
-            first, or newest first together with the items of each.
+        text: The kind of message that an answer's text becomes.
+        reverse_items: True if the items of one id come last first, in either order.
+        lossless: True if use_assistant_message=false is understood.
+        desc: The effect of order=desc on a self-hosted page: messages come newest first, oldest first after
+            all, or newest first with the items of each reversed, too.
     """
     letta = call.letta
     index = letta.list_of(parent, call.parent_id) if parent else letta.messages
 
     def rank(message_id: str) -> Any:
         if parent == "conversation":
-            # A vanished cursor is not noticed here: the list begins anew.
+            # A cursor that no longer exists is not noticed here: the list begins anew.
             return index.rank(message_id)
         message = letta.messages.rows.get(message_id)
         if message is None:
@@ -91,7 +91,7 @@ def group_messages(call: Call) -> list[Json]:
         return _letta_messages(
             call, "managed group", listing, text="as stored", lossless=True, desc="oldest first"
         )
-    # Without a manager the order is not passed on: always ascending.
+    # Without a manager, the server does not pass the order on: always ascending.
     ascending = Listing(10, "asc", "absolute", fixed_order=True)
     return _letta_messages(
         call, "group", ascending, text="reasoning", reverse_items=True, lossless=True, desc="newest first"
@@ -105,14 +105,14 @@ def run_messages(call: Call) -> list[Json]:
 
 
 def step_messages(call: Call) -> list[Json]:
-    """An unknown step has no messages, and is no error."""
+    """Return a page of a step's messages; an unknown step has none and is not an error."""
     check_id(call.parent_id, "Step")
     listing = Listing(100, "asc", "relative")
     return _letta_messages(call, "step", listing, text="reasoning", reverse_items=True, desc="newest first")
 
 
 def conversation_messages(call: Call) -> list[Json]:
-    """An unknown conversation has no messages, and is no error."""
+    """Return a page of a conversation's messages; an unknown one has none and is not an error."""
     check_id(call.parent_id, "Conversation")
     listing = Listing(100, "desc", "absolute")
     return _letta_messages(call, "conversation", listing, text="assistant", desc="newest first")
@@ -124,7 +124,7 @@ def all_messages(call: Call) -> list[Json]:
 
 
 def message(call: Call) -> list[Json]:
-    """The items of one message, of whatever agent."""
+    """Return the items of one message, of any agent."""
     if call.parent_id not in call.letta.messages.rows:
         raise Problem(404, f"No message found with id '{call.parent_id}'")
     [message] = readable(call, [call.parent_id])
@@ -135,7 +135,7 @@ def batch_messages(call: Call) -> Json:
     """Return a page of a batch's messages, in the server's own shape."""
     batch = row_of(call, "batches", "Job")
     if "after" in call.params:
-        # The server trips over its own cursor.
+        # The server fails on its own cursor.
         raise Problem(500, "An unknown error occurred")
     params = {name: value for name, value in call.params.items() if name != "before"}
     index = call.letta.list_of("batch", batch["id"])

@@ -1,4 +1,4 @@
-"""A Letta that messages are stored in."""
+"""A Letta that stores messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _utc_now() -> datetime:
 
 
 class Messages(Store):
-    """Stores messages, and makes ids.
+    """Stores messages and makes ids.
 
     Args:
-        seed: Makes the ids of a run of mutators repeatable.
-        now: Tells the server's time. It may be replaced later, and `touched_at`, which dates what a turn
-            moves, apart from it.
+        seed: Makes the ids of a sequence of mutators repeatable.
+        now: Returns the server's time. It may be replaced later, separately from `touched_at`, which dates
+            what a turn moves.
     """
 
     def __init__(self, seed: int | None = None, now: Callable[[], datetime] = _utc_now) -> None:
@@ -49,8 +49,8 @@ class Messages(Store):
 
         Args:
             agent_id: The agent that it belongs to.
-            items: Its items as they go over the wire; what they leave out (id, date, otid…) is filled in.
-            text: What the user says, where no items are given.
+            items: Its items as sent over the wire; missing fields (id, date, otid…) are filled in.
+            text: What the user says, if no items are given.
             date: An aware datetime, now by default.
             before: Store it earlier in the sequence than this message: a late commit.
             step_id: Its step.
@@ -84,7 +84,7 @@ class Messages(Store):
             return message_id
 
     def replace_items(self, message_id: str, items: list[Json]) -> None:
-        """Give a message other items in place, and what they leave out is filled in; nothing else moves."""
+        """Replace the items of a message in place and fill in missing fields; nothing else moves."""
         with self.lock:
             old = self.messages.rows[message_id]
             given = filled(items, message_id, old.created_at, old.step_id, old.run_id)
@@ -106,7 +106,7 @@ class Messages(Store):
 def filled(
     items: Sequence[Json], message_id: str, created: datetime, step_id: str | None, run_id: str | None
 ) -> list[Json]:
-    """Return the items with the fields that each leaves out."""
+    """Return the items with their missing fields filled in."""
     base = {
         "id": message_id,
         "date": wire_date(created),
@@ -126,5 +126,5 @@ def filled(
 def _default_otid(message_type: str, message_id: str, place: int) -> str | None:
     if message_type in ("system_message", "user_message", "approval_response_message"):
         return None
-    # The otid of a request for approval is the message's id.
+    # The otid of an approval request is the message's id.
     return message_id if message_type == "approval_request_message" else indexed_otid(message_id, place)

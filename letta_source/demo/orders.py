@@ -1,4 +1,4 @@
-"""`order_by`: lists in another order than that in which their rows were made."""
+"""Implement `order_by`: lists in another order than that in which their rows were created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
 
 
 def ordered(table: Table[Json], kind: str, order_by: str | None) -> Index:
-    """The table by the date that the query names; rows without it are the oldest.
+    """Return the table ordered by the date that the query names; rows without it are the oldest.
 
     Raises:
         Problem: 422, the list has no such order.

@@ -1,4 +1,4 @@
-"""The query of a list: its limit, its order and its cursors, which mean something else at every endpoint."""
+"""The query of a list: its limit, its order and its cursors, whose meaning differs between endpoints."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Problem(Exception):
 
 
 def not_found(name: str, row_id: str) -> Problem:
-    """The 404 of every object but an agent."""
+    """Return the 404 of any object except an agent."""
     return Problem(404, f"{name} not found with id='['{row_id}']', access level in ['read']")
 
 
 def unprocessable(place: str, name: str, message: str) -> Problem:
-    """The 422 for a value in the query or the body."""
+    """Return the 422 for a wrong value in the query or the body."""
     error = {"type": "value_error", "loc": (place, name), "msg": message}
     return Problem(422, {"trace_id": "", "detail": repr([error])})
 
@@ -38,9 +38,9 @@ def unprocessable(place: str, name: str, message: str) -> Problem:
 class Listing:
     """The way one endpoint pages.
 
-    `cursors` is what after and before mean self-hosted. absolute: newer and older than, in either order.
-    relative: further on and further back in the order asked for. swapped: relative, the wrong way round.
-    On Cloud they are relative everywhere.
+    `cursors` is the meaning of after and before when self-hosted. absolute: newer and older than, in either
+    order. relative: further on and further back in the requested order. swapped: relative, the wrong way
+    round. On Cloud they are relative everywhere.
     """
 
     limit: int
@@ -52,7 +52,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Page:
-    """The ids of a page, and the order it was cut in."""
+    """The ids of a page, and the order in which it was cut."""
 
     ids: list[str]
     newest_first: bool
@@ -69,12 +69,12 @@ def read_page(
     """Cut a page out of an index.
 
     Args:
-        index: What is listed.
+        index: The index of the list.
         listing: How the endpoint pages.
-        params: The query.
-        cloud: Whether cursors are those of Cloud.
-        rank: The rank of a cursor, None to ignore it.
-        keep: False for the ids that the list leaves out.
+        params: The query's parameters.
+        cloud: True for Cloud's cursors.
+        rank: Returns the rank of a cursor, or None to ignore it.
+        keep: Returns False for ids that the list leaves out.
 
     Raises:
         Problem: 422 for a bad limit or order, 500 for a negative limit, or what `rank` raises.
@@ -100,6 +100,6 @@ def _limit(params: Mapping[str, str], listing: Listing) -> int:
     if listing.max_limit and not 1 <= limit <= listing.max_limit:
         raise unprocessable("query", "limit", f"Input should be between 1 and {listing.max_limit}")
     if limit < 0:
-        # The limit goes to the database as it is.
+        # The server passes the limit to the database as it is.
         raise Problem(500, "A database error occurred.")
     return limit

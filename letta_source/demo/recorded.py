@@ -1,4 +1,4 @@
-"""The Letta whose answers were recorded, put together again from those answers."""
+"""The Letta whose answers were recorded, rebuilt from those answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLAIN_TEXT = {"message_type": "reasoning_message", "source": "non_reasoner_mode
 
 
 def recorded_letta(letta: Letta | None = None) -> Letta:
-    """A Letta that holds everything recorded; what is added to it comes after that, with random ids.
+    """Return a Letta that holds everything recorded; later additions come after that, with random ids.
 
     Args:
-        letta: One that holds something already, by default a new one.
+        letta: A Letta that already holds something, by default a new one.
     """
     letta = letta or Letta()
     for agent in _rows("agents", "/v1/agents/"):
@@ -45,13 +45,13 @@ def _rows(name: str, path: str) -> Iterator[Json]:
 
 
 def _parent_id(line: Json, kind: str) -> str | None:
-    """The id that follows a kind in the path of a recorded request."""
+    """Return the id that follows a kind in the path of a recorded request."""
     _, found, rest = line["path"].partition(f"/{kind}/")
     return rest.partition("/")[0] if found else None
 
 
 def _parents(name: str, kind: str) -> dict[str, str]:
-    """The parent of each message that the recorded lists of one kind hold."""
+    """Map each message in the recorded lists of one kind to its parent."""
     return {
         item["id"]: parent_id
         for line in recorded(name)
@@ -103,7 +103,7 @@ def _store_agents_messages(letta: Letta) -> None:
 
 
 def _in_sequence() -> Iterator[tuple[str, list[Json]]]:
-    """Each agent's id and one message's lossless items, in the order of the server's sequence."""
+    """Yield the agent's id and the lossless items of each message, in the order of the server's sequence."""
     lossless = {
         line["path"].split("/")[3]: _by_id(line["body"])
         for line in recorded("agent_messages")
@@ -141,7 +141,7 @@ def _as_stored(item: Json) -> Json:
 
 
 def _store_conversations(letta: Letta) -> None:
-    """Store the conversations, and their agent, of which nothing else was recorded."""
+    """Store the conversations and their agent, of which nothing else was recorded."""
     conversations = list(_rows("conversations", "/v1/conversations/"))
     for conversation in conversations:
         letta.put("conversations", conversation)

@@ -1,4 +1,4 @@
-"""Renderings of one stored message, by endpoint: from its lossless items to every other."""
+"""Render a stored message as each endpoint does, from its lossless items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .shapes import SEND_MESSAGE, Json, batch_message_template, indexed_otid
 
 Text = Literal["as stored", "assistant", "reasoning"]
-"""What the text of an answer is called: each endpoint has its own opinion, whatever the agent's type."""
+"""The kind of message that an answer's text becomes: it depends on the endpoint, not the agent's type."""
 
 _COMMON = ("id", "date", "name", "otid", "sender_id", "step_id", "is_err", "seq_id", "run_id")
 _ROLES = {
@@ -36,13 +36,13 @@ class UnreadableMessageError(Exception):
 def render(
     messages: Sequence[list[Json]], *, text: Text, use_assistant_message: bool, reverse_items: bool
 ) -> list[Json]:
-    """The LettaMessage items of a page.
+    """Return the LettaMessage items of a page.
 
     Args:
         messages: The lossless items of each message of the page.
-        text: The name for the text of an answer.
-        use_assistant_message: Turn calls of send_message into assistant messages, and hide their returns.
-        reverse_items: Give the items of one id last first.
+        text: The kind of message that an answer's text becomes.
+        use_assistant_message: True to turn calls of send_message into assistant messages and hide returns.
+        reverse_items: True to return the items of one id last first.
 
     Raises:
         UnreadableMessageError: The arguments of a send_message call are not JSON.
@@ -60,7 +60,7 @@ def render(
 
 
 def calls_of(item: Json) -> list[Json]:
-    """The tool calls of an item, from the plural field or else from its deprecated double."""
+    """Return the tool calls of an item, from the plural field or else from its deprecated singular."""
     return item.get("tool_calls") or [call for call in [item.get("tool_call")] if call]
 
 
@@ -95,7 +95,7 @@ def _is_plain_text(item: Json) -> bool:
 
 
 def _spoken(item: Json) -> Iterator[Json]:
-    """An item, or its parts where a tool call message mixes send_message with other tools."""
+    """Yield an item, or its parts if it calls send_message, perhaps mixed with other tools."""
     calls = calls_of(item) if item["message_type"] == "tool_call_message" else []
     if not any(call["name"] == SEND_MESSAGE for call in calls):
         yield item
@@ -121,7 +121,7 @@ def _spoken(item: Json) -> Iterator[Json]:
 
 
 def sent_text(call: Json) -> str | None:
-    """Return what a send_message call says, None when its arguments hold no message.
+    """Return the text of a send_message call, or None if its arguments hold no message.
 
     Raises:
         UnreadableMessageError: The arguments are not JSON.
@@ -134,11 +134,11 @@ def sent_text(call: Json) -> str | None:
 
 
 def internal_message(items: Sequence[Json], **fields: Any) -> Json:
-    """The server's own Message shape, as batches and the search give it.
+    """Return the server's own Message shape, as batches and the search return it.
 
     Args:
         items: The lossless items of one message.
-        **fields: What the items do not hold: agent_id, created_at, batch_item_id and the like.
+        **fields: Fields that the items lack: agent_id, created_at, batch_item_id and the like.
     """
     first = items[0]
     calls = [call for item in items for call in calls_of(item)]

@@ -16,10 +16,10 @@ _RRF_CONSTANT = 60
 
 
 def search(letta: Letta, body: Any) -> list[Json]:
-    """The newest messages whose text contains the query, whatever its case.
+    """Return the newest messages whose text contains the query, ignoring case.
 
     Args:
-        letta: What is searched.
+        letta: The Letta to search.
         body: query, and optionally limit (1 to 100), start_date (later than), end_date (up to).
 
     Raises:

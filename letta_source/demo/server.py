@@ -1,4 +1,4 @@
-"""The HTTP server around the API: loopback only, connections kept alive."""
+"""The HTTP server around the API: loopback only, with keep-alive connections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .wire import Between, Reply, is_reset, reset
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in, the names of its headers in lower case."""
+    """A request as received; the names of its headers are in lower case."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it is, and what it was asked, in order."""
+    """A running server: its URL, and the requests it received, in order."""
 
     base_url: str
     requests: list[Request] = field(default_factory=list)
@@ -50,9 +50,9 @@ def serve(
     """Serve a Letta on loopback for as long as the context lasts.
 
     Args:
-        letta: What is served; it may be mutated meanwhile.
-        dialect: Whose quirks to show: those measured self-hosted, or Cloud's.
-        api_key: Ask for this key.
+        letta: The Letta to serve; it may be mutated meanwhile.
+        dialect: The dialect whose quirks to show: those measured self-hosted, or Cloud's.
+        api_key: The key to require.
         missing: Families that answer 404: agents, groups, runs, steps, conversations, batches or messages. A
             path belongs to the family that it begins with: /v1/runs/{id}/steps to runs.
         delay: Seconds before each answer.
@@ -109,29 +109,29 @@ class _HTTPServer(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         if is_reset(request):
-            # A shutdown would first end it in good order.
+            # A shutdown would first close it gracefully.
             self.close_request(request)
         else:
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report what went wrong, unless it is only that the client hung up."""
+        """Report the error, unless the client only hung up."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
-        """End the connections that clients keep alive, so that none is answered any more."""
+        """Close the connections that clients keep alive, so that none is answered any more."""
         for connection in list(self._open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                # The client was faster.
+                # The client closed it first.
                 self._open.discard(connection)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Small answers leave at once: TCP_NODELAY.
+    # Send small answers at once: TCP_NODELAY.
     disable_nagle_algorithm = True
     wbufsize = -1
     log: list[Request]
@@ -155,11 +155,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the requests are kept in the log."""
+        """Print nothing: `log` keeps the requests."""
 
     def _reply(self, body: Any) -> None:
         if self.broken:
-            # After a 500 the server resets the connection, unannounced: the next request on it fails.
+            # After a 500, the server resets the connection without notice: the next request on it fails.
             reset(self.connection)
             self.close_connection = True
             return
@@ -184,6 +184,6 @@ class _Handler(BaseHTTPRequestHandler):
 def _to_wire(answer: Answer) -> Reply:
     if answer.body is None:
         return Reply(answer.status, b"", answer.headers)
-    # Lone surrogates cannot be UTF-8: as backslash escapes they are still JSON.
+    # UTF-8 cannot hold lone surrogates; as backslash escapes they are still JSON.
     body = json.dumps(answer.body, ensure_ascii=False).encode(errors="backslashreplace")
     return Reply(answer.status, body, {**answer.headers, "Content-Type": "application/json"})

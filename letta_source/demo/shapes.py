@@ -1,4 +1,4 @@
-"""The shapes of Letta's objects. New objects are cut from recorded ones, so that no field is invented."""
+"""The shapes of Letta's objects. New objects are copied from recorded ones, so that no field is invented."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ _RECORDINGS = Path(__file__).with_name("recordings")
 
 @cache
 def recorded(name: str) -> tuple[Json, ...]:
-    """The recorded requests and answers of one file, in the order in which they were made."""
+    """Return the recorded requests and answers of one file, in the order in which they were made."""
     with (_RECORDINGS / f"{name}.jsonl").open(encoding="utf-8") as lines:
         return tuple(json.loads(line) for line in lines)
 
 
 def wire_date(moment: datetime) -> str:
-    """The `date` of a LettaMessage: the server cuts it to whole seconds."""
+    """Return the `date` of a LettaMessage, which the server cuts to whole seconds."""
     return moment.astimezone(timezone.utc).replace(microsecond=0).isoformat()
 
 
 def wire_time(moment: datetime) -> str:
-    """The `created_at` of any other object: UTC with microseconds."""
+    """Return the `created_at` of any other object: UTC with microseconds."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def wire_naive(moment: datetime) -> str:
-    """The `completed_at` of a run: UTC, but the server leaves the offset out."""
+    """Return the `completed_at` of a run: UTC, but the server leaves the offset out."""
     return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def moment(text: str) -> datetime:
-    """A date of the wire as an aware datetime."""
+    """Parse a date of the API as an aware datetime."""
     parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
 @cache
 def agent_template(agent_type: str) -> Json:
-    """A recorded agent of a type, to be copied.
+    """Return a recorded agent of a type, to be copied.
 
     Raises:
         ValueError: No agent of this type was recorded.
@@ -60,21 +60,21 @@ def agent_template(agent_type: str) -> Json:
 
 @cache
 def group_template() -> Json:
-    """A recorded group, to be copied."""
+    """Return a recorded group, to be copied."""
     group: Json = recorded("group_messages")[0]["body"][0]
     return group
 
 
 @cache
 def run_template() -> Json:
-    """A recorded run, to be copied."""
+    """Return a recorded run, to be copied."""
     run: Json = next(line["body"][0] for line in recorded("step_messages") if line["path"] == "/v1/runs/")
     return run
 
 
 @cache
 def step_template() -> Json:
-    """A recorded step, to be copied."""
+    """Return a recorded step, to be copied."""
     lists = (line for line in recorded("step_messages") if line["path"].endswith("/steps"))
     step: Json = next(lists)["body"][0]
     return step
@@ -82,67 +82,67 @@ def step_template() -> Json:
 
 @cache
 def conversation_template() -> Json:
-    """A recorded conversation, to be copied."""
+    """Return a recorded conversation, to be copied."""
     conversation: Json = recorded("conversations")[0]["body"][0]
     return {**conversation, "summary": None, "last_message_at": None}
 
 
 @cache
 def batch_template() -> Json:
-    """A recorded batch, to be copied."""
+    """Return a recorded batch, to be copied."""
     batch: Json = recorded("batch_messages")[0]["body"][0]
     return batch
 
 
 @cache
 def batch_message_template() -> Json:
-    """A recorded message of a batch, to be copied."""
+    """Return a recorded message of a batch, to be copied."""
     message: Json = recorded("batch_messages")[2]["body"]["messages"][0]
     return message
 
 
 @cache
 def memory_template(path: str, place: int = 0) -> Json:
-    """An object recorded under a path, to be copied; of a passage's vector only a few numbers were."""
+    """Return an object recorded under a path, to be copied; a passage's vector has only a few numbers."""
     bodies = [line["body"] for line in recorded("memory") if line["path"].endswith(path)]
     found: Json = bodies[0] if isinstance(bodies[0], dict) else bodies[0][place]
     return found
 
 
 def system_item(text: str) -> Json:
-    """The item of a system message."""
+    """Return the item of a system message."""
     return {"message_type": "system_message", "otid": None, "content": text}
 
 
 def user_item(content: str | list[Json], otid: str | None = None) -> Json:
-    """The item of a user message; its otid is the caller's choice."""
+    """Return the item of a user message; its otid is the caller's choice."""
     return {"message_type": "user_message", "otid": otid, "content": content}
 
 
 def assistant_item(text: str) -> Json:
-    """The text of an answer."""
+    """Return the item of an answer's text."""
     return {"message_type": "assistant_message", "content": text}
 
 
 def reasoning_item(text: str, *, native: bool = True) -> Json:
-    """Reasoning: of the model itself (native), or the text that a memgpt agent thinks in."""
+    """Return an item of reasoning: the model's own (native), or the text that a memgpt agent thinks in."""
     source = "reasoner_model" if native else "non_reasoner_model"
     return {"message_type": "reasoning_message", "source": source, "reasoning": text, "signature": None}
 
 
 def call(name: str, arguments: str, tool_call_id: str) -> Json:
-    """One tool call; its arguments are a JSON text."""
+    """Return one tool call; its arguments are a JSON text."""
     return {"name": name, "arguments": arguments, "tool_call_id": tool_call_id}
 
 
 def tool_call_item(calls: Sequence[Json], *, approval: bool = False) -> Json:
-    """Tool calls, or the request to approve them; the singular field is a deprecated double of the first."""
+    """Return an item of tool calls, or of the request to approve them; the singular repeats the first."""
     message_type = "approval_request_message" if approval else "tool_call_message"
     return {"message_type": message_type, "tool_call": calls[0], "tool_calls": list(calls)}
 
 
 def tool_return_item(calls: Sequence[Json], text: str) -> Json:
-    """The successful returns of tool calls; the singular fields are deprecated doubles of the first."""
+    """Return an item of successful returns; the deprecated singular fields repeat the first."""
     returns = [
         {
             "type": "tool",
@@ -160,7 +160,7 @@ def tool_return_item(calls: Sequence[Json], text: str) -> Json:
 
 
 def approval_response_item(request: Json, *, approve: bool = True, reason: str | None = None) -> Json:
-    """The answer to a request for approval; the server leaves its step_id null."""
+    """Return the answer to an approval request; the server leaves its step_id null."""
     call_id = request["tool_call_id"]
     return {
         "message_type": "approval_response_message",
@@ -174,6 +174,6 @@ def approval_response_item(request: Json, *, approve: bool = True, reason: str |
 
 
 def indexed_otid(message_id: str, index: int) -> str:
-    """The otid of an item: the message's uuid with an index in the low seven bits of its last byte."""
+    """Return the otid of an item: the message's uuid with an index in the low seven bits of its last byte."""
     uuid_text = message_id.partition("-")[2]
     return f"{uuid_text[:-2]}{int(uuid_text[-2:], 16) & 0x80 | index:02x}"

@@ -32,7 +32,7 @@ _NO_MESSAGES = Index()
 
 @dataclass(frozen=True)
 class Message:
-    """A stored message. `raw` is its recorded internal shape, where one was recorded."""
+    """A stored message. `raw` is its internal shape, if that was recorded."""
 
     id: str
     agent_id: str
@@ -48,7 +48,7 @@ class Message:
     raw: Json | None = field(default=None, repr=False)
 
     def internal(self) -> Json:
-        """The message in the server's own shape."""
+        """Return the message in the server's own shape."""
         return self.raw or internal_message(
             self.items,
             agent_id=self.agent_id,
@@ -65,7 +65,7 @@ class Message:
 class Store:
     """Agents, groups, runs, steps, conversations, batches, messages and memory.
 
-    Rows are never changed in place but replaced, so that an answer can be written out while a test mutates.
+    Rows are replaced, never changed in place, so that an answer can be written out while a test mutates.
     """
 
     def __init__(self) -> None:
@@ -78,16 +78,16 @@ class Store:
         self._counter = 0
 
     def list_of(self, parent: str, parent_id: str) -> Index:
-        """The messages of an agent, group, run, …; the steps of a run; an agent's blocks and passages."""
+        """Return the messages of an agent, group, …, a run's steps, or an agent's blocks or passages."""
         return self._lists.get((parent, parent_id), _NO_MESSAGES)
 
     def put(self, kind: Kind, row: Json, created: datetime | None = None) -> None:
         """Add a row as it is.
 
         Args:
-            kind: Where it belongs.
-            row: It goes over the wire like this. Groups have no date, and are ordered as they come.
-            created: When a step was created, now by default: the server knows, but does not show it.
+            kind: The kind of the row.
+            row: The row as sent over the wire. Groups have no date and are ordered as they are added.
+            created: When a step was created, now by default: the server knows it but does not show it.
         """
         with self.lock:
             self._counter += 1
@@ -121,11 +121,11 @@ class Store:
                 self._add_to_conversation(conversation_id, message.id)
 
     def next_sequence(self) -> int | Fraction:
-        """The sequence number of a message that is stored last."""
+        """Return the sequence number of a message that is stored last."""
         return int(self.messages.last_rank() or 0) + 1
 
     def sequence_before(self, message_id: str) -> Fraction:
-        """A sequence number just below that of a stored message."""
+        """Return a sequence number just below that of a stored message."""
         target = self.messages.rows[message_id].sequence
         previous = self.messages.rank_before(target)
         return (Fraction(target - 1 if previous is None else previous) + target) / 2

@@ -21,7 +21,7 @@ from .shapes import (
 
 @dataclass(frozen=True)
 class Draft:
-    """A message to be stored: its items, and the number of its step and of its run within the turn."""
+    """A message to store: its items, and the numbers of its step and its run within the turn."""
 
     items: list[Json]
     step: int
@@ -29,7 +29,7 @@ class Draft:
 
 
 def boot_drafts(new_call_id: Callable[[], str]) -> list[list[Json]]:
-    """The messages that a memgpt agent is born with, after its system message."""
+    """Return the messages that a memgpt agent is created with, after its system message."""
     hello = call(SEND_MESSAGE, json.dumps({"message": "Hello, I am ready when you are."}), new_call_id())
     first_thought = reasoning_item("Waking up for the first time.", native=False)
     login = json.dumps({"type": "login", "last_login": "Never (first login)"})
@@ -50,14 +50,14 @@ def turn_drafts(
     otid: str,
     new_call_id: Callable[[], str],
 ) -> Iterator[Draft]:
-    """The messages of one turn, in the order in which the server stores them.
+    """Yield the messages of one turn, in the order in which the server stores them.
 
     Args:
-        agent_type: memgpt agents think in text, call one tool a step and answer through send_message.
+        agent_type: memgpt agents think in text, call one tool per step and answer through send_message.
         text: What the user says.
         tools: The names of the tools that the agent calls before it answers.
-        approval: Whether it also calls a tool that has to be approved; the approval starts a second run.
-        reasoning: Whether the model gives its native reasoning.
+        approval: True if it also calls a tool that must be approved; the approval starts a second run.
+        reasoning: True if the model gives its native reasoning.
         otid: The otid that the caller gave to the user message.
         new_call_id: Makes the id of a tool call.
     """
@@ -95,12 +95,12 @@ def turn_drafts(
 
 
 def _text_item(agent_type: str, text: str) -> Json:
-    """The text of an answer: only for a letta_v1_agent does it count as said, for others as thought."""
+    """Return an answer's text: an assistant message for a letta_v1_agent, reasoning for others."""
     return assistant_item(text) if agent_type == "letta_v1_agent" else reasoning_item(text, native=False)
 
 
 def batch_drafts(agent_type: str, count: int, new_call_id: Callable[[], str]) -> Iterator[list[Json]]:
-    """Messages of a batch: by turns an answer with a tool call, and its return."""
+    """Yield messages of a batch: alternately an answer with a tool call, and its return."""
     roll: Json = {}
     for number in range(count):
         if number % 2:

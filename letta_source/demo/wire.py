@@ -1,4 +1,4 @@
-"""Answers as they go over the wire."""
+"""Answers as sent over the wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it goes over the wire."""
+    """An answer as sent over the wire."""
 
     status: int
     body: bytes = b""
@@ -28,7 +28,7 @@ class Reply:
 
 
 def reset(connection: socket.socket) -> None:
-    """Make it so that the connection, once it is closed, ends with a RST instead of in good order."""
+    """Make the connection, once it is closed, end with a RST instead of gracefully."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
@@ -38,4 +38,4 @@ def is_reset(connection: socket.socket) -> bool:
 
 
 Between = Callable[[str, Reply, socket.socket], Reply | None]
-"""Given a path, the right answer and the connection: what to answer instead, or None to close it now."""
+"""Takes a path, the right answer and the connection; returns what to answer, or None to close it now."""

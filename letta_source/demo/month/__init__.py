@@ -1,6 +1,6 @@
 """A month of made-up conversations, the same each time: a support desk, coding helpers, an office, a group.
 
-What it stores has the shapes of recorded objects, and is played by the small Letta like everything else.
+Stored objects have the shapes of recorded ones, and the small Letta plays them like everything else.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from .script import Exchange, Round, Talk, use
 _BEGIN = datetime(2026, 10, 22, 6, tzinfo=timezone.utc)
 _DAYS = 30
 _TALKS = 325
-# Messages of one agent after which what was said first is summarized.
+# Number of an agent's messages after which the oldest are summarized.
 _SUMMARY_AFTER = 90
 
 
 def month_letta(seed: int = 20) -> Letta:
-    """A Letta that holds a month of conversations, and beside them everything recorded.
+    """Return a Letta that holds a month of conversations and everything recorded.
 
     Args:
-        seed: Of ids, texts and times.
+        seed: Seed of ids, texts and times.
     """
     letta, random = Letta(seed), Random(seed)
-    # The clock runs only as the month is played: what is added after it comes now.
+    # The clock is the month's only while it is played: later additions are dated now.
     now, touched_at = letta.now, letta.touched_at
     month = _Month(letta, random)
     for day in range(_DAYS):
@@ -69,7 +69,7 @@ class _Month:
         self._summarized: dict[str, int] = {}
 
     def play_day(self, day: int) -> None:
-        """Play a day's conversations: few at the week's end, more from week to week."""
+        """Play a day's conversations: few on weekends, more from week to week."""
         begin = _BEGIN + timedelta(days=day)
         busy = 0.3 if begin.weekday() > 4 else 1.25
         count = round(_TALKS / _DAYS * busy * (0.75 + 0.5 * day / _DAYS))
@@ -161,7 +161,7 @@ class _Month:
         self._letta.add_message(place.agent_id, items, date=self._player.clock)
 
     def _edit_newsletter(self) -> None:
-        """The editor asks all agents of the group, who answer before the tool returns to the editor."""
+        """Let the editor ask all agents of the group, who answer before the tool returns to the editor."""
         said, brief, returned, answer = office.assignment(self._random)
         editor = self._agents[SUPERVISOR.name]
         asks = use("send_message_to_all_agents_in_group", returned, message=brief)
@@ -179,7 +179,7 @@ class _Month:
         self._player.play(place, asked, members_answer)
 
     def _review_together(self) -> None:
-        """Each agent of the group answers the same proposal in turn."""
+        """Let each agent of the group answer the same proposal in turn."""
         proposal = self._random.choice(("move sessions to Redis", "drop Python 3.9", "cache the price list"))
         for place, word in zip(
             self._board, ("Yes, with a test.", "Not before Monday.", "Why not? 🙂"), strict=True

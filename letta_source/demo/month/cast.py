@@ -1,4 +1,4 @@
-"""The agents of the month: what each is for, and the model that it runs on."""
+"""The agents of the month: the purpose and the model of each."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ GPT_5 = Model("openai", "gpt-5-mini", "https://api.openai.com/v1", 272_000, thin
 CLAUDE = Model(
     "anthropic", "claude-sonnet-4-5", "https://api.anthropic.com/v1", 200_000, thinks=True, writes_cache=True
 )
-# No price list has it: it runs in the cellar.
+# No price list has it: it runs on the company's own machine.
 QWEN = Model("ollama", "qwen3-32b", "http://ollama.internal:11434/v1", 32_000)
 
 
 @dataclass(frozen=True)
 class Role:
-    """An agent: `share` is how often it is talked to, compared with the others."""
+    """An agent; `share` is how often people talk to it, compared with the others."""
 
     name: str
     purpose: str

@@ -1,4 +1,4 @@
-"""Conversations of coding helpers: tests that fail, queries, reviews, a pager at night."""
+"""Conversations of coding helpers: failing tests, queries, reviews, a pager at night."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _run_tests(module: str, passed: int, failed: int, error: str = "") -> ToolUs
 
 
 def failing_test(random: Random) -> Talk:
-    """Read, run, mend, run again."""
+    """Run a failing test, read the code, fix it, run the test again."""
     module = random.choice(MODULES)
     (kind, text), count = random.choice(ERRORS), random.randrange(8, 90)
     source = f"def total(order):\n    return sum(line['price'] for line in order)  # {module}\n"
@@ -75,7 +75,7 @@ def failing_test(random: Random) -> Talk:
 
 
 def query(random: Random) -> Talk:
-    """SQL against a warehouse that has its moods."""
+    """Query a warehouse that sometimes times out."""
     table, limit = random.choice(("orders", "returns", "sessions", "refunds")), random.randrange(3, 6)
     sql = f"SELECT country, count(*) AS n FROM {table} GROUP BY country ORDER BY n DESC LIMIT {limit}"
     rows = [
@@ -111,7 +111,7 @@ def query(random: Random) -> Talk:
 
 
 def review(random: Random) -> Talk:
-    """A review: two reads at once, then remarks."""
+    """Review a pull request: two reads at once, then remarks."""
     module, number = random.choice(MODULES), random.randrange(200, 999)
     diff = use("get_diff", f"@@ -10,3 +10,9 @@ {module}\n+    retry(3)\n", pull=number)
     read = use("read_file", f'"""{module}."""\n', path=f"src/{module}.py")
@@ -134,7 +134,7 @@ def review(random: Random) -> Talk:
 
 
 def incident(random: Random) -> Talk:
-    """The pager: logs, a restart that has to be approved."""
+    """Handle an alert: read logs, then a restart that must be approved."""
     service = random.choice(("checkout", "search", "mailer", "image-resizer"))
     rate = random.randrange(4, 38)
     logs = use("read_logs", f"{service}: 502 upstream reset ({rate * 7} times)", service=service, minutes=15)
@@ -168,7 +168,7 @@ def incident(random: Random) -> Talk:
 
 
 def question(random: Random) -> Talk:
-    """A question that needs no tool; sometimes the model's provider gives up."""
+    """Answer a question that needs no tool; sometimes the model's provider is overloaded."""
     asked, answer = random.choice(
         (
             ("What does `functools.cache` do with a list?", "It raises `TypeError`: lists cannot be keys."),

@@ -35,7 +35,7 @@ def meeting(random: Random) -> Talk:
 
 
 def notes(random: Random) -> Talk:
-    """Long text in, a list out."""
+    """Turn a long text into a list."""
     topic, who = random.choice(TOPICS), random.sample(COLLEAGUES, 3)
     openings = ("I think", "Honestly,", "As for me,")
     opinions = ("should wait for spring", "is late already", "needs one more supplier", "sells well")
@@ -54,7 +54,7 @@ def notes(random: Random) -> Talk:
 
 
 def contract(random: Random) -> Talk:
-    """A contract as pictures, a search in one's memory."""
+    """Compare a picture of a contract with earlier messages."""
     clause = random.choice(("liability", "notice period", "payment terms", "jurisdiction"))
     days = random.choice((14, 30, 60, 90))
     searched = (
@@ -75,7 +75,7 @@ def contract(random: Random) -> Talk:
 
 
 def travel(random: Random) -> Talk:
-    """Trains and a hotel; bookings wait for approval."""
+    """Find a train and book it; bookings wait for approval."""
     start, end = random.sample(("Leipzig", "Lyon", "Göteborg", "Kraków", "Zürich"), 2)
     trains = use(
         "search_trains",
@@ -98,7 +98,7 @@ def travel(random: Random) -> Talk:
 
 
 def figures(random: Random) -> Talk:
-    """A report out of the warehouse; the provider's limit is met now and then."""
+    """Report figures from the warehouse; now and then the provider's rate limit is reached."""
     topic, week = random.choice(TOPICS), random.randrange(42, 47)
     sql = f"SELECT week, sum(revenue) FROM sales WHERE topic = '{topic}' GROUP BY week"
     run = use("run_code", json.dumps({str(week): random.randrange(10_000, 90_000)}), code=f"db.sql({sql!r})")
@@ -120,7 +120,7 @@ def figures(random: Random) -> Talk:
 
 
 def assignment(random: Random) -> tuple[str, str, str, str]:
-    """Return what is asked of a newsroom: the request, its brief, what comes back, the last word."""
+    """Return an assignment for a newsroom: the request, its brief, the parts that return, the answer."""
     topic, words = random.choice(TOPICS), random.choice((120, 200, 350))
     return (
         f"We need {words} words on {topic} for the newsletter, in English and French.",

@@ -1,4 +1,4 @@
-"""Small pictures, as PNG."""
+"""Small PNG pictures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _WIDTH, _HEIGHT = 48, 32
 
 
 def image_part(random: Random, file_id: str) -> dict[str, Any]:
-    """Return the part of a message that is a picture, as the server gives it: in base64."""
-    # A few colours in bands: like a screenshot from far away, and small once it is packed.
+    """Return a message part with a picture in base64, as the server sends it."""
+    # A few bands of colour: like a screenshot from far away, and small once compressed.
     bands = [bytes(random.randrange(256) for _ in range(3)) for _ in range(4)]
     rows = b"".join(b"\0" + bands[y * len(bands) // _HEIGHT] * _WIDTH for y in range(_HEIGHT))
     head = struct.pack(">IIBBBBB", _WIDTH, _HEIGHT, 8, 2, 0, 0, 0)

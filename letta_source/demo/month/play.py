@@ -1,4 +1,4 @@
-"""Plays conversations on a small Letta: runs, steps and messages, with the times and the tokens they took."""
+"""Play conversations on a small Letta: runs, steps and messages, with the times and tokens they took."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .usage import Usage
 
 @dataclass
 class Place:
-    """The agent that an exchange is said to, and the conversation or the groups that it belongs to."""
+    """The agent that an exchange is addressed to, and the conversation or groups that it belongs to."""
 
     role: Role
     agent_id: str
@@ -45,8 +45,8 @@ class Player:
     """Plays one exchange after another; `clock` is the server's time.
 
     Args:
-        letta: Where everything is stored.
-        random: Makes the times; ids are the Letta's own.
+        letta: The Letta that stores everything.
+        random: Source of the times; ids are the Letta's own.
         clock: The time of the first exchange.
     """
 
@@ -56,9 +56,9 @@ class Player:
         letta.now = letta.touched_at = lambda: self.clock
 
     def play(self, place: Place, exchange: Exchange, meanwhile: Callable[[], None] | None = None) -> bool:
-        """Play a turn, and return False if it waits for an approval that never comes.
+        """Play a turn; return False if it waits for an approval that never comes.
 
-        `meanwhile` plays what goes on elsewhere between a call and its return.
+        `meanwhile` plays what happens elsewhere between a call and its return.
         """
         turn = _Turn(self, place, meanwhile)
         said: list[Json] = [{"type": "text", "text": exchange.said, "signature": None}]
@@ -81,27 +81,27 @@ class Player:
         return True
 
     def pass_time(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Advance the clock."""
         self.clock += timedelta(seconds=seconds)
 
     def _round(self, turn: _Turn, one: Round) -> bool:
-        # A memgpt agent calls one tool a step.
+        # A memgpt agent calls one tool per step.
         batches = [(use,) for use in one.uses] if turn.place.role.memgpt else [one.uses]
         return all(turn.call(one.thought, uses) for uses in batches)
 
     def usage_of(self, place: Place) -> Usage:
-        """Return the tokens that fill the context of an agent's conversation."""
+        """Return the token usage of an agent's conversation."""
         key = (place.agent_id, place.conversation_id)
         return self._usage.setdefault(key, Usage(place.role.model))
 
     @property
     def letta(self) -> Letta:
-        """The Letta that everything is stored in."""
+        """The Letta that stores everything."""
         return self._letta
 
     @property
     def random(self) -> Random:
-        """Makes the times."""
+        """The source of the times."""
         return self._random
 
 
@@ -131,7 +131,7 @@ class _Turn:
         self._player.pass_time(0.002)
 
     def call(self, thought: str, uses: Sequence[ToolUse]) -> bool:
-        """Play a step that calls tools, and return False if a call waits for ever."""
+        """Play a step that calls tools; return False if a call waits forever."""
         self._begin_step()
         memgpt = self.place.role.memgpt
         beat = {"request_heartbeat": True} if memgpt else {}
@@ -155,7 +155,7 @@ class _Turn:
             granted = decision == "granted"
             self.say([approval_response_item(calls[0], approve=granted, reason=uses[0].reason)])
             if not granted:
-                # The answer to a denial belongs to the step that asked: recorded so.
+                # As recorded, the answer to a denial belongs to the step that asked.
                 return True
         if self._meanwhile:
             self._meanwhile()
@@ -167,7 +167,7 @@ class _Turn:
         return True
 
     def answer(self, thought: str, text: str) -> None:
-        """Play the last step, and end the run."""
+        """Play the last step and end the run."""
         self._begin_step()
         if self.place.role.memgpt:
             spoken = call(
@@ -185,7 +185,7 @@ class _Turn:
         self._end_run("completed", "tool_rule" if self.place.role.memgpt else "end_turn")
 
     def fail(self, error_type: str, text: str) -> None:
-        """End the turn by an error of the model's provider."""
+        """End the turn with an error of the model's provider."""
         self._player.pass_time(self._random.uniform(0.5, 30))
         error = {"message": text, "traceback": f"letta.errors.{error_type}: {text}"}
         self._letta.replace_row(
@@ -206,7 +206,7 @@ class _Turn:
         return [assistant_item(thought)]
 
     def _model(self, said: list[Json]) -> None:
-        """Let the model take its time and its tokens."""
+        """Record the tokens of the step and advance the clock by the model's time."""
         counted = self._player.usage_of(self.place).step(said, self._random)
         self._letta.replace_row("steps", self.step_id, **counted)
         self._player.pass_time(
@@ -221,7 +221,7 @@ class _Turn:
 
     def _end_step(self, stop_reason: str | None) -> None:
         self._letta.replace_row("steps", self.step_id, status="success", stop_reason=stop_reason)
-        # What answers an approval goes on in the step that asked.
+        # The answer to an approval continues the step that asked.
         self._is_stepping = stop_reason == "requires_approval"
 
     def _start_run(self) -> str:
@@ -269,7 +269,7 @@ class _Turn:
 
 
 def _return_item(uses: Sequence[ToolUse], calls: Sequence[Json]) -> Json:
-    """The returns of tools; the singular fields are deprecated doubles of the first."""
+    """Return an item of tool returns; the deprecated singular fields repeat the first."""
     returns = [
         {
             "type": "tool",

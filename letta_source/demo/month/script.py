@@ -1,4 +1,4 @@
-"""The script of a conversation: what is said and done, before anything is stored."""
+"""The script of a conversation: messages and tool calls, before anything is stored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Decision = Literal["none", "granted", "denied", "waiting"]
 
 @dataclass(frozen=True)
 class ToolUse:
-    """One call of a tool, with its result.
+    """One tool call with its result.
 
-    `decision` is a person's, where the tool asks for approval; `reason` is why it was denied.
+    `decision` is a person's decision if the tool asks for approval; `reason` is why it was denied.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One turn: what a person says, the rounds of tools, the answer.
+    """One turn: a person's message, the rounds of tool calls, the answer.
 
-    `image` is what a picture beside the words shows. `error` is the type and the text of what ended the turn
-    before an answer. `feedback` is a person's verdict on the last step.
+    `image` says what a picture beside the text shows. `error` is the type and the text of an error that ended
+    the turn before an answer. `feedback` is a person's verdict on the last step.
     """
 
     said: str
@@ -56,7 +56,7 @@ Talk: TypeAlias = list[Exchange]
 """A conversation."""
 
 Writer: TypeAlias = Callable[[Random], Talk]
-"""Makes up a conversation, another one each time."""
+"""Makes up a conversation, a different one each time."""
 
 
 def use(name: str, result: str, /, **arguments: Any) -> ToolUse:
@@ -79,9 +79,9 @@ def failing(name: str, error: str, message: str, /, **arguments: Any) -> ToolUse
 def asking(
     random: Random, name: str, result: str, reason: str, /, *, patient: bool = False, **arguments: Any
 ) -> ToolUse:
-    """Return a call that a person has to approve: three of four do.
+    """Return a call that a person has to approve: three of four are approved.
 
-    Where the agent has conversations (`patient`) one in ten is never decided: it holds up no other.
+    If the agent has conversations (`patient`), one in ten is never decided: it blocks no other.
     """
     luck = random.random()
     decision: Decision = "waiting" if patient and luck < 0.1 else "denied" if luck < 0.25 else "granted"

@@ -1,4 +1,4 @@
-"""Conversations of a support desk: orders, invoices, returns and accounts of a shop for bicycles."""
+"""Conversations of a support desk: orders, invoices, returns and accounts of a bicycle shop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _found(random: Random, order: str, product: str, status: str) -> str:
 
 
 def shipping(random: Random) -> Talk:
-    """A parcel that has not come."""
+    """Find a parcel that has not arrived."""
     order, product, city = _order(random), random.choice(PRODUCTS), random.choice(CITIES)
     carrier, days = random.choice(CARRIERS), random.randrange(1, 5)
     lookup = use("find_order", _found(random, order, product, "shipped"), order=order)
@@ -79,7 +79,7 @@ def shipping(random: Random) -> Talk:
 
 
 def refund(random: Random) -> Talk:
-    """Money back: refunds wait for a person's approval."""
+    """Refund an order; refunds wait for a person's approval."""
     order, product = _order(random), random.choice(PRODUCTS)
     amount = random.randrange(15, 900)
     lookup = use("find_order", _found(random, order, product, "delivered"), order=order)
@@ -124,7 +124,7 @@ def refund(random: Random) -> Talk:
 
 
 def invoice(random: Random) -> Talk:
-    """Invoices, with the tool of the accounting system that sometimes fails."""
+    """Send an invoice; the accounting system's tool sometimes fails."""
     order, product = _order(random), random.choice(PRODUCTS)
     month = random.choice(("August", "September", "October"))
     broken = random.random() < 0.3
@@ -150,7 +150,7 @@ def invoice(random: Random) -> Talk:
 
 
 def account(random: Random) -> Talk:
-    """Logins and addresses: short, mostly without tools."""
+    """Answer about logins and addresses: short, mostly without tools."""
     person, city = random.choice(PEOPLE), random.choice(CITIES)
     if random.random() < 0.5:
         save = use("core_memory_append", "None", label="human", content=f"{person} moved to {city}.")
@@ -175,7 +175,7 @@ def account(random: Random) -> Talk:
 
 
 def german(random: Random) -> Talk:
-    """An order to be cancelled, in German."""
+    """Cancel an order, in German."""
     order, product = _order(random), random.choice(PRODUCTS)
     lookup = use("find_order", _found(random, order, product, "in Bearbeitung"), order=order)
     cancel = asking(
@@ -197,7 +197,7 @@ def german(random: Random) -> Talk:
 
 
 def japanese(random: Random) -> Talk:
-    """A parcel that has not come, in Japanese."""
+    """Find a parcel that has not arrived, in Japanese."""
     order, product = _order(random), random.choice(PRODUCTS)
     lookup = use("find_order", _found(random, order, product, "発送済み"), order=order)
     return [
@@ -212,7 +212,7 @@ def japanese(random: Random) -> Talk:
 
 
 def spanish(random: Random) -> Talk:
-    """A question about stock, in Spanish."""
+    """Answer a question about stock, in Spanish."""
     product, city = random.choice(PRODUCTS), random.choice(CITIES)
     stock = use("check_stock", f"{random.randrange(0, 9)} en {city}", product=product, city=city)
     return [

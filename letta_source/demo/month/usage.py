@@ -1,4 +1,4 @@
-"""The tokens of a step, as its provider counts them."""
+"""Count the tokens of a step as its provider does."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from letta_source.demo.shapes import Json
 from .cast import Model
 
 _PROMPT = 6_400
-# Above it, what was said first is summarized.
+# Beyond this share of the context, the oldest messages are summarized.
 _FULL = 0.4
 
 
 class Usage:
-    """The context of one conversation, as it grows."""
+    """The growing context of one conversation."""
 
     def __init__(self, model: Model) -> None:
         self._model, self._context, self._cached = model, _PROMPT, 0
 
     def add(self, items: Sequence[Json]) -> None:
-        """Count what was said into the context."""
+        """Add the tokens of these items to the context."""
         self._context += sum(_tokens(item) for item in items)
 
     def step(self, said: Sequence[Json], random: Random) -> Json:
@@ -33,7 +33,7 @@ class Usage:
         completion = sum(_tokens(item) for item in said) - thought + thinking
         cached = min(self._cached, prompt)
         written = prompt - cached if self._model.writes_cache else 0
-        # What was sent once is in the provider's cache for the next step, unless that takes its time.
+        # The provider caches what was sent for the next step, unless that comes late.
         self._cached = prompt if self._model.writes_cache else prompt // 128 * 128 * (random.random() < 0.7)
         local = self._model.provider == "ollama"
         return {
@@ -51,7 +51,7 @@ class Usage:
 
 
 def _tokens(item: Json) -> int:
-    """Count the tokens of an item, roughly: four characters one; a picture, whatever its size, 85."""
+    """Count the tokens of an item roughly: one per four characters; 85 for a picture of any size."""
     content = item.get("content")
     if isinstance(content, list):
         return sum(len(part["text"]) // 4 if part["type"] == "text" else 85 for part in content) + 4
