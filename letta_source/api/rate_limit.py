@@ -19,7 +19,7 @@ class Pace:
         self._resume = 0.0
 
     def hold(self, seconds: float) -> None:
-        """Hold all requests for so long, as the server asked for it (Retry-After)."""
+        """Hold all requests for this many seconds, as the server asked (Retry-After)."""
         self._resume = max(self._resume, monotonic() + seconds)
 
     async def turn(self) -> None:

@@ -22,7 +22,7 @@ _MASK = "\x00"
 
 
 class Redactor:
-    """Function that replaces secrets and pieces of them by ***: plain, quoted for a URL or JSON, in base64.
+    """Callable that replaces secrets and pieces of them by ***: plain, quoted for a URL or JSON, in base64.
 
     It alone holds the secrets as plain text, in no attribute or variable whose repr shows them.
     """

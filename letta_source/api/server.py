@@ -60,7 +60,7 @@ class Server:
         return cls(Pace(settings.requests_per_second), memory=Memory(settings.memory_limit))
 
     def start_load(self, settings: Settings) -> None:
-        """Start a load: keep only the clock, the page limits and what else is true of the server itself."""
+        """Reset the rate limit, the memory and the failures for a new load; keep all else."""
         self.pace = Pace(settings.requests_per_second)
         self.memory = Memory(settings.memory_limit)
         self.given_without.clear()

@@ -127,7 +127,7 @@ class _Collector:
 
     @property
     def is_full(self) -> bool:
-        """True if there are rows enough to hand on, by number or bytes, or any rows and memory is short."""
+        """True if there are enough rows to hand on, by number or bytes, or any while memory is short."""
         if self._is_short and self.rows.count:
             return True
         enough = self._session.server.memory.enough_rows
@@ -210,7 +210,7 @@ class _Collector:
 
     def _fail(self, job: Job, parent_id: str, failed: Failed) -> None:
         error = failed.error
-        # The search for parents is no job that was begun.
+        # The search for parents has no Begun event that would count its list.
         self._counts.lists += job is FINDING
         if isinstance(error, FamilyMissing):
             self._miss(error)

@@ -54,7 +54,7 @@ class Issues:
 
         Args:
             tracked: see `report`.
-            instead_of: the gap of which this one is left.
+            instead_of: the gap of which this one is the rest.
         """
         before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
         return self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
@@ -89,7 +89,7 @@ class Issues:
             parent_id: empty for the whole resource.
             after_id, before_id: ids it lies between; empty at the ends of the list.
             tracked: later loads retry it until it can be read; it is known from its second report on.
-            instead_of: the issue of which this one is left.
+            instead_of: the issue of which this one is the rest.
         """
         shown = self._mask.detail(detail)
         row = self._row(kind, parent_id, shown, after_id, before_id)

@@ -87,7 +87,7 @@ def _hints(table: Table, traits: Traits) -> dict[str, Any]:
 
 
 class _Hinting:
-    """Function that passes the destination's hints to dlt with the first rows of each table."""
+    """Callable that passes the destination's hints to dlt with the first rows of each table."""
 
     def __init__(self, traits: Traits) -> None:
         self._traits = traits

@@ -38,7 +38,7 @@ class Endpoint:
     """A list to walk.
 
     Attributes:
-        path: of the list.
+        path: path of the list.
         params: sent with every request.
         page_size: limit of the first request.
         family: name to report when the host lacks this list; None if it cannot lack it.
@@ -175,7 +175,7 @@ class Pages:
 
 
 def _may_shrink(error: RequestFailed) -> bool:
-    """Return whether a smaller page may succeed; after a 400, only if the answer is Letta's own."""
+    """Return True if a smaller page may succeed; after a 400, only if the answer is Letta's own."""
     if isinstance(error, StatusError):
         return error.status in _SHRINK_STATUSES and (error.status != 400 or error.verdict is Verdict.ERROR)
     return not isinstance(error, (WebPage, WrongShape))

@@ -140,7 +140,7 @@ async def _back_from(
     edge_id: str,
     ways: Sequence[str] = _WAYS,
 ) -> tuple[Sequence[Any], bool]:
-    """Go back to the cursor from message `edge_id`, whose items are `edge` where they are known."""
+    """Go back from message `edge_id` towards the cursor; `edge` has its items, if known."""
     seen = SeenPages()
     seen.add(edge)
     oldest_first: bool | None = None

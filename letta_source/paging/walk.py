@@ -137,7 +137,7 @@ class _Walk:
         self._begin(None, None)
 
     async def _items_beyond(self) -> Sequence[Any] | None:
-        """Return the items after the unreadable one, none at the end; None if it may be readable again."""
+        """Return the items after the unreadable one, none at the end; None if the page is to be retried."""
         edge, meets = await far_edge(
             self._pages, self._cursor, self._direction.forward, self._anchors, self._reached
         )

@@ -114,7 +114,7 @@ def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, go
 
 
 def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
-    """Return the job that lists steps with feedback, given days after they finished; all, in a sweep."""
+    """Return the job that lists recent steps with feedback, which may come days later; all, in a sweep."""
     endpoint = list_endpoint(card, state.settings, key)
     params = {**endpoint.params, "has_feedback": "true"}
     since = state.overlap.before_start(state.settings.reread_window)

@@ -106,7 +106,7 @@ async def steps_of_run(client: Client, state: ResourceState, run_id: str) -> Asy
 
 
 async def _known_steps(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
-    """Yield the steps of a run, as read before in this load; an unfinished run is read again anyway."""
+    """Yield the steps of a run, kept by this load or read now; an unfinished run is read again anyway."""
     known = state.session.host.steps_of.get(run_id)
     if known is None:
         async for found in steps_of_run(client, state, run_id):

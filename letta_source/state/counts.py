@@ -30,7 +30,7 @@ class Counts:
         traffic: retries, waits and bytes.
         problems: parents and messages that could not be read, including known ones.
         known: problems that an earlier load had too; not all of them were retried.
-        next_try: the earliest retry of those that wait.
+        next_try: the earliest time at which one of these is retried.
         swept: everything was read, not only what seemed to have changed.
         missed: items that a sweep found and no signal named; None if unknown.
         skipped: why the resource was not read at all, or None.

@@ -57,7 +57,7 @@ class KnownIssues:
         return {(one["kind"], one["after_id"], one["before_id"]): one for one in stored}
 
     def is_due(self, parent_id: str, key: Key) -> bool:
-        """Return True if it is time to retry; so are issues without a record, left by older versions."""
+        """Return True if a retry is due, as it always is for gaps without a record from older versions."""
         known = self.of(parent_id).get(key)
         return self._eager or known is None or parse_time(known["next_try"]) <= self._now
 
@@ -69,7 +69,7 @@ class KnownIssues:
         """Note an issue; return True if an earlier load had it too.
 
         Args:
-            instead_of: the issue of which this one is left.
+            instead_of: the issue of which this one is the rest.
         """
         issues = dict(self.of(parent_id))
         instead_of = instead_of or (None if key in issues else self._like(issues, key))

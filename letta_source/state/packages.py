@@ -18,7 +18,7 @@ class Packages:
     Attributes:
         max_rows: rows of a load package; None for all in one. A caller that sets it extracts again while
             `has_more`, and checks `fatal`: then the rows read before are still loaded.
-        max_bytes: bytes of large rows in a load package, as destinations take 2,000 or more at once.
+        max_bytes: bytes of large rows in a load package, as destinations take 2,000 or more rows at once.
         rows_per_yield: root rows handed to dlt at once.
         load_id: id of the package being extracted; empty without a pipeline.
         rows, bytes: handed over for it so far; bytes of large rows only.

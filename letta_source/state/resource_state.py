@@ -22,8 +22,8 @@ class StoredState(TypedDict, total=False):
     """The state that dlt keeps for one resource between loads.
 
     A list's key is the agent it is filtered by, empty for the whole list. A cursor is `[created_at, id]` of
-    the newest item, of a parent's messages or a list, that the next load need not read again: ISO 8601 text
-    in UTC or null, and an id.
+    the newest item in a parent's messages or a list that the next load need not read again; the time is
+    ISO 8601 text in UTC or null.
     """
 
     cursors: dict[str, list[str | None]]
