@@ -126,7 +126,7 @@ def export(options: argparse.Namespace) -> int:
             end_date=options.end_date,
         )
 
-    # Errors are raised before anything is opened; until then, agents may be given by name.
+    # Validate before anything is opened; the names of agents are resolved after that.
     selection = selected(options.agent_id and SOME)
     with opened(options, output) as (pipeline, folder):
         from letta_source.export.reading import read

@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping(last_words: Callable[[], str]) -> Iterator[None]:
-    """End the process on either signal, with a last line on standard error; only in the main thread.
+    """End the process on either signal, with a last line on standard error; no effect in other threads.
 
     The exit code is `ExitCode.INTERRUPTED` or `ExitCode.TERMINATED`.
     """

@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings to read the server with, which the repairing loads get, too."""
+    """Return the settings that the loads of a repair are given, too."""
     return {"base_url": options.base_url, "table_format": options.table_format}
 
 

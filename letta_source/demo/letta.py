@@ -135,7 +135,7 @@ class Letta(LaterChanges):
             self._end_run(run_id, status, "end_turn" if status == "completed" else "error", self.now())
 
     def delete_message(self, message_id: str) -> None:
-        """Delete one message: cursors on it no longer exist."""
+        """Delete one message: a cursor on it then points to nothing."""
         with self.lock:
             self.drop([self.messages.rows[message_id]])
 

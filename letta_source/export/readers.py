@@ -40,8 +40,8 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
     """Open the dataset of a pipeline for reading.
 
     Args:
-        folder: folder for what DuckDB cannot hold in memory; its file is then opened read-only. By default
-            DuckDB spills beside its file.
+        folder: where DuckDB puts data that does not fit into memory; its database file is then opened
+            read-only. By default the data goes beside the file.
 
     Raises:
         ConfigError: nothing was loaded yet, or the destination cannot be read.

@@ -131,7 +131,7 @@ class Writer(ABC):
 
 
 class Parquet(Writer):
-    """Parquet, in which json is text, for readers that know no other type."""
+    """Writer of Parquet, in which json is text, for readers that know no other type."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         super().__init__(file, selection)
@@ -158,7 +158,7 @@ class Parquet(Writer):
 
 
 class CSV(Writer):
-    """CSV, in which null is an empty field, an empty text `""`; json and children are JSON texts."""
+    """Writer of CSV: null is an empty field, an empty text is `""`, json and children are JSON texts."""
 
     def __init__(self, file: BinaryIO, selection: Selection) -> None:
         super().__init__(file, selection)
@@ -182,7 +182,7 @@ class CSV(Writer):
 
 
 class SafeCSV(CSV):
-    """CSV in which no text is a formula: an apostrophe precedes = + - @, tab and line break."""
+    """Writer of CSV without formulas: an apostrophe precedes = + - @, tab and line break."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         arrays = [_without_formulas(column) for column in batch.columns]
@@ -197,7 +197,7 @@ def _without_formulas(column: pa.Array) -> pa.Array:
 
 
 class JSONL(Writer):
-    """JSON lines, in which json and children are JSON, and times look like `2026-01-31T12:00:00.000000Z`."""
+    """Writer of JSON lines: json and children are JSON, times look like `2026-01-31T12:00:00.000000Z`."""
 
     def write(self, batch: pa.RecordBatch) -> None:
         names = batch.schema.names

@@ -83,7 +83,7 @@ class Rows:
     def add(
         self, items: Sequence[Item], parent_id: str = "", read_again: bool = False, size: int = 0
     ) -> None:
-        """Add a page of items accepted by `split_page`; all items of one message id must be in it.
+        """Add a page of items accepted by `split_page`; items of one message id must be in one page.
 
         Args:
             size: their size in bytes, if known.

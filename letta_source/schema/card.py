@@ -55,8 +55,8 @@ class Resource:
         parent: The column of the parent's id, if the rows have a parent.
         anchored_by: The parent's field that names an agent. The rows include the messages of its runs, and
             the ids of their last messages are anchors beyond an unreadable message.
-        limited_by: How the list is limited to agents. "id": agents are read one by one. "parameter": the
-            server takes an `agent_id`. "items": only the items tell whose they are.
+        limited_by: How the list is limited to agents. "id": agents are read one by one, by id. "parameter":
+            the server takes an `agent_id`. "items": only the items tell whose they are.
         fragile_include: The relation that is left out if the server cannot return an item with it.
         has_system_message: True if each parent's first message is a system message, edited in place.
         changed_by: Fields that its list can be ordered by and that together tell what changed.

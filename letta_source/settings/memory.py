@@ -13,7 +13,7 @@ _ROOMY = 1_000_000_000
 
 
 def default_memory(root: Path = Path("/")) -> int:
-    """Return 512 MB, or half the limit of this process's control group if that is below 1 GB; 64 MB or more.
+    """Return 512 MB, or half the limit of this process's control group if below 1 GB, but at least 64 MB.
 
     Args:
         root: root of the file system.
