@@ -9,6 +9,7 @@ statement was done, and dlt itself may send it again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -17,13 +18,27 @@ from typing import Any
 import dlt
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
-from letta_source.destinations.dlt_internals import LoadStorage, PackageStorage, is_kind, table_of_job
+from letta_source.destinations.dlt_internals import (
+    LoadStorage,
+    PackageStorage,
+    SqlClientBase,
+    is_kind,
+    local_value,
+    table_of_job,
+)
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 
+# Set in the local state once large rows were loaded.
+_LARGE_ROWS = "letta_source_large_rows"
 # Bytes.
 _APPENDING = 150_000_000
-_LOG = 100_000_000
+# Of what DuckDB may take, its log takes one part: writing it holds it, and what is written, twice.
+_PARTS = 5
+# DuckDB's other names of settings.
+_ALIASES = {"max_memory": "memory_limit", "worker_threads": "threads"}
+_SETTING = re.compile(r"\b(?:set|pragma)\s+(?:(?:global|session|local)\s+)?(\w+)", re.I)
+_NAME = re.compile(r"\W.*", re.S)
 
 
 def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
@@ -48,7 +63,9 @@ def appendable(pipeline: dlt.Pipeline, resources: Iterable[str]) -> set[str]:
 @contextmanager
 def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
     """Keep DuckDB's file open while the block runs: opening it takes longer than most statements."""
-    with pipeline.sql_client() if is_kind("duckdb", pipeline) else nullcontext():
+    with pipeline.sql_client() if is_kind("duckdb", pipeline) else nullcontext() as client:
+        if client and local_value(pipeline, _LARGE_ROWS):
+            _keep_row_groups(client)
         yield
 
 
@@ -60,7 +77,8 @@ def sparing(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
     itself fills whole row groups, which are written to disk once, and not to the log first.
 
     Args:
-        most: limit in bytes, for large rows: DuckDB always holds 2,048 values of a column at once.
+        most: limit in bytes, for large rows: DuckDB always holds 2,048 values of a column at once, or those
+            of a row group that has fewer.
     """
     if not is_kind("duckdb", pipeline):
         yield
@@ -68,47 +86,82 @@ def sparing(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
     with pipeline.sql_client() as client:
         # Other connections of this process share this database and its settings.
         limit = max(_APPENDING, most or 0)
-        client.execute_sql(f"SET GLOBAL memory_limit = '{limit}B'")
-        client.execute_sql("SET GLOBAL threads = 1")
+        _set(client, memory_limit=f"{limit}B", threads="1")
         if most:
             # Compression, with its output, takes twice as much.
-            client.execute_sql("SET GLOBAL force_compression = 'uncompressed'")
-        try:
-            yield
-        finally:
-            if most:
-                # Have it release memory until it loads again.
-                with suppress(DatabaseException):
-                    client.execute_sql(f"SET GLOBAL memory_limit = '{limit // 2}B'")
+            _set(client, force_compression="uncompressed")
+        yield
+        if most:
+            _write_log(client, limit // _PARTS)
+            # Have it release memory until it loads again.
+            with suppress(DatabaseException):
+                _set(client, memory_limit=f"{limit // 2}B")
 
 
 @contextmanager
 def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
-    """Have DuckDB keep the database open and seldom checkpoint its log while the block runs.
+    """Keep DuckDB's database open while the block runs; each part of its log becomes a row group.
 
-    It would checkpoint whenever the last connection closes, and each time rewrite all rows of the last row
-    group: if rows are large, all rows there are.
+    DuckDB writes its log into the database whenever the last connection closes. From now on, later loads too
+    leave small row groups as they are, so that none of them writes the large rows again.
     """
     if not is_kind("duckdb", pipeline):
         yield
         return
     with pipeline.sql_client() as client:
-        client.execute_sql(f"SET GLOBAL checkpoint_threshold = '{_LOG}B'")
+        pipeline.set_local_state_val(_LARGE_ROWS, True)
+        _keep_row_groups(client)
         try:
             yield
         finally:
-            # If this needs more than the limit, the connection checkpoints as it closes, without one.
+            # What cannot be written within the limit is written as the connection closes, without one.
             with suppress(DatabaseException):
-                client.execute_sql(f"SET GLOBAL memory_limit = '{most}B'")
-                client.execute_sql("CHECKPOINT")
-            client.execute_sql("RESET GLOBAL memory_limit")
+                _set(client, memory_limit=f"{max(_APPENDING, most)}B")
+                _write_log(client)
+            _reset(client, "memory_limit")
+
+
+def _keep_row_groups(client: SqlClientBase[Any]) -> None:
+    """Have DuckDB leave small row groups as they are, until the last connection closes.
+
+    Else each checkpoint merges them with the new rows. For that it holds 2,048 values of each column, 600 MB
+    of messages with images, and writes all of them again.
+    """
+    _set(client, max_vacuum_tasks="0")
 
 
 def unlimited(pipeline: dlt.Pipeline) -> None:
     """Let DuckDB take most of the machine's memory, as by default."""
     if is_kind("duckdb", pipeline):
         with pipeline.sql_client() as client:
-            client.execute_sql("RESET GLOBAL memory_limit")
+            _reset(client, "memory_limit")
+
+
+def _write_log(client: SqlClientBase[Any], least: int = 0) -> None:
+    """Write DuckDB's log into the database, once it has that many bytes."""
+    log = Path(f"{client.credentials.database}.wal")
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > least:
+            client.execute_sql("CHECKPOINT")
+
+
+def _set(client: SqlClientBase[Any], **values: str) -> None:
+    """Set what the user has not set."""
+    for name in values.keys() - _set_by_user(client.credentials):
+        client.execute_sql(f"SET GLOBAL {name} = '{values[name]}'")
+
+
+def _reset(client: SqlClientBase[Any], name: str) -> None:
+    if name not in _set_by_user(client.credentials):
+        client.execute_sql(f"RESET GLOBAL {name}")
+
+
+def _set_by_user(credentials: Any) -> set[str]:
+    """The names of DuckDB's settings in dlt's credentials; a pragma may be `name=value` or a call."""
+    pragmas = [_NAME.sub("", pragma) for pragma in credentials.pragmas or ()]
+    statements = [found[1] for text in credentials.statements or () for found in _SETTING.finditer(text)]
+    names = [*(credentials.global_config or ()), *(credentials.local_config or ()), *pragmas, *statements]
+    return {_ALIASES.get(name.lower(), name.lower()) for name in names}
 
 
 def take_back(pipeline: dlt.Pipeline) -> None:

@@ -271,7 +271,7 @@ class Workspace:
     @property
     def _most(self) -> int:
         """Bytes that the destination may take for large rows."""
-        return self._settings.memory_limit * 5 // 4
+        return self._settings.memory_limit * 3 // 4
 
     def _prepare(self) -> None:
         """Prepare tables and packages where dlt's own load would fail."""
