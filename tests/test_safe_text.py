@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -116,7 +117,9 @@ def test_an_integer_that_python_refuses_stays_text() -> None:
         ("\u202eabc\u202c \u2067d\u2069", r"\u202eabc\u202c \u2067d\u2069"),
         ("a\u2028b\u2029c\x85d\x0b\x0c", r"a\u2028b\u2029c\x85d\x0b\x0c"),
         ("\ufeff\u200b\ufffe\ud83d", r"\ufeff\u200b\ufffe\ud83d"),
-        ("\U000e0061", r"\U000e0061"),
+        ("\U000e0061\U000e0101", r"\U000e0061\U000e0101"),
+        ("a\u200eb\u200fc\u061cd", r"a\u200eb\u200fc\u061cd"),
+        ("a\xadb\u3164c\u115fd\u034fe\u180ef\uffa0", r"a\xadb\u3164c\u115fd\u034fe\u180ef\uffa0"),
         ("two\nlines\tand a tab", r"two\x0alines\x09and a tab"),
     ],
 )
@@ -127,3 +130,13 @@ def test_what_acts_and_is_not_seen_is_made_visible(text: str, shown: str) -> Non
 
 def test_some_may_stay() -> None:
     assert visible("a\n\tb\r", keep="\n\t") == "a\n\tb\\x0d"
+
+
+def test_all_that_formats_and_is_not_seen_is_made_visible() -> None:
+    """By Unicode's own categories; signs of Arabic, Syriac and others that stand before numbers are seen."""
+    seen = {0x200C, 0x200D, *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+    # Egyptian hieroglyphs stand in quadrats by these.
+    seen |= {*range(0x13430, 0x13440)}
+    acting = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    hidden = [n for n in range(0x110000) if unicodedata.category(chr(n)) in acting and n not in seen]
+    assert [hex(n) for n in hidden if visible(chr(n)) == chr(n)] == []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from letta_source.destinations.existing_rows import LoadedIds
+from letta_source.extract.held_pages import HeldPages, Pages
 from letta_source.items import ids_of
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import without_credentials
@@ -16,8 +17,6 @@ from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
 
 Item = dict[str, Any]
-Pages = list[tuple[str, Sequence[Item]]]
-"""Items by their parent."""
 
 
 class AppendOnly:
@@ -37,22 +36,23 @@ class AppendOnly:
         self._state = state
         self._loaded = loaded
         self._mask = mask
-        self._held: dict[str, Pages] = {}
+        # A batch may be larger than the memory.
+        self._held = HeldPages(state.session.server.memory.enough_rows)
         self._handed: dict[str, set[str]] = {}
         self._restarted: set[str] = set()
         self._done: set[str] = set()
 
     def page(
-        self, job: Job, parent_id: str, items: Sequence[Item], passed: int, in_order: bool
+        self, job: Job, parent_id: str, items: Sequence[Item], passed: int, in_order: bool, size: int = 0
     ) -> Sequence[Item]:
         """Return the items of a page that can be handed over now.
 
         Args:
             passed: how many of the first items the cursor passes.
+            size: bytes that they take.
         """
         if job.moves == "parent" or (job.moves == "cursor" and not in_order):
-            # A copy, as the page itself is emptied once its rows are taken.
-            self._held.setdefault(job.id, []).append((parent_id, list(items)))
+            self._held.add(job.id, parent_id, items, size)
             return []
         if job.moves == "cursor":
             return self._new(parent_id, items if passed == len(items) else items[:passed])
@@ -74,29 +74,36 @@ class AppendOnly:
         ]
 
     def gap_retried(self, job: Job) -> Pages:
-        """Return the items read from a gap, once it is known what is left of the gap."""
-        return [(parent_id, self._new(parent_id, items)) for parent_id, items in self._held.pop(job.id, [])]
+        """Yield the items read from a gap, once it is known what is left of the gap."""
+        for parent_id, items, size in self._held.pop(job.id):
+            yield parent_id, self._new(parent_id, items), size
 
     def end(self, job: Job, finished: bool) -> Pages:
-        """Return the items held back for a run, step or batch; none unless it is finished."""
-        held = self._held.pop(job.id, [])
+        """Yield the items held back for a run, step or batch; none unless it is finished."""
         self._handed.pop(job.id, None)
         if not (job.moves == "parent" and finished) or job.id in self._done:
-            return []
+            self._held.drop(job.id)
+            return
         self._done.add(job.id)
         # A host that lists steps lists them without a date, so they may come again, as above.
         host = self._state.session.host
         asks = host.has_restarted_list or bool(host.lists_steps)
-        new = [(parent_id, self._new(parent_id, items, asks)) for parent_id, items in held]
-        for parent_id, _ in held:
+        parents = set()
+        for parent_id, items, size in self._held.pop(job.id):
+            parents.add(parent_id)
+            yield parent_id, self._new(parent_id, items, asks), size
+        for parent_id in parents:
             self._handed.pop(parent_id, None)
-        return new
+
+    def close(self) -> None:
+        """Remove the file of what is held back."""
+        self._held.close()
 
     def restart(self, job: Job, parent_id: str) -> None:
         """Note that a parent is read again from its start."""
         self._restarted.add(parent_id)
         if job.moves == "parent":
-            self._held[job.id] = [page for page in self._held.get(job.id, []) if page[0] != parent_id]
+            self._held.drop(job.id, parent_id)
 
     def _new(self, parent_id: str, items: Sequence[Item], asks: bool = False) -> Sequence[Item]:
         handed = self._handed.setdefault(parent_id, set())

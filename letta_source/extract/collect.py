@@ -14,6 +14,7 @@ from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.errors import FamilyMissing, FatalError, ParentGone
 from letta_source.extract.append_only import AppendOnly
 from letta_source.extract.gathered_rows import GatheredRows
+from letta_source.extract.held_pages import Pages
 from letta_source.extract.issues import Issues
 from letta_source.extract.positions import Positions
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
@@ -69,13 +70,18 @@ def extract(
         with stream(state.settings, jobs, counts.count_request, state.session.server) as job_events:
             for job_event in job_events:
                 collector.take(job_event)
-                if collector.is_full:
-                    yield collector.tables()
+                while collector.is_full:
+                    # No package ends within a run, step or batch: the next load would take it for loaded.
+                    with state.session.packages.kept_together(bool(collector.held)):
+                        yield collector.tables()
                     collector.release()
     except FatalError as error:
         fatal = error
     else:
         collector.finish()
+    finally:
+        if collector.append_only:
+            collector.append_only.close()
     yield collector.tables()
     collector.release()
     counts.missed, counts.ended = state.missed, time.monotonic()
@@ -107,10 +113,10 @@ class _Collector:
         self._issues = Issues(
             resource, session.started_at, counts, self._mask, settings.validate_items, state.issues
         )
-        self._append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
+        self.append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,
-            ParentSeen: self._see,
+            ParentSeen: lambda job, _, seen: self._positions.see(job, seen.parent),
             Page: self._page,
             Restarted: self._restart,
             Gap: self._gap,
@@ -120,6 +126,7 @@ class _Collector:
             Shortage: self._note_shortage,
         }
         self._is_short = False
+        self.held: tuple[Pages, Job] | None = None
         # Pages whose items the rows still refer to.
         self._pages: list[Page] = []
         self._lease = session.server.memory.lease()
@@ -134,21 +141,32 @@ class _Collector:
         return self.rows.count >= self._session.packages.rows_per_yield or self.rows.size >= enough
 
     def release(self) -> None:
-        """Give back the memory of rows that were handed on."""
+        """Give back the memory of rows that were handed on; gather more of what was held back."""
         self._lease.release()
         self._is_short = False
+        self._gather_held()
+
+    def _gather_held(self) -> None:
+        pages, job = self.held or ((), FINDING)
+        for page in pages:
+            self.rows.add([page], job)
+            self._note_arrays()
+            if self.is_full:
+                return
+        self.held = None
 
     def _release_pages(self) -> None:
         for page in self._pages:
             page.release()
         self._pages.clear()
 
-    def _note_shortage(self, job: Job, parent_id: str, event: Shortage) -> None:
+    def _note_shortage(self, *_: Any) -> None:
         self._is_short = True
 
     def take(self, job_event: JobEvent) -> None:
         job, parent_id, event = job_event
         self._handlers[type(event)](job, parent_id, event)
+        self._gather_held()
 
     def tables(self) -> Tables:
         """Return the rows gathered so far, with those of load_issues, and start afresh."""
@@ -163,9 +181,6 @@ class _Collector:
         self._counts.lists += not job.id
         self._positions.begin(job)
 
-    def _see(self, job: Job, parent_id: str, seen: ParentSeen) -> None:
-        self._positions.see(job, seen.parent)
-
     def _page(self, job: Job, parent_id: str, page: Page) -> None:
         self._issues.misfits(parent_id, page.items)
         sent = page.items
@@ -174,20 +189,21 @@ class _Collector:
         items, others = split_page(sent)
         self._issues.without_id(parent_id, others)
         passed = self._positions.page(job, parent_id, items, page.in_order)
-        if self._append_only:
-            items = self._append_only.page(job, parent_id, items, passed, page.in_order)
-        if erased := self._session.before.erased:
-            items = [one for one in items if erased.isdisjoint(_whose(job, parent_id, one))]
+        if self.append_only:
+            items = self.append_only.page(job, parent_id, items, passed, page.in_order, page.size)
         self._pages.append(page)
-        self.rows.add([(parent_id, items)], job, page.size)
+        self.rows.add([(parent_id, items, page.size)], job)
+        self._note_arrays()
+
+    def _note_arrays(self) -> None:
         if not self.rows.is_waiting:
             self._lease.add(self.rows.size - self._lease.size)
             self._release_pages()
 
     def _restart(self, job: Job, parent_id: str, event: Restarted) -> None:
         self._positions.restart(job, parent_id)
-        if self._append_only:
-            self._append_only.restart(job, parent_id)
+        if self.append_only:
+            self.append_only.restart(job, parent_id)
 
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
         self._positions.gap(job, parent_id, gap)
@@ -197,8 +213,8 @@ class _Collector:
 
     def _gap_retried(self, job: Job, parent_id: str, gap: Retried) -> None:
         self._positions.gap_retried(parent_id, gap)
-        if self._append_only:
-            self.rows.add(self._append_only.gap_retried(job), job)
+        if self.append_only:
+            self.held = self.append_only.gap_retried(job), job
         if gap.left:
             self._issues.gap(parent_id, gap.left, tracked=True, instead_of=gap)
 
@@ -279,12 +295,5 @@ class _Collector:
 
     def _finish_rows(self, job: Job, finished: bool) -> None:
         self.rows.end(job)
-        if self._append_only:
-            self.rows.add(self._append_only.end(job, finished), job)
-
-
-def _whose(job: Job, parent_id: str, item: dict[str, Any]) -> set[str]:
-    """Return the ids of an item and of its agent, conversation, run and so on."""
-    names = ("id", "agent_id", "conversation_id", "run_id", "sender_id")
-    found = {one.get(name) for one in (item, job.parent) for name in names}
-    return {parent_id, *(one for one in found if isinstance(one, str))}
+        if self.append_only:
+            self.held = self.append_only.end(job, finished), job

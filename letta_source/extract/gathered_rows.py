@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from letta_source.extract.append_only import Pages
+from letta_source.extract.held_pages import Pages
 from letta_source.extract.repeats import Repeats
 from letta_source.items import ids_of
 from letta_source.plan.filters import is_wanted
@@ -60,16 +60,14 @@ class GatheredRows:
         """True while it refers to items of which no arrays were built yet."""
         return self._rows.is_waiting
 
-    def add(self, pages: Pages, job: Job, size: int = 0) -> None:
-        """Add the items that the settings ask for, page by page.
-
-        Args:
-            size: bytes that the items take, if known.
-        """
+    def add(self, pages: Pages, job: Job) -> None:
+        """Add the items that the settings ask for, page by page."""
         settings = self._session.settings
-        for parent_id, items in pages:
+        for parent_id, items, size in pages:
             if settings.window or settings.agent_ids:
                 items = [item for item in items if is_wanted(settings, item, self._is_timeless)]
+            if erased := self._session.before.erased:
+                items = [item for item in items if erased.isdisjoint(_whose(job, parent_id, item))]
             if not items:
                 continue
             self._watch_repeats(parent_id, items)
@@ -90,3 +88,10 @@ class GatheredRows:
             self._repeats, self._has_repeats = None, True
             self._session.before.empty.discard(self._name)
             self._rows.tombstones = self._tombstones
+
+
+def _whose(job: Job, parent_id: str, item: Item) -> set[str]:
+    """Return the ids of an item and of its agent, conversation, run and so on."""
+    names = ("id", "agent_id", "conversation_id", "run_id", "sender_id")
+    found = {one.get(name) for one in (item, job.parent) for name in names}
+    return {parent_id, *(one for one in found if isinstance(one, str))}

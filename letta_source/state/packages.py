@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,16 @@ class Packages:
     paused: dict[str, tuple[Generator[Any, None, None], Any]] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     fatal: str = ""
+    _is_kept_together: bool = False
+
+    @contextmanager
+    def kept_together(self, is_so: bool = True) -> Iterator[None]:
+        """Let the package not be full while the block runs, if `is_so`."""
+        self._is_kept_together = is_so
+        try:
+            yield
+        finally:
+            self._is_kept_together = False
 
     def open(self, load_id: str) -> bool:
         """Start the package with this id, unless it is open; return True if it is the first of a load."""
@@ -58,6 +69,8 @@ class Packages:
     @property
     def is_full(self) -> bool:
         """True once the load package has as many rows or bytes as it may have."""
+        if self._is_kept_together:
+            return False
         if self.max_rows is not None and self.rows >= self.max_rows:
             return True
         return self.max_bytes is not None and self.bytes >= self.max_bytes

@@ -201,3 +201,21 @@ def test_agents_come_each_time_they_changed(letta: Letta, server: Server) -> Non
         added.load(server, "agents")
     assert [row["name"] for row in added.rows["agents"] if row["id"] == agent][1:] == ["another"]
     assert len(added.rows["agents"]) == 3
+
+
+def test_what_was_erased_stays_away_from_what_was_held_back(letta: Letta, server: Server) -> None:
+    """Messages of steps wait until these have ended, and are handed on from another place."""
+    agent, other = talks(letta), letta.add_agent()
+    letta.talk(other, "hi", date=OLD)
+
+    class Erased(Added):
+        def _load(self, name: str, session: Session) -> None:
+            session.before.erased = frozenset({agent})
+            super()._load(name, session)
+
+    known, added = Added(), Erased()
+    known.load(server, "steps", "step_messages")
+    added.load(server, "step_messages")
+    agents = {row["id"]: row["agent_id"] for row in known.rows["steps"]}
+    assert {agents[row["step_id"]] for row in known.rows["step_messages"]} == {agent, other}
+    assert {agents[row["step_id"]] for row in added.rows["step_messages"]} == {other}
