@@ -19,9 +19,9 @@ _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
-# Control characters of C0 and C1, which act on terminals; marks, overrides and isolates of bidirectional text;
-# line separators; invisible characters, such as soft hyphens, fillers, tags and variation selectors that no
-# letter needs; and those not allowed in XML. Joiners stay: scripts and emoji need them.
+# Control characters of C0 and C1, which act on terminals; marks, overrides and isolates of bidirectional
+# text; line separators; invisible characters, such as soft hyphens, fillers, tags and variation selectors
+# that no letter needs; and those not allowed in XML. Joiners stay: scripts and emoji need them.
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
