@@ -1,4 +1,4 @@
-"""A destination for each test, empty and its own; PostgreSQL and MariaDB are one server each for all."""
+"""An empty destination for each test; all share one server of PostgreSQL and one of MariaDB."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.places import Place, chosen, make_place
 from tests.support.postgres import create_database, postgres
 from tests.support.two_machines import Machines
 
-# Before the tests forget all settings of who runs them.
+# Read before the tests drop all settings of the user.
 _MYSQL = os.environ.get("DESTINATION__MYSQL__CREDENTIALS")
 
 
 class Databases:
-    """Empty ones, in servers that start with the first."""
+    """Empty databases, in servers that start with the first one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

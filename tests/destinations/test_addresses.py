@@ -1,4 +1,4 @@
-"""Names, passwords and databases of PostgreSQL of any characters: found, and never shown."""
+"""PostgreSQL's names, passwords and databases may have any characters; passwords are never shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.destinations.conftest import Databases
 from tests.support.command import Command, Said
 from tests.support.configuration import configure, forget
 
-# All that is printed, with letters beyond ASCII; its words are found in nothing else that is said.
+# All special characters, and letters beyond ASCII; its words occur in no other output.
 ODD = "zebra @yacht:/xylem?#[wharf]%25+ &=vixen'\"\\`~!$*()<>|{}^;,ümlaut日 "
 WORDS = ("zebra", "yacht", "xylem", "wharf", "vixen", "mlaut")
 
@@ -42,7 +42,7 @@ def test_postgresql_reads_an_address_as_it_was_meant(
     )
     credentials.query = {"options": options}
     address = credentials.to_native_representation()
-    # Which its newer versions refuse.
+    # PostgreSQL's newer versions refuse a space.
     assert " " not in address
     read = parse_dsn(address)
     assert (read["user"], read["password"], read["dbname"]) == (username, password, database)
@@ -51,7 +51,7 @@ def test_postgresql_reads_an_address_as_it_was_meant(
 
 @dataclass(frozen=True)
 class Account:
-    """A role with its own database, on a server that asks it for its password."""
+    """A role with its own database, on a server that requires its password."""
 
     name: str
     password: str
@@ -92,7 +92,7 @@ def account(databases: Databases, request: pytest.FixtureRequest) -> Account:
         role, its_password = sql.Identifier(name), sql.Literal(password)
         cursor.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, its_password))
         cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
-        # Who is not in it needs no password.
+        # Only members of this role need a password.
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = 'asked'")
         if not cursor.fetchall():
             cursor.execute("CREATE ROLE asked")
@@ -126,7 +126,7 @@ def test_an_account_with_an_odd_name(
         for name, value in account.parts.items():
             given.setenv(f"{credentials}__{name.upper()}", value)
         said.append(letta_source(*load))
-    # A text in JSON is one in TOML.
+    # JSON strings are valid TOML strings.
     lines = [f"{name} = {json.dumps(value)}" for name, value in account.parts.items()]
     configure(letta_source.folder, "", "\n".join(["[destination.postgres.credentials]", *lines]))
     said.append(letta_source(*load))

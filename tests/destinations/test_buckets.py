@@ -1,4 +1,4 @@
-"""Buckets of S3: loaded, killed, gone on from a new working folder, exported and found again."""
+"""S3 buckets: a load is killed, continued from a new working folder, and exported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.s3_server import BUCKET, Buckets, buckets
 
 pytestmark = pytest.mark.destinations
 
-# When all files are there, and the load is not yet among those that were finished.
+# Kill when all files are there, and the load is not yet recorded as completed.
 KILLED = """
 import os, signal
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient

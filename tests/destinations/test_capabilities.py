@@ -1,4 +1,4 @@
-"""The connector chooses what docs/warehouses.md promises."""
+"""The connector chooses the formats and strategies that docs/warehouses.md promises."""
 
 from __future__ import annotations
 

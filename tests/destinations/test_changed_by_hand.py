@@ -1,4 +1,4 @@
-"""Tables that somebody changed by hand are seen in each kind of database."""
+"""Tables that a user changed by hand are detected in each kind of database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.destinations
 
 SCHEMA = "letta"
 TYPES = {"text": "text", "sequence": "bigint", "is_err": "bool", "date": "timestamp"}
-# What somebody does in each, and what is said of it.
+# By kind of database, the statements of a user and the error for each.
 CHANGES: dict[str, list[tuple[str, str]]] = {
     "duckdb": [
         ("CREATE TABLE {d}.mine (a INT)", ""),
@@ -79,7 +79,7 @@ def test_each_change_is_seen(kind: str, tmp_path: Path, databases: Databases) ->
     assert str(changed_by_hand(pipeline, ["agent_messages"])) == ""
     for statements, said in CHANGES[kind]:
         run(statements.format(**names).split("; "))
-        # What was changed before stays so, but for a table that is no longer there.
+        # Earlier changes remain, except those of a table that is gone.
         assert said in str(changed_by_hand(pipeline, ["agent_messages"])), statements
         assert bool(changed_by_hand(pipeline, ["agent_messages"])) or not said
     run([f"DROP TABLE {place}._dlt_version"])
@@ -89,7 +89,7 @@ def test_each_change_is_seen(kind: str, tmp_path: Path, databases: Databases) ->
 
 
 def _loaded(destination: Any, dataset: str, folder: Path) -> dlt.Pipeline:
-    """A pipeline whose dataset has a table of ours, and dlt's."""
+    """Return a pipeline whose dataset has a table of ours, and dlt's."""
     widen_texts()
     pipeline = dlt.pipeline("hand", str(folder / "dlt"), destination=destination, dataset_name=dataset)
     columns: Any = {name: {"name": name, "data_type": type_} for name, type_ in TYPES.items()}
@@ -101,7 +101,7 @@ def _loaded(destination: Any, dataset: str, folder: Path) -> dlt.Pipeline:
 def _database(
     kind: str, dataset: str, folder: Path, databases: Databases
 ) -> tuple[Any, Callable[[Sequence[str]], None]]:
-    """A destination, and what runs statements in it."""
+    """Return a destination, and a function that runs statements in it."""
     if kind == "duckdb":
         file = str(folder / "w.duckdb")
         return dlt.destinations.duckdb(file), lambda statements: _in_duckdb(file, statements)

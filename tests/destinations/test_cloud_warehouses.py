@@ -1,6 +1,6 @@
-"""docs/warehouses.md holds, as far as one can see without an account.
+"""docs/warehouses.md is true, as far as tests without an account can show.
 
-Its examples resolve, what its table promises dlt allows, names and types fit, and the SQL that dlt would run
+Its examples resolve, dlt allows what its table promises, names and types fit, and the SQL that dlt would run
 parses.
 """
 
@@ -38,9 +38,9 @@ from tests.support.driverless_clients import (
 )
 
 EXAMPLES, PROMISES = examples(), promises()
-# dlt makes SQL of them without SQLAlchemy or a bucket, or not at all.
+# Destinations for which dlt makes SQL, without SQLAlchemy and without a bucket.
 SQL = [promise for promise in PROMISES if promise.destination not in ("sqlalchemy", "filesystem")]
-# Tables of one shape differ in names only: their SQL is made and parsed once.
+# Tables of one shape differ only in names, so the SQL of one is enough.
 SHAPES = {
     (tuple((column.type, column.nullable) for column in table.columns), table.merge_key == ()): table
     for table in all_tables()
@@ -50,7 +50,7 @@ each_promise = pytest.mark.parametrize("promise", PROMISES, ids=str)
 
 @pytest.fixture(scope="module", params=SQL, ids=str)
 def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """dlt's client, as the destination's first example configures it."""
+    """Yield dlt's client, configured by the destination's first example."""
     promise: Promise = request.param
     example = next(one for one in EXAMPLES if one.destination == promise.destination)
     with pytest.MonkeyPatch.context() as patch, drivers():
@@ -81,7 +81,7 @@ def test_each_example_resolves(example: Example, tmp_path: Path, monkeypatch: py
             assert config.is_resolved()
             assert config.credentials is None or config.credentials.is_resolved()
             known |= {*config, *(config.credentials or ())}
-        # What dlt does not know it would ignore.
+        # dlt would ignore unknown keys.
         assert keys(example.toml) <= known
     finally:
         pipeline.deactivate()
@@ -92,7 +92,7 @@ def test_each_example_resolves(example: Example, tmp_path: Path, monkeypatch: py
     [
         ("motherduck", 'database = "', 'database = "other_'),
         ("bigquery", 'project_id = "', 'project_id = "other-'),
-        # Another than that of the credentials.
+        # A project that differs from that of the credentials.
         ("bigquery", "location = ", 'project_id = "other"\nlocation = '),
         ("snowflake", 'database = "', 'database = "OTHER_'),
         ("redshift", 'database = "', 'database = "other_'),
@@ -103,7 +103,7 @@ def test_each_example_resolves(example: Example, tmp_path: Path, monkeypatch: py
 def test_two_databases_of_one_account_are_two_places(
     destination: str, setting: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the cursors of the one, rows would be missing in the other."""
+    """With the cursors of one place, rows would be missing in the other."""
     toml = next(one.toml for one in EXAMPLES if one.destination == destination)
     texts = (toml, toml, toml.replace(setting, other))
     first, again, elsewhere = (place(text, destination, tmp_path, monkeypatch) for text in texts)
@@ -219,7 +219,7 @@ def _parsed(sql: str, warehouse: Any) -> list[Any]:
 
 
 def test_the_schema_that_dlt_keeps_fits_a_statement(warehouse: Any) -> None:
-    """Only what is longer than a text can be is compressed; ClickHouse's texts have no end."""
+    """dlt compresses only what exceeds the longest text; ClickHouse's texts have no limit."""
     kept = json.dumps(warehouse.schema.to_dict())
     escaped = kept.replace("\\", "\\\\").replace("'", "\\'")
     if len(kept) <= warehouse.capabilities.max_text_data_type_length:

@@ -1,4 +1,4 @@
-"""Names of datasets: none becomes another's, and none is the database's own."""
+"""Names of datasets: no two become the same, and none is a name of the database's own."""
 
 from __future__ import annotations
 

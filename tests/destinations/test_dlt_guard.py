@@ -1,4 +1,4 @@
-"""A destination's capabilities are found once a load, and are the same however often they are asked for."""
+"""A destination's capabilities are looked up once per load, and are the same at every request."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_capabilities_are_found_once(
         answer = destination.capabilities(naming=naming)
         assert shown(answer) == shown(named)
         assert shown(destination.capabilities()) == shown(plain)
-        # Who asked may change the answer.
+        # The caller may change the result.
         answer.supported_loader_file_formats = []
     assert len(looked_up) <= 2
 
 
 def shown(capabilities: Any) -> dict[str, str]:
-    # Partial functions and dialects that do the same are not equal.
+    # Equivalent partial functions and dialects do not compare equal.
     return {name: re.sub(" at 0x[0-9a-f]+", "", str(value)) for name, value in dict(capabilities).items()}
 
 

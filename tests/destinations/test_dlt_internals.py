@@ -1,4 +1,4 @@
-"""What letta_source uses of dlt beyond its documentation: each use, and that no other module has one."""
+"""Uses of dlt beyond its documentation: each works, and only certain modules have one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from letta_source.source import letta
 from tests.support.command import Command
 from tests.support.paths import ROOT
 
-# dlt's merge into SQLite.
+# The warning comes from dlt's merge into SQLite.
 pytestmark = pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
 
 PACKAGE = ROOT / "letta_source"
-# The first two import what is not documented; the others use it, to read files and to check it.
+# The first two import undocumented names; the others use them, to read files and to check them.
 ROOM = [
     "destinations/dlt_internals.py",
     "destinations/dlt_specs.py",
@@ -45,12 +45,12 @@ ROOM = [
     "destinations/dlt_contract.py",
     "destinations/dlt_guard.py",
 ]
-# What dlt documents, and exceptions, which its reference lists.
+# Documented modules; exceptions are allowed too, because dlt's reference lists them.
 DOCUMENTED = {
     "dlt", "dlt.extract", "dlt.common.configuration", "dlt.common.configuration.specs", "dlt.common.typing",
     "dlt.destinations.impl.sqlalchemy.dialect",
 }  # fmt: skip
-# Names of dlt's that its documentation does not have; those that begin with `_` are none of ours anyway.
+# dlt's undocumented names; those that begin with `_` are found without this list.
 UNDOCUMENTED = {
     "caps_params", "complete_load", "config_params", "data_location", "execute_many", "fingerprint",
     "fs_client", "get_resolvable_fields", "open_connection",
@@ -62,7 +62,7 @@ UNDOCUMENTED = {
 
 
 def uses(tree: ast.Module) -> Iterator[str]:
-    """Yield what a module uses of dlt beyond what is documented."""
+    """Yield a module's uses of dlt beyond its documentation."""
     mine = {"self", "cls"}
     functions = {
         node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -82,7 +82,7 @@ def uses(tree: ast.Module) -> Iterator[str]:
             names = [node.module or ""]
         elif isinstance(node, ast.Attribute):
             of_dlt = node.attr in UNDOCUMENTED and isinstance(node.ctx, ast.Load | ast.Store)
-            # A module may call its own, on a copy of `self` too.
+            # A module may use its own private functions, also on a copy of `self`.
             is_private = node.attr.startswith("_") and not node.attr.endswith("__")
             if of_dlt or (is_private and node.attr not in functions and ast.unparse(node.value) not in mine):
                 yield ast.unparse(node)
@@ -116,7 +116,7 @@ def test_a_use_is_found(code: str, found: list[str]) -> None:
 
 
 def _mine() -> set[str]:
-    """Names with `_` that the package itself defines: functions, and attributes that it sets."""
+    """Return the names that the package itself defines: functions, and attributes that it sets."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -127,9 +127,9 @@ def _mine() -> set[str]:
     return found
 
 
-# And those of named tuples.
+# Named tuples have these.
 MINE = _mine() | {"_asdict", "_fields", "_replace"}
-# Of Python itself.
+# Private names of Python itself.
 OTHERS = {"argparse._ArgumentGroup", "os._exit"}
 
 
@@ -163,7 +163,7 @@ def test_the_source_that_is_being_made_and_the_active_pipeline(tmp_path: Path) -
 def test_a_destination_is_configured_by_its_section_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Variables of other programs; with a section they are dlt's, and so is what a pipeline is told."""
+    """Other programs' variables are ignored: dlt's have a section, those of a pipeline too."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me@here.test/db")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS__PASSWORD", "mine")
     others = {"HOST": "there.test", "PORT": "9", "USERNAME": "they", "PASSWORD": "theirs",
@@ -181,12 +181,12 @@ def test_a_destination_is_configured_by_its_section_alone(
 
     with dlt_internals.sections_only(), dlt_internals.sections_only():
         assert told() == ("here.test", 5432, "me", "mine", True, False)
-    # As dlt does it by itself.
+    # dlt itself does read them.
     assert told()[-2:] == (False, False)
 
 
 def test_sections_that_dlt_reads_below_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A size of files of ours alone, and a section that dlt does not read."""
+    """A file size that only our source has works; a section that dlt does not read has no effect."""
     assert {"data_writer", "extract", "normalize", "schema"} == dlt_internals.SOURCE_SECTIONS
     monkeypatch.setenv("SOURCES__ZOO__DATA_WRITER__FILE_MAX_ITEMS", "1")
     monkeypatch.setenv("SOURCES__ZOO__SCHEMA__NAMING", "direct")
@@ -211,10 +211,10 @@ def pipeline(folder: Path, destination: Any) -> Iterator[dlt.Pipeline]:
         made.deactivate()
 
 
-# Uses, one by one.
+# The uses, one by one.
 
 PLACES = {
-    # Another text, and every state that is kept there is dropped: all is read again.
+    # If a place's name changed, every state stored there would be dropped, and all read again.
     "duckdb": (dlt.destinations.duckdb("/srv/letta/w.duckdb"), "ey9DayGMLPm5rwCN6sy0"),
     "postgres": (
         dlt.destinations.postgres("postgresql://me:secret@db.example.com:5432/w"),
@@ -398,7 +398,7 @@ def test_load_packages_on_disk(tmp_path: Path, server: Server) -> None:
 def test_files_that_are_being_written_have_random_names(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the middle of any file that dlt keeps a state or a schema in."""
+    """Stop while dlt writes a file with a state or a schema."""
 
     class Killed(BaseException):
         pass
@@ -433,7 +433,7 @@ def test_the_cause_of_a_failed_connection(tmp_path: Path) -> None:
 def test_the_warning_of_each_yield_is_known(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the filter, there is one for each page."""
+    """Without the filter, each page would log the warning."""
     caplog.set_level(logging.WARNING, "dlt")
     said: list[str] = []
 
@@ -459,7 +459,7 @@ def test_the_warning_of_each_yield_is_known(
     pytest.fail(f"dlt says it in other words: {said}")
 
 
-# The check at the start.
+# The check at the start of a load.
 
 
 def test_the_check_takes_less_than_ten_milliseconds() -> None:

@@ -1,4 +1,4 @@
-"""A first load appends messages, and still has each of them once."""
+"""A first load appends messages, and still loads each once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(letta: Letta) -> Iterator[Server]:
 
 
 def merged(letta_source: Command) -> bool:
-    """Whether messages were merged: then they were staged."""
+    """Return True if messages were merged, which leaves a staging table."""
     found = letta_source.rows(
         "SELECT 1 FROM duckdb_tables()"
         " WHERE (schema_name, table_name) = ('letta__letta_staging', 'agent_messages')"
@@ -46,7 +46,7 @@ def merged(letta_source: Command) -> bool:
 
 
 def is_whole(letta_source: Command, letta: Letta) -> bool:
-    """Whether each message is there once, its children too."""
+    """Return True if each message and each child is there once."""
     tables = ("", "__content", "__tool_calls", "__tool_returns")
     keys = ("id, position", *["message_id, position, idx"] * 3)
     once = [
@@ -83,7 +83,7 @@ def test_what_is_read_twice_is_merged(
     monkeypatch: pytest.MonkeyPatch,
     package_rows: str,
 ) -> None:
-    """The message under the cursor is deleted: its agent is read again from the start."""
+    """The message of the cursor is deleted, so its agent is read again from the start."""
     agent = one_of(letta)
     ids = letta.list_of("agent", agent).ids()
     asked: list[str] = []
@@ -100,7 +100,7 @@ def test_what_is_read_twice_is_merged(
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
     assert letta_source.load(server, *ONE_A_PAGE).code == 0
     assert merged(letta_source)
-    # What was loaded stays, though the server has it no more.
+    # A loaded message stays after its deletion on the server.
     assert letta_source.rows(f"SELECT 1 FROM letta.agent_messages WHERE id = '{ids[2]}'")
     letta_source.rows(f"DELETE FROM letta.agent_messages WHERE id = '{ids[2]}' RETURNING id")
     assert is_whole(letta_source, letta)
@@ -114,7 +114,7 @@ def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
     monkeypatch: pytest.MonkeyPatch,
     package_rows: str,
 ) -> None:
-    """The message under the cursor is deleted, and one before it loses its call and its return."""
+    """The message of the cursor is deleted, and earlier ones lose their call and their return."""
     agent = one_of(letta)
     for _ in range(2):
         letta.add_message(agent, date=ago(hours=1))
@@ -153,7 +153,7 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
         patch.setattr(Load, "complete_package", stop)
         assert letta_source.load(server).code == 1
     assert letta_source.count("agent_messages") == messages(letta)
-    # dlt would take what it had begun for not done.
+    # dlt treats started jobs as not done.
     (package,) = (letta_source.folder / "dlt/pipelines/letta/load/normalized").glob("*/completed_jobs")
     for job in package.glob("agent_messages*"):
         job.rename(package.with_name("started_jobs") / job.name)
@@ -163,7 +163,7 @@ def test_what_a_load_that_stopped_had_appended_comes_once(
 
 @dataclass
 class Stopped:
-    """A load of small files that stopped when all was loaded, just before its package was completed."""
+    """A load of small files that stopped after loading them, just before its package was completed."""
 
     letta: Letta
     server: Server
@@ -174,7 +174,7 @@ class Stopped:
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Letta, Server, Path]]:
-    """A Letta and a folder for all loads that stopped: the state belongs to both, so neither may move."""
+    """Yield a Letta and a folder for all stopped loads; the state belongs to both, so neither may move."""
     letta = two_agents()
     with serve(letta) as server:
         yield letta, server, tmp_path_factory.mktemp("stopped")
@@ -187,7 +187,7 @@ def stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Stopped:
-    """A load that stopped, in whose package the tables are in several files each: made once, then copied."""
+    """Return a stopped load whose package has several files per table; it is made once, then copied."""
     letta, server, root = stopped_once
     folder, kept = root / "folder", root / "kept"
     shutil.rmtree(folder, ignore_errors=True)
@@ -214,7 +214,7 @@ def stopped(
 def test_what_was_begun_comes_once_whatever_was_finished_of_it(
     stopped: Stopped, table: str, started: tuple[int, ...] | None
 ) -> None:
-    """A table in several files: none, some or all of them were being loaded when the load was killed."""
+    """None, some or all of a table's files were being loaded when the load was killed."""
     package = stopped.package
     files = sorted((package / "completed_jobs").glob(f"{table}.*"))
     assert len(files) > 2
@@ -226,7 +226,7 @@ def test_what_was_begun_comes_once_whatever_was_finished_of_it(
 
 @pytest.mark.parametrize("state", ["completed", "retry", "failed"])
 def test_what_was_begun_is_loaded_though_it_was_noted_as_done(stopped: Stopped, state: str) -> None:
-    """dlt notes how a job ended before it moves its file; the rows are taken back, so the note is void."""
+    """dlt records a job's end before it moves its file; the rows were removed, so the record is void."""
     package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
     job.rename(package / "started_jobs" / job.name)
@@ -238,7 +238,7 @@ def test_what_was_begun_is_loaded_though_it_was_noted_as_done(stopped: Stopped, 
 
 
 def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(stopped: Stopped) -> None:
-    """Its rows were taken back, then the load was killed again as soon as dlt had begun it anew."""
+    """Its rows were removed, and then the load was killed again right after dlt restarted the job."""
     package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
     note = package / ".pending_transitions" / job.name
@@ -308,7 +308,7 @@ def test_appending_is_sparing_and_merging_is_not(
     ],
 )
 def test_once(pages: Sequence[tuple[str, Sequence[str]]], once: bool) -> None:
-    """A page without ids stands for the end of its parent."""
+    """A page without ids marks the end of its parent."""
     seen = Repeats()
     took = []
     for parent_id, ids in pages:

@@ -1,4 +1,4 @@
-"""Text arrives as it was sent, or the load is refused: encodings of PostgreSQL and MySQL."""
+"""Encodings of PostgreSQL and MySQL: texts are stored as sent, or the load is refused."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.support.command import Command, ago, one_of
 
 @pytest.fixture
 def server(letta: Letta) -> Iterator[Server]:
-    """One that has `letta`, not the story of the other tests here."""
+    """Serve `letta`, not the story of the other tests here."""
     letta.add_message(one_of(letta), text=ODD_TEXT, date=ago(hours=1))
     with serve(letta) as server:
         yield server
 
 
 class Client:
-    """A SQL client that answers what it is told."""
+    """A SQL client with given answers."""
 
     def __init__(self, dialect: str, answers: dict[str, Any]) -> None:
         self.dialect_name = dialect
@@ -80,7 +80,7 @@ def test_others_are_taken(dialect: str) -> None:
 
 
 class Table(Client):
-    """Holds one text, as a narrower encoding would."""
+    """Stores one text in a narrower encoding."""
 
     def __init__(self, dialect: str, encoding: str) -> None:
         super().__init__(dialect, {})

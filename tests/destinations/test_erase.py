@@ -1,4 +1,4 @@
-"""`letta-source erase` in every destination: what is meant goes, all else stays, nothing comes back."""
+"""`letta-source erase` in every destination deletes what it should, and nothing comes back."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.destinations
 
 WHAT = ",".join(name for name in RESOURCES if name != "message_search")
 IDENTITY = "identity-00000000-0000-4000-8000-000000000001"
-# So long that it is not compressed, and of different letters from the first on.
+# Too long and random to be compressed, and different from the first letter on.
 SECRETS = ["".join(random.Random(seed).choices(ascii_letters, k=3000)) for seed in range(5)]
 
 
 class Story:
-    """Two agents and a conversation to erase, a person who also wrote to an agent that stays."""
+    """Two agents, a conversation, and a person who also wrote to an agent that stays, all to be erased."""
 
     def __init__(self) -> None:
         self.letta = letta = Letta()
@@ -77,7 +77,7 @@ def story() -> Story:
 
 @pytest.fixture
 def server(story: Story) -> Iterator[Server]:
-    """One that has this story, not that of the other tests here."""
+    """Serve this story, not that of the other tests here."""
     with serve(story.letta) as server:
         yield server
 
@@ -95,7 +95,7 @@ def mentions(row: Row, ids: set[str]) -> bool:
 
 
 def secrets_in_files(folder: Path) -> list[str]:
-    """Files below a folder with the beginning of a secret, but those of dlt's working folder."""
+    """Return files below a folder with the beginning of a secret, except in dlt's working folder."""
     found = []
     for file in (one for one in folder.rglob("*") if one.is_file() and "dlt" not in one.parts):
         content = file.read_bytes()
@@ -135,7 +135,7 @@ def test_it_is_gone_and_all_else_stays(
     assert "groups" in told["unknown"]
     if not {"postgres", "mysql"} & {type(place).__name__.lower()}:
         assert secrets_in_files(place.folder) == []
-    # Once more, from its start: nothing comes back, what the person sends now is left out, all else stays.
+    # A full load again: nothing comes back, new messages of the person are left out, all else stays.
     story.letta.add_message(story.stays, [user_item("again") | {"sender_id": IDENTITY}], date=ago(minutes=50))
     assert letta_source(*load, "--lag", "0", "--refresh").code == 0
     assert {table: rows for table, rows in place.everything().items() if rows != after[table]} == {}

@@ -1,4 +1,4 @@
-"""An export is what is there, whatever the destination: every row, the types, the order, and the children."""
+"""An export from any destination has every row, and the same types, order and children."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.destinations
 
 @pytest.fixture
 def pipeline(loads: Loads, place: Place, story: Story) -> Iterator[dlt.Pipeline]:
-    """After a day of two loads, by who has nothing but the place."""
+    """Yield a pipeline that only knows the place, after a day of two loads."""
     loads.run()
     story.an_hour()
     loads.run()
@@ -41,7 +41,7 @@ def pipeline(loads: Loads, place: Place, story: Story) -> Iterator[dlt.Pipeline]
 
 
 def read(table: str, rows: list[dict[str, Any]]) -> list[Row]:
-    """As a place reads them."""
+    """Return the rows in the form that a place returns."""
     types = {column.name: column.type for column in TABLES[table].columns}
     names = [name for name in columns_of(table) if name != DELETED.name]
     return [tuple(plain(types[name], row[name]) for name in names) for row in rows]
@@ -51,13 +51,13 @@ def stored(place: Place, table: str) -> list[Row]:
     names = [name for name in columns_of(table) if name != DELETED.name]
     if place.kind != "appends" or table not in AS_THEY_ARE_NOW:
         return place.rows(table, *names)
-    # A row for each time it changed.
+    # There is a row for each change.
     by_load = sorted(place.rows(table, "_dlt_load_id", *names), key=lambda row: float(row[0]))
     return in_order({row[1]: row[1:] for row in by_load}.values())
 
 
 def test_every_table_comes_out_as_it_is(pipeline: dlt.Pipeline, place: Place) -> None:
-    # One test: the loads take far longer than what is read.
+    # One test for all, because the loads take far longer than the reads.
     _every_row(pipeline, place)
     _what_is_asked_for(pipeline)
 
@@ -72,7 +72,7 @@ def _every_row(pipeline: dlt.Pipeline, place: Place) -> None:
     messages = to_arrow(pipeline, "agent_messages", children=True)
     assert read("agent_messages", messages.to_pylist()) == order["agent_messages"]
     ids = messages["agent_id"].to_pylist()
-    # By its bytes, whatever language the database speaks.
+    # In order of bytes, whatever the database's collation.
     assert ids == sorted(ids)
     for child in ("content", "tool_calls", "tool_returns", "approvals"):
         found = [len(rows) for rows in messages[child].to_pylist()]

@@ -1,4 +1,4 @@
-"""Loads killed at every step, of a first load and of a later one: the next one leaves no trace of it."""
+"""A first load and a later one are killed at every step; after the next load nothing shows it."""
 
 from __future__ import annotations
 

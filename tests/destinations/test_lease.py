@@ -1,4 +1,4 @@
-"""A lease in the database: who has it, who may take it, and who may still write."""
+"""A lease in the database: its holder, who may take it, and who may still write."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_dead_process_of_another_machine_cannot_be_known(database: Database) -
 
 
 def _dead() -> int:
-    """The number of a process that has ended."""
+    """Return the PID of a process that has ended."""
     if not (pid := os.fork()):
         os._exit(0)
     os.waitpid(pid, 0)
@@ -202,7 +202,7 @@ def taken(lease: Lease) -> Lease:
 
 
 def living(database: Database, lease: Lease) -> Lease:
-    """Taken, and renewed while others wait for it."""
+    """Take the lease, and keep it renewed while others wait for it."""
     database.alive.append(taken(lease))
     return lease
 
@@ -239,7 +239,7 @@ def test_whatever_happens_between_two_statements_one_at_most_may_write(
     writers = [lease for lease in (old, new, third) if may_write(lease, database)]
     assert len(writers) == 1
     if has_it:
-        # Another may have taken it the moment after.
+        # The third may have taken it right after.
         assert new in writers or third in writers
     else:
         assert new not in writers
@@ -261,7 +261,7 @@ def act(database: Database, old: Lease, third: Lease, action: str) -> None:
 
 
 class Machines(RuleBasedStateMachine):
-    """Three machines that take, renew, stand still, steal and give back, beside what should come of it."""
+    """Three machines that take, renew, steal and give back a lease or stand still, and the expected owner."""
 
     numbers = st.integers(0, 2)
 
@@ -365,6 +365,6 @@ def test_sessions_of_postgresql_have_the_holders_name(more: str) -> None:
 
 
 def made_by(destination: Any) -> Any:
-    """A client of a dataset."""
+    """Return a client of a dataset."""
     config = destination.spec()._bind_dataset_name(dataset_name="letta")
     return destination.client(Schema("letta"), config)

@@ -1,4 +1,4 @@
-"""The fence on MariaDB: a transaction keeps the lease until it ends, and who lost it writes nothing."""
+"""The fence on MariaDB: a transaction keeps the lease until it ends; a machine that lost it cannot write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
     crane.make_table()
     crane.take()
     writer = client_of(url, crane)
-    # Its session is ended in the middle.
+    # The session is terminated in the middle of the block.
     with suppress(DestinationException), writer, writer.sql_client.begin_transaction():
         crane.check()
         with monkeypatch.context() as patch:
@@ -58,9 +58,9 @@ def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
 
 
 def test_a_session_has_its_name_before_it_holds_the_lease(databases: Databases) -> None:
-    """Else who stands still in between could not be ended."""
+    """Else the session of a machine that stands still in between could not be terminated."""
     url = databases.mysql()
-    # The server is one for all tests.
+    # A dataset of its own, because all tests share one server.
     lease = Lease(client_of(url, dataset="named").sql_client, "letta", Holder("crane", "crane", 1))
     lease.make_table()
     lease.take()

@@ -1,6 +1,6 @@
-"""A bucket that is not there is named before anything is read; who may not ask for it may go on.
+"""A missing bucket is named before anything is read; without permission to check, the load continues.
 
-Errors are those that the libraries were seen to raise for answers of a server on loopback: s3fs 2026.9,
+The errors are those that the libraries raised for responses of a server on loopback: s3fs 2026.9,
 gcsfs 2026.10 (404: FileNotFoundError, 403: OSError), adlfs 2026.8 (404: FileNotFoundError, 403:
 HttpResponseError, which has a status). tests/destinations/test_buckets.py has a server for S3.
 """
@@ -18,7 +18,7 @@ from letta_source.errors import ConfigError
 
 
 class AzureError(Exception):
-    """As azure.core's, which is none of Python's own."""
+    """Like azure.core's error, which is not derived from one of Python's."""
 
     def __init__(self, status_code: int) -> None:
         super().__init__(f"ErrorCode:{status_code}")
@@ -26,7 +26,7 @@ class AzureError(Exception):
 
 
 class Files:
-    """A file system that answers each question about a bucket in one way."""
+    """A file system with one answer to each question about a bucket."""
 
     def __init__(self, answer: Exception | None) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""The last states of a pipeline are kept, of finished loads, and others stay: in every destination."""
+"""Every destination keeps a pipeline's last states of completed loads, and all other states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def target(place: Place, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 
 def load(pipeline: dlt.Pipeline, number: int) -> str:
-    """Load a row and a state; return the load's id."""
+    """Load a row and a state; return the load id."""
 
     @dlt.resource(name="numbers")
     def numbers() -> Any:
@@ -40,7 +40,7 @@ def load(pipeline: dlt.Pipeline, number: int) -> str:
 
 
 def states(pipeline: dlt.Pipeline, place: Place) -> dict[str, list[str]]:
-    """Load ids by pipeline, as they are there."""
+    """Return the stored load ids by pipeline."""
     found: dict[str, list[str]] = {}
     for name, load_id in _pairs(pipeline, place):
         found.setdefault(name, []).append(load_id)
@@ -59,7 +59,7 @@ def _pairs(pipeline: dlt.Pipeline, place: Place) -> list[tuple[str, str]]:
 
 
 def unfinish(pipeline: dlt.Pipeline, place: Place, load_id: str) -> None:
-    """Have it look as if this load had never finished."""
+    """Make this load look as if it had never completed."""
     if "filesystem" in place.options:
         (file,) = Path(place.folder / "lake" / "letta" / "_dlt_loads").glob(f"*{load_id}*")
         file.unlink()
@@ -75,13 +75,13 @@ def test_the_last_finished_ones_are_kept(target: Target, place: Place) -> None:
     loads = [load(pipeline, number) for number in range(4)]
     unfinish(pipeline, place, loads[3])
     assert drop_old_states(pipeline, 4) == 0
-    # The newest is of no finished load, so it is none of the two.
+    # The newest state is of an unfinished load, so it is not one of the two.
     assert drop_old_states(pipeline, 2) == 1
     assert states(pipeline, place) == {"letta": loads[1:], "letta__2": of_other}
     assert drop_old_states(pipeline, 1) == 1
     assert drop_old_states(pipeline, 1) == 0
     assert states(pipeline, place) == {"letta": loads[2:], "letta__2": of_other}
-    # What is left is what a run from an empty working folder goes on with.
+    # A run from an empty working folder continues with a remaining state.
     pipeline.drop()
     restored = target.pipeline()
     restored.sync_destination()

@@ -1,4 +1,4 @@
-"""A load that is paused anywhere while another takes over, at random."""
+"""A load is paused at a random moment while another takes over."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_holders_that_are_paused_anywhere_on_mysql(of_mysql: Machines) -> None:
 
 
 def check_trials(machines: Machines, count: int) -> None:
-    """Stop a load after some time, let another take over, wake the first up; again and again."""
+    """Repeatedly stop a load after some time, let another take over, and continue the first."""
     chance = random.Random(20)
     for _ in range(count):
         first = machines.start("crane")

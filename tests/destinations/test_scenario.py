@@ -1,7 +1,7 @@
 """The same hours of a Letta, loaded into every kind of destination: each table, row for row, after each load.
 
-Databases hold what a merge in memory holds. Delta and Iceberg replace rows one by one, so what a message no
-longer has stays. Plain files only grow: what has settled comes once, and nothing else ever.
+Databases hold the rows of a merge in memory. Delta and Iceberg replace single rows, so old rows remain if a
+message later has fewer parts. Plain files are append-only: each row is written once, when it is old enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.places import Kind, Place, chosen
 
 pytestmark = pytest.mark.destinations
 
-# What a user is told of what a destination cannot do.
+# By kind of destination, what a load logs about its limits.
 LIMITS: dict[Kind, list[str]] = {
     "replaces": [],
     "upserts": ["can only add and change rows"],
@@ -38,7 +38,7 @@ def test_a_day(loads: Loads, expected: Expected, place: Place, story: Story) -> 
     if place.kind == "replaces":
         for table in (table for resource in LOADED for table in resource.tables):
             assert place.column_types(table.name).keys() >= {column.name for column in table.columns}
-    # Nothing is too young any more.
+    # Without an overlap nothing is too young.
     loads.run("--lag", "0")
     expected.check("0")
 
@@ -54,7 +54,7 @@ def test_a_newer_version_with_a_new_column(
     story.an_hour()
     loads.run()
     expected.check()
-    # What was loaded by the older version stays without it.
+    # Rows that the older version loaded have no value there.
     assert {row[0] for row in place.rows("agent_messages", NEW_COLUMN)} > {None}
 
 

@@ -1,4 +1,4 @@
-"""Shards that load into one PostgreSQL at the same time: its tables are those of one load."""
+"""Shards that load into one PostgreSQL at the same time give the tables of one load."""
 
 from __future__ import annotations
 

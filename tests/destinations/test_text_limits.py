@@ -1,4 +1,4 @@
-"""What is too long for a destination is cut to what it holds, and nothing else is touched."""
+"""Texts that are too long for a destination are truncated; all others are unchanged."""
 
 from __future__ import annotations
 

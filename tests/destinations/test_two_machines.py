@@ -1,4 +1,4 @@
-"""Two machines that load one pipeline into one PostgreSQL or MariaDB: one does, and no row comes twice."""
+"""Of two machines that load one pipeline into one PostgreSQL or MariaDB, one does; no row comes twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was sent is what is there, whatever the destination: times, json, booleans, long and strange texts."""
+"""All destinations store values as sent: times, json, booleans, long and unusual texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.places import Place, chosen, make_place
 
 pytestmark = pytest.mark.destinations
 
-# 20 MB, a million of its characters beyond the BMP.
+# 20 MB; a million of its characters are beyond the BMP.
 LONG = "0123456789 äöü 🙂" * 1_000_000
 TEXTS = {
     "empty": ("", ""),
@@ -58,7 +58,7 @@ READ = ("agents", "agent_messages", "agent_messages__content", "agent_messages__
 
 @dataclass(frozen=True)
 class Loaded:
-    """A place with all of it, what of it was read there, by table and by name, and what the load said."""
+    """A place after the load, its rows by table and name, and the load's output."""
 
     place: Place
     rows: dict[str, dict[str, dict[str, Any]]]
@@ -69,7 +69,7 @@ class Loaded:
 
 
 def strange(letta: Letta) -> dict[str, str]:
-    """Fills it; returns the id of each thing by name."""
+    """Add the things to load; return the id of each by name."""
     agent_id = quiet_agent(letta)
     old = datetime.now(UTC) - timedelta(days=1)
     ids = {}
@@ -119,7 +119,7 @@ def test_texts(name: str, loaded: Loaded) -> None:
     expected = TEXTS[name][1]
     for table in ("agent_messages", "agent_messages__content"):
         text = loaded.value(table, f"text {name}", "text")
-        # Not by the assertion, which would show 20 MB.
+        # A plain assertion would print 20 MB.
         assert text[:100] == expected[:100]
         assert text == expected or pytest.fail("differs beyond its first 100 characters")
     extra = loaded.value("agent_messages", f"text {name}", "extra")
@@ -160,7 +160,7 @@ def test_types_of_columns(table: str, loaded: Loaded) -> None:
         if column.name in found and found[column.name] not in loaded.place.types[column.type]
     }
     assert not wrong
-    # Where nothing is ever taken out, there is no mark for it.
+    # Append-only destinations have no column that marks deletion.
     assert {column.name for column in TABLES[table].columns} - found.keys() <= {"_deleted"}
 
 

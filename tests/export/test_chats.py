@@ -1,4 +1,4 @@
-"""Conversations as lines for training: each line is valid, nothing is lost that is not counted."""
+"""Conversations as lines for training: each line is valid, and everything left out is counted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(id_: str, name: str = "search", arguments: str = "{}") -> Json:
 
 
 def odd() -> Letta:
-    """What a recording has not: images, arguments cut short, hostile results, denials, unknown items."""
+    """Return what no recording has: images, truncated arguments, hostile results, denials, unknown items."""
     letta = Letta()
     agent = letta.add_agent(name="odd")
     at = NOON
@@ -135,7 +135,7 @@ def test_calls_are_those_that_were_made_and_had_a_result(letta: Letta, story: Wa
             found.update((*where, one["function"]["name"]) for one in message.get("tool_calls", ()))
     made = expected(letta).calls
     assert left_out.calls == sum(not one.ended for one in made) > 0
-    # The others are of agents that nobody talked to.
+    # Other calls belong to agents without a user's message.
     assert found == Counter(
         (*one.where[:2], one.name) for one in made if one.ended and one.where[:2] in chats_read
     )
@@ -204,7 +204,7 @@ def test_each_window_has_the_system_message_and_so_many_turns(
     for line in windows:
         where = line["metadata"]["agent_id"], line["metadata"]["conversation_id"]
         has_system = "system" in [one["role"] for one in line["messages"]]
-        # Once it was told, each window has it.
+        # From the first system message on, each window has it.
         assert has_system or where not in told
         told |= {where} if has_system else set()
     assert len(told) > 3
@@ -214,7 +214,7 @@ def test_each_window_has_the_system_message_and_so_many_turns(
 
 
 def to_conversations(story: Warehouse) -> set[tuple[str, str | None]]:
-    """What holds messages: agents with their conversations, and what is in none."""
+    """Return (agent id, conversation id) of all messages; the conversation is None outside of any."""
     conversation_of: dict[str, str | None] = dict(story.rows("runs", "id", "conversation_id"))
     return {
         (agent_id, conversation_of.get(run_id))
@@ -233,7 +233,7 @@ def test_a_system_message_comes_once_and_every_conversation_has_one(story: Wareh
 def test_filters(story: Warehouse, strange: Warehouse) -> None:
     agent_id = lines(story)[-1]["metadata"]["agent_id"]
     assert {line["metadata"]["agent_id"] for line in lines(story, agent_ids=[agent_id])} == {agent_id}
-    # The call is in the window, its result is not; a result in the window is told by its call only.
+    # A call in the window brings its results from beyond it; a result comes only with its call.
     end = NOON + timedelta(seconds=2)
     [early] = lines(strange, end_date=end)
     assert [one["role"] for one in early["messages"]][-3:] == ["assistant", "tool", "tool"]

@@ -1,4 +1,4 @@
-"""Tables out of a loaded dataset: every row and type, the filters, the order, only finished loads."""
+"""Exported tables of a loaded dataset: every row and type, filters, order, only completed loads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOTS = {resource.root.name: resource for resource in RESOURCES.values()}
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """What the real server said, in DuckDB."""
+    """Return the recordings of the real server, loaded into DuckDB."""
     warehouse = Warehouse(tmp_path_factory.mktemp("loaded"))
     with serve(recorded_letta()) as server:
         warehouse.load(server, *[name for name in RESOURCES if name not in ("messages", "message_search")])
@@ -35,7 +35,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 @pytest.fixture
 def own(tmp_path: Path, server: Server) -> Warehouse:
-    """Of two agents, to be changed."""
+    """Return a warehouse of two agents that a test may change."""
     warehouse = Warehouse(tmp_path)
     warehouse.load(server, "agents", "agent_messages")
     return warehouse
@@ -139,7 +139,7 @@ def test_a_childs_rows_are_chosen_by_their_messages(loaded: Warehouse) -> None:
     assert calls
 
 
-# Only what they hang from names an agent, or has a date.
+# Only their parent names an agent or has a date.
 def test_steps_are_chosen_by_their_run_and_their_messages_by_the_step(loaded: Warehouse) -> None:
     runs = {row["id"]: row["created_at"] for row in rows(to_arrow(loaded.pipeline, "runs"))}
     steps = rows(to_arrow(loaded.pipeline, "steps"))
@@ -286,7 +286,7 @@ def test_files_of_another_process_are_read_without_its_working_folder(tmp_path: 
     assert to_arrow(other, "agents").num_rows == 2
 
 
-# Plain files: a row for each time an agent changed, and what a killed load left stays there for a while.
+# Plain files have a row for each change of an agent, and those of a killed load stay for a while.
 def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
     tmp_path: Path, letta: Letta, server: Server
 ) -> None:
@@ -310,13 +310,13 @@ def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
     newest = max((tmp_path / "it's a lake" / "letta" / "_dlt_loads").glob("letta__*"))
     newest.unlink()
     assert names() == before
-    # It has no rows yet, and so no files.
+    # The table has no rows yet, and so no files.
     with pytest.raises(ConfigError, match="agent_messages was not loaded"):
         to_arrow(pipeline, "agent_messages")
 
 
 def test_of_plain_files_children_of_an_unfinished_load_are_left_out(tmp_path: Path, server: Server) -> None:
-    """It was killed between its tables: its messages are of a finished load, not all their children."""
+    """A load was killed between tables: messages belong to a completed load, some children do not."""
     lake = tmp_path / "lake" / "letta"
     pipeline = dlt.pipeline(
         "letta",
@@ -341,7 +341,7 @@ def test_of_plain_files_children_of_an_unfinished_load_are_left_out(tmp_path: Pa
 
 
 def test_a_load_between_the_reads_of_messages_and_children_is_told(own: Warehouse) -> None:
-    """A message that a load has replaced since shows without its children, which is no answer."""
+    """A message that a load has since replaced would appear without its children."""
     read = batches(own.pipeline, "agent_messages", children=True)
     next(read)
     changed(own, "UPDATE agent_messages SET _dlt_load_id = 'later'")

@@ -1,4 +1,4 @@
-"""`letta-source export` and `transcript`: what is written, where, and how they refuse."""
+"""`letta-source export` and `transcript`: their output, where it goes, and their errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.command import Command, Said, two_agents
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two agents were loaded; the working folder of the load is gone."""
+    """Return a folder into which two agents were loaded; the load's working folder is gone."""
     from letta_source import Load, load
 
     folder = tmp_path_factory.mktemp("loaded")
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def there(letta_source: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line, and where its database is."""
+    """Return the command line, configured for the database of the folder."""
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(folder / "letta_db.duckdb"))
     return letta_source
 
@@ -65,7 +65,7 @@ def test_parquet_by_the_name_of_the_file(there: Command, folder: Path) -> None:
     assert found.num_rows == expected(folder, "SELECT count(*) FROM letta.agent_messages")[0][0]
     assert sum(map(len, found["tool_calls"].to_pylist())) == 2
     assert not found.schema.names.count("content")
-    # Nothing but what was asked for; dlt keeps nothing of it either.
+    # Only the requested file is there, and dlt leaves nothing.
     assert there.files() == ["m.parquet"]
 
 
@@ -312,7 +312,7 @@ def test_of_several_agents_of_one_name_the_ids_are_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(agents, "arrow", lambda *of: pa.Table.from_pylist(rows[:12]))
     with pytest.raises(ConfigError, match=r"12 agents are called 'twin': .* agent-0, .* agent-9 and 2 more"):
         agents.agent_ids(pipeline, ["twin"])
-    # An id is an id, whatever others are called; one that is none of them may have rows.
+    # An id takes precedence over names; an unknown id is kept, because it may have rows.
     monkeypatch.setattr(agents, "arrow", lambda *of: pa.Table.from_pylist(rows))
     assert agents.agent_ids(pipeline, ["twin", "agent-3", "agent-99"]) == ["twin", "agent-3", "agent-99"]
 

@@ -1,4 +1,4 @@
-"""Children join their rows while both are streamed, as a naive join of all rows does."""
+"""Joining children with their rows while both are streamed gives the same as a naive join."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from letta_source.export.nesting import Child, nested
 SCHEMA = pa.schema([("parent", pa.string()), ("id", pa.string()), ("position", pa.int64())])
 TYPE = pa.list_(pa.struct([("said", pa.string()), ("missing", pa.int64())]))
 KEY = ("parent", "id", "position")
-# Joined, some keys would be the same but for what is between; and no two languages sort them alike.
+# Some keys would be equal if concatenated, and collations sort these texts differently.
 TEXTS = st.sampled_from(["a", "A", "ab", "b", "ä", "", "-", "a-"])
 Key = tuple[str, str, int]
 
 
 def cut(rows: Sequence[Any], sizes: Sequence[int], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Batches of these sizes, again and again; one of no rows is among them."""
+    """Yield batches of these sizes in turn; a batch may be empty."""
     at = turn = 0
     while at < len(rows):
         size = sizes[turn % len(sizes)]

@@ -1,4 +1,4 @@
-"""Calls of tools with what became of them, as worked out from the Letta, by every way that the docs show."""
+"""Tool calls and their outcomes are those computed from the Letta, in every way that the docs show."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VIEW = f"CREATE SCHEMA letta_views; CREATE VIEW letta_views.tool_calls AS {tool_
 
 
 def reused() -> Letta:
-    """A Letta whose model calls everything `call_1`, in each turn of an agent again."""
+    """Return a Letta in which the model reuses the id `call_1` in each turn of an agent."""
     letta = told()
     agent_id = letta.add_agent(name="repeats itself")
     for number in range(4):
@@ -133,7 +133,7 @@ def test_the_joins_of_the_recipes_have_a_row_for_each_call(
     tables.execute(VIEW)
     rows = tables.execute(recipe("Joins")).fetchall()
     assert Counter((row[0], row[2]) for row in rows) == Counter((call.name, outcome(call)) for call in made)
-    # By id alone there were more.
+    # A join by id alone would give more rows.
     by_id = tables.sql(
         "SELECT count(*) FROM letta.agent_messages__tool_calls"
         " LEFT JOIN letta.agent_messages__tool_returns USING (agent_id, tool_call_id)"

@@ -1,4 +1,4 @@
-"""Rules of verify, one by one: what counts as a difference, and what never does."""
+"""The rules of `verify`, one by one: what counts as a difference, and what does not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def compared(
     keeps_old: bool = False,
     **settings: Any,
 ) -> dict[str, dict[str, int]]:
-    """Compare an agent's messages and their calls; return what is not 0, by table."""
+    """Compare an agent's messages and their calls; return the counts that are not 0, by table."""
     of = make_settings({"base_url": "http://localhost:8283", **settings}, {})
     there = {one.name: table(one.name, []) for one in CARD.tables}
     there[CARD.name], there[CALLS] = table(CARD.name, held), table(CALLS, [*held_calls])
@@ -110,7 +110,7 @@ def test_what_is_not_sent_is_gone_unreadable_or_extra() -> None:
     assert of_messages([message()], [], gone=[key], incomplete=True) == {"gone": 1}
     assert of_messages([message()], [], incomplete=True) == {"unreadable": 1}
     assert of_messages([message()], []) == {"extra": 1}
-    # What is marked already is no news; what is marked and there again is.
+    # A row marked as deleted is no difference, unless the server has it again.
     assert of_messages([message(_letta_deleted_at=SINCE)], []) == {}
     assert of_messages([message(_letta_deleted_at=SINCE)], [message()]) == {"edited": 1}
 
@@ -120,7 +120,7 @@ def test_what_is_not_sent_is_gone_unreadable_or_extra() -> None:
     [
         (SINCE, True),
         (SINCE + timedelta(hours=1), True),
-        # Cut to the second, it may have come after the load began.
+        # A time in whole seconds may be later than the start of the load.
         (SINCE.replace(microsecond=0), True),
         (SINCE.replace(microsecond=1), False),
         (SINCE.replace(microsecond=0) - timedelta(seconds=1), False),
@@ -138,7 +138,7 @@ def test_children_are_compared_where_both_have_the_message() -> None:
     assert compared(both, both, held_calls=[call()]) == {CALLS: {"extra": 1}}
     assert compared(both, both, held_calls=[call(name="a")], sent_calls=[call()]) == {CALLS: {"edited": 1}}
     assert compared(both, both, held_calls=[call()], keeps_old=True) == {CALLS: {"not_comparable": 1}}
-    # They are missing, or gone, with their message.
+    # If the message is missing or gone, its children are not counted.
     assert compared([], both, sent_calls=[call()]) == {CARD.name: {"missing": 1}}
     assert compared(both, [], held_calls=[call()], incomplete=True) == {CARD.name: {"unreadable": 1}}
     newer = [message(created_at=SINCE)]
@@ -164,20 +164,20 @@ KEYED = {"mask_key": "0123456789abcdef"}
 @pytest.mark.parametrize(
     ("masks", "held", "settings", "expected"),
     [
-        # A mask in force hides the column, whatever is held.
+        # A mask in force hides the column, whatever the stored value.
         ({LOAD: "none"}, {"text": "other"}, {"mask": {"text": "drop"}}, {"not_comparable": 1}),
         ({LOAD: "text=drop (as given)"}, {"text": None}, {}, {"not_comparable": 1}),
         ({LOAD: "text=hash (SOURCES__LETTA__MASK)"}, {"text": HASH}, {}, {"not_comparable": 1}),
-        # One that was in force for another column, or another load, hides nothing.
+        # A mask of another column, or of another load, hides nothing.
         ({LOAD: "name=drop (as given)"}, {"text": None}, {}, {"edited": 1}),
         ({LOAD: "none", "1": "text=drop (as given)"}, {"text": None}, {}, {"edited": 1}),
-        # Of a load that no log knows, what looks masked may be.
+        # If no log has the load, a value that looks masked may be masked.
         ({}, {"text": None}, {}, {"not_comparable": 1}),
         ({}, {"text": HASH}, {}, {"not_comparable": 1}),
         ({}, {"text": "[redacted]"}, {}, {"not_comparable": 1}),
         ({}, {"text": "other"}, {}, {"edited": 1}),
         ({LOAD: "none"}, {"text": HASH}, {}, {"edited": 1}),
-        # A mask can only drop what is no text.
+        # Values that are not texts can only be dropped.
         ({LOAD: "is_err=drop (as given)"}, {"is_err": None}, {}, {"not_comparable": 1}),
         ({LOAD: "is_err=drop (as given)"}, {"is_err": False}, {}, {"edited": 1}),
         ({}, {"is_err": None}, {}, {"edited": 1}),
@@ -195,7 +195,7 @@ def test_what_a_mask_hides_is_not_comparable(
     ("held", "expected"),
     [
         ("0123456789", {"not_comparable": 1}),
-        # Another load may have cut it before a character of several bytes.
+        # Another load may have truncated it before a multi-byte character.
         ("0123456", {"not_comparable": 1}),
         ("012345", {"not_comparable": 1, "edited": 1}),
         ("012345678X", {"not_comparable": 1, "edited": 1}),
@@ -228,7 +228,7 @@ def test_columns_and_keys_are_named_and_what_is_newer_is_told_to_those_that_hang
     tally = comparison.tallies[CARD.name]
     assert tally.hidden >= {"name", "text"}
     assert tally.edited == {"run_id"}
-    # The agent is the same of all.
+    # The keys omit the agent, which is the same for all.
     assert (tally.examples["edited"], tally.examples["newer"]) == (["message-2 0"], ["message-3 0"])
     assert changed == {CARD.name: {"message-3"}}
 
@@ -239,7 +239,7 @@ def test_a_text_that_was_cut_less_is_not_comparable() -> None:
     (text,) = (column for column in CARD.root.columns if column.name == "text")
     assert hiding.hides(CARD.name, text, LOAD, "01234567", "0123456789")
     assert not hiding.hides(CARD.name, text, LOAD, "01234", "0123456789")
-    # Of a load that no log knows, a null is a mask's only where content may be.
+    # If no log has the load, a null may be masked only in a column of content.
     (clear,) = (column for column in CARD.root.columns if column.name == "run_id")
     assert not clear.content
     assert not hiding.hides(CARD.name, clear, "another", "run-1", None)
