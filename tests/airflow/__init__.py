@@ -1,1 +1,1 @@
-"""The scheduled loads in a real Airflow and a real Dagster, run from packages on loopback."""
+"""Tests of the scheduled loads in a real Airflow and a real Dagster, run from packages on loopback."""

@@ -1,4 +1,4 @@
-"""What Airflow loads, shard by shard, into PostgreSQL is what one load would have."""
+"""Airflow loads into PostgreSQL, shard by shard, what one load would."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARDS = 3
 
 @dataclass
 class Schedule:
-    """An Airflow that loads a Letta into a warehouse, and what must be there."""
+    """An Airflow that loads a Letta into a warehouse, and the rows that must be there."""
 
     airflow: Airflow
     letta: Letta
@@ -38,22 +38,22 @@ class Schedule:
         return list(self.letta.tables["agents"].rows)
 
     def loads(self, run_id: str) -> list[Json]:
-        """Its tasks that load, by shard."""
+        """Return the run's tasks that load, by shard."""
         return [task for task in self.airflow.tasks(run_id) if task["task_id"] == "load"]
 
     def assert_loaded(self) -> None:
-        """The warehouse has what one load more, without shards, would have."""
+        """Assert that the warehouse has the rows of the same loads without shards."""
         self.expected.load(self.server, api_key=KEY, retries=0)
         assert_same_tables(self.warehouse, self.expected)
 
 
 @pytest.fixture(scope="module")
 def schedule(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schedule]:
-    """After the first run, which the schedule began by itself."""
+    """Yield a schedule after its first run, which it started by itself."""
     work_dir = tmp_path_factory.mktemp("airflow")
-    # So many that each shard has some.
+    # Enough for each shard to have some.
     letta = small_letta(agents=8)
-    # No request is sent twice, so that what fails does so at once.
+    # Without retries, failures come at once.
     settings = {"DLT_DATA_DIR": str(work_dir / "dlt"), "SOURCES__LETTA__RETRIES": "0"}
     with (
         serve(letta, api_key=KEY) as server,
@@ -80,7 +80,7 @@ def test_every_shard_is_loaded(schedule: Schedule) -> None:
     with closing(psycopg2.connect(schedule.warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT pipeline_name FROM letta._dlt_pipeline_state")
         states = "\n".join(sorted(name for (name,) in cursor.fetchall()))
-    # Each has a state of its own.
+    # Each shard has a state of its own.
     assert re.findall(r"^letta_shard_(\d+)", states, re.MULTILINE) == [str(index) for index in range(SHARDS)]
 
 
@@ -96,7 +96,7 @@ def test_a_try_goes_on_from_what_the_one_before_left(schedule: Schedule) -> None
     with closing(psycopg2.connect(schedule.warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER ROLE postgres SET lock_timeout = '100ms'")
         connection.commit()
-        # It can be read and not written.
+        # The table can be read but not written.
         cursor.execute("LOCK TABLE letta.agent_messages IN SHARE MODE")
         run_id = schedule.airflow.trigger()
         schedule.airflow.wait_for_failed_try(run_id)

@@ -1,4 +1,4 @@
-"""What Dagster materializes from our assets is what one load would have."""
+"""Dagster materializes from our assets what one load would load."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Materialize = Callable[[str, str], str]
 
 @pytest.fixture
 def materialize(python: Path, tmp_path: Path) -> Materialize:
-    """Given the server's and the warehouse's URL, materializes all assets; returns the run's log."""
+    """Return a function of server and warehouse URL that materializes all assets and returns the log."""
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
 
     def run(base_url: str, warehouse: str) -> str:
@@ -40,10 +40,10 @@ def materialize(python: Path, tmp_path: Path) -> Materialize:
                 "DAGSTER_HOME": str(tmp_path),
                 "DLT_DATA_DIR": str(tmp_path / "dlt"),
                 "RUNTIME__DLTHUB_TELEMETRY": "false",
-                # It is in the same environment.
+                # Airflow is installed in the same environment.
                 "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "false",
                 "LETTA_BASE_URL": base_url,
-                # What passes on a busy machine is no problem.
+                # Transient failures on a busy machine are fine.
                 "SOURCES__LETTA__RETRIES": "2",
                 "DESTINATION__POSTGRES__CREDENTIALS": warehouse,
             },

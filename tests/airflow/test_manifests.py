@@ -1,4 +1,4 @@
-"""The manifests keep to their schemas, and what they run loads every shard into PostgreSQL."""
+"""The manifests match their schemas, and their commands load every shard into PostgreSQL."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_manifest_is_valid(python: Path, check: list[str]) -> None:
 
 
 def kubernetes() -> Iterator[Command]:
-    """What each pod runs."""
+    """Yield the command of each pod."""
     job = yaml.safe_load(JOB.read_text())["spec"]["jobTemplate"]["spec"]
     (container,) = job["template"]["spec"]["containers"]
     given = {each["name"]: _value(each) for each in container["env"] if each["name"] != "DLT_DATA_DIR"}
@@ -57,7 +57,7 @@ def _value(variable: dict[str, Any]) -> str:
 
 
 def github_actions() -> Iterator[Command]:
-    """What the last step of each job runs."""
+    """Yield the command of each job's last step."""
     job = yaml.safe_load(WORKFLOW.read_text())["jobs"]["load"]
     step = job["steps"][-1]
     for shard in job["strategy"]["matrix"]["shard"]:
@@ -86,7 +86,7 @@ def test_all_that_it_runs_loads_everything(commands: Any, names: dict[str, str],
                 **{name: secrets.get(names.get(value, ""), value) for name, value in given.items()},
                 "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
                 "HOME": str(folder),
-                # A machine of its own.
+                # Each job has a machine of its own.
                 "DLT_DATA_DIR": str(folder / "dlt"),
                 "LETTA_BASE_URL": server.base_url,
             }

@@ -1,4 +1,4 @@
-"""Rows by older versions: what had no column of its own then, and is in `extra`, is no difference."""
+"""Rows of older versions: a field that had no column then, and is in `extra`, is no difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`letta-source check`: the server, the destination and the masks, before a first load."""
+"""`letta-source check` checks the server, the destination and the masks before a first load."""
 
 from __future__ import annotations
 

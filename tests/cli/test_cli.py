@@ -1,4 +1,4 @@
-"""What the commands say, and how they refuse: one clear line, exit code 2, nothing touched."""
+"""The commands' output, and their refusals: one clear line, exit code 2, nothing changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOT_EMPTY = (
     "--batch-id",
     "--search-query",
 )
-# Of a port that nothing listens on: the discard protocol's.
+# The port of the discard protocol, on which nothing listens.
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -53,7 +53,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Settings]:
-    """The settings that a run begins with; it ends there."""
+    """Return a function that returns the settings of a run, which stops at its first check."""
     seen: list[Settings] = []
 
     def check_reachable(settings: Settings, server: api_server.Server) -> None:
@@ -204,7 +204,7 @@ def test_every_option_reaches_the_settings(letta_source: Command, settings: Call
         "max_workers": 3,
         "refresh": True,
         "search_query": "a b",
-        # Of the environment of these tests.
+        # From the environment of these tests.
         "retries": 0,
     }
 
@@ -311,7 +311,7 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
     monkeypatch.setenv("LETTA_BASE_URL", NOBODY)
     monkeypatch.setenv("SOURCES__LETTA__AGENT_IDS", '["agent-of-mine"]')
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(letta_source.folder / "mine.duckdb"))
-    # The whole month takes longer: it is loaded by `tests/docs/test_newcomer.py`.
+    # The whole month takes longer; `tests/docs/test_newcomer.py` loads it.
     played = Letta(seed=0)
     agent_id = played.add_agent()
     conversation_id = played.add_conversation(agent_id)
@@ -399,10 +399,10 @@ def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> No
 
 
 def test_a_load_that_finds_nothing_new_imports_no_pandas(letta_source: Command) -> None:
-    """pyarrow imports it with its first conversion: half a second, and 40 MB."""
+    """pyarrow imports it at the first conversion, which takes half a second and 40 MB."""
     program = "import sys; from letta_source.cli import main; main(); sys.exit('pandas' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    # Older than the overlap.
+    # All its messages are older than the overlap.
     with serve(recorded_letta()) as server:
         options = ["run", "--base-url", server.base_url, "--resources", "agent_messages"]
         assert letta_source(*options).code == 0

@@ -1,4 +1,4 @@
-"""`letta-source completion`: what a shell offers is what the commands take."""
+"""`letta-source completion`: the shell offers what the commands accept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ echo "${{COMPREPLY[@]}}"
         ("letta-source verify --re", "--resources --repair"),
         ("letta-source export agents --format sha", "sharegpt"),
         ("letta-source completion f", "fish"),
-        # The shell offers files.
+        # The shell itself offers files.
         ("letta-source export agents --output ''", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""`letta-source erase`: nothing of an agent or a conversation is left, nor comes back."""
+"""`letta-source erase` leaves nothing of an agent or a conversation, and nothing comes back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_nothing_of_an_agent_is_left_nor_comes_back(
     file = letta_source.folder / "letta_db.duckdb"
     assert left(letta_source, agent)
     others = letta_source.rows(f"SELECT * FROM letta.agent_messages WHERE agent_id <> '{agent}' ORDER BY ALL")
-    # Long and random, so that it is not compressed.
+    # The secret is long and random, so it is not compressed.
     assert SECRET.encode() in file.read_bytes()
     said = letta_source("erase", "--agent-id", agent, "--yes")
     assert (said.code, said.err) == (0, "")

@@ -1,4 +1,4 @@
-"""Options mean what they say: names with commas or repeated, nothing empty, abbreviated or without effect."""
+"""Options: names separated by commas or repeated; none may be empty, abbreviated or without effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
 
 @pytest.fixture
 def loaded(letta_source: Command) -> Command:
-    """Two agents with two messages each, loaded."""
+    """Return the command line after a load of two agents with two messages each."""
     letta = Letta()
     for _ in range(2):
         letta.talk(letta.add_agent(), "hi")

@@ -1,4 +1,4 @@
-"""What is shown while a load goes on: a moving line on a terminal, a line now and then in a log."""
+"""The progress of a load: a moving line on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`letta-source status`: what it says of a warehouse, of the last runs, and of a load that is running."""
+"""`letta-source status`: its output about a warehouse, the last runs, and a running load."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_it_says_where_the_data_is_and_how_fresh(letta_source: Command, letta: L
         letta_source.load(server)
     server.requests.clear()
     found = told(letta_source)
-    # It needs no Letta.
+    # It needs no Letta server.
     assert server.requests == []
     assert str(letta_source.folder / "letta_db.duckdb") in found["where"]
     assert found["schema_version"] >= 1
@@ -113,7 +113,7 @@ def test_a_load_that_is_running_is_told(
 def test_a_file_that_is_being_written_is_no_error(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DuckDB lets one process at a time open it."""
+    """Only one process at a time can open a DuckDB file for writing."""
     from letta_source.errors import ConfigError
 
     letta_source.load(server)
@@ -163,7 +163,7 @@ def test_where_nothing_was_loaded_it_says_so(letta_source: Command) -> None:
     said = letta_source("status")
     assert (said.code, said.out) == (2, "")
     assert "`letta-source run` makes it" in said.err
-    # It makes no file, and no folder.
+    # It creates no file and no folder.
     assert letta_source.files() == []
 
 

@@ -1,4 +1,4 @@
-"""Standard output and standard error that are full, closed or read by nobody."""
+"""Standard output and standard error that are full, closed or unread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 
 
 class Failing(io.RawIOBase):
-    """A stream of bytes that every write to fails, until the process ends."""
+    """A byte stream on which every write fails until the process ends."""
 
     has_ended = False
 
@@ -40,7 +40,7 @@ class Failing(io.RawIOBase):
 
 
 def failing(number: int) -> Any:
-    """A stream of texts that keeps some, as Python makes it of a descriptor."""
+    """Return a buffered text stream, as Python makes from a descriptor."""
     return io.TextIOWrapper(io.BufferedWriter(Failing(number)), "utf-8")
 
 
@@ -63,11 +63,11 @@ def closed() -> Any:
 
 
 def missing() -> Any:
-    """What Python has where the descriptor was closed."""
+    """Return None, Python's stream of a closed descriptor."""
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, out: Any, err: Any = None) -> tuple[int, str]:
-    """Run with these streams; return the exit code and what standard error said."""
+    """Run with these streams; return the exit code and the text of standard error."""
     said = io.StringIO()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", out)
@@ -79,7 +79,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, out: Any, err: Any = N
         assert sys.stdout is out
     for stream in (out, err):
         if isinstance(stream, io.TextIOWrapper):
-            # What is left in it is written as it is closed.
+            # Closing the stream writes its buffer.
             stream.buffer.raw.has_ended = True
     return code, said.getvalue()
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_said_on_standard_error_is_not(
         stream = err()
         patched.setattr(sys, "stderr", stream)
         assert main(["run", "--base-url", "localhost"]) == ExitCode.USAGE
-        # Where there is no standard error, `print` would take standard output for it.
+        # Without a standard error, `print` would write to standard output.
         assert out.getvalue() == ""
         with pytest.raises(SystemExit, match="2"):
             main(["nonsense"])
@@ -130,7 +130,7 @@ def test_what_cannot_be_said_on_standard_error_is_not(
 
 
 class Done:
-    """What came of a load that could not read something."""
+    """The outcome of a load with unreadable items."""
 
     new_problems = 2
     exit_code = ExitCode.INCOMPLETE
@@ -169,7 +169,7 @@ def test_a_load_that_failed_has_its_exit_code(
 def test_a_load_and_what_reads_it(
     letta_source: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The progress and the log go to standard error from several threads.
+    # Progress and log are written to standard error from several threads.
     monkeypatch.setattr("letta_source.cli.progress._SECONDS_IN_LOG", 0.01)
     agents = list(letta.tables["agents"].rows)
     from_server = ("--base-url", server.base_url, "--resources", "agents")
@@ -186,7 +186,7 @@ def test_a_load_and_what_reads_it(
     for out in (full(), unread()):
         assert run(monkeypatch, "verify", *from_server, out=out)[0] == ExitCode.INCOMPLETE
 
-    # A database's sockets raise it, too.
+    # Sockets of a database raise this error, too.
     def broken(*given: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
@@ -200,7 +200,7 @@ def test_outside_of_a_command_it_prints(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("loaded\n", "")
 
 
-# Closes descriptors, then says which of them the next file would have.
+# Holds the standard descriptors, then writes the one that the next file gets.
 PROCESS = """
 import os, sys
 from letta_source.cli import streams
@@ -214,7 +214,7 @@ command()
 
 @pytest.mark.parametrize("missing", [(0, 1, 2), (2,), (1,)])
 def test_no_file_has_the_number_of_a_closed_stream(tmp_path: Path, missing: tuple[int, ...]) -> None:
-    """DuckDB's file would, and what is said on standard error would be written into it."""
+    """Otherwise DuckDB's file would get it, and text for standard error would be written into that file."""
     reads, writes = os.pipe()
 
     def close() -> None:

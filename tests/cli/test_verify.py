@@ -1,4 +1,4 @@
-"""`letta-source verify`: what differs is named by agent and kind, and repaired only where that is safe."""
+"""`letta-source verify` names differences by agent and kind, and repairs them only where that is safe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ids_of_messages(letta: Letta, agent: str) -> list[str]:
 
 
 def kinds(found: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """By table of the only agent that differs, what is not 0."""
+    """Return by table the counts that are not 0, of the only agent that differs."""
     (agent,) = found["agents"]
     return {
         name: {kind: count for kind, count in table.items() if kind in QUIET and count}
@@ -104,7 +104,7 @@ def test_each_kind_of_difference_is_named_and_repaired(
     assert {one for (one,) in marked} == {deleted, "message-none"}
     kept = letta_source.count("agent_messages WHERE _letta_deleted_at IS NULL")
     assert kept == messages(letta)
-    # What is marked is no news the next time, and a whole load leaves it marked.
+    # Marked rows are no difference the next time, and a full load leaves them marked.
     letta_source.load(server, "--refresh")
     assert told(letta_source, server, 0)["found"]["counts"] == QUIET
 
@@ -201,7 +201,7 @@ def test_what_a_mask_hides_is_no_difference(
     logged: bool,
 ) -> None:
     if not logged:
-        # As of a version that had no load_log.
+        # As a version without load_log would leave it.
         monkeypatch.setattr("letta_source.loading.load_log.write", lambda *of_run: None)
     mask(monkeypatch, then)
     letta_source.load(server)
@@ -210,7 +210,7 @@ def test_what_a_mask_hides_is_no_difference(
     assert found["counts"]["not_comparable"] > 0
     assert "agent_messages.text" in found["hidden_columns"]
     assert "agent_messages.run_id" not in found["hidden_columns"]
-    # What is not hidden is compared.
+    # Columns that are not hidden are compared.
     change(letta_source, "UPDATE agent_messages SET run_id = 'run-0'")
     found = told(letta_source, server, 3)["found"]
     assert all(one["tables"]["agent_messages"]["edited_columns"] == ["run_id"] for one in found["agents"])
@@ -286,7 +286,7 @@ def test_much_that_is_gone_is_repaired_only_where_that_is_meant(
     repaired = told(letta_source, server, 0, "--repair", "--yes")
     assert kinds(repaired["found"]) == {"agents": {"gone": 1}, "agent_messages": {"gone": held}}
     assert repaired["repaired"] == {"read_again": [], "marked": int(str(held)) + 1}
-    # Twice before it is believed, by each of the two looks.
+    # Each of the two comparisons asks twice before it treats the agent as gone.
     assert sum(request.path == f"/v1/agents/{agent}" for request in server.requests) == 4
     assert letta_source.count(f"agent_messages WHERE _letta_deleted_at IS NULL AND agent_id = '{agent}'") == 0
 
@@ -307,7 +307,7 @@ def test_what_is_newer_than_the_last_load_is_no_difference(
 ) -> None:
     resources = ("--resources", "agents,runs,steps,agent_messages")
     letta_source.load(server, *resources)
-    # Its messages come at the second in which the load began, on the wire.
+    # On the wire, its messages have the second in which the load began.
     [(began,)] = letta_source.rows("SELECT max(began_at) FROM letta.load_log")
     assert isinstance(began, datetime)
     letta.talk(one_of(letta), "after the load", tools=["roll_dice"], date=began)

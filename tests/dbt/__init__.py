@@ -1,4 +1,4 @@
-"""The dbt package, built over a small Letta by a dbt in an environment of its own."""
+"""Tests of the dbt package, built over a small Letta by dbt in an environment of its own."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The models of one story, in the warehouse of a module."""
+"""The models of one story, built in a module's warehouse."""
 
 from __future__ import annotations
 

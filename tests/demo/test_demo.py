@@ -1,4 +1,4 @@
-"""The small Letta answers as the real one was recorded to answer, quirk for quirk."""
+"""The small Letta answers as the real one did in the recordings, quirk for quirk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = (
     "all_messages",
     "errors",
 )
-# Conversations were recorded later, in another state of the server: these lists do not know their agent yet.
+# Conversations were recorded later, in another state of the server: these lists lack their agent.
 BEFORE_THE_CONVERSATIONS = {("agents", 3), ("all_messages", 2), ("all_messages", 3)}
 REPLAYED = [
     pytest.param(line, id=f"{name}:{number}")
@@ -36,7 +36,7 @@ LOSSLESS = {"use_assistant_message": "false", "limit": "1000"}
 
 @pytest.fixture(scope="module")
 def recording() -> Iterator[httpx.Client]:
-    # No connection is used twice, because the server breaks those that saw a 500.
+    # Each request has a new connection, because the server breaks a connection after a 500.
     limits = httpx.Limits(max_keepalive_connections=0)
     with serve(recorded_letta()) as server, httpx.Client(base_url=server.base_url, limits=limits) as client:
         yield client

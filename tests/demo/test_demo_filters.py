@@ -1,4 +1,4 @@
-"""The filters of the lists of the small Letta leave what the real server's leave."""
+"""The list filters of the small Letta select the same items as the real server's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cloud(letta: Letta) -> Iterator[httpx.Client]:
 
 
 def listed(client: httpx.Client, path: str, **params: str | int) -> list[str]:
-    """The ids that a list answers with, oldest first."""
+    """Return the ids of a list, oldest first."""
     response = client.get(path, params={"order": "asc", **params})
     assert response.status_code == 200, response.text
     return [row["id"] for row in response.json()]

@@ -1,4 +1,4 @@
-"""The quirks of the real server, each played on the small one."""
+"""Quirks of the real server, each reproduced on the small one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 
 
 class Client:
-    """Asks a server, and asks again when the connection was reset after a 500."""
+    """Sends requests, and repeats one whose connection was reset after a 500."""
 
     def __init__(self, http: httpx.Client) -> None:
         self.http = http
@@ -58,7 +58,7 @@ def cloud(letta: Letta) -> Iterator[Client]:
 
 
 def ids(items: list[dict[str, Any]]) -> list[str]:
-    """The ids of the items, each once, in order."""
+    """Return the ids of the items, each once, in order."""
     return list(dict.fromkeys(item["id"] for item in items))
 
 

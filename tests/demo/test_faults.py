@@ -1,4 +1,4 @@
-"""The faults of the small Letta are on the wire what their names say."""
+"""On the wire, the faults of the small Letta are what their names say."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMITED = {"detail": "Too many requests"}
 
 @dataclass(frozen=True)
 class Heard:
-    """What came over the wire, and how it ended: closed, reset, or not while the client listened."""
+    """The bytes received, and how the connection ended: closed, reset, or still open."""
 
     head: bytes
     body: bytes
@@ -63,7 +63,7 @@ def ask(connection: socket.socket, path: str = AGENTS) -> Heard:
 
 
 def hear(letta: Letta, fault: Fault, path: str = AGENTS) -> Heard:
-    """The answer to a request that gets this fault; the next is answered right again."""
+    """Return the response to a request with this fault, after checking that the next one is right."""
     with serve(letta, between=Faults.of(fault)) as server, connected(server) as first:
         heard = ask(first, path)
         with connected(server) as second:
@@ -93,7 +93,7 @@ def test_without_a_fault_all_comes_and_the_connection_stays(letta: Letta) -> Non
 
 
 def heard_before_reset(letta: Letta, fault: Fault) -> Heard:
-    """A reset may overtake what was sent before it: then it is asked again."""
+    """Return a response before the reset; a reset may overtake what was sent, so this tries again."""
     heard = (hear(letta, fault) for _ in range(20))
     return next((one for one in heard if one.head), Heard(b"", b"", "reset"))
 
@@ -149,7 +149,7 @@ def test_endless_answers_end_with_the_client_or_the_server(letta: Letta, fault: 
 
 
 def _handlers() -> int:
-    """How many connections are being answered."""
+    """Return the number of connections that are being handled."""
     return sum("process_request" in thread.name for thread in threading.enumerate())
 
 

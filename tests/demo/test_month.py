@@ -1,4 +1,4 @@
-"""The month of made-up conversations has the shapes of real ones, and is the same each time."""
+"""The generated month of conversations has the shapes of real ones, and is the same each time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def recordings() -> Letta:
 
 
 def rows(kind: Kind) -> list[Json]:
-    """Those of the month alone."""
+    """Return the rows of the month alone."""
     known = recordings().tables[kind].rows
     return [row for row_id, row in month().tables[kind].rows.items() if row_id not in known]
 
@@ -129,7 +129,7 @@ def test_rows_have_the_fields_of_recorded_ones_and_fit_the_models(kind: Kind) ->
 
 def test_messages_have_the_fields_of_recorded_ones_and_fit_the_models() -> None:
     fields: dict[str, set[str]] = {
-        # Never recorded; its fields are those of the API's reference.
+        # Never recorded; its fields come from the API reference.
         "summary_message": set(models.SummaryMessage.model_fields)
     }
     for message in recordings().messages.rows.values():
@@ -202,11 +202,11 @@ def test_a_supervisors_calls_are_the_groups() -> None:
         calls = {call["name"] for item in listed for call in item.get("tool_calls", ())}
         managed = group["manager_type"] == "supervisor"
         assert calls == {"send_message_to_all_agents_in_group" if managed else "grep_repository"}
-    # The members say their part to the supervisor.
+    # The members answer the supervisor.
     supervisor = groups["supervisor"]["manager_agent_id"]
     heard = Counter(message.agent_id for message in messages() if message.items[0]["sender_id"] == supervisor)
     assert heard.keys() == set(groups["supervisor"]["agent_ids"])
-    # They do so between its call and the return.
+    # Their answers come between its call and the return.
     told = [message for message in messages() if message.group_ids == (groups["supervisor"]["id"],)]
     kinds = [
         "".join(item["message_type"][:6] for item in one.items)

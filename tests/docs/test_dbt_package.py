@@ -1,4 +1,4 @@
-"""What of the dbt package is a copy of something else is that."""
+"""Parts of the dbt package that repeat something else are up to date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_variable_is_in_the_readme() -> None:
     readme = (PACKAGE / "README.md").read_text("utf-8")
     files = (path for ending in ("sql", "yml") for path in PACKAGE.glob(f"m*/**/*.{ending}"))
     variables = {name for path in files for name in re.findall(r"var\(['\"](\w+)", path.read_text("utf-8"))}
-    # The macro of the staging models puts the name together.
+    # The staging models' macro builds the names with this prefix.
     variables.discard("letta__using_")
     variables |= {f"letta__using_{name}" for name in (*RESOURCES, LOAD_ISSUES.name)}
     assert len(variables) > 20

@@ -1,4 +1,4 @@
-"""The page `docs/dlt.md`, done in a dlt project: the pipeline, dlt's commands, the dashboard."""
+"""The page `docs/dlt.md`, followed in a dlt project: the pipeline, dlt's commands, the dashboard."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def python() -> Path:
 @pytest.fixture(scope="module")
 def environment(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folders = {"DLT_DATA_DIR": str(tmp_path_factory.mktemp("data")), "PYTHONPATH": str(ROOT)}
-    # An activated environment; nothing opens a browser.
+    # As in an activated environment; nothing opens a browser.
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **folders, "PATH": path, "BROWSER": "true"}
 
 
 @pytest.fixture(scope="module")
 def project(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, after its pipeline ran."""
+    """Return the project's folder after its pipeline ran."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".dlt").mkdir()
     secrets, config = fences("toml")
@@ -55,7 +55,7 @@ def project(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
     [program] = fences("python")
     (folder / "letta_pipeline.py").write_text(program, "utf-8")
     with serve(recorded_letta(), api_key=f"sk-let-{KEY}") as server:
-        # The one thing that is not on the page: where this server is.
+        # Only the URL of this server is not on the page.
         (folder / ".dlt" / "config.toml").write_text(f'{config}base_url = "{server.base_url}"\n', "utf-8")
         said = run(["python", "letta_pipeline.py"], folder, environment)
     assert said.returncode == 0, said.stderr
@@ -89,7 +89,7 @@ def test_the_dashboard_comes_up(project: Path, environment: dict[str, str]) -> N
     [words] = [words for words in commands() if words[-1] == "show"]
     log = project / "dashboard.log"
     with log.open("wb") as out:
-        # In a group of its own: it starts others.
+        # In a process group of its own, because it starts other processes.
         running = subprocess.Popen(
             words, cwd=project, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
             start_new_session=True,

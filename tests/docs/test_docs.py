@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 TESTS = ROOT / "tests"
 PACKAGE = Path(letta_source.__file__).parent
 QUIRKS = re.split("^### ", (generate.PAGE.parent / "quirks.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
-# Found by what only Cloud answers.
+# Resources whose endpoints only Cloud answers.
 ON_CLOUD = ("steps", "message_search")
 
 
@@ -43,7 +43,7 @@ def test_references_name_ids_of_the_same_kind() -> None:
         merged.load(server, *EVERY_RESOURCE)
 
     def kinds(table: str, column: str) -> set[str]:
-        """What Letta's ids begin with: run, agent, …"""
+        """Return the prefixes of a column's ids: run, agent, …"""
         place = columns_of(table).index(column)
         return {row[place].partition("-")[0] for row in merged.rows(table) if row[place]}
 
@@ -80,13 +80,13 @@ def is_test(name: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def text_of(page: Path) -> str:
-    """The Markdown of a page, or of a notebook's cells."""
+    """Return the Markdown of a page, or of a notebook's cells."""
     text = page.read_text("utf-8")
     if page.suffix != ".ipynb":
         return text

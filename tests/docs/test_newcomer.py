@@ -1,4 +1,4 @@
-"""A newcomer gets from nothing to a report by what README.md and the demo say, and nothing fails."""
+"""A newcomer gets to a report by following README.md and the demo, and nothing fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docs/recipes.md` says to do does what it says."""
+"""The recipes of `docs/recipes.md` do what they say."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.recipes import PAGE, Recipe, afterwards, recipes
 from tests.support.recipes import recipe as code_of
 
 SOME = ("agents", "agent_messages")
-# Nothing is amiss in what was recorded.
+# Recipes without rows, because the recordings contain no errors.
 EMPTY = {
     "Unfinished runs",
     "Alerts",
@@ -154,12 +154,12 @@ def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: p
         letta.delete_agent(erased)
         asked(warehouse, erase.replace("agent-…", erased))
         left = {table for table, row in traces(warehouse) if any(one in row for one in (erased, *ids))}
-        # Others' rows: the group that it was in.
+        # The group that the agent was in is another one's row.
         assert left <= {"groups"}
         assert other in warehouse.ids("agents")
         assert other in {row[0] for row in warehouse.rows("agent_messages", "agent_id")}
         assert warehouse.load(server, "agent_messages", agent_ids=[erased]).problems == 1
-        # A sweep forgets what the server no longer has.
+        # A sweep removes from the state what the server no longer has.
         warehouse.load(server, sweep_interval="0s")
         assert erased not in repr(warehouse.pipeline.state)
         scale = (ROOT / "docs" / "scale.md").read_text("utf-8")
@@ -171,7 +171,7 @@ def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: p
 
 
 def traces(warehouse: Warehouse) -> list[tuple[str, str]]:
-    """Every row of ours, as text, by table."""
+    """Return every row of our tables as text, after its table's name."""
     return [(table, repr(row)) for table in warehouse.tables() for row in warehouse.rows(table)]
 
 
@@ -179,12 +179,12 @@ def traces(warehouse: Warehouse) -> list[tuple[str, str]]:
 def test_an_incremental_model_has_what_a_full_one_has(
     warehouse: Warehouse, letta: Letta, server: Server
 ) -> None:
-    """Late rows, rows that changed and agents with a history come by the load, not by their date."""
+    """Late rows, changed rows and agents with a history are found by their load, not by their date."""
     model = code_of("Incremental models", language="jinja")
     query = model.partition("}}")[2].replace("{{ this }}", "letta.model")
     query = re.sub(r"\{\{ source\('letta', '(\w+)'\) \}\}", r"letta.\1", query)
     full = re.sub(r"\{% if.+?endif %\}", "", query, flags=re.DOTALL)
-    # The hour would cover all that this test does.
+    # The hour of overlap would cover everything in this test.
     news = re.sub(r"\{%.+?%\}", "", query).replace(" - INTERVAL '1 hour'", "")
     warehouse.load(server, *SOME)
     asked(warehouse, f"CREATE TABLE letta.model AS {full}")
@@ -226,7 +226,7 @@ def test_what_is_only_in_the_old_warehouse_is_brought_along(
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The recorded Letta in a PostgreSQL."""
+    """Yield the URL of a PostgreSQL database with the recorded Letta."""
     with (
         postgres(tmp_path_factory.mktemp("postgres")) as url,
         serve(recorded_letta()) as server,
@@ -244,7 +244,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def cursor(database: str) -> Iterator[Cursor]:
-    """In a transaction that is undone."""
+    """Yield a cursor in a transaction that is rolled back."""
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
         yield cursor
 
@@ -270,7 +270,7 @@ def test_who_may_read_the_views_may_not_read_the_tables(cursor: Cursor) -> None:
 
 
 def test_duckdbs_file_forgets_an_erased_agent(letta_source_: Command) -> None:
-    """Deleted rows stay in the file; once it is written over, the texts of others are all that is left."""
+    """Deleted rows stay in the file; after it is rewritten, only the texts of others are left."""
     letta = Letta()
     erased, other = letta.add_agent(name="erased-canary"), letta.add_agent()
     texts = [f"canary-{number * 7919}-of-the-erased" for number in range(200)]
@@ -299,12 +299,12 @@ def test_duckdbs_file_forgets_an_erased_agent(letta_source_: Command) -> None:
 
 
 def run_if_there(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Leave out tables that were not loaded."""
+    """Run a statement; ignore tables that were not loaded."""
     with suppress(duckdb.CatalogException):
         connection.execute(sql)
 
 
 @pytest.fixture
 def letta_source_(letta_source: Command) -> Command:
-    """The command line; the package is called the same."""
+    """Return the command line, under a name that the package does not have."""
     return letta_source

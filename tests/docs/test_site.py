@@ -1,4 +1,4 @@
-"""The documentation builds as a site: nothing leads nowhere, and nothing comes from elsewhere."""
+"""The documentation builds as a site without dead links and without external resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 
 class Page(HTMLParser):
-    """The ids, links and resources of a page."""
+    """A parser that collects the ids, links and resources of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Tests against the real Letta server, run from packages on loopback; its own database is the truth."""
+"""Tests against the real Letta server, run from packages on loopback, and compared with its database."""

@@ -15,18 +15,18 @@ from tests.support.truth import Truth, read_truth
 
 @dataclass(frozen=True)
 class Letta:
-    """A server that was filled by `seed`; its ids by name, and a client of its API."""
+    """A server filled by `seed`, its ids by name, and a client of its API."""
 
     server: LettaServer
     client: httpx.Client
     ids: Seeded
 
     def truth(self) -> Truth:
-        """Read what the server holds now."""
+        """Return the server's current content."""
         return read_truth(self.server.database_url)
 
     def more(self) -> None:
-        """Change the server's content in every way a load has to notice; works once."""
+        """Change the server's content in every way that a load must notice; works once."""
         more(self.server, self.client, self.ids)
 
 

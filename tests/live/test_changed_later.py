@@ -1,4 +1,4 @@
-"""What changes on the real server after it was read arrives: relations at once, edits with the sweep."""
+"""Later changes on the real server are loaded: relations at once, edits with the sweep."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_what_changed_after_it_was_read_arrives(
     api.turn(agent, "Hello there.")
     api.converse(conversation, "Hello in a thread.")
     warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
-    # Without an overlap nothing is read twice that is not asked for again.
+    # Without an overlap, only explicit rereads read anything twice.
     some = ("--agent-id", agent, "--resources", RESOURCES, "--lag", "0")
     loaded = warehouse.run(*some)
     assert loaded.returncode == 0, loaded.stderr
-    # The server knows no archived ones, and is asked for them all.
+    # All conversations are requested; this server has no archived ones.
     assert warehouse.ids("conversations") == {conversation, untouched}
     [(step, edited)] = warehouse.rows(
         "SELECT step_id, id FROM agent_messages WHERE message_type = 'user_message' AND text = 'Hello there.'"
@@ -45,7 +45,7 @@ def test_what_changed_after_it_was_read_arrives(
     api.change(f"/v1/agents/{agent}/core-memory/blocks/human", value="A person who was edited.")
     with Tables(letta.server.database_url) as tables:
         for message in (edited, *in_thread):
-            # Of the pinned server the call that edits a message answers 405; earlier ones took it.
+            # The pinned server answers 405 to the call that edits a message; earlier ones accepted it.
             tables.change_message(message, content=EDITED)
         failed = tables.add_message("user", FAILED, agent_id=agent, is_err=True)
 
@@ -79,7 +79,7 @@ def test_what_changed_after_it_was_read_arrives(
 
 
 def found(warehouse: LoadedDuckDB) -> dict[str, list[tuple[str, ...]]]:
-    """Return what changed in place, as far as it was loaded."""
+    """Return the loaded values of everything that changed in place."""
     queries = {
         "feedback": "SELECT id FROM steps WHERE feedback = 'negative'",
         "edited": "SELECT id FROM agent_messages WHERE text = 'Edited in place.'",

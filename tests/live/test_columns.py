@@ -1,6 +1,6 @@
-"""Every column is filled by the real server, or the reason why it cannot be stands here.
+"""Every column is filled by the real server, or this file says why it cannot be.
 
-One load of everything; then the newest message of an agent is bad while it is loaded, and cured.
+Loads while the newest message of an agent is unreadable, then loads everything once it is readable again.
 """
 
 from __future__ import annotations
@@ -109,12 +109,12 @@ RELATIONS = "tags, pending_approval"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A warehouse into which everything was loaded, after the newest message of an agent had been bad.
+    """A warehouse with everything loaded, after the newest message of an agent had been unreadable.
 
     Attributes:
         bad: The agent.
-        said: The logs of two loads while it was: of the list of agents, and of that agent and its messages.
-        then: Each agent's tags and pending approval, by its id, after the first of them.
+        said: The logs of two loads in that time: of the list of agents, and of that agent and its messages.
+        then: Each agent's tags and pending approval, by its id, after the first of these loads.
     """
 
     warehouse: LoadedDuckDB
@@ -131,14 +131,14 @@ def test_every_column_is_filled_or_its_reason_stands_here(loaded: Loaded) -> Non
         pair for table in tables if table.name in there for pair in filled(loaded.warehouse, table)
     }
     unasked = _of(("agents",), " ".join(SENT_UNASKED))
-    # Not each table has each column that is named of all.
+    # Reasons are given for columns that not every table has.
     explained = columns & set().union(*UNFILLED.values(), unasked)
     assert sorted(empty - explained) == [], "nothing fills these: show that something can, or why not"
     assert sorted(explained - empty) == [], "these are filled: they need no reason"
 
 
 def filled(warehouse: LoadedDuckDB, table: Table) -> set[tuple[str, str]]:
-    """Return (table, column) of each column that has a value somewhere; empty lists and objects are none."""
+    """Return (table, column) of each column with a value in any row; empty lists and objects do not count."""
     names = [column.name for column in table.columns]
     values = ", ".join(f"""bool_or("{name}"::varchar NOT IN ('', '[]', '{{}}', 'null'))""" for name in names)
     (found,) = warehouse.rows(f"SELECT {values} FROM {table.name}")
@@ -159,7 +159,7 @@ def test_relations_that_are_not_asked_for_fill_their_columns_where_a_host_sends_
 def test_an_agent_whose_newest_message_is_bad_comes_without_its_pending_approval(
     letta: Letta, loaded: Loaded
 ) -> None:
-    """Its other relations come, and all of other agents; once the message is cured, the approval too."""
+    """Its other relations and other agents' are loaded; once the message is readable, the approval too."""
     bad, other = loaded.bad, letta.ids.agents["v1 pending"]
     assert loaded.then.keys() == letta.truth().agents
     assert loaded.then[bad] == ('["bad"]', None)
@@ -186,7 +186,7 @@ def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     with Tables(letta.server.database_url) as tables:
         newest = tables.one("select message_ids ->> -1 from agents where id = %s", bad)
     with pytest.MonkeyPatch.context() as environment:
-        # What is bad stays so: more tries only take longer.
+        # Unreadable messages stay so, and more retries only take longer.
         environment.setenv("SOURCES__LETTA__RETRIES", "1")
         environment.setenv("SOURCES__LETTA__PROJECT", "a-project")
         with changed(letta, {newest: {"content": [IMAGE_BY_URL]}}):
@@ -195,12 +195,12 @@ def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
             rows = warehouse.rows(f"SELECT id, {RELATIONS} FROM agents")
             by_id = warehouse.run("--resources", "agents,agent_messages", "--agent-id", bad)
             assert by_id.returncode == 3, by_id.stderr
-        # Else the next try of what was unreadable comes in an hour.
+        # Without `--refresh`, the next try would be in an hour.
         cured = warehouse.run("--resources", EVERYTHING, "--refresh", *finished)
         assert cured.returncode == 0, cured.stderr
     then = {agent: (tags, approval) for agent, tags, approval in rows}
     yield Loaded(warehouse, bad, (listed.stderr, by_id.stderr), then)
-    # Other tests ask for what is not hidden, and count what the seed holds.
+    # Other tests request what is not hidden, and count the seed's rows.
     with Tables(letta.server.database_url) as tables:
         tables.delete_sent_by(SENDER)
         tables.change("agents", letta.ids.agents["v1"], hidden=None)
@@ -215,7 +215,7 @@ def unused() -> str:
 
 
 def fill(letta: Letta) -> str:
-    """Fill what the server's columns leave null; gives an agent that waits for an approval."""
+    """Fill columns that the server leaves null; return an agent with a pending approval."""
     api = Api(letta.server, letta.client)
     agent, group = letta.ids.agents["v1"], letta.ids.groups["round robin"]
     conversation = api.create_conversation(agent, isolated_block_labels=["human"])

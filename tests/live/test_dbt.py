@@ -1,4 +1,4 @@
-"""The dbt package builds over the real server's data, and counts what the server's own database holds."""
+"""The dbt package builds over the real server's data, and its counts match the server's database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `letta-source run` loads from the real server is what the server's own database holds."""
+"""`letta-source run` loads from the real server exactly what the server's database holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.truth import Truth
 pytestmark = pytest.mark.live
 
 EVERYTHING = ",".join(name for name in RESOURCES if name != "message_search")
-# Since the seed other tests have loaded the server's content, which takes minutes.
+# Other tests may have run for minutes since the seed.
 OVERLAP = "1h"
 
 
@@ -34,10 +34,10 @@ def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None
 
     loaded = overlapping.counts()
     assert overlapping.run("--resources", EVERYTHING, "--lag", OVERLAP).returncode == 0
-    # Each run adds a row a resource there.
+    # Each run adds a row per resource to load_log.
     assert {**overlapping.counts(), "load_log": 0} == {**loaded, "load_log": 0}
 
-    # From here on the cursors of one warehouse are at the very end, so that it reads only what is new.
+    # From here on the cursors of `exact` are at the very end, so it reads only what is new.
     assert exact.run("--resources", EVERYTHING, "--lag", "0").returncode == 0
     letta.more()
     after = letta.truth()
@@ -56,14 +56,14 @@ def test_tables_equal_the_servers_database(letta: Letta, tmp_path: Path) -> None
 
 
 def united(before: Truth, after: Truth) -> Truth:
-    """What stays loaded: what was deleted on the server, too."""
+    """Return what stays loaded, which includes what was deleted on the server."""
     return Truth(**{name: value | getattr(after, name) for name, value in vars(before).items()})
 
 
 def shown(truth: Truth, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of (parent, message) that an endpoint without the lossless rendering gives.
+    """Return the (parent, message) pairs that an endpoint without the lossless rendering returns.
 
-    It hides the return of a send_message call next to the call; what comes last is on a page of its own.
+    It hides the return of a send_message call beside the call, unless it is last: then it has its own page.
     """
     order = {message_id: at for at, message_id in enumerate(truth.roles)}
     last: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Tables of memory, tools, identities and times of steps equal the real server's own database."""
+"""Tables of memory, tools, identities and steps' metrics equal the real server's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.loaded_duckdb import LoadedDuckDB
 pytestmark = pytest.mark.live
 
 RESOURCES = "blocks,agent_blocks,archives,passages,tools,identities,step_metrics"
-# By table of the warehouse: its columns, and what the server's database has of them.
+# By table of the warehouse: its columns, and a query for them in the server's database.
 STORED = {
     "blocks": (
         "id, label, value, is_template, hidden",
@@ -97,7 +97,7 @@ def test_tables_of_memory_equal_the_servers_database(letta: Letta, tmp_path: Pat
     shared = remember(letta, agents)
     written = stored(letta, "select id, updated_at from tools")
     warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
-    # So that there are several pages of each.
+    # The small page size gives several pages of each.
     loaded = warehouse.run("--resources", RESOURCES, "--page-size", "3")
     assert loaded.returncode == 0, loaded.stderr
     for table, (columns, query) in STORED.items():
@@ -108,7 +108,7 @@ def test_tables_of_memory_equal_the_servers_database(letta: Letta, tmp_path: Pat
         assert warehouse.rows(f"SELECT DISTINCT extra FROM {table}") == [(None,)], table
     assert warehouse.doubled_keys() == []
     assert warehouse.rows("SELECT * FROM load_issues") == []
-    # The server stores its own tools anew when they are listed without a cursor.
+    # The server rewrites its own tools when they are listed without a cursor.
     assert stored(letta, "select id, updated_at from tools") == written
 
     send(letta, "PATCH", f"/v1/blocks/{shared}", {"value": "likes coffee"})

@@ -1,6 +1,6 @@
-"""What the real server cannot render is fenced in, message by message, and filled in once it can.
+"""Messages that the real server cannot render are quarantined one by one, and loaded once it can.
 
-The agent stays, cured: the other tests compare with whatever the server holds, in any order.
+The agent stays, readable again: the other tests compare with whatever the server holds, in any order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 
 class Poison(NamedTuple):
-    """What makes a stored message one that the server answers with `status` for every page that holds it."""
+    """A change of a stored message after which every page that contains it answers `status`."""
 
     item: str
     columns: dict[str, Any]
@@ -33,18 +33,18 @@ class Poison(NamedTuple):
 IMAGE_BY_URL = {"type": "image", "source": {"type": "url", "url": "https://example.com/image.png"}}
 # In the order of the agent's turns.
 POISONS = (
-    # A return of an older release, which is no JSON.
+    # A return of an older release, which is not JSON.
     Poison("tool_return_message", {"tool_returns": [], "content": [{"type": "text", "text": "Sunny"}]}, 500),
-    # An approval with no decision.
+    # An approval without a decision.
     Poison("approval_response_message", {"approvals": []}, 400),
     Poison("user_message", {"content": [IMAGE_BY_URL]}, 500),
 )
-# Gaps times the tries of one message, each of which may end in a connection that was reset; and the end.
+# The gaps times the tries of one message, each of which may end with a reset connection; and the list's end.
 TRIES = len(POISONS) * 4 + 2
 
 
 def talk(letta: Letta) -> str:
-    """Make an agent whose turns hold what is to be poisoned, and more before, between and after it."""
+    """Create an agent with the messages to make unreadable, and others before, between and after them."""
     api = Api(letta.server, letta.client)
     agent = api.create_agent("poisoned", "letta_v1_agent", list(letta.ids.tools.values()))
     api.turn(agent, "Hello; think.")
@@ -57,7 +57,7 @@ def talk(letta: Letta) -> str:
 
 
 def places_of_poison(items: list[tuple[str, ...]]) -> list[int]:
-    """One for each poison, among the items of each message; no two are next to each other."""
+    """Return the index of a message for each poison; no two are adjacent."""
     places: list[int] = []
     for poison in POISONS:
         start = places[-1] + 2 if places else 1
@@ -66,7 +66,7 @@ def places_of_poison(items: list[tuple[str, ...]]) -> list[int]:
 
 
 def status_of(letta: Letta, agent: str, **params: str | int) -> int:
-    # Not by the client all tests share: after a 500 the server resets the connection.
+    # Not with the shared client, because the server resets a connection after a 500.
     url = f"{letta.server.base_url}/v1/agents/{agent}/messages"
     query = {"order": "asc", "use_assistant_message": "false", **params}
     return httpx.get(url, params=query, timeout=60).status_code
@@ -74,7 +74,7 @@ def status_of(letta: Letta, agent: str, **params: str | int) -> int:
 
 @contextmanager
 def changed(letta: Letta, changes: dict[str, dict[str, Any]]) -> Iterator[None]:
-    """Columns of messages, by id, that are set for as long as the block lasts."""
+    """Change columns of messages, given by id, while the block runs."""
     with Tables(letta.server.database_url) as tables:
         held = {message: tables.change_message(message, **columns) for message, columns in changes.items()}
     try:
@@ -86,19 +86,19 @@ def changed(letta: Letta, changes: dict[str, dict[str, Any]]) -> Iterator[None]:
 
 
 def load(warehouse: LoadedDuckDB, agent: str, *options: str) -> CompletedProcess[str]:
-    # Without an overlap all messages are settled, so that the cursor passes the gaps.
+    # Without an overlap all messages are old enough for the cursor to pass the gaps.
     some = ("--agent-id", agent, "--resources", "agents,agent_messages", "--lag", "0")
     return warehouse.run(*some, *options)
 
 
 def requests(loaded: CompletedProcess[str]) -> int:
-    """How often the messages were asked for, by the report."""
+    """Return the number of requests for the messages, from the command's table."""
     heading, *rows = (line.split() for line in loaded.stdout.replace("new items", "new_items").splitlines())
     return int(next(row for row in rows if row[0] == "agent_messages")[heading.index("requests")])
 
 
 def gaps(warehouse: LoadedDuckDB) -> list[tuple[str, str]]:
-    """Before and after what each load could not read, over all loads."""
+    """Return (id before, id after) of each gap, over all loads."""
     issues = warehouse.rows("SELECT kind, after_id, before_id FROM load_issues")
     assert {kind for kind, *_ in issues} == {"unreadable"}
     return sorted((after, before) for _, after, before in issues)
@@ -107,7 +107,7 @@ def gaps(warehouse: LoadedDuckDB) -> list[tuple[str, str]]:
 def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
     letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is poisoned stays so: more tries only take longer.
+    # Unreadable messages stay so, and more retries only take longer.
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "1")
     agent = talk(letta)
     truth = letta.truth()
@@ -129,20 +129,20 @@ def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
         assert gaps(warehouse) == neighbours
 
         second = load(warehouse, agent)
-        # All of them are known.
+        # All issues are known.
         assert second.returncode == 0, second.stderr
         assert warehouse.items("agent_messages", "agent_id") == readable
         assert gaps(warehouse) == sorted(neighbours * 2)
         assert requests(second) <= TRIES < requests(first)
 
-    # Their next try comes in an hour, else.
+    # Without `--refresh`, their next try would be in an hour.
     third = load(warehouse, agent, "--refresh")
     assert third.returncode == 0, third.stderr
     assert warehouse.items("agent_messages", "agent_id") == items
     for child, calls in (("tool_calls", truth.tool_calls), ("tool_returns", truth.tool_returns)):
         own = {message: found for message, found in calls.items() if message in ids}
         assert warehouse.calls(child) == own, child
-    # Named by two loads, and once more as resolved.
+    # Two loads named each, and a third one named it as resolved.
     assert len(gaps(warehouse)) == 3 * len(POISONS)
     assert warehouse.doubled_keys() == []
 
@@ -150,7 +150,7 @@ def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
 def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
     letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The newest message is bad too, so that only runs, their steps and other agents lead there."""
+    """The newest message is unreadable too, so only runs, their steps and other agents lead there."""
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "1")
     api = Api(letta.server, letta.client)
     agent, other = (
@@ -170,12 +170,12 @@ def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
     warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
     with changed(letta, {one: POISONS[0].columns if one != ids[-1] else image for one in bad}):
         assert status_of(letta, agent, limit=1, after=ids[-2]) == 500
-        # The agent itself answers 500: its pending approval is looked for in the newest message.
+        # The agent itself answers 500: the server looks for its pending approval in the newest message.
         loaded = warehouse.run("--agent-id", agent, "--resources", "agent_messages", "--lag", "0")
         assert loaded.returncode == 3, loaded.stderr
         readable = {key: kinds for key, kinds in items.items() if key[1] not in bad}
         assert warehouse.items("agent_messages", "agent_id") == readable
-    # A message of another agent's is a cursor in this one's list.
+    # Another agent's message works as a cursor in this one's list.
     others = [key[1] for key in letta.truth().agent_items if key[0] == other]
     path = f"{letta.server.base_url}/v1/agents/{agent}/messages"
     query = {"order": "asc", "limit": "1000", "after": others[-1], "use_assistant_message": "false"}

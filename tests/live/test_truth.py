@@ -1,4 +1,4 @@
-"""The truth that is read from the database is what the server's API says: else nothing it proves holds."""
+"""The truth read from the database equals the API's responses; all comparisons depend on that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.truth import Items
 
 pytestmark = pytest.mark.live
 
-# More than the seed puts under any parent, so that one page is all of it.
+# More than any parent of the seed has, so one page holds everything.
 LIMIT = 1000
 LOSSLESS = {"use_assistant_message": "false"}
 
@@ -89,7 +89,7 @@ def test_group_messages(letta: Letta) -> None:
     served: Items = {}
     for group in truth.groups:
         served |= items(letta.client, f"/v1/groups/{group}/messages", group, **LOSSLESS)
-    # A group without a manager gives the items of a message in reverse, whatever the order asked for.
+    # A group without a manager returns the items of a message in reverse, whatever the requested order.
     assert {key: sorted(kinds) for key, kinds in served.items()} == {
         key: sorted(kinds) for key, kinds in truth.group_items.items()
     }
@@ -146,7 +146,7 @@ def test_the_seed_holds_every_outcome_of_a_tool(letta: Letta) -> None:
     assert {one["status"] for one in returns} == {"success", "error"}
     assert any("LOUD" in line for one in returns for line in one["stdout"] or ())
     assert any("careful" in line for one in returns for line in one["stderr"] or ())
-    # Beside these are results of tools that a client ran itself.
+    # Results of tools that a client ran itself are there, too.
     answers = [one for item in served for one in item.get("approvals") or ()]
     approvals = [one for one in answers if one["type"] == "approval"]
     assert {one["approve"] for one in approvals} == {True, False}

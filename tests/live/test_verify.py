@@ -1,4 +1,4 @@
-"""`letta-source verify` against the real server: it finds the faults that are planted, and no others."""
+"""`letta-source verify` against the real server finds the planted faults, and no others."""
 
 from __future__ import annotations
 

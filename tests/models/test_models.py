@@ -1,4 +1,4 @@
-"""The models hold what servers sent, what the API reference promises, and what a newer server may add."""
+"""The models accept recorded items, those of the API reference, and additions of newer servers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _dump(resource: str, model: BaseModel) -> object:
 
 
 def _within(value: object) -> Iterator[BaseModel]:
-    """Every model in ``value``, at any depth."""
+    """Yield every model in ``value``, at any depth."""
     if isinstance(value, BaseModel):
         yield value
         for name in value.model_fields_set:
@@ -82,7 +82,7 @@ def _within(value: object) -> Iterator[BaseModel]:
 
 
 def _undeclared(model: BaseModel) -> list[BaseModel]:
-    """The models within that fell to a fallback or hold a field that they do not declare."""
+    """Return the inner models that are fallbacks or have undeclared fields."""
     return [one for one in _within(model) if type(one) in FALLBACKS or one.model_extra]
 
 
@@ -232,7 +232,7 @@ FOUND_ITEMS: list[tuple[str, Item]] = [
     ("MessageSearchItem", {**FOUND, "message_type": "reasoning_message", "reasoning": "hm"}),
 ]
 WHEN = "2026-01-02T03:04:05.678901Z"
-# Fields that the recordings hold only as null, typed as in the server's own schema.
+# Fields that are always null in the recordings, with types of the server's own schema.
 NEVER_RECORDED: dict[tuple[str, str], Item] = {
     ("Agent", "agents"): {
         **_same("project_id template_id base_template_id deployment_id entity_id", "a"),
@@ -317,7 +317,7 @@ STORED = _stored(
     tool_calls=[OPENAI_CALL],
     tool_returns=[STORED_RETURN, {"status": "success", "tool_call_id": {}, "func_response": [TEXT, IMAGE]}],
 )
-# Each: the model that must take it, the resource it comes in, the item.
+# The model that must accept the item, its resource, and the item.
 DOCUMENTED: list[tuple[str, str, Item]] = [
     *((shape, "agent_messages", item) for shape, items in MESSAGES.items() for item in items),
     *((shape, "messages", _user(part)) for shape, part in PARTS.items()),
@@ -382,7 +382,7 @@ def test_every_declared_field_has_an_example_with_a_value() -> None:
     exported = (getattr(models, name) for name in models.__all__)
     shapes = {one for one in exported if isinstance(one, type) and issubclass(one, BaseModel)} - FALLBACKS
     missing = {shape.__name__: set(shape.model_fields) - seen.get(shape, set()) for shape in shapes}
-    # What all LettaMessages inherit needs one example, not one for each type.
+    # Fields that all LettaMessages inherit need one example, not one per type.
     common = set(models.SystemMessage.model_fields) - {"message_type", "content"}
     anywhere = set().union(*(fields for shape, fields in seen.items() if shape.__name__ in MESSAGES))
     assert common <= anywhere

@@ -1,4 +1,4 @@
-"""What does not fit a model fails and says where; and what holds for all models."""
+"""Items that do not fit a model fail with the place; and rules for all models."""
 
 from __future__ import annotations
 

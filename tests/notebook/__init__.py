@@ -1,1 +1,1 @@
-"""Tests of notebook."""
+"""Tests of the notebook."""

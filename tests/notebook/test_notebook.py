@@ -1,6 +1,6 @@
-"""The notebook of `docs/` runs in a real kernel, and is stored with what comes of it.
+"""The notebook of `docs/` runs in a real kernel, and is stored with its outputs.
 
-`WRITE_NOTEBOOK=1 pytest -m docs tests/notebook` stores it anew.
+`WRITE_NOTEBOOK=1 pytest -m docs tests/notebook` stores it again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.support.environments import environment_python
 from tests.support.paths import ROOT
 
 NOTEBOOK = ROOT / "docs" / "explore.ipynb"
-# What depends on the machine and the hour is left out: times, the kernel's version, and the load's own lines,
-# which name folders and the small Letta's port.
+# Output that depends on machine and time is left out: times, the kernel's version, and the load's log, which
+# names folders and the small Letta's port.
 RUN = """
 import sys, nbclient, nbformat
 notebook = nbformat.read(sys.argv[1], as_version=4)
@@ -31,7 +31,7 @@ for cell in notebook.cells:
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 nbformat.write(notebook, sys.argv[2])
 """
-# Bytes; whoever clones the project or opens the page loads it.
+# In bytes, because every clone and every view of the page downloads it.
 MOST = 300_000
 MACHINE = re.compile(r"/(?:tmp|home|root|Users|work)/|127\.0\.0\.1|localhost:\d|:\d{2}Z info")
 
@@ -41,7 +41,7 @@ def code_cells(notebook: Path) -> list[dict[str, Any]]:
 
 
 def texts(notebook: Path) -> list[list[dict[str, str]]]:
-    """What each cell printed and showed, by kind; of a picture only that it is there, as fonts differ."""
+    """Return the outputs of each cell by type; a picture only as a placeholder, because fonts differ."""
     return [
         [
             {"text": "".join(output["text"])}

@@ -1,4 +1,4 @@
-"""The container: pinned, not root, and its steps make an environment in which the command works."""
+"""The container is pinned and not root, and its steps make an environment in which the command works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import debian_tree
 from tests.support.debian_tree import Image
 from tests.support.paths import ROOT
 
-# Continued lines are one.
+# Joins continued lines.
 TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text("utf-8"))
 LINES = [line.partition(" ") for line in TEXT.splitlines() if line and not line.startswith("#")]
 STEPS = [(word, rest) for word, _, rest in LINES]
@@ -61,7 +61,7 @@ def test_the_manifest_uses_it() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The image's last stage, built step by step in a tree of the Debian that the Dockerfile names."""
+    """Return the image's last stage, built step by step in a tree of the Debian that the Dockerfile names."""
     if reason := debian_tree.why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("image")

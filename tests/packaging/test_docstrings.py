@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "letta_source"
 FILES = sorted(PACKAGE.rglob("*.py"))
-# A docstring that opens so is half a sentence: what it is about stands elsewhere.
+# A docstring that starts with one of these words is a fragment.
 FRAGMENTS = (
     "Of", "What", "Whether", "As", "Where", "Who", "With", "That", "Those", "By", "How", "When", "Which",
     "The same", "For", "If", "To", "In", "And", "It", "Also", "Such",
@@ -21,7 +21,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[Definition, bool]]:
-    """Yield the definitions of a module and of its classes; True for those that others may use."""
+    """Yield the definitions of a module and of its classes, with True for public ones."""
     for node in tree.body:
         if isinstance(node, Definition):
             yield node, not node.name.startswith("_")
@@ -33,7 +33,7 @@ def definitions(tree: ast.Module) -> Iterator[tuple[Definition, bool]]:
 
 
 def documented() -> set[str]:
-    """Methods that some class documents: who overrides one need not say it again."""
+    """Return the names of methods that some class documents, so that overrides need no docstring."""
     return {
         inner.name
         for file in FILES

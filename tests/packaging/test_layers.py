@@ -1,4 +1,4 @@
-"""Imports run down, and the package imports nothing heavy before it is used."""
+"""Imports follow the layers downwards, and the package imports nothing heavy before it is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAVY = {"dlt", "httpx", "pandas", "pyarrow", "pydantic"}
 
 
 def test_imports_run_down() -> None:
-    # In a process of its own: import-linter sets up logging for the whole process.
+    # In a subprocess, because import-linter configures the logging of its whole process.
     lint = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
     answer = subprocess.run([*lint, "--no-cache"], check=False, cwd=ROOT, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout

@@ -1,4 +1,4 @@
-"""Small modules, few at the top of the package, helpers of tests with names of their own."""
+"""Modules are short, few are at the top of the package, and the tests' helpers have unique names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_all_else_is_in_a_sub_package() -> None:
 
 def test_tests_mirror_the_package() -> None:
     packages = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
-    # Whole loads, and what is not of the package.
+    # Whole loads, and tests of what is not in the package.
     others = {"airflow", "dbt", "docs", "live", "loads", "notebook", "oracle", "packaging", "support"}
     tested = {file.parent.name for file in (ROOT / "tests").glob("*/__init__.py")}
     assert packages - tested == set()

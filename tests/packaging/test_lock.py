@@ -1,4 +1,4 @@
-"""requirements.lock has what constraints.txt has, with hashes, and all that the examples install."""
+"""requirements.lock has the versions of constraints.txt, with hashes, and all that the examples install."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTALL = "pip install --require-hashes -r requirements.lock", "pip install --no
 
 
 def pins(text: str) -> dict[tuple[str, str], str]:
-    """Versions by name and environment."""
+    """Return versions by name and environment."""
     lines = [line.removesuffix("\\").strip() for line in text.splitlines() if re.match(r"[\w.-]+==", line)]
     found = [re.split("==| ; ", line, maxsplit=2) for line in lines]
     return {(name, "".join(marker)): version for name, version, *marker in found}
@@ -48,7 +48,7 @@ def test_all_that_is_needed_is_locked() -> None:
         )
     }
     locked = {name for name, _ in pins(LOCK)}
-    # And the backend that builds the package.
+    # The backend that builds the package is there, too.
     extras = {"psycopg2-binary", "adbc-driver-postgresql", "deltalake", "jinja2"}
     assert {*needed, *extras, "setuptools"} <= locked
     assert not {"pytest", "mypy", "ruff"} & locked
@@ -88,7 +88,7 @@ def test_postgresql_is_shown_encrypted() -> None:
 
 @pytest.mark.newest
 def test_it_installs(tmp_path: Path) -> None:
-    """Also without the build backend of an environment of its own."""
+    """It does so without an isolated build environment, too."""
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     for command in INSTALL:

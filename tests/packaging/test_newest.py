@@ -1,4 +1,4 @@
-"""What is installed on a fresh machine tomorrow: the newest of everything, beyond what the project caps."""
+"""The newest version of every dependency, even beyond the project's caps, loads and exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.newest
 
 
-# As the README has it, on what `letta-source demo` loads.
+# The README's program, on the tables of `letta-source demo`.
 PROGRAM = """
 import warnings
 warnings.simplefilter("error")
@@ -36,7 +36,7 @@ print(len(messages))
 
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of commands of an environment with no version held back."""
+    """Return the folder of commands of an environment with the newest versions."""
     folder = tmp_path_factory.mktemp("newest")
     listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
     assert listed
@@ -53,7 +53,7 @@ def test_what_was_loaded_comes_out(newest: Path, tmp_path: Path) -> None:
 
 
 def assert_what_was_loaded_comes_out(commands: Path, tmp_path: Path) -> None:
-    """Load the demo by the commands of an environment, and read it in every way."""
+    """Load the demo with an environment's commands, and read it in every way."""
     environment = {**os.environ, "DLT_DATA_DIR": str(tmp_path / "dlt")}
     environment.pop("PYTHONPATH", None)
 

@@ -1,4 +1,4 @@
-"""The lower bounds of pyproject.toml are true: the oldest versions that they allow load and export."""
+"""The lower bounds of pyproject.toml are right: the oldest versions that they allow load and export."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.oldest
 
 @pytest.fixture(scope="module")
 def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of commands of an environment in which each dependency is as old as its bound allows."""
+    """Return the folder of commands of an environment with the oldest versions that the bounds allow."""
     folder = tmp_path_factory.mktemp("oldest")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], check=True
     )
-    # Of what they need in turn, the newest: their own bounds are not ours to keep true.
+    # Indirect dependencies are the newest, because their bounds are not ours.
     install = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
     subprocess.run([*install, "--resolution", "lowest-direct", str(ROOT)], check=True)
     return folder / "bin"

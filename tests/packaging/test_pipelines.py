@@ -1,4 +1,4 @@
-"""What `pipelines/` has for cron, GitHub Actions and Kubernetes says what it must; cron's line is run."""
+"""The examples for cron, GitHub Actions and Kubernetes in `pipelines/` are right; cron's line is run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PIPELINES = ROOT / "pipelines"
 
 
 def crontab() -> tuple[str, str]:
-    """When, and what."""
+    """Return the schedule and the command."""
     (line,) = [line for line in (PIPELINES / "crontab").read_text().splitlines() if not line.startswith("#")]
     *when, command = line.split(maxsplit=5)
     return " ".join(when), command
 
 
 def cron(folder: Path) -> str:
-    """Runs the command as cron does, in this folder; returns what cron would mail."""
+    """Run the command as cron does, in this folder; return the output that cron would mail."""
     (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
     script = folder / ".venv" / "bin" / "letta-source"
     if not script.exists():
@@ -66,7 +66,7 @@ def test_cron_mails_only_what_went_wrong(letta_source: Command) -> None:
 def test_every_schedule_can_be_read() -> None:
     workflow = yaml.safe_load((PIPELINES / "github_actions.yml").read_text())
     job = yaml.safe_load((PIPELINES / "kubernetes_job.yaml").read_text())
-    # YAML takes the key `on` for a truth value.
+    # YAML parses the key `on` as true.
     schedules = [crontab()[0], workflow[True]["schedule"][0]["cron"], job["spec"]["schedule"]]
     assert [schedule for schedule in schedules if not croniter.is_valid(schedule)] == []
 

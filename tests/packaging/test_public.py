@@ -1,4 +1,4 @@
-"""What users import: the public names, and those of the version before."""
+"""The names that users import: the public ones, and those of the previous version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 
 def test_public_names_stay_what_they_are_once_all_modules_are_imported() -> None:
-    """A sub-package of the same name would take a public name's place."""
+    """Importing a sub-package with a public name would replace that name."""
     program = (
         "import importlib, pkgutil, letta_source\n"
         "for module in pkgutil.walk_packages(letta_source.__path__, 'letta_source.'):\n"

@@ -1,4 +1,4 @@
-"""A release: what it is made of, and that the steps of its workflow make it."""
+"""The parts of a release, and the steps of its workflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 STEPS = runpy.run_path(str(ROOT / ".ci" / "release.py"))
 PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 URL = "https://git.example.com/someone/letta_source"
-# A tree that is worked in has them; a checkout has not.
+# Present in a working tree, but not in a fresh checkout.
 NOT_OURS = shutil.ignore_patterns(
     ".git", ".venv", "*cache*", ".hypothesis", "*.egg-info", "build", "dist", "*.duckdb", "target", "site"
 )
@@ -59,7 +59,7 @@ def test_links_of_the_package_page_are_absolute() -> None:
     targets = re.findall(r"\]\(([^)]+)\)", page)
     assert len(targets) == len(re.findall(r"\]\(([^)]+)\)", readme)) > 15
     assert [target for target in targets if not target.startswith("https://")] == []
-    # Those that were absolute are as they were, and a second time changes nothing.
+    # Absolute links are unchanged, and a second pass changes nothing.
     assert "(https://www.letta.com)" in page
     assert STEPS["absolute"](page, URL, "v9") == page
 
@@ -87,7 +87,7 @@ def test_actions_are_pinned_by_commit_and_keys_are_not_kept(workflow: Path) -> N
     ] == []
     assert text.count("actions/checkout@") == text.count("persist-credentials: false")
     assert "secrets." not in text
-    # A title of a branch or of a tag is a stranger's text: it comes in by the environment.
+    # Names of branches and tags are untrusted text, so scripts get them from the environment.
     assert [step for step in steps(workflow) if "${{" in step.get("run", "")] == []
 
 
@@ -123,18 +123,18 @@ def test_what_a_stranger_looks_for_is_there() -> None:
     assert "project.urls" not in PROJECT, "no urls until the owner gives them"
 
 
-# From here on with the tools of a release.
+# The tests below need the tools of a release.
 
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """The folder of commands of the extra `release`."""
+    """Return the folder of commands of the extra `release`."""
     return extras_python("release").parent
 
 
 @pytest.fixture(scope="module")
 def released(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the release workflow's first job ran, on a tag that was signed."""
+    """Return a checkout in which the release workflow's first job ran, on a signed tag."""
     folder = tmp_path_factory.mktemp("release")
     checkout = folder / "checkout"
     shutil.copytree(ROOT, checkout, ignore=NOT_OURS)
@@ -169,7 +169,7 @@ def run_step(script: str, tools: Path, checkout: Path, tag: str) -> None:
     server, repository = URL.removesuffix("/someone/letta_source"), "someone/letta_source"
     github = {"GITHUB_REF_NAME": tag, "GITHUB_SERVER_URL": server, "GITHUB_REPOSITORY": repository}
     environment = {**os.environ, **github, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-    # As GitHub runs them.
+    # Run the script as GitHub does.
     subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=checkout, env=environment, check=True, capture_output=True,
@@ -229,7 +229,7 @@ def test_the_wheel_works_in_an_empty_environment(released: Path, tools: Path, tm
     run([uv, "pip", "install", "--quiet", *to, str(wheel)], tmp_path)
     command = str(bin_ / "letta-source")
     assert run([command, "--version"], tmp_path) == f"letta-source {STEPS['version']()}\n"
-    # Without the extra `report` there is no report, and a line says what it needs.
+    # Without the extra `report` there is no report, and a line names the extra.
     assert "No report: " in run([command, "demo"], tmp_path)
     exported = run([command, "export", "agents", "--database", "letta_demo.duckdb"], tmp_path)
     assert len(exported.splitlines()) > 20
@@ -243,7 +243,7 @@ def test_the_sdists_tests_run(released: Path, tmp_path: Path) -> None:
     [unpacked] = tmp_path.iterdir()
     has = {str(file.relative_to(unpacked)) for file in unpacked.rglob("*") if file.is_file()}
     tracked = set(run(["git", "ls-files"], released).splitlines())
-    # The workflow made it of a tree whose README it had changed.
+    # The workflow built it from a tree with a changed README.
     assert tracked - has == set()
     pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     everything = run([*pytest_, "--collect-only", "-m", ""], unpacked)

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing leaves it, all is drawn, it fits a phone, and paper."""
+"""The report in a real browser: it makes no requests, draws everything, and fits a phone and paper."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support import busy_month as made
 pytestmark = pytest.mark.browser
 
 WIDTHS = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844), "small phone": (320, 640)}
-# Of A4 without its margins, in pixels of CSS.
+# The area of A4 without margins, in CSS pixels.
 PRINTED = (703, 1016)
 CHARTS = """
 return [...document.querySelectorAll('figure.chart')].map(chart => ({
@@ -50,7 +50,7 @@ return [...document.querySelectorAll('figure.chart')].map(chart => ({
     })),
 }))
 """
-# Of WCAG 2.2: the contrast of each text with what is behind it.
+# By WCAG 2.2: the contrast of each text with its background.
 PALE = """
 const parts = colour => colour.match(/[\\d.]+/g).map(Number);
 const light = ([r, g, b]) => [r, g, b].map(part => part / 255)
@@ -75,7 +75,7 @@ return [...document.body.querySelectorAll('*')].filter(element =>
 
 
 class Browser:
-    """Chromium on one page, which can be given a size, a colour scheme and a medium."""
+    """Chromium with one page, shown in a given size, colour scheme and medium."""
 
     def __init__(self, driver: Any, file: Path) -> None:
         self._driver = driver
@@ -129,7 +129,7 @@ def browser(report: Path) -> Iterator[Browser]:
         )
     options = ChromeOptions()
     options.binary_location = chromium
-    # As root it has no sandbox; in containers /dev/shm is small; a name that is looked up is not found.
+    # Root has no sandbox, containers have a small /dev/shm, and no host name must resolve.
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars",
         "--host-resolver-rules=MAP * ~NOTFOUND",

@@ -1,4 +1,4 @@
-"""What a report says, of conversations small enough to work out by hand."""
+"""The facts of a report, for conversations small enough to compute by hand."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def test_several_messages_of_one_request_are_one_turn(case: Case) -> None:
     case.say("user", 5, "run-2")
     case.say("user", 6, "run-3")
     case.say("assistant", 8, "run-3")
-    # What run 2 was asked was never answered.
+    # The message of run 2 was never answered.
     assert case.facts().headline["turns"] == 3
     assert case.facts().gaps["unanswered"] == 1
 
 
 def test_several_messages_without_a_run_are_one_turn(case: Case) -> None:
-    """Where no run is named nothing tells them apart; one that names a run is of another request."""
+    """Messages without a run cannot be told apart; one with a run belongs to another request."""
     case.say("user", 0)
     case.say("user", 1)
     case.say("assistant", 4)
@@ -126,7 +126,7 @@ def test_a_run_says_more_exactly_how_long_it_took(case: Case) -> None:
     case.run("run-2", 60, 100, total_duration_ns=1_500_000_000)
     case.say("user", 0, "run-1")
     case.say("approval_request", 2, "run-1")
-    # A person thought about it for a minute, which is not the agent's time.
+    # A person took a minute to decide, which is not the agent's time.
     case.say("approval_response", 60, "run-2")
     case.say("assistant", 61, "run-2")
     assert _latencies(case) == [3.75]
@@ -185,7 +185,7 @@ def test_an_older_client_answers_with_the_id_of_the_message_that_asked(case: Cas
 def test_a_tool_that_the_caller_ran_returns_as_an_approval(case: Case) -> None:
     case.call(0, "local", "c", kind="approval_request")
     case.decide(4, {"tool_call_id": "c", "type": "tool", "status": "error"})
-    # The server repeats it.
+    # The server repeats the result as a tool return.
     case.answer(4, "error", "c")
     case.call(100, "local", "c")
     case.answer(107, "success", "c")
@@ -202,7 +202,7 @@ def test_an_answer_without_a_status_is_no_error_whatever_repeats_it(case: Case) 
 
 
 def test_calls_without_an_id_are_told_apart(case: Case) -> None:
-    """Nothing says which of them an answer without an id is to."""
+    """A return without an id does not tell which of them it belongs to."""
     case.call(0, "roll", None, None)
     case.call(1, "roll", None)
     case.answer(2, "error", None)
@@ -250,12 +250,12 @@ _M = 1_000_000
         ({"prompt_tokens": _M, "completion_tokens": _M}, 10.0),
         ({"prompt_tokens": _M, "cached_input_tokens": _M // 2}, 1.25),
         ({"prompt_tokens": _M, "cached_input_tokens": _M // 4, "cache_write_tokens": _M // 4}, 2.125),
-        # What is not told costs nothing.
+        # Unknown counts cost nothing.
         ({"completion_tokens": _M}, 8.0),
         ({"prompt_tokens": _M, "completion_tokens": None}, 2.0),
-        # A provider that does not count what was cached as a part of the prompt.
+        # Some providers do not count cached tokens as part of the prompt.
         ({"prompt_tokens": 10, "cached_input_tokens": _M}, 0.5),
-        # Reasoning is a part of the completion.
+        # Reasoning tokens are part of the completion.
         ({"prompt_tokens": 0, "completion_tokens": _M, "reasoning_tokens": _M // 2}, 8.0),
         ({"model_handle": None, "prompt_tokens": _M, "cached_input_tokens": _M // 2}, 100.0),
     ],
@@ -384,7 +384,7 @@ def test_what_the_slowest_turn_spent_its_time_on(case: Case) -> None:
     case.say("assistant", 30, "run-1", "step-2")
     case.step("step-1", run_id="run-1", total_tokens=5)
     case.step("step-2", run_id="run-1", total_tokens=7)
-    # One that came to nothing: no message names it.
+    # A step without results: no message names it.
     case.step("step-3", run_id="run-1", total_tokens=3)
     (turn,) = case.facts().slowest
     spent = [turn[key] for key in ("latency", "tool_seconds", "rest", "calls", "errors", "steps", "tokens")]
@@ -421,7 +421,7 @@ YEARS = [
 
 @pytest.mark.parametrize(("first", "last", "step"), YEARS, ids=str)
 def test_a_period_of_centuries_has_some_hundred_bars(case: Case, first: int, last: int, step: str) -> None:
-    """Dates of year 1 and 9999 stand for "all", and are in the data of whose clock was wrong."""
+    """The years 1 and 9999 are used for "all", and occur in data if a clock was wrong."""
     period = Period(datetime(first, 1, 1, tzinfo=timezone.utc), datetime(last, 12, 31, tzinfo=timezone.utc))
     for year in (first, last):
         case.say("user", 0, created_at=datetime(year, 1, 2))

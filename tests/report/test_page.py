@@ -1,4 +1,4 @@
-"""The report's file: nothing of the data is markup, nothing is asked of a network, all is said."""
+"""The report's file: no data becomes markup, nothing is requested from a network, all facts are shown."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Parsed(HTMLParser):
 
 
 def html_of(facts: Facts, health: Health = HEALTH) -> str:
-    """Without charts, which take a while."""
+    """Return the page without charts, which are slow to draw."""
     return page("letta (duckdb)", facts, {}, health, NOW)
 
 
 def busy(name: str = "agent", tool: str = "tool", model: str = "model", end: str = "end") -> Case:
-    """A case that fills every part of the page."""
+    """Return a case that fills every part of the page."""
     case = Case()
     case.agent("agent-1", name)
     case.run("run-1", 0, 9, status="failed", stop_reason=end)
@@ -97,7 +97,7 @@ def test_nothing_is_asked_of_a_network(evil: str) -> None:
                 tag,
                 name,
             )
-            # An SVG's namespace is a name.
+            # An SVG's namespace is only a name.
             assert name.startswith("xmlns") or "://" not in (value or "") or EVIL in str(value), (tag, name)
     style = evil.partition("<style>")[2].partition("</style>")[0]
     assert "url(" not in style
@@ -287,7 +287,7 @@ def test_the_period_ends_with_the_day_of_the_newest_message() -> None:
 
 
 def test_control_characters_in_names_are_made_visible() -> None:
-    """The engine that draws the charts ends the process over the first of them."""
+    """The chart engine would end the process at the first of them."""
     names = [f"{HIDDEN}{what}" for what in ("agent", "tool", "model", "provider")]
     facts = busy(*names).facts(prices=[Price("priced", 1, 1, 1, 1)])
     text = page(f"{HIDDEN}dataset", facts, draw(facts), HEALTH, NOW)

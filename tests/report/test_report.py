@@ -1,4 +1,4 @@
-"""`letta-source report`: out of a real load, and what it refuses before it opens anything."""
+"""`letta-source report`, made from a real load, and the errors it raises before it opens anything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_report_of_what_was_loaded(server: Server, letta_source: Command) -> N
     html = (letta_source.folder / "letta-report.html").read_text("utf-8")
     assert html.startswith("<!DOCTYPE html>")
     assert "Dataset letta (duckdb)" in Parsed(html).text
-    # Of the servers' texts nothing may come through.
+    # The report must not contain texts of messages.
     with duckdb.connect(str(letta_source.folder / "letta_db.duckdb"), read_only=True) as db:
         texts = db.sql("SELECT DISTINCT text FROM letta.agent_messages WHERE length(text) > 8").fetchall()
         ((count,),) = db.sql("SELECT count(*) FROM letta.agent_messages").fetchall()
