@@ -1,1 +1,1 @@
-"""What commit cc101f0 did, kept to compare later code with: see `make`."""
+"""Stored results of commit cc101f0, with which later code is compared: see `make`."""

@@ -1,4 +1,4 @@
-"""Columns that came after commit cc101f0, which may hold what was in `extra` then."""
+"""Columns added since commit cc101f0, which may hold what was in `extra` then."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.oracle import kept
 
 
 def _added() -> dict[str, set[str]]:
-    """By table, the fields that have a column by now."""
+    """Return by table the fields that have got a column since."""
     then = kept.schema()["tables"]
     added: dict[str, set[str]] = {}
     for resource in RESOURCES.values():
         for table in resource.tables:
             columns = then.get(table.name, {"columns": {}})["columns"]
             added[table.name] = {column.field for column in table.columns if column.name not in columns}
-        # Those of a call or a return made the message's `extra` hold all of them.
+        # An unknown field of a call or a return put the whole list into the message's `extra`.
         for child, table in (resource.children or {}).items():
             added[resource.root.name] |= {child} if added[table.name] else set()
     return added
@@ -35,7 +35,7 @@ def _covered() -> set[tuple[str, str]]:
         for column in table.columns
         if column.content
         and column.name in (held := then.get(table.name, {"columns": {}})["columns"])
-        # The hash of an `extra` that holds less is another.
+        # An `extra` with fewer fields has another hash.
         and (not held[column.name]["content"] or (column.name == "extra" and ADDED[table.name]))
     }
 
@@ -45,9 +45,9 @@ COVERED = _covered()
 
 
 def comparable(table: str, column: str, value: Any) -> Any:
-    """A json value in the one way to write it, `extra` without what has a column by now.
+    """Return a json value in canonical form, and `extra` without fields that have a column now.
 
-    That commit left NaN, which JSON has not, where one object came in place of a list.
+    That commit left NaN, which is not valid JSON, where one object came in place of a list.
     """
     if value is None or kept.schema()["tables"][table]["columns"][column]["type"] != "json":
         return value

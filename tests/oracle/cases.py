@@ -1,4 +1,4 @@
-"""The warehouses that are kept: how each was left, and how it is gone on with."""
+"""The stored warehouses: how each was left, and how loads continue from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Killed = Literal["", "extracted", "normalized", "begun"]
 Rows = dict[str, list[list[Any]]]
 Asked = list[list[str]]
 
-# The working folder, wherever that is: state knows the place it belongs to, and can be unpacked anywhere.
+# The working folder, wherever it is. State is bound to a place, and this one lets it be unpacked anywhere.
 _HERE = "/proc/self/cwd"
 ENVIRONMENT = {
     "DLT_DATA_DIR": f"{_HERE}/dlt",
@@ -39,13 +39,13 @@ class Case:
     """One warehouse.
 
     Attributes:
-        runs: The options of each load; one after the other they load everything.
-        place: What reads it.
-        rows: The name of the rows that it holds in the end.
+        runs: The options of each load; together they load everything.
+        place: The reader of its destination.
+        rows: The name of the rows that it must hold in the end.
         killed: What dlt had done when the last load was killed: extracted, normalized, or begun to load.
-        days: Days on the server when it was left.
-        poisoned: A message of the first day cannot be read; "cured": it can again when the load goes on.
-        left: The name of the case that it was left as, if not its own.
+        days: The number of days on the server when it was left.
+        poisoned: Set if a message of the first day is unreadable; "cured" if later loads can read it.
+        left: The name of the case whose archive it starts from, if not its own.
     """
 
     runs: tuple[str, ...] = _WHOLE
@@ -77,14 +77,14 @@ _OF_THE_LOAD = ("_dlt_load_id", "sequence", "load_started_at")
 
 
 def rows_of(case: Case, folder: Path) -> Rows:
-    """Rows by table, in the columns of commit cc101f0: later code may add some. Times are texts."""
+    """Return rows by table, in the columns of commit cc101f0, with times as texts."""
     place = case.place(folder)
     held = {table: place.rows(table, *columns) for table, columns in columns_of_then().items()}
     return {table: [[plain(value) for value in row] for row in rows] for table, rows in held.items() if rows}
 
 
 def columns_of_then() -> dict[str, list[str]]:
-    """By table, but for those that no two loads have in common."""
+    """Return the columns by table, except those that differ in every load."""
     return {
         table: [name for name in described["columns"] if name not in _OF_THE_LOAD]
         for table, described in kept.schema()["tables"].items()
@@ -92,9 +92,9 @@ def columns_of_then() -> dict[str, list[str]]:
 
 
 def asked_of(server: Server) -> Asked:
-    """What was asked of single parents, runs, …: path and cursors, sorted; lists are read each time.
+    """Return path and cursors of requests for single parents, runs, …, sorted; lists are read each time.
 
-    That a batch was read to its end is seen by its newest message; that commit did not look.
+    Requests for a batch's newest message, which checks its end, are left out: that commit did not send them.
     """
     return sorted(
         [request.path, request.params.get("after", ""), request.params.get("before", "")]
@@ -104,5 +104,5 @@ def asked_of(server: Server) -> Asked:
 
 
 def asked_too_much(asked: Iterable[list[str]], before: Iterable[list[str]]) -> list[tuple[str, ...]]:
-    """Requests that were not made before, or not so often."""
+    """Return requests that were not sent before, or less often."""
     return sorted((Counter(map(tuple, asked)) - Counter(map(tuple, before))).elements())

@@ -1,6 +1,6 @@
-"""Pages of every resource: what Letta sent once, and made-up ones, usual and odd.
+"""Pages of every resource: recorded ones, and generated ones with normal and odd items.
 
-Only `make` needs them: the pages are kept with the rows that were made of them.
+Only `make` needs them: the pages are stored with their rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from letta_source.demo.shapes import (
 )
 from tests.oracle.dumps import MESSAGES, Page
 
-# Numbers and texts that have to be written into the body as they stand: Python's json cannot.
+# Placeholders for values that Python's json cannot write; their bytes go into the body as they are.
 _RAW = {
     "@nan": b"NaN",
     "@infinity": b"-Infinity",
@@ -59,7 +59,7 @@ _IMAGES: tuple[Json, ...] = (
 )
 
 
-# Without NUL and lone surrogates.
+# Values without invalid characters.
 _SAFE = tuple(odd for odd in _ODD if not re.search(r"\\x00|\\ud[8f]", repr(odd)))
 _LISTED = ("content", "tool_calls", "tool_returns", "approvals", "tool_call")
 _PART_TYPES = (
@@ -90,7 +90,7 @@ _PART_FIELDS = (
 
 
 def recorded_pages() -> Iterator[Page]:
-    """The lists and messages that the package's recordings hold, those without items left out."""
+    """Yield the non-empty lists of the package's recordings."""
     files = (
         "agents", "group_messages", "step_messages", "conversations", "batch_messages", "agent_messages",
         "agent_messages_default_rendering", "all_messages",
@@ -110,7 +110,7 @@ def recorded_pages() -> Iterator[Page]:
 
 
 def _resource_of(path: str) -> tuple[str, str] | None:
-    """The resource and the parent that a recorded path is of."""
+    """Return the resource and the parent id of a recorded path."""
     parts = path.removeprefix("/v1/").replace("messages/batches", "batches").strip("/").split("/")
     if parts[-1] == "steps" and len(parts) == 3:
         return "steps", ""
@@ -122,7 +122,7 @@ def _resource_of(path: str) -> tuple[str, str] | None:
 
 
 def generated_pages(seed: int = 20261122) -> Iterator[Page]:
-    """Made-up pages: of plain messages, of mixed ones, and of odd items of every resource."""
+    """Yield generated pages of plain messages, of mixed ones, and of odd items of every resource."""
     for resource in (*MESSAGES, "batch_messages", "message_search", *_ENTITIES):
         made = _Maker(Random(f"{seed} {resource}"), resource)
         if resource in MESSAGES:
@@ -146,7 +146,7 @@ class _Maker:
         self._messages = 0
 
     def page(self, name: str, items: list[Any], again: bool = False) -> Page:
-        # Servers differ in whether they escape what is not ASCII; lone surrogates have to be.
+        # Servers may escape what is not ASCII; lone surrogates must be escaped.
         text = json.dumps(items, ensure_ascii=self._random.random() < 0.5)
         body = text.encode(errors="backslashreplace")
         for mark, raw in _RAW.items():
@@ -154,15 +154,15 @@ class _Maker:
         return Page(f"{self._resource} {name}", self._resource, self._parent, body.decode(), again)
 
     def turns(self, count: int, plain: bool = False) -> list[Json]:
-        """The items of some turns, in the order and with the fields that the server sends.
+        """Return the items of some turns, in the order and with the fields that the server sends.
 
         Args:
-            plain: No parts, no approvals, nothing free-form.
+            plain: True for turns without parts, approvals and free-form values.
         """
         return [item for _ in range(count) for message in self._turn(plain) for item in self._stored(message)]
 
     def every_part(self) -> list[Json]:
-        """Items with elements of each type: with all fields, with one, and with fields that come twice."""
+        """Return items with elements of each type: with all fields, with one, and with conflicting fields."""
         items = []
         for type_ in _PART_TYPES:
             usual = {name: f"{name} of {type_}" for name in _PART_FIELDS} | {
@@ -181,7 +181,7 @@ class _Maker:
         return items
 
     def odd(self, count: int) -> list[Any]:
-        """Items each of which is wrong or unusual in some way, with duplicates and what is no item."""
+        """Return wrong or unusual items, with duplicates and with values that are not items."""
         items: list[Any] = []
         while len(items) < count:
             message = self._base()
@@ -223,7 +223,7 @@ class _Maker:
             yield [system_item(text)]
 
     def _stored(self, message: list[Json]) -> list[Json]:
-        """The items as they go over the wire."""
+        """Return the items as the server sends them."""
         message_id = f"message-{self._uuid()}"
         self._messages += 1
         date = f"2026-11-21T08:{self._messages // 60 % 60:02}:{self._messages % 60:02}+00:00"
@@ -255,7 +255,7 @@ class _Maker:
         return call("roll_dice", arguments, f"call_{self._random.getrandbits(48):012x}")
 
     def _base(self) -> list[Json]:
-        """A usual message, or entity, of the resource."""
+        """Return a normal message or entity of the resource."""
         if template := _ENTITIES.get(self._resource):
             return [{**template(), "id": f"{self._resource}-{self._uuid()}"}]
         if self._resource in MESSAGES:
@@ -296,7 +296,7 @@ class _Maker:
         if name not in _LISTED or odd is None:
             return odd
         if name == "tool_call" or self._random.random() < 0.3:
-            # One where a list is meant. Commit cc101f0 failed on such with NUL or a lone surrogate in it.
+            # One object in place of a list. Commit cc101f0 failed if it contained invalid characters.
             return self._random.choice((self._element(_SAFE), self._random.choice(_SAFE)))
         return self._random.choice(([self._element(), odd], [self._element(), self._element()], [odd], []))
 

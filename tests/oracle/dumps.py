@@ -1,6 +1,6 @@
-"""Schema, rows and dlt's tables as plain JSON: the same of commit cc101f0 and of the code that is tested.
+"""Dumps of schema, rows and dlt's tables as plain JSON, in one form for commit cc101f0 and the tested code.
 
-Imports nothing of the code but what is public, so that it runs with either.
+This module imports only public names of the code, so that it runs with either.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ DESTINATIONS: dict[str, tuple[str, dict[str, str], str | None]] = {
 
 @dataclass(frozen=True)
 class Page:
-    """The body of one answer: how it is parsed is part of what is compared.
+    """The body of one response; parsing it is part of the comparison.
 
     Attributes:
-        name: What a failing test calls it.
-        again: Its messages were loaded before, so tombstones are due.
+        name: Its name in test results.
+        again: True if its messages were loaded before, so that tombstones are added.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Page:
 
     @property
     def is_walked(self) -> bool:
-        """True for a list of messages, whose pages that commit parsed in a way of their own.
+        """True for a list of messages, whose pages that commit parsed with a parser of their own.
 
-        Messages of steps and batches went the common way.
+        Messages of steps and batches had the common parser.
         """
         return self.resource in MESSAGES and self.resource != "step_messages"
 
 
 def schema_dump(resources: Mapping[str, Any], tables: Iterable[Any]) -> Json:
-    """All that is promised of tables and resources, but for descriptions.
+    """Return everything promised about tables and resources, except descriptions.
 
     Args:
         resources, tables: `RESOURCES` and `all_tables()` of `letta_source`.
@@ -93,7 +93,7 @@ def schema_dump(resources: Mapping[str, Any], tables: Iterable[Any]) -> Json:
 
 
 def dlt_dump(schema: Any) -> Json:
-    """The tables of a dlt schema, those of dlt itself left out, with all hints but descriptions."""
+    """Return a dlt schema's tables, without dlt's own, with all hints except descriptions."""
     return {
         name: {
             **{
@@ -112,11 +112,11 @@ def dlt_dump(schema: Any) -> Json:
 
 
 def dlt_dumps(folder: Path, base_url: str, cloud_url: str) -> Json:
-    """What dlt is told of the tables, by destination; nothing is loaded, no destination is asked.
+    """Return dlt's hints for the tables, by destination; nothing is loaded or connected.
 
     Args:
         folder: For dlt's own files.
-        base_url, cloud_url: Where the same Letta answers, self-hosted and as Cloud.
+        base_url, cloud_url: URLs of the same Letta, self-hosted and as Cloud.
     """
     import dlt
 
@@ -145,7 +145,7 @@ def dlt_dumps(folder: Path, base_url: str, cloud_url: str) -> Json:
 
 
 def rows_dump(tables: Mapping[str, Any]) -> dict[str, Rows]:
-    """Rows by table, of pyarrow tables: without nulls, times as texts; empty tables left out."""
+    """Return the rows of non-empty pyarrow tables, by name, without nulls and with times as texts."""
     return {
         name: [
             {column: plain(value) for column, value in row.items() if value is not None}
@@ -157,12 +157,12 @@ def rows_dump(tables: Mapping[str, Any]) -> dict[str, Rows]:
 
 
 def plain(value: Any) -> Any:
-    """Times as texts."""
+    """Return a time as text, and other values unchanged."""
     return value.isoformat() if isinstance(value, datetime) else value
 
 
 def to_line(value: Any) -> str:
-    """One line of JSON; lone surrogates, which no row holds, would raise here."""
+    """Return one line of JSON; a lone surrogate, which no row may hold, raises UnicodeEncodeError."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     text.encode()
     return text

@@ -1,4 +1,4 @@
-"""One page to rows, as the code that is tested does it: the one place to change when that changes."""
+"""Turns a page into rows with the tested code; when that code changes, only this module does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.oracle.dumps import LOAD_ID, SEQUENCE, Page
 
 
 def tables_of(page: Page) -> dict[str, pa.Table]:
-    """The page's rows by table; `_dlt_load_id` is LOAD_ID, `sequence` begins with SEQUENCE."""
+    """Return the page's rows by table; `_dlt_load_id` is LOAD_ID, `sequence` begins with SEQUENCE."""
     items = parse_json(page.body.encode())
     if page.resource == "message_search":
         items = [search_result(item) for item in items]

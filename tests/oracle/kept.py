@@ -1,4 +1,4 @@
-"""What is kept, read."""
+"""Readers of the stored results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FOLDER = Path(__file__).parent / "cc101f0"
 
 @cache
 def schema() -> Json:
-    """The dump of `dumps.schema_dump`, with that of dlt's tables under "dlt"."""
+    """Return the dump of `dumps.schema_dump`, with that of dlt's tables under "dlt"."""
     kept: Json = json.loads(_text("schema.json"))
     return kept
 
 
 def pages() -> Iterator[tuple[Page, dict[str, Rows]]]:
-    """Each page, and the rows that were made of it by table."""
+    """Yield each page with its rows by table."""
     for line in _text("rows.jsonl").split("\n"):
         if line:
             kept = json.loads(line)
@@ -31,13 +31,13 @@ def pages() -> Iterator[tuple[Page, dict[str, Rows]]]:
 
 
 def warehouses() -> Json:
-    """By name, the "rows" that warehouses held in the end, and by case what was "asked" on the way there."""
+    """Return the final "rows" of warehouses, by name, and the requests ("asked") of each case."""
     found: Json = json.loads(_text("warehouses.json"))
     return found
 
 
 def unpack(name: str, folder: Path) -> None:
-    """The warehouse and dlt's folder, as a case left them."""
+    """Unpack the warehouse and dlt's folder as a case left them."""
     with tarfile.open(FOLDER / archive_name(name)) as archive:
         archive.extractall(folder, filter="data")
 
@@ -51,9 +51,9 @@ def _text(name: str) -> str:
 
 
 def differences(kept: Any, found: Any, path: str = "") -> Iterator[str]:
-    """Each place where they differ, in a line; what only `found` has is not one, if it is a mapping's key.
+    """Yield a line for each place where they differ; keys that only `found` has are no difference.
 
-    So columns, tables and hints may be added: a change of what was there is found.
+    So columns, tables and hints may be added, but not changed.
     """
     if isinstance(kept, dict) and isinstance(found, dict):
         for key, value in kept.items():
@@ -64,7 +64,7 @@ def differences(kept: Any, found: Any, path: str = "") -> Iterator[str]:
     elif isinstance(kept, list) and isinstance(found, list) and len(kept) == len(found):
         for at, (one, other) in enumerate(zip(kept, found, strict=True)):
             yield from differences(one, other, f"{path}[{at}]")
-    # Their texts tell 1 from 1.0 and true, 0.0 from -0.0, and NaN is NaN.
+    # Compared by repr: 1, 1.0 and true differ, 0.0 and -0.0 differ, and NaN equals NaN.
     elif repr(kept) != repr(found):
         yield f"{path}: {_short(kept)} became {_short(found)}"
 

@@ -1,12 +1,12 @@
-"""Makes what is kept of commit cc101f0, again.
+"""Make the stored results of commit cc101f0 again.
 
     git worktree add /tmp/cc101f0 cc101f0
     python3 -m venv /tmp/cc101f0/.venv
     /tmp/cc101f0/.venv/bin/pip install -c constraints.txt -e "/tmp/cc101f0[test]"
     .venv/bin/python -m tests.oracle.make /tmp/cc101f0/.venv/bin
 
-More arguments, `rows` or names of cases, make only those. The commit's own command loads, from the small
-Letta of the code that runs this: so what is kept can be made again when that Letta changes.
+With more arguments, `rows` or names of cases, only those are made. The commit's own command loads from the
+current code's small Letta, so the results can be made again when that Letta changes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.oracle.kept import FOLDER, archive_name, warehouses
 from tests.oracle.story import DAYS, Story
 
 _KILLED = 99
-# What ends the process, as a kill does: before dlt's next step, or before dlt notes that it loaded a file.
+# Code that exits as a kill would: before dlt's next step, or before dlt records that it loaded a file.
 _KILL: dict[Killed, str] = {
     "": "",
     "extracted": f"import dlt, os; dlt.Pipeline.normalize = lambda *_, **__: os._exit({_KILLED})",
@@ -69,7 +69,7 @@ def write_lines(file: Path, lines: Iterable[str]) -> None:
 
 
 def make_warehouses(old: Path, names: Sequence[str]) -> None:
-    """Leaves each warehouse as its case says, keeps it, and goes on with it."""
+    """Leave each warehouse as its case says, archive it, and continue its loads."""
     rows: dict[str, Rows] = {}
     asked: dict[str, Asked] = {}
     if len(names) < len(CASES):
@@ -130,7 +130,7 @@ class Load:
 
     def archive(self, file: Path) -> None:
         def clean(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-            """Nothing of who makes it, nor what no load reads."""
+            """Remove traces of the user, and files that no load reads."""
             if info.name.endswith((".lock", "trace.pickle")):
                 return None
             info.uid = info.gid = info.mtime = 0

@@ -1,6 +1,6 @@
-"""Runs under the Python of an environment that holds commit cc101f0: writes what that makes of the pages.
+"""Write the results of commit cc101f0 for the pages, run by the Python of an environment with that commit.
 
-Started by `make`, with a folder as its argument. It names the modules of then, which are not those of now.
+`make` starts it with a folder and two URLs. It imports the modules of that commit, not the current ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def old(module: str) -> Any:
 
 
 def tables_of(page: Any) -> dict[str, Any]:
-    """As `flattening.tables_of`."""
+    """Do as `flattening.tables_of`."""
     resource, body = old("tables").RESOURCES[page.resource], page.body.encode()
     items = old("columnar").read_columnar(body) if page.is_walked else None
     if items is None:

@@ -1,4 +1,4 @@
-"""A small Letta with the same data each time: three days, the first of which the kept warehouses hold."""
+"""A small Letta with three days of data, always the same; the stored warehouses hold the first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png
 
 
 def odd_items(day: int) -> list[list[Json]]:
-    """Messages of every kind that is more than plain text."""
+    """Return messages of every kind that is more than plain text."""
     return [
         [user_item([_PART, _IMAGE])],
         [{"message_type": "summary_message", "summary": f"day {day}", "compaction_stats": {"before": 9}}],
@@ -32,11 +32,11 @@ def odd_items(day: int) -> list[list[Json]]:
 
 
 class Story:
-    """The Letta, and what happens on it; all of it is long ago.
+    """The Letta and its events, all of them long ago.
 
     Attributes:
-        unreadable: A message of the first day.
-        batches: All of them; the first has ended on the last day, when no list names it any more.
+        unreadable: The id of a message of the first day.
+        batches: The ids of all batches; the first is finished on the last day, and then in no list any more.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Story:
 
     @contextmanager
     def _hours(self) -> Iterator[None]:
-        """Each look at the server's clock shows a second more."""
+        """Advance the server's clock by a second at each look while the block runs."""
 
         def now() -> datetime:
             self._hour += timedelta(seconds=1)
@@ -59,12 +59,12 @@ class Story:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.letta, "now", now)
-            # The small Letta of then moved no agent's date.
+            # The small Letta of that commit did not change agents' dates.
             patch.setattr(self.letta, "touch", lambda agent_id: None)
             yield
 
     def day(self) -> None:
-        """Agents come, all talk, and what was open the day before ends."""
+        """Add agents, let all talk, and finish what was unfinished the day before."""
         self._days += 1
         self._hour = _START + timedelta(days=self._days)
         letta = self.letta
@@ -73,7 +73,7 @@ class Story:
                 letta.finish_run(run_id)
             for batch_id in self.batches:
                 letta.add_batch_messages(batch_id, 2)
-            # Not sooner: the list does not name what has ended, and no load would know of it.
+            # Not earlier: finished batches are in no list, and no load would know of it.
             if self._days == DAYS:
                 letta.finish_batch(self.batches[0])
             new = [letta.add_agent(kind) for kind in (_KINDS if self._days == 1 else _KINDS[:1])]

@@ -1,4 +1,4 @@
-"""Pages become the rows that commit cc101f0 made of them."""
+"""Pages give the same rows as commit cc101f0 made of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PAGES = {page.name: (page, rows) for page, rows in kept.pages()}
 
 
 def _by_key(table: str, rows: Rows) -> dict[str, Any]:
-    """The rows of each key, in the columns of then; how json is written is no promise."""
+    """Return the rows by key, in the columns of that commit; the form of json is not guaranteed."""
     columns, key = SCHEMA[table]["columns"], SCHEMA[table]["primary_key"]
-    # Lists of agents, runs, … may name one twice.
+    # Lists of agents, runs, … may contain an item twice.
     found: dict[str, Rows] = {}
     for row in rows:
         then = {name: comparable(table, name, row.get(name)) for name in columns}

@@ -1,4 +1,4 @@
-"""Tables, columns, keys, resources and what dlt is told of them: what commit cc101f0 had is still there."""
+"""The tables, columns, keys, resources and dlt hints of commit cc101f0 are still there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = kept.schema()
 @pytest.mark.parametrize("table", KEPT["tables"])
 def test_a_table_keeps_its_keys_and_columns(table: str) -> None:
     was, now = KEPT["tables"][table], FOUND["tables"].get(table)
-    # `content` covers more than it did, and never less.
+    # `content` may cover more than then, but not less.
     covered = [name for name, column in was["columns"].items() if not column["content"]]
     for name in covered:
         was["columns"][name] |= {"content": now["columns"][name]["content"]}
@@ -31,7 +31,7 @@ def test_a_resource_keeps_what_it_loads(resource: str) -> None:
 
 
 def test_resources_are_read_in_the_order_of_then() -> None:
-    # Later ones know what earlier ones listed.
+    # Later resources use what earlier ones listed.
     assert [name for name in FOUND["resources"] if name in KEPT["resources"]] == list(KEPT["resources"])
 
 

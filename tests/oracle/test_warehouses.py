@@ -1,4 +1,4 @@
-"""Warehouses that commit cc101f0 left are gone on with: nothing is lost, doubled or read twice."""
+"""Loads continue from warehouses of commit cc101f0: nothing is lost, doubled or read twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 KEPT = kept.warehouses()
-# What they show is shown by others too, as far as one can tell.
+# Other cases most likely cover the same.
 _LONG = {"first extracted", "first normalized", "files begun", "unreadable"}
 
 
@@ -45,7 +45,7 @@ def assert_same_rows(case: Case, folder: Path) -> None:
     before, after = KEPT["rows"][case.rows], rows_of(case, folder)
     assert after.keys() == before.keys()
     for table, columns in columns_of_then().items():
-        # What was loaded in clear then is masked by now.
+        # Columns that were unmasked then are masked now.
         hidden = {name for name in columns if case.rows == "masked" and (table, name) in COVERED}
         then, now = (
             Counter(
@@ -61,7 +61,7 @@ def assert_same_rows(case: Case, folder: Path) -> None:
 
 
 def assert_in_order(letta: Letta, case: Case, folder: Path) -> None:
-    """`sequence` sorts an agent's messages as the server does, whoever loaded them."""
+    """Assert that `sequence` sorts an agent's messages as the server does, whichever version loaded them."""
     rows = case.place(folder).rows("agent_messages", "agent_id", "sequence", "id")
     for agent_id in letta.tables["agents"].ids():
         numbered = sorted((row[1], row[2]) for row in rows if row[0] == agent_id)
