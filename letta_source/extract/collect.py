@@ -206,8 +206,8 @@ class _Collector:
             self.append_only.restart(job, parent_id)
 
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
-        self._positions.gap(job, parent_id, gap)
-        is_known = self._issues.gap(parent_id, gap, tracked=parent_id == job.id)
+        is_known = self._issues.gap(parent_id, gap, job.id)
+        self._positions.gap(job, parent_id, gap, is_known)
         if not gap.answered:
             self._count_failed(job, is_known)
 
@@ -216,7 +216,7 @@ class _Collector:
         if self.append_only:
             self.held = self.append_only.gap_retried(job), job
         if gap.left:
-            self._issues.gap(parent_id, gap.left, tracked=True, instead_of=gap)
+            self._issues.gap(parent_id, gap.left, job.id, instead_of=gap)
 
     def _end(self, job: Job, parent_id: str, event: Done) -> None:
         self._finish_rows(job, self._positions.end(job))
@@ -289,9 +289,10 @@ class _Collector:
     def _settle(self, job: Job) -> None:
         # A window reads only part of a parent.
         if job.id and not self._state.settings.window:
-            known, parent_id = self._state.issues, job.id
-            gaps = [(UNREADABLE, *gap) for gap in self._state.cursors.gaps(parent_id)]
-            self._issues.settle(parent_id, [key for key in gaps if not known.is_due(parent_id, key)])
+            known = self._state.issues
+            for parent_id in known.parents(job.id):
+                gaps = [(UNREADABLE, *gap) for gap in self._state.cursors.gaps(parent_id)]
+                self._issues.settle(parent_id, [key for key in gaps if not known.is_due(parent_id, key)])
 
     def _finish_rows(self, job: Job, finished: bool) -> None:
         self.rows.end(job)

@@ -49,15 +49,17 @@ class Issues:
         self._reported: set[tuple[str, Key]] = set()
         self._rows: list[dict[str, Any]] = []
 
-    def gap(self, parent_id: str, gap: Gap, tracked: bool, instead_of: Gap | Retried | None = None) -> bool:
+    def gap(self, parent_id: str, gap: Gap, job_id: str, instead_of: Retried | None = None) -> bool:
         """Report unreadable messages between two others; return True if they are known.
 
         Args:
-            tracked: see `report`.
+            job_id: of the job that met it: the parent, or the run of a step.
             instead_of: the gap of which this one is the rest.
         """
         before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
-        return self.report(UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, tracked, before)
+        return self.report(
+            UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, True, before, job_id
+        )
 
     def without_id(self, parent_id: str, others: Sequence[Nameless]) -> None:
         """Report elements of a page that cannot be rows."""
@@ -82,6 +84,7 @@ class Issues:
         before_id: str = "",
         tracked: bool = False,
         instead_of: Key | None = None,
+        job_id: str = "",
     ) -> bool:
         """Report one issue; return True if it is known.
 
@@ -90,12 +93,13 @@ class Issues:
             after_id, before_id: ids it lies between; empty at the ends of the list.
             tracked: later loads retry it until it can be read; it is known from its second report on.
             instead_of: the issue of which this one is the rest.
+            job_id: see `gap`.
         """
         shown = self._mask.detail(detail)
         row = self._row(kind, parent_id, shown, after_id, before_id)
         if tracked:
             key = (kind, after_id, before_id)
-            row["known"] = self._known.fail(parent_id, key, instead_of)
+            row["known"] = self._known.fail(parent_id, key, instead_of, job_id)
             if kind == UNREADABLE:
                 row["next_try_at"] = self._known.next_try(parent_id, key)
             self._reported.add((parent_id, key))

@@ -18,6 +18,8 @@ class Positions:
     def __init__(self, state: ResourceState) -> None:
         self._state = state
         self._incomplete: set[str] = set()
+        # Of these, the jobs with a gap that was not known.
+        self._is_new: set[str] = set()
         self._parents: dict[str, Mapping[str, Any]] = {}
 
     def begin(self, job: Job) -> None:
@@ -46,9 +48,11 @@ class Positions:
         if job.moves == "cursor":
             self._state.cursors.restart(parent_id)
 
-    def gap(self, job: Job, parent_id: str, gap: Gap) -> None:
+    def gap(self, job: Job, parent_id: str, gap: Gap, is_known: bool) -> None:
         """Pass an unreadable part, and keep it for a retry by later loads."""
         self._incomplete.add(job.id)
+        if not is_known:
+            self._is_new.add(job.id)
         if job.moves == "cursor":
             self._state.cursors.meet_gap(parent_id, (gap.after_id, gap.before_id))
 
@@ -59,7 +63,8 @@ class Positions:
 
     def end(self, job: Job) -> bool:
         """End a job that was read; return True if its run, step or batch is finished for good."""
-        return self._close(job, complete=job.id not in self._incomplete)
+        complete = job.id not in self._incomplete
+        return self._close(job, complete, waits=not complete and job.id not in self._is_new)
 
     def fail(self, job: Job) -> None:
         """End a job that was not read to its end; the next load tries again."""
@@ -75,11 +80,11 @@ class Positions:
         elif job.moves == "cursor":
             self._state.cursors.forget(job.id)
 
-    def _close(self, job: Job, complete: bool) -> bool:
+    def _close(self, job: Job, complete: bool, waits: bool = False) -> bool:
         if job.moves == "place":
             self._state.worklist(job.key).skip(job.parent)
         if job.moves != "parent":
             return False
         worklist, parent = self._state.worklist(job.key), self._parents.pop(job.id, job.parent)
-        worklist.close(parent, complete)
+        worklist.close(parent, complete, waits)
         return complete and worklist.is_finished(parent)

@@ -47,7 +47,7 @@ class Direction:
             # With swapped cursors a page may be empty although the list goes on.
             is_suspect = self._pages.endpoint.is_top and not self._is_proven and self._can_tell(cursor)
             return await self._other_way(cursor) or [] if is_suspect else []
-        if not fresh or self._is_older(items):
+        if not fresh or self.is_older(items):
             other = await self._other_way(cursor)
             if other is None:
                 raise Lost(f"{self._pages.endpoint.path} gives the same page again after {cursor}")
@@ -63,7 +63,7 @@ class Direction:
         """Return True if the other cursor's items can be told apart from those already read."""
         return cursor is not None and (self._since is not None or self._seen.count > 0)
 
-    def _is_older(self, items: Sequence[Any]) -> bool:
+    def is_older(self, items: Sequence[Any]) -> bool:
         """Return True if the page lies before the start."""
         if self._since is None or self._is_proven or self.forward == "before":
             return False
@@ -98,7 +98,7 @@ class Direction:
             return None
         items = await self._pages.ask({"before": cursor})
         fresh = self._seen.without(items)
-        if items and (not fresh or self._is_older(items)):
+        if items and (not fresh or self.is_older(items)):
             return None
         self.forward = "before"
         return fresh

@@ -74,6 +74,7 @@ class Pages:
         size: limit of the next request.
         largest: the size up to which it may grow.
         answered: a request for this list has succeeded.
+        patience: the most retries of a request; None leaves them to its size.
     """
 
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
@@ -81,6 +82,9 @@ class Pages:
         self.endpoint = endpoint
         self._kind = kind_of(endpoint.path)
         self.answered = False
+        self.patience: int | None = None
+        # A page failed, and none as large has succeeded since: others are expected to fail.
+        self._is_searching = False
         self._nil_cursor = endpoint.nil_cursor
         self._lease = client.server.memory.lease()
         limit = client.server.page_limits.get(self._kind, endpoint.page_size)
@@ -125,11 +129,13 @@ class Pages:
 
         async def get(params: Params, retries: int) -> Any:
             may_lack = endpoint.family is not None
+            retries = retries if self.patience is None else min(retries, self.patience)
             return await client.get(endpoint.path, params, retries, "list", may_lack, self._lease)
 
         if self.size > 1:
             # Leaving the relation out for one item would lose it for all others on the page.
-            return await get(params, fewer_retries(_SHRINK_AFTER, endpoint.fragile, client.server))
+            retries = 0 if self._is_searching else _SHRINK_AFTER
+            return await get(params, fewer_retries(retries, endpoint.fragile, client.server))
         if endpoint.fragile:
             return await get_whole_or_without(get, params, _GIVE_UP_AFTER, endpoint.fragile, client.server)
         return await get(params, _GIVE_UP_AFTER)
@@ -161,6 +167,7 @@ class Pages:
             raise Unreadable(f"{self.endpoint.path}: {error}") from error
         if self.size == 1:
             return False
+        self._is_searching = True
         self.size = max(1, min(_smaller(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):
             # Each page that is too large costs a timeout, or part of a body.
@@ -171,6 +178,7 @@ class Pages:
 
     def grow(self) -> None:
         """Double the page size again, after a smaller page succeeded."""
+        self._is_searching = self._is_searching and self.size < self.largest
         self.size = min(self.size * 2, self.largest)
 
 

@@ -20,7 +20,8 @@ from letta_source.times import created_at
 # Page size on the way back from an anchor, as the unreadable message is near.
 _NEAR = 8
 
-_WAYS: Sequence[str] = ("before", "after")
+WAYS: Sequence[str] = ("before", "after")
+"""Newest first, self-hosted goes back by the one, Cloud by the other."""
 
 Stones = AsyncIterator[str]
 """Ids of messages (anchors), roughly in the list's order, from around the cursor on."""
@@ -56,11 +57,11 @@ async def far_edge(
     """
     if anchors is None:
         pages.size = 1
-        return await _back_from_newest(pages, cursor, forward)
+        return await back_from_newest(pages, cursor, forward)
     edge, meets = await _back_from_first(pages, cursor, forward, anchors.own(reached))
     if not edge:
         pages.size = 1
-        edge, meets = await _back_from_newest(pages, cursor, forward)
+        edge, meets = await back_from_newest(pages, cursor, forward)
     if meets:
         return edge, meets
     # Between two unreadable messages there may be some that no anchor of this list reaches.
@@ -112,14 +113,15 @@ async def _back_from_stone(
         if len(ids) < 2 or not beyond:
             return [], False
         between = await pages.tried({"before": beyond[0], "after": stone}, "desc")
-        ways = _WAYS[:1] if between else _WAYS[1:]
+        ways = WAYS[:1] if between else WAYS[1:]
     else:
-        ways = _WAYS
+        ways = WAYS
     pages.size = min(_NEAR, pages.largest)
     return await _back_from(pages, cursor, forward, following, ids[-1], ways)
 
 
-async def _back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[Sequence[Any], bool]:
+async def back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[Sequence[Any], bool]:
+    """Return what `far_edge` does, from the newest message."""
     newest, oldest = await pages.tried({}, "desc"), await pages.tried({})
     if not newest or not (newest_ids := ids_of(newest)):
         return [], newest == []
@@ -138,7 +140,7 @@ async def _back_from(
     forward: str,
     edge: Sequence[Any],
     edge_id: str,
-    ways: Sequence[str] = _WAYS,
+    ways: Sequence[str] = WAYS,
 ) -> tuple[Sequence[Any], bool]:
     """Go back from message `edge_id` towards the cursor; `edge` has its items, if known."""
     seen = SeenPages()

@@ -15,7 +15,8 @@ from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.cycle import SeenPages
 from letta_source.paging.direction import Direction
-from letta_source.paging.events import Event, Gap, Page, Restarted
+from letta_source.paging.events import Event, Gap, Page, Restarted, Retried
+from letta_source.paging.known_gaps import Known, past_known
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Anchors, far_edge
 
@@ -29,6 +30,7 @@ async def walk_pages(
     since: datetime | None = None,
     until: str | None = None,
     anchors: Anchors | None = None,
+    known: Known | None = None,
 ) -> AsyncIterator[Event]:
     """Yield every item after the cursor, page by page, oldest first.
 
@@ -38,11 +40,12 @@ async def walk_pages(
         until: id of the item to end before, at the far side of a gap that an earlier walk left. The gap is
             tried once, one message at a time at first.
         anchors: ids beyond unreadable messages, see `letta_source.paging.unreadable`.
+        known: gaps that earlier walks met; those that have not changed are not searched again.
 
     Raises:
         FamilyMissing, ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
     """
-    async for event in _Walk(client, endpoint, after, since, until, anchors).events():
+    async for event in _Walk(client, endpoint, after, since, until, anchors, known or {}).events():
         yield event
 
 
@@ -61,11 +64,16 @@ class _Walk:
         since: datetime | None,
         until: str | None,
         anchors: Anchors | None,
+        known: Known,
     ) -> None:
         self._pages = Pages(client, endpoint)
         self._until = until
         self._anchors = anchors
         self._restarts = 0
+        self._known = dict(known)
+        self._unmet = {*known}
+        # A part that failed before is tried twice.
+        self._patience = 1 if until else None
         if until:
             self._pages.size = 1
         self._begin(after, since if endpoint.dated else None)
@@ -76,11 +84,19 @@ class _Walk:
         self._direction = Direction(self._pages, self._seen, after, since)
         # Run and date of the item under the cursor, once one was read.
         self._reached: Mapping[str, Any] | None = None
-        self._asked_again = False
+        self._asked_again = self._meets_known = False
         self._in_order = self._until is None
+        self._reads_all = after is None and self._until is None
 
     async def events(self) -> AsyncIterator[Event]:
         while True:
+            while gap := self._next_known():
+                async for event in self._through_known(gap):
+                    yield event
+                    if isinstance(event, Gap) and not event.before_id:
+                        return
+            # With known gaps ahead a page is expected to fail.
+            self._pages.patience = 0 if self._known else self._patience
             try:
                 fresh = await self._direction.items_after(self._cursor)
             except Lost as lost:
@@ -88,6 +104,9 @@ class _Walk:
                 yield Restarted()
                 continue
             except RequestFailed as error:
+                if self._known:
+                    self._meets_known = True
+                    continue
                 if self._pages.may_shrink(error):
                     continue
                 if self._until:
@@ -99,10 +118,13 @@ class _Walk:
                 fresh = beyond
                 before_id = ids_of(fresh)[0] if fresh else ""
                 yield Gap(self._cursor or "", before_id, str(error), self._pages.answered)
+                self._unmet.discard((self._cursor or "", before_id))
                 self._in_order = False
             is_end = self._until in ids_of(fresh)
             if is_end:
                 fresh = fresh[: next(at for at, item in enumerate(fresh) if id_of(item) == self._until)]
+            for gap in self._resolved_by(fresh):
+                yield Retried(*gap, None)
             if not fresh:
                 return
             moved = self._move_over(fresh)
@@ -125,6 +147,66 @@ class _Walk:
                 self._reached = {name: item.get(name) for name in ("run_id", "date", "created_at")}
                 return True
         return False
+
+    def _resolved_by(self, fresh: Sequence[Any]) -> list[tuple[str, str]]:
+        """Return the known gaps that these items prove to be closed; no items are the end of the list."""
+        if not self._unmet or not (fresh or self._reads_all):
+            return []
+        ids = ids_of(fresh)
+        closed = [gap for gap in self._unmet if not ids or gap[1] in ids or gap[0] in ids[:-1]]
+        self._unmet.difference_update(closed)
+        return closed
+
+    def _next_known(self) -> tuple[str, str] | None:
+        """Return the known gap that probably comes next; None if none needs to be near."""
+        if self._direction.forward != "after":
+            return None
+        here = next((gap for gap in self._known if gap[0] == (self._cursor or "")), None)
+        if here or self._cursor is None or self._meets_known:
+            return here or next(iter(self._known), None)
+        return None
+
+    async def _through_known(self, gap: tuple[str, str]) -> AsyncIterator[Event]:
+        """Yield the items up to a known gap, the gap, and the message after it.
+
+        A gap that has changed is no longer known: the walk goes on from where this stops.
+        """
+        after_id, before_id = gap
+        due = self._known.pop(gap)
+        self._meets_known = False
+        # An unreadable start of the list lies behind any cursor.
+        is_behind = bool(self._cursor and not after_id)
+        while not is_behind and (self._cursor or "") != after_id:
+            page = await self._expected({"after": self._cursor, "before": after_id}, self._pages.largest)
+            if page:
+                yield self._page(page)
+            # The next message is the one before the gap, unless more is to come.
+            one = None if page is None else await self._expected({"after": self._cursor}, 1)
+            if one:
+                yield self._page(one)
+            is_behind = not one or not (page or self._cursor == after_id)
+        passed = None if is_behind else await past_known(self._pages, after_id, before_id, due)
+        self._pages.size = self._pages.largest
+        if passed:
+            yield Gap(after_id, before_id, passed.detail, self._pages.answered)
+            self._unmet.discard(gap)
+            self._in_order = False
+            if passed.edge:
+                yield self._page(passed.edge)
+
+    def _page(self, items: Sequence[Any]) -> Page:
+        self._move_over(items)
+        return Page(items, self._in_order, self._pages.take_lease())
+
+    async def _expected(self, cursors: Mapping[str, str | None], size: int) -> Sequence[Any] | None:
+        """Return a page's new items on the way to a known gap; None if the page is not as expected."""
+        self._pages.patience, self._pages.size = None, size
+        try:
+            items = await self._pages.ask(cursors)
+        except (Lost, RequestFailed):
+            return None
+        fresh = self._seen.without(items)
+        return None if (items and not ids_of(fresh)) or self._direction.is_older(items) else fresh
 
     def _restart(self, lost: Lost) -> None:
         """Begin again at the start: the item under the cursor was deleted, or the cursor leads nowhere."""

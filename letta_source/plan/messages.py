@@ -59,13 +59,17 @@ def messages_job(
                 yield parent_id, event
 
         since = parse_time(cursor[0]) if cursor and cursor[0] else None
+        known = state.issues.gaps(parent_id, UNREADABLE)
         walk = walk_pages(
             client,
             endpoint,
             cursor[1] if cursor else None,
             anchors=AgentAnchors(client, state.settings, anchors_of, since) if anchors_of else None,
+            known={gap: is_due and gap not in gaps for gap, is_due in known.items()},
         )
-        named = state.session.host.named.get(parent_id, ()) if state.asks_for_changes else ()
+        # Before a known gap there is a short page, which is not the last.
+        ends = state.asks_for_changes and not known
+        named = state.session.host.named.get(parent_id, ()) if ends else ()
         async for event in until_named(walk, named, endpoint.page_size):
             # The cursor may pass a gap, because the state keeps the gap.
             yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event

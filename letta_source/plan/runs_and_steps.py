@@ -10,7 +10,7 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError, ParentGone, Unreadable
-from letta_source.paging.events import Event, Page
+from letta_source.paging.events import UNREADABLE, Event, Page, Retried
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
 from letta_source.paging.walk import walk_pages
@@ -159,11 +159,13 @@ async def _messages_of_step(
 ) -> AsyncIterator[tuple[str, Event]]:
     card = RESOURCES["step_messages"]
     endpoint = Endpoint(card.path_of(step_id), card.params, card.page_size or FIXED_PAGE)
-    named = state.session.host.named.get(step_id, ())
-    walk = walk_pages(client, endpoint)
+    known = state.issues.gaps(step_id, UNREADABLE)
+    named = () if known else state.session.host.named.get(step_id, ())
+    walk = walk_pages(client, endpoint, known=known)
     # A page with a call that is rendered as an assistant message hides the return of that call.
     async for event in until_named(walk, named, endpoint.page_size, unless="assistant_message"):
-        yield step_id, event
+        if not isinstance(event, Retried):
+            yield step_id, event
 
 
 messages_of_run = of_each_step(_messages_of_step)

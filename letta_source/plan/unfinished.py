@@ -35,7 +35,7 @@ async def runs_to_read(
     Args:
         only_moved: ignore messages that name a run, as they do not change what is read of it.
     """
-    run_ids = list(run_ids)
+    run_ids = without_waiting(state, key, run_ids)
     if not run_ids:
         return
     active = await _active_runs(client, state, key, run_ids)
@@ -63,7 +63,7 @@ async def steps_to_read(
     """Yield those of these unfinished steps that are to be read again."""
     worklist = state.worklist(key)
     by_run: dict[str, list[str]] = {}
-    for step_id in step_ids:
+    for step_id in without_waiting(state, key, step_ids):
         if run_id := worklist.run_of(step_id):
             by_run.setdefault(run_id, []).append(step_id)
         else:
@@ -76,6 +76,12 @@ async def steps_to_read(
         if active is None or run_id not in active or run_id in named or state.sweeps:
             for step_id in steps:
                 yield step_id
+
+
+def without_waiting(state: ResourceState, key: str, parent_ids: Iterable[str]) -> list[str]:
+    """Return those of some unfinished ones that miss more than known issues whose retry is not due."""
+    worklist = state.worklist(key)
+    return [one for one in parent_ids if not (worklist.waits(one) and state.issues.waits(one))]
 
 
 async def _active_runs(

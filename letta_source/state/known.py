@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, MutableMapping
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from letta_source.times import parse_time
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 # The wait after the second failure; after the first, the next load retries. Hourly loads may start early.
 _FIRST_WAIT = timedelta(minutes=50)
@@ -17,13 +20,17 @@ Key = tuple[str, str, str]
 
 
 class StoredIssue(TypedDict):
-    """One known issue as stored by dlt; times are ISO 8601 in UTC."""
+    """One known issue as stored by dlt; times are ISO 8601 in UTC.
+
+    `job` is the run that was read, if the parent is a step of it.
+    """
 
     kind: str
     after_id: str
     before_id: str
     tries: int
     next_try: str
+    job: NotRequired[str]
 
 
 class KnownIssues:
@@ -48,6 +55,11 @@ class KnownIssues:
     def bind(self, state: MutableMapping[str, Any]) -> None:
         """Continue with the state dict of the next load package."""
         self._state = state
+        self._steps: dict[str, list[str]] = {}
+        for parent_id, issues in {**state.get("issues", {}), **self._changed}.items():
+            stored = issues.values() if isinstance(issues, dict) else issues
+            for job_id in {one["job"] for one in stored if "job" in one}:
+                self._steps.setdefault(job_id, []).append(parent_id)
 
     def of(self, parent_id: str) -> Mapping[Key, StoredIssue]:
         """Return the known issues of a parent."""
@@ -61,19 +73,34 @@ class KnownIssues:
         known = self.of(parent_id).get(key)
         return self._eager or known is None or parse_time(known["next_try"]) <= self._now
 
+    def gaps(self, parent_id: str, kind: str) -> dict[tuple[str, str], bool]:
+        """Map the ids around each issue of a kind, roughly in the list's order, to True if a retry is due."""
+        return {key[1:]: self.is_due(parent_id, key) for key in self.of(parent_id) if key[0] == kind}
+
+    def parents(self, job_id: str) -> list[str]:
+        """Return a job's own parent, and the steps of its run that have issues."""
+        return [job_id, *self._steps.get(job_id, ())]
+
+    def waits(self, job_id: str) -> bool:
+        """Return True if the job has known issues, and no retry is due."""
+        keys = [(parent_id, key) for parent_id in self.parents(job_id) for key in self.of(parent_id)]
+        return bool(keys) and not any(self.is_due(*one) for one in keys)
+
     def next_try(self, parent_id: str, key: Key) -> datetime:
         """Return the earliest time of the next retry."""
         return parse_time(self.of(parent_id)[key]["next_try"])
 
-    def fail(self, parent_id: str, key: Key, instead_of: Key | None = None) -> bool:
+    def fail(self, parent_id: str, key: Key, instead_of: Key | None = None, job_id: str = "") -> bool:
         """Note an issue; return True if an earlier load had it too.
 
         Args:
             instead_of: the issue of which this one is the rest.
+            job_id: the run that was read, if the parent is a step of it.
         """
         issues = dict(self.of(parent_id))
         instead_of = instead_of or (None if key in issues else self._like(issues, key))
-        before = issues.pop(instead_of, None) if instead_of else issues.get(key)
+        # A walk meets issues in the list's order, and puts them in it; a retry alone keeps the place.
+        before = issues.get(key) if instead_of == key else issues.pop(instead_of or key, None)
         # A gap that shrank may shrink further: the next load retries it.
         tries = before["tries"] + 1 if before and key in self.of(parent_id) else 1
         wait = min(_FIRST_WAIT * 2 ** min(tries - 2, 10), _LONGEST_WAIT) if tries > 1 else timedelta()
@@ -85,6 +112,10 @@ class KnownIssues:
             "tries": tries,
             "next_try": (self._now + wait).isoformat(),
         }
+        if job_id not in ("", parent_id):
+            issues[key]["job"] = job_id
+            if parent_id not in self._steps.setdefault(job_id, []):
+                self._steps[job_id].append(parent_id)
         self._changed[parent_id] = issues
         return before is not None or instead_of is not None
 

@@ -13,6 +13,10 @@ Parent = Mapping[str, Any]
 """A run, step or batch: its id, status and dates, as far as known."""
 
 
+# Stored in place of a status.
+_WAITS = "waits for a known issue"
+
+
 class _Unfinished(NamedTuple):
     created_at: str | None
     status: str
@@ -65,9 +69,12 @@ class Worklist:
 
     def beyond_list(self) -> tuple[str, ...]:
         """Return the unfinished parents that the list does not have from its cursor on."""
-        if self.cursor is None:
+        cursor = self.cursor
+        if cursor in (None, (None, None)):
+            # The whole list is read.
             return ()
-        listed_from = self.cursor[0]
+        assert cursor is not None
+        listed_from = cursor[0]
         return tuple(
             parent_id
             # A copy, as another thread may commit meanwhile.
@@ -89,6 +96,10 @@ class Worklist:
         """Return True if an unfinished parent has another status than when it was last read."""
         return self._notes("seen").get(parent["id"]) != str(parent.get("status"))
 
+    def waits(self, parent_id: str) -> bool:
+        """Return True if a parent is finished, and was read except for known issues."""
+        return self._notes("seen").get(parent_id) == _WAITS
+
     def run_of(self, step_id: str) -> str | None:
         """Return the run of an unfinished step; None if unknown."""
         known: str | None = self._notes("run_of").get(step_id)
@@ -108,8 +119,12 @@ class Worklist:
         """Add a parent that the list named, in the list's order."""
         self._open[parent["id"]] = parent
 
-    def close(self, parent: Parent, complete: bool = True) -> None:
-        """Close a parent whose rows were read, `complete` if all were; unless finished, it is read again."""
+    def close(self, parent: Parent, complete: bool = True, waits: bool = False) -> None:
+        """Close a parent whose rows were read, `complete` if all were; unless finished, it is read again.
+
+        Args:
+            waits: only known issues are missing.
+        """
         finished = complete and self.is_finished(parent)
         time = created_at(parent)
         # A parent that could not be read has no date now, but may have had one before.
@@ -123,6 +138,8 @@ class Worklist:
         run_id = parent.get("run_id")
         # A parent that was not read whole counts as moved, whatever its status.
         status = str(parent.get("status")) if complete else ""
+        if waits and self.is_finished(parent):
+            status = _WAITS
         unfinished = _Unfinished(created, status, run_id if isinstance(run_id, str) else None)
         self._changes[parent["id"]] = None if finished else unfinished
 
