@@ -156,7 +156,7 @@ def official(url: str, folder: Path, workers: int) -> Call:
 
 
 def fetch(url: str, folder: Path, workers: int) -> Call:
-    """The same bytes, not parsed."""
+    """The bytes of a whole load, not parsed."""
     return Call([_bare(url, workers, "walk")])
 
 

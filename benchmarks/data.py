@@ -138,7 +138,7 @@ def _uuid(random: Random, end: int) -> str:
 
 
 def _turn(random: Random, texts: list[str], ids: list[str], date: str, left: int) -> list[list[str]]:
-    """The stored messages of a turn, with the items of each, six in all, but no more than are left."""
+    """Return the stored messages of a turn as lists of items, six items in all, or as many as are left."""
     run, step = _uuid(random, random.getrandbits(48)), _uuid(random, random.getrandbits(48))
     call = f"call_{random.getrandbits(96):024x}"
 
@@ -150,7 +150,7 @@ def _turn(random: Random, texts: list[str], ids: list[str], date: str, left: int
         )
 
     def text() -> str:
-        # No two alike: a warehouse would store them once.
+        # All different: a warehouse would store equal texts once.
         return f"{random.getrandbits(48):x} {random.choice(texts)} {random.choice(texts)}"
 
     def thought() -> str:

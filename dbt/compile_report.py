@@ -1,7 +1,7 @@
-"""Writes the models that `letta-source report` runs in its own DuckDB, as dbt compiles them there.
+"""Write the models that `letta-source report` runs in its own DuckDB, as dbt compiles them for DuckDB.
 
-Run by hand, where dbt-duckdb is installed, when a model changes: `python dbt/compile_report.py`. A test holds
-that the file is as this makes it.
+Run it when a model changes, where dbt-duckdb is installed: `python dbt/compile_report.py`. A test checks that
+the file is up to date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 SCRIPT = PACKAGE.parent / "letta_source" / "report" / "models.sql"
-# In an order in which each reads only those before it.
+# In order: each model reads only those before it.
 MODELS = (
     "int_letta__messages",
     "int_letta__tool_events",
@@ -30,12 +30,12 @@ MODELS = (
     "letta__errors",
 )
 _HEAD = "-- Made by dbt/compile_report.py: models of the dbt package, compiled for DuckDB.\n"
-# A database, a schema and a table; the report has only tables.
+# Names have a database, a schema and a table; the report has only tables.
 _RELATION = re.compile(r'"\w+"\."\w+"\."(\w+)"')
 
 
 def script(compiled: Mapping[str, str]) -> str:
-    """Return the script from the compiled SQL of each model, by its name."""
+    """Return the script for compiled models; `compiled` maps their names to SQL."""
     return _HEAD + "".join(_statement(name, compiled[name]) for name in MODELS)
 
 

@@ -133,9 +133,9 @@ def test_some_may_stay() -> None:
 
 
 def test_all_that_formats_and_is_not_seen_is_made_visible() -> None:
-    """By Unicode's own categories; signs of Arabic, Syriac and others that stand before numbers are seen."""
+    """By Unicode's categories; some format characters, such as Arabic number signs, are visible."""
     seen = {0x200C, 0x200D, *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
-    # Egyptian hieroglyphs stand in quadrats by these.
+    # These arrange Egyptian hieroglyphs in quadrats.
     seen |= {*range(0x13430, 0x13440)}
     acting = ("Cc", "Cf", "Cs", "Zl", "Zp")
     hidden = [n for n in range(0x110000) if unicodedata.category(chr(n)) in acting and n not in seen]

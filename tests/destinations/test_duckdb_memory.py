@@ -17,7 +17,7 @@ ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('larg
 
 
 def pipeline(folder: Path, **credentials: Any) -> dlt.Pipeline:
-    """A pipeline into a DuckDB file of the folder."""
+    """Return a pipeline into a DuckDB file in the folder."""
     database = {"database": str(folder / "large.duckdb"), **credentials}
     return dlt.pipeline(
         "large",
@@ -39,7 +39,7 @@ def insert(client: SqlClientBase[Any], size: int = 4000) -> None:
 
 
 def test_what_each_part_of_the_log_holds_stays_a_row_group_of_its_own(tmp_path: Path) -> None:
-    """DuckDB would make one of them, with all its values in memory, each time it writes its log."""
+    """At each checkpoint DuckDB would merge them into one row group, with all its values in memory."""
     into = pipeline(tmp_path)
     with into.sql_client() as client, kept_for_large_rows(into, MOST):
         for _ in range(4):

@@ -1,7 +1,7 @@
-"""Every counted result that a page, the demo or the notebook prints, worked out a second way.
+"""Every count that a page, the demo or the notebook prints, computed in a second way.
 
-One way is what prints it: SQL or pandas over a warehouse. The other is plain Python over what the small Letta
-answers, which shares nothing with it. What was measured, such as seconds and bytes, is no such result.
+The printed count comes from SQL or pandas over a warehouse. The second way is plain Python over responses of
+the small Letta, and shares no code with it. Measurements, such as seconds and bytes, are not checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def month() -> Letta:
 
 
 def asked(path: str, **params: str) -> list[Json]:
-    """What the server answers, in one page."""
+    """Return the server's list in one page."""
     said = answer(month(), "self-hosted", "GET", path, {"limit": "1000", **params}, {})
     assert said.status == 200, path
     found: list[Json] = said.body
@@ -46,7 +46,7 @@ def asked(path: str, **params: str) -> list[Json]:
 
 
 def one_by_one(path: str) -> Iterator[Json]:
-    """Items of pages of one message: the only pages from which no return is left out."""
+    """Yield the items of pages of one message, the only pages that hide no return."""
     after: dict[str, str] = {}
     while page := asked(path, limit="1", order="asc", **after):
         yield from page
@@ -54,7 +54,7 @@ def one_by_one(path: str) -> Iterator[Json]:
 
 
 def rows_of(name: str, items: Sequence[Json]) -> Counter[str]:
-    """Rows of a table of messages and of its children. A text is one part of content."""
+    """Count the rows of a table of messages and of its children. A text is one part of content."""
     counted = Counter({name: len(items)})
     for item in items:
         content = item.get("content")
@@ -66,7 +66,7 @@ def rows_of(name: str, items: Sequence[Json]) -> Counter[str]:
 
 @cache
 def counted() -> Counter[str]:
-    """The rows of each table, in plain Python."""
+    """Count the rows of each table in plain Python."""
     listed = {name: asked(f"/v1/{name}/") for name in ("agents", "groups", "runs", "conversations")}
     listed["batches"] = asked("/v1/messages/batches")
     listed["steps"] = [step for run in listed["runs"] for step in asked(f"/v1/runs/{run['id']}/steps")]
@@ -83,7 +83,7 @@ def counted() -> Counter[str]:
 
 
 def items() -> list[tuple[Json, Json]]:
-    """Each item of an agent's messages, with the agent."""
+    """Return each item of agents' messages, after its agent."""
     return [
         (agent, item)
         for agent in asked("/v1/agents/")
@@ -110,7 +110,7 @@ def test_the_size_of_the_demo_is_as_the_changelog_says() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    """In tags of images, of git, and at the top of the changelog."""
+    """Versions are in tags of images and of git."""
     tagged = r"letta-source:(\d+\.\d+\.\d+\S*)|tag -s v(\d+\.\d+\.\d+\S*)"
     found = {path.name: re.findall(tagged, path.read_text("utf-8")) for path in PAGES if path.is_file()}
     printed = {
@@ -125,7 +125,7 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 class _Tables(HTMLParser):
-    """The cells of each row of a table, those of its head too."""
+    """A parser that collects the cells of each row of a table, the head included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class _Tables(HTMLParser):
 
 @cache
 def tables() -> list[list[list[str]]]:
-    """The tables that the notebook is stored with."""
+    """Return the tables in the stored notebook."""
     notebook = json.loads((ROOT / "docs" / "explore.ipynb").read_text("utf-8"))
     found = []
     for cell in notebook["cells"]:
@@ -163,7 +163,7 @@ def tables() -> list[list[list[str]]]:
 
 
 def shown(number: int) -> list[list[str]]:
-    """A table of the notebook as far as it is shown; an index that a row leaves out is the one above."""
+    """Return the visible rows of a notebook's table; an index that a row omits is that of the row above."""
     rows = [row for row in tables()[number] if any(cell.strip() for cell in row[1:])]
     width, whole = max(map(len, rows)), list[list[str]]()
     for row in rows:
@@ -191,7 +191,7 @@ def test_calls_by_tool_and_outcome() -> None:
     }
     wanted = Counter((call.name, outcome(call)) for call in expected(month()).calls)
     assert {key: count for key, count in printed.items() if count} == wanted
-    # By id alone there would be more: ids repeat.
+    # Ids repeat, so a join by id alone would give more rows.
     calls = Counter(
         (agent["id"], one["tool_call_id"]) for agent, item in items() for one in item.get("tool_calls") or ()
     )
@@ -215,7 +215,7 @@ def test_how_long_runs_took() -> None:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return it as between the two values next to it."""
+    """Return the quantile by linear interpolation."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
@@ -236,7 +236,7 @@ def test_tokens_by_agent_model_and_day() -> None:
 
 
 def usage(step: Json) -> list[int | None]:
-    """Tokens of a step in the order of `TOKENS`; the API nests two of them."""
+    """Return the tokens of a step in the order of `TOKENS`; the API nests two of them."""
     prompt, completion = step["prompt_tokens_details"] or {}, step["completion_tokens_details"] or {}
     return [
         step["prompt_tokens"],

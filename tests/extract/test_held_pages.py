@@ -1,4 +1,4 @@
-"""Pages that wait for the end of their batch take little memory, and come back as they were."""
+"""Pages that are held until the end of their batch take little memory, and come back unchanged."""
 
 from __future__ import annotations
 

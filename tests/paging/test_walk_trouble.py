@@ -225,7 +225,7 @@ IDS = [str(number) for number in range(500)]
 
 
 def listing(request: httpx.Request) -> httpx.Response:
-    """A page of `IDS`, with cursors relative to the order."""
+    """Return a page of `IDS`, with cursors relative to the order."""
     params = request.url.params
     ids = IDS if params["order"] == "asc" else IDS[::-1]
     start = ids.index(params["after"]) + 1 if params.get("after") else 0

@@ -1,4 +1,4 @@
-"""A Dockerfile's steps, run in plain Debian trees: needs root, but no container engine."""
+"""Runs a Dockerfile's steps in plain Debian trees, with root but without a container engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
-# What `python:…-slim` adds to Debian's slim image; Python itself is Debian's here.
+# The packages that `python:…-slim` adds to Debian's slim image; Python is Debian's own here.
 _PACKAGES = "ca-certificates,netbase,tzdata,python3-venv,python-is-python3"
-# How this machine reaches the package index is the machine's matter.
+# The machine's own settings for the package index.
 _NETWORK = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -33,7 +33,7 @@ def make_tree(release: str, archive: Path) -> None:
         archive: The file to write.
 
     Raises:
-        subprocess.CalledProcessError: The packages cannot be had.
+        subprocess.CalledProcessError: The packages cannot be downloaded.
     """
     options = ["--mode=root", "--variant=minbase", f"--include={_PACKAGES}", "--dpkgopt=force-unsafe-io"]
     # The mirror may be a snapshot of an earlier day.
@@ -46,7 +46,7 @@ class Image:
     """One stage of a build.
 
     Args:
-        archive: What `make_tree` wrote.
+        archive: The file that `make_tree` wrote.
         folder: An empty folder for the tree.
     """
 
@@ -59,14 +59,14 @@ class Image:
         shutil.copy("/etc/resolv.conf", self._inside("/etc/resolv.conf"))
         self.variables = {name: os.environ[name] for name in _NETWORK if name in os.environ}
         self.variables |= {"PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin", "LANG": "C.UTF-8"}
-        # As in every test, dlt reports to nobody.
+        # No telemetry, as in every test.
         self.variables |= {"RUNTIME__DLTHUB_TELEMETRY": "false"}
 
     def _inside(self, path: str) -> Path:
         return self.folder / path.lstrip("/")
 
     def step(self, word: str, rest: str, stages: dict[str, Image]) -> None:
-        """Do what one instruction says; those that only describe the image do nothing.
+        """Run one instruction; those that only describe the image do nothing.
 
         Raises:
             subprocess.CalledProcessError: A `RUN` failed; its output is in the error.
@@ -92,15 +92,15 @@ class Image:
             source = stages[stage]._inside(name) if stage else ROOT / name
             if source.is_dir():
                 ignored = shutil.ignore_patterns(*(["__pycache__"] if not stage else []))
-                # A stage is not written to again once it was copied from.
+                # Links are safe, because a stage does not change after another has copied from it.
                 copy = os.link if stage else shutil.copy2
                 shutil.copytree(source, to, True, ignored, copy, dirs_exist_ok=True)
             else:
                 shutil.copy(source, to)
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command as the image's user, in its working folder and with its variables only."""
-        # A mount of its own, which ends with the process.
+        """Run a command as the image's user, in its working folder, with only its variables."""
+        # The mount is private, and ends with the process.
         proc = 'mount -t proc proc "$0/proc" && exec chroot --userspec="$1" "$0" sh -c "$2"'
         inside = f"cd {shlex.quote(self.place)} && exec {shlex.join(command)}"
         return subprocess.run(
