@@ -18,7 +18,7 @@ from benchmarks.report import machine, table
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     results = []
-    # All of it stays on this machine, whatever proxy there is.
+    # Requests stay on this machine, whatever proxy is configured.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="letta-benchmarks-") as name:

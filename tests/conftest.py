@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The folder of cached environments; not a setting of the source.
 CACHE = "LETTA_SOURCE_CACHE"
 
-# The same examples each time, unless --hypothesis-profile=long: then only a change can make tests fail.
+# The same examples each time, so that only changes make tests fail, unless --hypothesis-profile=long.
 _PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _PATIENT, derandomize=True)
 settings.register_profile("long", _PATIENT, derandomize=False)

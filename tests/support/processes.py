@@ -1,4 +1,4 @@
-"""The command line in subprocesses that are forked with a load's imports, which take seconds, done."""
+"""Runs the command line in subprocesses that are forked after a load's imports, which take seconds."""
 
 from __future__ import annotations
 
