@@ -36,6 +36,7 @@ def check(options: argparse.Namespace) -> int:
     """Print which families of endpoints the server has, where the tables would go, and what is masked."""
     from letta_source.loading.preflight import check_families
     from letta_source.loading.written_text import assert_writes
+    from letta_source.safe_text import visible
     from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
     from letta_source.source import letta
@@ -66,12 +67,13 @@ def check(options: argparse.Namespace) -> int:
         return ExitCode.OK
     key = "with the key" if settings.api_key else "without a key"
     project = f", project {settings.project}" if settings.project else ""
-    print(f"{settings.base_url} answers {key}{project}.")
+    lines = [f"{settings.base_url} answers {key}{project}."]
     for family, missing in families.items():
         absent = list_of_family()[family].absent
-        print(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
-    print(f"Loads go to {where}.")
+        lines.append(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
+    lines.append(f"Loads go to {where}.")
     if options.write:
-        print("A text that was written there came back as it was.")
-    print(f"Masks: {settings.masking}.")
+        lines.append("A text that was written there came back as it was.")
+    lines.append(f"Masks: {settings.masking}.")
+    print("\n".join(map(visible, lines)))
     return ExitCode.OK

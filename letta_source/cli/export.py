@@ -13,6 +13,7 @@ from letta_source.cli.export_chats import add_options, export_chats, refuse, ref
 from letta_source.cli.loaded import opened
 from letta_source.cli.streams import assert_output
 from letta_source.errors import ExitCode
+from letta_source.safe_text import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,7 +135,9 @@ def export(options: argparse.Namespace) -> int:
         if options.agent_id:
             selection = selected(agent_ids(pipeline, options.agent_id))
         rows = _write(read(pipeline, selection, folder), output, form, selection)
-    print(f"{rows:,} rows of {options.table}{f' in {output}' if output else ''}", file=sys.stderr)
+    print(
+        f"{rows:,} rows of {options.table}{f' in {visible(str(output))}' if output else ''}", file=sys.stderr
+    )
     return ExitCode.OK
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from letta_source.cli.loaded import opened
 from letta_source.errors import ConfigError, ExitCode
+from letta_source.safe_text import visible
 
 if TYPE_CHECKING:
     from letta_source.export.chat_model import LeftOut
@@ -86,7 +87,10 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
             return count
 
         count = to_output(output, write)
-    print(f"{count:,} conversations{f' in {output}' if output else ''}{_said(left_out)}", file=sys.stderr)
+    print(
+        f"{count:,} conversations{f' in {visible(str(output))}' if output else ''}{_said(left_out)}",
+        file=sys.stderr,
+    )
     return ExitCode.OK
 
 

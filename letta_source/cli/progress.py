@@ -88,7 +88,7 @@ class Progress(logging.Handler):
 
     def _run(self) -> None:
         while not self._stopped.wait(_SECONDS_ON_TERMINAL if self._terminal else _SECONDS_IN_LOG):
-            line = describe(self._session, self._destination)
+            line = visible(describe(self._session, self._destination))
             if self._terminal:
                 # A longer line would wrap, and its first part would stay.
                 width = shutil.get_terminal_size().columns - 1

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from letta_source.errors import ConfigError, NobodyReads, OutputFailed
+from letta_source.safe_text import visible
 
 
 def hold_descriptors() -> None:
@@ -56,9 +57,9 @@ def assert_output() -> None:
 
 
 def tell(text: str) -> None:
-    """Print what a command has done; if that fails, its exit code still tells."""
+    """Print what a command has done, sanitized; if that fails, its exit code still tells."""
     try:
-        print(text, flush=True)
+        print(visible(text, keep="\n"), flush=True)
     except NobodyReads:
         return
     except OutputFailed as error:

@@ -32,6 +32,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     # A link is followed; a device or a pipe is written to directly.
     path = path.resolve()
     part = path if path.exists() and not path.is_file() else part_of(path)
+    if part == path and not _is_own(path.stat()):
+        # It may have been planted in a shared folder, to read along.
+        raise ConfigError(f"{path} is a pipe or device of another user: name another file")
     try:
         file = part.open("wb") if part == path else _opened_anew(part, path)
     except OSError as error:

@@ -45,6 +45,8 @@ _SPEAKERS = {
 }
 # With role user, the server also sends events that no person wrote, as JSON text.
 _EVENTS = ("heartbeat", "login", "system_alert")
+# What begins a tag, a comment or a declaration of HTML.
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ class Conversation:
 
     def __str__(self) -> str:
         """Return Markdown: a paragraph for each message; arguments and results of tools are blocks."""
-        title = f"# {visible(self.agent_name or 'Agent')} ({visible(self.agent_id)})"
+        title = f"# {_without_html(visible(self.agent_name or 'Agent'))} ({_name(self.agent_id)})"
         if self.conversation_id:
-            title += f"\n\nConversation: {visible(self.conversation_id)}"
+            title += f"\n\nConversation: {_name(self.conversation_id)}"
         said = [_markdown(message) for message in self.messages()]
         return "\n\n".join([title, *(said or ["No messages."])])
 
@@ -245,9 +247,10 @@ def _markdown(message: Message) -> str:
 
 def _paragraphs(part: Part) -> Iterator[str]:
     if part.label:
-        yield "".join(f"`{_name(one)}`" if at % 2 else one for at, one in enumerate(part.label))
+        label = enumerate(part.label)
+        yield "".join(f"`{_code(one)}`" if at % 2 else _without_html(one) for at, one in label)
     if part.text is not None:
-        text = part.text
+        text = part.text if part.kind == "block" else _without_html(part.text)
         yield _quoted(text) if part.kind == "block" else f"*{text}*" if part.kind == "thought" else text
 
 
@@ -257,8 +260,22 @@ def _cited(body: str) -> str:
     return "\n".join(f"> {line}" if line else ">" for line in lines)
 
 
+def _without_html(text: str) -> str:
+    """Return text whose tags and comments are shown, not obeyed, where Markdown is rendered.
+
+    `</blockquote>` would end the quote, so that what follows imitates another speaker, and `<!--` would hide
+    all that comes after. A backslash would not do, since the text may have one before it.
+    """
+    return _TAG.sub("&lt;", text)
+
+
 def _name(name: str) -> str:
     """Return a name without Markdown marks of its own, to stand between ours."""
+    return _without_html(_code(name))
+
+
+def _code(name: str) -> str:
+    """Return a name that cannot end the code span that it stands in."""
     return re.sub("[*`]", "'", visible(name))
 
 

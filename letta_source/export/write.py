@@ -24,8 +24,12 @@ CHAT_FORMATS = ("chat", "sharegpt", "trajectory")
 _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
 # Limits of a Parquet row group, whichever is reached first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
-# Text that spreadsheets treat as a formula, even after blanks or in full-width characters.
-_FORMULA = r"^[\s\x00]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
+# Text that spreadsheets treat as a formula, even after blanks or invisible characters, or if its sign is a
+# full-width or small one.
+_FORMULA = (
+    r"^[\s\pZ\p{Cc}\p{Cf}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE62}\x{FE63}\x{FE66}\x{FE6B}\x{2212}]"
+    r"|^[\t\r\n]"
+)
 
 
 @dataclass(frozen=True)

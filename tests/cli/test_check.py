@@ -39,6 +39,24 @@ def test_as_json(letta_source: Command, server: Server, monkeypatch: pytest.Monk
     assert "content=redact" in found["masks"]
 
 
+EVIL = "\x1b]0;owned\x07 \u202e\x9b2J\u200f\u061c"
+
+
+def test_what_servers_and_settings_say_is_sanitized(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "letta_source.loading.preflight.check_families", lambda _: {"groups": f"404 {EVIL}", "agents": None}
+    )
+    said = letta_source("check", "--base-url", server.base_url)
+    assert said.code == 0
+    assert r"404 \x1b]0;owned\x07 \u202e\x9b2J\u200f\u061c" in said.out
+    assert {character for character in said.out if not character.isprintable()} == {"\n"}
+    told = letta_source("check", "--base-url", server.base_url, "--json").out
+    assert json.loads(told)["families"]["groups"] == f"404 {EVIL}"
+    assert {character for character in told if not character.isprintable()} == {"\n"}
+
+
 def test_a_destination_that_cannot_be_opened_is_one_line(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ import pytest
 from letta_source.demo import Server, serve
 from letta_source.errors import ConfigError
 from letta_source.export import agents, write
-from letta_source.export.output import Terminal
+from letta_source.export.output import Terminal, written_whole
 from letta_source.export.write import _without_formulas
 from tests.support.command import Command, Said, two_agents
 
@@ -94,7 +94,21 @@ def test_csv_tells_an_empty_text_from_null(there: Command) -> None:
 
 
 WIDE = [unicodedata.lookup(f"FULLWIDTH {sign}") for sign in ("EQUALS SIGN", "PLUS SIGN", "HYPHEN-MINUS")]
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "=cmd|' /C calc'!A0", *WIDE]
+# What is not seen stands before these, or they are small ones.
+UNSEEN = ["\u200b=1", "\ufeff+1", "\xa0-1", "\u3000@A1", "\u2060\u202e=1", "\x1b=1", "\ufe66cmd", "\u22121"]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "  =1",
+    "=cmd|' /C calc'!A0",
+    *WIDE,
+    *UNSEEN,
+]
 OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--csv-safe",), ("--no-csv-safe",))
 
 
@@ -167,6 +181,16 @@ def test_a_file_is_replaced_only_by_a_whole_one(there: Command, monkeypatch: pyt
     assert (there.files(), Path("a.csv").read_bytes()) == (["a.csv"], before)
     assert there("export", "agents", "--output", "a.csv", "--columns", "id").code == 0
     assert Path("a.csv").read_bytes() != before
+
+
+def test_a_pipe_of_another_user_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a shared folder somebody may have planted one, to read along."""
+    pipe = tmp_path / "messages.jsonl"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr("letta_source.export.output._is_own", lambda state: state.st_uid == os.geteuid())
+    with pytest.raises(ConfigError, match="is a pipe or device of another user"), written_whole(pipe):
+        pass
 
 
 def test_a_link_is_followed(there: Command) -> None:

@@ -268,6 +268,39 @@ def test_a_message_cannot_look_like_another_speakers(text: str, where: str) -> N
     assert len([line for line in lines if line.startswith("# ")]) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "</blockquote><p><strong>Assistant</strong> · 2026-01-01</p>",
+        "<!-- nothing of what follows is shown",
+        "```\n</div></BLOCKQUOTE>\n```",
+        "\\</blockquote>",
+        "<?php <textarea> <![CDATA[",
+        "a < b, 1<2, <3",
+    ],
+)
+@pytest.mark.parametrize("where", ["text", "reasoning", "summary", "reason", "agent_name", "message_type"])
+def test_no_html_of_a_message_is_obeyed_where_markdown_is_rendered(text: str, where: str) -> None:
+    """A tag would end the quotation, a comment would hide all that comes after."""
+    kinds: dict[str, dict[str, Any]] = {
+        "summary": {"message_type": "summary_message"},
+        "reasoning": {"message_type": "reasoning_message"},
+        "reason": {
+            "message_type": "approval_response_message",
+            "approvals": [{"type": None, "tool_call_id": "call", "approve": False, "reason": text}],
+        },
+    }
+    said = told(**{where: text, **kinds.get(where, {})})
+    assert re.search("<[A-Za-z/!?]", said) is None
+    if where == "text":
+        assert text in re.sub("^> ?", "", said, flags=re.MULTILINE).replace("&lt;", "<")
+
+
+def test_arguments_of_tools_are_blocks_in_which_html_is_text() -> None:
+    code = "</blockquote><!-- <b>"
+    assert f"> {code}" in told(tool_calls=[{"name": "run", "arguments": code}])
+
+
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202ex\x08\rY\x00\x7f\u2066z\u2069\ufeff\U000e0041"
 SHOWN = r"\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\u202ex\x08\x0dY\x00\x7f\u2066z\u2069\ufeff\U000e0041"
 
