@@ -34,7 +34,7 @@ class Shard:
         if not 1 <= shard.count <= BUCKETS:
             raise ValueError(f"must be one of 1 to {BUCKETS} shards")
         if shard.index >= shard.count:
-            raise ValueError(f"counts from 0: the last is {shard.count - 1}/{shard.count}")
+            raise ValueError(f"is counted from 0: the last is {shard.count - 1}/{shard.count}")
         return shard
 
     def __str__(self) -> str:

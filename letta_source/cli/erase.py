@@ -84,7 +84,7 @@ def erase(options: argparse.Namespace) -> int:
     if done.refused:
         raise ConfigError(done.refused)
     if only_told and not options.dry_run:
-        raise ConfigError("nothing was removed: give --yes to do it")
+        raise ConfigError("nothing was removed: add --yes to remove these rows")
     return ExitCode.OK
 
 

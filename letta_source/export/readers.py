@@ -50,7 +50,7 @@ def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reade
         reader = _reader(pipeline, folder, stack)
         if not reader.columns_of(LOADS):
             raise ConfigError(
-                f"nothing was loaded into the dataset {pipeline.dataset_name} yet: `letta-source run` does"
+                f"nothing was loaded into the dataset {pipeline.dataset_name} yet: `letta-source run` does so"
             )
         yield reader
 
@@ -263,4 +263,4 @@ def is_there(reader: Reader, table: str) -> bool:
 def _absent(table: str, was_loaded: bool) -> list[str]:
     if was_loaded or table == LOADS or "__" in table:
         return []
-    raise ConfigError(f"{table} was not loaded: `letta-source run --resources {table}` does")
+    raise ConfigError(f"{table} was not loaded: `letta-source run --resources {table}` loads it")

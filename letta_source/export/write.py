@@ -57,7 +57,7 @@ def form_of(output: Path | None, wanted: str | None, csv_safe: bool | None = Non
     name = wanted or (endings[-1] if endings and endings[-1] in FORMATS else None)
     if name is None and output:
         known = ", ".join(f".{one}" for one in FORMATS)
-        raise ConfigError(f"{output.name} says no format: call it {known}, or give --format")
+        raise ConfigError(f"the format of {output.name} is unknown: name it {known}, or add --format")
     if name == "parquet" and not output:
         raise ConfigError("Parquet needs a file: --output FILE")
     if name == "parquet" and compression:

@@ -86,7 +86,7 @@ def _to_be_read(target: Target) -> Target:
     client = target.destination_client()
     file = database_file(client)
     if file and not file.exists():
-        raise ConfigError(f"there is no {file} yet: `letta-source run` makes it")
+        raise ConfigError(f"{file} does not exist yet: `letta-source run` creates it")
     if client.config.destination_type != "duckdb":
         return target
     return replace(target, database=str(file), destination_name=None, read_only=True)

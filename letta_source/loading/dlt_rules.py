@@ -76,7 +76,7 @@ REFUSED: Mapping[str, Refused] = {
     "load.raise_on_max_retries": _AT_LEAST_1,
     "load.load_volume_path": _IN_OWN_FOLDER,
     "normalize.workers": _AT_LEAST_1,
-    "normalize.start_method": _none_of(*multiprocessing.get_all_start_methods()),
+    "normalize.start_method": _none_of(*sorted(multiprocessing.get_all_start_methods())),
     "normalize.load_volume_path": _IN_OWN_FOLDER,
     "normalize.normalize_volume_path": _IN_OWN_FOLDER,
     "normalize.schema_volume_path": _IN_OWN_FOLDER,

@@ -37,7 +37,7 @@ def assert_few_gone(totals: Totals) -> None:
     if totals.gone > MOST_GONE * totals.rows:
         raise ConfigError(
             f"{totals.gone:,} of {totals.rows:,} rows are gone from the server: nothing was repaired. If it"
-            " is the right server and project, give --yes"
+            " is the right server and project, add --yes"
         )
 
 

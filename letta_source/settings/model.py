@@ -169,7 +169,7 @@ class Settings(BaseModel):
             raise ValueError("mask: hash needs a mask_key, set as SOURCES__LETTA__MASK_KEY")
         if self.base_url == CLOUD_URL and not self.api_key:
             raise ValueError(
-                "Letta Cloud needs a key: set LETTA_API_KEY; for a server of your own set LETTA_BASE_URL"
+                "Letta Cloud needs a key: set LETTA_API_KEY; for a self-hosted server set LETTA_BASE_URL"
             )
         return self
 
@@ -273,7 +273,8 @@ def validated(model: type[Model], values: Mapping[str, Any], where: Mapping[str,
 
 def _said(detail: Mapping[str, Any], where: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    # "Input should be …" is pydantic's.
+    message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     place = where.get(str(detail["loc"][0]), AS_GIVEN) if detail["loc"] else AS_GIVEN
     shown = f"{name}: {message}" if name else message
     return shown if place == AS_GIVEN else f"{shown} ({place})"

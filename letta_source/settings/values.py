@@ -116,7 +116,7 @@ def mask_value(value: Any) -> Any:
     mask = _once(_flat(value))
     for name, how in mask.items():
         if how not in ("drop", "hash", "redact", "keep") and not callable(how):
-            raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep")
+            raise ValueError(f"{name}: {how!r} is not drop, hash, redact or keep, as in {name}=redact")
     return mask
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import ssl
 import subprocess
@@ -30,6 +31,8 @@ Play = Callable[[socket.socket], None]
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an authority's certificates: its own, of localhost, of another host, and an expired one."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs the command openssl, to make certificates")
     folder = tmp_path_factory.mktemp("causes")
 
     def openssl(*args: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import ssl
 import subprocess
@@ -156,6 +157,8 @@ def test_a_ca_bundle_that_cannot_be_used_is_named(
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a self-signed certificate of localhost, its key, both in one file, and the encrypted key."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs the command openssl, to make certificates")
     folder = tmp_path_factory.mktemp("pems")
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]

@@ -80,7 +80,7 @@ def test_a_files_name_says_its_form(name: str, wanted: str | None, form: Form) -
 
 @pytest.mark.parametrize("name", ["a", "a.xlsx", "a.gz", "a.csv.bz2", "a.json"])
 def test_a_name_that_says_no_form_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"says no format: call it \.parquet, \.csv"):
+    with pytest.raises(ConfigError, match=r"format of \S+ is unknown: name it \.parquet, \.csv"):
         form_of(Path(name), None)
 
 

@@ -162,7 +162,7 @@ def test_what_a_pending_package_holds_is_told(
 def test_where_nothing_was_loaded_it_says_so(letta_source: Command) -> None:
     said = letta_source("status")
     assert (said.code, said.out) == (2, "")
-    assert "`letta-source run` makes it" in said.err
+    assert "`letta-source run` creates it" in said.err
     # It creates no file and no folder.
     assert letta_source.files() == []
 

@@ -258,7 +258,7 @@ def test_a_sort_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyte
         ("groups", {"start_date": "2024-01-01"}, "groups cannot be limited by date"),
         ("runs", {"message_types": ["user_message"]}, "runs cannot be limited to types"),
         ("load_issues", {"agent_ids": ["agent-1"]}, "load_issues cannot be limited to agents"),
-        ("messages", {}, "messages was not loaded: `letta-source run --resources messages` does"),
+        ("messages", {}, "messages was not loaded: `letta-source run --resources messages` loads it"),
         ("messages__content", {}, "messages was not loaded"),
     ],
 )

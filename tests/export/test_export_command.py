@@ -263,7 +263,7 @@ def test_who_has_read_enough_is_no_error(there: Command) -> None:
         ("agents --start-date soon", "start_date: must be a date such as "),
         ("agent_messages --children tool_call", "unknown child of agent_messages 'tool_call': did you mean "),
         ("agents --dataset-name other", "nothing was loaded into the dataset other yet: `letta-source run` "),
-        ("groups", "groups was not loaded: `letta-source run --resources groups` does"),
+        ("groups", "groups was not loaded: `letta-source run --resources groups` loads it"),
         ("agents --destination postgrs", "unknown destination 'postgrs': did you mean postgres?"),
     ],
 )
@@ -280,7 +280,7 @@ def test_a_database_that_is_not_there_is_not_made(letta_source: Command, command
     file = letta_source.folder / "letta_db.duckdb"
     assert (said.code, said.err) == (
         2,
-        f"letta-source: there is no {file} yet: `letta-source run` makes it\n",
+        f"letta-source: {file} does not exist yet: `letta-source run` creates it\n",
     )
     assert letta_source.files() == []
 

@@ -119,7 +119,7 @@ def test_open_dataset_finds_what_this_folder_loaded(
     from letta_source import ConfigError, open_dataset
     from letta_source.export import to_arrow, to_pandas
 
-    with pytest.raises(ConfigError, match="`letta-source run` makes it"):
+    with pytest.raises(ConfigError, match="`letta-source run` creates it"):
         open_dataset()
     letta_source.load(server)
     letta_source.load(server, "--dataset-name", "chats", "--database", "b.duckdb")

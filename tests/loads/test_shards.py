@@ -54,7 +54,7 @@ class Sharded(Merged):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("4/4", "counts from 0: the last is 3/4"),
+        ("4/4", "is counted from 0: the last is 3/4"),
         ("0/65", "must be one of 1 to 64 shards"),
         ("0/0", "must be one of 1 to 64 shards"),
         ("-1/4", "must be INDEX/COUNT"),

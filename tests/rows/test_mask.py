@@ -299,7 +299,7 @@ def test_what_is_no_image_stays() -> None:
         ({"mask": {"text": "hash"}}, "hash needs a mask_key"),
         ({"mask": ["text"]}, "must be actions by column"),
         ({"mask_key": "short-canary"}, "at least 16 characters"),
-        ({"images": "blur"}, "images: Input should be 'keep', 'drop' or 'hash'"),
+        ({"images": "blur"}, "images: must be 'keep', 'drop' or 'hash'"),
     ],
     ids=str,
 )

@@ -166,7 +166,7 @@ def test_what_a_variable_says(monkeypatch: pytest.MonkeyPatch, name: str, value:
         ("SOURCES__LETTA__CLIENT_CERT", "/not/a.pem,/not/b.pem", "client_cert: there is no file /not/a.pem"),
         ("SOURCES__LETTA__MEMORY_LIMIT", "lots", "memory_limit: must be a size"),
         ("SOURCES__LETTA__MEMORY_LIMIT", "5MB", "memory_limit: .*greater than or equal"),
-        ("SOURCES__LETTA__CHANGES", "maybe", "changes: Input should be"),
+        ("SOURCES__LETTA__CHANGES", "maybe", "changes: must be"),
         ("SOURCES__LETTA__SWEEP_INTERVAL", "-1d", "sweep_interval: must be a duration"),
         ("LETTA_BASE_URL", "http://localhost:1/?a=b", "base_url: must not hold a query .*LETTA_BASE_URL"),
         ("LETTA_BASE_URL", "http://localhost:82830", "base_url: must be a URL"),
