@@ -39,17 +39,18 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
 
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl(
-        "req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority"
-    )
+    # From Python 3.13 on certificates are held to RFC 5280: the extensions are needed.
+    authority = ("-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", *authority)
     openssl("req", *new, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=server")
     signed = ("-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
     for name, host, days in (
         ("good", "localhost", "2"),
         ("other", "other.test", "2"),
-        ("old", "localhost", "-1"),
+        # Expired in the moment it is made: newer versions of openssl make none that ended before it began.
+        ("old", "localhost", "0"),
     ):
-        (folder / "names").write_text(f"subjectAltName=DNS:{host}")
+        (folder / "names").write_text(f"subjectAltName=DNS:{host}\nauthorityKeyIdentifier=keyid")
         openssl("x509", "-req", *signed, "-days", days, "-extfile", "names", "-out", f"{name}.crt")
         both = (folder / f"{name}.crt").read_text() + (folder / "key.pem").read_text()
         (folder / f"{name}.pem").write_text(both)
