@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of, text
+from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
 from letta_source.cli.streams import tell
 from letta_source.errors import ExitCode
 
@@ -42,6 +42,8 @@ def add_to(commands: Any) -> None:
     )
     period.add_argument("--start-date", metavar="DATE", help="first day")
     period.add_argument("--end-date", metavar="DATE", help="day after the last one")
+    agents = command.add_argument_group("agents")
+    add_names(agents, "--agent-id", "ID", "only this agent, by its id or its name")
     command.add_argument_group("cost").add_argument(
         "--prices",
         type=text,
@@ -54,13 +56,19 @@ def add_to(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The requested report: its period, its prices, and its name for the dataset."""
+    """The requested report.
+
+    Attributes:
+        title: its name for the dataset.
+        agents: by id or name; None is all.
+    """
 
     title: str
     start_date: str | None = None
     end_date: str | None = None
     days: int | None = None
     prices: str | None = None
+    agents: list[str] | None = None
 
 
 def report(options: argparse.Namespace) -> int:
@@ -80,7 +88,10 @@ def report(options: argparse.Namespace) -> int:
     if output.is_dir() or not output.parent.is_dir():
         raise ConfigError(f"--output {output}: name a file in a folder that is there")
     name = f"{options.dataset_name} ({options.destination})"
-    wanted = Wanted(name, options.start_date, options.end_date, options.days, options.prices)
+    if options.agent_id:
+        name += f", only {', '.join(options.agent_id)}"
+    period = options.start_date, options.end_date, options.days
+    wanted = Wanted(name, *period, options.prices, options.agent_id)
     said = write(target := target_of(options), output, wanted)
     tell(f"{output}: {said}, from {visible(target.where())}")
     return ExitCode.OK
@@ -95,12 +106,13 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
     from datetime import datetime, timezone
 
     from letta_source.cli.signals import stopping
+    from letta_source.export.agents import agent_ids
     from letta_source.export.output import part_of, written_whole
     from letta_source.export.readers import opened as opened_dataset
     from letta_source.loading.dataset import reading
     from letta_source.report.charts import draw
     from letta_source.report.facts import find
-    from letta_source.report.model import build
+    from letta_source.report.model import build, keep_only
     from letta_source.report.page import page
     from letta_source.report.period import wanted as period_wanted
     from letta_source.report.prices import read_prices
@@ -116,10 +128,13 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
             return "letta-source: stopped; no report was written"
 
         with stopping(last_words), reading(target) as pipeline:
+            agents = agent_ids(pipeline, wanted.agents) if wanted.agents else None
             with opened_dataset(pipeline, folder) as reader:
                 state = health(reader)
-                period = read(reader, store, asked, state)
+                period = read(reader, store, asked, state, agents)
             build(store, prices)
+            if agents:
+                keep_only(store, agents)
             facts = find(store, period, state.oldest)
             html = page(wanted.title, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:

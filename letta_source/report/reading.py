@@ -99,10 +99,19 @@ def health(reader: Reader) -> Health:
     )
 
 
-def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state: Health) -> Period:
+def read(
+    reader: Reader,
+    store: duckdb.DuckDBPyConnection,
+    wanted: Wanted,
+    state: Health,
+    agents: Sequence[str] | None = None,
+) -> Period:
     """Fill the store with the data of the wanted period and the one before; return the period.
 
     Runs and steps are read whole: steps have no date in the API, and an old run can have new messages.
+
+    Args:
+        agents: ids of those whose messages are read; by default all.
 
     Raises:
         ConfigError: the period would end before it starts.
@@ -113,26 +122,27 @@ def read(reader: Reader, store: duckdb.DuckDBPyConnection, wanted: Wanted, state
     if oldest and since and since <= oldest.replace(tzinfo=timezone.utc):
         # Not every database supports the year 1.
         since = None
+    chosen = {"start_date": since, "agent_ids": agents}
     for table, columns in NEEDED.items():
         if is_there(reader, table):
-            fill(store, table, _selected(reader, table, columns, since if table in _DATED else None))
-    fill(store, USER_TEXT, _user_texts(reader, since))
+            fill(store, table, _selected(reader, table, columns, **chosen if table in _DATED else {}))
+    fill(store, USER_TEXT, _user_texts(reader, **chosen))
     return period
 
 
 def _selected(
-    reader: Reader, table: str, columns: tuple[str, ...], since: datetime | None, **filters: Any
+    reader: Reader, table: str, columns: tuple[str, ...], **filters: Any
 ) -> Iterator[pa.RecordBatch]:
-    selection = select(table, columns, start_date=since, **filters)
+    selection = select(table, columns, **filters)
     if found := Queries(selection, reader).rows():
         for batch in reader.stream(*found):
             yield widened(batch, selection.schema)
 
 
-def _user_texts(reader: Reader, since: datetime | None) -> Iterator[pa.RecordBatch]:
+def _user_texts(reader: Reader, **filters: Any) -> Iterator[pa.RecordBatch]:
     """Yield how users' messages begin: by this the models tell what the server wrote in their name."""
     types = ["user_message"]
-    for batch in _selected(reader, "agent_messages", (*KEY, "text"), since, message_types=types):
+    for batch in _selected(reader, "agent_messages", (*KEY, "text"), message_types=types, **filters):
         beginnings = pc.utf8_slice_codeunits(batch["text"], 0, _BEGINNING)
         yield batch.set_column(len(KEY), "text", beginnings)
 

@@ -10,7 +10,7 @@ import json
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from html.parser import HTMLParser
 from typing import Any
@@ -21,7 +21,6 @@ from letta_source import __version__
 from letta_source.demo import Letta, month_letta, recorded_letta
 from letta_source.demo.api import answer
 from letta_source.demo.shapes import Json, moment
-from tests.report.test_page import Parsed
 from tests.support.command import Command
 from tests.support.dbt_expected import expected
 from tests.support.paths import ROOT
@@ -277,13 +276,29 @@ def test_rows_that_the_demo_prints_and_the_report_of_all_of_it(letta_source: Com
         name: counted()[name] for name in summary
     }
     assert len(summary) == 10
-    said = letta_source("report", "--database", DEMO, "--start-date", "2000-01-01")
-    assert said.code == 0
-    text = " ".join(Parsed((letta_source.folder / "letta-report.html").read_text("utf-8")).text.split())
     model = expected(month())
-    for title, count in (
-        ("Messages", counted()["agent_messages"]),
-        ("Turns", len(model.turns)),
-        ("Tool calls", len(model.calls)),
-    ):
-        assert f"{title}{count:,}" in text.replace(f"{title} ", title), title
+    figures = {
+        "Messages": counted()["agent_messages"],
+        "Turns": len(model.turns),
+        "Tool calls": len(model.calls),
+    }
+    assert reported(letta_source, figures) == figures
+    # One agent, by its name.
+    busiest, messages = Counter(agent["id"] for agent, _ in items()).most_common(1)[0]
+    figures = {
+        "Messages": messages,
+        "Turns": sum(turn.agent_id == busiest for turn in model.turns),
+        "Tool calls": sum(call.where.agent_id == busiest for call in model.calls),
+    }
+    assert reported(letta_source, figures, "--agent-id", names()[busiest]) == figures
+    refused = letta_source("report", "--database", DEMO, "--agent-id", "nobody")
+    assert (refused.code, "no agent has the id or the name 'nobody'" in refused.err) == (2, True)
+
+
+def reported(letta_source: Command, titles: Iterable[str], *options: str) -> dict[str, int]:
+    """Figures of the headline of a report of all time."""
+    said = letta_source("report", "--database", DEMO, "--start-date", "2000-01-01", *options)
+    assert said.code == 0
+    html = (letta_source.folder / "letta-report.html").read_text("utf-8")
+    found = dict(re.findall(r"<dt>(.+?)</dt>\s*<dd class=\"value\">([\d,]+)\s*<", html))
+    return {title: int(found[title].replace(",", "")) for title in titles}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -364,6 +365,26 @@ def test_agents_of_one_name_are_two(case: Case) -> None:
     case.agent("agent-deleted")
     case.say("user", 0)
     assert [row["name"] for row in case.facts().agents] == ["same", "same", "agent-deleted"]
+
+
+def test_a_report_of_some_agents_has_nothing_of_others(case: Case) -> None:
+    def live(agent: str, at: float) -> None:
+        """The same life each, but for names."""
+        case.agent(agent, f"name of {agent}")
+        case.run(f"run-{agent}", at, 9, status="failed", conversation_id=f"conversation-{agent}")
+        case.say("user", at, f"run-{agent}")
+        case.call(at + 1, "roll", "c", run=f"run-{agent}", step=f"step-{agent}")
+        case.answer(at + 3, "error", "c", run=f"run-{agent}")
+        case.step(f"step-{agent}", run_id=f"run-{agent}", model="gpt", total_tokens=10, error_type="Timeout")
+
+    live("agent-1", 0)
+    alone = case.facts()
+    live("agent-2", 100)
+    # Of no agent.
+    case.rows["steps"].append({"id": "step-lost", "model": "gpt", "total_tokens": 1000})
+    assert case.facts(agents=["agent-1"]) == replace(alone, gaps={**alone.gaps, "steps": 3})
+    assert case.facts(agents=["agent-1", "agent-2"]).headline["agents"] == 2
+    assert case.facts(agents=["agent-0"]).headline["messages"] == 0
 
 
 def test_failed_runs_and_steps_by_type(case: Case) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from letta_source.report.facts import Facts, find
-from letta_source.report.model import build
+from letta_source.report.model import build, keep_only
 from letta_source.report.period import Period
 from letta_source.report.prices import Price
 from letta_source.report.store import NEEDED, fill, opened
@@ -83,6 +84,7 @@ class Case:
         period: Period = MARCH,
         prices: list[Price] | None = None,
         oldest: datetime = datetime(2025, 1, 1),
+        agents: Sequence[str] = (),
     ) -> Facts:
         with opened() as (store, _):
             for table in NEEDED:
@@ -90,6 +92,8 @@ class Case:
             for row in self.own:
                 store.execute("INSERT INTO user_text VALUES ($agent_id, $id, $position, $text)", row)
             build(store, prices or [])
+            if agents:
+                keep_only(store, agents)
             return find(store, period, oldest)
 
     def _child(self, name: str, message_id: str, children: list[dict[str, Any]]) -> None:
