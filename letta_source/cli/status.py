@@ -14,6 +14,8 @@ from letta_source.errors import ExitCode
 if TYPE_CHECKING:
     from letta_source.operate.status import Run, Status
 
+# Runs of the journal, one a line.
+_MOST = 5
 CODES = exit_codes(
     {
         ExitCode.OK: "the status was printed, good or bad",
@@ -57,8 +59,10 @@ def lines(found: Status) -> Iterator[str]:
         rows = ", ".join(f"{table} {count:,}" for table, count in package.rows.items()) or "no rows"
         package_id = f"{package.pipeline}: {package.load_id} ({package.stage})"
         yield f"Pending in {package_id}, {rows}; the next run loads it."
-    for run in found.not_written:
-        yield f"Not yet in load_log: the run of {_time(run.began_at)}, {run.outcome}."
+    if earlier := found.not_written[:-_MOST]:
+        yield f"Not yet in load_log: {len(earlier):,} runs since {_time(earlier[0].began_at)}, and the next:"
+    for run in found.not_written[-_MOST:]:
+        yield f"Not yet in load_log: the run of {_time(run.began_at)}, {run.outcome}{_because(run)}."
     if found.unreadable:
         yield f"The tables cannot be read now: {found.unreadable}"
         return
@@ -67,6 +71,7 @@ def lines(found: Status) -> Iterator[str]:
         yield "Loaded by a version without load_log: of older loads only the start is known."
     head = ("last runs (UTC)", "seconds", "mode", "outcome", "exit code", "rows", "problems")
     yield from aligned(head, [_run(run) for run in found.runs]).splitlines()
+    yield from (f"{_time(run.began_at)}{_because(run)}" for run in found.runs if run.reason)
     yield ""
     there = [one for one in found.resources if one.rows is not None or one.read_at]
     rows_of = [(one.resource, f"{one.rows or 0:,}", _time(one.newest), _time(one.read_at)) for one in there]
@@ -89,6 +94,10 @@ def _run(run: Run) -> tuple[str, ...]:
     code = "-" if run.exit_code is None or run.mode is None else str(run.exit_code)
     counts = ("-" if count is None else f"{count:,}" for count in (run.rows, run.problems))
     return (_time(run.began_at), took, mode, run.outcome, code, *counts)
+
+
+def _because(run: Run) -> str:
+    return f": {run.reason.rstrip('.')}" if run.reason else ""
 
 
 def _time(time: datetime | None) -> str:

@@ -8,9 +8,7 @@ folder keeps the rows for the next run.
 from __future__ import annotations
 
 import io
-import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -24,15 +22,19 @@ import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import SqlClientNotAvailable
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_internals import dialect_of, local_value
+from letta_source.destinations.dlt_internals import dialect_of, pipelines_folder
 from letta_source.destinations.dlt_storage import add_table
 from letta_source.destinations.tables import make_tables
-from letta_source.errors import ExitCode, LettaError
+from letta_source.errors import ConfigError, ExitCode, InUse, LettaError
 from letta_source.loading.issues_view import keep_view
+from letta_source.loading.journal import Journal, Row, journal_file
+from letta_source.loading.lock import while_idle
 from letta_source.loading.messages import said
 from letta_source.loading.outcome import exit_code, installed_version, why_failed
-from letta_source.loading.target import PLACE
+from letta_source.loading.own_folder import make_own_folder
+from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
+from letta_source.safe_text import visible
 from letta_source.schema.tables import LOAD_LOG, Table
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
@@ -41,9 +43,39 @@ from letta_source.state.session import Session
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-"""Values by column name of `LOAD_LOG`."""
-_TIMES = [column.name for column in LOAD_LOG.columns if column.type == "timestamp"]
+# Runs that the journal holds: an outage may last for weeks.
+_MOST_RUNS = 500
+# Rows of one INSERT: some databases take about 2,000 values.
+_AT_ONCE = 50
+
+
+@contextmanager
+def noted(target: Target, session: Session, resources: Iterable[str]) -> Iterator[None]:
+    """Note in the journal a run that the block refuses, such as while the server is away.
+
+    Only where the pipeline has been run before, and nobody runs it now, whose journal it is then.
+    """
+    began = local_now()
+    try:
+        yield
+    except InUse:
+        raise
+    except LettaError as error:
+        folder = Path(pipelines_folder())
+        if (folder / target.name).is_dir():
+            run = _Run(began, session, None, tuple(resources))
+            journal = Journal(journal_file(folder, target.name), target.place())
+            try:
+                # Nothing is written where others could replace it.
+                make_own_folder(folder / target.name)
+                with while_idle(target.name) as is_idle:
+                    if is_idle:
+                        rows = [*journal.rows(), *run.rows(ExitCode(error.exit_code), reason=str(error))]
+                        last = list(_by_run(rows))[-_MOST_RUNS:]
+                        journal.keep([row for row in rows if row["run_id"] in last])
+            except (OSError, ConfigError) as unwritten:
+                logger.warning("the journal of load_log cannot be written: %s", unwritten)
+        raise
 
 
 @contextmanager
@@ -52,9 +84,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
 
     While it runs, the journal holds it as interrupted, which the next run finds if it is killed.
     """
-    began = local_now()
-    run_id = f"{began:%Y%m%dT%H%M%S.%f}-{token_hex(4)}"
-    run = _Run(run_id, began, session, workspace, tuple(resources))
+    run = _Run(local_now(), session, workspace, tuple(resources))
     journal = Journal.of(workspace.pipeline)
     earlier = journal.rows()
     journal.keep([*earlier, *run.rows(None)])
@@ -63,11 +93,11 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
     except BaseException as error:
         # Only to the journal: the destination may be the cause.
         code = error.exit_code if isinstance(error, LettaError) else ExitCode.FAILED
-        journal.keep([*earlier, *run.rows(code, raised=True)])
+        journal.keep([*earlier, *run.rows(code, raised=True, reason=_why(error))])
         raise
     failed = why_failed(session)
     code = ExitCode.FAILED if failed else exit_code(session)
-    rows = run.rows(code)
+    rows = run.rows(code, reason=failed)
     journal.keep([*earlier, *rows])
     try:
         write(workspace.pipeline, session.settings, rows, earlier)
@@ -83,36 +113,38 @@ class _Run:
 
     def __init__(
         self,
-        run_id: str,
         began: datetime,
         session: Session,
-        workspace: Workspace,
+        workspace: Workspace | None,
         resources: tuple[str, ...],
     ) -> None:
-        self._run_id = run_id
+        self._run_id = f"{began:%Y%m%dT%H%M%S.%f}-{token_hex(4)}"
         self._began = began
         self._session = session
         self._workspace = workspace
         self._resources = resources
         self._version = installed_version()
 
-    def rows(self, code: ExitCode | None, raised: bool = False) -> list[Row]:
+    def rows(self, code: ExitCode | None, raised: bool = False, reason: str | None = None) -> list[Row]:
         """Return a row for each resource.
 
         Args:
             code: None while the run has not ended.
             raised: an error ended it, so that not everything that was read was loaded.
+            reason: why it failed.
         """
         settings = self._session.settings
+        load_ids = self._workspace.load_ids if self._workspace else ()
         common = {
             "run_id": self._run_id,
-            "load_ids": ",".join(self._workspace.load_ids) or None,
+            "load_ids": ",".join(load_ids) or None,
             "began_at": self._began,
             "ended_at": None if code is None else local_now(),
             "host": settings.base_url,
             "project": settings.project or None,
             "shard": None if settings.shard.is_whole else str(settings.shard),
             "exit_code": None if code is None else int(code),
+            "reason": visible(reason) if reason else None,
             "version": self._version,
             "masks": str(settings.masking),
         }
@@ -143,6 +175,13 @@ class _Run:
         return "incomplete" if counts.problems else "loaded"
 
 
+def _why(error: BaseException) -> str | None:
+    """Return what ended a run, in one line; None if somebody stopped it."""
+    if isinstance(error, LettaError):
+        return str(error)
+    return said(error) if isinstance(error, Exception) else None
+
+
 def _mode(settings: Settings, counts: Counts | None) -> str:
     if settings.refresh:
         return "refresh"
@@ -169,63 +208,6 @@ def _counted(counts: Counts | None) -> Row:
     }
 
 
-class Journal:
-    """Rows that are not in the destination yet, in a private file beside the pipeline's working folder.
-
-    The file is not inside that folder, as dlt may drop it.
-
-    Args:
-        place: location id of the destination; rows of others are left alone.
-    """
-
-    def __init__(self, file: Path, place: str) -> None:
-        self.file = file
-        self._place = place
-
-    @classmethod
-    def of(cls, pipeline: dlt.Pipeline) -> Journal:
-        """Return the journal of a pipeline, for the location that it loads into."""
-        folder = Path(pipeline.working_dir)
-        return cls(journal_file(folder.parent, folder.name), local_value(pipeline, PLACE))
-
-    def rows(self) -> list[Row]:
-        """Return the rows kept for this location."""
-        return [_parsed(row) for place, row in self._lines() if place == self._place]
-
-    def keep(self, rows: Sequence[Row]) -> None:
-        """Keep these rows, in place of all others of this location."""
-        lines = [(place, row) for place, row in self._lines() if place != self._place]
-        lines += [(self._place, _plain(row)) for row in rows]
-        if not lines:
-            self.file.unlink(missing_ok=True)
-            return
-        part = self.file.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(line)}\n" for line in lines)
-        part.replace(self.file)
-
-    def _lines(self) -> list[tuple[str, Row]]:
-        if not self.file.exists():
-            return []
-        lines = map(json.loads, self.file.read_text("utf-8").splitlines())
-        return [(place, row) for place, row in lines]
-
-
-def journal_file(folder: Path, pipeline_name: str) -> Path:
-    """Return the path of a pipeline's journal, below dlt's folder of pipelines."""
-    return folder / f"{pipeline_name}.load_log.jsonl"
-
-
-def _plain(row: Row) -> Row:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-
-
-def _parsed(row: Row) -> Row:
-    times = {name: datetime.fromisoformat(row[name]) for name in _TIMES if row.get(name)}
-    return {**row, **times}
-
-
 def write(
     pipeline: dlt.Pipeline, settings: Settings, rows: Sequence[Row], earlier: Sequence[Row] = ()
 ) -> None:
@@ -248,7 +230,9 @@ def write(
             for run_id in _by_run(earlier):
                 run = client.escape_column_name("run_id")
                 client.execute_sql(f"DELETE FROM {name} WHERE {run} = %s", run_id)
-            _insert(client, name, [*earlier, *rows])
+            written = [*earlier, *rows]
+            for begin in range(0, len(written), _AT_ONCE):
+                _insert(client, name, written[begin : begin + _AT_ONCE])
     except SqlClientNotAvailable:
         logger.info("this destination answers no SQL: load_log is not written")
 

@@ -18,7 +18,7 @@ from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
-from letta_source.loading.load_log import recorded
+from letta_source.loading.load_log import noted, recorded
 from letta_source.loading.lock import held
 from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
@@ -131,15 +131,17 @@ def load(
             place = settings.place_of("base_url")
             masks, where = settings.masking, target.where()
             logger.info("reads %s (%s) into %s; masks: %s", settings.base_url, place, where, masks)
-            parts.check_server(settings, session.server)
-            target.check(session.settings.table_format)
-            with parts.held(target, what.steal_lock) as leased, _drivers_errors(leased.lease):
-                selected = list(source.selected_resources)
-                with (
-                    closing(parts.workspace(leased, session.settings)) as workspace,
-                    parts.recorded(workspace, session, selected),
-                ):
-                    loaded = _loaded(what, workspace, source, session)
+            selected = list(source.selected_resources)
+            with noted(target, session, selected):
+                parts.check_server(settings, session.server)
+                target.check(session.settings.table_format)
+            with (
+                parts.held(target, what.steal_lock) as leased,
+                _drivers_errors(leased.lease),
+                closing(parts.workspace(leased, session.settings)) as workspace,
+                parts.recorded(workspace, session, selected),
+            ):
+                loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
             logger.warning(
                 "%s texts held NUL or half a character: there is U+FFFD in its place", f"{replaced:,}"

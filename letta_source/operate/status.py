@@ -14,7 +14,7 @@ from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, opened
 from letta_source.loading.dataset import reading
-from letta_source.loading.load_log import Journal, journal_file
+from letta_source.loading.journal import Journal, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
@@ -32,6 +32,7 @@ class Run:
         outcome: loaded, incomplete, failed, interrupted or running.
         rows: how many were written.
         problems: parents and messages that could not be read.
+        reason: why it failed.
     """
 
     run_id: str
@@ -45,6 +46,7 @@ class Run:
     rows: int | None = None
     problems: int | None = None
     version: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _run(rows: Sequence[Mapping[str, Any]]) -> Run:
         sum(row.get("rows_written") or 0 for row in rows),
         sum((row.get("new_problems") or 0) + (row.get("known_problems") or 0) for row in rows),
         first.get("version"),
+        first.get("reason"),
     )
 
 

@@ -208,6 +208,7 @@ LOAD_LOG = Table(
         bigint("known_problems", "Those that an earlier run had, too."),
         text("outcome", "loaded, incomplete, absent, failed, not_read or interrupted.", nullable=False),
         bigint("exit_code", "Of the run; null if it did not end."),
+        text("reason", "Why the run failed; null if it did not, or was stopped."),
         text("version", "The version of this program."),
         text("masks", "The masks in force, and where each comes from."),
     ),

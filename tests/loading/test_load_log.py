@@ -13,7 +13,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer, answer
-from letta_source.loading import checkpoints, load_log, run
+from letta_source.loading import checkpoints, load_log, lock, run
 from letta_source.schema.tables import LOAD_LOG
 from tests.support.command import SOME, Command, ago, messages, one_of
 
@@ -253,3 +253,94 @@ def test_sqlite_holds_it_too(letta_source: Command, server: Server, monkeypatch:
     with sqlite3.connect(letta_source.folder / "warehouse__letta.db") as connection:
         rows = connection.execute("SELECT resource, exit_code, began_at <= ended_at FROM load_log").fetchall()
     assert rows == [("agents", 0, 1), ("agent_messages", 0, 1)] * 2
+
+
+def _away(patch: pytest.MonkeyPatch, status: int, body: object) -> None:
+    patch.setattr("letta_source.demo.server.answer", lambda *of_request, **how: Answer(status, body))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (503, {"detail": "starting"}, "503"),
+        (401, {"detail": "Unauthorized"}, "401"),
+        (500, {"detail": "An unknown error occurred"}, "500"),
+    ],
+)
+def test_a_run_that_is_refused_is_in_the_next_runs_log(
+    letta_source: Command,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    body: object,
+    why: str,
+) -> None:
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+    letta_source.load(server)
+    with monkeypatch.context() as patch:
+        _away(patch, status, body)
+        for _ in range(2):
+            said = letta_source.load(server)
+            assert said.code == 2
+    found = json.loads(letta_source("status", "--json").out)
+    assert [(run["outcome"], run["exit_code"]) for run in found["not_written"]] == [("failed", 2)] * 2
+    assert found["not_written"][1]["reason"] in said.err
+    assert (
+        f"Not yet in load_log: the run of {found['not_written'][0]['began_at'][:4]}"
+        in letta_source("status").out
+    )
+    assert letta_source.load(server).code == 0
+    assert not journal(letta_source).exists()
+    rows = logged(letta_source, "exit_code", "outcome", "reason IS NOT NULL", "requests IS NULL")
+    refused = [(2, "not_read", True, True)] * 4
+    assert rows == [(0, "loaded", False, False)] * 2 + refused + [(0, "loaded", False, False)] * 2
+    assert why in logged(letta_source, "reason")[2][0]
+
+
+def test_a_key_that_is_refused_is_not_in_the_log(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letta_source.load(server)
+    monkeypatch.setenv("LETTA_API_KEY", "sk-let-0815-secret")
+    with monkeypatch.context() as patch:
+        _away(patch, 401, {"detail": "wrong key sk-let-0815-secret\x1b[2J"})
+        assert letta_source.load(server).code == 2
+    kept = journal(letta_source).read_text("utf-8")
+    assert '"exit_code": 2' in kept
+    assert "0815" not in kept
+    assert "\\u001b" not in kept
+
+
+@pytest.mark.parametrize("why", ["never loaded", "wrong option", "somebody runs it"])
+def test_what_is_refused_before_is_in_no_log(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    if why != "never loaded":
+        letta_source.load(server)
+    with monkeypatch.context() as patch:
+        if why == "wrong option":
+            assert letta_source.load(server, "--lag", "soon").code == 2
+        elif why == "somebody runs it":
+            _away(patch, 503, {"detail": "starting"})
+            patch.setenv("SOURCES__LETTA__RETRIES", "0")
+            with lock.while_idle("letta"):
+                assert letta_source.load(server).code == 2
+        else:
+            _away(patch, 401, {"detail": "Unauthorized"})
+            assert letta_source.load(server).code == 2
+    assert not journal(letta_source).exists()
+
+
+def test_of_a_long_outage_the_last_runs_are_kept(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_log, "_MOST_RUNS", 3)
+    monkeypatch.setattr(load_log, "_AT_ONCE", 2)
+    monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
+    letta_source.load(server)
+    with monkeypatch.context() as patch:
+        _away(patch, 401, {"detail": "Unauthorized"})
+        for _ in range(5):
+            letta_source.load(server)
+    letta_source.load(server)
+    assert len(set(logged(letta_source, "run_id"))) == 1 + 3 + 1

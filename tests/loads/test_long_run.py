@@ -78,6 +78,8 @@ def test_a_month_of_loads(
                     print(run.hour, run.surprises[-3:], counts, kept[-1], flush=True)
         counts = run.verify("--repair", "--yes")
     assert run.surprises == []
+    # Outages too, each load once.
+    assert run.logged() == run.codes
     # Everything deleted is marked, and everything else is there.
     assert {kind: count for kind, count in counts.items() if count and kind in DIFFERENCES} == {}
     assert run.lost() == []

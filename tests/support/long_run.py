@@ -157,6 +157,8 @@ class LongRun:
             "SELECT resource, mode, outcome, exit_code FROM letta.load_log WHERE run_id ="
             " (SELECT max(run_id) FROM letta.load_log)"
         )
+        if said.code == 2:
+            self._check_journal(said)
         if said.code not in (0, 3):
             return
         rows = self._run.rows(sql)
@@ -164,6 +166,13 @@ class LongRun:
             self.surprise(f"load_log says {rows}, and the exit code was {said.code}")
         if any(row[1] == "sweep" and row[0] == "agent_messages" for row in rows):
             self.edited.clear()
+
+    def _check_journal(self, said: Said) -> None:
+        """Check that a load that was refused is kept for the log, with what it said."""
+        found = json.loads(self.command("status", "--json").out)["not_written"]
+        last = found[-1] if found else {}
+        if last.get("exit_code") != 2 or last["reason"] not in said.err:
+            self.surprise(f"the journal says {last}, and the load said {said.err}")
 
     def surprise(self, what: str) -> None:
         """Record something unexpected."""
@@ -335,16 +344,20 @@ class LongRun:
         known = len(self.open), len(self.open | self.cured) + 3 * bool(self.failing)
         if said.code or not known[0] <= len(found["issues"]) <= known[1]:
             self.surprise(f"{known} things cannot be read, and status says {found['issues']}")
-        # Loads refused before they changed anything are in no log.
-        last = [code for code in self.codes if code != 2][-1]
+        last = self.codes[-1]
         runs = [*reversed(found["not_written"]), *found["runs"]]
-        if runs[0]["exit_code"] != last or (last != 1 and found["pending"]):
+        if runs[0]["exit_code"] != last or (last not in (1, 2) and found["pending"]):
             self.surprise(f"the last exit code was {last}, and status says {found}")
         for one in found["resources"]:
             count = self._run.rows(f"SELECT count(*) FROM letta.{one['resource']}") if one["rows"] else [(0,)]
             if (one["rows"] or 0) != count[0][0]:
                 self.surprise(f"{one['resource']}: {one['rows']} rows, not {count}")
         return found
+
+    def logged(self) -> list[int]:
+        """Return the exit codes of all runs that load_log has, in order."""
+        sql = "SELECT run_id, max(exit_code) FROM letta.load_log GROUP BY run_id ORDER BY run_id"
+        return [row[1] for row in self._run.rows(sql)]
 
     def verify(self, *options: str) -> dict[str, int]:
         """Return the counts of `verify`; only edited and deleted rows may differ."""
