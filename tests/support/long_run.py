@@ -354,7 +354,7 @@ class LongRun:
                 self.surprise(f"{one['resource']}: {one['rows']} rows, not {count}")
         return found
 
-    def logged(self) -> list[int]:
+    def logged(self) -> list[object]:
         """Return the exit codes of all runs that load_log has, in order."""
         sql = "SELECT run_id, max(exit_code) FROM letta.load_log GROUP BY run_id ORDER BY run_id"
         return [row[1] for row in self._run.rows(sql)]
