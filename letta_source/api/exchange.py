@@ -11,8 +11,9 @@ import httpx
 
 from letta_source.api.bodies import ACCEPT_ENCODING, Take, read_body, read_start
 from letta_source.api.deadline import Deadline
+from letta_source.api.frames import keep_our_frames
 from letta_source.api.memory import Lease
-from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor
+from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor, redactor_of
 from letta_source.api.server import Server
 from letta_source.api.transport import make_connector
 from letta_source.schema.card import Params
@@ -82,7 +83,7 @@ class Exchange:
         """Build a request; `httpx.AsyncClient.build_request` takes a quarter of a quick request's time."""
         query = f"?{httpx.QueryParams(params)}" if params else ""
         url = f"{self._base_url}{path}{query}"
-        return httpx.Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
+        return _Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
 
     async def send(
         self, request: httpx.Request, lease: Lease, read: Reader | None = None
@@ -104,6 +105,9 @@ class Exchange:
             async with Deadline(self._timeout) as deadline:
                 response = await connection.handle_async_request(request)
                 response.request = request
+                if (reason := response.extensions.get("reason_phrase", b"OK")) != b"OK":
+                    # The response's repr shows it, and a server may put the key there.
+                    response.extensions["reason_phrase"] = self.redact(reason.decode("latin-1")).encode()
                 if self._server.clock.observe(response.headers) and abs(self._server.clock.skew) > self._lag:
                     logger.warning("%s: %s", self._base_url, self._server.clock.described())
                 try:
@@ -126,9 +130,21 @@ class Exchange:
                     await response.stream.aclose()
                 return response, body
         except TimeoutError as error:
+            keep_our_frames(error)
             raise httpx.ReadTimeout("", request=request) from error
+        except BaseException as error:
+            # A proxy may answer with its own words.
+            self.redact.redact_error(error)
+            raise error.with_traceback(keep_our_frames(error))  # noqa: B904  # It is the same error.
         finally:
             self._idle.append(connection)
+
+
+class _Request(httpx.Request):
+    """A request whose repr shows no secret: a server may redirect to a URL that holds the key."""
+
+    def __repr__(self) -> str:
+        return redactor_of(self)(super().__repr__())
 
 
 class _Headers(httpx.Headers):

@@ -64,7 +64,7 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
         raise NotLetta(f"{base_url} redirects to {host}: set the base URL to where Letta answers.")
     if request.method != "GET" and response.status_code not in _KEEP_METHOD:
         raise NotLetta(f"{base_url} redirects what was sent to it: set the base URL to where Letta answers.")
-    return httpx.Request(
+    return type(request)(
         request.method,
         there,
         headers=_headers(request),

@@ -11,6 +11,7 @@ from typing import Any
 from dlt.common.exceptions import DltException
 from dlt.extract import DltSource
 
+from letta_source.api.frames import keep_our_frames
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
@@ -157,6 +158,7 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        keep_our_frames(error)
         # A process that took over the lease ended our sessions; the database's error says only that.
         if lease and (lost := lease.loss()):
             raise LoadFailed(str(lost)) from error

@@ -13,6 +13,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
+from letta_source.api.frames import keep_our_frames
 from letta_source.destinations.dataset_names import (
     assert_not_called_otherwise,
     assert_not_reserved,
@@ -158,10 +159,8 @@ class Target:
         Raises:
             ConfigError: as `check`; or the file or folder cannot be written or created.
         """
-        client = self.destination_client()
-        assert_writable(client)
-        file = database_file(client)
-        if file is None or file.exists():
+        assert_writable(client := self.destination_client())
+        if (file := database_file(client)) is None or file.exists():
             self.check(table_format)
 
     def destination_client(self) -> Any:
@@ -266,6 +265,7 @@ class Target:
         except LettaError:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
+            keep_our_frames(error)
             if busy := in_use(said(error)):
                 raise busy from error
             hint = setting_hint(self.destination, error)
