@@ -6,7 +6,6 @@ like the line that names the next speaker, neither as plain text nor as Markdown
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from letta_source.export.frames import parsed
 from letta_source.export.readers import is_there, opened
 from letta_source.export.reading import arrow
 from letta_source.export.selection import select
-from letta_source.safe_text import parse_json, visible
+from letta_source.safe_text import parse_json
 
 DEFAULT = "default"
 """The name of the messages in no conversation; the API uses it, too."""
@@ -45,8 +44,6 @@ _SPEAKERS = {
 }
 # With role user, the server also sends events that no person wrote, as JSON text.
 _EVENTS = ("heartbeat", "login", "system_alert")
-# What begins a tag, a comment or a declaration of HTML.
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,9 @@ class Conversation:
 
     def __str__(self) -> str:
         """Return Markdown: a paragraph for each message; arguments and results of tools are blocks."""
-        title = f"# {_without_html(visible(self.agent_name or 'Agent'))} ({_name(self.agent_id)})"
-        if self.conversation_id:
-            title += f"\n\nConversation: {_name(self.conversation_id)}"
-        said = [_markdown(message) for message in self.messages()]
-        return "\n\n".join([title, *(said or ["No messages."])])
+        from letta_source.export.transcript_markdown import document
+
+        return document(self)
 
     def _repr_markdown_(self) -> str:
         """Return the Markdown that a notebook shows."""
@@ -239,46 +234,6 @@ def _tools(row: dict[str, Any]) -> Iterator[Part]:
         yield Part(None, label=(done,))
 
 
-def _markdown(message: Message) -> str:
-    body = "\n\n".join(text for part in message.parts for text in _paragraphs(part))
-    head = f"**{_name(message.speaker)}** · {message.time}"
-    return f"{head}\n\n{_cited(body)}" if body else head
-
-
-def _paragraphs(part: Part) -> Iterator[str]:
-    if part.label:
-        label = enumerate(part.label)
-        yield "".join(f"`{_code(one)}`" if at % 2 else _without_html(one) for at, one in label)
-    if part.text is not None:
-        text = part.text if part.kind == "block" else _without_html(part.text)
-        yield _quoted(text) if part.kind == "block" else f"*{text}*" if part.kind == "thought" else text
-
-
-def _cited(body: str) -> str:
-    """Quote each line; CR and other characters that may count as line ends are made visible."""
-    lines = visible(body.replace("\r\n", "\n"), keep="\n\t").split("\n")
-    return "\n".join(f"> {line}" if line else ">" for line in lines)
-
-
-def _without_html(text: str) -> str:
-    """Return text whose tags and comments are shown, not obeyed, where Markdown is rendered.
-
-    `</blockquote>` would end the quote, so that what follows imitates another speaker, and `<!--` would hide
-    all that comes after. A backslash would not do, since the text may have one before it.
-    """
-    return _TAG.sub("&lt;", text)
-
-
-def _name(name: str) -> str:
-    """Return a name without Markdown marks of its own, to stand between ours."""
-    return _without_html(_code(name))
-
-
-def _code(name: str) -> str:
-    """Return a name that cannot end the code span that it stands in."""
-    return re.sub("[*`]", "'", visible(name))
-
-
 def event_of(text: str) -> str | None:
     """Return the type of an event that Letta sends with role user; None for a person's message."""
     if not text.lstrip().startswith("{"):
@@ -292,11 +247,3 @@ def event_of(text: str) -> str | None:
 
 def _lines(said: Any) -> str:
     return "\n".join(map(str, said)) if isinstance(said, list) else str(said)
-
-
-def _quoted(text: str) -> str:
-    """Return a block that its text cannot end: the fence is longer than any in the text."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}\n{text}\n{fence}"
