@@ -50,7 +50,9 @@ class Group(Wire):
     last_processed_message_id: Annotated[str | None, CLEAR] = Field(
         None, description="Where the sleep-time agent stopped reading."
     )
-    max_message_buffer_length: int | None = Field(None, description="Most messages in context, roughly.")
+    max_message_buffer_length: int | None = Field(
+        None, description="Approximate limit on messages in context."
+    )
     min_message_buffer_length: int | None = Field(None, description="Fewest messages in context, roughly.")
     shared_block_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, deprecated=True, description="Deprecated: memory blocks it shares."
@@ -100,7 +102,7 @@ class Agent(Wire):
         None, description="How a full context is summarized."
     )
     response_format: Annotated[JsonObject | None, CONTENT] = Field(
-        None, description="The form that answers are held to."
+        None, description="The required format of answers."
     )
     metadata: OwnMetadata = None
     memory: Annotated[JsonObject | None, CONTENT] = Field(
@@ -135,7 +137,7 @@ class Agent(Wire):
         None, description="Identities that it belongs to."
     )
     pending_approval: Annotated[ApprovalRequestMessage | None, CONTENT] = Field(
-        None, description="The request for approval that waits for a decision."
+        None, description="The approval request that waits for a decision."
     )
     message_buffer_autoclear: bool | None = Field(None, description="Whether it forgets earlier messages.")
     enable_sleeptime: bool | None = Field(None, description="Whether a second agent tends its memory.")
@@ -144,9 +146,9 @@ class Agent(Wire):
     )
     managed_group: Annotated[Group | None, CONTENT] = Field(None, description="The group it manages.")
     last_run_completion: Timestamp | None = Field(
-        None, description="When its last run ended; may be null though it ran."
+        None, description="When its last run ended; may be null although it ran."
     )
-    last_run_duration_ms: int | None = Field(None, description="Length of its last run, milliseconds.")
+    last_run_duration_ms: int | None = Field(None, description="Duration of its last run, in milliseconds.")
     last_stop_reason: Annotated[str | None, CLEAR] = Field(None, description="Why its last run ended.")
     timezone: Annotated[str | None, CLEAR] = Field(None, description="Its time zone, an IANA name.")
     max_files_open: int | None = Field(None, description="Files it may have open.")
@@ -158,12 +160,12 @@ class Conversation(Wire):
     """One of an agent's threads; a fork shares messages with its origin, under the same ids."""
 
     id: Id
-    agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent whose thread it is.")
+    agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent of the conversation.")
     created_at: CreatedAt = None
     updated_at: UpdatedAt = None
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
-    summary: Annotated[str | None, CONTENT] = Field(None, description="What it is about, or its title.")
+    summary: Annotated[str | None, CONTENT] = Field(None, description="Its title or summary.")
     last_message_at: Timestamp | None = Field(None, description="When it was last written to.")
     in_context_message_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, description="Messages in its context window."

@@ -46,15 +46,13 @@ TemplateId: TypeAlias = Annotated[
 DeploymentId: TypeAlias = Annotated[
     str | None, CLEAR, Field(description="Cloud: the deployment it belongs to.")
 ]
-EntityId: TypeAlias = Annotated[
-    str | None, CLEAR, Field(description="Cloud: what it is called in its template.")
-]
+EntityId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: its name in the template.")]
 OrganizationId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The organization.")]
 OwnMetadata: TypeAlias = Annotated[
-    JsonObject | None, CONTENT, Field(description="The user's own, free-form.")
+    JsonObject | None, CONTENT, Field(description="Free-form data of the user.")
 ]
 Hidden: TypeAlias = Annotated[
-    bool | None, Field(description="Not shown in Letta's own interface; lists leave it out unless asked.")
+    bool | None, Field(description="Hidden in Letta's own interface; lists omit it by default.")
 ]
 BaseTemplateId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the base template.")]
 

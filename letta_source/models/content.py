@@ -138,7 +138,7 @@ class SummarizedReasoningContent(Wire):
     )
     summary: Annotated[list[SummaryPart], CONTENT] = Field(description="The summary of the reasoning.")
     encrypted_content: Annotated[str | None, CONTENT] = Field(
-        None, description="The whole of a summarized reasoning, encrypted."
+        None, description="The full reasoning behind the summary, encrypted."
     )
 
 

@@ -33,16 +33,16 @@ class Block(Wire):
     label: Annotated[str | None, CONTENT] = Field(
         None, description="Its name in the prompt: human, persona, …"
     )
-    value: Annotated[str, CONTENT] = Field(description="What it says.")
+    value: Annotated[str, CONTENT] = Field(description="Its text.")
     # `limit` is an SQL keyword.
     limit: Annotated[int | None, AsColumn(content=False, name="char_limit")] = Field(
-        None, description="Most characters of `value`."
+        None, description="Limit on the characters of `value`."
     )
     description: Annotated[str | None, CONTENT] = Field(None, description="What it is for.")
     tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels of the block.")
     metadata: OwnMetadata = None
     is_template: bool | None = Field(
-        None, description="Whether blocks are made from it; it is no memory then."
+        None, description="True if it is a template for blocks, not memory itself."
     )
     template_name: Annotated[str | None, CONTENT] = Field(
         None, deprecated=True, description="Deprecated: the template's name."
@@ -76,7 +76,7 @@ class Archive(Wire):
         None, description="Where its vectors are: native, tpuf and others."
     )
     embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
-        None, description="Settings of the embedding model; null where it is searched by text only."
+        None, description="Settings of the embedding model; null if it can be searched by text only."
     )
     metadata: OwnMetadata = None
 
@@ -115,14 +115,14 @@ class Tool(Wire):
     """A function that agents can call. It has no dates."""
 
     id: Id
-    name: Annotated[str | None, CLEAR] = Field(None, description="The name that models call it by.")
+    name: Annotated[str | None, CLEAR] = Field(None, description="The name by which models call it.")
     tool_type: Annotated[str | None, CLEAR] = Field(
         None,
         description="custom, letta_core, external_mcp and others; those of Letta's own begin with letta_.",
     )
-    description: Annotated[str | None, CONTENT] = Field(None, description="What models are told of it.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="The description that models get.")
     source_type: Annotated[str | None, CLEAR] = Field(
-        None, description="The language of its source: python, typescript, …; json was seen for Python."
+        None, description="The language of its source: python, typescript, …; json also occurs for Python."
     )
     source_code: Annotated[str | None, CONTENT] = Field(
         None, description="Its source code; null for Letta's own."
@@ -131,12 +131,12 @@ class Tool(Wire):
         None, description="Its name, description and arguments as JSON schema, as models get them."
     )
     args_json_schema: Annotated[JsonObject | None, CONTENT] = Field(
-        None, description="JSON schema of its arguments, where it was given apart."
+        None, description="JSON schema of its arguments, if given separately."
     )
     tags: Annotated[list[str] | None, CONTENT] = Field(
-        None, description="The user's labels of the tool; the MCP server that it comes from."
+        None, description="The user's labels of the tool, and the MCP server that it comes from."
     )
-    return_char_limit: int | None = Field(None, description="Most characters of what it returns.")
+    return_char_limit: int | None = Field(None, description="Limit on the characters of its result.")
     pip_requirements: Annotated[list[JsonObject] | None, CONTENT] = Field(
         None, description="Python packages that it needs."
     )
@@ -144,13 +144,13 @@ class Tool(Wire):
         None, description="npm packages that it needs."
     )
     default_requires_approval: bool | None = Field(
-        None, description="Whether a person has to approve its calls, unless an agent says otherwise."
+        None, description="Whether a person must approve its calls, unless an agent overrides it."
     )
     enable_parallel_execution: bool | None = Field(
         None, description="Whether it may run at the same time as others."
     )
     metadata_: Annotated[JsonObject | None, AsColumn(content=True, name="metadata")] = Field(
-        None, description="The user's and the server's own, free-form."
+        None, description="Free-form data of the user and the server."
     )
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
@@ -161,11 +161,11 @@ class Identity(Wire):
     """A person or organization that agents belong to, as the user knows it. It has no dates."""
 
     id: Id
-    identifier_key: Annotated[str, CONTENT] = Field(description="The user's own key of it.")
-    name: Annotated[str, CONTENT] = Field(description="The name that people know it by.")
+    identifier_key: Annotated[str, CONTENT] = Field(description="The user's own key for it.")
+    name: Annotated[str, CONTENT] = Field(description="Its display name.")
     identity_type: Annotated[str | None, CLEAR] = Field(None, description="user, org or other.")
     properties: Annotated[list[JsonObject] | None, CONTENT] = Field(
-        None, description="What else the user says of it: key, value and type each."
+        None, description="More properties: key, value and type of each."
     )
     agent_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, deprecated=True, description="Deprecated, empty self-hosted: use `agents.identity_ids`."

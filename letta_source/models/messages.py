@@ -30,15 +30,15 @@ SenderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The identi
 RunId: TypeAlias = Annotated[str | None, ref("runs.id"), Field(description="The run it was created in.")]
 StepId: TypeAlias = Annotated[str | None, ref("steps.id"), Field(description="The step it was created in.")]
 IsErr: TypeAlias = Annotated[
-    bool | None, Field(description="True in a failed step; LettaMessages have null for false.")
+    bool | None, Field(description="True in a failed step; otherwise false or null.")
 ]
 Approve: TypeAlias = Annotated[
-    bool | None, Field(description="The decision about a call, where it is a single one.")
+    bool | None, Field(description="A single decision about a call: true for approved.")
 ]
 ApprovalRequestId: TypeAlias = Annotated[
     str | None,
     CLEAR,
-    Field(description="What the single decision is about: the call's id, not a message's as documented."),
+    Field(description="The tool call of a single decision: the call's id, not a message's id as documented."),
 ]
 _FIRST_RESULT = "Of the first result."
 
@@ -55,7 +55,7 @@ class _Item(Wire):
 
     id: Id
     date: Annotated[Timestamp, AsColumn(content=False, name="created_at")] = Field(
-        description="When it was created, in whole seconds, so items tie. Lists are not ordered by it."
+        description="When it was created, in whole seconds; many items share one. Lists are not sorted by it."
     )
     # Each subclass declares its own value.
     message_type: Annotated[str, CLEAR] = Field(description="The item's type.")
@@ -97,9 +97,9 @@ class ReasoningMessage(_Item):
     message_type: Annotated[Literal["reasoning_message"], CLEAR] = Field(
         description="Always `reasoning_message`."
     )
-    reasoning: Annotated[str, CONTENT] = Field(description="What the model thought.")
+    reasoning: Annotated[str, CONTENT] = Field(description="The reasoning text.")
     source: Annotated[Literal["reasoner_model", "non_reasoner_model"] | None, CLEAR] = Field(
-        None, description="Of reasoning, native or not: reasoner_model or non_reasoner_model."
+        None, description="Source of the reasoning: reasoner_model or non_reasoner_model."
     )
     signature: Signature = None
 
@@ -111,7 +111,7 @@ class HiddenReasoningMessage(_Item):
         description="Always `hidden_reasoning_message`."
     )
     state: Annotated[Literal["redacted", "omitted"], CLEAR] = Field(
-        description="Of hidden reasoning: redacted (made unreadable) or omitted (not sent at all)."
+        description="State of hidden reasoning: redacted (unreadable) or omitted (not sent)."
     )
     hidden_reasoning: Annotated[str | None, CONTENT] = Field(
         None, description="The unreadable form of redacted reasoning."
@@ -166,7 +166,7 @@ class ApprovalResponseMessage(_Item):
     approve: Approve = Field(None, deprecated=True)
     approval_request_id: ApprovalRequestId = Field(None, deprecated=True)
     reason: Annotated[str | None, CONTENT] = Field(
-        None, deprecated=True, description="Why the call of a single decision may run or not."
+        None, deprecated=True, description="The reason of a single decision."
     )
 
 
@@ -179,7 +179,7 @@ class SummaryMessage(_Item):
     )
     summary: Annotated[str, CONTENT] = Field(description="The summary that a compaction left.")
     compaction_stats: Annotated[JsonObject | None, CLEAR] = Field(
-        None, description="Of a compaction: what triggered it, tokens and messages before and after."
+        None, description="Figures of a compaction: trigger, tokens and messages before and after."
     )
 
 
@@ -189,7 +189,7 @@ class EventMessage(_Item):
     message_type: Annotated[Literal["event_message", "event"], CLEAR] = Field(
         description="`event_message` or `event`."
     )
-    event_type: Annotated[str, CLEAR] = Field(description="Of an event; so far only compaction.")
+    event_type: Annotated[str, CLEAR] = Field(description="Type of the event; so far only compaction.")
     event_data: Annotated[JsonObject, CONTENT] = Field(description="Details of the event.")
 
 

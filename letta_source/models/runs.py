@@ -28,18 +28,20 @@ _CompletedAt: TypeAlias = Annotated[Timestamp | None, Field(description="When it
 _StopReason: TypeAlias = Annotated[
     str | None, CLEAR, Field(description="Why it ended: end_turn, error, max_steps, cancelled and others.")
 ]
-_Background: TypeAlias = Annotated[bool | None, Field(description="Whether the caller did not wait.")]
+_Background: TypeAlias = Annotated[bool | None, Field(description="True if the caller did not wait.")]
 _Metadata: TypeAlias = Annotated[
-    JsonObject | None, CONTENT, Field(description="The caller's and the server's own, free-form.")
+    JsonObject | None, CONTENT, Field(description="Free-form data of the caller and the server.")
 ]
-_CallbackUrl: TypeAlias = Annotated[str | None, CONTENT, Field(description="Called when it ends.")]
+_CallbackUrl: TypeAlias = Annotated[
+    str | None, CONTENT, Field(description="URL that is called when it ends.")
+]
 _CallbackSentAt: TypeAlias = Annotated[
     Timestamp | None, Field(description="When the callback was last tried.")
 ]
 _CallbackStatusCode: TypeAlias = Annotated[int | None, Field(description="HTTP status of the callback.")]
 _CallbackError: TypeAlias = Annotated[str | None, CONTENT, Field(description="Why the callback failed.")]
-_TtftNs: TypeAlias = Annotated[int | None, Field(description="Time to the first token, nanoseconds.")]
-_TotalDurationNs: TypeAlias = Annotated[int | None, Field(description="Whole time, nanoseconds.")]
+_TtftNs: TypeAlias = Annotated[int | None, Field(description="Time to the first token, in nanoseconds.")]
+_TotalDurationNs: TypeAlias = Annotated[int | None, Field(description="Total time, in nanoseconds.")]
 _RunId: TypeAlias = Annotated[str | None, ref("runs.id"), Field(description="The run it is part of.")]
 _ProviderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The provider as configured.")]
 
@@ -104,7 +106,7 @@ class Step(Wire):
     agent_id: AgentId = None
     status: Annotated[str | None, CLEAR] = Field(None, description="pending, success, failed or cancelled.")
     stop_reason: Annotated[str | None, CLEAR] = Field(
-        None, description="Why the agent stopped here; null where it went on."
+        None, description="Why the agent stopped after this step; null if it continued."
     )
     model: Annotated[str | None, CLEAR] = Field(None, description="The model that was called.")
     model_handle: Annotated[str | None, CLEAR] = Field(None, description="The same as provider/model.")
@@ -116,24 +118,24 @@ class Step(Wire):
     provider_category: Annotated[str | None, CLEAR] = Field(
         None, description="base, or byok: the user's own key."
     )
-    context_window_limit: int | None = Field(None, description="The model's context, tokens.")
-    prompt_tokens: int | None = Field(None, description="Tokens in.")
-    completion_tokens: int | None = Field(None, description="Tokens out.")
-    total_tokens: int | None = Field(None, description="Tokens in and out.")
+    context_window_limit: int | None = Field(None, description="The model's context window, in tokens.")
+    prompt_tokens: int | None = Field(None, description="Input tokens.")
+    completion_tokens: int | None = Field(None, description="Output tokens.")
+    total_tokens: int | None = Field(None, description="Input and output tokens.")
     cached_input_tokens: int | None = Field(
-        None, description="Tokens read from the provider's cache; null if not told."
+        None, description="Tokens read from the provider's cache; null if unknown."
     )
     cache_write_tokens: int | None = Field(
-        None, description="Tokens written to the provider's cache; null if not told."
+        None, description="Tokens written to the provider's cache; null if unknown."
     )
     reasoning_tokens: int | None = Field(
-        None, description="Tokens out that were spent on reasoning; null if not told."
+        None, description="Output tokens spent on reasoning; null if unknown."
     )
     prompt_tokens_details: Annotated[JsonObject | None, CLEAR] = Field(
-        None, description="Tokens in, as the provider details them."
+        None, description="Details of the input tokens, from the provider."
     )
     completion_tokens_details: Annotated[JsonObject | None, CLEAR] = Field(
-        None, description="Tokens out, as the provider details them."
+        None, description="Details of the output tokens, from the provider."
     )
     origin: Annotated[str | None, CLEAR] = Field(None, description="Where the request came from.")
     organization_id: OrganizationId = None
@@ -159,14 +161,15 @@ class StepMetrics(Wire):
     run_id: _RunId = None
     agent_id: AgentId = None
     step_start_ns: int | None = Field(
-        None, description="When the step began, nanoseconds since 1970; null was seen for all."
+        None, description="When the step began, in nanoseconds since 1970; null on the servers seen so far."
     )
     llm_request_start_ns: int | None = Field(
-        None, description="When the model was called, nanoseconds since 1970; null was seen for all."
+        None,
+        description="When the model was called, in nanoseconds since 1970; null on the servers seen so far.",
     )
     llm_request_ns: int | None = Field(None, description="Nanoseconds that the model took.")
     tool_execution_ns: int | None = Field(
-        None, description="Nanoseconds that its tools took; null where it called none."
+        None, description="Nanoseconds that its tools took; null if it called none."
     )
     step_ns: int | None = Field(
         None, description="Nanoseconds of the whole step; the rest is the server's own work."

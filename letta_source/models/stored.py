@@ -56,9 +56,11 @@ class Message(Wire):
     )
     approve: Approve = None
     approval_request_id: ApprovalRequestId = None
-    denial_reason: Annotated[str | None, CONTENT] = Field(None, description="Why the single decision was no.")
+    denial_reason: Annotated[str | None, CONTENT] = Field(None, description="The reason of a single denial.")
     batch_item_id: Annotated[str | None, CLEAR] = Field(None, description="The batch's request it answers.")
-    tool_call_id: Annotated[str | None, CLEAR] = Field(None, description="The call that role tool answers.")
+    tool_call_id: Annotated[str | None, CLEAR] = Field(
+        None, description="The call that a message of role tool answers."
+    )
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
     updated_at: UpdatedAt = None
@@ -81,7 +83,7 @@ class MessageSearchItem(Wire):
         description="The stored message; there is no `id`."
     )
     message_type: Annotated[str, CLEAR] = Field(
-        description="Of a hit: system_message, user_message, assistant_message or reasoning_message."
+        description="Type of the hit: system_message, user_message, assistant_message or reasoning_message."
     )
     created_at: Timestamp = Field(description="When it was created; there is no `date`.")
     agent_id: AgentId = None

@@ -14,7 +14,7 @@ _RESULT = AsColumn(content=True, name="tool_return", type="text")
 _Arguments: TypeAlias = Annotated[
     str | None,
     CONTENT,
-    Field(description="The arguments: JSON text as the model wrote it, which may not parse."),
+    Field(description="The arguments: JSON text as the model wrote it, possibly invalid."),
 ]
 _Status: TypeAlias = Annotated[ToolStatus, CLEAR, Field(description="How the tool ended: success or error.")]
 _Stdout: TypeAlias = Annotated[list[str] | None, CONTENT, Field(description="What the tool printed.")]
@@ -63,7 +63,7 @@ class ToolReturn(Wire):
     tool_call_id: Annotated[str, CLEAR] = Field(description="The call that the result answers.")
     status: _Status
     tool_return: Annotated[Content, _RESULT] = Field(
-        description="The result; parts of content, which it has where there are images, as JSON text."
+        description="The result; if it has images, its content parts as JSON text."
     )
     stdout: _Stdout = None
     stderr: _Stderr = None
@@ -89,12 +89,12 @@ class MessageToolReturn(Wire):
 class Approval(Wire):
     """A decision about a tool call that waited for one."""
 
-    tool_call_id: Annotated[str, CLEAR] = Field(description="The call that was asked about.")
+    tool_call_id: Annotated[str, CLEAR] = Field(description="The call to decide about.")
     type: Annotated[Literal["approval"] | None, CLEAR] = Field(
         None, description="`approval`, or `tool` for the result of a tool that the client ran itself."
     )
     approve: bool = Field(description="Whether the call may run.")
-    reason: Annotated[str | None, CONTENT] = Field(None, description="Why the call may run or not.")
+    reason: Annotated[str | None, CONTENT] = Field(None, description="The reason of the decision.")
 
 
 def _approval_form(value: object) -> str:

@@ -87,22 +87,23 @@ def timestamp(name: str, description: str, **kwargs: Any) -> Column:
 
 # Columns that the API does not send.
 LOAD_ID = text("_dlt_load_id", "The load that wrote this row; `_dlt_loads.load_id`.", nullable=False)
-DELETED = boolean("_deleted", "Always null: marks rows that a merge takes out.")
+DELETED = boolean("_deleted", "Always null; dlt needs it to delete rows in a merge.")
 GONE = timestamp(
     "_letta_deleted_at",
-    "When `letta-source verify --repair` found that the server no longer has it; else null.",
+    "When `letta-source verify --repair` found that the server no longer has the row; else null.",
 )
 EXTRA = json(
     "extra",
-    "Every field that this version has no column for, and values that fit no column's type.",
+    "All fields that this version has no column for, and values that do not fit their column's type.",
     content=True,
 )
 POSITION = bigint("position", "0, 1, … among the items of one message id.", nullable=False)
 # The API's dates are whole seconds, and it sends no sequence number.
 SEQUENCE = bigint(
-    "sequence", "Grows in the order the server gave the rows of one parent: sorts those of one second."
+    "sequence",
+    "Grows in the order in which the server sent the rows of one parent; sorts rows of one second.",
 )
-ITEM_POSITION = bigint("position", "That of the item it belongs to.", nullable=False)
+ITEM_POSITION = bigint("position", "The position of the message it belongs to.", nullable=False)
 INDEX = bigint("idx", "0, 1, … within its item.", nullable=False)
 # Computed from `content` and `arguments`.
 TEXT = text(
@@ -112,6 +113,6 @@ TEXT = text(
 )
 ARGUMENTS_JSON = json(
     "arguments_json",
-    "The arguments as json; null where they do not parse.",
+    "The arguments as json; null if they are invalid.",
     content=True,
 )

@@ -277,7 +277,7 @@ _CARDS = (
         "each_list",
         # Vectors make up most of a page.
         page_size=100,
-        parent=_parent("agent_id", "The agent that finds it.", "agents.id"),
+        parent=_parent("agent_id", "The agent that can look it up.", "agents.id"),
         on_request=True,
     ),
 )
