@@ -103,7 +103,10 @@ class Conversation:
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages as they are shown."""
-        return (_said(row, self.full) for row in self.rows)
+        tools: dict[str | None, str | None] = {}
+        for row in self.rows:
+            tools.update((call.get("tool_call_id"), call["name"]) for call in row["tool_calls"])
+            yield _said(row, self.full, tools)
 
 
 def read_conversation(
@@ -185,7 +188,7 @@ def _of_conversation(
     return [row for row in rows if row["conversation_id"] == conversation_id]
 
 
-def _said(row: dict[str, Any], full: bool) -> Message:
+def _said(row: dict[str, Any], full: bool, tools: Mapping[str | None, str | None]) -> Message:
     kind = row["message_type"] or "message"
     speaker = _SPEAKERS.get(kind, kind.removesuffix("_message").replace("_", " ").capitalize())
     text, form = row["text"] or row["summary"] or "", "said"
@@ -203,19 +206,25 @@ def _said(row: dict[str, Any], full: bool) -> Message:
         speaker += ", of a failed step"
     time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
     said = [Part(text, form)] if text or form == "block" else []
-    return Message(speaker, time, (*said, *_tools(row)))
+    return Message(speaker, time, (*said, *_tools(row, tools)))
 
 
 def _shortened(text: str) -> str:
     return textwrap.shorten(text, _LONGEST_THOUGHT, placeholder=" …")
 
 
-def _tools(row: dict[str, Any]) -> Iterator[Part]:
+def _tools(row: dict[str, Any], tools: Mapping[str | None, str | None]) -> Iterator[Part]:
+    """Yield what a message says of tools.
+
+    Args:
+        tools: by id of a call, the tool that was called last with it.
+    """
     for call in row["tool_calls"]:
         yield Part(call["arguments"] or "", "block", ("", call["name"] or "no name"))
     for answer in row["tool_returns"]:
         status = answer["status"] or "no status"
-        name = row["name"] or answer["tool_call_id"] or "no name"
+        # A message that returns several calls has one name, that of the first.
+        name = tools.get(answer["tool_call_id"]) or row["name"] or answer["tool_call_id"] or "no name"
         yield Part(answer["tool_return"] or "", "block", ("", name, f": {status}"))
         for stream in ("stdout", "stderr"):
             if lines := parsed(answer[stream]):

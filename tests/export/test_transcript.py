@@ -153,6 +153,36 @@ def test_thoughts_and_system_messages_are_whole_where_asked_for() -> None:
 MARKUP = "</pre></p></title><script>alert(1)</script><img src=x onerror=alert(1)>&\x1b[31m\u202e"
 
 
+def test_a_return_has_the_name_of_its_call() -> None:
+    """A message that returns several calls has one name, that of the first; and ids are used again."""
+
+    def called(*names: str) -> dict[str, Any]:
+        calls = [
+            {"tool_call_id": f"call_{at}", "name": name, "arguments": ""} for at, name in enumerate(names)
+        ]
+        return row_of("tool_call_message", tool_calls=calls)
+
+    def returned(name: str | None, *ids: str | None) -> dict[str, Any]:
+        blank = {"status": "success", "tool_return": "", "stdout": None, "stderr": None}
+        return row_of(
+            "tool_return_message", name=name, tool_returns=[{**blank, "tool_call_id": i} for i in ids]
+        )
+
+    rows = [
+        called("find_order", "search_policy"),
+        returned("find_order", "call_0", "call_1"),
+        called("roll"),
+        returned(None, "call_0"),
+        # Their calls were not read.
+        returned("stop", "call_7"),
+        returned(None, "call_8"),
+    ]
+    said = Conversation("agent-1", "A", None, rows)
+    returns = ["find_order", "search_policy", "roll", "stop", "call_8"]
+    assert re.findall("`(.+?)`: success", str(said)) == returns
+    assert re.findall("<code>(.+?)</code>: success", said.html()) == returns
+
+
 def test_in_html_what_others_wrote_is_text() -> None:
     call = {"name": MARKUP, "arguments": MARKUP}
     answer = {
