@@ -69,7 +69,7 @@ def test_one_message_of_another_century_changes_no_period(
         ),
         (["--output", "no/such/folder.html"], "name a file in a folder that is there"),
         (["--prices", "none.csv"], "--prices none.csv cannot be read"),
-        ([], "there is no"),
+        ([], "does not exist yet"),
     ],
 )
 def test_refused(letta_source: Command, options: list[str], said: str) -> None:
