@@ -61,7 +61,9 @@ class _Check:
             raise ConfigError(
                 f"{variable} is not read: {_meant(near and _as_variable(('sources', SECTION), near))}"
             )
-        if not self._is_of_another(variable) and (name := self._meant_for_us(self._without_pipeline(told))):
+        # The pipeline may be called as the source is: its name may be left out, or be the section.
+        name = self._meant_for_us(told) or self._meant_for_us(self._without_pipeline(told))
+        if name and not self._is_of_another(variable):
             raise ConfigError(
                 f"{variable} is not read: did you mean {_as_variable(('sources', SECTION), name)}?"
             )

@@ -222,6 +222,28 @@ def test_a_variable_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, variable:
 
 
 @pytest.mark.parametrize(
+    "variable",
+    [
+        "LETTA_MASK",
+        "LETTA__MASK",
+        "LETTA_IMAGES",
+        "LETTA_MASK_KEY",
+        "LETTA__SCHEMA_CONTRACT",
+        "LETTA_LETTA_MASK",
+        "LETTA__SOURCE__LETTA__MASK",
+        "LETTA_SOURCES_LETTA_MASKS",
+    ],
+)
+def test_a_variable_that_nobody_reads_where_the_pipeline_is_called_as_the_source(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """By default it is: then LETTA may be its name or ours."""
+    monkeypatch.setenv(variable, "content=redact")
+    with pytest.raises(ConfigError, match=f"{variable} is not read: did you mean SOURCES__LETTA__"):
+        seen("letta")
+
+
+@pytest.mark.parametrize(
     ("text", "key", "meant"),
     [
         ('[sources.letta]\nmasks = "content=drop"', "sources.letta.masks", "sources.letta.mask"),
