@@ -94,6 +94,8 @@ def _lines(done: Erasure, where: str, removed: bool) -> Iterator[str]:
         if rows:
             yield f"{table}: {rows:,} rows {were} removed"
     yield f"{sum(done.rows.values()):,} rows in all, from {where}"
+    if not any(done.rows.values()):
+        yield "Nothing has this id: erase takes ids, not names; the tables agents and identities list them."
     if done.unknown:
         yield (
             f"Look for yourself in {', '.join(done.unknown)}: not all of their rows say whose they are, so"

@@ -33,8 +33,8 @@ CODES = exit_codes(
         ExitCode.FAILED: "the load failed; the next run continues from what was loaded",
         ExitCode.USAGE: "wrong usage or configuration, or the server or database cannot be reached;"
         " nothing was changed",
-        ExitCode.INCOMPLETE: "loaded, but something could not be read: the log and the table load_issues"
-        " name it",
+        ExitCode.INCOMPLETE: "loaded, but something new could not be read: the log and the table"
+        " load_issues name it",
     },
     WHENCE,
 )

@@ -62,7 +62,7 @@ def lines(found: Status) -> Iterator[str]:
     if earlier := found.not_written[:-_MOST]:
         yield f"Not yet in load_log: {len(earlier):,} runs since {_time(earlier[0].began_at)}, and the next:"
     for run in found.not_written[-_MOST:]:
-        yield f"Not yet in load_log: the run of {_time(run.began_at)}, {run.outcome}{_because(run)}."
+        yield f"Not yet in load_log: the run of {_time(run.began_at)}, {run.outcome}{_because(run) or '.'}"
     if found.unreadable:
         yield f"The tables cannot be read now: {found.unreadable}"
         return
@@ -97,7 +97,7 @@ def _run(run: Run) -> tuple[str, ...]:
 
 
 def _because(run: Run) -> str:
-    return f": {run.reason.rstrip('.')}" if run.reason else ""
+    return f": {run.reason}" if run.reason else ""
 
 
 def _time(time: datetime | None) -> str:

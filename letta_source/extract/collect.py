@@ -273,7 +273,7 @@ class _Collector:
         self._tell_vanished()
         if not self._state.settings.window:
             self._issues.settle("")
-        self._issues.summarize()
+        self._issues.summarize(self._state.waiting)
 
     def _tell_vanished(self) -> None:
         state, counts = self._state, self._counts

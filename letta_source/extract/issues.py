@@ -131,8 +131,16 @@ class Issues:
                 self._rows.append({**row, "known": True, "resolved": True})
                 logger.info("%s: %s is no longer %s", self._resource, parent_id or "the list", kind)
 
-    def summarize(self) -> None:
-        """Log the number of known issues still open, in one line."""
+    def summarize(self, waiting: Collection[str] = ()) -> None:
+        """Log the number of known issues still open, in one line.
+
+        Args:
+            waiting: jobs that were left out, because no retry of their known issues is due.
+        """
+        for parent_id in [parent_id for job_id in waiting for parent_id in self._known.parents(job_id)]:
+            for key in self._known.of(parent_id):
+                if (parent_id, key) not in self._reported:
+                    self._counts.count_known(self._known.next_try(parent_id, key))
         if known := self._counts.known:
             again = self._counts.next_try
             waits = again is not None and again > self._started_at

@@ -81,7 +81,10 @@ async def steps_to_read(
 def without_waiting(state: ResourceState, key: str, parent_ids: Iterable[str]) -> list[str]:
     """Return those of some unfinished ones that miss more than known issues whose retry is not due."""
     worklist = state.worklist(key)
-    return [one for one in parent_ids if not (worklist.waits(one) and state.issues.waits(one))]
+    found = list(parent_ids)
+    waiting = {one for one in found if worklist.waits(one) and state.issues.waits(one)}
+    state.waiting |= waiting
+    return [one for one in found if one not in waiting]
 
 
 async def _active_runs(

@@ -67,6 +67,7 @@ class ResourceState:
         sweeps: this load asks for everything, whatever the signals say.
         rereads_window: the last `reread_window` is read again.
         lacks_family: the host has none of the resource's endpoints.
+        waiting: runs and steps that are not read again before the retry of a known issue is due.
         missed: number of items that a sweep found and no signal named; None if unknown.
         known: number of parents that earlier loads read.
         lost: number of parents that earlier loads read, if the server names none of them any more. It may be
@@ -100,6 +101,7 @@ class ResourceState:
         self.changes = Changes(stored, self.overlap)
         self.known, self.lost = len(self.cursors), 0
         self._meets_known = False
+        self.waiting: set[str] = set()
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}

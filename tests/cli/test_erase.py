@@ -72,6 +72,8 @@ def test_it_asks_before(letta_source: Command, server: Server, agent: str) -> No
         assert said.code == code
         assert "agents: 1 rows would be removed" in said.out
     assert "--yes" in said.err
+    assert "ids, not names" not in said.out
+    assert "ids, not names" in letta_source("erase", "--agent-id", "Ada", "--dry-run").out
     assert left(letta_source, agent) == before
     for given, says in (
         ("--yes", "name what to erase"),
