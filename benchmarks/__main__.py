@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs the cases, and prints what came of them as markdown."""
+"""`python -m benchmarks`: runs the cases and prints the results as Markdown."""
 
 from __future__ import annotations
 
@@ -47,42 +47,44 @@ def _parser() -> argparse.ArgumentParser:
         type=_names(CASES),
         default=[case for case in CASES if case not in ON_REQUEST],
         metavar="A,B",
-        help=f"of {', '.join(CASES)} (default: all but {', '.join(ON_REQUEST)})",
+        help=f"cases to run: {', '.join(CASES)} (default: all but {', '.join(ON_REQUEST)})",
     )
     parser.add_argument(
         "--contenders",
         type=_names(CONTENDERS),
         default=CONTENDERS,
         metavar="A,B",
-        help=f"of {', '.join(CONTENDERS)}",
+        help=f"contenders to run: {', '.join(CONTENDERS)} (default: all)",
     )
-    parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="of each run (default: 3)")
+    parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="number of rounds (default: 3)")
     parser.add_argument(
         "--items",
         type=_count,
         default=200_000,
         metavar="N",
-        help="of messages, in all; the cases with other data grow and shrink with it (default: 200000)",
+        help="number of messages' items in the usual data; other cases scale with it (default: 200000)",
     )
     parser.add_argument(
-        "--agents", type=_count, default=200, metavar="N", help="that have them (default: 200)"
+        "--agents", type=_count, default=200, metavar="N", help="number of agents (default: 200)"
     )
     parser.add_argument(
         "--data",
         choices=KINDS,
         default=KINDS[0],
-        help="mixed as real conversations are, or plain items alone (default: mixed)",
+        help="mixed items as in real conversations, or plain items only (default: mixed)",
     )
     parser.add_argument(
-        "--postgres", metavar="URL", help="for `fleet`: shards side by side into it, into new schemas scale_N"
+        "--postgres",
+        metavar="URL",
+        help="PostgreSQL for the parallel shards of `fleet`, which create schemas scale_N",
     )
     parser.add_argument(
         "--earlier",
         type=_checkout,
         metavar="FOLDER",
-        help="another checkout of this project with a `.venv`, next to ours",
+        help="another checkout of this project, with a `.venv`, to compare with",
     )
-    parser.add_argument("--results", type=Path, metavar="FILE", help="gets every single run, as JSON")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write every run to this file as JSON")
     return parser
 
 
@@ -91,7 +93,7 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
         chosen = text.split(",")
         for name in chosen:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
         return chosen
 
     return names

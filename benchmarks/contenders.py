@@ -51,7 +51,7 @@ class Call:
 
 
 Contender = Callable[[str, Path, int], Call]
-"""Given the server's URL, a folder and how many requests at once, where it can be told."""
+"""Takes the server's URL, a folder and the number of parallel requests, where it can be set."""
 
 
 def ours(url: str, folder: Path, workers: int) -> Call:

@@ -106,7 +106,7 @@ class Warehouse:
         environment = self.call("", "0/1").environment()
         asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if asked.returncode:
-            raise measure.Failed(f"{self.dataset} cannot be looked at:\n{asked.stderr[-1000:]}")
+            raise measure.Failed(f"{self.dataset} cannot be inspected:\n{asked.stderr[-1000:]}")
         found: dict[str, Any] = json.loads(asked.stdout.splitlines()[-1])
         return found
 

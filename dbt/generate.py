@@ -32,16 +32,17 @@ sources:
     loader: dlt
     tables:
       - name: _dlt_loads
-        description: "dlt's own: a row for each finished load."
+        description: "dlt's own table: one row for each completed load."
         config:
           loaded_at_field: inserted_at
           freshness:
             warn_after: {count: "{{ var('letta_freshness_hours', 24) | int }}", period: hour}
 """
+_ONLY = "Only rows of completed loads; each key once."
 _MACRO = """\
-{#- Made by generate.py: the tables of letta_source their columns as `name type`.
+{#- Made by generate.py: the tables of letta_source, with their columns as `name type`.
 
-The key of a family that has a parent begins with that, and so do its columns. -#}
+If a family has a parent, its key and its columns begin with the parent's id. -#}
 {% macro letta_schema() %}
 """
 
@@ -119,7 +120,7 @@ def _described() -> str:
         parent = RESOURCES[family].parent if family in RESOURCES else None
         lines += [
             f"  - name: stg_letta__{table.name}",
-            f"    description: {_quoted(f'{table.description} Only rows of finished loads, each key once.')}",
+            f"    description: {_quoted(f'{table.description} {_ONLY}')}",
             "    data_tests:",
             f"      - letta_key: {{arguments: {{columns: [{', '.join(table.primary_key)}]}}}}",
             *(_child_test(table, root) if table is not root else ()),

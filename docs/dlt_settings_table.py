@@ -68,12 +68,12 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, str]] = {
     ),
     "pipelines": (
         "pipeline_name dataset_name destination_type destination_name use_single_dataset",
-        "options say which; there is one schema",
+        "set by options; there is only one schema",
     ),
-    "runtime": ("pipeline_name", "an option says it"),
+    "runtime": ("pipeline_name", "set by an option"),
     "destination": (
         "destination_type destination_name dataset_name default_schema_name",
-        "options say them",
+        "set by options",
     ),
     "destination.duckdb": ("pipeline_name pipeline_working_dir legacy_db_path", "dlt fills them in"),
     "destination.postgres": ("csv_format", "nothing is written as CSV"),
@@ -101,11 +101,10 @@ def tables() -> str:
     ours += [(key, value, why) for key, (value, why) in OURS_OTHERWISE.items()]
     refused = {**REFUSED, **{f"destination.{key}": rule for key, rule in REFUSED_OF_DESTINATION.items()}}
     lines = [
-        "`letta-source run` and `letta_source.load` set these, and say in a line when yours differ:\n",
+        "`letta-source run` and `letta_source.load` set these, and log a line if your value differs:\n",
         "| setting of dlt | set to | because otherwise |\n| --- | --- | --- |",
         *(f"| `{key}` | {value} | {why} |" for key, value, why in ours),
-        "\nThese are refused, with exit code 2, before anything is read, as is each value that has not the"
-        " type of its setting:\n",
+        "\nThese are refused with exit code 2 before anything is read, as is any value of the wrong type:\n",
         "| setting of dlt | refused when |\n| --- | --- |",
         *(f"| `{key}` | {rule.when} |" for key, rule in refused.items()),
         "\nThese are yours to choose:\n",

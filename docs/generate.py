@@ -15,13 +15,13 @@ _MARK = "by docs/generate.py, from letta_source/schema. -->\n"
 # Its children represent those of all messages.
 _SHOWN = "agent_messages"
 _DIAGRAM = (
-    "Keys and references of what is loaded by default. Other messages have the same four children as"
-    f" `{_SHOWN}`."
+    "Keys and references of the tables loaded by default. The other tables of messages have the"
+    f" same four children as `{_SHOWN}`."
 )
 
 _CONTENT = (
-    "The mask `content` covers every column that can quote people. Other messages have the children of"
-    f" `{_SHOWN}`."
+    "The mask `content` covers every column that can quote people. The other tables of messages have"
+    f" the children of `{_SHOWN}`."
 )
 
 

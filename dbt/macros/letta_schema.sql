@@ -1,6 +1,6 @@
-{#- Made by generate.py: the tables of letta_source their columns as `name type`.
+{#- Made by generate.py: the tables of letta_source, with their columns as `name type`.
 
-The key of a family that has a parent begins with that, and so do its columns. -#}
+If a family has a parent, its key and its columns begin with the parent's id. -#}
 {% macro letta_schema() %}
 {%- set agents -%}
 id text, name text, agent_type text, description text, created_at timestamp, updated_at timestamp,

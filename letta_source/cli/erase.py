@@ -98,7 +98,7 @@ def _lines(done: Erasure, where: str, removed: bool) -> Iterator[str]:
         yield "Nothing has this id: erase takes ids, not names; the tables agents and identities list them."
     if done.unknown:
         yield (
-            f"Look for yourself in {', '.join(done.unknown)}: not all of their rows say whose they are, so"
-            " there may be more."
+            f"Check {', '.join(done.unknown)} yourself: not all of their rows name an owner, so there may be"
+            " more."
         )
     yield "The column extra of other rows, and what was exported, may still name them."

@@ -21,7 +21,9 @@ _FOR_CHATS = ("turns", "images", "reasoning")
 
 def add_options(group: argparse._ArgumentGroup) -> None:
     """Add the options of chats to the parser."""
-    group.add_argument("--turns", type=int, metavar="N", help="at most so many turns a line (default: all)")
+    group.add_argument(
+        "--turns", type=int, metavar="N", help="maximum number of turns per line (default: all)"
+    )
     group.add_argument(
         "--images",
         choices=("links", "drop"),

@@ -192,7 +192,9 @@ class Queries:
             return f"r.{name(place)} {condition}"
         key, other, column = place
         if not self._reader.columns_of(other):
-            raise ConfigError(f"{self._what.root.name} cannot be chosen so without {other}: load these too")
+            raise ConfigError(
+                f"{self._what.root.name} cannot be filtered this way without {other}: load it, too"
+            )
         others = f"SELECT {name('id')} FROM {self._reader.table(other)} WHERE {name(column)} {condition}"
         return f"r.{name(key)} IN ({others})"
 

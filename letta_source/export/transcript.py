@@ -179,8 +179,8 @@ def _of_conversation(
         )
     if "conversation_messages" not in there:
         raise ConfigError(
-            f"which messages are of {conversation_id} was not loaded: `letta-source run --resources runs`"
-            " loads it, or `--resources conversation_messages`"
+            f"the messages of {conversation_id} are unknown: load them with `letta-source run --resources"
+            " runs`, or `--resources conversation_messages`"
         )
     columns = ("conversation_id", *_COLUMNS)
     selection = select("conversation_messages", columns, _CHILDREN, agent_ids=[agent_id], **dates)

@@ -34,7 +34,7 @@ class Group(Wire):
     manager_type: Annotated[str, CLEAR] = Field(
         description="round_robin, supervisor, dynamic, sleeptime, swarm and others."
     )
-    description: Annotated[str | None, CONTENT] = Field(None, description="What the group is for.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="Purpose of the group.")
     agent_ids: Annotated[list[str], CLEAR] = Field(description="Its agents.")
     manager_agent_id: Annotated[str | None, ref("agents.id")] = Field(
         None, description="The agent that manages it; null for round_robin."
@@ -42,18 +42,20 @@ class Group(Wire):
     termination_token: Annotated[str | None, CONTENT] = Field(
         None, description="The word that ends a turn of a dynamic group."
     )
-    max_turns: int | None = Field(None, description="Turns before it stops.")
+    max_turns: int | None = Field(None, description="Maximum number of turns.")
     sleeptime_agent_frequency: int | None = Field(
         None, description="Turns between two runs of the sleep-time agent."
     )
     turns_counter: int | None = Field(None, description="Turns so far.")
     last_processed_message_id: Annotated[str | None, CLEAR] = Field(
-        None, description="Where the sleep-time agent stopped reading."
+        None, description="The last message that the sleep-time agent has processed."
     )
     max_message_buffer_length: int | None = Field(
         None, description="Approximate limit on messages in context."
     )
-    min_message_buffer_length: int | None = Field(None, description="Fewest messages in context, roughly.")
+    min_message_buffer_length: int | None = Field(
+        None, description="Approximate minimum of messages in context."
+    )
     shared_block_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, deprecated=True, description="Deprecated: memory blocks it shares."
     )
@@ -72,7 +74,7 @@ class Agent(Wire):
     agent_type: Annotated[str | None, CLEAR] = Field(
         None, description="letta_v1_agent, memgpt_v2_agent and others."
     )
-    description: Annotated[str | None, CONTENT] = Field(None, description="What the agent is for.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="Purpose of the agent.")
     created_at: CreatedAt = None
     updated_at: UpdatedAt = None
     created_by_id: CreatedById = None
@@ -82,12 +84,12 @@ class Agent(Wire):
     )
     embedding: Annotated[str | None, CLEAR] = Field(None, description="Handle of its embedding model.")
     system: Annotated[str | None, CONTENT] = Field(None, description="Its system prompt.")
-    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels of the agent.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels for the agent.")
     message_ids: Annotated[list[str] | None, CLEAR] = Field(
-        None, description="Messages in its context window, not all there are."
+        None, description="Messages in its context window; there may be others."
     )
     tool_rules: Annotated[list[JsonObject] | None, CONTENT] = Field(
-        None, description="Which tool may follow which."
+        None, description="Rules for the order of tool calls."
     )
     llm_config: Annotated[JsonObject | None, CONTENT] = Field(
         None, deprecated=True, description="Deprecated: use `model` and `model_settings`."
@@ -99,7 +101,7 @@ class Agent(Wire):
         None, description="Settings of the agent's model."
     )
     compaction_settings: Annotated[JsonObject | None, CONTENT] = Field(
-        None, description="How a full context is summarized."
+        None, description="Settings for summarizing a full context."
     )
     response_format: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="The required format of answers."
@@ -117,13 +119,13 @@ class Agent(Wire):
     sources: Annotated[list[JsonObject] | None, CONTENT] = Field(
         None,
         deprecated=True,
-        description="Deprecated: files, now folders; mostly empty.",
+        description="Deprecated: replaced by folders; mostly empty.",
     )
     tool_exec_environment_variables: Annotated[list[JsonObject] | None, SECRET] = Field(
         None, deprecated=True, description="Deprecated: use `secrets`; loaded without their values, too."
     )
     secrets: Annotated[list[JsonObject] | None, SECRET] = Field(
-        None, description="Environment variables of its tools; loaded without their values."
+        None, description="Environment variables for its tools; loaded without their values."
     )
     project_id: ProjectId = None
     template_id: TemplateId = None
@@ -134,13 +136,15 @@ class Agent(Wire):
         None, deprecated=True, description="Deprecated: ids of `identities`."
     )
     identities: Annotated[list[JsonObject] | None, CONTENT] = Field(
-        None, description="Identities that it belongs to."
+        None, description="Identities it belongs to."
     )
     pending_approval: Annotated[ApprovalRequestMessage | None, CONTENT] = Field(
         None, description="The approval request that waits for a decision."
     )
-    message_buffer_autoclear: bool | None = Field(None, description="Whether it forgets earlier messages.")
-    enable_sleeptime: bool | None = Field(None, description="Whether a second agent tends its memory.")
+    message_buffer_autoclear: bool | None = Field(None, description="True if it forgets earlier messages.")
+    enable_sleeptime: bool | None = Field(
+        None, description="True if a sleep-time agent maintains its memory."
+    )
     multi_agent_group: Annotated[Group | None, CONTENT] = Field(
         None, deprecated=True, description="Deprecated: use `managed_group`."
     )
@@ -151,8 +155,10 @@ class Agent(Wire):
     last_run_duration_ms: int | None = Field(None, description="Duration of its last run, in milliseconds.")
     last_stop_reason: Annotated[str | None, CLEAR] = Field(None, description="Why its last run ended.")
     timezone: Annotated[str | None, CLEAR] = Field(None, description="Its time zone, an IANA name.")
-    max_files_open: int | None = Field(None, description="Files it may have open.")
-    per_file_view_window_char_limit: int | None = Field(None, description="Characters it sees of a file.")
+    max_files_open: int | None = Field(None, description="Maximum number of open files.")
+    per_file_view_window_char_limit: int | None = Field(
+        None, description="Maximum number of characters it sees of one file."
+    )
     hidden: Hidden = None
 
 
@@ -166,24 +172,20 @@ class Conversation(Wire):
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
     summary: Annotated[str | None, CONTENT] = Field(None, description="Its title or summary.")
-    last_message_at: Timestamp | None = Field(None, description="When it was last written to.")
+    last_message_at: Timestamp | None = Field(None, description="Time of its last message.")
     in_context_message_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, description="Messages in its context window."
     )
     isolated_block_ids: Annotated[list[str] | None, CLEAR] = Field(
         None, description="Memory blocks of its own."
     )
-    model: Annotated[str | None, CLEAR] = Field(
-        None, description="Handle of its model, where it has its own."
-    )
+    model: Annotated[str | None, CLEAR] = Field(None, description="Handle of its own model, if it has one.")
     model_settings: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="Settings of its own model."
     )
-    archived: bool | None = Field(None, description="Cloud: whether it is archived.")
+    archived: bool | None = Field(None, description="Cloud: true if it is archived.")
     archived_at: Timestamp | None = Field(None, description="Cloud: when it was archived.")
-    description: Annotated[str | None, CONTENT] = Field(
-        None, description="Cloud: a generated description of what it is about."
-    )
+    description: Annotated[str | None, CONTENT] = Field(None, description="Cloud: a generated description.")
     context_window_limit: int | None = Field(
-        None, description="Cloud: tokens of its context window, where it has its own limit."
+        None, description="Cloud: its own limit of the context window in tokens, if it has one."
     )

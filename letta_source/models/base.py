@@ -41,7 +41,7 @@ CreatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The use
 LastUpdatedById: TypeAlias = Annotated[str | None, CLEAR, Field(description="The user who last changed it.")]
 ProjectId: TypeAlias = Annotated[str | None, CLEAR, Field(description="Cloud: the project.")]
 TemplateId: TypeAlias = Annotated[
-    str | None, CLEAR, Field(description="Cloud: the template it was made from.")
+    str | None, CLEAR, Field(description="Cloud: the template it was created from.")
 ]
 DeploymentId: TypeAlias = Annotated[
     str | None, CLEAR, Field(description="Cloud: the deployment it belongs to.")

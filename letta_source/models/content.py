@@ -12,7 +12,7 @@ from .marks import CLEAR, COLUMNS, CONTENT, AsColumn
 _SOURCE_TYPE = AsColumn(content=False, name="source_type")
 _MediaType: TypeAlias = Annotated[str | None, CLEAR, Field(description="MIME type of an image.")]
 _Detail: TypeAlias = Annotated[
-    str | None, CLEAR, Field(description="How closely the model looks at an image: low, high or auto.")
+    str | None, CLEAR, Field(description="Level of detail for an image: low, high or auto.")
 ]
 Signature: TypeAlias = Annotated[
     str | None, CONTENT, Field(description="The provider's signature of the reasoning.")
@@ -35,7 +35,7 @@ class LettaImage(Wire):
     media_type: _MediaType = None
     file_id: Annotated[str, CLEAR] = Field(description="The file of an image that Letta stores.")
     data: Annotated[str | None, CONTENT] = Field(
-        None, description="Its base64, hundreds of kB; lists send it along."
+        None, description="The image in base64, hundreds of kB; lists include it."
     )
     detail: _Detail = None
 
@@ -63,7 +63,7 @@ class TextContent(Wire):
     """Text."""
 
     type: Annotated[Literal["text"], CLEAR] = Field(description="Always `text`.")
-    text: Annotated[str, CONTENT] = Field(description="The text; of a tool_return, the result.")
+    text: Annotated[str, CONTENT] = Field(description="The text, or the result of a tool_return.")
     signature: Signature = None
 
 
@@ -72,7 +72,7 @@ class ReasoningContent(Wire):
 
     type: Annotated[Literal["reasoning"], CLEAR] = Field(description="Always `reasoning`.")
     reasoning: Annotated[str, CONTENT] = Field(description="The model's reasoning.")
-    is_native: bool = Field(description="Reasoning by the model itself, not by prompting.")
+    is_native: bool = Field(description="True if the reasoning is the model's own, not prompted.")
     signature: Signature = None
 
 
@@ -94,7 +94,7 @@ class ImageContent(Wire):
     """An image."""
 
     type: Annotated[Literal["image"], CLEAR] = Field(description="Always `image`.")
-    source: Annotated[ImageSource, COLUMNS] = Field(description="Where the image is.")
+    source: Annotated[ImageSource, COLUMNS] = Field(description="Location of the image.")
 
 
 class ToolCallContent(Wire):
@@ -102,7 +102,7 @@ class ToolCallContent(Wire):
 
     type: Annotated[Literal["tool_call"], CLEAR] = Field(description="Always `tool_call`.")
     id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(
-        description="The call, of a tool_call and a tool_return."
+        description="The call's id, for tool_call and tool_return."
     )
     name: Annotated[str, CLEAR] = Field(description="The tool of a tool_call.")
     input: Annotated[JsonObject, CONTENT] = Field(
@@ -117,7 +117,7 @@ class ToolReturnContent(Wire):
     type: Annotated[Literal["tool_return"], CLEAR] = Field(description="Always `tool_return`.")
     tool_call_id: Annotated[str, CLEAR] = Field(description="The call that the part answers.")
     content: Annotated[str, AsColumn(content=True, name="text")] = Field(description="The result as text.")
-    is_error: bool = Field(description="Whether the tool of a tool_return failed.")
+    is_error: bool = Field(description="True if the tool of a tool_return failed.")
 
 
 class SummaryPart(Wire):

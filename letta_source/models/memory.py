@@ -38,8 +38,8 @@ class Block(Wire):
     limit: Annotated[int | None, AsColumn(content=False, name="char_limit")] = Field(
         None, description="Limit on the characters of `value`."
     )
-    description: Annotated[str | None, CONTENT] = Field(None, description="What it is for.")
-    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels of the block.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="Purpose of the block.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="The user's labels for the block.")
     metadata: OwnMetadata = None
     is_template: bool | None = Field(
         None, description="True if it is a template for blocks, not memory itself."
@@ -47,10 +47,10 @@ class Block(Wire):
     template_name: Annotated[str | None, CONTENT] = Field(
         None, deprecated=True, description="Deprecated: the template's name."
     )
-    read_only: bool | None = Field(None, description="Whether agents cannot change it.")
+    read_only: bool | None = Field(None, description="True if agents cannot change it.")
     hidden: Hidden = None
     preserve_on_migration: bool | None = Field(
-        None, deprecated=True, description="Deprecated: kept where its template changes."
+        None, deprecated=True, description="Deprecated: true if it is kept when its template changes."
     )
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
@@ -66,14 +66,14 @@ class Archive(Wire):
 
     id: Id
     name: Annotated[str, CONTENT] = Field(description="The archive's name.")
-    description: Annotated[str | None, CONTENT] = Field(None, description="What the archive is for.")
+    description: Annotated[str | None, CONTENT] = Field(None, description="Purpose of the archive.")
     created_at: CreatedAt = None
     updated_at: UpdatedAt = None
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
     organization_id: OrganizationId = None
     vector_db_provider: Annotated[str | None, CLEAR] = Field(
-        None, description="Where its vectors are: native, tpuf and others."
+        None, description="Database of its vectors: native, tpuf and others."
     )
     embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="Settings of the embedding model; null if it can be searched by text only."
@@ -90,7 +90,7 @@ class Passage(Wire):
     )
     text: Annotated[str, CONTENT] = Field(description="The text itself.")
     tags: Annotated[list[str] | None, CONTENT] = Field(
-        None, description="The agent's or the user's labels of the passage."
+        None, description="The agent's or the user's labels for the passage."
     )
     metadata: OwnMetadata = None
     created_at: CreatedAt = None
@@ -98,12 +98,12 @@ class Passage(Wire):
     created_by_id: CreatedById = None
     last_updated_by_id: LastUpdatedById = None
     organization_id: OrganizationId = None
-    is_deleted: bool | None = Field(None, description="Whether it is marked as deleted.")
+    is_deleted: bool | None = Field(None, description="True if it is marked as deleted.")
     source_id: Annotated[str | None, CLEAR] = Field(
         None, deprecated=True, description="Deprecated: the folder of the file it is a piece of."
     )
     file_id: Annotated[str | None, CLEAR] = Field(None, description="The file it is a piece of.")
-    file_name: Annotated[str | None, CONTENT] = Field(None, description="That file's name.")
+    file_name: Annotated[str | None, CONTENT] = Field(None, description="Name of the file.")
     embedding_config: Annotated[JsonObject | None, CONTENT] = Field(
         None, description="Settings of the embedding model."
     )
@@ -118,11 +118,11 @@ class Tool(Wire):
     name: Annotated[str | None, CLEAR] = Field(None, description="The name by which models call it.")
     tool_type: Annotated[str | None, CLEAR] = Field(
         None,
-        description="custom, letta_core, external_mcp and others; those of Letta's own begin with letta_.",
+        description="custom, letta_core, external_mcp and others; Letta's own types begin with letta_.",
     )
     description: Annotated[str | None, CONTENT] = Field(None, description="The description that models get.")
     source_type: Annotated[str | None, CLEAR] = Field(
-        None, description="The language of its source: python, typescript, …; json also occurs for Python."
+        None, description="Language of its source code: python, typescript, …; json also occurs for Python."
     )
     source_code: Annotated[str | None, CONTENT] = Field(
         None, description="Its source code; null for Letta's own."
@@ -147,7 +147,7 @@ class Tool(Wire):
         None, description="Whether a person must approve its calls, unless an agent overrides it."
     )
     enable_parallel_execution: bool | None = Field(
-        None, description="Whether it may run at the same time as others."
+        None, description="True if it may run in parallel with other tools."
     )
     metadata_: Annotated[JsonObject | None, AsColumn(content=True, name="metadata")] = Field(
         None, description="Free-form data of the user and the server."

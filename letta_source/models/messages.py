@@ -13,7 +13,7 @@ from .tools import ApprovalResult, ToolCall, ToolCalls, ToolReturn
 
 # Fields that items of messages and stored messages share.
 Name: TypeAlias = Annotated[
-    str | None, CONTENT, Field(description="Who speaks; for a tool's result, the tool.")
+    str | None, CONTENT, Field(description="Name of the sender; for a tool's result, of the tool.")
 ]
 # 7 bits, not two hex digits: the index is the last byte modulo 128; the top bit is still the id's.
 # Users may send anything, so it is content.
@@ -22,8 +22,8 @@ Otid: TypeAlias = Annotated[
     CONTENT,
     Field(
         description="Offline threading id: the id with its last 7 bits replaced by the item's index. But "
-        "user messages have the sender's or null, approval requests the id itself, system messages and "
-        "approval responses null."
+        "user messages have the sender's or null, approval requests have the id itself, and system messages "
+        "and approval responses have null."
     ),
 ]
 SenderId: TypeAlias = Annotated[str | None, CLEAR, Field(description="The identity or agent that sent it.")]
@@ -40,7 +40,7 @@ ApprovalRequestId: TypeAlias = Annotated[
     CLEAR,
     Field(description="The tool call of a single decision: the call's id, not a message's id as documented."),
 ]
-_FIRST_RESULT = "Of the first result."
+_FIRST_RESULT = "The first result's value."
 
 
 class UnknownMessage(Wire):
@@ -150,9 +150,11 @@ class ApprovalRequestMessage(_Item):
     message_type: Annotated[Literal["approval_request_message"], CLEAR] = Field(
         description="Always `approval_request_message`."
     )
-    tool_calls: Annotated[ToolCalls | None, ROWS] = Field(None, description="The calls that wait.")
+    tool_calls: Annotated[ToolCalls | None, ROWS] = Field(
+        None, description="The calls that wait for approval."
+    )
     tool_call: Annotated[ToolCall | None, REPEATED] = Field(
-        None, deprecated=True, description="The first call that waits."
+        None, deprecated=True, description="The first call that waits for approval."
     )
 
 
@@ -162,7 +164,9 @@ class ApprovalResponseMessage(_Item):
     message_type: Annotated[Literal["approval_response_message"], CLEAR] = Field(
         description="Always `approval_response_message`."
     )
-    approvals: Annotated[list[ApprovalResult] | None, ROWS] = Field(None, description="One for each call.")
+    approvals: Annotated[list[ApprovalResult] | None, ROWS] = Field(
+        None, description="The decisions, one for each call."
+    )
     approve: Approve = Field(None, deprecated=True)
     approval_request_id: ApprovalRequestId = Field(None, deprecated=True)
     reason: Annotated[str | None, CONTENT] = Field(

@@ -36,7 +36,7 @@ _CallbackUrl: TypeAlias = Annotated[
     str | None, CONTENT, Field(description="URL that is called when it ends.")
 ]
 _CallbackSentAt: TypeAlias = Annotated[
-    Timestamp | None, Field(description="When the callback was last tried.")
+    Timestamp | None, Field(description="Time of the last callback attempt.")
 ]
 _CallbackStatusCode: TypeAlias = Annotated[int | None, Field(description="HTTP status of the callback.")]
 _CallbackError: TypeAlias = Annotated[str | None, CONTENT, Field(description="Why the callback failed.")]
@@ -53,14 +53,14 @@ class Run(Wire):
     agent_id: Annotated[str, ref("agents.id")] = Field(description="The agent that ran.")
     conversation_id: ConversationId = None
     status: Annotated[str, CLEAR] = Field(description="created, running, completed, failed or cancelled.")
-    created_at: Timestamp = Field(description="When it began, in microseconds.")
+    created_at: Timestamp = Field(description="When it began, to the microsecond.")
     completed_at: _CompletedAt = None
     stop_reason: _StopReason = None
     background: _Background = None
     base_template_id: BaseTemplateId = None
     metadata: _Metadata = None
     request_config: Annotated[JsonObject | None, CONTENT] = Field(
-        None, description="How the caller wanted messages shown."
+        None, description="The caller's options for rendering messages."
     )
     callback_url: _CallbackUrl = None
     callback_sent_at: _CallbackSentAt = None
@@ -140,12 +140,12 @@ class Step(Wire):
     origin: Annotated[str | None, CLEAR] = Field(None, description="Where the request came from.")
     organization_id: OrganizationId = None
     project_id: ProjectId = None
-    tid: Annotated[str | None, CLEAR] = Field(None, description="The transaction.")
-    trace_id: Annotated[str | None, CLEAR] = Field(None, description="The trace.")
-    request_id: Annotated[str | None, CLEAR] = Field(None, description="Cloud: the request in its log.")
-    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="Labels of the step.")
+    tid: Annotated[str | None, CLEAR] = Field(None, description="Id of the transaction.")
+    trace_id: Annotated[str | None, CLEAR] = Field(None, description="Id of the trace.")
+    request_id: Annotated[str | None, CLEAR] = Field(None, description="Cloud: id of the request in its log.")
+    tags: Annotated[list[str] | None, CONTENT] = Field(None, description="Labels for the step.")
     messages: Annotated[list[JsonObject] | None, CONTENT] = Field(
-        None, deprecated=True, description="Deprecated: empty, messages are listed apart."
+        None, deprecated=True, description="Deprecated: empty; messages have their own list."
     )
     feedback: Annotated[Literal["positive", "negative"] | None, CLEAR] = Field(
         None, description="A person's verdict: positive or negative."
@@ -167,12 +167,12 @@ class StepMetrics(Wire):
         None,
         description="When the model was called, in nanoseconds since 1970; null on the servers seen so far.",
     )
-    llm_request_ns: int | None = Field(None, description="Nanoseconds that the model took.")
+    llm_request_ns: int | None = Field(None, description="Duration of the model call in nanoseconds.")
     tool_execution_ns: int | None = Field(
         None, description="Nanoseconds that its tools took; null if it called none."
     )
     step_ns: int | None = Field(
-        None, description="Nanoseconds of the whole step; the rest is the server's own work."
+        None, description="Duration of the whole step in nanoseconds, including the server's own work."
     )
     organization_id: OrganizationId = None
     provider_id: _ProviderId = None

@@ -43,21 +43,23 @@ class Message(Wire):
     conversation_id: ConversationId = None
     model: Annotated[str | None, CLEAR] = Field(None, description="The model that answered.")
     content: Annotated[list[ContentPart] | None, ROWS] = Field(
-        None, description="Always parts, never a string."
+        None, description="Content parts, never a string."
     )
     tool_calls: Annotated[list[OpenAIToolCall] | None, ROWS] = Field(
-        None, description="The calls of role assistant."
+        None, description="Tool calls of the role assistant."
     )
     tool_returns: Annotated[list[MessageToolReturn] | None, ROWS] = Field(
-        None, description="The results of role tool."
+        None, description="Tool results of the role tool."
     )
     approvals: Annotated[list[ApprovalResult] | None, ROWS] = Field(
-        None, description="The decisions of role approval."
+        None, description="Decisions of the role approval."
     )
     approve: Approve = None
     approval_request_id: ApprovalRequestId = None
     denial_reason: Annotated[str | None, CONTENT] = Field(None, description="The reason of a single denial.")
-    batch_item_id: Annotated[str | None, CLEAR] = Field(None, description="The batch's request it answers.")
+    batch_item_id: Annotated[str | None, CLEAR] = Field(
+        None, description="The request of the batch that it answers."
+    )
     tool_call_id: Annotated[str | None, CLEAR] = Field(
         None, description="The call that a message of role tool answers."
     )
@@ -70,7 +72,7 @@ class MessageSearchResult(Wire):
     """A hit of an agent-level search, with its scores."""
 
     embedded_text: Annotated[str, CONTENT] = Field(description="The text that was searched.")
-    rrf_score: float = Field(description="Reciprocal rank fusion of both ranks; more is better.")
+    rrf_score: float = Field(description="Reciprocal rank fusion of both ranks; higher is better.")
     fts_rank: int | None = Field(None, description="Rank in the full-text search.")
     vector_rank: int | None = Field(None, description="Rank in the vector search.")
     message: Annotated[Message, COLUMNS] = Field(description="The message.")
@@ -88,8 +90,8 @@ class MessageSearchItem(Wire):
     created_at: Timestamp = Field(description="When it was created; there is no `date`.")
     agent_id: AgentId = None
     conversation_id: ConversationId = None
-    content: Annotated[Content | None, ROWS] = Field(None, description="The words; null for reasoning.")
-    reasoning: Annotated[str | None, CONTENT] = Field(None, description="The reasoning that was found.")
+    content: Annotated[Content | None, ROWS] = Field(None, description="The text; null for reasoning.")
+    reasoning: Annotated[str | None, CONTENT] = Field(None, description="The reasoning, if it was found.")
 
 
 SearchHit: TypeAlias = Annotated[

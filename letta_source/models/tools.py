@@ -16,10 +16,10 @@ _Arguments: TypeAlias = Annotated[
     CONTENT,
     Field(description="The arguments: JSON text as the model wrote it, possibly invalid."),
 ]
-_Status: TypeAlias = Annotated[ToolStatus, CLEAR, Field(description="How the tool ended: success or error.")]
-_Stdout: TypeAlias = Annotated[list[str] | None, CONTENT, Field(description="What the tool printed.")]
+_Status: TypeAlias = Annotated[ToolStatus, CLEAR, Field(description="Outcome of the tool: success or error.")]
+_Stdout: TypeAlias = Annotated[list[str] | None, CONTENT, Field(description="Standard output of the tool.")]
 _Stderr: TypeAlias = Annotated[
-    list[str] | None, CONTENT, Field(description="What the tool printed as errors.")
+    list[str] | None, CONTENT, Field(description="Standard error output of the tool.")
 ]
 
 
@@ -51,7 +51,7 @@ class OpenAIToolCall(Wire):
     """A tool call in a Message (batches, search)."""
 
     id: Annotated[str, AsColumn(content=False, name="tool_call_id")] = Field(description="The call's id.")
-    function: Annotated[OpenAIFunction, COLUMNS] = Field(description="What is called, and with what.")
+    function: Annotated[OpenAIFunction, COLUMNS] = Field(description="The function and its arguments.")
     type: Annotated[Literal["function"], CLEAR] = Field(
         description="Always `function`; LettaMessages have none."
     )
@@ -76,11 +76,11 @@ class MessageToolReturn(Wire):
     """A tool's result in a Message (batches, search); it has no `type`."""
 
     tool_call_id: Annotated[object, AsColumn(content=False, type="text")] = Field(
-        None, description="The call that it answers; the reference allows any type."
+        None, description="The call that it answers; the API reference allows any type."
     )
     status: _Status
     func_response: Annotated[Content | None, _RESULT] = Field(
-        None, description="The result; text is JSON: status, message."
+        None, description="The result; text is JSON with status and message."
     )
     stdout: _Stdout = None
     stderr: _Stderr = None
@@ -93,7 +93,7 @@ class Approval(Wire):
     type: Annotated[Literal["approval"] | None, CLEAR] = Field(
         None, description="`approval`, or `tool` for the result of a tool that the client ran itself."
     )
-    approve: bool = Field(description="Whether the call may run.")
+    approve: bool = Field(description="True if the call may run.")
     reason: Annotated[str | None, CONTENT] = Field(None, description="The reason of the decision.")
 
 

@@ -125,7 +125,7 @@ def _assert_no_new_fields(table: str, rows: pa.Table) -> None:
         fields.update(found if isinstance(found, dict) else ["extra"])
     told = visible(", ".join(sorted(fields)))[:_NEW_FIELDS_CHARS]
     raise FatalError(
-        f"{table}: fields that no column is for: {told}. schema_contract is freeze: mask or review them, then"
+        f"{table}: fields without a column: {told}. schema_contract is freeze: mask or review them, then"
         " set it to evolve, or to discard_value to leave them out"
     )
 

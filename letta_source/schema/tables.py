@@ -93,11 +93,11 @@ CHILDREN: dict[str, tuple[str, tuple[Column, ...]]] = {
         (*_by_shape(ContentPart), EXTRA),
     ),
     "tool_calls": (
-        "Tools that a message calls, or asks approval for.",
+        "Tool calls of a message, and calls that it requests approval for.",
         _by_shape(ToolCall | OpenAIToolCall, {"arguments": ARGUMENTS_JSON}),
     ),
-    "tool_returns": ("What tools returned.", _by_shape(ToolReturn | MessageToolReturn)),
-    "approvals": ("Answers to requests for approval.", _by_shape(ApprovalResult)),
+    "tool_returns": ("Results of tool calls.", _by_shape(ToolReturn | MessageToolReturn)),
+    "approvals": ("Decisions on requests for approval.", _by_shape(ApprovalResult)),
 }
 """Description and columns of each child that every message table has, by name."""
 
@@ -186,7 +186,7 @@ LOAD_LOG = Table(
     "load_log",
     "What each run of `letta-source run` or `letta_source.load` did: one row per run and resource.",
     (
-        text("run_id", "The run; later ones sort after it.", nullable=False),
+        text("run_id", "The run; later runs sort after it.", nullable=False),
         text("resource", "The resource.", nullable=False),
         text("load_ids", "The loads that the run completed, separated by commas; empty for none."),
         timestamp("began_at", "When the run began.", nullable=False),

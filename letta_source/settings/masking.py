@@ -103,9 +103,13 @@ def masking_digest(masking: Masking, key: SecretStr | None, contract: str = "evo
 def _check(what: str, said: Any, how: Any, before: str, place: str) -> None:
     if said not in (None, "keep", how) and how != "keep":
         raise ConfigError(
-            f"{what} is {_told(said)} by {before}, but {_told(how)} by {place}: make them the same, or say"
+            f"{what} is {_told(said)} {_in(before)} but {_told(how)} {_in(place)}: use the same value, or set"
             " keep in the second"
         )
+
+
+def _in(place: str) -> str:
+    return place if place == AS_GIVEN else f"in {place}"
 
 
 def _mask(layer: Layer) -> Mapping[str, MaskAction]:

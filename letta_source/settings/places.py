@@ -125,7 +125,7 @@ def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
             where[name] = f"{key} in {provider.get_value_location(name, None, *path) or provider.name}"
             if name in SECRETS and not provider.supports_secrets:
                 raise ConfigError(
-                    f"{where[name]}: is a secret, which belongs into secrets.toml, a vault or a variable"
+                    f"{where[name]} is a secret: move it to secrets.toml, a vault or an environment variable"
                 )
         values[name] = found
     return Layer(values, where)

@@ -125,7 +125,7 @@ def test_memory_goes_with_its_agent_but_for_what_others_have_too(
     assert letta_source.count("passages") == 1
     said = letta_source("erase", "--agent-id", agent, "--yes")
     assert (said.code, said.err) == (0, "")
-    assert "Look for yourself in tools" in said.out
+    assert "Check tools yourself: not all of" in said.out
     for options in ((), ("--refresh",)):
         assert left(letta_source, agent) == 0
         assert letta_source.rows("SELECT agent_id, id FROM letta.agent_blocks") == [(other, ours)]

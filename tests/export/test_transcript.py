@@ -115,9 +115,7 @@ def test_a_conversation_is_found_where_its_own_messages_were_loaded(tmp_path: Pa
     warehouse = Warehouse(tmp_path)
     with serve(letta) as server:
         warehouse.load(server, "agents", "agent_messages", "conversations")
-        with pytest.raises(
-            ConfigError, match=f"which messages are of {told} was not loaded: .*conversation_mes"
-        ):
+        with pytest.raises(ConfigError, match=f"the messages of {told} are unknown: .*conversation_mes"):
             conversation(warehouse.pipeline, agent_id, told)
         warehouse.load(server, "conversation_messages")
     inside = conversation(warehouse.pipeline, agent_id, told)

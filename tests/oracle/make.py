@@ -1,12 +1,13 @@
 """Make the stored results of commit cc101f0 again.
 
-    git worktree add /tmp/cc101f0 cc101f0
-    python3 -m venv /tmp/cc101f0/.venv
-    /tmp/cc101f0/.venv/bin/pip install -c constraints.txt -e "/tmp/cc101f0[test]"
-    .venv/bin/python -m tests.oracle.make /tmp/cc101f0/.venv/bin
+    git worktree add CHECKOUT cc101f0
+    python3 -m venv CHECKOUT/.venv
+    CHECKOUT/.venv/bin/pip install -c constraints.txt -e "CHECKOUT[test]"
+    .venv/bin/python -m tests.oracle.make CHECKOUT/.venv/bin
 
-With more arguments, `rows` or names of cases, only those are made. The commit's own command loads from the
-current code's small Letta, so the results can be made again when that Letta changes.
+CHECKOUT is an absolute path outside of this repository. With more arguments, `rows` or names of cases, only
+those are made. The commit's own command loads from the current code's small Letta, so the results can be made
+again when that Letta changes.
 """
 
 from __future__ import annotations

@@ -84,11 +84,11 @@ def test_only_keep_takes_a_mask_away(places: tuple[dict[str, Any], ...], is_mask
 @pytest.mark.parametrize(
     ("places", "why"),
     [
-        (({"mask": "text=hash"}, {"mask": "text=redact"}), "is redact by place 2, but hash by place 1"),
-        (({"mask": "text=drop"}, {"mask": "content=redact"}), "agent_messages.text is redact by place 2"),
-        (({"mask": "content=redact"}, {"mask": "agents.system=drop"}), "agents.system is drop by place 2"),
-        (({"mask": {"text": str.upper}}, {"mask": "text=drop"}), "but a function by place 1"),
-        (({}, {"images": "hash"}, {"images": "drop"}), "images is drop by place 3, but hash by place 2"),
+        (({"mask": "text=hash"}, {"mask": "text=redact"}), "is redact in place 2 but hash in place 1"),
+        (({"mask": "text=drop"}, {"mask": "content=redact"}), "agent_messages.text is redact in place 2"),
+        (({"mask": "content=redact"}, {"mask": "agents.system=drop"}), "agents.system is drop in place 2"),
+        (({"mask": {"text": str.upper}}, {"mask": "text=drop"}), "but a function in place 1"),
+        (({}, {"images": "hash"}, {"images": "drop"}), "images is drop in place 3 but hash in place 2"),
         (
             ({"mask": "text"}, {}),
             r"mask: text: '' is not drop, .+ as in text=redact \(place 1\)",
@@ -134,7 +134,7 @@ def test_masks_of_files_variables_and_arguments(monkeypatch: pytest.MonkeyPatch,
     try:
         monkeypatch.setenv("SOURCES__LETTA__MASK", "groups.description=drop")
         session = Session()
-        with pytest.raises(ConfigError, match=r"groups.description is redact by sources.letta.mask in conf"):
+        with pytest.raises(ConfigError, match=r"groups.description is redact in sources.letta.mask in conf"):
             letta_source.letta(base_url=HERE)
         monkeypatch.setenv("SOURCES__LETTA__MASK", "agents.name=drop")
         letta_source.letta(base_url=HERE, mask={"text": "keep"}, session=session)
@@ -250,9 +250,7 @@ def test_new_fields(
     said = command("run", "--base-url", server.base_url, "--resources", "agents")
     if "freeze" in contract:
         assert said.code == 1
-        assert (
-            r"agents: fields that no column is for: \x1b[2Jodd, mood. schema_contract is freeze" in said.err
-        )
+        assert r"agents: fields without a column: \x1b[2Jodd, mood. schema_contract is freeze" in said.err
         assert "secret-canary" not in said.err
         # Once new fields are allowed, nothing is missing.
         monkeypatch.setenv("SOURCES__LETTA__SCHEMA_CONTRACT", "evolve")
@@ -276,7 +274,7 @@ def test_new_fields_of_children_and_of_messages(letta: Letta) -> None:
             mask.table(name, table)
 
     frozen({"content": [{"type": "text", "text": "hi"}]})
-    with pytest.raises(FatalError, match="agent_messages: fields that no column is for: mood"):
+    with pytest.raises(FatalError, match="agent_messages: fields without a column: mood"):
         frozen({"content": "hi", "mood": "fine"})
-    with pytest.raises(FatalError, match="agent_messages__content: fields that no column is for: tone"):
+    with pytest.raises(FatalError, match="agent_messages__content: fields without a column: tone"):
         frozen({"content": [{"type": "text", "text": "hi", "tone": "warm"}]})

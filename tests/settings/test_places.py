@@ -365,7 +365,7 @@ def test_a_file_that_cannot_be_read_is_one_line(
 
 def test_a_secret_in_the_wrong_file(here: Path) -> None:
     configure(here, f'[sources.letta]\napi_key = "{KEY}"')
-    with pytest.raises(ConfigError, match=r"sources.letta.api_key in config.toml: is a secret") as refused:
+    with pytest.raises(ConfigError, match=r"sources.letta.api_key in config.toml is a secret") as refused:
         seen()
     assert KEY not in str(refused.value)
     configure(here, "", f'[sources.letta]\napi_key = "{KEY}"\n[sources.letta.headers]\nX-A = "b"')
