@@ -144,7 +144,7 @@ class Tool(Wire):
         None, description="npm packages that it needs."
     )
     default_requires_approval: bool | None = Field(
-        None, description="Whether a person must approve its calls, unless an agent overrides it."
+        None, description="True if a person must approve its calls, unless an agent overrides it."
     )
     enable_parallel_execution: bool | None = Field(
         None, description="True if it may run in parallel with other tools."

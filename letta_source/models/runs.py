@@ -137,7 +137,7 @@ class Step(Wire):
     completion_tokens_details: Annotated[JsonObject | None, CLEAR] = Field(
         None, description="Details of the output tokens, from the provider."
     )
-    origin: Annotated[str | None, CLEAR] = Field(None, description="Where the request came from.")
+    origin: Annotated[str | None, CLEAR] = Field(None, description="Origin of the request.")
     organization_id: OrganizationId = None
     project_id: ProjectId = None
     tid: Annotated[str | None, CLEAR] = Field(None, description="Id of the transaction.")

@@ -101,9 +101,9 @@ POSITION = bigint("position", "0, 1, … among the items of one message id.", nu
 # The API's dates are whole seconds, and it sends no sequence number.
 SEQUENCE = bigint(
     "sequence",
-    "Grows in the order in which the server sent the rows of one parent; sorts rows of one second.",
+    "Increases in the server's order within one parent; sorts rows of the same second.",
 )
-ITEM_POSITION = bigint("position", "The position of the message it belongs to.", nullable=False)
+ITEM_POSITION = bigint("position", "The position of its item.", nullable=False)
 INDEX = bigint("idx", "0, 1, … within its item.", nullable=False)
 # Computed from `content` and `arguments`.
 TEXT = text(

@@ -160,7 +160,7 @@ def _with_id(shape: Any, computed: Mapping[str, Column] | None = None) -> list[C
 
 LOAD_ISSUES = Table(
     "load_issues",
-    "What could not be read: one row per parent or message, and attempt.",
+    "Parents and messages that could not be read: one row for each attempt.",
     (
         timestamp("load_started_at", "When the load began.", nullable=False),
         text("resource", "The resource that was read.", nullable=False),
@@ -169,8 +169,8 @@ LOAD_ISSUES = Table(
         text("detail", "The server's error message.", content=True),
         text("after_id", "Everything up to this id was read.", nullable=False),
         text("before_id", "Everything from this id on was read.", nullable=False),
-        boolean("known", "True if an earlier load had named it; null if loads do not retry it."),
-        timestamp("next_try_at", "The earliest time at which a load retries it."),
+        boolean("known", "True if an earlier load had the issue, too; null if it is not retried."),
+        timestamp("next_try_at", "Earliest time of the next retry."),
         boolean("resolved", "True if it was read later; else null."),
         LOAD_ID,
     ),
@@ -184,7 +184,7 @@ CURRENT_ISSUES = "load_issues_current"
 
 LOAD_LOG = Table(
     "load_log",
-    "What each run of `letta-source run` or `letta_source.load` did: one row per run and resource.",
+    "Runs of `letta-source run` and `letta_source.load`: one row per run and resource.",
     (
         text("run_id", "The run; later runs sort after it.", nullable=False),
         text("resource", "The resource.", nullable=False),
@@ -193,22 +193,19 @@ LOAD_LOG = Table(
         timestamp("ended_at", "When it ended; null if it was interrupted."),
         double("seconds", "Seconds spent reading the resource."),
         text("mode", "Kind of load: incremental, sweep, window or refresh."),
-        bigint(
-            "missed",
-            "Items that a sweep found although no signal named them; null if the server has no signals.",
-        ),
+        bigint("missed", "Items that only a sweep found; null if that is unknown."),
         text("host", "The server, as `LETTA_BASE_URL` names it."),
         text("project", "The project, if one is set."),
-        text("shard", "The shard, such as `0/4`; null without shards."),
+        text("shard", "The shard, such as `0/4`; null without sharding."),
         bigint("parents", "Number of agents, groups, …; 0 for a plain list."),
         bigint("items", "Items read, including those of the overlap."),
-        bigint("rows_written", "Rows written to all its tables."),
+        bigint("rows_written", "Rows written to all tables of the resource."),
         bigint("requests", "Requests, including retries."),
-        bigint("retries", "Retries."),
-        double("waited", "Seconds that all workers waited: before retries, and as the server asked for."),
+        bigint("retries", "Retried requests."),
+        double("waited", "Seconds of all workers spent waiting before retries or at the server's request."),
         bigint("bytes", "Bytes of the decoded responses."),
-        bigint("new_problems", "New issues in load_issues."),
-        bigint("known_problems", "Issues that an earlier run had named."),
+        bigint("new_problems", "New rows of load_issues."),
+        bigint("known_problems", "Issues that an earlier run had, too."),
         text("outcome", "loaded, incomplete, absent, failed, not_read or interrupted.", nullable=False),
         bigint("exit_code", "Exit code of the run; null if it was interrupted."),
         text("reason", "Why the run failed; null if it did not, or was stopped."),
