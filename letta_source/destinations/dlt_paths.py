@@ -86,6 +86,9 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
             raise _odd(str(file), "\\", "DuckDB")
         if "?" in str(file.parent.absolute()):
             raise _odd(str(file), "?", "DuckDB")
+        # DuckDB would wait for ever for whoever reads a pipe.
+        if file.exists() and not file.is_file():
+            raise ConfigError(f"{file} is no file, so DuckDB cannot open it: name another one")
 
 
 def _assert_no_host(url: str) -> None:

@@ -67,6 +67,9 @@ class _CannotLock(ConfigError):
 
 @contextmanager
 def _locked(file: Path, taken: InUse, mode: int, wait: float) -> Iterator[None]:
+    # Someone may have planted a link in a shared folder: older versions of filelock empty the file it names.
+    if file.is_symlink():
+        raise ConfigError(f"{file} is a link, and a lock must be a file: remove it")
     # `is_held` also locks it, for a moment.
     lock = FileLock(file, mode=mode, timeout=max(0.2, wait))
     try:

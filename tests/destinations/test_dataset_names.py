@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,3 +126,11 @@ def test_what_an_earlier_version_loaded_is_named(letta_source: Command, server: 
 def test_reserved_ones_are_refused_before_reading(letta_source: Command, server: Server) -> None:
     refused = letta_source.load(server, "--dataset-name", "temp")
     assert (refused.code, len(log_lines(refused)), letta_source.files()) == (2, 1, [])
+
+
+def test_a_pipe_in_place_of_a_duckdb_file_is_refused(tmp_path: Path) -> None:
+    """DuckDB would wait for ever."""
+    file = tmp_path / "letta_db.duckdb"
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match="is no file"):
+        assert_usable_path(made_by(dlt.destinations.duckdb(str(file))), None)

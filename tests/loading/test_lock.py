@@ -16,7 +16,7 @@ from letta_source.destinations import lease_table
 from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.lease import Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
-from letta_source.errors import ConfigError, LettaError
+from letta_source.errors import ConfigError, InUse, LettaError
 from letta_source.loading import lock
 from letta_source.loading.lock import held
 from letta_source.loading.outcome import LoadFailed
@@ -237,3 +237,13 @@ def test_the_option_reaches_the_lock(steal: bool, letta_source: Command) -> None
     with pytest.raises(ConfigError, match="enough"):
         load(Load({"base_url": "http://127.0.0.1:1"}, steal_lock=steal), parts=parts)
     assert asked == [steal]
+
+
+def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
+    """Older versions of filelock would empty the file that it names."""
+    victim, link = tmp_path / "victim", tmp_path / "letta.lock"
+    victim.write_text("precious")
+    link.symlink_to(victim)
+    with pytest.raises(ConfigError, match="is a link"), lock._locked(link, InUse("taken"), 0o600, 0.0):
+        pass
+    assert victim.read_text() == "precious"
