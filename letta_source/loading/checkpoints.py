@@ -41,4 +41,4 @@ def _load_each(workspace: Workspace, source: DltSource, session: Session) -> Non
         session.written.items = sum(counts.items for counts in session.counts.values())
         if not session.packages.has_more:
             break
-        logger.info("%s items are loaded, and where to go on from here is kept", f"{session.written.items:,}")
+        logger.info("checkpoint: %s items and their cursors are loaded", f"{session.written.items:,}")

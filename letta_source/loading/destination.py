@@ -39,7 +39,10 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
     settings: dict[str, Any] = {}
     if target.database:
         if kind.destination_type != _DUCKDB:
-            raise ConfigError(f"a database file is DuckDB's: {target.destination} has its own settings")
+            raise ConfigError(
+                "a database file can only be given for DuckDB;"
+                f" configure {target.destination} by its own settings"
+            )
         file = str(Path(target.database).expanduser().absolute())
         settings["credentials"] = {"database": file, "read_only": True} if target.read_only else file
     if not target.destination_name and kind.destination_type == _DUCKDB:

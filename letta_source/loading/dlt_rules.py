@@ -27,7 +27,7 @@ OURS: Mapping[str, tuple[bool, str]] = {
     "normalize.json_normalizer.add_dlt_id": (True, "dlt's own tables need it"),
     "normalize.json_normalizer.add_dlt_load_id": (True, "dlt's own tables need it"),
     "normalize.parquet_normalizer.add_dlt_id": (False, "rows have keys of their own"),
-    "normalize.parquet_normalizer.add_dlt_load_id": (False, "rows have it already"),
+    "normalize.parquet_normalizer.add_dlt_load_id": (False, "rows already have it"),
 }
 """Settings of dlt that a load overrides, and what would go wrong otherwise."""
 
@@ -43,7 +43,7 @@ OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
         "[its own](warehouses.md#the-staging-dataset)",
         "unless you set it: pipelines would share one",
     ),
-    "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's driver for Parquet sends UTF-8 whatever it says"),
+    "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's Parquet driver always sends UTF-8"),
 }
 """Settings of dlt that are overridden where the pipeline and the destination are created."""
 
@@ -191,7 +191,7 @@ def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
     for key, (value, why) in OURS.items():
         said = _configured(pipeline_name, key)
         if said is not None and str(said).lower() != str(value).lower():
-            logger.warning("%s = %s, a setting of dlt, is not taken: %s", key, said, why)
+            logger.warning("%s = %s, a setting of dlt, is ignored: %s", key, said, why)
         forced[_variable(pipeline_name, key)] = str(value).lower()
     for key, default in _WORKERS.items():
         share = max(1, default // shards) if key == "load.workers" else default

@@ -38,7 +38,7 @@ def keep_view(pipeline: dlt.Pipeline) -> None:
     except SqlClientNotAvailable:
         return
     except Exception as error:  # Drivers have exceptions of their own.
-        logger.warning("the view %s could not be made: %s", CURRENT_ISSUES, said(error))
+        logger.warning("the view %s could not be created: %s", CURRENT_ISSUES, said(error))
 
 
 def current_issues(table: str) -> str:

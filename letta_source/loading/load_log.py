@@ -234,7 +234,7 @@ def write(
             for begin in range(0, len(written), _AT_ONCE):
                 _insert(client, name, written[begin : begin + _AT_ONCE])
     except SqlClientNotAvailable:
-        logger.info("this destination answers no SQL: load_log is not written")
+        logger.info("this destination does not support SQL: load_log is not written")
 
 
 def _insert(client: Any, table: str, rows: Sequence[Row]) -> None:

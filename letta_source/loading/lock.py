@@ -110,19 +110,22 @@ def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
         digest = hashlib.sha256(os.fsencode(lock.name)).hexdigest()
         lock = place.with_name(f".{digest[:_DIGITS]}.lock")
     taken = InUse(
-        f"the pipeline {name} is being loaded into {place} by another process (it locks {lock}): wait for it,"
-        " as --wait SECONDS does, or end it"
+        f"the pipeline {name} is being loaded into {place} by another process, which holds the lock {lock}:"
+        " wait for it (--wait SECONDS) or end it"
     )
     with ExitStack() as stack:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{lock.parent} cannot be made: {error.strerror}: choose another") from error
+            raise ConfigError(f"{lock.parent} cannot be created: {error.strerror}: choose another") from error
         try:
             mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else 0o644
             stack.enter_context(_locked(lock, taken, mode & 0o666, wait))
         except _CannotLock as error:
-            logger.warning("nothing keeps another working folder from loading %s too: %s", name, error)
+            logger.warning(
+                "%s could be loaded from another working folder at the same time, because no lock could be"
+                " taken: %s", name, error,
+            )  # fmt: skip
         yield
 
 
@@ -136,8 +139,8 @@ def _is_taken(lease: Lease, name: str, steal: bool) -> bool:
                 lease.make_table()
             except DatabaseException as error:
                 logger.warning(
-                    "the table %s cannot be made, and nothing keeps another machine from loading %s at the"
-                    " same time: %s", TABLE, name, said(error),
+                    "the table %s cannot be created, so nothing prevents another machine from loading %s at"
+                    " the same time: %s", TABLE, name, said(error),
                 )  # fmt: skip
                 return False
             lease.take(steal)

@@ -105,7 +105,10 @@ def why_failed(session: Session) -> str | None:
         return "none of the lists could be read: see load_issues"
     was_read = any(one.done > one.failed + one.gone for one in every)
     if lists and not was_read and lists == failed + sum(one.missing_lists for one in every):
-        return f"{session.settings.base_url} has nothing of what was asked for, or cannot give it: see above"
+        return (
+            f"{session.settings.base_url} has none of the requested resources, or could not return them:"
+            " see the log above"
+        )
     return None
 
 

@@ -32,7 +32,7 @@ def make_own_folder(folder: Path) -> None:
         except FileExistsError:
             was_there = True
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be made: {error.strerror}: {_ELSEWHERE}") from error
+        raise ConfigError(f"{folder} cannot be created: {error.strerror}: {_ELSEWHERE}") from error
     if hasattr(os, "geteuid"):
         # A folder created just now is ours, even if our user id is not mapped in this namespace.
         _assert_own(folder, was_there)
@@ -59,11 +59,13 @@ def _assert_own(folder: Path, was_there: bool) -> None:
     # A link to a folder of ours may belong to another user.
     for path in {folder, folder.resolve()}:
         if was_there and not _is_trusted(path):
-            raise ConfigError(f"{path} belongs to another user, who could run SQL by it: {_ELSEWHERE}")
+            raise ConfigError(f"{path} belongs to another user, who could use it to run SQL: {_ELSEWHERE}")
     below = folder.resolve()
     for path in (below, *below.parents):
         if _is_open(path):
-            raise ConfigError(f"everybody can write to {path}, and so run SQL: {_ELSEWHERE}, or chmod o-w it")
+            raise ConfigError(
+                f"everybody can write to {path} and could use it to run SQL: {_ELSEWHERE}, or chmod o-w it"
+            )
         if was_there and path != below and _is_shared(path) and not _is_trusted(below):
             raise ConfigError(f"{below}, in {path}, belongs to another user: {_ELSEWHERE}")
         below = path

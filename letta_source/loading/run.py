@@ -145,8 +145,9 @@ def load(
                 loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
             logger.warning(
-                "%s texts held NUL or half a character: there is U+FFFD in its place", f"{replaced:,}"
-            )
+                "%s texts contained invalid characters (NUL or lone surrogates), which were replaced by"
+                " U+FFFD", f"{replaced:,}",
+            )  # fmt: skip
     if why := why_failed(session):
         raise LoadFailed(why, loaded)
     return loaded

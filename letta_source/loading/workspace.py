@@ -100,7 +100,7 @@ class Workspace:
         take_back(self.pipeline)
         self._find_other_shards()
         if why := self._why_not_finished():
-            logger.info("an earlier load was left unfinished, and %s: dropping it, to be read again", why)
+            logger.info("discarding an unfinished earlier load, its rows will be read again: %s", why)
             # This drops its state, too: what nobody else has taken over is read again.
             self.pipeline.drop()
             self.pipeline = self._target.pipeline()
@@ -122,8 +122,8 @@ class Workspace:
         if not self.pipeline.has_pending_data:
             return None
         if is_superseded(self.pipeline, self._shard, self._others) or self._was_leased_to_others():
-            return "others have gone on since"
-        return "was read under other masks" if was_masked_otherwise(self.pipeline, self._settings) else None
+            return "other loads have continued since"
+        return "it had other masks" if was_masked_otherwise(self.pipeline, self._settings) else None
 
     def _was_leased_to_others(self) -> bool:
         """Return True if another working folder may have loaded since this one last had the lease."""
@@ -169,8 +169,9 @@ class Workspace:
         if gone:
             again = ", ".join(sorted(gone.resources())) or "nothing"
             logger.warning(
-                "%s: %s, though it was loaded: made again, and %s read whole", dataset, gone, again
-            )
+                "%s: %s, though it was loaded: creating it again and reading %s from the start",
+                dataset, gone, again,
+            )  # fmt: skip
 
     def finish_pending(self) -> None:
         """Load what an earlier load left in the working folder."""

@@ -231,7 +231,7 @@ def test_settings_that_would_lose_rows_lose_none(
     dataset = "my_letta" if "LAYOUT" in name else "letta"
     assert letta_source.count("agent_messages", dataset=dataset) == messages(letta)
     if name.startswith(("LOAD", "NORMALIZE")):
-        assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is not taken" in said.err
+        assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is ignored" in said.err
 
 
 @pytest.mark.whole

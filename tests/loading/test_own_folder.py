@@ -131,7 +131,7 @@ def test_what_everybody_can_write_to(tmp_path: Path, which: str, permissions: in
 @pytest.mark.parametrize(
     ("owners", "why"),
     [
-        ({"letta": 4711}, "letta belongs to another user, who could run SQL"),
+        ({"letta": 4711}, "letta belongs to another user, who could use it to run SQL"),
         ({"data": 4711}, "data, in .*, belongs to another user"),
         ({"pipelines": 4711}, None),
         ({"letta": 0}, None),

@@ -51,7 +51,7 @@ def test_a_table_that_is_gone_is_made_and_read_again(
     # The new row is that of the message added meanwhile.
     assert letta_source.count("agent_messages__content") == children + 1
     if "SCHEMA" not in statement:
-        assert "is not there, though it was loaded: made again" in said.err
+        assert "is not there, though it was loaded: creating it again" in said.err
     again = letta_source.load(server)
     assert (again.code, again.column("new")["agent_messages"], log_lines(again)) == (0, "0", [])
 

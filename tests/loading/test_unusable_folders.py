@@ -93,7 +93,7 @@ def test_a_place_without_locks(
     no_locks(monkeypatch, number)
     with caplog.at_level(logging.WARNING), lock._locked_beside(tmp_path / "lake" / "letta", "letta"):
         pass
-    assert "nothing keeps another working folder from loading letta too: " in caplog.text
+    assert "letta could be loaded from another working folder at the same time, because" in caplog.text
 
 
 def denied(*given: object, **named: object) -> None:
@@ -103,7 +103,7 @@ def denied(*given: object, **named: object) -> None:
 @pytest.mark.parametrize(
     ("break_it", "line"),
     [
-        (lambda patch: patch.setattr(Path, "mkdir", denied), "cannot be made: Permission denied"),
+        (lambda patch: patch.setattr(Path, "mkdir", denied), "cannot be created: Permission denied"),
         (lambda patch: patch.setattr(Path, "chmod", denied), "is not yours: Permission denied"),
     ],
 )

@@ -73,7 +73,7 @@ def test_small_packages_ask_for_the_same_and_load_the_same(
     assert everything(letta_source) == rows
     packages = letta_source.rows("SELECT load_id FROM letta._dlt_loads")
     assert len(packages) == 4
-    assert said.err.count("items are loaded, and where to go on from here is kept") == 3
+    assert said.err.count("items and their cursors are loaded") == 3
     roots = " UNION ALL ".join(f"SELECT _dlt_load_id FROM letta.{table}" for table in ROOTS)
     sizes = letta_source.rows(f"SELECT count(*) FROM ({roots}) GROUP BY _dlt_load_id")
     assert max(int(str(size)) for (size,) in sizes) < 120
@@ -199,7 +199,7 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
         before_answers(patch, hang)
         loading = started(server, letta_source.folder, SOURCES__LETTA__CHECKPOINT_ROWS=rows)
         assert loading.stderr
-        while kept and "3 items are loaded" not in loading.stderr.readline():
+        while kept and "3 items and their cursors are loaded" not in loading.stderr.readline():
             """What is read from where comes first."""
         assert asked.wait(30)
         loading.send_signal(number)

@@ -136,7 +136,7 @@ def test_unfinished_runs_that_are_all_gone_are_none_that_vanished(letta: Letta) 
 def test_every_family_missing_is_a_failed_load(letta: Letta, dialect: Any) -> None:
     with serve(letta, dialect, missing=FAMILIES) as server:
         said = why_failed(Merged().load(server, *READ, "steps"))
-    assert "has nothing of what was asked for" in (said or "")
+    assert "has none of the requested resources" in (said or "")
 
 
 @pytest.mark.parametrize("status", [404, 405])

@@ -224,7 +224,7 @@ def test_a_package_of_other_masks_is_not_loaded(
         assert command(*run, *before).code == 1
     said = command(*run, *after)
     assert said.code == 0, said.err
-    assert ("was read under other masks" in said.err) == is_read_again
+    assert ("it had other masks" in said.err) == is_read_again
     with duckdb.connect("letta_db.duckdb", read_only=True) as connection:
         texts = {row[0] for row in connection.sql("SELECT text FROM letta.agent_messages").fetchall()}
         count = connection.sql("SELECT count(*) FROM letta.agent_messages").fetchall()[0][0]
