@@ -128,7 +128,8 @@ def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
 def limits_of(traits: Traits, settings: Settings) -> str | None:
     """Return a line about what the destination cannot do, for users; None if there is nothing to say."""
     if traits.writes == "append":
-        return f"can only add rows: each comes once, when it is complete and older than {settings.lag}"
+        when = f"when it is complete and older than {settings.lag}"
+        return f"can only append rows: each item is loaded once, {when}"
     if traits.writes == "upsert":
-        return "can only add and change rows: what a message no longer has stays"
+        return "can only add and update rows: if a message later has fewer parts, its old rows remain"
     return None

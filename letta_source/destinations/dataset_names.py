@@ -53,8 +53,8 @@ def assert_not_called_otherwise(client: Any, name: str, client_of: Callable[[str
     with client_of(before) as other:
         if other.is_storage_initialized():
             raise ConfigError(
-                f"{before} is there, as earlier versions called {name} and every name that is written alike:"
-                f" --dataset-name {before} goes on with it; else choose another name"
+                f"a dataset {before} exists, which earlier versions used for {name} and similar names:"
+                f" continue with it by --dataset-name {before}, or choose another name"
             )
 
 

@@ -45,7 +45,7 @@ def assert_writable(client: Any) -> None:
     while database_file(client) is None and not os.path.exists(there):
         there = there.parent
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise ConfigError(f"{cannot}: {there} is no folder to write in")
+        raise ConfigError(f"{cannot}: {there} is not a writable folder")
 
 
 class Files:

@@ -47,5 +47,5 @@ def _ids(table: str, parent: str | None, only: str | None) -> list[tuple[str, st
             rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {name}{where}", *values)
             return [(row[0], row[1]) for row in rows or ()]
     except SqlClientNotAvailable:
-        logger.warning("%s: the destination cannot tell what it holds: rows may come twice", table)
+        logger.warning("%s: the destination cannot report which rows it holds: rows may be duplicated", table)
     return []

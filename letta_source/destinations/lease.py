@@ -118,7 +118,7 @@ class Lease:
         while (held := self._try_to_take(steal)).id != self.me.id:
             if seen is None:
                 logger.info(
-                    "%s is being loaded by %s: waits until that ends, or its lease does, at %s",
+                    "%s is being loaded by %s: waiting until that ends or its lease expires, at %s",
                     self._pipeline, held, shown_time(held.until),
                 )  # fmt: skip
                 seen = held
@@ -203,8 +203,8 @@ class Lease:
             now = self._read(client)
         if now is None or now.id != self.me.id:
             raise LeaseLost(
-                f"the pipeline {self._pipeline} was taken over by {now or 'somebody'}, as this run had not"
-                " answered: nothing more of it is written, the next run reads again what is not loaded"
+                f"the pipeline {self._pipeline} was taken over by {now or 'another run'} because this run"
+                " stopped responding: it writes nothing more, and the next run reads again what is not loaded"
             )
         self._checked = began
 

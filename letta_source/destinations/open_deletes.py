@@ -31,7 +31,7 @@ def delete_rows(files: Files, table: str, keys: Keys) -> None:
             iceberg.delete(meant)
         _forget_iceberg(files, table, iceberg)
     else:
-        raise LookupError(f"{table} is no Delta or Iceberg table")
+        raise LookupError(f"{table} is not a Delta or Iceberg table")
 
 
 def _delete_from_delta(delta: Any, keys: Keys) -> None:

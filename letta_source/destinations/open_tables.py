@@ -38,7 +38,7 @@ def set_time(
             if iceberg := files.open_table("iceberg", table.name, table.arrow_schema):
                 _set_in_iceberg(iceberg, table, column, time, rows)
                 return
-    raise LookupError(f"{table.name} is no Delta or Iceberg table")
+    raise LookupError(f"{table.name} is not a Delta or Iceberg table")
 
 
 def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:

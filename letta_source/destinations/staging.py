@@ -24,10 +24,10 @@ _LONGEST = 63
 class Holds(Enum):
     """Kinds of content that a dataset may have."""
 
-    NOTHING = "no table of ours or of dlt's"
+    NOTHING = "no tables of ours or dlt's"
     STAGED = "a staging dataset of ours"
     LOADED = "a dataset that was loaded"
-    OTHERS = "tables that are not of ours"
+    OTHERS = "tables that are not ours"
 
 
 def staging_name(dataset: str, pipeline: str) -> str:

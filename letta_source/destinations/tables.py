@@ -64,7 +64,7 @@ class Changed:
         return bool(self.tables or self.columns or self.types)
 
     def __str__(self) -> str:
-        parts = [f"{one} is not there" for one in (*self.tables, *self.columns)]
+        parts = [f"{one} is missing" for one in (*self.tables, *self.columns)]
         return ", ".join([*parts, *self.types])
 
     def resources(self) -> set[str]:
@@ -96,7 +96,7 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
             return Changed()
         known = _known(client, pipeline, wanted)
         changed = _compared(stored_columns(client, known), known, _STORED_AS.get(dialect_of(sql_client)))
-        views = [f"{name} is a view, no table" for name in _views(sql_client) if name in known]
+        views = [f"{name} is a view, not a table" for name in _views(sql_client) if name in known]
         shorter = [
             f"{table}.{name} is text of {length} characters"
             for table, name, length in _short_texts(sql_client)
@@ -185,7 +185,7 @@ def _other_type(column: Any, now: Any, stored_as: Mapping[str, str]) -> str | No
     if found not in (described, stored_as.get(described)):
         return f"is {found}, not {described}"
     if now.get("nullable") is False and column.get("nullable", True):
-        return "takes no NULL"
+        return "is now NOT NULL"
     return None
 
 

@@ -25,7 +25,10 @@ MOST_GONE = 0.1
 """Fraction of the rows that may be gone without confirmation."""
 # Ids per statement; agents per load.
 _IDS, _AGENTS = 500, 50
-FILES = "--repair changes rows, which plain files cannot: they are only reported on. Load them anew instead"
+FILES = (
+    "--repair changes rows, which is impossible in plain files: differences are only reported."
+    " Load the dataset again instead"
+)
 
 
 def assert_few_gone(totals: Totals) -> None:

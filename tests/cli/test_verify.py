@@ -246,7 +246,7 @@ def test_files_are_only_reported_on(
     assert kinds(told(letta_source, server, 3, *files)["found"])["agent_messages"] == {"gone": 1}
     said = asked(letta_source, server, "--repair", *files)
     assert said.code == 2
-    assert "plain files cannot: they are only reported on" in said.err
+    assert "impossible in plain files: differences are only reported" in said.err
     assert letta_source.files() == before
 
 

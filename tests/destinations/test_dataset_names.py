@@ -117,7 +117,7 @@ def test_what_an_earlier_version_loaded_is_named(letta_source: Command, server: 
     name = ("--dataset-name", "größe")
     for said in (letta_source.load(server, *name), letta_source("export", "agents", *name)):
         assert said.code == 2
-        assert "--dataset-name gr_e goes on with it" in said.errors[-1]
+        assert "continue with it by --dataset-name gr_e," in said.errors[-1]
     assert letta_source.load(server, "--dataset-name", "grüße", "--database", "other.duckdb").code == 0
     assert letta_source.count("agent_messages", "other.duckdb", dataset_called("grüße"))
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.destinations
 # By kind of destination, what a load logs about its limits.
 LIMITS: dict[Kind, list[str]] = {
     "replaces": [],
-    "upserts": ["can only add and change rows"],
+    "upserts": ["can only add and update rows"],
     "appends": ["can only add rows"],
 }
 

@@ -51,7 +51,7 @@ def test_a_table_that_is_gone_is_made_and_read_again(
     # The new row is that of the message added meanwhile.
     assert letta_source.count("agent_messages__content") == children + 1
     if "SCHEMA" not in statement:
-        assert "is not there, though it was loaded: creating it again" in said.err
+        assert "is missing, though it was loaded: creating it again" in said.err
     again = letta_source.load(server)
     assert (again.code, again.column("new")["agent_messages"], log_lines(again)) == (0, "0", [])
 
@@ -77,8 +77,8 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
 @pytest.mark.parametrize(
     ("change", "back", "said"),
     [
-        ("RENAME COLUMN text TO words", "RENAME COLUMN words TO text", "agent_messages.text is not there"),
-        ("DROP COLUMN text", None, "agent_messages.text is not there"),
+        ("RENAME COLUMN text TO words", "RENAME COLUMN words TO text", "agent_messages.text is missing"),
+        ("DROP COLUMN text", None, "agent_messages.text is missing"),
         (
             "ALTER COLUMN sequence TYPE VARCHAR",
             "ALTER COLUMN sequence TYPE BIGINT",
@@ -87,7 +87,7 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
         (
             "ALTER COLUMN created_at SET NOT NULL",
             "ALTER COLUMN created_at DROP NOT NULL",
-            "agent_messages.created_at takes no NULL",
+            "agent_messages.created_at is now NOT NULL",
         ),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_view_in_a_tables_place_is_refused(letta_source: Command, letta: Letta
     by_hand(letta_source, "ALTER TABLE letta.agent_messages RENAME TO kept")
     by_hand(letta_source, "CREATE VIEW letta.agent_messages AS FROM letta.kept")
     refused = letta_source.load(server)
-    assert (refused.code, "agent_messages is a view, no table" in refused.errors[-1]) == (2, True)
+    assert (refused.code, "agent_messages is a view, not a table" in refused.errors[-1]) == (2, True)
     by_hand(letta_source, "DROP VIEW letta.agent_messages")
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
@@ -172,13 +172,13 @@ def test_sqlite(letta_source: Command, letta: Letta, server: Server, monkeypatch
         connection.execute("DROP TABLE agent_messages__content")
     connection.close()
     said = letta_source.load(server, "--destination", "sqlalchemy")
-    assert (said.code, "agent_messages__content is not there" in said.err) == (0, True)
+    assert (said.code, "agent_messages__content is missing" in said.err) == (0, True)
     with sqlite3.connect(letta_source.folder / "w__letta.db") as connection:
         assert connection.execute("SELECT count(*) FROM agent_messages__content").fetchone()[0] >= 0
         connection.execute("ALTER TABLE agent_messages RENAME COLUMN text TO words")
     connection.close()
     refused = letta_source.load(server, "--destination", "sqlalchemy")
-    assert (refused.code, "agent_messages.text is not there" in refused.err) == (2, True)
+    assert (refused.code, "agent_messages.text is missing" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("table_format", [None, "delta"])
@@ -201,6 +201,6 @@ def test_files(
         for folder in Path(lake, "letta").glob("agent_messages*"):
             shutil.rmtree(folder)
         said = letta_source.load(server, *to)
-    assert (said.code, "is not there, though it was loaded" in said.err) == (0, True)
+    assert (said.code, "is missing, though it was loaded" in said.err) == (0, True)
     out = letta_source("export", "agent_messages", "--columns", "id", "--destination", "filesystem").out
     assert out.count("\n") == messages(letta)

@@ -225,7 +225,8 @@ def test_resources_and_destination_are_chosen(
     said = letta_source.load(server, "--resources", " agents ", "--destination", "filesystem")
     assert said.code == 0
     assert said.errors == [
-        "info: filesystem can only add rows: each comes once, when it is complete and older than 0:10:00"
+        "info: filesystem can only append rows: each item is loaded once, when it is complete and older than"
+        " 0:10:00"
     ]
     assert said.column("new") == {"agents": "2"}
     assert list((letta_source.folder / "bucket" / "letta" / "agents").iterdir())
