@@ -33,14 +33,14 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("ALTER TABLE {t} ALTER COLUMN sequence TYPE VARCHAR", "agent_messages.sequence is text, not bigint"),
         ("ALTER TABLE {t} ALTER COLUMN text SET NOT NULL", "agent_messages.text is now NOT NULL"),
         ("ALTER TABLE {t} RENAME COLUMN date TO day", "agent_messages.date is missing"),
-        ("DROP TABLE {t}; CREATE VIEW {t} AS FROM {d}.kept", "agent_messages is a view"),
+        ("DROP TABLE {t}; CREATE VIEW {t} AS FROM {d}.kept", "agent_messages is a view, not a"),
         ("DROP VIEW {t}", "agent_messages is missing"),
     ],
     "sqlite": [
         ("CREATE TABLE {d}.mine (a INT)", ""),
         ("ALTER TABLE {t} ADD COLUMN rating INT", ""),
         ("ALTER TABLE {t} RENAME COLUMN date TO day", "agent_messages.date is missing"),
-        ("DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM kept", "agent_messages is a view"),
+        ("DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM kept", "agent_messages is a view, not a"),
         ("DROP VIEW {t}", "agent_messages is missing"),
     ],
     "postgres": [
@@ -50,10 +50,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("ALTER TABLE {t} ALTER COLUMN text TYPE VARCHAR(9)", "agent_messages.text is text of 9 characters"),
         ("ALTER TABLE {t} ALTER COLUMN is_err SET NOT NULL", "agent_messages.is_err is now NOT NULL"),
         ("ALTER TABLE {t} RENAME COLUMN date TO day", "agent_messages.date is missing"),
-        (
-            "DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM {d}.kept",
-            "agent_messages is a view",
-        ),
+        ("DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM {d}.kept", "agent_messages is a view, not a"),
         ("DROP VIEW {t}", "agent_messages is missing"),
     ],
     "mysql": [
@@ -63,10 +60,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("ALTER TABLE {t} MODIFY `text` VARCHAR(9)", "agent_messages.text is text of 9 characters"),
         ("ALTER TABLE {t} MODIFY `date` DATETIME NOT NULL", "agent_messages.date is now NOT NULL"),
         ("ALTER TABLE {t} RENAME COLUMN `date` TO day", "agent_messages.date is missing"),
-        (
-            "DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM {d}.kept",
-            "agent_messages is a view",
-        ),
+        ("DROP TABLE {t}; CREATE VIEW {t} AS SELECT * FROM {d}.kept", "agent_messages is a view, not a"),
         ("DROP VIEW {t}", "agent_messages is missing"),
     ],
 }

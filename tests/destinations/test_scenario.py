@@ -19,7 +19,7 @@ pytestmark = pytest.mark.destinations
 LIMITS: dict[Kind, list[str]] = {
     "replaces": [],
     "upserts": ["can only add and update rows"],
-    "appends": ["can only add rows"],
+    "appends": ["can only append rows"],
 }
 
 
