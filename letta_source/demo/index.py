@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Tied:
+    """A bound of a page: it leaves out every rank that begins with this number."""
+
+    number: int
+
+    def __lt__(self, rank: tuple[int, int]) -> bool:
+        return self.number < rank[0]
+
+    def __gt__(self, rank: tuple[int, int]) -> bool:
+        return self.number > rank[0]
 
 
 class Index:

@@ -49,12 +49,19 @@ class LaterChanges(Memory):
             self.touch(agent_id)
             return self.add_message(agent_id, [user_item("A summary of what went before.")])
 
-    def compact_conversation(self, conversation_id: str) -> str:
-        """Compact a conversation: one message without a run, and no date moves."""
+    def compact_conversation(self, conversation_id: str, kept: int = 0) -> str:
+        """Compact a conversation: one message without a run, and no date moves.
+
+        Its context is then the system message, the summary, and the `kept` last messages.
+        """
         with self.lock:
             agent_id = self.tables["conversations"].rows[conversation_id]["agent_id"]
+            system, *others = self.in_context(conversation_id)
             summary = [user_item("A summary of the conversation.")]
-            return self.add_message(agent_id, summary, conversation_ids=[conversation_id])
+            message_id = self.add_message(agent_id, summary, conversation_ids=[conversation_id])
+            last = others[len(others) - kept :]
+            self.put_in_context(conversation_id, [system, message_id, *last])
+            return message_id
 
     def capture(self, agent_id: str, text: str = "captured") -> list[str]:
         """Store an exchange with another model: two messages without a run, and no date moves."""

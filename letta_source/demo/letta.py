@@ -199,10 +199,10 @@ class Letta(LaterChanges):
             return conversation_id
 
     def fork_conversation(self, conversation_id: str) -> str:
-        """Open a conversation that shares all messages of another one except the system message."""
+        """Open a conversation that shares the context of another one except the system message."""
         with self.lock:
             fork_id = self.add_conversation(self.tables["conversations"].rows[conversation_id]["agent_id"])
-            for message_id in self.list_of("conversation", conversation_id).ids()[1:]:
+            for message_id in self.in_context(conversation_id)[1:]:
                 self.share(message_id, fork_id)
             return fork_id
 

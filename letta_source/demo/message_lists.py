@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from .calls import Call, check_id, row_of
+from .index import Tied
 from .pages import Listing, Problem, read_page
 from .renderings import Text, UnreadableMessageError, render
 from .shapes import Json
@@ -49,8 +50,10 @@ def _letta_messages(
 
     def rank(message_id: str) -> Any:
         if parent == "conversation":
-            # A cursor that no longer exists is not noticed here: the list begins anew.
-            return index.rank(message_id)
+            # A cursor that no longer exists is not noticed here: the list begins anew. What shares its number
+            # is skipped.
+            found = index.rank(message_id)
+            return found and Tied(found[0])
         message = letta.messages.rows.get(message_id)
         if message is None:
             owner = call.parent_id if parent == "agent" else None

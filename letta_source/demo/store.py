@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -75,6 +75,8 @@ class Store:
         self.step_dates: dict[str, datetime] = {}
         self.poisoned: dict[str, int] = {}
         self._lists: dict[tuple[str, str], Index] = {}
+        # The messages of each conversation that are in its context.
+        self._in_context: dict[str, list[str]] = {}
         self._counter = 0
 
     def list_of(self, parent: str, parent_id: str) -> Index:
@@ -159,8 +161,28 @@ class Store:
         self._lists.setdefault((parent, parent_id), Index()).add(rank, row_id)
 
     def _add_to_conversation(self, conversation_id: str, message_id: str) -> None:
-        last = self.list_of("conversation", conversation_id).last_rank()
-        self._add_to("conversation", conversation_id, 0 if last is None else last + 1, message_id)
+        in_context = self._in_context.setdefault(conversation_id, [])
+        in_context.append(message_id)
+        self._place(conversation_id, message_id, len(in_context) - 1)
+
+    def put_in_context(self, conversation_id: str, message_ids: Sequence[str]) -> None:
+        """Let a conversation's context hold these messages alone.
+
+        They are numbered from 0 on; those that went out of context keep their numbers, which others share.
+        """
+        with self.lock:
+            self._in_context[conversation_id] = list(message_ids)
+            self.list_of("conversation", conversation_id).remove(message_ids)
+            for number, message_id in enumerate(message_ids):
+                self._place(conversation_id, message_id, number)
+
+    def in_context(self, conversation_id: str) -> list[str]:
+        """The ids of the messages in a conversation's context, in order."""
+        return list(self._in_context.get(conversation_id, ()))
+
+    def _place(self, conversation_id: str, message_id: str, number: int) -> None:
+        self._counter += 1
+        self._add_to("conversation", conversation_id, (number, self._counter), message_id)
 
 
 def _parents(message: Message) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,8 @@ class AppendOnly:
 
     def __init__(self, resource: Resource, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
         self._always_whole = resource.always_whole
+        # Those of the cursor's date are read again.
+        self._comes_again = resource.always_whole or resource.renumbered
         self._hangs = resource.parent is not None
         self._state = state
         self._loaded = loaded
@@ -107,7 +109,7 @@ class AppendOnly:
 
     def _new(self, parent_id: str, items: Sequence[Item], asks: bool = False) -> Sequence[Item]:
         handed = self._handed.setdefault(parent_id, set())
-        asks = asks or parent_id in self._restarted or self._state.rereads or self._always_whole
+        asks = asks or parent_id in self._restarted or self._state.rereads or self._comes_again
         if asks and items:
             known = handed | self._loaded(parent_id)
             items = [item for item in items if item["id"] not in known]

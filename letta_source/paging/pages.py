@@ -45,7 +45,7 @@ class Endpoint:
         dated: items come in the order of their `created_at`; those of `/v1/steps/` have none.
         fragile: an included relation that may fail, see `letta_source.paging.relations`.
         nil_cursor: an id that no item has: `after` of the first request, unless the server refuses it.
-        hangs: the list belongs to a parent, as do all lists without a family.
+        has_parent: the list belongs to a parent, as do all lists without a family.
     """
 
     path: str
@@ -55,12 +55,12 @@ class Endpoint:
     dated: bool = True
     fragile: str = ""
     nil_cursor: str | None = None
-    hangs: bool = False
+    has_parent: bool = False
 
     @property
     def is_top(self) -> bool:
         """True if the list belongs to no parent."""
-        return self.family is not None and not self.hangs
+        return self.family is not None and not self.has_parent
 
 
 class Lost(Exception):

@@ -23,17 +23,17 @@ _NEAR = 8
 WAYS: Sequence[str] = ("before", "after")
 """Newest first, self-hosted goes back by the one, Cloud by the other."""
 
-Stones = AsyncIterator[str]
+AnchorIds = AsyncIterator[str]
 """Ids of messages (anchors), roughly in the list's order, from around the cursor on."""
 
 
 class Anchors(Protocol):
     """Source of ids beyond the cursor; `reached` is the item under it, None if that was not read."""
 
-    def own(self, reached: Mapping[str, Any] | None) -> Stones:
+    def own(self, reached: Mapping[str, Any] | None) -> AnchorIds:
         """Yield ids of messages of the same list."""
 
-    def others(self, reached: Mapping[str, Any] | None, until: datetime | None) -> Stones:
+    def others(self, reached: Mapping[str, Any] | None, until: datetime | None) -> AnchorIds:
         """Yield ids of other lists' messages, up to about `until`, which the server may accept as cursors."""
 
 
@@ -72,29 +72,29 @@ async def far_edge(
 
 
 async def _back_from_first(
-    pages: Pages, cursor: str | None, forward: str, stones: Stones, ahead_of: Sequence[str] = ()
+    pages: Pages, cursor: str | None, forward: str, anchor_ids: AnchorIds, ahead_of: Sequence[str] = ()
 ) -> tuple[Sequence[Any], bool]:
     """Return the same as `far_edge`, from the first anchor that lies beyond; no items if none does.
 
     Args:
         ahead_of: an id; something readable must lie between the anchor and it.
     """
-    async for stone in stones:
+    async for anchor_id in anchor_ids:
         pages.size = 1
-        if not await _is_beyond(pages, cursor, stone):
+        if not await _is_beyond(pages, cursor, anchor_id):
             continue
-        if ahead_of and not await pages.tried({"after": stone, "before": ahead_of[0]}):
+        if ahead_of and not await pages.tried({"after": anchor_id, "before": ahead_of[0]}):
             continue
-        edge, meets = await _back_from_stone(pages, cursor, forward, stone)
+        edge, meets = await _back_from_anchor(pages, cursor, forward, anchor_id)
         if edge:
             return edge, meets
     return [], False
 
 
-async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:
+async def _is_beyond(pages: Pages, cursor: str | None, anchor_id: str) -> bool:
     """Return True if the unreadable part lies between the cursor and the anchor."""
     try:
-        await pages.ask({"after": cursor, "before": stone})
+        await pages.ask({"after": cursor, "before": anchor_id})
     except Lost:
         return False
     except RequestFailed:
@@ -102,17 +102,17 @@ async def _is_beyond(pages: Pages, cursor: str | None, stone: str) -> bool:
     return False
 
 
-async def _back_from_stone(
-    pages: Pages, cursor: str | None, forward: str, stone: str
+async def _back_from_anchor(
+    pages: Pages, cursor: str | None, forward: str, anchor_id: str
 ) -> tuple[Sequence[Any], bool]:
-    following = await pages.tried({"after": stone}) or []
-    ids = [stone, *ids_of(following)[-1:]]
+    following = await pages.tried({"after": anchor_id}) or []
+    ids = [anchor_id, *ids_of(following)[-1:]]
     if cursor is None:
         # The anchor stands in for the cursor, to find which way leads back.
         beyond = ids_of(await pages.tried({"after": ids[-1]}) or [])[-1:]
         if len(ids) < 2 or not beyond:
             return [], False
-        between = await pages.tried({"before": beyond[0], "after": stone}, "desc")
+        between = await pages.tried({"before": beyond[0], "after": anchor_id}, "desc")
         ways = WAYS[:1] if between else WAYS[1:]
     else:
         ways = WAYS

@@ -17,7 +17,7 @@ from letta_source.errors import FamilyMissing, ParentError
 from letta_source.items import ids_of
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, Pages
-from letta_source.paging.unreadable import Stones
+from letta_source.paging.unreadable import AnchorIds
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import runs_endpoint
 from letta_source.plan.lists import has_id
@@ -43,7 +43,7 @@ class AgentAnchors:
     agent_id: str
     since: datetime | None
 
-    async def own(self, reached: Item | None) -> Stones:
+    async def own(self, reached: Item | None) -> AnchorIds:
         """Yield ids of messages, from the cursor's run onward, roughly in the list's order."""
         since = self._since(reached)
         seen: set[str] = set()
@@ -66,7 +66,7 @@ class AgentAnchors:
             async for message_id in self._of_run(begun["id"]):
                 yield message_id
 
-    async def others(self, reached: Item | None, until: datetime | None) -> Stones:
+    async def others(self, reached: Item | None, until: datetime | None) -> AnchorIds:
         """Yield ids of other agents' messages, from runs that began between the cursor and `until`."""
         since, left = self._since(reached), _MOST_OTHERS
         async for run in self._runs(""):
@@ -91,7 +91,7 @@ class AgentAnchors:
                     if has_id(run):
                         yield run
 
-    async def _of_run(self, run_id: str) -> Stones:
+    async def _of_run(self, run_id: str) -> AnchorIds:
         """Yield the first message of a run, the first of each of its steps, and the last."""
         path = f"/v1/runs/{run_id}"
         async for message_id in self._end_of(f"{path}/messages", "asc"):
@@ -103,7 +103,7 @@ class AgentAnchors:
         async for message_id in self._end_of(f"{path}/messages", "desc"):
             yield message_id
 
-    async def _end_of(self, path: str, order: str) -> Stones:
+    async def _end_of(self, path: str, order: str) -> AnchorIds:
         with suppress(ParentError):
             found = await Pages(self.client, Endpoint(path, page_size=1)).tried({}, order)
             for message_id in ids_of(found or ())[:1]:

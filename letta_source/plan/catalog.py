@@ -143,6 +143,7 @@ async def _each_parent(client: Client, state: ResourceState, card: Resource) -> 
             asked_for=asked_for,
             anchors_of=agent_id if isinstance(agent_id, str) else "",
             has_system_message=card.has_system_message,
+            renumbered=card.renumbered,
         )
 
     async def own() -> AsyncIterator[str]:

@@ -43,7 +43,7 @@ def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bo
     """Return the job that reads the whole list of a parent's items."""
     path = card.path_of(parent_id)
     size = card.page_size or state.settings.page_size
-    endpoint = Endpoint(path, card.params, size, card.family, hangs=True)
+    endpoint = Endpoint(path, card.params, size, card.family, has_parent=True)
 
     async def events(client: Client) -> Events:
         if card.family in state.session.host.missing:

@@ -15,6 +15,7 @@ from letta_source.plan.anchors import AgentAnchors
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
 from letta_source.plan.news import until_named
+from letta_source.plan.renumbered import walk_renumbered
 from letta_source.schema.card import Params
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
@@ -35,12 +36,14 @@ def messages_job(
     asked_for: bool = False,
     anchors_of: str = "",
     has_system_message: bool = False,
+    renumbered: bool = False,
 ) -> Job:
     """Return the job that reads a parent's messages.
 
     Args:
         anchors_of: an agent whose runs' messages are among them, see `letta_source.plan.anchors`.
         has_system_message: the first message is one, edited in place: a sweep reads it again.
+        renumbered: see `letta_source.plan.renumbered`.
     """
     state.note_parent(parent_id)
     cursor = state.cursors.get(parent_id)
@@ -52,12 +55,18 @@ def messages_job(
     async def events(client: Client) -> Events:
         # A walk from the start meets it anyway.
         rereads = has_system_message and state.rereads_window and cursor and cursor[1]
-        if rereads and (first := await _system_message(client, endpoint)):
+        if rereads and not renumbered and (first := await _system_message(client, endpoint)):
             yield parent_id, Page(first, in_order=False)
         for gap in gaps:
             async for event in _retried(client, endpoint, gap):
                 yield parent_id, event
 
+        if renumbered:
+            # Small pages around a gap have more ends, where messages that share a place may be missed.
+            rereads_all = state.rereads_window or bool(gaps)
+            async for event in walk_renumbered(client, endpoint, cursor, rereads_all):
+                yield parent_id, event
+            return
         since = parse_time(cursor[0]) if cursor and cursor[0] else None
         known = state.issues.gaps(parent_id, UNREADABLE)
         walk = walk_pages(

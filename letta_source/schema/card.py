@@ -59,6 +59,7 @@ class Resource:
             the server takes an `agent_id`. "items": only the items tell whose they are.
         fragile_include: The relation that is left out if the server cannot return an item with it.
         has_system_message: True if each parent's first message is a system message, edited in place.
+        renumbered: True if the server renumbers a parent's messages: new ones take places before the cursor.
         changed_by: Fields that its list can be ordered by and that together tell what changed.
         undatable: True if items are edited and no date tells: each load lists all of them.
         dated: False if the items have no date of their own.
@@ -90,6 +91,7 @@ class Resource:
     limited_by: Literal["id", "parameter", "items"] = "items"
     fragile_include: str = ""
     has_system_message: bool = False
+    renumbered: bool = False
     changed_by: tuple[str, ...] = ()
     undatable: bool = False
     dated: bool = True

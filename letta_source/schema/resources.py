@@ -166,6 +166,7 @@ _CARDS = (
         params=_WITH_ERRORS,
         page_size=FIXED_PAGE,
         has_system_message=True,
+        renumbered=True,
         parent=_parent("conversation_id", "The conversation whose messages were read.", "conversations.id"),
         on_request=True,
         agent_via="conversation_id",

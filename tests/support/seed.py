@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,9 @@ def danger() -> str:
     return "done"
 ''',
 }
+
+# How much of the messages is summed up.
+_ALL = {"compaction_settings": {"mode": "all"}}
 
 UNICODE = "Grüße, 世界! 👩🏽‍🚀 שלום “quotes” \\backslash\ttab\nnew line {braces} 'single'"
 
@@ -234,9 +238,31 @@ class Api:
     def fork(self, conversation_id: str) -> str:
         return str(self._send("POST", f"/v1/conversations/{conversation_id}/fork")["id"])
 
-    def converse(self, conversation_id: str, content: str) -> None:
-        body = {"messages": [{"role": "user", "content": content}], "streaming": False}
+    def converse(self, conversation_id: str, content: str, *, stream: bool = False) -> None:
+        body = {"messages": [{"role": "user", "content": content}], "streaming": stream}
         self._send("POST", f"/v1/conversations/{conversation_id}/messages", body)
+
+    def compact(self, conversation_id: str) -> None:
+        """Have a conversation summed up."""
+        self._send("POST", f"/v1/conversations/{conversation_id}/compact", _ALL)
+
+    def summarize(self, agent_id: str) -> None:
+        self._send("POST", f"/v1/agents/{agent_id}/summarize", _ALL)
+
+    def capture(self, agent_id: str) -> None:
+        """Store an exchange that another program had with its model."""
+        request = [{"role": "user", "content": "Captured."}]
+        response = {"content": "An answer that was captured."}
+        body = {"provider": "openai", "model": MODEL, "request_messages": request, "response_dict": response}
+        self._send("POST", f"/v1/agents/{agent_id}/messages/capture", body)
+
+    def copy_agent(self, agent_id: str) -> list[str]:
+        """Export an agent, and import it again; return the ids of the copies."""
+        exported = self._send("GET", f"/v1/agents/{agent_id}/export")
+        content = exported if isinstance(exported, str) else json.dumps(exported)
+        sent = self._client.post("/v1/agents/import", files={"file": ("agent.af", content)}, timeout=60)
+        assert sent.is_success, sent.text
+        return [str(one) for one in sent.json()["agent_ids"]]
 
     def create_group(self, agent_ids: list[str], manager: dict[str, str]) -> str:
         body = {"agent_ids": agent_ids, "description": "A group.", "manager_config": manager}

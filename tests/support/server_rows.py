@@ -50,6 +50,16 @@ class Tables:
             self.add_message("user", [_text(f"Question {turn} ❓")], **owner)
             self._add_call_and_return(turn, **owner)
 
+    def copy_agent(self, agent_id: str, times: int) -> None:
+        """Add agents like this one, a month old and without messages."""
+        self._cursor.execute(
+            "insert into agents select (jsonb_populate_record(agents, jsonb_build_object("
+            "'id', 'agent-' || gen_random_uuid(), 'name', 'copy ' || number, 'message_ids', '[]'::jsonb,"
+            "'created_at', now() - interval '30 days', 'updated_at', now() - interval '30 days'))).*"
+            " from agents, generate_series(1, %s) number where agents.id = %s",
+            (times, agent_id),
+        )
+
     def add_batch(self, status: str, agent_ids: list[str], messages: int) -> str:
         """Add a batch with that many messages: calls and their returns; gives its id."""
         batch_id = self.insert(

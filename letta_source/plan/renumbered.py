@@ -1,0 +1,129 @@
+"""Walk a conversation's messages, which the server renumbers when the conversation is compacted.
+
+Compaction puts its summary in second place. Later messages are numbered on from those left in context: they
+take places before messages out of context, or share a place with them, and a cursor skips everything that
+shares its place. Seen on 0.16.7, in `position` of its table conversation_messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any
+
+from letta_source.api.client import Client
+from letta_source.api.responses import RequestFailed
+from letta_source.items import ids_of
+from letta_source.paging.events import Event, Page
+from letta_source.paging.pages import Endpoint, Lost, Pages
+from letta_source.paging.walk import walk_pages
+from letta_source.plan.lists import has_id
+from letta_source.state.cursors import Cursor
+from letta_source.times import created_at, parse_time
+
+Item = dict[str, Any]
+# Messages at the start of the list that tell whether it was renumbered. A page that hides returns shows at
+# least half of its messages.
+_HEAD = 100
+# More messages than share a place: each compaction adds one at most.
+_NEAR = 20
+
+
+async def walk_renumbered(
+    client: Client, endpoint: Endpoint, cursor: Cursor | None, rereads: bool
+) -> AsyncIterator[Event]:
+    """Yield a conversation's messages after the cursor, and those that took a place before it.
+
+    Args:
+        cursor: date and id of the last message read by an earlier load; None to read all.
+        rereads: read older messages again, too, where their page is read anyway.
+
+    Raises:
+        ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
+    """
+    after_id = cursor[1] if cursor else None
+    since = parse_time(cursor[0]) if cursor and cursor[0] else None
+    if after_id:
+        pages = Pages(client, replace(endpoint, page_size=_HEAD))
+        head = await _head(pages)
+        ids = ids_of(head)
+        disordered = _is_disordered(head)
+        if after_id in ids and len(set(ids)) < _HEAD // 2:
+            # The page is the whole list.
+            place = max(at for at, item in enumerate(head) if item["id"] == after_id)
+            known, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
+            found = head if rereads else [*_since(known, since), *later]
+            if all(item["id"] == after_id for item in found):
+                return
+            yield Page(found, lease=pages.take_lease())
+            # A return that the page hid comes on a page of its own.
+            after_id = ids[-1]
+        elif not head or disordered or (since and _since(head, since)):
+            after_id = None
+        elif rereads:
+            yield Page(head, in_order=False, lease=pages.take_lease())
+    walk = _walk_with_ties(client, endpoint, after_id)
+    async for event in walk if after_id or rereads or not cursor else _only_since(walk, since):
+        yield event
+
+
+async def _only_since(walk: AsyncIterator[Event], since: datetime | None) -> AsyncIterator[Event]:
+    """Leave out items older than that, and repeat the newest message last, so that the cursor ends there."""
+    newest: list[Item] = []
+    async for event in walk:
+        if isinstance(event, Page):
+            items = [item for item in event.items if has_id(item)]
+            new = _since(items, since)
+            last = [item for item in new if item["id"] == new[-1]["id"]]
+            if last and (not newest or _since(last, created_at(newest[-1]))):
+                newest = last
+            event = replace(event, items=[*(item for item in event.items if not has_id(item)), *new])
+            if not event.items:
+                event.release()
+                continue
+        yield event
+    if newest:
+        yield Page(newest)
+
+
+async def _head(pages: Pages) -> Sequence[Item]:
+    """Return the first messages; none if one of them is unreadable or has no id: all are read then."""
+    try:
+        items = await pages.ask({})
+    except (Lost, RequestFailed):
+        return []
+    return items if all(map(has_id, items)) else []
+
+
+async def _walk_with_ties(client: Client, endpoint: Endpoint, after_id: str | None) -> AsyncIterator[Event]:
+    """Walk the list; once it shows to be renumbered, add what shares the place of a page's last message."""
+    pages = Pages(client, replace(endpoint, page_size=2 * _NEAR))
+    disordered = False
+    async for event in walk_pages(client, endpoint, after_id):
+        if not isinstance(event, Page):
+            yield event
+            continue
+        ids = list(dict.fromkeys(ids_of(event.items)))
+        disordered = disordered or _is_disordered([item for item in event.items if has_id(item)])
+        # The cursor may pass a gap, because the state keeps the gap.
+        yield replace(event, in_order=True)
+        if disordered and len(ids) > _NEAR and len(ids) >= endpoint.page_size // 2:
+            found = await pages.tried({"after": ids[-_NEAR]}) or ()
+            if beside := [item for item in found if has_id(item) and item["id"] not in ids]:
+                yield Page(beside, lease=pages.take_lease())
+
+
+def _since(items: Sequence[Item], since: datetime | None) -> list[Item]:
+    """Return the items that are not older than that, the newest last, so that the cursor ends there."""
+    dated = [(time, item) for item in items if (time := created_at(item)) and not (since and time < since)]
+    undated = [item for item in items if created_at(item) is None]
+    return [*undated, *(item for _, item in sorted(dated, key=itemgetter(0)))]
+
+
+def _is_disordered(items: Sequence[Item]) -> bool:
+    """Return True if dates go back. The first message does not count: a fork has a newer one of its own."""
+    times = [time for item in items[1:] if (time := created_at(item))]
+    return any(earlier > later for earlier, later in pairwise(times))

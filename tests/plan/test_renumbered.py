@@ -1,0 +1,173 @@
+"""A conversation is read whole, however often it is compacted between two loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from letta_source.demo import Letta
+from letta_source.paging.pages import Endpoint
+from letta_source.plan import renumbered
+from letta_source.plan.renumbered import walk_renumbered
+from letta_source.state.cursors import Cursors
+from letta_source.state.overlap import Overlap
+from tests.support.wire import gather, no_waits, playing
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_pages() -> Iterator[None]:
+    """A page, its head and its border are small, so that conversations need not be long."""
+    with no_waits(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renumbered, "_HEAD", 8)
+        patch.setattr(renumbered, "_NEAR", 6)
+        yield
+
+
+class Loads:
+    """One conversation, and what loads have read of it; a minute passes before each write and each load."""
+
+    def __init__(self) -> None:
+        self.letta = Letta(seed=0)
+        self._time = NOON
+        self.letta.now = lambda: self._time
+        self.agent = self.letta.add_agent()
+        self.conversation = self.letta.add_conversation(self.agent)
+        self._state: dict[str, Any] = {}
+        self.known: set[str] = set()
+        self.requests = 0
+
+    @property
+    def stored(self) -> list[str]:
+        """The ids that the conversation holds, in the server's order."""
+        return self.letta.list_of("conversation", self.conversation).ids()
+
+    def talk(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._pass()
+            self.letta.talk(self.agent, "Hello.", conversation_id=self.conversation)
+
+    def say(self) -> None:
+        self._pass()
+        self.letta.add_message(self.agent, conversation_ids=[self.conversation])
+
+    def compact(self, kept: int = 0) -> str:
+        self._pass()
+        return self.letta.compact_conversation(self.conversation, kept)
+
+    def load(self, rereads: bool = False) -> list[str]:
+        """Read on from the cursor, with no overlap; return the ids that came."""
+        self._pass()
+        cursors = Cursors(self._state, Overlap(self._time, timedelta(0), self.letta.now))
+        endpoint = Endpoint(f"/v1/conversations/{self.conversation}/messages", page_size=12)
+        cursor = cursors.get(self.conversation)
+        with playing(self.letta):
+            walked = gather(lambda client: walk_renumbered(client, endpoint, cursor, rereads)).whole()
+        for page in walked.pages:
+            if page.in_order:
+                cursors.observe(self.conversation, page.items)
+        cursors.commit()
+        self.requests = walked.requests
+        self.known |= set(walked.ids)
+        return walked.ids
+
+    def _pass(self) -> None:
+        self._time += timedelta(minutes=1)
+
+
+WRITES = st.one_of(
+    st.tuples(st.just("talk"), st.integers(1, 6)),
+    st.tuples(st.just("compact"), st.integers(0, 5)),
+    st.tuples(st.just("load"), st.booleans()),
+)
+
+
+@given(st.lists(WRITES, max_size=14).filter(lambda writes: sum(name == "compact" for name, _ in writes) < 5))
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_however_often_it_is_compacted_nothing_is_missed(writes: list[tuple[str, int]]) -> None:
+    loads = Loads()
+    for name, number in writes:
+        getattr(loads, name)(number)
+    loads.load()
+    assert loads.known == set(loads.stored)
+
+
+def test_a_summary_in_second_place_comes_with_the_next_load() -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    loads.load()
+    # Its date is the cursor's.
+    last_turn = loads.stored[-2:]
+    summary = loads.compact()
+    assert loads.stored.index(summary) == 2
+    assert set(loads.load()) == {summary, *last_turn}
+
+
+def test_turns_that_take_places_before_the_cursor_come_with_the_next_load() -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    loads.load()
+    loads.compact()
+    loads.load()
+    loads.talk(times=2)
+    places = [loads.stored.index(one) for one in loads.letta.list_of("agent", loads.agent).ids()[-4:]]
+    assert max(places) < len(loads.stored) - 20
+    loads.load()
+    assert loads.known == set(loads.stored)
+
+
+def test_messages_that_share_a_place_at_the_end_of_a_page_come() -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    loads.compact()
+    loads.talk(times=20)
+    assert len(loads.load()) > len(loads.stored)
+    assert loads.known == set(loads.stored)
+
+
+def test_what_was_read_before_does_not_come_again() -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    summary = loads.compact()
+    loads.load()
+    # The newest message is not the last one of the list.
+    loads.load()
+    loads.talk()
+    new = loads.letta.list_of("agent", loads.agent).ids()[-2:]
+    assert set(loads.load()) == {summary, *new}
+    assert set(loads.load(rereads=True)) == set(loads.stored)
+
+
+@pytest.mark.parametrize(("turns", "requests"), [(0, 1), (20, 2)])
+def test_where_nothing_is_new_a_conversation_costs(turns: int, requests: int) -> None:
+    loads = Loads()
+    loads.talk(turns)
+    loads.say()
+    loads.load()
+    assert set(loads.load()) <= {loads.stored[-1]}
+    assert loads.requests == requests
+
+
+@pytest.mark.parametrize("place", [1, 4, 40])
+def test_once_an_unreadable_message_can_be_read_nothing_is_missing(place: int) -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    loads.load()
+    unreadable = loads.stored[place]
+    loads.letta.poison(unreadable)
+    loads.compact()
+    loads.load()
+    loads.talk()
+    loads.load()
+    missing = set(loads.stored) - loads.known
+    assert len(missing) <= (place == 4)
+    loads.letta.cure(unreadable)
+    loads.load(rereads=True)
+    assert loads.known == set(loads.stored)
