@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 from letta_source.api.client import Client
@@ -15,7 +14,7 @@ from letta_source.plan.anchors import AgentAnchors
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
 from letta_source.plan.news import until_named
-from letta_source.plan.renumbered import walk_renumbered
+from letta_source.plan.renumbered import system_message_of, walk_renumbered
 from letta_source.schema.card import Params
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
@@ -93,10 +92,7 @@ async def _system_message(client: Client, endpoint: Endpoint) -> list[Item]:
     Empty if the first message is not a system message, or cannot be read.
     """
     page = await Pages(client, replace(endpoint, page_size=_FIRST)).tried({}) or ()
-    items = [item for item in page if has_id(item)]
-    if not items or items[0].get("message_type") != "system_message":
-        return []
-    return list(takewhile(lambda item: item.get("date") == items[0].get("date"), items))
+    return system_message_of([item for item in page if has_id(item)])
 
 
 async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIterator[Event]:

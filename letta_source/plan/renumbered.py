@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -39,7 +39,8 @@ async def walk_renumbered(
 
     Args:
         cursor: date and id of the last message read by an earlier load; None to read all.
-        rereads: read older messages again, too, where their page is read anyway.
+        rereads: read the system message again, which is edited in place; and all messages, if some may
+            have been missed.
 
     Raises:
         ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
@@ -51,11 +52,12 @@ async def walk_renumbered(
         head = await _head(pages)
         ids = ids_of(head)
         disordered = _is_disordered(head)
+        again = system_message_of(head) if rereads else []
         if after_id in ids and len(set(ids)) < _HEAD // 2:
             # The page is the whole list.
             place = max(at for at, item in enumerate(head) if item["id"] == after_id)
             known, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
-            found = head if rereads else [*_since(known, since), *later]
+            found = head if rereads and disordered else [*again, *_since(known, since), *later]
             if all(item["id"] == after_id for item in found):
                 return
             yield Page(found, lease=pages.take_lease())
@@ -63,8 +65,8 @@ async def walk_renumbered(
             after_id = ids[-1]
         elif not head or disordered or (since and _since(head, since)):
             after_id = None
-        elif rereads:
-            yield Page(head, in_order=False, lease=pages.take_lease())
+        elif again:
+            yield Page(again, in_order=False, lease=pages.take_lease())
     walk = _walk_with_ties(client, endpoint, after_id)
     async for event in walk if after_id or rereads or not cursor else _only_since(walk, since):
         yield event
@@ -114,6 +116,13 @@ async def _walk_with_ties(client: Client, endpoint: Endpoint, after_id: str | No
             found = await pages.tried({"after": ids[-_NEAR]}) or ()
             if beside := [item for item in found if has_id(item) and item["id"] not in ids]:
                 yield Page(beside, lease=pages.take_lease())
+
+
+def system_message_of(items: Sequence[Item]) -> list[Item]:
+    """Return a parent's system message and all messages of its date; none unless it is the first."""
+    if not items or items[0].get("message_type") != "system_message":
+        return []
+    return list(takewhile(lambda item: item.get("date") == items[0].get("date"), items))
 
 
 def _since(items: Sequence[Item], since: datetime | None) -> list[Item]:
