@@ -104,7 +104,7 @@ def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
         if speaks_https(str(error)):
             return _SPEAKS_HTTPS
         if "illegal" in str(error):
-            return f"{route.peer} answers with what is no HTTP: is the port right?"
+            return f"{route.peer}'s answer is not HTTP: is the port right?"
     if isinstance(error, httpx.TimeoutException):
         return f"no answer from {route.peer} in time: see the setting `timeout`"
     if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
@@ -156,7 +156,7 @@ def _describe_tls(reason: str, error: ssl.SSLError, route: Route) -> str:
         # The handshake with the proxy comes first.
         return _PROXY_SPEAKS_HTTP if route.proxy_is_tls else _SPEAKS_HTTP
     if ("PROTOCOL" in reason and "ALERT" in reason) or reason in _OLD_TLS:
-        return f"there is no version of TLS that both sides speak ({reason}): it needs TLS 1.2 or newer"
+        return f"client and server share no TLS version ({reason}): TLS 1.2 or newer is required"
     if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
         return f"it refuses the TLS handshake ({reason}): does it ask for a certificate, client_cert?"
     if isinstance(error, ssl.SSLEOFError) or "EOF" in reason:

@@ -213,7 +213,7 @@ class Client:
                     return retries == 0
         if isinstance(failed, Unreachable):
             raise failed
-        raise Unreachable(f"{self.base_url} answers nothing any more; at last: {failed}") from failed
+        raise Unreachable(f"{self.base_url} no longer answers; last error: {failed}") from failed
 
     async def _tried(
         self, request: httpx.Request, retries: int, asked: _Asked, page_retries: int | None = None
@@ -238,7 +238,7 @@ class Client:
                 raise refused(self._route.host, error) from error
             if error.retry_after and error.retry_after > LONGEST_WAIT:
                 raise Unreachable(
-                    f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): load again then"
+                    f"{self.base_url} asks to wait {error.retry_after:,.0f} s ({error}): run again after that"
                 ) from error
             raise
         except NO_CONNECTION as error:

@@ -153,7 +153,7 @@ class Elements:
             return at + 1
         begins = place in (_Place.START, _Place.ELEMENT, _Place.VALUE) and mark not in b",:]}"
         if not begins and not (place is _Place.KEY and mark == b'"'):
-            raise ValueError(f"no JSON: {mark!r} where none can be")
+            raise ValueError(f"invalid JSON: unexpected {mark!r}")
         self._in_value, self._is_scalar = True, mark not in b'"[{'
         return at
 

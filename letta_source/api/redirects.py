@@ -47,7 +47,7 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
     here = request.url
     there = here.join(response.headers["location"])
     if there.scheme not in ("http", "https"):
-        raise httpx.InvalidURL("redirects to what is no URL of http")
+        raise httpx.InvalidURL("redirects to a URL that is not http or https")
     is_same_host = here.host == there.host
     # The host may echo the request.
     host = redactor_of(request)(there.host)
@@ -63,7 +63,7 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
     if not is_same_host or not (is_upgrade or _origin(here) == _origin(there)):
         raise NotLetta(f"{base_url} redirects to {host}: set the base URL to where Letta answers.")
     if request.method != "GET" and response.status_code not in _KEEP_METHOD:
-        raise NotLetta(f"{base_url} redirects what was sent to it: set the base URL to where Letta answers.")
+        raise NotLetta(f"{base_url} redirects a POST request: set the base URL to where Letta answers.")
     return type(request)(
         request.method,
         there,

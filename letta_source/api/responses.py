@@ -157,7 +157,7 @@ def to_error(
     if is_json and not from_letta and status in (401, 403):
         detail = f"{detail}: {NOT_LETTAS}: {GATEWAY_REFUSES}"
     if verdict is Verdict.QUOTA:
-        raise QuotaExceeded(f"{response.url.host} gives no more: {detail}")
+        raise QuotaExceeded(f"{response.url.host}: quota exceeded: {detail}")
     bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
     page_limit = int(bound["bound"][:9]) if bound and bound["bound"] else None
     return StatusError(status, detail, verdict, from_letta, wait, page_limit)
@@ -237,7 +237,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         kind, said = type(found).__name__, _detail(found, redactor_of(response.request))
         # No traceback frame may show it, as it may echo the request.
         del found
-        raise WrongShape(f"not the {shape} that was asked for, but {kind}: {said}")
+        raise WrongShape(f"expected a JSON {shape}, got {kind}: {said}")
     return found
 
 

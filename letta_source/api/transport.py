@@ -146,7 +146,7 @@ def _parse_proxy(name: str, value: SecretStr) -> httpx.Proxy:
     url = _url_of_proxy(value)
     if not url.host:
         raise ConfigError(
-            f"{name} is no URL of a proxy such as http://proxy.example:8080; in a password, # / ? @ : must be"
+            f"{name} is not a proxy URL such as http://proxy.example:8080; in a password, # / ? @ : must be"
             " percent-encoded"
         )
     if url.scheme not in ("http", "https", "socks5", "socks5h"):

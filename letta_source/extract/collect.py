@@ -249,7 +249,7 @@ class _Collector:
         self._state.changes.note(missing=why)
         self._state.lacks_family = True
         if self._state.had_family:
-            self._issues.report("missing", "", f"the server had {family} when they were read last: {why}")
+            self._issues.report("missing", "", f"the server had {family} at the last load: {why}")
 
     def _count_failed(self, job: Job, is_known: bool) -> None:
         self._counts.failed += bool(job.id)
@@ -260,7 +260,7 @@ class _Collector:
         if job.asked_for:
             self._issues.report(error.kind, job.id, str(error), tracked=True)
         self._settle(job)
-        logger.info("%s: %s is gone from the server; what was loaded of it stays", self._name, job.id)
+        logger.info("%s: %s is gone from the server; its loaded rows remain", self._name, job.id)
         self._counts.done += 1
         # Runs that no list of this load named do not count: all of them may well be gone.
         self._counts.gone += job.in_order
@@ -278,9 +278,7 @@ class _Collector:
     def _tell_vanished(self) -> None:
         state, counts = self._state, self._counts
         if state.lost:
-            detail = (
-                f"the server names none of the {state.lost:,} read before: is it the same server and project?"
-            )
+            detail = f"the server has none of the {state.lost:,} parents read before: is it the same server?"
             counts.vanished = not self._issues.report("not_found", "", detail, tracked=True)
         elif counts.gone and counts.gone == counts.parents:
             # If only parents with news are asked for, these may be just a few.

@@ -145,7 +145,7 @@ class Issues:
             again = self._counts.next_try
             waits = again is not None and again > self._started_at
             when = f"at {again:%Y-%m-%d %H:%M} UTC" if waits else "by the next load"
-            logger.info("%s: known issues still open: %s; tried again %s", self._resource, known, when)
+            logger.info("%s: known issues still open: %s; next retry %s", self._resource, known, when)
 
     def _row(
         self, kind: str, parent_id: str, detail: str | None, after_id: str, before_id: str

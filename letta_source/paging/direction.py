@@ -50,7 +50,7 @@ class Direction:
         if not fresh or self.is_older(items):
             other = await self._other_way(cursor)
             if other is None:
-                raise Lost(f"{self._pages.endpoint.path} gives the same page again after {cursor}")
+                raise Lost(f"{self._pages.endpoint.path} returns the same page again after {cursor}")
             return other
         if self._is_tied(items):
             return await self._later_of_both(cursor, fresh)
@@ -90,7 +90,7 @@ class Direction:
                 return self._seen.without(items)
             if time is not None and time < self._since:
                 return following
-        raise Lost(f"{self._pages.endpoint.path} has too much of one time around {cursor}")
+        raise Lost(f"{self._pages.endpoint.path}: too many items share one time around {cursor}")
 
     async def _other_way(self, cursor: str | None) -> Sequence[Any] | None:
         """Return the next items by the other cursor, and keep it if it helps; None if it does not."""

@@ -35,7 +35,7 @@ async def get_whole_or_without(get: Get, params: Params, retries: int, fragile: 
         if fragile not in server.given_without:
             server.given_without.add(fragile)
             logger.warning(
-                "%s cannot be given for each item (%s): items are read without it where it cannot",
+                "the server cannot return %s for every item (%s): affected items are read without it",
                 fragile,
                 error,
             )

@@ -55,8 +55,8 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
         others.close()
     if len(fresh) == len(others):
         raise Unreadable(
-            f"{endpoint.path}: the server gives no more than {len(found):,} messages at once, and there are"
-            " more: those between the oldest and the newest are not read"
+            f"{endpoint.path}: the server returns at most {len(found):,} messages, but there are more:"
+            " those between the oldest and the newest are not read"
         )
 
 

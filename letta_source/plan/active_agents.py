@@ -70,7 +70,10 @@ async def jobs_of_active(
     await watch.all_done()
     left = watch.left - set(changes.proven)
     if left and not await _explained(client, state, left, found.agents - own):
-        logger.info("agent_messages: no signal names %s messages: all agents are asked", f"{len(left):,}")
+        logger.info(
+            "agent_messages: %s new messages could not be assigned to an agent: reading all agents",
+            f"{len(left):,}",
+        )
         async for agent_id in all_agents():
             if agent_id not in own:
                 yield watch.watched(make(agent_id))
@@ -101,7 +104,9 @@ async def _all(
     if found:
         state.missed = len(found.messages - missed.left)
     if state.missed:
-        logger.info("agent_messages: the sweep found %s messages that no signal names", f"{state.missed:,}")
+        logger.info(
+            "agent_messages: the sweep found %s messages that no change signal reported", f"{state.missed:,}"
+        )
 
 
 async def _find(client: Client, state: ResourceState) -> _Found | None:

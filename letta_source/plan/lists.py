@@ -114,7 +114,7 @@ async def listed(
                         seen.add(item["id"])
                     yield item, event.in_order
     if lacks:
-        raise Unreadable(f"{endpoint.path}: not all of the list can be read: {lacks}")
+        raise Unreadable(f"{endpoint.path}: part of the list cannot be read: {lacks}")
 
 
 def _list_key(endpoint: Endpoint, cursor: Cursor | None) -> ListKey:

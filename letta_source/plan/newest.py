@@ -54,7 +54,7 @@ async def changed_items(
         dates = [_date(item, by) for item in new]
         known = [*last, *filter(None, dates)]
         if known != sorted(known, reverse=True):
-            raise NotOrdered(f"{card.path} is not in the order of {by}")
+            raise NotOrdered(f"{card.path} is not ordered by {by}")
         fresh = [item for item, date in zip(new, dates, strict=True) if date and date >= since]
         if fresh:
             yield fresh
@@ -92,7 +92,7 @@ def keep_changed(host: Host, card: Resource, by: str, since: datetime, items: Se
 
 def say_not_ordered(card: Resource, error: Exception) -> None:
     """Log why everything is asked for."""
-    logger.info("%s: the host cannot tell what changed (%s): everything is asked for", card.name, error)
+    logger.info("%s: the host cannot tell what changed (%s): reading everything", card.name, error)
 
 
 async def _page(pages: Pages, cursors: dict[str, Any]) -> Sequence[Any]:

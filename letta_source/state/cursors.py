@@ -103,7 +103,7 @@ class Cursors:
             time = created_at(item)
             if time is not None and time > end:
                 # Until that time, the cursor could pass no item after it.
-                logger.warning("%s is dated %s, which is yet to come: taken as undated", item["id"], time)
+                logger.warning("%s has a date in the future (%s): treated as undated", item["id"], time)
                 time = None
             if time is not None and time >= start:
                 self._stopped.add(parent_id)

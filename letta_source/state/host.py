@@ -63,4 +63,4 @@ class Host:
     def miss_step_list(self, no_steps: Exception | None) -> None:
         """Note that steps are read through runs; `no_steps` as the attribute."""
         self.lists_steps, self.no_steps = False, no_steps
-        logger.info("steps: %s has no list of them, they are read through runs", self.base_url)
+        logger.info("steps: %s cannot list steps: reading them through runs", self.base_url)

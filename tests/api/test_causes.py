@@ -201,7 +201,7 @@ def test_an_error_of_tls_in_the_middle_is_a_failed_request(
         (resets, ("the connection was reset: is", "closed the connection: is the port right, or")),
         (
             says(b"SSH-2.0-OpenSSH_9\r\n"),
-            ("it speaks plain http on this port", "what is no HTTP: is the port right"),
+            ("it speaks plain http on this port", "answer is not HTTP: is the port right"),
         ),
     ],
     ids=["hangs up", "resets", "ssh"],
@@ -277,8 +277,8 @@ def tls_error(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLEr
 @pytest.mark.parametrize(
     ("reason", "said", "lasts"),
     [
-        ("TLSV1_ALERT_PROTOCOL_VERSION", "no version of TLS that both sides speak", True),
-        ("UNSUPPORTED_PROTOCOL", "no version of TLS that both sides speak", True),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", "client and server share no TLS version", True),
+        ("UNSUPPORTED_PROTOCOL", "client and server share no TLS version", True),
         ("SSLV3_ALERT_HANDSHAKE_FAILURE", "does it ask for a certificate", True),
         ("TLSV1_ALERT_UNKNOWN_CA", "does it ask for a certificate", True),
         ("WRONG_VERSION_NUMBER", "it speaks plain http", True),

@@ -155,7 +155,7 @@ def test_an_object_is_one_of_lettas_with_an_id() -> None:
         assert get("/v1/runs/run-1", shape="object")["status"] == "running"
     with (
         client_of(lambda _: httpx.Response(200, json={"error": "no"})) as get,
-        pytest.raises(WrongShape, match="not the object that was asked for, but dict"),
+        pytest.raises(WrongShape, match="expected a JSON object, got dict"),
     ):
         get("/v1/runs/run-1", shape="object")
 

@@ -165,7 +165,7 @@ def test_an_agent_whose_newest_message_is_bad_comes_without_its_pending_approval
     assert loaded.then[bad] == ('["bad"]', None)
     assert "danger" in str(loaded.then[other][1])
     for said in loaded.said:
-        assert "agent.pending_approval cannot be given for each item (500" in said
+        assert "the server cannot return agent.pending_approval for every item (500" in said
     ((tags, approval),) = loaded.warehouse.rows(f"SELECT {RELATIONS} FROM agents WHERE id = '{bad}'")
     assert tags == '["bad"]'
     assert "danger" in approval

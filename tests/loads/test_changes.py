@@ -226,10 +226,10 @@ def test_a_compaction_that_nothing_names_has_all_agents_asked(
     caplog.set_level("INFO")
     merged.load(server, *BY_AGENT, **ON)
     assert summary in merged.ids("agent_messages")
-    assert "no signal names 1 messages" in caplog.text
+    assert "1 new messages could not be assigned to an agent" in caplog.text
     caplog.clear()
     merged.load(server, *BY_AGENT, **ON)
-    assert "no signal names" not in caplog.text
+    assert "could not be assigned to an agent" not in caplog.text
 
 
 def test_messages_of_others_have_no_agent_asked(
@@ -330,7 +330,7 @@ def test_a_sweep_asks_all_and_counts_what_was_missed(
     assert {name: counts.missed for name, counts in session.counts.items()}["agent_messages"] == 2
     assert {path for path, _ in paths(server)} >= {f"/v1/agents/{agent}/messages" for agent in agents}
     assert {first, second} <= set(merged.ids("agent_messages"))
-    assert "the sweep found 2 messages that no signal names" in caplog.text
+    assert "the sweep found 2 messages that no change signal reported" in caplog.text
 
 
 def test_a_host_that_ignores_the_order_has_everything_asked(

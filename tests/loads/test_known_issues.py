@@ -44,7 +44,7 @@ def test_one_alarm_for_one_cause(
         assert (said.code, said.column("problems")["agent_messages"]) == (0, "1")
         lines = [line for line in said.errors if "agent_messages" in line]
         assert len(lines) == 1
-        assert "known issues still open: 1; tried again at 20" in lines[0]
+        assert "known issues still open: 1; next retry at 20" in lines[0]
     # By now the issue waits for its next try, and costs no request.
     assert len([one for one in server.requests if one_of(letta) in one.path]) == 1
     assert letta_source.load(server, "--strict").code == 3

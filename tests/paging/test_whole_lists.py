@@ -60,7 +60,7 @@ def test_both_ends_come_and_the_rest_is_named(cap: int, refuses: bool) -> None:
     walked, _ = whole(stored(300), cap, refuses)
     assert len({item["id"] for item in walked.items}) == len(walked.items) == 2 * cap
     assert isinstance(walked.error, Unreadable)
-    assert f"no more than {cap} messages" in str(walked.error)
+    assert f"at most {cap} messages" in str(walked.error)
 
 
 def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
