@@ -239,7 +239,7 @@ def test_a_date_that_is_yet_to_come_holds_no_cursor(date: str, caplog: pytest.Lo
     assert cursors.observe("agent", [item("a"), {"id": "ahead", "date": date}]) == 2
     cursors.commit()
     assert state["cursors"]["agent"] == [None, "ahead"]
-    assert "ahead is dated" in caplog.text
+    assert "ahead has a date in the future" in caplog.text
     assert cursors.observe("agent", [item("b"), item("young", EDGE + timedelta(minutes=10))]) == 1
     cursors.commit()
     assert state["cursors"]["agent"] == [OLD.isoformat(), "b"]
