@@ -83,8 +83,7 @@ _CARDS = (
         "steps",
         "/v1/steps/",
         Step,
-        "Steps: one call of a model each. They have no date; their run does. A self-hosted server lists steps"
-        " through runs.",
+        "Steps: one call of a model each; its run has the date. Self-hosted servers list them by run.",
         "step_list",
         limited_by="parameter",
         dated=False,
