@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_named(letta_source: Command, letta: Letta, serve
     ]
     # It is the agent's newest message, in which the server looks for pending approvals.
     [relation, message] = warnings
-    assert "agent.pending_approval cannot be given" in relation
+    assert "cannot return agent.pending_approval for every item" in relation
     for value in rows[0]:
         assert str(value) in message
     assert agent_id not in message
