@@ -36,7 +36,7 @@ def make_tree(release: str, archive: Path) -> None:
         subprocess.CalledProcessError: The packages cannot be downloaded.
     """
     options = ["--mode=root", "--variant=minbase", f"--include={_PACKAGES}", "--dpkgopt=force-unsafe-io"]
-    # The mirror may be a snapshot of an earlier day.
+    # A mirror may lag behind.
     dated = ["--aptopt=Acquire::Check-Valid-Until false"]
     command = ["mmdebstrap", "--quiet", *options, *dated, release, str(archive)]
     subprocess.run(command, check=True, capture_output=True, text=True)
