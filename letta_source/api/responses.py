@@ -124,8 +124,8 @@ _LIMIT = re.compile(
 )
 # Transient failures, whether of the server or of a gateway.
 _PASSING_STATUSES = {408, 425, 429}
-# A page may be too large for the server, or hold an unreadable message.
-_PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
+# A page may be too large for the server, or hold an unreadable message. 524 is Cloudflare's 504.
+PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
 
 
 def to_error(
@@ -198,7 +198,7 @@ def may_be_the_page(error: BaseException) -> bool:
     if isinstance(error, StatusError):
         if error.verdict is Verdict.PAGE_LIMIT:
             return True
-        return error.status in _PAGE_STATUSES and (error.from_letta or error.status != 400)
+        return error.status in PAGE_STATUSES and (error.from_letta or error.status != 400)
     return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, WebPage, WrongShape))
 
 

@@ -157,7 +157,7 @@ def _reset(client: SqlClientBase[Any], name: str) -> None:
 
 
 def _set_by_user(credentials: Any) -> set[str]:
-    """The names of DuckDB's settings in dlt's credentials; a pragma may be `name=value` or a call."""
+    """Return the names of DuckDB's settings in dlt's credentials; a pragma may be `name=value` or a call."""
     pragmas = [_NAME.sub("", pragma) for pragma in credentials.pragmas or ()]
     statements = [found[1] for text in credentials.statements or () for found in _SETTING.finditer(text)]
     names = [*(credentials.global_config or ()), *(credentials.local_config or ()), *pragmas, *statements]

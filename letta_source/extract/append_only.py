@@ -32,7 +32,7 @@ class AppendOnly:
 
     def __init__(self, resource: Resource, state: ResourceState, loaded: LoadedIds, mask: Mask) -> None:
         self._always_whole = resource.always_whole
-        # Those of the cursor's date are read again.
+        # Messages of the cursor's second are read again.
         self._comes_again = resource.always_whole or resource.renumbered
         self._hangs = resource.parent is not None
         self._state = state

@@ -11,6 +11,7 @@ import httpx
 from letta_source.api.client import Client
 from letta_source.api.memory import Lease
 from letta_source.api.responses import (
+    PAGE_STATUSES,
     RequestFailed,
     StatusError,
     TooLarge,
@@ -26,9 +27,8 @@ from letta_source.items import Items
 from letta_source.paging.relations import fewer_retries, get_whole_or_without
 from letta_source.schema.card import Params
 
-# Statuses that a smaller page may avoid, such as those of a page with an unreadable message. 524 is
-# Cloudflare's 504.
-_SHRINK_STATUSES = {400, 408, 413, 500, 502, 503, 504, 520, 524}
+# Statuses that a smaller page may avoid. A 503 asks to wait, so it has all its retries first.
+_SHRINK_STATUSES = PAGE_STATUSES | {503}
 # Retries of a page that a smaller one may replace, and of a single message.
 _SHRINK_AFTER, _GIVE_UP_AFTER = 2, 4
 

@@ -31,28 +31,28 @@ class StoredState(TypedDict, total=False):
     gaps: dict[str, list[list[str]]]
     """The gaps of each parent: `[after id, before id]` around what could not be read and is retried."""
     unsettled: dict[str, dict[str, str | None]]
-    """By list key and id, the creation time of each run, step or batch to be read again."""
+    """The creation time of each run, step or batch to be read again, by list key and id."""
     listed: dict[str, list[list[str]]]
-    """By key of a list without dates, `[time of the load, last id]`: the newest before the overlap, and all
-    since."""
+    """Marks in each list without dates, by list key: `[time of the load, last id]`, of the newest load before
+    the overlap and of all since."""
     issues: dict[str, list[StoredIssue]]
-    """By parent, what could not be read, and when it is retried."""
+    """The issues of each parent: what could not be read, and when it is retried."""
     digests: dict[str, str]
-    """By id, a digest of the row that was added last, for append-only destinations."""
+    """A digest of the row that was last added for each id, for append-only destinations."""
     reread: dict[str, list[str | None]]
-    """By parent or list key, where a sweep begins to read again, see `letta_source.state.reread`."""
+    """The place where a sweep begins, by parent or list key; see `letta_source.state.reread`."""
     swept: dict[str, str]
-    """By the agents asked for, the start of the last load that asked for everything."""
+    """The start of the last load that asked for everything, by the agents asked for."""
     changes: StoredChanges
     """The state that lets the next load ask only for changes."""
     seen: dict[str, dict[str, str]]
-    """By list key and id, the status of each unfinished run, step or batch when it was last read."""
+    """The last status of each unfinished run, step or batch, by list key and id."""
     run_of: dict[str, dict[str, str]]
-    """By list key and id, the run of each unfinished step."""
+    """The run of each unfinished step, by list key and id."""
     has_family: bool
     """True if the host had the resource's endpoints when it was last read."""
     ahead: dict[str, dict[str, list[str]]]
-    """By list key and bucket, cursors of other shards that are ahead of this one's."""
+    """Cursors of other shards that are ahead of this one's, by list key and bucket."""
 
 
 class ResourceState:
