@@ -6,7 +6,6 @@ like the line that names the next speaker, neither as plain text nor as Markdown
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -23,7 +22,7 @@ from letta_source.safe_text import parse_json
 
 DEFAULT = "default"
 """The name of the messages in no conversation; the API uses it, too."""
-_LONGEST_THOUGHT = 300
+_LONGEST_THOUGHT, _LONGEST_ARGUMENTS = 300, 100
 _CHILDREN = ("tool_calls", "tool_returns", "approvals")
 _COLUMNS = (
     *("created_at", "message_type", "run_id", "text", "reasoning", "hidden_reasoning", "name", "is_err"),
@@ -103,10 +102,14 @@ class Conversation:
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages as they are shown."""
-        tools: dict[str | None, str | None] = {}
+        calls: dict[str | None, Mapping[str, Any]] = {}
         for row in self.rows:
-            tools.update((call.get("tool_call_id"), call["name"]) for call in row["tool_calls"])
-            yield _said(row, self.full, tools)
+            for call in row["tool_calls"]:
+                # Older clients answer a request with the id of its message, and mean its first call.
+                calls.setdefault(row["id"], call)
+                calls[call.get("tool_call_id")] = call
+            calls.pop(None, None)
+            yield _said(row, self.full, calls)
 
 
 def read_conversation(
@@ -126,7 +129,11 @@ def read_conversation(
     agents = arrow(pipeline, select("agents", ["id", "name"])).to_pylist()
     names = {agent["id"]: agent["name"] for agent in agents}
     rows = []
-    if "agent_messages" in there or not conversation_id or "conversation_messages" not in there:
+    if (
+        "agent_messages" in there
+        or "conversation_messages" not in there
+        or conversation_id in (None, DEFAULT)
+    ):
         selection = select("agent_messages", _COLUMNS, _CHILDREN, agent_ids=[agent_id], **dates)
         rows = arrow(pipeline, selection).to_pylist()
     if agent_id not in names and not rows:
@@ -137,9 +144,9 @@ def read_conversation(
     if conversation_id:
         held = _held(pipeline, agent_id, there)
         known = {DEFAULT, *held.values()}
-        if conversation_id in known:
-            rows = [row for row in rows if held.get(row["run_id"], DEFAULT) == conversation_id]
-        else:
+        rows = [row for row in rows if held.get(row["run_id"], DEFAULT) == conversation_id]
+        # Runs may be loaded without the agent's messages, or with those of another time.
+        if not rows and (conversation_id not in known or "conversation_messages" in there):
             rows = _of_conversation(pipeline, agent_id, conversation_id, there, known, dates)
     return Conversation(agent_id, names.get(agent_id), conversation_id, rows, full)
 
@@ -164,7 +171,7 @@ def _of_conversation(
     known: set[str],
     dates: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Return the messages of a conversation that no run names, from `conversation_messages`.
+    """Return the messages of a conversation from `conversation_messages`.
 
     Raises:
         ConfigError: the agent has no such conversation.
@@ -183,12 +190,14 @@ def _of_conversation(
             " runs`, or `--resources conversation_messages`"
         )
     columns = ("conversation_id", *_COLUMNS)
-    selection = select("conversation_messages", columns, _CHILDREN, agent_ids=[agent_id], **dates)
+    # Its agent is known by `conversations`; where that is not loaded, runs have named it.
+    agents = [agent_id] if "conversations" in there else None
+    selection = select("conversation_messages", columns, _CHILDREN, agent_ids=agents, **dates)
     rows = arrow(pipeline, selection).to_pylist()
     return [row for row in rows if row["conversation_id"] == conversation_id]
 
 
-def _said(row: dict[str, Any], full: bool, tools: Mapping[str | None, str | None]) -> Message:
+def _said(row: dict[str, Any], full: bool, calls: Mapping[str | None, Mapping[str, Any]]) -> Message:
     kind = row["message_type"] or "message"
     speaker = _SPEAKERS.get(kind, kind.removesuffix("_message").replace("_", " ").capitalize())
     text, form = row["text"] or row["summary"] or "", "said"
@@ -206,38 +215,46 @@ def _said(row: dict[str, Any], full: bool, tools: Mapping[str | None, str | None
         speaker += ", of a failed step"
     time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
     said = [Part(text, form)] if text or form == "block" else []
-    return Message(speaker, time, (*said, *_tools(row, tools)))
+    return Message(speaker, time, (*said, *_tools(row, calls)))
 
 
-def _shortened(text: str) -> str:
-    return textwrap.shorten(text, _LONGEST_THOUGHT, placeholder=" …")
+def _shortened(text: str, longest: int = _LONGEST_THOUGHT) -> str:
+    """Return the beginning in one line, not cut at a space: Chinese, Japanese and JSON may have none."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 2]} …"
 
 
-def _tools(row: dict[str, Any], tools: Mapping[str | None, str | None]) -> Iterator[Part]:
+def _tools(row: dict[str, Any], calls: Mapping[str | None, Mapping[str, Any]]) -> Iterator[Part]:
     """Yield what a message says of tools.
 
     Args:
-        tools: by id of a call, the tool that was called last with it.
+        calls: the last call by its id, and by the id of the message that it was the first call of.
     """
     for call in row["tool_calls"]:
         yield Part(call["arguments"] or "", "block", ("", call["name"] or "no name"))
     for answer in row["tool_returns"]:
         status = answer["status"] or "no status"
         # A message that returns several calls has one name, that of the first.
-        name = tools.get(answer["tool_call_id"]) or row["name"] or answer["tool_call_id"] or "no name"
+        called = calls.get(answer["tool_call_id"], {}).get("name")
+        name = called or row["name"] or answer["tool_call_id"] or "no name"
         yield Part(answer["tool_return"] or "", "block", ("", name, f": {status}"))
         for stream in ("stdout", "stderr"):
             if lines := parsed(answer[stream]):
                 yield Part(_lines(lines), "block", (stream,))
     for approval in row["approvals"]:
-        name = approval["tool_call_id"] or "no id"
+        call = calls.get(approval["tool_call_id"], {})
+        name = call.get("name") or approval["tool_call_id"] or "no id"
         if approval["type"] == "tool":
             status = approval["status"] or "no status"
             yield Part(approval["tool_return"] or "", "block", ("", name, f", run by the caller: {status}"))
         else:
             why = f": {approval['reason']}" if approval["reason"] else ""
             done = "approved" if approval["approve"] else "denied"
-            yield Part(None, label=("", name, f" {done}{why}"))
+            # Several calls of one tool may wait: their arguments tell which is meant.
+            given = _shortened(call.get("arguments") or "", _LONGEST_ARGUMENTS)
+            yield Part(
+                None, label=("", name, " ", given, f" {done}{why}") if given else ("", name, f" {done}{why}")
+            )
     if row["message_type"] == "approval_response_message" and not row["approvals"]:
         done = "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
         yield Part(None, label=(done,))

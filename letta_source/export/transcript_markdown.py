@@ -33,7 +33,8 @@ def _message(message: Message) -> str:
 def _paragraphs(part: Part) -> Iterator[str]:
     if part.label:
         label = enumerate(part.label)
-        yield "".join(f"`{_code(one)}`" if at % 2 else _without_html(one) for at, one in label)
+        # A mark such as `*` is no mark in code.
+        yield "".join(f"`{_code(one, '`')}`" if at % 2 else _without_html(one) for at, one in label)
     if part.text is not None:
         text = part.text if part.kind == "block" else _without_html(part.text)
         yield _quoted(text) if part.kind == "block" else f"*{text}*" if part.kind == "thought" else text
@@ -59,9 +60,9 @@ def _name(name: str) -> str:
     return _without_html(_code(name))
 
 
-def _code(name: str) -> str:
-    """Return a name that cannot end the code span that it stands in."""
-    return re.sub("[*`]", "'", visible(name))
+def _code(name: str, marks: str = "*`") -> str:
+    """Return a name without these marks, so that it cannot end the span that it stands in."""
+    return re.sub(f"[{marks}]", "'", visible(name))
 
 
 def _quoted(text: str) -> str:

@@ -127,6 +127,22 @@ def test_a_conversation_is_found_where_its_own_messages_were_loaded(tmp_path: Pa
         conversation(warehouse.pipeline, agent_id, "nowhere")
 
 
+@pytest.mark.whole
+def test_a_conversation_is_found_without_the_agents_messages(tmp_path: Path) -> None:
+    """Its runs name it, and its own messages are there; those of the agent were left out."""
+    letta = small_letta()
+    agent_id = one_of(letta)
+    told = letta.add_conversation(agent_id)
+    letta.talk(agent_id, "only here", conversation_id=told)
+    warehouse = Warehouse(tmp_path)
+    with serve(letta) as server:
+        warehouse.load(server, "agents", "runs", "conversation_messages")
+    assert "only here" in str(conversation(warehouse.pipeline, agent_id, told))
+    for outside in (None, "default"):
+        with pytest.raises(ConfigError, match="agent_messages was not loaded"):
+            conversation(warehouse.pipeline, agent_id, outside)
+
+
 def row_of(kind: str, **values: Any) -> dict[str, Any]:
     blank: dict[str, Any] = {**dict.fromkeys(_COLUMNS), **{child: [] for child in _CHILDREN}}
     return {**blank, "message_type": kind, **values}
@@ -179,6 +195,59 @@ def test_a_return_has_the_name_of_its_call() -> None:
     returns = ["find_order", "search_policy", "roll", "stop", "call_8"]
     assert re.findall("`(.+?)`: success", str(said)) == returns
     assert re.findall("<code>(.+?)</code>: success", said.html()) == returns
+
+
+def decided(call_id: str | None, approve: bool | None = True, **values: Any) -> dict[str, Any]:
+    approval = {"type": "approval", "tool_call_id": call_id, "approve": approve, "reason": None, **values}
+    return row_of("approval_response_message", approvals=[approval])
+
+
+def test_an_approval_tells_which_call_it_is_of() -> None:
+    asked = [("rm", '{"path": "*.bak"}'), ("rm", f'{{"path":"{"`x" * 90}"}}'), ("mail", "")]
+    calls = [
+        {"tool_call_id": f"call_{at}", "name": name, "arguments": text}
+        for at, (name, text) in enumerate(asked)
+    ]
+    rows = [
+        row_of("approval_request_message", id="message-1", tool_calls=calls[:2]),
+        row_of("approval_request_message", id="message-1", tool_calls=calls[2:]),
+        decided("call_0"),
+        decided("call_1", False, reason="too long"),
+        decided("call_2", None),
+        # An older client names the message.
+        decided("message-1"),
+        decided("call_1", type="tool", status="success", tool_return="gone"),
+        # Their calls were not read.
+        decided("call_9"),
+        decided(None),
+    ]
+    said = Conversation("agent-1", "A", None, rows)
+    long = '{"path":"' + "'x" * 90
+    told = [
+        '`rm` `{"path": "*.bak"}` approved',
+        f"`rm` `{long[:98]} …` denied: too long",
+        "`mail` denied",
+        '`rm` `{"path": "*.bak"}` approved',
+        "`rm`, run by the caller: success",
+        "`call_9` approved",
+        "`no id` approved",
+    ]
+    lines = [line[2:] for line in str(said).splitlines() if re.match("> `[^`]", line)]
+    assert lines[3:] == told
+    text = re.sub("</?code>", "`", said.html())
+    assert [one for one in told if "…" not in one and one.replace('"', "&quot;") not in text] == []
+
+
+def test_a_call_without_an_id_is_not_the_one_that_was_approved() -> None:
+    calls = [{"tool_call_id": None, "name": "pay", "arguments": "{}"}]
+    asked = row_of("approval_request_message", tool_calls=calls)
+    assert "`no id` approved" in str(Conversation("agent-1", "A", None, [asked, decided(None)]))
+
+
+@pytest.mark.parametrize("letter", ["\u8003", "a", "\N{THINKING FACE}"])
+def test_a_long_text_without_spaces_is_cut_not_dropped(letter: str) -> None:
+    said = str(Conversation("agent-1", "A", None, [row_of("reasoning_message", reasoning=letter * 400)]))
+    assert f"{letter * 298} …" in said
 
 
 def test_in_html_what_others_wrote_is_text() -> None:
