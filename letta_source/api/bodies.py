@@ -1,4 +1,4 @@
-"""Read the body of an answer in counted pieces, and no more of it than the memory allows."""
+"""Read the body of an answer in counted pieces, and parse it, within the memory that both may take."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import httpx
 
-from letta_source.api.responses import BadBody, TooLarge
+from letta_source.api.memory import Lease, parsed_size
+from letta_source.api.responses import BadBody, Shape, TooLarge, checked
 
 # Encoded pieces of at least this many bytes are decoded in another thread.
 _LARGE_PIECE = 1 << 15
 _INFLATED_PIECE = 1 << 20
+# A body with fewer bytes is parsed without counting what its value takes.
+_SMALL_BODY = 1 << 15
+# Up to this many bytes of a body, a rough estimate is enough: at worst, the value fits a page.
+_HARMLESS_BODY = 1 << 20
 _GZIP_MAGIC = b"\x1f"
 ACCEPT_ENCODING = "gzip, deflate"
 
@@ -48,6 +54,31 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     # A larger body is a page of items, which does not echo the request.
     return Body(body) if len(body) < _LARGE_PIECE else body
+
+
+async def parsed(response: httpx.Response, body: bytes, lease: Lease, shape: Shape | None, most: int) -> Any:
+    """Return the decoded JSON of a body.
+
+    Args:
+        lease: takes the memory of the value; it already has that of the body.
+        shape: the shape that the value must have.
+        most: the most bytes that the value may take.
+
+    Raises:
+        TooLarge: it would take more.
+        RequestFailed: it is not JSON, or has another shape.
+    """
+    if len(body) < _SMALL_BODY:
+        lease.end_reading()
+        return checked(response, body, shape)
+    size = parsed_size(body) if len(body) > _HARMLESS_BODY else 4 * len(body)
+    if size > most:
+        raise TooLarge(most)
+    await lease.grow(size)
+    found = checked(response, body, shape)
+    lease.shrink(len(body))
+    lease.end_reading()
+    return found
 
 
 async def read_start(response: httpx.Response, most: int) -> bytes:

@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 
+from letta_source.api.bodies import parsed
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory import Lease
-from letta_source.api.parsing import parsed
 from letta_source.api.redirects import REDIRECTS, next_hop
 from letta_source.api.responses import (
     RequestFailed,

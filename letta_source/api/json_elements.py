@@ -32,7 +32,7 @@ class Element:
     size: int
 
 
-class Anew:
+class ListStart:
     """The list starts; an earlier one is void, as the last value of a repeated key counts."""
 
 
@@ -70,7 +70,7 @@ class Elements:
         self._may_end = self._in_object = self._is_wanted = False
         self._is_begun = False
         self._rest = b""
-        self._found: list[Element | Anew] = []
+        self._found: list[Element | ListStart] = []
         # State of the value that is being read.
         self._in_value = self._is_scalar = self._in_text = False
         self._depth: int = 0
@@ -93,7 +93,7 @@ class Elements:
         found: list[Any] = parsed[0] if self._in_object else parsed
         return found
 
-    def feed(self, piece: bytes) -> list[Element | Anew]:
+    def feed(self, piece: bytes) -> list[Element | ListStart]:
         """Return the elements that end in this piece, and the starts of lists.
 
         Raises:
@@ -138,7 +138,7 @@ class Elements:
             following = _Place.KEY
         elif mark == b"[" and (place is _Place.START or (place is _Place.VALUE and self._is_wanted)):
             self._may_end, self.is_list = True, True
-            self._found.append(Anew())
+            self._found.append(ListStart())
             following = _Place.ELEMENT
         elif mark == b"]" and (place is _Place.AFTER_ELEMENT or (place is _Place.ELEMENT and may_end)):
             following = _Place.AFTER_VALUE if self._in_object else _Place.END
@@ -229,7 +229,7 @@ class Elements:
             return
         if self._place is _Place.START or self._is_wanted:
             self.is_list, self.other = False, value
-            self._found.append(Anew())
+            self._found.append(ListStart())
         self._place = _Place.END if self._place is _Place.START else _Place.AFTER_VALUE
 
 

@@ -123,7 +123,7 @@ _LIMIT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # Transient failures, whether of the server or of a gateway.
-_PASSING_STATUSES = {408, 425, 429}
+PASSING_STATUSES = {408, 425, 429}
 # A page may be too large for the server, or hold an unreadable message. 524 is Cloudflare's 504.
 PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
 
@@ -174,7 +174,7 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
     detail = said.get("detail") if is_own else None
     if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
         return Verdict.QUOTA
-    if status in _PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
+    if status in PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
         return Verdict.PASSING
     if status in (400, 404) and isinstance(detail, str) and _GONE.match(detail):
         return Verdict.GONE
@@ -230,7 +230,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         BadBody: it is not JSON.
         WrongShape: it has another shape.
     """
-    if may_be_page(response):
+    if is_web_page(response):
         raise web_page(response, body)
     found = parsed(body)
     if shape and not _has_shape(found, shape, response.url.path):
@@ -241,7 +241,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
     return found
 
 
-def may_be_page(response: httpx.Response) -> bool:
+def is_web_page(response: httpx.Response) -> bool:
     """Return True if an answer is a web page, by its header fields."""
     return "html" in response.headers.get("content-type", "") or bool(challenge_of(response, b""))
 

@@ -11,6 +11,7 @@ import tenacity
 
 from letta_source.api.causes import is_lasting
 from letta_source.api.responses import (
+    PASSING_STATUSES,
     BadBody,
     RequestFailed,
     StatusError,
@@ -28,7 +29,6 @@ LONGEST_WAIT = 600.0
 
 # For a proxy without a route to the server for this path: half a minute is enough for a deployment.
 _RETRIES_OF_FOREIGN = 7
-_BUSY = {408, 425, 429}
 
 
 async def retried(
@@ -38,7 +38,7 @@ async def retried(
     retries: int,
     page_retries: int | None,
     first_contact: bool,
-    on_retry: Callable[[float], None] = lambda seconds: None,
+    on_retry: Callable[[float], None],
 ) -> Any:
     """Retry a request after its first failure; only then, as `tenacity` takes a tenth of a quick request.
 
@@ -50,7 +50,7 @@ async def retried(
     """
     first = [failed]
 
-    async def attempt(request: httpx.Request) -> Any:
+    async def attempt() -> Any:
         if first:
             raise first.pop()
         return await send(request)
@@ -62,14 +62,16 @@ async def retried(
         enough = retries
         if page_retries is not None and error and may_be_the_page(error):
             enough = min(retries, page_retries)
-        if isinstance(error, StatusError) and error.status < 500 and error.status not in _BUSY:
+        if isinstance(error, StatusError) and error.status < 500 and error.status not in PASSING_STATUSES:
             enough = min(enough, _RETRIES_OF_FOREIGN)
         waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
         return state.attempt_number > enough or waited > LONGEST_WAIT
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
         on_retry(state.upcoming_sleep)
-        _log_retry(state)
+        error = state.outcome.exception() if state.outcome else None
+        said = error if isinstance(error, RequestFailed) else type(error).__name__
+        logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),
@@ -80,7 +82,7 @@ async def retried(
         before_sleep=before_sleep,
         reraise=True,
     )
-    return await retrying(attempt, request)
+    return await retrying(attempt)
 
 
 def worth_a_retry(error: BaseException) -> bool:
@@ -92,10 +94,3 @@ def worth_a_retry(error: BaseException) -> bool:
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.25, max=30) + tenacity.wait_random(0, 0.25)
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    request: httpx.Request = state.args[0]
-    said = error if isinstance(error, RequestFailed) else type(error).__name__
-    logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 
 from letta_source.api.bodies import Take, pieces_of, read_start
-from letta_source.api.json_elements import Anew, Element, Elements
+from letta_source.api.json_elements import Element, Elements, ListStart
 from letta_source.api.memory import Lease, Memory, parsed_size
-from letta_source.api.responses import BadBody, RequestFailed, TooLarge, may_be_page, parsed, web_page
+from letta_source.api.responses import BadBody, RequestFailed, TooLarge, is_web_page, parsed, web_page
 from letta_source.items import id_of
 
 # An answer with fewer bytes needs no file.
@@ -49,9 +49,10 @@ class Spool:
         self._elements = elements
         # Without a name on most systems, readable only by its owner on all; it vanishes with the process.
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Drop the elements added so far."""
         self.ids: list[str | None] = []
         self.sizes = array("Q")
         self.too_large: set[int] = set()
@@ -72,10 +73,6 @@ class Spool:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def start_anew(self) -> None:
-        """Drop the elements added so far."""
-        self._clear()
 
     def add(self, text: bytes | None, element_id: str | None, size: int) -> None:
         """Add an element.
@@ -129,7 +126,7 @@ async def read_list(
         SpoolFull: the temporary file cannot be written.
         RequestFailed: it is not JSON, or a web page.
     """
-    if may_be_page(response):
+    if is_web_page(response):
         raise web_page(response, await read_start(response, _SMALL))
     length = response.headers.get("content-length", "")
     if length.isdigit() and int(length[:18]) > memory.largest_stream:
@@ -178,9 +175,11 @@ async def _fill(
     return size
 
 
-async def _add(spool: Spool, elements: Elements, found: Element | Anew, take: Take, memory: Memory) -> None:
-    if isinstance(found, Anew):
-        spool.start_anew()
+async def _add(
+    spool: Spool, elements: Elements, found: Element | ListStart, take: Take, memory: Memory
+) -> None:
+    if isinstance(found, ListStart):
+        spool.clear()
         return
     if spool.index_size > memory.largest_body:
         raise TooLarge(memory.largest_body)

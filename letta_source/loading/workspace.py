@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import dlt
 
+from letta_source.api.memory import give_back_memory
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.duckdb import (
@@ -32,7 +33,6 @@ from letta_source.destinations.tables import (
     mend_staging,
 )
 from letta_source.errors import ConfigError
-from letta_source.loading.free_memory import give_back_memory
 from letta_source.loading.messages import said
 from letta_source.loading.outcome import row_counts
 from letta_source.loading.recovery import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +21,22 @@ from letta_source.api.responses import (
     WrongShape,
     is_gone,
     is_missing,
+    may_be_the_page,
 )
-from letta_source.api.server import kind_of
+from letta_source.api.server import Server, kind_of
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Items
-from letta_source.paging.relations import fewer_retries, get_whole_or_without
 from letta_source.schema.card import Params
+
+logger = logging.getLogger(__name__)
 
 # Statuses that a smaller page may avoid. A 503 asks to wait, so it has all its retries first.
 _SHRINK_STATUSES = PAGE_STATUSES | {503}
 # Retries of a page that a smaller one may replace, and of a single message.
 _SHRINK_AFTER, _GIVE_UP_AFTER = 2, 4
+
+Get = Callable[[Params, int], Awaitable[Any]]
+"""Takes the parameters and the number of retries, returns an answer."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Endpoint:
         page_size: limit of the first request.
         family: name to report when the host lacks this list; None if it cannot lack it.
         dated: items come in the order of their `created_at`; those of `/v1/steps/` have none.
-        fragile: an included relation that may fail, see `letta_source.paging.relations`.
+        fragile: an included relation that may fail, see `get_whole_or_without`.
         nil_cursor: an id that no item has: `after` of the first request, unless the server refuses it.
         has_parent: the list belongs to a parent, as do all lists without a family.
     """
@@ -135,9 +141,9 @@ class Pages:
         if self.size > 1:
             # Leaving the relation out for one item would lose it for all others on the page.
             retries = 0 if self._is_searching else _SHRINK_AFTER
-            return await get(params, fewer_retries(retries, endpoint.fragile, client.server))
+            return await get(params, _fewer_retries(retries, endpoint.fragile, client.server))
         if endpoint.fragile:
-            return await get_whole_or_without(get, params, _GIVE_UP_AFTER, endpoint.fragile, client.server)
+            return await get_whole_or_without(get, params, endpoint.fragile, client.server)
         return await get(params, _GIVE_UP_AFTER)
 
     def take_lease(self) -> Lease:
@@ -168,7 +174,7 @@ class Pages:
         if self.size == 1:
             return False
         self._is_searching = True
-        self.size = max(1, min(_smaller(error, self.size), self.size - 1))
+        self.size = max(1, min(smaller_limit(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):
             # Each page that is too large costs a timeout, or part of a body.
             self.largest = self.size
@@ -189,13 +195,49 @@ def _may_shrink(error: RequestFailed) -> bool:
     return not isinstance(error, (WebPage, WrongShape))
 
 
-def _smaller(error: RequestFailed, size: int) -> int:
-    """Return the limit to try next: the one that the error states or implies, else a quarter."""
+def smaller_limit(error: RequestFailed, size: int) -> int:
+    """Return the limit to try next: the one that the error states or implies, else a quarter; 0 for none."""
     if isinstance(error, StatusError) and error.page_limit and error.page_limit < size:
         return error.page_limit
     if isinstance(error, TooLarge) and error.length:
         return size * error.most // error.length
     return size // 4
+
+
+async def get_whole_or_without(get: Get, params: Params, fragile: str, server: Server) -> Any:
+    """Return one item, without the relation if the server fails with it; this is logged once per relation.
+
+    `agent.pending_approval` holds an agent's newest message. If the server cannot render it, the agent
+    answers 500, as does each page with that agent.
+
+    Args:
+        fragile: the relation, one of those in the parameter `include`.
+    """
+    try:
+        return await get(params, _fewer_retries(_GIVE_UP_AFTER, fragile, server))
+    except StatusError as error:
+        if error.verdict is Verdict.PAGE_LIMIT or not may_be_the_page(error):
+            raise
+        found = await get(_without(params, fragile), _GIVE_UP_AFTER)
+        if fragile not in server.given_without:
+            server.given_without.add(fragile)
+            logger.warning(
+                "the server cannot return %s for every item (%s): affected items are read without it",
+                fragile,
+                error,
+            )
+        return found
+
+
+def _fewer_retries(retries: int, fragile: str, server: Server) -> int:
+    """Return how often to retry: not at all if the relation has failed before, as it is the likely cause."""
+    return 0 if fragile in server.given_without else retries
+
+
+def _without(params: Params, relation: str) -> Params:
+    included = params.get("include", ())
+    assert isinstance(included, tuple)
+    return {**params, "include": tuple(one for one in included if one != relation)}
 
 
 def as_list(body: Any) -> Sequence[Any]:

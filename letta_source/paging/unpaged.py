@@ -9,11 +9,8 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, is_gone, is_missing
 from letta_source.errors import FamilyMissing, ParentGone, Unreadable
 from letta_source.paging.events import Page
-from letta_source.paging.relations import get_whole_or_without
+from letta_source.paging.pages import get_whole_or_without
 from letta_source.schema.card import Params
-
-# Retries of an item that can be read without a relation.
-_GIVE_UP_AFTER = 4
 
 
 async def get_one(
@@ -22,7 +19,7 @@ async def get_one(
     """Yield the one object at `path`.
 
     Args:
-        fragile: see `letta_source.paging.relations`.
+        fragile: see `letta_source.paging.pages.get_whole_or_without`.
         family: name to report when the host lacks this endpoint; None if it cannot lack it.
 
     Raises:
@@ -35,7 +32,7 @@ async def get_one(
 
     try:
         if fragile and params:
-            found = await get_whole_or_without(get, params, _GIVE_UP_AFTER, fragile, client.server)
+            found = await get_whole_or_without(get, params, fragile, client.server)
         else:
             found = await get(params)
     except RequestFailed as error:

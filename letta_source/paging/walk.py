@@ -23,7 +23,7 @@ from letta_source.paging.unreadable import Anchors, far_edge
 _RESTARTS = 3
 
 
-async def walk_pages(
+def walk_pages(
     client: Client,
     endpoint: Endpoint,
     after: str | None = None,
@@ -32,7 +32,7 @@ async def walk_pages(
     anchors: Anchors | None = None,
     known: Known | None = None,
 ) -> AsyncIterator[Event]:
-    """Yield every item after the cursor, page by page, oldest first.
+    """Return an iterator over every item after the cursor, page by page, oldest first.
 
     Args:
         after: id of the last item that is known, or None for all.
@@ -45,8 +45,7 @@ async def walk_pages(
     Raises:
         FamilyMissing, ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
     """
-    async for event in _Walk(client, endpoint, after, since, until, anchors, known or {}).events():
-        yield event
+    return _Walk(client, endpoint, after, since, until, anchors, known or {}).events()
 
 
 class _Walk:

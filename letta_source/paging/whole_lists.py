@@ -11,7 +11,7 @@ from letta_source.api.spool import Spool, read_list
 from letta_source.errors import ParentGone, Unreadable
 from letta_source.items import Items
 from letta_source.paging.events import Gap, Page
-from letta_source.paging.pages import Endpoint, as_list
+from letta_source.paging.pages import Endpoint, as_list, smaller_limit
 
 # More than any batch holds; the server accepts a limit of this size.
 _MOST = 100_000
@@ -183,8 +183,7 @@ def _together(ids: Sequence[str | None], alone: set[int]) -> Iterator[range]:
 
 def _smaller(error: BaseException | None, size: int) -> int:
     """Return the limit to try after one was too large; 0 if the error has another cause."""
-    if isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT:
-        return min(error.page_limit or size // 4, size - 1)
-    if isinstance(error, TooLarge):
-        return min(size * error.most // error.length if error.length else size // 4, size - 1)
+    is_limit = isinstance(error, StatusError) and error.verdict is Verdict.PAGE_LIMIT
+    if isinstance(error, RequestFailed) and (is_limit or isinstance(error, TooLarge)):
+        return min(smaller_limit(error, size), size - 1)
     return 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from letta_source.api.json_elements import Anew, Elements
+from letta_source.api.json_elements import Elements, ListStart
 from letta_source.safe_text import parse_json
 
 KEY = "messages"
@@ -34,7 +34,7 @@ def cut(text: bytes, at: list[int], most: int = MOST) -> tuple[Elements, list[tu
     ends = sorted({0, len(text), *(end % (len(text) + 1) for end in at)})
     for begin, end in pairwise(ends):
         for one in elements.feed(text[begin:end]):
-            if isinstance(one, Anew):
+            if isinstance(one, ListStart):
                 found.clear()
             else:
                 found.append((one.text, one.size))
@@ -129,7 +129,7 @@ def test_what_is_too_large_is_not_held_and_does_not_move_its_neighbours() -> Non
         held = max(held, elements.held)
     elements.end()
     assert held <= 1000
-    sizes = [(one.text, one.size) for one in found if not isinstance(one, Anew)]
+    sizes = [(one.text, one.size) for one in found if not isinstance(one, ListStart)]
     assert sizes == [(b"1", 1), (None, len(large)), (b'{"id":"b"}', 10)]
 
 
