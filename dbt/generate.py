@@ -1,7 +1,7 @@
-"""Write the files here that follow from `letta_source.schema`: the schema's macro and the staging models.
+"""Write the files here that follow from `letta_source`: schema, staging models, the pairing of tool calls.
 
-Run it when a table changes, with `letta_source` importable: `python dbt/generate.py`. A test checks that the
-files are up to date.
+Run it when a table or the pairing changes, with `letta_source` importable: `python dbt/generate.py`. A test
+checks that the files are up to date.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from letta_source.export import pairing
 from letta_source.schema.columns import DELETED, Column
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import ERASED, LOAD_ISSUES, LOAD_LOG, Table
@@ -19,6 +20,7 @@ from letta_source.schema.tables import ERASED, LOAD_ISSUES, LOAD_LOG, Table
 PACKAGE = Path(__file__).parent
 STAGING = PACKAGE / "models" / "staging"
 SCHEMA = PACKAGE / "macros" / "letta_schema.sql"
+PAIRING = PACKAGE / "macros" / "letta_pairing.sql"
 
 _SOURCES = """\
 # Made by generate.py.
@@ -45,12 +47,31 @@ _MACRO = """\
 If a family has a parent, its key and its columns begin with the parent's id. -#}
 {% macro letta_schema() %}
 """
+_PAIRING = """\
+{{#- Made by generate.py: the rule of letta_source/export/pairing.py, which the export runs, too.
+
+letta_events are common table expressions over calls, approvals and returns (staging rows) that end
+in `event`. letta_pairs are some over `happened`, events with their times, that end in `paired`: a row a
+call, with the keys of its decision and of its end. -#}}
+{{% macro letta_events() %}}
+{events}
+{{%- endmacro %}}
+
+{{% macro letta_pairs() %}}
+{pairs}
+{{%- endmacro %}}
+
+{{% macro letta_outcome(approve, status) %}}
+{outcome}
+{{%- endmacro %}}
+"""
 
 
 def files() -> dict[Path, str]:
     """Return the text of every file that follows from the schema, by path."""
     made = {
         SCHEMA: _schema(),
+        PAIRING: _pairing(),
         STAGING / "_letta__sources.yml": _sources(),
         STAGING / "_letta__staging.yml": _described(),
     }
@@ -103,6 +124,16 @@ def _schema() -> str:
         f"{_MACRO}{''.join(sets)}{{{{- return({{\n    'families': {{\n{''.join(families)}    }},\n"
         f"    'children': {{\n{''.join(children.values())}    }},\n}}) -}}}}\n{{% endmacro %}}\n"
     )
+
+
+def _pairing() -> str:
+    """Return the macros of the rule that pairs tool calls, in this package's lower case."""
+    sql = _PAIRING.format(
+        events=pairing.EVENTS.format(tool_calls="calls", tool_returns="returns", approvals="approvals"),
+        pairs=pairing.PAIRS,
+        outcome=pairing.OUTCOME.format(approve="{{ approve }}", status="{{ status }}"),
+    )
+    return re.sub(r"\b[A-Z]{2,}\b", lambda word: word[0].lower(), sql)
 
 
 def _sources() -> str:

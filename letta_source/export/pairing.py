@@ -8,7 +8,7 @@ are paired by the order of their messages, not by id alone:
 - The server repeats the user's answer as a return, which ends no other call.
 - Older clients answer with the id of the message that asked, and mean its first call.
 
-The dbt package states the same rule in its own dialect; a test checks that the two agree.
+The dbt package runs the same SQL: `dbt/generate.py` writes its macros from the constants here.
 """
 
 from __future__ import annotations
@@ -58,13 +58,7 @@ TOOL_CALLS = Table(
 )
 """The result of `query`: not a table of the warehouse, but exported like one."""
 
-# One row for each call, with the keys of its decision and its end. Plain SQL that any database runs.
-_PAIRS = """
-message AS (
-    SELECT agent_id, id, position, sequence, created_at, message_type, run_id, step_id
-    FROM {agent_messages}
-    WHERE _dlt_load_id IN ({finished})
-),
+EVENTS = """
 first_call AS (
     SELECT agent_id, message_id, tool_call_id,
         row_number() OVER (PARTITION BY agent_id, message_id ORDER BY position, idx) AS nth
@@ -82,10 +76,17 @@ event AS (
     UNION ALL
     SELECT agent_id, message_id, position, idx, tool_call_id, 2, 0, 1
     FROM {tool_returns} r
-),
+)
+""".strip()
+"""Common table expressions that end in `event`: calls (kind 0), decisions (1) and returns (2).
+
+Placeholders: `tool_calls`, `tool_returns` and `approvals` as SQL names or subqueries.
+"""
+
+PAIRS = """
 placed AS (
     SELECT e.agent_id, e.message_id, e.position, e.idx, e.kind, e.is_answer, e.is_end,
-        m.created_at, m.sequence, m.message_type,
+        e.created_at, e.sequence, e.message_type,
         -- A call without an id is one of its own.
         dense_rank() OVER (
             PARTITION BY e.agent_id ORDER BY e.tool_call_id,
@@ -93,8 +94,7 @@ placed AS (
                 CASE WHEN e.tool_call_id IS NULL THEN e.position END,
                 CASE WHEN e.tool_call_id IS NULL THEN e.idx END
         ) AS pair
-    FROM event e
-    JOIN message m ON m.agent_id = e.agent_id AND m.id = e.message_id AND m.position = e.position
+    FROM happened e
 ),
 ordered AS (
     SELECT placed.*, row_number() OVER (
@@ -168,16 +168,38 @@ paired AS (
     WHERE n.is_new = 1
 )
 """.strip()
+"""Common table expressions over `happened` (`event` with the columns of its message) that end in `paired`.
 
-_DETAILS = """
+`paired` has one row for each call, with the keys of its decision and of its end.
+"""
+
+OUTCOME = """
+CASE WHEN {approve} = false THEN 'denied' WHEN return_message_id IS NULL THEN 'never_returned'
+    ELSE coalesce({status}, 'unknown') END
+""".strip()
+"""The outcome of a call, from its row in `paired`, its decision and the status of its return."""
+
+# Plain SQL that any database runs.
+_QUERY = """
+WITH message AS (
+    SELECT agent_id, id, position, sequence, created_at, message_type, run_id, step_id
+    FROM {agent_messages}
+    WHERE _dlt_load_id IN ({finished})
+),
+{events},
+happened AS (
+    SELECT e.*, m.created_at, m.sequence, m.message_type
+    FROM event e
+    JOIN message m ON m.agent_id = e.agent_id AND m.id = e.message_id AND m.position = e.position
+),
+{pairs}
 SELECT p.agent_id, p.message_id, p.position, p.idx, c.tool_call_id,
     p.call_number, c.name AS tool_name, c.arguments,
     m.run_id, m.step_id, p.called_at, m.sequence, p.times_seen, p.asked = 1 AS is_approval_requested,
     a.approve AS is_approved, p.decided_at, a.reason AS decision_reason,
     p.return_message_id IS NOT NULL AS is_returned, p.returned_at,
     coalesce(r.status, u.status) AS return_status, coalesce(r.tool_return, u.tool_return) AS tool_return,
-    CASE WHEN a.approve = false THEN 'denied' WHEN p.return_message_id IS NULL THEN 'never_returned'
-        ELSE coalesce(r.status, u.status, 'unknown') END AS outcome,
+    {outcome} AS outcome,
     p.return_message_id, p.return_position, p.return_idx
 FROM paired p
 JOIN message m ON m.agent_id = p.agent_id AND m.id = p.message_id AND m.position = p.position
@@ -199,7 +221,13 @@ def query(tables: Mapping[str, str], finished: str) -> str:
         tables: `agent_messages`, `tool_calls`, `tool_returns` and `approvals` as SQL names or subqueries.
         finished: a query of the ids of completed loads.
     """
-    return f"WITH {_PAIRS}\n{_DETAILS}".format(**tables, finished=finished)
+    return _QUERY.format(
+        **tables,
+        finished=finished,
+        events=EVENTS.format(**tables),
+        pairs=PAIRS,
+        outcome=OUTCOME.format(approve="a.approve", status="r.status, u.status"),
+    )
 
 
 def absent(messages: str, columns: tuple[Column, ...]) -> str:

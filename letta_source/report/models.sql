@@ -117,89 +117,45 @@ calls as (
     select * from stg_letta__agent_messages__tool_calls
     where 1 = 1
 ),
-requested as (
-    select
-        agent_id,
-        message_id,
-        tool_call_id,
-        row_number() over (partition by agent_id, message_id order by position, idx) as call_index
-    from calls
+approvals as (
+    select * from stg_letta__agent_messages__approvals
+    where 1 = 1
 ),
-events as (
-    select
-        agent_id,
-        message_id,
-        position,
-        idx,
-        tool_call_id,
-        'seen' as event,
-        false as is_answer,
-        name,
-        arguments,
-        cast(null as boolean) as approve,
-        cast(null as TEXT) as status,
-        cast(null as TEXT) as tool_return,
-        cast(null as TEXT) as reason
-    from calls
-    union all
-    select
-        approvals.agent_id,
-        approvals.message_id,
-        approvals.position,
-        approvals.idx,
-        coalesce(requested.tool_call_id, approvals.tool_call_id) as tool_call_id,
-        -- Where the caller ran the tool its answer is the return.
-        case when approvals.type = 'tool' then 'returned' else 'decided' end as event,
-        true as is_answer,
-        null as name,
-        null as arguments,
-        approvals.approve,
-        case when approvals.type = 'tool' then approvals.status end as status,
-        case when approvals.type = 'tool' then approvals.tool_return end as tool_return,
-        approvals.reason
-    from stg_letta__agent_messages__approvals as approvals
-    -- Older clients answer with the id of the message that asked, and mean its first call.
-    left join requested
-        on requested.agent_id = approvals.agent_id
-        and requested.message_id = approvals.tool_call_id
-        and requested.call_index = 1
+returns as (
+    select * from stg_letta__agent_messages__tool_returns
     where 1 = 1
+),
+first_call as (
+    select agent_id, message_id, tool_call_id,
+        row_number() over (partition by agent_id, message_id order by position, idx) as nth
+    from calls c
+),
+event as (
+    select agent_id, message_id, position, idx, tool_call_id, 0 as kind, 0 as is_answer, 0 as is_end
+    from calls c
     union all
-    select
-        agent_id,
-        message_id,
-        position,
-        idx,
-        tool_call_id,
-        'returned' as event,
-        false as is_answer,
-        null as name,
-        null as arguments,
-        null as approve,
-        status,
-        tool_return,
-        null as reason
-    from stg_letta__agent_messages__tool_returns
-    where 1 = 1
+    select a.agent_id, a.message_id, a.position, a.idx, coalesce(f.tool_call_id, a.tool_call_id),
+        case when a.type = 'tool' then 2 else 1 end, 1,
+        case when a.type = 'tool' or a.approve = false then 1 else 0 end
+    from approvals a
+    left join first_call f on f.agent_id = a.agent_id and f.message_id = a.tool_call_id and f.nth = 1
+    union all
+    select agent_id, message_id, position, idx, tool_call_id, 2, 0, 1
+    from returns r
 )
 select
-    md5(cast(coalesce(cast(events.event as TEXT), '') || '|' || coalesce(cast(events.agent_id as TEXT), '') || '|' || coalesce(cast(events.message_id as TEXT), '') || '|' || coalesce(cast(events.position as TEXT), '') || '|' || coalesce(cast(events.idx as TEXT), '') as TEXT))
-        as tool_event_key,
-    md5(cast(coalesce(cast(events.agent_id as TEXT), '') || '|' || coalesce(cast(events.message_id as TEXT), '') || '|' || coalesce(cast(events.position as TEXT), '') || '|' || coalesce(cast(events.idx as TEXT), '') as TEXT)) as item_key,
-    events.agent_id,
-    events.message_id,
-    events.position,
-    events.idx,
-    events.tool_call_id,
-    -- A call without an id is one of its own.
-    coalesce(
-        events.tool_call_id,
-        md5(cast(coalesce(cast(events.agent_id as TEXT), '') || '|' || coalesce(cast(events.message_id as TEXT), '') || '|' || coalesce(cast(events.position as TEXT), '') || '|' || coalesce(cast(events.idx as TEXT), '') as TEXT))
-    ) as pair_id,
-    events.event,
-    events.is_answer,
-    -- Within a second, and where the server's order is not known.
-    case events.event when 'seen' then 0 when 'decided' then 1 else 2 end as event_rank,
+    md5(cast(coalesce(cast(case event.kind when 0 then 'seen' when 1 then 'decided' else 'returned' end as TEXT), '') || '|' || coalesce(cast(event.agent_id as TEXT), '') || '|' || coalesce(cast(event.message_id as TEXT), '') || '|' || coalesce(cast(event.position as TEXT), '') || '|' || coalesce(cast(event.idx as TEXT), '') as TEXT)) as tool_event_key,
+    md5(cast(coalesce(cast(event.agent_id as TEXT), '') || '|' || coalesce(cast(event.message_id as TEXT), '') || '|' || coalesce(cast(event.position as TEXT), '') || '|' || coalesce(cast(event.idx as TEXT), '') as TEXT)) as item_key,
+    event.agent_id,
+    event.message_id,
+    event.position,
+    event.idx,
+    event.tool_call_id,
+    coalesce(event.tool_call_id, md5(cast(coalesce(cast(event.agent_id as TEXT), '') || '|' || coalesce(cast(event.message_id as TEXT), '') || '|' || coalesce(cast(event.position as TEXT), '') || '|' || coalesce(cast(event.idx as TEXT), '') as TEXT))) as pair_id,
+    case event.kind when 0 then 'seen' when 1 then 'decided' else 'returned' end as event,
+    event.is_answer = 1 as is_answer,
+    event.is_end = 1 as is_end,
+    event.kind as event_rank,
     messages.created_at,
     messages.sequence,
     messages.message_type,
@@ -208,122 +164,149 @@ select
     messages.turn_id,
     messages.run_id,
     messages.step_id,
-    events.name,
-    events.arguments,
-    events.approve,
-    events.status,
-    events.tool_return,
-    events.reason,
+    calls.name,
+    calls.arguments,
+    approvals.approve,
+    case when event.is_answer = 0 then returns.status when event.kind = 2 then approvals.status end as status,
+    case when event.is_answer = 0 then returns.tool_return when event.kind = 2 then approvals.tool_return end
+        as tool_return,
+    approvals.reason,
     messages.agent_version
-from events
+from event
 inner join messages
-    on messages.agent_id = events.agent_id
-    and messages.message_id = events.message_id
-    and messages.position = events.position;
+    on messages.agent_id = event.agent_id
+    and messages.message_id = event.message_id
+    and messages.position = event.position
+left join calls
+    on event.kind = 0
+    and calls.agent_id = event.agent_id
+    and calls.message_id = event.message_id
+    and calls.position = event.position
+    and calls.idx = event.idx
+left join approvals
+    on event.is_answer = 1
+    and approvals.agent_id = event.agent_id
+    and approvals.message_id = event.message_id
+    and approvals.position = event.position
+    and approvals.idx = event.idx
+left join returns
+    on event.kind = 2
+    and event.is_answer = 0
+    and returns.agent_id = event.agent_id
+    and returns.message_id = event.message_id
+    and returns.position = event.position
+    and returns.idx = event.idx;
 
 CREATE TABLE int_letta__tool_calls AS
--- One row for each time a tool was called, with what became of it.
---
--- What a model calls the same (agent, tool_call_id) can be several calls. A call is a new one unless the last
--- thing seen of that id is a request for approval that was not answered by a denial or a return: then it is
--- the same call again. What ends calls, returns and denials, ends them in order, the first the first. What the
--- user answers, a denial or what their own tool returned, the server repeats as a return, which ends no other.
+-- One row for each time a tool was called, with what became of it. What a model calls the same (agent,
+-- tool_call_id) can be several calls; how they are told apart is in macros/letta_pairing.sql.
 with events as (
-    select
-        events.*,
-        case when event = 'returned' or (event = 'decided' and not approve) then 1 else 0 end as is_end
-    from int_letta__tool_events as events
+    select * from int_letta__tool_events
     where 1 = 1
 ),
-ended as (
-    select
-        events.*,
-        sum(is_end) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id rows between unbounded preceding and current row) as ends_so_far
-    from events
-),
-sightings as (
-    select
-        ended.*,
-        case
-            when lag(message_type) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id) = 'approval_request_message'
-                and lag(ends_so_far) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id) = ends_so_far
-                then 0
-            else 1
-        end as is_new
-    from ended
-    where event = 'seen'
-),
-told as (
-    select
-        ended.*,
-        coalesce(sightings.is_new, 0) as is_new
-    from ended
-    left join sightings
-        on sightings.tool_event_key = ended.tool_event_key
-),
-numbered as (
-    select
-        told.*,
-        sum(is_new) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id rows between unbounded preceding and current row) as call_number
-    from told
-),
--- Only what begins or ends a call: a return that directly follows an answer repeats it.
-turning as (
-    select
-        numbered.*,
-        lag(is_end) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id) as last_is_end,
-        lag(is_answer) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id) as last_is_answer
-    from numbered
-    where is_new = 1 or is_end = 1
-),
-ends as (
-    select
-        turning.*,
-        sum(
-            case
-                when is_end = 0 then 0
-                when last_is_end = 1 and last_is_answer and not is_answer then 0
-                else 1
-            end
-        ) over (partition by agent_id, pair_id order by created_at, sequence, event_rank, position, idx, message_id rows between unbounded preceding and current row) as end_number
-    from turning
-),
-returns as (
-    select
-        ends.*,
-        row_number() over (
-            partition by agent_id, pair_id, end_number
-            order by created_at, sequence, event_rank, position, idx, message_id
-        ) as return_index
-    from ends
-    where event = 'returned'
-),
-decisions as (
-    select
-        numbered.*,
-        row_number() over (
-            partition by agent_id, pair_id, call_number
-            order by created_at desc, sequence desc, position desc, idx desc, message_id desc
-        ) as decision_index
-    from numbered
-    where event = 'decided'
-),
-seen as (
+happened as (
     select
         agent_id,
-        pair_id,
-        call_number,
-        count(*) as times_seen,
+        message_id,
+        position,
+        idx,
+        tool_call_id,
+        event_rank as kind,
+        case when is_answer then 1 else 0 end as is_answer,
+        case when is_end then 1 else 0 end as is_end,
+        created_at,
+        sequence,
+        message_type
+    from events
+),
+placed as (
+    select e.agent_id, e.message_id, e.position, e.idx, e.kind, e.is_answer, e.is_end,
+        e.created_at, e.sequence, e.message_type,
+        -- A call without an id is one of its own.
+        dense_rank() over (
+            partition by e.agent_id order by e.tool_call_id,
+                case when e.tool_call_id is null then e.message_id end,
+                case when e.tool_call_id is null then e.position end,
+                case when e.tool_call_id is null then e.idx end
+        ) as pair
+    from happened e
+),
+ordered as (
+    select placed.*, row_number() over (
+        partition by agent_id, pair order by created_at, sequence, kind, position, idx, message_id
+    ) as nth
+    from placed
+),
+ended as (
+    select ordered.*, count(case when is_end = 1 then 1 end) over (
+        partition by agent_id, pair order by nth rows unbounded preceding
+    ) as ends
+    from ordered
+),
+seen as (
+    select agent_id, pair, nth, case
+        when lag(message_type) over (partition by agent_id, pair order by nth) = 'approval_request_message'
+            and lag(ends) over (partition by agent_id, pair order by nth) = ends
+            then 0 else 1
+        end as is_new
+    from ended where kind = 0
+),
+numbered as (
+    select e.*, coalesce(s.is_new, 0) as is_new, count(case when s.is_new = 1 then 1 end) over (
+        partition by e.agent_id, e.pair order by e.nth rows unbounded preceding
+    ) as call_number
+    from ended e
+    left join seen s on s.agent_id = e.agent_id and s.pair = e.pair and s.nth = e.nth
+),
+turning as (
+    select numbered.*, case
+        when is_end = 0 then 0
+        -- A return that directly follows an answer repeats it.
+        when is_answer = 0 and lag(is_end) over (partition by agent_id, pair order by nth) = 1
+            and lag(is_answer) over (partition by agent_id, pair order by nth) = 1
+            then 0 else 1
+        end as counts
+    from numbered where is_new = 1 or is_end = 1
+),
+counted as (
+    select turning.*, count(case when counts = 1 then 1 end) over (
+        partition by agent_id, pair order by nth rows unbounded preceding
+    ) as end_number
+    from turning
+),
+returned as (
+    select counted.*, row_number() over (partition by agent_id, pair, end_number order by nth) as rn
+    from counted where kind = 2
+),
+decided as (
+    select numbered.*, row_number() over (partition by agent_id, pair, call_number order by nth desc) as rn
+    from numbered where kind = 1
+),
+sighted as (
+    select agent_id, pair, call_number, count(*) as times_seen,
         max(case when message_type = 'approval_request_message' then 1 else 0 end) as asked
-    from numbered
-    where event = 'seen'
-    group by agent_id, pair_id, call_number
+    from numbered where kind = 0 group by agent_id, pair, call_number
+),
+paired as (
+    select n.agent_id, n.message_id, n.position, n.idx, n.call_number, n.created_at as called_at,
+        s.times_seen, s.asked,
+        d.message_id as decision_message_id, d.position as decision_position, d.idx as decision_idx,
+        d.created_at as decided_at,
+        r.message_id as return_message_id, r.position as return_position, r.idx as return_idx,
+        r.created_at as returned_at, r.is_answer
+    from numbered n
+    join sighted s on s.agent_id = n.agent_id and s.pair = n.pair and s.call_number = n.call_number
+    left join decided d
+        on d.agent_id = n.agent_id and d.pair = n.pair and d.call_number = n.call_number and d.rn = 1
+    left join returned r
+        on r.agent_id = n.agent_id and r.pair = n.pair and r.end_number = n.call_number and r.rn = 1
+    where n.is_new = 1
 )
 select
     calls.item_key as tool_call_key,
     calls.agent_id,
     calls.tool_call_id,
-    cast(calls.call_number as bigint) as call_number,
+    cast(paired.call_number as bigint) as call_number,
     calls.message_id,
     calls.position,
     calls.idx,
@@ -335,38 +318,38 @@ select
     calls.name as tool_name,
     calls.arguments,
     calls.created_at as called_at,
-    seen.times_seen,
-    seen.asked = 1 as is_approval_requested,
+    paired.times_seen,
+    paired.asked = 1 as is_approval_requested,
     decisions.approve as is_approved,
     decisions.created_at as decided_at,
     decisions.reason as decision_reason,
-    returns.tool_event_key is not null as is_returned,
+    paired.return_message_id is not null as is_returned,
     returns.created_at as returned_at,
     returns.status as return_status,
     returns.tool_return,
-    case
-        when decisions.approve = false then 'denied'
-        when returns.tool_event_key is null then 'never_returned'
-        else coalesce(returns.status, 'unknown')
-    end as outcome,
+case when decisions.approve = false then 'denied' when return_message_id is null then 'never_returned'
+    else coalesce(returns.status, 'unknown') end as outcome,
 cast(date_diff('microsecond', calls.created_at, returns.created_at) / 1000000.0 as double) as tool_seconds,
     calls.agent_version
-from numbered as calls
-inner join seen
-    on seen.agent_id = calls.agent_id
-    and seen.pair_id = calls.pair_id
-    and seen.call_number = calls.call_number
-left join decisions
-    on decisions.agent_id = calls.agent_id
-    and decisions.pair_id = calls.pair_id
-    and decisions.call_number = calls.call_number
-    and decisions.decision_index = 1
-left join returns
-    on returns.agent_id = calls.agent_id
-    and returns.pair_id = calls.pair_id
-    and returns.end_number = calls.call_number
-    and returns.return_index = 1
-where calls.is_new = 1;
+from paired
+inner join events as calls
+    on calls.event = 'seen'
+    and calls.agent_id = paired.agent_id
+    and calls.message_id = paired.message_id
+    and calls.position = paired.position
+    and calls.idx = paired.idx
+left join events as decisions
+    on decisions.event = 'decided'
+    and decisions.agent_id = paired.agent_id
+    and decisions.message_id = paired.decision_message_id
+    and decisions.position = paired.decision_position
+    and decisions.idx = paired.decision_idx
+left join events as returns
+    on returns.event = 'returned'
+    and returns.agent_id = paired.agent_id
+    and returns.message_id = paired.return_message_id
+    and returns.position = paired.return_position
+    and returns.idx = paired.return_idx;
 
 CREATE TABLE int_letta__run_turns AS
 -- A run belongs to the turn in which it said its first word.

@@ -12,9 +12,10 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "dbt"
 
 
-def test_the_staging_models_are_as_generated() -> None:
+def test_what_repeats_the_schema_and_the_pairing_is_as_generated() -> None:
     made = run_path(str(PACKAGE / "generate.py"))["files"]()
-    there = [*(PACKAGE / "models" / "staging").iterdir(), PACKAGE / "macros" / "letta_schema.sql"]
+    macros = [PACKAGE / "macros" / name for name in ("letta_schema.sql", "letta_pairing.sql")]
+    there = [*(PACKAGE / "models" / "staging").iterdir(), *macros]
     assert {path: path.read_text("utf-8") for path in there} == made
 
 

@@ -8,7 +8,7 @@
     'approvals': 'agent_messages__approvals',
 } %}
 {#- Of the package: another number makes every row anew. -#}
-{%- set made_by = ['1'] %}
+{%- set made_by = ['2'] %}
 {%- for name in [
     'letta_document_chunk_size', 'letta_document_message_types', 'letta_document_longest_message', 'letta_deduplicate',
 ] %}

@@ -1,5 +1,8 @@
 {{ letta_incremental() }}
 -- What happened to tool calls, in order: seen (a call), decided (an answer to a request for approval), returned.
+{%- set item = ['event.agent_id', 'event.message_id', 'event.position', 'event.idx'] %}
+{%- set named %}case event.kind when 0 then 'seen' when 1 then 'decided' else 'returned' end{% endset %}
+
 with messages as (
 
     select * from {{ ref('int_letta__messages') }}
@@ -14,99 +17,35 @@ calls as (
 
 ),
 
-requested as (
+approvals as (
 
-    select
-        agent_id,
-        message_id,
-        tool_call_id,
-        row_number() over (partition by agent_id, message_id order by position, idx) as call_index
-    from calls
+    select * from {{ ref('stg_letta__agent_messages__approvals') }}
+    where {{ letta_is_changed() }}
 
 ),
 
-events as (
+returns as (
 
-    select
-        agent_id,
-        message_id,
-        position,
-        idx,
-        tool_call_id,
-        'seen' as event,
-        false as is_answer,
-        name,
-        arguments,
-        cast(null as {{ dbt.type_boolean() }}) as approve,
-        cast(null as {{ dbt.type_string() }}) as status,
-        cast(null as {{ dbt.type_string() }}) as tool_return,
-        cast(null as {{ dbt.type_string() }}) as reason
-    from calls
-
-    union all
-
-    select
-        approvals.agent_id,
-        approvals.message_id,
-        approvals.position,
-        approvals.idx,
-        coalesce(requested.tool_call_id, approvals.tool_call_id) as tool_call_id,
-        -- Where the caller ran the tool its answer is the return.
-        case when approvals.type = 'tool' then 'returned' else 'decided' end as event,
-        true as is_answer,
-        null as name,
-        null as arguments,
-        approvals.approve,
-        case when approvals.type = 'tool' then approvals.status end as status,
-        case when approvals.type = 'tool' then approvals.tool_return end as tool_return,
-        approvals.reason
-    from {{ ref('stg_letta__agent_messages__approvals') }} as approvals
-    -- Older clients answer with the id of the message that asked, and mean its first call.
-    left join requested
-        on requested.agent_id = approvals.agent_id
-        and requested.message_id = approvals.tool_call_id
-        and requested.call_index = 1
-    where {{ letta_is_changed('approvals.agent_id') }}
-
-    union all
-
-    select
-        agent_id,
-        message_id,
-        position,
-        idx,
-        tool_call_id,
-        'returned' as event,
-        false as is_answer,
-        null as name,
-        null as arguments,
-        null as approve,
-        status,
-        tool_return,
-        null as reason
-    from {{ ref('stg_letta__agent_messages__tool_returns') }}
+    select * from {{ ref('stg_letta__agent_messages__tool_returns') }}
     where {{ letta_is_changed() }}
 
-)
+),
+
+{{ letta_events() }}
 
 select
-    {{ letta_key(['events.event', 'events.agent_id', 'events.message_id', 'events.position', 'events.idx']) }}
-        as tool_event_key,
-    {{ letta_key(['events.agent_id', 'events.message_id', 'events.position', 'events.idx']) }} as item_key,
-    events.agent_id,
-    events.message_id,
-    events.position,
-    events.idx,
-    events.tool_call_id,
-    -- A call without an id is one of its own.
-    coalesce(
-        events.tool_call_id,
-        {{ letta_key(['events.agent_id', 'events.message_id', 'events.position', 'events.idx']) }}
-    ) as pair_id,
-    events.event,
-    events.is_answer,
-    -- Within a second, and where the server's order is not known.
-    case events.event when 'seen' then 0 when 'decided' then 1 else 2 end as event_rank,
+    {{ letta_key([named] + item) }} as tool_event_key,
+    {{ letta_key(item) }} as item_key,
+    event.agent_id,
+    event.message_id,
+    event.position,
+    event.idx,
+    event.tool_call_id,
+    coalesce(event.tool_call_id, {{ letta_key(item) }}) as pair_id,
+    {{ named }} as event,
+    event.is_answer = 1 as is_answer,
+    event.is_end = 1 as is_end,
+    event.kind as event_rank,
     messages.created_at,
     messages.sequence,
     messages.message_type,
@@ -115,15 +54,35 @@ select
     messages.turn_id,
     messages.run_id,
     messages.step_id,
-    events.name,
-    events.arguments,
-    events.approve,
-    events.status,
-    events.tool_return,
-    events.reason,
+    calls.name,
+    calls.arguments,
+    approvals.approve,
+    case when event.is_answer = 0 then returns.status when event.kind = 2 then approvals.status end as status,
+    case when event.is_answer = 0 then returns.tool_return when event.kind = 2 then approvals.tool_return end
+        as tool_return,
+    approvals.reason,
     messages.agent_version
-from events
+from event
 inner join messages
-    on messages.agent_id = events.agent_id
-    and messages.message_id = events.message_id
-    and messages.position = events.position
+    on messages.agent_id = event.agent_id
+    and messages.message_id = event.message_id
+    and messages.position = event.position
+left join calls
+    on event.kind = 0
+    and calls.agent_id = event.agent_id
+    and calls.message_id = event.message_id
+    and calls.position = event.position
+    and calls.idx = event.idx
+left join approvals
+    on event.is_answer = 1
+    and approvals.agent_id = event.agent_id
+    and approvals.message_id = event.message_id
+    and approvals.position = event.position
+    and approvals.idx = event.idx
+left join returns
+    on event.kind = 2
+    and event.is_answer = 0
+    and returns.agent_id = event.agent_id
+    and returns.message_id = event.message_id
+    and returns.position = event.position
+    and returns.idx = event.idx
