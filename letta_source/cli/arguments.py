@@ -84,10 +84,10 @@ def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target
     return Target(*place, shard=shard or WHOLE, database=options.database, wait=options.wait).resolved()
 
 
-def add_window(group: argparse._ArgumentGroup, note: str = "") -> None:
+def add_window(group: argparse._ArgumentGroup) -> None:
     """Add `--start-date` and `--end-date`."""
-    group.add_argument("--start-date", metavar="DATE", help=f"only rows created then or later{note}")
-    group.add_argument("--end-date", metavar="DATE", help=f"only rows created before{note}")
+    group.add_argument("--start-date", metavar="DATE", help="only rows created then or later")
+    group.add_argument("--end-date", metavar="DATE", help="only rows created before")
 
 
 def text(value: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
 from letta_source.cli.run import WHENCE, add_base_url
 from letta_source.errors import ExitCode
+
+if TYPE_CHECKING:
+    from letta_source.loading.target import Target
 
 CODES = exit_codes(
     {
@@ -35,7 +38,6 @@ def add_to(commands: Any) -> None:
 def check(options: argparse.Namespace) -> int:
     """Print which families of endpoints the server has, where the tables would go, and what is masked."""
     from letta_source.loading.preflight import check_families
-    from letta_source.loading.written_text import assert_writes
     from letta_source.safe_text import visible
     from letta_source.schema.resources import list_of_family
     from letta_source.settings.places import providers
@@ -51,7 +53,7 @@ def check(options: argparse.Namespace) -> int:
     target = target_of(options, settings.shard)
     target.check_untouched(settings.table_format)
     if options.write:
-        assert_writes(target)
+        _assert_writes(target)
     where = target.where()
     if options.json:
         found = {
@@ -77,3 +79,30 @@ def check(options: argparse.Namespace) -> int:
     lines.append(f"Masks: {settings.masking}.")
     print("\n".join(map(visible, lines)))
     return ExitCode.OK
+
+
+def _assert_writes(target: Target) -> None:
+    """Write one text into a temporary table, which is dropped afterwards, and read it back.
+
+    Raises:
+        ConfigError: the destination has no such tables or no file yet, or the text comes back changed.
+    """
+    from letta_source.destinations.dlt_internals import database_file, dialect_of, sql_client_of
+    from letta_source.destinations.encoding import TEMPORARY_TABLES, assert_written_texts_arrive
+    from letta_source.errors import ConfigError, LettaError
+    from letta_source.loading.messages import said
+
+    client = target.destination_client()
+    sql_client = sql_client_of(client)
+    if sql_client is None or dialect_of(sql_client) not in TEMPORARY_TABLES:
+        known = "DuckDB, SQLite, PostgreSQL, MySQL and MariaDB"
+        raise ConfigError(f"--write is for {known}: leave it out for {target.destination}")
+    if (file := database_file(client)) and not file.exists():
+        raise ConfigError(f"there is no {file} yet to write into: leave --write out, or run a load first")
+    try:
+        with client:
+            assert_written_texts_arrive(sql_client)
+    except LettaError:
+        raise
+    except Exception as error:  # Drivers have exceptions of their own.
+        raise ConfigError(f"{target.destination} cannot be written: {said(error)}") from error

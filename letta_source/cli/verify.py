@@ -12,6 +12,7 @@ from letta_source.cli.arguments import add_command, add_names, add_place, exit_c
 from letta_source.cli.run import add_base_url
 from letta_source.cli.streams import tell
 from letta_source.errors import ConfigError, ExitCode
+from letta_source.operate import DIFFERENCES, KINDS
 
 if TYPE_CHECKING:
     from letta_source.loading.target import Target
@@ -27,8 +28,6 @@ CODES = exit_codes(
     },
     "Tables that cannot be compared, such as search results, are named.\n",
 )
-DIFFERENCES = ("missing", "edited", "gone", "extra")
-KINDS = (*DIFFERENCES, "newer", "unreadable", "not_comparable")
 
 
 def add_to(commands: Any) -> None:

@@ -14,7 +14,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import FilesystemClient, database_file
 from letta_source.destinations.dlt_paths import take_paths_literally
-from letta_source.destinations.dlt_storage import stored_schema
+from letta_source.destinations.dlt_storage import SCHEMA, stored_schema
 from letta_source.errors import ConfigError
 
 
@@ -92,18 +92,18 @@ class Files:
         files = self.of_table(self._client.schema.loads_table_name)
         return [Path(path).stem.rpartition("__")[2] for path in files]
 
-    def stored_tables(self, schema: str) -> dict[str, Any] | None:
+    def stored_tables(self) -> dict[str, Any] | None:
         """Return the tables of the newest stored schema, by name; None if there is none.
 
         The client uses that schema from then on: a table's format is the stored one, whoever asks.
         """
-        stored = stored_schema(self._client, schema)
+        stored = stored_schema(self._client)
         if stored is None:
             return None
         self._client.schema = stored
         return dict(stored.tables)
 
-    def loaded_tables(self, schema: str) -> dict[str, Any]:
+    def loaded_tables(self) -> dict[str, Any]:
         """Return the tables in the schema of the newest finished load, by name; empty if there is none.
 
         dlt stores a schema before the rows: tables that only a killed load has are left out.
@@ -112,7 +112,7 @@ class Files:
             load_id: path
             for path in self.of_table(self._client.schema.loads_table_name)
             for name, _, load_id in [Path(path).stem.rpartition("__")]
-            if name == schema
+            if name == SCHEMA
         }
         if not loads:
             return {}

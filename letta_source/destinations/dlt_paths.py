@@ -1,4 +1,4 @@
-"""Paths of any name, taken literally where dlt and its libraries see patterns and escapes."""
+"""Paths and addresses with any characters, taken literally where dlt and its libraries see escapes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from letta_source.destinations.dlt_internals import FilesystemClient, database_file, iceberg_library
+from letta_source.destinations.dlt_internals import (
+    FilesystemClient,
+    PostgresCredentials,
+    database_file,
+    iceberg_library,
+)
 from letta_source.errors import ConfigError
 
 _listed_by_dlt = FilesystemClient.list_files_with_prefixes
@@ -53,6 +58,25 @@ def _undecoded(url: str) -> str:
     """Return the path of a file URL with escapes, else the URL: older tables have it in their metadata."""
     path = unquote(url.removeprefix("file://"))
     return path if url.startswith("file:///") and quote(path) != path else url
+
+
+def quote_addresses() -> None:
+    """Have dlt write PostgreSQL URLs as libpq reads them, from now on.
+
+    dlt writes them by SQLAlchemy, which leaves spaces as they are, though libpq refuses them, and writes a
+    plus for a space in the query, which libpq reads as a plus. SQLAlchemy 2.0 quotes nothing in the
+    database's name.
+    """
+    credentials: type = PostgresCredentials
+    credentials.to_native_representation = _written  # type: ignore[attr-defined]
+
+
+def _written(credentials: PostgresCredentials) -> str:
+    url = credentials.to_url()
+    without_database = url.set(database="").render_as_string(hide_password=False)
+    before, mark, query = without_database.partition("?")
+    database = quote(url.database or "", safe="")
+    return f"{before.replace(' ', '%20')}{database}{mark}{query.replace('+', '%20')}"
 
 
 def path_of_uri(uri: str) -> str:

@@ -47,7 +47,8 @@ def settings_of_steps() -> dict[str, Any]:
 def settings_of(spec: type[BaseConfiguration], section: str) -> Iterator[tuple[str, Any]]:
     """Yield each setting of a configuration with its type, except credentials."""
     for name, hint in spec.get_resolvable_fields().items():
-        inner: Any = next((one for one in (hint, *getattr(hint, "__args__", ())) if _is_spec(one)), None)
+        hints = (hint, *getattr(hint, "__args__", ()))
+        inner: Any = next(filter(is_base_configuration_inner_hint, hints), None)
         if inner is None:
             yield f"{section}.{name}", hint
         elif issubclass(inner, CredentialsConfiguration | ContainerInjectableContext):
@@ -55,10 +56,6 @@ def settings_of(spec: type[BaseConfiguration], section: str) -> Iterator[tuple[s
         else:
             # Settings of a hidden field have no section of their own.
             yield from settings_of(inner, section if name.startswith("_") else f"{section}.{name}")
-
-
-def _is_spec(hint: Any) -> bool:
-    return is_base_configuration_inner_hint(hint)
 
 
 def is_of_type(name: str, said: Any, hint: Any) -> bool:

@@ -18,6 +18,11 @@ from letta_source.destinations.dlt_internals import (
     sql_client_of,
 )
 
+SCHEMA = "letta"
+"""Name of the schema that describes a dataset's tables: that of the dlt source."""
+VERSIONS, LOADS, STATES = "_dlt_version", "_dlt_loads", "_dlt_pipeline_state"
+"""Tables of dlt's own in a dataset: schemas, finished loads, states of pipelines."""
+
 
 def newest_loads(client: Any) -> dict[str, str]:
     """Map each pipeline that loads into this dataset to the id of its last load that stored a state."""
@@ -28,24 +33,30 @@ def newest_loads(client: Any) -> dict[str, str]:
         rows = sql_client.execute_sql(f"SELECT {name}, max({load_id}) FROM {table} GROUP BY {name}")
         return {row[0]: row[1] for row in rows or ()}
     if isinstance(client, FilesystemClient):
-        # Such as `letta__1732230000.1__HASH.jsonl`; a pipeline's name may contain `__` too.
-        states = [Path(file).stem.rsplit("__", 2) for file in client.list_table_files("_dlt_pipeline_state")]
-        return {name: load_id for load_id, name in sorted((one[1], one[0]) for one in states)}
+        states = map(pipeline_and_load, client.list_table_files(STATES))
+        return {name: load_id for load_id, name in sorted((load_id, name) for name, load_id in states)}
     return {}
 
 
-def stored_schema(client: Any, name: str) -> Schema | None:
-    """Return the newest schema of this name stored in the dataset; None if there is none."""
+def pipeline_and_load(file: str) -> tuple[str, str]:
+    """Return the pipeline and the load id that the name of a state's file holds."""
+    # Such as `letta__1732230000.1__HASH.jsonl`; a pipeline's name may contain `__` too.
+    name, load_id, _ = Path(file).stem.rsplit("__", 2)
+    return name, load_id
+
+
+def stored_schema(client: Any) -> Schema | None:
+    """Return the newest schema stored in the dataset; None if there is none."""
     with suppress(DestinationUndefinedEntity):
-        stored = client.get_stored_schema(name) if client.is_storage_initialized() else None
+        stored = client.get_stored_schema(SCHEMA) if client.is_storage_initialized() else None
         return Schema.from_dict(json.loads(stored.schema)) if stored else None
     return None
 
 
-def stored_version(pipeline: dlt.Pipeline, schema: str) -> int | None:
+def stored_version(pipeline: dlt.Pipeline) -> int | None:
     """Return the version of the schema stored in the destination; None if there is none."""
     with pipeline.destination_client() as client:
-        stored = client.get_stored_schema(schema) if isinstance(client, WithStateSync) else None
+        stored = client.get_stored_schema(SCHEMA) if isinstance(client, WithStateSync) else None
         return stored.version if stored else None
 
 

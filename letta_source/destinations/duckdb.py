@@ -1,7 +1,7 @@
 """A first load into DuckDB appends its messages, as there is nothing to replace.
 
 Appending takes less than half the time of a merge. Each row still arrives exactly once: rows that were read
-twice are merged after all (`extract.repeats`), and rows that a killed load had appended are deleted
+twice are merged after all (`extract.gathered_rows`), and rows that a killed load had appended are deleted
 before its package is loaded again. Other destinations are not safe for this: a connection may break after a
 statement was done, and dlt itself may send it again.
 """

@@ -9,7 +9,8 @@ from letta_source.destinations.dlt_internals import DatabaseException, dialect_o
 TABLE = "_letta_lease"
 LONGEST_NAME = 190
 """Characters of a pipeline's name; a longer one is hashed."""
-
+# Others may create the table at the same moment.
+_TRIES = 5
 _CLOCKS = {
     # Seconds since 1970 by the database's clock: those of the machines may differ.
     "postgres": "extract(epoch FROM clock_timestamp())",
@@ -34,13 +35,13 @@ def now_of(client: Any) -> str:
     return _CLOCKS[dialect_of(client)]
 
 
-def make_lease_table(client: Any, tries: int = 5) -> None:
+def make_lease_table(client: Any) -> None:
     """Create the dataset and the table if they are missing; others may do so at the same moment.
 
     Raises:
         DatabaseException: they cannot be created.
     """
-    for left in reversed(range(tries)):
+    for left in reversed(range(_TRIES)):
         try:
             if not client.has_dataset():
                 client.create_dataset()

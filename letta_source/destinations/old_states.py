@@ -6,13 +6,13 @@ Every load that moved a cursor adds a row with the whole state. In a filesystem 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dlt
 
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import sql_client_of
+from letta_source.destinations.dlt_storage import STATES, pipeline_and_load
 
 
 def drop_old_states(pipeline: dlt.Pipeline, keep: int) -> int:
@@ -34,9 +34,8 @@ def drop_old_states(pipeline: dlt.Pipeline, keep: int) -> int:
 def _drop_files(files: Files, pipeline_name: str, keep: int) -> int:
     finished = set(files.finished_loads())
     states = {}
-    for path in files.of_table("_dlt_pipeline_state"):
-        # Such as `letta__1732230000.1__HASH.jsonl`; a pipeline's name may contain `__` too.
-        name, load_id, _ = Path(path).stem.rsplit("__", 2)
+    for path in files.of_table(STATES):
+        name, load_id = pipeline_and_load(path)
         if name == pipeline_name:
             states[load_id] = path
     kept = sorted(finished.intersection(states), key=float)[-keep:]

@@ -1,4 +1,4 @@
-"""Update rows of Delta and Iceberg tables, which take no SQL."""
+"""Change Delta and Iceberg tables, which take no SQL: set a time in rows, add columns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from letta_source.destinations.dlt_files import Files
 from letta_source.rows.arrow import empty
+from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
 
 Rows = Sequence[Mapping[str, Sequence[str]]]
 """Allowed values by column; a row matches if, for one mapping, each column has one of its values."""
-_SCHEMA = "letta"
 
 
 def set_time(
@@ -31,7 +31,7 @@ def set_time(
         LookupError: there is no such table in either format.
     """
     with Files.opened(pipeline) as files:
-        if files and files.stored_tables(_SCHEMA):
+        if files and files.stored_tables():
             if delta := files.open_table("delta", table.name):
                 _set_in_delta(delta, column, time, rows)
                 return
@@ -39,6 +39,24 @@ def set_time(
                 _set_in_iceberg(iceberg, table, column, time, rows)
                 return
     raise LookupError(f"{table.name} is not a Delta or Iceberg table")
+
+
+def add_columns(pipeline: dlt.Pipeline) -> None:
+    """Add the columns that this version has and the destination's Iceberg tables lack, in a snapshot.
+
+    dlt adds columns too, but merges at once: pyiceberg then compares rows of the new schema with those of
+    the last snapshot, which has the old schema, and fails.
+    """
+    schema = pipeline.default_schema
+    with Files.opened(pipeline) as files:
+        if files is None or files.has_schema(schema.version_hash):
+            return
+        for table in all_tables():
+            if table.name in schema.tables:
+                rows = empty(table)
+                if found := files.open_table("iceberg", table.name, rows.schema):
+                    # Adds no rows, but a snapshot.
+                    found.append(rows)
 
 
 def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dataset_names import hash_of
-from letta_source.destinations.dlt_storage import newest_loads, stored_columns
+from letta_source.destinations.dlt_storage import LOADS, STATES, VERSIONS, newest_loads, stored_columns
 from letta_source.schema.resources import all_tables
 
 # PostgreSQL's limit on identifiers, the lowest. ClickHouse puts the dataset into each table's name.
@@ -49,11 +49,11 @@ def what_is_in(client: Any, staging: bool) -> Holds:
 
     dlt stores the schema in a staging dataset's `_dlt_version`, but neither loads nor states.
     """
-    dlts = ("_dlt_version", "_dlt_loads", "_dlt_pipeline_state")
+    dlts = (VERSIONS, LOADS, STATES)
     there = {name for name, columns in stored_columns(client, (*dlts, *_names()), staging).items() if columns}
     if not there:
         return Holds.NOTHING
-    if there.intersection(dlts) == {"_dlt_version"}:
+    if there.intersection(dlts) == {VERSIONS}:
         return Holds.STAGED
     return Holds.LOADED if there.issuperset(dlts) else Holds.OTHERS
 

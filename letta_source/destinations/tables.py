@@ -21,16 +21,19 @@ from tenacity import (
 )
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_internals import (
-    dialect_of,
-    sql_client_of,
+from letta_source.destinations.dlt_internals import dialect_of, sql_client_of
+from letta_source.destinations.dlt_storage import (
+    LOADS,
+    STATES,
+    VERSIONS,
+    make_tables_again,
+    stored_columns,
+    stored_schema,
 )
-from letta_source.destinations.dlt_storage import make_tables_again, stored_columns, stored_schema
 from letta_source.schema.resources import RESOURCES
 from letta_source.shards import Shard
 
-_SCHEMA = "letta"
-_DLTS = ("_dlt_loads", "_dlt_pipeline_state")
+_DLTS = (LOADS, STATES)
 # MySQL has neither type.
 _OF_MYSQL = {"bool": "bigint", "json": "text"}
 # Types that are stored as others, by dialect. The types of further dialects have not been compared with those
@@ -87,7 +90,7 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
     wanted = {"load_issues", *(table.name for name in resources for table in RESOURCES[name].tables)}
     with Files.opened(pipeline) as files:
         if files:
-            known = files.loaded_tables(_SCHEMA) if files.stored_tables(_SCHEMA) else {}
+            known = files.loaded_tables() if files.stored_tables() else {}
             made = [name for name in sorted(wanted & known.keys()) if _has_seen_rows(known[name])]
             gone = [name for name in made if not files.of_table(name)]
             return Changed(gone, left=[name for name in made if name not in gone])
@@ -110,7 +113,7 @@ def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict
 
     If somebody dropped `_dlt_version` and the working folder is new, every table may have been.
     """
-    schema = stored_schema(client, _SCHEMA)
+    schema = stored_schema(client)
     if schema is None and pipeline.default_schema_name:
         schema = pipeline.default_schema
     if schema is None:
@@ -189,23 +192,18 @@ def _other_type(column: Any, now: Any, stored_as: Mapping[str, str]) -> str | No
     return None
 
 
-def make_again(pipeline: dlt.Pipeline) -> None:
-    """Create missing tables and columns again, even if the stored schema has them."""
-    make_tables_again(pipeline, None)
-
-
 def mend_staging(pipeline: dlt.Pipeline) -> None:
     """Create dropped tables and columns of the staging dataset again; its rows do not matter."""
     with pipeline.destination_client() as client:
         if sql_client_of(client) is None:
             return
         schema = pipeline.default_schema if pipeline.default_schema_name else None
-        if schema is None or not stored_columns(client, ["_dlt_version"], staging=True).get("_dlt_version"):
+        if schema is None or not stored_columns(client, [VERSIONS], staging=True).get(VERSIONS):
             return
         known = {name: schema.tables[name] for name in schema.data_table_names(seen_data_only=True)}
         changed = _compared(stored_columns(client, known, staging=True), known, stored_as=None)
     if changed:
-        make_tables_again(pipeline, [*known, "_dlt_version"], staging=True)
+        make_tables_again(pipeline, [*known, VERSIONS], staging=True)
 
 
 def make_tables(pipeline: dlt.Pipeline, shard: Shard) -> None:

@@ -19,8 +19,6 @@ from letta_source.export.query import LOADS
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import LOAD_LOG
 
-_SCHEMA = "letta"
-
 
 @dataclass(frozen=True)
 class Mounted:
@@ -38,7 +36,7 @@ def mounted(files: Files, stack: ExitStack) -> Mounted:
         ConfigError: another program changed a table in a way that its files alone do not show.
     """
     connection = stack.enter_context(duckdb.connect(":memory:"))
-    stored = files.stored_tables(_SCHEMA)
+    stored = files.stored_tables()
     if stored is None:
         return Mounted(connection, True, frozenset())
     if files.protocol != "file":

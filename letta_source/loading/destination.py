@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import dlt
 
-from letta_source.destinations.dlt_addresses import quote_addresses
 from letta_source.destinations.dlt_guard import guard
-from letta_source.destinations.dlt_paths import take_paths_literally
+from letta_source.destinations.dlt_paths import quote_addresses, take_paths_literally
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 

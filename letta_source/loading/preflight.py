@@ -12,7 +12,7 @@ from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebP
 from letta_source.api.server import Server, kind_of
 from letta_source.errors import AuthError, ConfigError, FatalError, NotLetta, Unreachable
 from letta_source.schema.card import Resource
-from letta_source.schema.resources import list_of_family
+from letta_source.schema.resources import RESOURCES, list_of_family
 from letta_source.settings import Settings
 
 FAMILIES: Mapping[str, Resource] = list_of_family()
@@ -41,7 +41,7 @@ def check_families(settings: Settings) -> dict[str, str | None]:
         _assert_letta(settings, found, refused)
         return found
 
-    return _in_own_thread(check)
+    return in_own_thread(check)
 
 
 def check_reachable(settings: Settings, server: Server | None = None) -> None:
@@ -68,10 +68,10 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
                     return
         _assert_letta(settings, found, refused)
 
-    _in_own_thread(check)
+    in_own_thread(check)
 
 
-def _in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+def in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """Run in a separate thread: in this one a notebook has its event loop."""
     with start_blocking_portal() as portal:
         return portal.call(ask)
@@ -84,9 +84,9 @@ def _client(settings: Settings, server: Server, retries: int) -> Client:
 
 def _paths_asked_for(settings: Settings) -> dict[str, str]:
     """Return the path of each agent and batch that the settings name."""
-    paths = {f"agent {agent_id}": f"/v1/agents/{agent_id}" for agent_id in settings.agent_ids}
-    paths |= {f"batch {batch_id}": f"/v1/messages/batches/{batch_id}" for batch_id in settings.batch_ids}
-    return paths
+    agents, batches = RESOURCES["agents"], RESOURCES["batches"]
+    paths = {f"agent {agent_id}": agents.path_of(agent_id) for agent_id in settings.agent_ids}
+    return paths | {f"batch {batch_id}": batches.path_of(batch_id) for batch_id in settings.batch_ids}
 
 
 async def _assert_known(client: Client, what: str, path: str) -> None:

@@ -15,13 +15,13 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlCli
 
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import is_kind
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, ExitCode
 from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.settings.values import is_loopback
 
 # Exit codes of runs that read something, even if nothing was new.
-_ENDED = (0, 3)
+_ENDED = (ExitCode.OK.value, ExitCode.INCOMPLETE.value)
 
 
 def assert_same_server(pipeline: dlt.Pipeline, settings: Settings) -> None:

@@ -11,6 +11,7 @@ import dlt
 from letta_source.api.memory import give_back_memory
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_internals import is_kind, local_value
+from letta_source.destinations.dlt_storage import make_tables_again
 from letta_source.destinations.duckdb import (
     appendable,
     kept_for_large_rows,
@@ -21,14 +22,13 @@ from letta_source.destinations.duckdb import (
 )
 from letta_source.destinations.erased import erased_ids
 from letta_source.destinations.filesystem import drop_unfinished
-from letta_source.destinations.iceberg import add_columns
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
+from letta_source.destinations.open_tables import add_columns
 from letta_source.destinations.tables import (
     Changed,
     changed_by_hand,
-    make_again,
     make_tables,
     mend_staging,
 )
@@ -278,7 +278,7 @@ class Workspace:
         """Prepare tables and packages where dlt's own load would fail."""
         mend_staging(self.pipeline)
         if self._gone:
-            make_again(self.pipeline)
+            make_tables_again(self.pipeline, None)
             self._gone = Changed()
         if not self.traits.takes_empty:
             drop_empty(self.pipeline)

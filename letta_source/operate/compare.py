@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from letta_source.destinations.text_limits import within
+from letta_source.operate import DIFFERENCES
 from letta_source.operate.cells import really_edited, unequal
 from letta_source.operate.hiding import Hiding
 from letta_source.schema.card import Resource
@@ -20,8 +21,6 @@ from letta_source.schema.tables import Table
 
 Key = tuple[Any, ...]
 """Values of a table's primary key."""
-DIFFERENCES = ("missing", "edited", "gone", "extra")
-"""Kinds of rows that differ between server and warehouse."""
 
 _EXAMPLES = 5
 # These say when and how a row was written, not what the server has.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,7 +22,6 @@ from letta_source.destinations.dlt_internals import database_file, dialect_of, s
 from letta_source.destinations.dlt_storage import add_table, stored_columns
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_deletes import delete_rows
-from letta_source.destinations.rewriting import rewrite_duckdb, rewrite_sqlite
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
@@ -122,7 +125,7 @@ def _erase_from_files(files: Files, found: _Found) -> None:
     content = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=ERASED.arrow_schema), content)
     files.add_file(ERASED.name, f"{now:%Y%m%dT%H%M%S.%f}.parquet", content.getvalue())
-    if files.stored_tables("letta"):
+    if files.stored_tables():
         for part in found.parts:
             delete_rows(files, part.table.name, found.keys[part.table.name])
 
@@ -166,20 +169,36 @@ def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:
 
 
 def _rewrite(pipeline: dlt.Pipeline) -> None:
-    """Rewrite the dataset's file, if it is a local DuckDB or SQLite file."""
-    for file, is_duckdb in _files(pipeline):
-        if file.exists():
-            (rewrite_duckdb if is_duckdb else rewrite_sqlite)(file)
-
-
-def _files(pipeline: dlt.Pipeline) -> Iterator[tuple[Path, bool]]:
+    """Rewrite a local DuckDB or SQLite file, as deleted rows stay in its free pages."""
     client: Any = pipeline.destination_client()
-    sql_client = sql_client_of(client)
-    if sql_client is None:
+    file = database_file(client)
+    if file is None or not file.exists():
         return
-    is_duckdb = dialect_of(sql_client) == "duckdb"
-    if file := database_file(client):
-        yield file, is_duckdb
-        if not is_duckdb:
-            with sql_client.with_staging_dataset():
-                yield database_file(client) or file, False
+    sql_client = sql_client_of(client)
+    if dialect_of(sql_client) == "duckdb":
+        _rewrite_duckdb(file)
+        return
+    with sql_client.with_staging_dataset():
+        staging = database_file(client)
+    for one in (file, staging):
+        if one and one.exists():
+            with closing(sqlite3.connect(one)) as connection:
+                connection.execute("VACUUM")
+
+
+def _rewrite_duckdb(file: Path) -> None:
+    """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log."""
+    new = file.with_name(f".{file.name}.new")
+    for one in (new, new.with_name(f"{new.name}.wal")):
+        one.unlink(missing_ok=True)
+    with closing(duckdb.connect()) as connection:
+        old_name, new_name = (str(one).replace("'", "''") for one in (file, new))
+        # Views refer to their tables by the file's name.
+        connection.execute(f"ATTACH '{old_name}' AS \"{file.stem}\"")
+        connection.execute(f"ATTACH '{new_name}' AS letta_source_new")
+        connection.execute(f'COPY FROM DATABASE "{file.stem}" TO letta_source_new')
+        connection.execute(f'DETACH "{file.stem}"')
+        connection.execute("DETACH letta_source_new")
+    os.chmod(new, file.stat().st_mode & 0o777)
+    new.replace(file)
+    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

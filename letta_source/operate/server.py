@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio.from_thread import start_blocking_portal
-
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, is_gone
 from letta_source.errors import Unreadable
 from letta_source.extract.collect import extract
+from letta_source.loading.preflight import in_own_thread
 from letta_source.plan.host import list_endpoint
 from letta_source.plan.lists import listed
 from letta_source.schema.card import Resource
@@ -99,9 +98,7 @@ class Server:
             async with Client(self._settings, server=self._session.server) as client:
                 return await ask(client)
 
-        # In a separate thread: in this one a notebook has its event loop.
-        with start_blocking_portal() as portal:
-            return portal.call(asked)
+        return in_own_thread(asked)
 
 
 async def _gone_now(client: Client, paths: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from letta_source.destinations.dlt_internals import began, pipelines_folder
 from letta_source.destinations.dlt_storage import stored_version
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, ExitCode
 from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, opened
 from letta_source.loading.dataset import reading
@@ -22,6 +22,9 @@ from letta_source.operate.queries import asked
 from letta_source.schema.columns import bigint, text, timestamp
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
+
+# The last runs to show.
+_MOST_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Status:
     has_log: bool = True
 
 
-def find_status(target: Target, most_runs: int = 5) -> Status:
+def find_status(target: Target) -> Status:
     """Return the status of a dataset and of this machine's pipelines that fill it.
 
     Raises:
@@ -123,8 +126,8 @@ def find_status(target: Target, most_runs: int = 5) -> Status:
             read_at = _read_at(reader)
             return replace(
                 local,
-                schema_version=stored_version(pipeline, "letta"),
-                runs=_runs(reader, most_runs),
+                schema_version=stored_version(pipeline),
+                runs=_runs(reader),
                 resources=[_freshness(reader, name, read_at.get(name)) for name in RESOURCES],
                 issues=_issues(reader),
                 has_log=is_there(reader, LOAD_LOG.name),
@@ -154,14 +157,14 @@ def _not_written(target: Target, folder: Path, names: Sequence[str], running: Se
     return runs
 
 
-def _runs(reader: Reader, most: int) -> list[Run]:
+def _runs(reader: Reader) -> list[Run]:
     """Return the last runs, the newest first."""
     if not is_there(reader, LOAD_LOG.name):
-        return _finished_loads(reader, most)
+        return _finished_loads(reader)
     run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
     sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"
     ids = asked(reader, sql, [text("run_id", "")])
-    last = [row["run_id"] for row in ids[:most]]
+    last = [row["run_id"] for row in ids[:_MOST_RUNS]]
     there = reader.columns_of(LOAD_LOG.name)
     columns = [column for column in LOAD_LOG.columns if column.name in there]
     listed = ", ".join(reader.column(column.name) for column in columns)
@@ -179,7 +182,7 @@ def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
 
 def _run(rows: Sequence[Mapping[str, Any]]) -> Run:
     first = rows[0]
-    outcomes = {0: "loaded", 1: "failed", 3: "incomplete", None: "interrupted"}
+    outcomes = {ExitCode.OK: "loaded", ExitCode.INCOMPLETE: "incomplete", None: "interrupted"}
     code = first.get("exit_code")
     return Run(
         first["run_id"],
@@ -197,12 +200,12 @@ def _run(rows: Sequence[Mapping[str, Any]]) -> Run:
     )
 
 
-def _finished_loads(reader: Reader, most: int) -> list[Run]:
+def _finished_loads(reader: Reader) -> list[Run]:
     """Return the last loads of a dataset that has no load_log."""
     load_id, status = reader.column("load_id"), reader.column("status")
     sql = f"SELECT {load_id} FROM {reader.table(LOADS)} WHERE {status} = 0 ORDER BY {load_id} DESC"
     ids = [row["load_id"] for row in asked(reader, sql, [text("load_id", "")])]
-    return [Run(one, began(one)) for one in ids[:most]]
+    return [Run(one, began(one)) for one in ids[:_MOST_RUNS]]
 
 
 def _read_at(reader: Reader) -> dict[str, datetime]:

@@ -21,6 +21,7 @@ from letta_source.paging.unreadable import AnchorIds
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import runs_endpoint
 from letta_source.plan.lists import has_id
+from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.times import created_at
 
@@ -76,8 +77,9 @@ class AgentAnchors:
             if not left or (until and time > until):
                 return
             left -= 1
+            path = RESOURCES["runs"].path_of(run["id"])
             for order in ("asc", "desc"):
-                async for message_id in self._end_of(f"/v1/runs/{run['id']}/messages", order):
+                async for message_id in self._end_of(f"{path}/messages", order):
                     yield message_id
 
     def _since(self, reached: Item | None) -> datetime | None:
@@ -93,12 +95,12 @@ class AgentAnchors:
 
     async def _of_run(self, run_id: str) -> AnchorIds:
         """Yield the first message of a run, the first of each of its steps, and the last."""
-        path = f"/v1/runs/{run_id}"
+        path = RESOURCES["runs"].path_of(run_id)
         async for message_id in self._end_of(f"{path}/messages", "asc"):
             yield message_id
         for step in await Pages(self.client, Endpoint(f"{path}/steps")).tried({}) or ():
             if has_id(step):
-                async for message_id in self._end_of(f"/v1/steps/{step['id']}/messages", "asc"):
+                async for message_id in self._end_of(RESOURCES["step_messages"].path_of(step["id"]), "asc"):
                     yield message_id
         async for message_id in self._end_of(f"{path}/messages", "desc"):
             yield message_id

@@ -52,17 +52,17 @@ async def lists_steps(client: Client, state: ResourceState) -> bool:
     Raises:
         Unreadable: its error does not tell.
     """
-    host = state.session.host
+    host, path = state.session.host, RESOURCES["steps"].path
     if host.lists_steps is None and state.asks_for_changes and state.changes.lacks_step_list:
         # The next sweep asks again.
         host.miss_step_list(None)
     if host.lists_steps is None:
         try:
-            await client.get("/v1/steps/", {"order": "asc", "limit": 1}, shape="list", may_lack=True)
+            await client.get(path, {"order": "asc", "limit": 1}, shape="list", may_lack=True)
         except RequestFailed as error:
             # A self-hosted server always answers 400.
             if not (is_missing(error) or (isinstance(error, StatusError) and error.verdict is Verdict.ERROR)):
-                raise Unreadable(f"/v1/steps/: {error}") from error
+                raise Unreadable(f"{path}: {error}") from error
             host.miss_step_list(error if is_missing(error) else None)
         else:
             host.lists_steps = True

@@ -88,9 +88,13 @@ def own(state: ResourceState, job: Job) -> Job:
     return job if state.settings.shard.owns(job.id) and not was_read else only_place(job)
 
 
+def _steps_path(run_id: str) -> str:
+    return f"{RESOURCES['runs'].path_of(run_id)}/steps"
+
+
 async def steps_of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
     """Read the steps of a run, and keep them for the resources that read something of each step."""
-    host, endpoint = state.session.host, Endpoint(f"/v1/runs/{run_id}/steps", {}, state.settings.page_size)
+    host, endpoint = state.session.host, Endpoint(_steps_path(run_id), page_size=state.settings.page_size)
     steps: list[Item] = []
     whole = True
     named = host.named.get(run_id, ())
@@ -135,7 +139,7 @@ def of_each_step(read: ReadParent) -> ReadParent:
                 except ParentError as error:
                     lacks.append(f"{step_id}: {error}")
         if lacks:
-            raise Unreadable(f"/v1/runs/{run_id}/steps: {'; '.join(lacks)}")
+            raise Unreadable(f"{_steps_path(run_id)}: {'; '.join(lacks)}")
 
     return of_run
 
@@ -205,7 +209,7 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
             for job in jobs:
                 yield replace(job, in_order=False)
     async for step_id in steps_to_read(client, state, key, worklist.beyond_list()):
-        one = by_id(key, f"/v1/steps/{step_id}", step_id)
+        one = by_id(key, RESOURCES["steps"].path_of(step_id), step_id)
         yield replace(one, events=_updated_then_messages(state, key, one))
 
 

@@ -17,8 +17,8 @@ from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.destinations.dlt_addresses import quote_addresses
 from letta_source.destinations.dlt_internals import PostgresCredentials
+from letta_source.destinations.dlt_paths import quote_addresses
 from tests.destinations.conftest import Databases
 from tests.support.command import Command, Said
 from tests.support.configuration import configure, forget

@@ -10,7 +10,7 @@ from statistics import median
 import httpx
 import pytest
 
-from letta_source.operate.compare import DIFFERENCES
+from letta_source.operate import DIFFERENCES
 from tests.support.command import Command
 from tests.support.long_run import Foreseen, LongRun
 
