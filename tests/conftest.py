@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,16 @@ _PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[Healt
 settings.register_profile("ci", _PATIENT, derandomize=True)
 settings.register_profile("long", _PATIENT, derandomize=False)
 settings.load_profile("ci")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip the files without a wanted mark, because importing all tests takes many seconds."""
+    marks: str = config.option.markexpr
+    # Other expressions, such as the default one, want tests without a mark, too.
+    if collection_path.suffix != ".py" or not re.fullmatch(r"\w+( or \w+)*", marks):
+        return None
+    wanted = rf"pytest\.mark\.({marks.replace(' or ', '|')})\b"
+    return None if re.search(wanted, collection_path.read_text("utf-8")) else True
 
 
 def pytest_collection_finish() -> None:
@@ -47,6 +58,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
                 patch.delenv(name)
         # It makes every write unbuffered, so that a missing flush would go unnoticed.
         patch.delenv("PYTHONUNBUFFERED", raising=False)
+        # With it, each process that a test starts compiles its imports anew, which takes most of its time.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("DLT_DATA_DIR", str(home))
         patch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
         yield home

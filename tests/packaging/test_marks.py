@@ -1,0 +1,51 @@
+"""`pytest -m` reads only the files that name a wanted mark, and misses none of their tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.conftest import pytest_ignore_collect
+from tests.support.paths import ROOT
+
+
+def is_read(file: Path, marks: str) -> bool:
+    config: Any = SimpleNamespace(option=SimpleNamespace(markexpr=marks))
+    return not pytest_ignore_collect(file, config)
+
+
+@pytest.mark.parametrize(
+    ("marks", "read"),
+    [
+        ("proof", True),
+        ("live or proof", True),
+        ("proof or live", True),
+        ("live", False),
+        ("pro", False),
+        # Tests without a mark are wanted, too.
+        ("", True),
+        ("not live", True),
+        ("live or not dbt", True),
+        ("live and (dbt or docs)", True),
+    ],
+)
+def test_a_file_is_read_if_it_may_have_wanted_tests(tmp_path: Path, marks: str, read: bool) -> None:
+    file = tmp_path / "test_one.py"
+    file.write_text("import pytest\n\n@pytest.mark.proof\ndef test_one(): ...\n", "utf-8")
+    assert is_read(file, marks) == read
+
+
+def test_folders_are_always_read(tmp_path: Path) -> None:
+    assert is_read(tmp_path, "live")
+
+
+def test_marks_are_named_in_full_where_they_are() -> None:
+    other = re.compile(
+        r"add_mark[e]r|from pytest impor[t]|import pytestmar[k]|\bmark = pytes[t]|\(pytest\.mar[k],"
+    )
+    tests = (ROOT / "tests").rglob("*.py")
+    assert [file.name for file in tests if other.search(file.read_text("utf-8"))] == []
