@@ -21,6 +21,8 @@ _SMALL_BODY = 1 << 15
 # Up to this many bytes of a body, a rough estimate is enough: at worst, the value fits a page.
 _HARMLESS_BODY = 1 << 20
 _GZIP_MAGIC = b"\x1f"
+# Some servers name the character encoding here.
+_NO_CODINGS = {"", "identity", "none", "utf-8", "utf8"}
 ACCEPT_ENCODING = "gzip, deflate"
 
 Take = Callable[[int], Awaitable[None]]
@@ -98,8 +100,9 @@ async def pieces_of(
     Args:
         cuts: end at `most` bytes instead of raising TooLarge.
     """
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    inflate = _Inflate(coding) if coding not in ("", "identity") else None
+    codings = [coding.strip() for coding in response.headers.get("content-encoding", "").lower().split(",")]
+    coding = ",".join(coding for coding in codings if coding not in _NO_CODINGS)
+    inflate = _Inflate(coding) if coding else None
     size = 0
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)

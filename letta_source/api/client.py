@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -17,8 +17,9 @@ from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory import Lease
-from letta_source.api.redirects import REDIRECTS, next_hop
+from letta_source.api.redirects import CIRCLE, REDIRECTS, next_hop
 from letta_source.api.responses import (
+    SUCCESSES,
     RequestFailed,
     Shape,
     StatusError,
@@ -39,13 +40,8 @@ from letta_source.settings import Settings
 logger = logging.getLogger(__name__)
 
 _SIMPLE_PATHS = ("/v1/agents/", "/v1/runs/")
-_ROUNDS = 3
-_REDIRECTS_FOLLOWED = 5
+_ROUNDS, _REDIRECTS_FOLLOWED = 3, 5
 _RETRIES_OF_GIVEN_UP = 2
-_CIRCLE = (
-    "redirects in a circle: is the URL right? A proxy at which TLS ends must tell the server so"
-    " (X-Forwarded-Proto)"
-)
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ class _Asked:
     shape: Shape | None = None
     may_lack: bool = False
     read: Reader | None = None
+    is_search: bool = False
 
 
 class Client:
@@ -105,6 +102,7 @@ class Client:
         may_lack: bool = False,
         lease: Lease | None = None,
         read: Reader | None = None,
+        is_search: bool = False,
     ) -> Any:
         """Return the decoded JSON body, or what `read` makes of it.
 
@@ -116,6 +114,7 @@ class Client:
                 endpoint is a transient failure.
             lease: takes the memory of the body and its values; the caller gives it back.
             read: see `letta_source.api.exchange.Exchange.send`; it starts again with each try.
+            is_search: failures are expected, in search of an unreadable item: retries are DEBUG messages.
 
         Raises:
             RequestFailed: the last try failed too; a `StatusError` if the server said why.
@@ -123,14 +122,14 @@ class Client:
         """
         own = lease or self.server.memory.lease()
         try:
-            asked = _Asked(own, shape, may_lack, read)
+            asked = _Asked(own, shape, may_lack, read, is_search)
             try:
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
             except StatusError as error:
                 if not is_missing(error) or await self._is_missing_again(path):
                     raise
                 # Letta has the endpoint: something in front of it has answered.
-                asked = _Asked(own, shape, read=read)
+                asked = replace(asked, may_lack=False)
                 return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
         except TooLarge:
             self.server.memory.expect_large()
@@ -232,6 +231,7 @@ class Client:
                     page_retries,
                     first_contact=not self._looks_again and not self.server.lets_read,
                     on_retry=self.server.traffic.count_retry,
+                    level=logging.DEBUG if asked.is_search else logging.INFO,
                 )
         except StatusError as error:
             if error.status in (401, 403, 407) and not self.server.lets_read:
@@ -275,15 +275,15 @@ class Client:
                 return await self._taken(response, body, asked)
             request = next_hop(request, response, self.base_url, self.server.lets_read)
         if not self.server.lets_read:
-            raise NotLetta(f"{self.base_url} {_CIRCLE}")
+            raise NotLetta(f"{self.base_url} {CIRCLE}")
         # A server that lacks this endpoint may redirect between the paths with and without a slash. Any other
         # circle is made by something in front, which hides what the server has.
         lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
-        raise StatusError(response.status_code, f"{request.url.path} {_CIRCLE}", verdict)
+        raise StatusError(response.status_code, f"{request.url.path} {CIRCLE}", verdict)
 
     async def _taken(self, response: httpx.Response, body: Any, asked: _Asked) -> Any:
-        if response.status_code >= 300:
+        if response.status_code not in SUCCESSES:
             wait = retry_after(response.headers, self.server.clock.now())
             error = to_error(response, body, not asked.may_lack, wait)
             if isinstance(error, StatusError) and error.verdict is not Verdict.PASSING:

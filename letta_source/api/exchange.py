@@ -14,6 +14,7 @@ from letta_source.api.deadline import Deadline
 from letta_source.api.frames import keep_our_frames
 from letta_source.api.memory import Lease
 from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor, redactor_of
+from letta_source.api.responses import SUCCESSES
 from letta_source.api.server import Server
 from letta_source.api.transport import make_connector
 from letta_source.schema.card import Params
@@ -112,7 +113,7 @@ class Exchange:
                     logger.warning("%s: %s", self._base_url, self._server.clock.described())
                 try:
                     body: Any
-                    if response.status_code >= 300:
+                    if response.status_code not in SUCCESSES:
                         body = await read_start(response, _ERROR_BODY)
                         size = len(body)
                     elif read:

@@ -10,6 +10,10 @@ from letta_source.api.responses import StatusError
 from letta_source.errors import AuthError, FatalError, NotLetta
 
 REDIRECTS = {301, 302, 303, 307, 308}
+CIRCLE = (
+    "redirects in a circle: is the URL right? A proxy at which TLS ends must tell the server so"
+    " (X-Forwarded-Proto)"
+)
 _KEEP_METHOD = {307, 308}
 _PORTS = {"http": 80, "https": 443}
 

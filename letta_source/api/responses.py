@@ -122,6 +122,9 @@ _LIMIT = re.compile(
     r"(?:\D{0,40}(?:\d+ and )?(?P<bound>\d+))?",
     re.IGNORECASE | re.DOTALL,
 )
+SUCCESSES = {200, 203}
+"""Statuses of a whole answer. Letta sends 200, and some proxies that rewrite answers 203. Of the other 2xx,
+202 and 204 come without a list, and 206 with a part of one, which may be `[]`."""
 # Transient failures, whether of the server or of a gateway.
 PASSING_STATUSES = {408, 425, 429}
 # A page may be too large for the server, or hold an unreadable message. 524 is Cloudflare's 504.
@@ -174,7 +177,7 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
     detail = said.get("detail") if is_own else None
     if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
         return Verdict.QUOTA
-    if status in PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
+    if status < 400 or status in PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
         return Verdict.PASSING
     if status in (400, 404) and isinstance(detail, str) and _GONE.match(detail):
         return Verdict.GONE

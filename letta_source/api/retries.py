@@ -39,6 +39,7 @@ async def retried(
     page_retries: int | None,
     first_contact: bool,
     on_retry: Callable[[float], None],
+    level: int = logging.INFO,
 ) -> Any:
     """Retry a request after its first failure; only then, as `tenacity` takes a tenth of a quick request.
 
@@ -47,6 +48,7 @@ async def retried(
         page_retries: see `letta_source.api.client.Client.get`.
         first_contact: nothing was read yet: a web page is most likely another server's, and not retried.
         on_retry: called before each retry with the seconds until then.
+        level: of the log's message about each retry.
     """
     first = [failed]
 
@@ -71,7 +73,8 @@ async def retried(
         on_retry(state.upcoming_sleep)
         error = state.outcome.exception() if state.outcome else None
         said = error if isinstance(error, RequestFailed) else type(error).__name__
-        logger.info("%s %s: %s; try %d", request.method, request.url.path, said, state.attempt_number + 1)
+        shown = request.method, request.url.path, said, state.attempt_number + 1
+        logger.log(level, "%s %s: %s; try %d", *shown)
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),

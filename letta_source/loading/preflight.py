@@ -17,6 +17,8 @@ from letta_source.settings import Settings
 
 FAMILIES: Mapping[str, Resource] = list_of_family()
 Answer = TypeVar("Answer")
+_UUID = "123e4567-e89b-42d3-8456-426614174000"
+_FORMS = {"agent": f"agent-{_UUID}", "batch": f"job-{_UUID}"}
 
 # Letta itself answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
 _ANSWERED = {Verdict.GONE, Verdict.NO_ROUTE, Verdict.REFUSED, Verdict.PAGE_LIMIT, Verdict.ERROR}
@@ -95,12 +97,22 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except StatusError as error:
-        # 422 and 400: the id is malformed.
+        if _is_malformed(error):
+            said = f"{client.base_url} takes no such id: {what}; ids look like {_FORMS[what.split()[0]]}"
+            raise ConfigError(said) from error
         if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
             raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
         raise Unreachable(f"{client.base_url}{path} answers {error}") from error
     except RequestFailed as error:
         raise Unreachable(f"{client.base_url}{path}: {error}") from error
+
+
+def _is_malformed(error: StatusError) -> bool:
+    """Return True if the server refuses the id's form: an agent's with 422, a job's with 400.
+
+    Its 422 quotes pydantic's error, a long line with a pattern and a tuple.
+    """
+    return error.from_letta and (error.status == 422 or (error.status == 400 and "format" in error.detail))
 
 
 async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> str | None:

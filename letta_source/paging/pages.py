@@ -90,7 +90,7 @@ class Pages:
         self.answered = False
         self.patience: int | None = None
         # A page failed, and none as large has succeeded since: others are expected to fail.
-        self._is_searching = False
+        self._is_searching = self._was_searching = False
         self._nil_cursor = endpoint.nil_cursor
         self._lease = client.server.memory.lease()
         limit = client.server.page_limits.get(self._kind, endpoint.page_size)
@@ -136,7 +136,11 @@ class Pages:
         async def get(params: Params, retries: int) -> Any:
             may_lack = endpoint.family is not None
             retries = retries if self.patience is None else min(retries, self.patience)
-            return await client.get(endpoint.path, params, retries, "list", may_lack, self._lease)
+            # Several requests around an unreadable item fail, each with retries.
+            search = self._is_searching
+            return await client.get(
+                endpoint.path, params, retries, "list", may_lack, self._lease, is_search=search
+            )
 
         if self.size > 1:
             # Leaving the relation out for one item would lose it for all others on the page.
@@ -173,6 +177,9 @@ class Pages:
             raise Unreadable(f"{self.endpoint.path}: {error}") from error
         if self.size == 1:
             return False
+        if not (is_limit or self._was_searching):
+            self._was_searching = True
+            logger.info("%s: %s; smaller pages show what it concerns", self.endpoint.path, error)
         self._is_searching = True
         self.size = max(1, min(smaller_limit(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):

@@ -60,20 +60,23 @@ def messages_job(
             async for event in _retried(client, endpoint, gap):
                 yield parent_id, event
 
+        known = {
+            gap: is_due and gap not in gaps
+            for gap, is_due in state.issues.gaps(parent_id, UNREADABLE).items()
+        }
         if renumbered:
             # Small pages around a gap have more ends, where messages that share a place may be missed.
             rereads_all = state.rereads_window or bool(gaps)
-            async for event in walk_renumbered(client, endpoint, cursor, rereads_all):
+            async for event in walk_renumbered(client, endpoint, cursor, rereads_all, known):
                 yield parent_id, event
             return
         since = parse_time(cursor[0]) if cursor and cursor[0] else None
-        known = state.issues.gaps(parent_id, UNREADABLE)
         walk = walk_pages(
             client,
             endpoint,
             cursor[1] if cursor else None,
             anchors=AgentAnchors(client, state.settings, anchors_of, since) if anchors_of else None,
-            known={gap: is_due and gap not in gaps for gap, is_due in known.items()},
+            known=known,
         )
         # Before a known gap there is a short page, which is not the last.
         ends = state.asks_for_changes and not known

@@ -17,7 +17,8 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
-from letta_source.paging.events import Event, Page
+from letta_source.paging.events import Event, Gap, Page
+from letta_source.paging.known_gaps import Known
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.lists import has_id
@@ -33,7 +34,7 @@ _NEAR = 20
 
 
 async def walk_renumbered(
-    client: Client, endpoint: Endpoint, cursor: Cursor | None, rereads: bool
+    client: Client, endpoint: Endpoint, cursor: Cursor | None, rereads: bool, known: Known | None = None
 ) -> AsyncIterator[Event]:
     """Yield a conversation's messages after the cursor, and those that took a place before it.
 
@@ -41,6 +42,7 @@ async def walk_renumbered(
         cursor: date and id of the last message read by an earlier load; None to read all.
         rereads: read the system message again, which is edited in place; and all messages, if some may
             have been missed.
+        known: gaps that earlier loads met: unless all is read again, they are passed without a search.
 
     Raises:
         ParentGone, Unreadable, NoProgress: see `letta_source.errors`.
@@ -56,8 +58,8 @@ async def walk_renumbered(
         if after_id in ids and len(set(ids)) < _HEAD // 2:
             # The page is the whole list.
             place = max(at for at, item in enumerate(head) if item["id"] == after_id)
-            known, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
-            found = head if rereads and disordered else [*again, *_since(known, since), *later]
+            before, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
+            found = head if rereads and disordered else [*again, *_since(before, since), *later]
             if all(item["id"] == after_id for item in found):
                 return
             yield Page(found, lease=pages.take_lease())
@@ -67,9 +69,16 @@ async def walk_renumbered(
             after_id = None
         elif again:
             yield Page(again, in_order=False, lease=pages.take_lease())
-    walk = _walk_with_ties(client, endpoint, after_id)
+    ahead = set(known or ()) if cursor and not (after_id or rereads) else set()
+    walk = _walk_with_ties(client, endpoint, after_id, {} if rereads else known)
     async for event in walk if after_id or rereads or not cursor else _only_since(walk, since):
+        if isinstance(event, Gap):
+            ahead.discard((event.after_id, event.before_id))
         yield event
+    if ahead:
+        # A gap has changed: where it was, short pages may have skipped messages that share a place.
+        async for event in _only_since(_walk_with_ties(client, endpoint, None, None), since):
+            yield event
 
 
 async def _only_since(walk: AsyncIterator[Event], since: datetime | None) -> AsyncIterator[Event]:
@@ -100,11 +109,13 @@ async def _head(pages: Pages) -> Sequence[Item]:
     return items if all(map(has_id, items)) else []
 
 
-async def _walk_with_ties(client: Client, endpoint: Endpoint, after_id: str | None) -> AsyncIterator[Event]:
+async def _walk_with_ties(
+    client: Client, endpoint: Endpoint, after_id: str | None, known: Known | None
+) -> AsyncIterator[Event]:
     """Walk the list; once it shows to be renumbered, add what shares the place of a page's last message."""
     pages = Pages(client, replace(endpoint, page_size=2 * _NEAR))
     disordered = False
-    async for event in walk_pages(client, endpoint, after_id):
+    async for event in walk_pages(client, endpoint, after_id, known=known):
         if not isinstance(event, Page):
             yield event
             continue

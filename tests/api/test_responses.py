@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
+from letta_source.api.client import Client
 from letta_source.api.responses import (
     RequestFailed,
     StatusError,
@@ -17,8 +20,9 @@ from letta_source.api.responses import (
     WrongShape,
     judge,
 )
+from letta_source.api.spool import Spool, read_list
 from letta_source.errors import AuthError, NotLetta
-from tests.support.wire import HOST, answering, client_of, get, one_by_one
+from tests.support.wire import HOST, answering, client_of, get, one_by_one, settings
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -117,6 +121,15 @@ FOREIGN = [
     httpx.Response(200, content=b""),
     httpx.Response(202, content=b"", headers={"x-amzn-waf-action": "challenge"}),
     httpx.Response(204),
+    httpx.Response(202, json={"status": "pending"}),
+    httpx.Response(202, json={"detail": "starting"}),
+    httpx.Response(205, json=[]),
+    httpx.Response(206, json=[], headers={"content-range": "bytes 0-1/3000"}),
+    httpx.Response(207, json=[]),
+    httpx.Response(226, json=[]),
+    httpx.Response(300, json=[]),
+    httpx.Response(304),
+    httpx.Response(305, headers={"location": "http://proxy.corp.test"}),
 ]
 
 
@@ -139,6 +152,26 @@ def test_trouble_that_stays_is_named_and_nothing_is_gone(foreign: httpx.Response
             get("/v1/agents/agent-1/messages", shape="list")
     assert not isinstance(caught.value, StatusError) or caught.value.verdict is Verdict.PASSING
     assert str(caught.value)
+
+
+def test_a_proxy_that_rewrites_answers_may_send_203() -> None:
+    with client_of(one_by_one([httpx.Response(203, json=[1])])) as get:
+        assert get("/v1/agents/", shape="list") == [1]
+
+
+@pytest.mark.parametrize("status", [202, 204, 206])
+def test_an_answer_that_is_not_whole_is_not_read_as_a_stream(status: int) -> None:
+    answers = [httpx.Response(status, json={"messages": []}), httpx.Response(200, json={"messages": [{}]})]
+
+    async def main() -> int:
+        async with Client(settings(retries=2), looks_again=False) as client:
+            read = partial(read_list, key="messages", memory=client.server.memory)
+            found: Spool = await client.get("/v1/messages/batches/batch-1/messages", read=read)
+            found.close()
+            return len(found)
+
+    with answering(one_by_one(answers)):
+        assert asyncio.run(main()) == 1
 
 
 def test_an_object_is_one_of_lettas_with_an_id() -> None:

@@ -125,7 +125,6 @@ def test_a_malformed_id_is_wrong_usage_before_any_request(
     ("option", "what"),
     [
         (("--agent-id", UNKNOWN), f"agent {UNKNOWN}"),
-        (("--agent-id", "agent-1"), "agent agent-1"),
         (("--batch-id", f"job-{UNKNOWN[6:]}"), f"batch job-{UNKNOWN[6:]}"),
     ],
 )
@@ -137,6 +136,26 @@ def test_an_unknown_id_is_wrong_usage_after_one_request(
     assert f"does not know {what}" in said.err
     assert len(server.requests) == 1
     assert not [file for file in letta_source.files() if file.endswith((".duckdb", ".parquet"))]
+
+
+@pytest.mark.parametrize(
+    ("option", "what", "form"),
+    [
+        (("--agent-id", "agent-1"), "agent agent-1", "agent-123e"),
+        (("--agent-id", UNKNOWN[6:]), f"agent {UNKNOWN[6:]}", "agent-123e"),
+        (("--agent-id", UNKNOWN.upper()), f"agent {UNKNOWN.upper()}", "agent-123e"),
+        (("--batch-id", "job-7"), "batch job-7", "job-123e"),
+        (("--batch-id", f"batch-{UNKNOWN[6:]}"), f"batch batch-{UNKNOWN[6:]}", "job-123e"),
+    ],
+)
+def test_an_id_whose_form_the_server_refuses_is_one_short_line(
+    letta_source: Command, server: Server, option: tuple[str, str], what: str, form: str
+) -> None:
+    said = letta_source.load(server, "--resources", "agents,agent_messages,batches", *option)
+    assert (said.code, len(said.errors)) == (2, 1)
+    assert f"takes no such id: {what}; ids look like {form}" in said.err
+    assert "pattern" not in said.err
+    assert len(server.requests) == 1
 
 
 def test_a_run_whose_single_reading_failed_stays_unfinished(

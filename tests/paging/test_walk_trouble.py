@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from itertools import groupby, product
 from random import Random
@@ -249,6 +250,23 @@ def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response 
     assert (walked.ids, walked.others) == (IDS, [])
     assert limits(requests)[:5] == [1000] * 3 + [250, 62]
     assert len(requests) < 40
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_the_search_for_an_unreadable_message_is_one_line(
+    place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "letta_source")
+    ten = Ten()
+    ten.letta.poison(ten.ids[place])
+    with playing(ten.letta):
+        walk(HOST, ten.endpoint("agents", 8))
+    said = [(one.levelno, one.getMessage()) for one in caplog.records]
+    assert sum("; try " in text for level, text in said if level > logging.DEBUG) == 2
+    assert sum("; try " in text for level, text in said if level == logging.DEBUG) > 4
+    search = [text for level, text in said if level > logging.DEBUG and "; try " not in text]
+    assert len(search) == 1
+    assert search[0].endswith("; smaller pages show what it concerns")
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 3, 4, 5, 9])

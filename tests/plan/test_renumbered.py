@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from letta_source.demo import Letta
+from letta_source.paging.events import Gap
 from letta_source.paging.pages import Endpoint
 from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
@@ -43,6 +45,7 @@ class Loads:
         self._state: dict[str, Any] = {}
         self.known: set[str] = set()
         self.requests = 0
+        self.gaps: dict[tuple[str, str], bool] = {}
 
     @property
     def stored(self) -> list[str]:
@@ -69,7 +72,10 @@ class Loads:
         endpoint = Endpoint(f"/v1/conversations/{self.conversation}/messages", page_size=12)
         cursor = cursors.get(self.conversation)
         with playing(self.letta):
-            walked = gather(lambda client: walk_renumbered(client, endpoint, cursor, rereads)).whole()
+            walked = gather(
+                lambda client: walk_renumbered(client, endpoint, cursor, rereads, self.gaps)
+            ).whole()
+        self.gaps = {(one.after_id, one.before_id): False for one in walked.others if isinstance(one, Gap)}
         for page in walked.pages:
             if page.in_order:
                 cursors.observe(self.conversation, page.items)
@@ -171,3 +177,49 @@ def test_once_an_unreadable_message_can_be_read_nothing_is_missing(place: int) -
     loads.letta.cure(unreadable)
     loads.load(rereads=True)
     assert loads.known == set(loads.stored)
+
+
+@pytest.mark.parametrize("seed", [26, 33, 41, 42])
+def test_where_an_unreadable_message_can_be_read_again_nothing_new_is_missing(seed: int) -> None:
+    """Pages end where it was, and a cursor skips what shares the place of a page's last message."""
+    random, loads = Random(seed), Loads()
+    writes = (
+        lambda: loads.talk(random.randint(1, 6)),
+        loads.say,
+        lambda: loads.compact(random.randint(0, 5)),
+    )
+    loads.talk(random.randint(4, 20))
+    loads.load()
+    loads.compact(random.randint(0, 5))
+    unreadable = loads.stored[random.randrange(min(9, len(loads.stored)))]
+    loads.letta.poison(unreadable)
+    for _ in range(random.randint(1, 3)):
+        loads.load()
+        random.choice(writes)()
+    loads.load()
+    before = set(loads.stored)
+    loads.letta.cure(unreadable)
+    for _ in range(random.randint(1, 3)):
+        random.choice(writes)()
+    loads.load()
+    # What was missed before comes when the gap is retried.
+    assert loads.known >= set(loads.stored) - before
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_an_unreadable_message_is_searched_for_once(place: int) -> None:
+    loads, without = Loads(), Loads()
+    for one in (loads, without):
+        one.talk(times=20)
+        one.say()
+    unreadable = loads.stored[place]
+    loads.letta.poison(unreadable)
+    requests = []
+    for _ in range(3):
+        loads.load()
+        without.load()
+        requests.append(loads.requests - without.requests)
+        assert loads.known == set(loads.stored) - {unreadable}
+        assert len(loads.gaps) <= 1
+    # The first page fails too, so the whole list is read.
+    assert requests[0] > 2 * max(requests[1:])
