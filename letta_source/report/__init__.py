@@ -2,5 +2,6 @@
 
 `reading` copies the columns it needs from any destination into a local DuckDB (`store`). There `model` runs
 the dbt package's models of turns, tool calls and costs, and `facts` queries them. `charts` draws the result,
-and `page` puts everything into one file that needs no network and no script.
+and `page` puts everything into one file that needs no network. Its only script, `filter.js`, shows the
+figures of a chosen agent, model and time from what `cells` adds up.
 """

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from letta_source.report.cells import MODEL, cells
 from letta_source.report.period import Period
 from letta_source.times import later
 
@@ -16,9 +17,20 @@ Row = Mapping[str, Any]
 # Rows of agents, tools and models; the rest are one row.
 MOST = 12
 SLOWEST = 10
-_MODEL = "coalesce(model_handle, model, '')"
 
-_HEADLINE = """
+
+def _quantiles(values: str, of: str) -> str:
+    """Return the median and the 95th percentile in SQL.
+
+    Rounded as in the page's script, which has the values in milliseconds: both shall print the same.
+    """
+    return (
+        f"round(median(round({values}, 3)), 6) AS median_{of},"
+        f" round(quantile_cont(round({values}, 3), 0.95), 6) AS p95_{of}"
+    )
+
+
+_HEADLINE = f"""
 WITH said AS (
     SELECT
         -- Others only work: those that tend an agent's memory, those that were made and not yet asked.
@@ -30,8 +42,7 @@ WITH said AS (
     FROM int_letta__messages WHERE created_at >= $start AND created_at < $end
 ),
 answered AS (
-    SELECT count(*) AS turns, median(latency_seconds) AS median_latency,
-        quantile_cont(latency_seconds, 0.95) AS p95_latency
+    SELECT count(*) AS turns, {_quantiles("latency_seconds", "latency")}
     FROM letta__turns WHERE started_at >= $start AND started_at < $end
 ),
 called AS (
@@ -64,7 +75,7 @@ said AS (
 ),
 answered AS (
     SELECT date_trunc($step, started_at) AS day, count(*) AS turns,
-        median(latency_seconds) AS median_latency, quantile_cont(latency_seconds, 0.95) AS p95_latency
+        {_quantiles("latency_seconds", "latency")}
     FROM letta__turns WHERE started_at >= $start AND started_at < $end GROUP BY ALL
 )
 SELECT greatest(day, {_FIRST}) AS day, least(day + $width::INTERVAL, {_LAST}) AS until,
@@ -73,7 +84,7 @@ SELECT greatest(day, {_FIRST}) AS day, least(day + $width::INTERVAL, {_LAST}) AS
 FROM bucket LEFT JOIN said USING (day) LEFT JOIN answered USING (day) ORDER BY day
 """
 
-_TOOLS = """
+_TOOLS = f"""
 WITH called AS (
     SELECT *, coalesce(tool_name, '') AS tool
     FROM int_letta__tool_calls WHERE called_at >= $start AND called_at < $end
@@ -86,8 +97,7 @@ SELECT
     count(*) FILTER (return_status = 'error') AS errors,
     count(*) FILTER (returned_at IS NULL) AS never_returned,
     count(*) FILTER (outcome = 'denied') AS denied, errors / nullif(count(returned_at), 0) AS error_rate,
-    median(tool_seconds) AS median_seconds, quantile_cont(tool_seconds, 0.95) AS p95_seconds,
-    sum(tool_seconds) AS seconds
+    {_quantiles("tool_seconds", "seconds")}, round(sum(round(tool_seconds, 3)), 3) AS seconds
 FROM called JOIN ranked USING (tool) GROUP BY 1, least(rank, $most + 1) ORDER BY least(rank, $most + 1)
 """
 
@@ -124,7 +134,7 @@ GROUP BY least(rank, $most + 1), rank <= $most ORDER BY least(rank, $most + 1)
 
 _BY_MODEL = f"""
 WITH spent AS (
-    SELECT *, {_MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
+    SELECT *, {MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
     SELECT called, row_number() OVER (
@@ -142,7 +152,7 @@ FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER B
 
 _COST_BY_DAY = f"""
 WITH spent AS (
-    SELECT *, {_MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
+    SELECT *, {MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
     SELECT called, row_number() OVER (
@@ -202,7 +212,7 @@ FROM load_issues GROUP BY resource, kind ORDER BY last_at DESC, issues DESC, res
 _GAPS = f"""
 SELECT
     (SELECT count(*) FROM letta__step_costs WHERE created_at IS NULL) AS undated_steps,
-    (SELECT list(DISTINCT {_MODEL} ORDER BY {_MODEL}) FROM letta__step_costs
+    (SELECT list(DISTINCT {MODEL} ORDER BY {MODEL}) FROM letta__step_costs
      WHERE NOT is_priced AND created_at >= $start AND created_at < $end) AS unpriced,
     (SELECT count(*) FROM letta__turns
      WHERE latency_seconds IS NULL AND started_at >= $start AND started_at < $end) AS unanswered,
@@ -222,6 +232,7 @@ class Facts:
         before: `headline` of the period before; None if it holds no message or was not loaded completely.
         activity: a row for each step (day, week, …) of the period, whether or not anything happened.
         gaps: data that the figures lack.
+        cells: what the page's filter adds up; None if it is too much.
     """
 
     period: Period
@@ -236,6 +247,7 @@ class Facts:
     errors: Sequence[Row]
     issues: Sequence[Row]
     gaps: Row
+    cells: Row | None
 
 
 def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | None) -> Facts:
@@ -255,11 +267,12 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
     steps = {"step": period.step, "width": f"1 {period.step}"}
     is_whole = oldest is not None and oldest < later(_naive(period.before.start), timedelta(days=1))
     before = rows(_HEADLINE, period.before)[0] if is_whole else None
+    activity = rows(_ACTIVITY, period, **steps)
     return Facts(
         period,
         headline=rows(_HEADLINE)[0],
         before=before if before and before["messages"] else None,
-        activity=rows(_ACTIVITY, period, **steps),
+        activity=activity,
         tools=rows(_TOOLS, most=MOST),
         agents=rows(_BY_AGENT, most=MOST),
         models=rows(_BY_MODEL, most=MOST),
@@ -268,6 +281,7 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
         errors=rows(_ERRORS),
         issues=rows(_ISSUES),
         gaps=rows(_GAPS)[0],
+        cells=cells(store, period, activity),
     )
 
 

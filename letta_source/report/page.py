@@ -1,14 +1,22 @@
-"""Render the report as one HTML file: no script, no request, and a policy that forbids both."""
+"""Render the report as one HTML file: no request, one script, and a policy that forbids any other.
+
+The script filters the page, and without it everything is there. The policy has the script's hash, so that
+nothing that a name smuggles in could run.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 from letta_source.report import texts
+from letta_source.report.cells import MOST_BYTES, as_json
 from letta_source.report.charts import Chart
 from letta_source.report.facts import MOST, SLOWEST, Facts
 from letta_source.report.reading import Health
@@ -56,10 +64,16 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         day=texts.day,
         short=texts.short,
         named=texts.named,
-        # ElementTree wrote it and escaped its text.
+        # Drawings, whose text ElementTree escaped, the script, and JSON without a sign that could end it.
         drawn=Markup,
     )
+    script = (files("letta_source.report") / "filter.js").read_text("utf-8")
     return environment.get_template("page.html").render(
+        # Nothing can be chosen where there is nothing.
+        cells=as_json(facts.cells) if facts.cells and any(map(facts.cells.get, ("said", "spent"))) else "",
+        most_bytes=MOST_BYTES,
+        script=script,
+        script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         dataset=dataset,
         facts=facts,
         charts=charts,
@@ -98,7 +112,7 @@ def _figures(facts: Facts) -> list[Figure]:
         f", {texts.count(now['other_agents'])} more without people's messages" if now["other_agents"] else ""
     )
     outside = (
-        f"{texts.count(now['outside'])} agents' outside of any are not among them" if now["outside"] else ""
+        f"agents that also talked outside of any: {texts.count(now['outside'])}" if now["outside"] else ""
     )
     told = f"positive, of {texts.count(now['positive'] + now['negative'])} steps with feedback"
     feedback = (

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,10 +20,10 @@ from letta_source.report.prices import read_prices
 from letta_source.report.reading import Health
 from letta_source.report.store import NEEDED, fill, opened
 from tests.support import busy_month as made
+from tests.support.browser import PALE, WIDTHS, Browser, browsing
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = {"desktop": (1280, 900), "tablet": (768, 1024), "phone": (390, 844), "small phone": (320, 640)}
 # The area of A4 without margins, in CSS pixels.
 PRINTED = (703, 1016)
 CHARTS = """
@@ -50,53 +46,6 @@ return [...document.querySelectorAll('figure.chart')].map(chart => ({
     })),
 }))
 """
-# By WCAG 2.2: the contrast of each text with its background.
-PALE = """
-const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => [r, g, b].map(part => part / 255)
-    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-const behind = element => {
-    for (; element; element = element.parentElement) {
-        const colour = parts(getComputedStyle(element).backgroundColor);
-        if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-};
-return [...document.body.querySelectorAll('*')].filter(element =>
-    [...element.childNodes].some(node => node.nodeType == 3 && node.textContent.trim())
-    && !['title', 'STYLE'].includes(element.tagName) && element.getClientRects().length
-).map(element => {
-    const style = getComputedStyle(element), text = element.tagName == 'text';
-    const [one, other] = [light(parts(text ? style.fill : style.color)), light(behind(element))];
-    return [(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.textContent.trim()];
-}).filter(([contrast]) => contrast < 4.5)
-"""
-
-
-class Browser:
-    """Chromium with one page, shown in a given size, colour scheme and medium."""
-
-    def __init__(self, driver: Any, file: Path) -> None:
-        self._driver = driver
-        self._file = file
-
-    def show(self, width: int, height: int, scheme: str = "light", medium: str = "screen") -> None:
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
-        self._driver.get(self._file.as_uri())
-
-    def ask(self, script: str) -> Any:
-        return self._driver.execute_script(script)
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        return list(self._driver.get_log(kind))
-
-    def printed(self) -> bytes:
-        answer = self._driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-        return base64.b64decode(answer["data"])
 
 
 @pytest.fixture(scope="module")
@@ -118,29 +67,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(report: Path) -> Iterator[Browser]:
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    driver = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.fail(
-            "these tests need Chromium and its driver: apt-get install chromium chromium-driver,"
-            " or name the two programs in CHROMIUM and CHROMEDRIVER"
-        )
-    options = ChromeOptions()
-    options.binary_location = chromium
-    # Root has no sandbox, containers have a small /dev/shm, and no host name must resolve.
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    opened = Chrome(options=options, service=ChromeService(driver))
-    try:
-        yield Browser(opened, report)
-    finally:
-        opened.quit()
+    with browsing(report) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -202,7 +130,7 @@ def test_nothing_leaves_the_file(browser: Browser, report: Path) -> None:
         if event["method"] == "Network.requestWillBeSent"
     ]
     assert asked == [report.as_uri()]
-    assert browser.ask("return document.scripts.length") == 0
+    assert browser.ask("return [...document.scripts].map(one => one.type)") == ["application/json", ""]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

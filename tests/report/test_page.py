@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -77,7 +79,6 @@ def evil() -> str:
 def test_names_are_text_wherever_they_stand(evil: str) -> None:
     parsed = Parsed(evil)
     assert not {tag for tag, _ in parsed.tags} & {
-        "script",
         "img",
         "iframe",
         "object",
@@ -86,7 +87,10 @@ def test_names_are_text_wherever_they_stand(evil: str) -> None:
         "form",
     }
     assert not [key for _, attributes in parsed.tags for key in attributes if key.startswith("on")]
-    assert "<script" not in evil
+    assert [attributes for tag, attributes in parsed.tags if tag == "script"] == [
+        {"type": "application/json", "id": "data"},
+        {},
+    ]
     assert parsed.text.count("<script>") >= 6, "the names are there, and as what they are"
 
 
@@ -103,7 +107,28 @@ def test_nothing_is_asked_of_a_network(evil: str) -> None:
     assert "url(" not in style
     assert "@import" not in style
     policy = [attributes.get("content") for tag, attributes in Parsed(evil).tags if tag == "meta"]
-    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
+    script = evil.rpartition("<script>")[2].partition("</script>")[0]
+    allowed = f"script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    rest = "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    assert f"default-src 'none'; {allowed}; {rest}" in policy
+
+
+def test_without_data_there_is_no_filter_and_no_script() -> None:
+    empty = html_of(Case().facts())
+    large = html_of(replace(busy().facts(), cells=None))
+    for html in (empty, large):
+        assert not {tag for tag, _ in Parsed(html).tags} & {"script", "select", "button"}
+        assert "default-src 'none'; style-src 'unsafe-inline'" in html
+    told = "This page has no filter by agent, model and time: its data would be larger than 2,000 kB."
+    assert [told in Parsed(html).text for html in (empty, large)] == [False, True]
+
+
+def test_without_a_script_run_the_filter_is_hidden() -> None:
+    tags = Parsed(html_of(busy().facts())).tags
+    assert ("section", {"id": "filter", "aria-label": "Filter", "hidden": None}) in tags
+    assert [
+        attributes for _, attributes in tags if "data-part" in attributes and "hidden" in attributes
+    ] == []
 
 
 def test_every_chart_is_drawn_for_both_places() -> None:
@@ -229,7 +254,7 @@ def test_the_change_of_the_error_rate_is_points() -> None:
 
 def test_feedback_is_told_where_there_is_some() -> None:
     case = busy()
-    assert "Feedback" not in html_of(case.facts())
+    assert "<dt>Feedback" not in html_of(case.facts())
     for number, feedback in enumerate(("positive", "positive", "negative", None)):
         case.step(f"step-of-{number}", run_id="run-1", feedback=feedback)
     text = " ".join(Parsed(html_of(case.facts())).text.split())
@@ -248,6 +273,16 @@ def test_the_last_runs_are_told() -> None:
     assert "interrupted or running sweep \N{EN DASH} 0" in said
     assert html.count('<td class="text bad">') == 2
     assert "The last runs" not in html_of(Case().facts())
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(None, texts.NONE), (0, "0"), (9_999, "9,999"), (10_000, "10 k"), (12_345, "12.3 k"), (999_499, "999 k"),
+     (999_500, "1 M"), (999_999, "1 M"), (999_499_999, "999 M"), (999_500_000, "1 B"),
+     (12_345_678_900, "12.3 B"), (1.2e12, "1,200 B")],
+)  # fmt: skip
+def test_rough_numbers(number: float | None, said: str) -> None:
+    assert texts.rough(number) == said
 
 
 @pytest.mark.parametrize(
