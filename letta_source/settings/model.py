@@ -38,9 +38,11 @@ from letta_source.settings.values import (
     headers_value,
     ids_value,
     is_loopback,
+    key_value,
     mask_key_value,
     mask_value,
     moment_value,
+    number_value,
     proxy_value,
     shard_value,
     url_value,
@@ -52,6 +54,7 @@ CLOUD_URL = "https://api.letta.com"
 
 Duration = Annotated[timedelta, BeforeValidator(duration_value)]
 Moment = Annotated[datetime | None, BeforeValidator(moment_value)]
+Count = Annotated[int, BeforeValidator(number_value)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(ids_value)]
 Contract = Literal["evolve", "discard_value", "freeze"]
 TableFormat = Literal["delta", "iceberg"]
@@ -66,7 +69,7 @@ class Settings(BaseModel):
     base_url: Annotated[str, BeforeValidator(url_value)] = Field(
         CLOUD_URL, description="The server's address."
     )
-    api_key: Annotated[SecretStr | None, BeforeValidator(header_value)] = Field(
+    api_key: Annotated[SecretStr | None, BeforeValidator(key_value)] = Field(
         None, description="The API key; a self-hosted server may need none."
     )
     project: Annotated[str | None, BeforeValidator(header_value)] = Field(
@@ -79,17 +82,17 @@ class Settings(BaseModel):
     lag: Duration = Field(
         timedelta(minutes=10), description="Overlap: how much of the recent past each run reads again."
     )
-    page_size: int = Field(1000, ge=1, le=1000, description="Stored messages per request.")
-    max_workers: int = Field(8, ge=1, le=256, description="Concurrent requests.")
-    requests_per_second: float | None = Field(
+    page_size: Count = Field(1000, ge=1, le=1000, description="Stored messages per request.")
+    max_workers: Count = Field(8, ge=1, le=256, description="Concurrent requests.")
+    requests_per_second: Annotated[float | None, BeforeValidator(number_value)] = Field(
         None, gt=0, allow_inf_nan=False, description="Limit on requests per second, for all workers together."
     )
     timeout: Duration = Field(timedelta(seconds=60), description="Limit for one whole response.")
-    retries: int = Field(10, ge=0, description="How often a failed request is retried.")
-    checkpoint_rows: int = Field(
+    retries: Count = Field(10, ge=0, description="How often a failed request is retried.")
+    checkpoint_rows: Count = Field(
         1_000_000, ge=1, description="Rows per load package, of the command and `letta_source.load`."
     )
-    keep_states: int = Field(
+    keep_states: Count = Field(
         10, ge=1, description="States to keep, of the last loads of the command and `letta_source.load`."
     )
     refresh: bool = Field(False, description="Read everything again from the start.")

@@ -8,6 +8,7 @@ variable `[PIPELINE__]SOURCES__LETTA__NAME`, and LETTA_API_KEY, LETTA_BASE_URL a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ VARIABLES = {"api_key": "LETTA_API_KEY", "base_url": "LETTA_BASE_URL", "project"
 """Variables of Letta's own clients, by setting."""
 
 Path = tuple[str, ...]
+_TWICE = re.compile(r'Key "([\w.-]{1,60})" already exists\.')
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,29 @@ def providers() -> Sequence[Any]:
     if not _has_folder():
         raise ConfigError("the current folder was deleted: change to one that is there")
     try:
-        return list(dlt.config.config_providers)
+        found = list(dlt.config.config_providers)
+        _assert_files(found)
+        return found
+    except ConfigError:
+        raise
     except Exception as error:  # From tomlkit, from decoding, from vaults.
         why = _unreadable(error)
     # Raised outside `except`: a chained error would show a line of the file, or all of it.
     raise ConfigError(why)
+
+
+def _assert_files(found: Iterable[Any]) -> None:
+    """Refuse paths of configuration files that lead to no file.
+
+    dlt reads nothing there: a mask would be missed. A container's mount makes a folder of a missing file, and
+    leaves a dangling link of a removed one.
+    """
+    for provider in found:
+        for path in getattr(provider, "locations", ()) if provider.name.endswith(".toml") else ():
+            if os.path.isdir(path):
+                raise ConfigError(f"{path} is a folder: put a file in its place, or remove it")
+            if os.path.islink(path) and not os.path.exists(path):
+                raise ConfigError(f"{path} is a link to a file that does not exist: mend it, or remove it")
 
 
 def is_environment(provider: Any) -> bool:
@@ -159,6 +179,10 @@ def _unreadable(error: BaseException) -> str:
                 f"{files or 'a file of dlt'} is no TOML: see line {seen.line}, column {seen.col}"
                 " (a file from Windows may begin with a byte order mark: save it without)"
             )
+        if isinstance(seen, tomlkit.exceptions.TOMLKitError):
+            # It tells no line. The name of a key is no secret.
+            key = _TWICE.fullmatch(str(seen))
+            return f"{files} is no TOML" + (f": the key {key[1]} is there twice" if key else "")
         if isinstance(seen, UnicodeDecodeError):
             return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
         if isinstance(seen, OSError):

@@ -94,6 +94,8 @@ class _Check:
 
     def provider(self, provider: Any) -> None:
         """Check the keys of a file or a vault."""
+        if _is_file(provider) and _is_no_table(provider, "sources"):
+            raise ConfigError("sources is not read: it must be one table, [sources]")
         for path in self._at:
             if _is_no_table(provider, *path):
                 raise ConfigError(f"{'.'.join(path)} is not read: it must be one table, [{'.'.join(path)}]")

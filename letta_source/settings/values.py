@@ -161,6 +161,23 @@ def header_value(value: Any) -> Any:
     return value
 
 
+def key_value(value: Any) -> Any:
+    """Check an API key: files for `docker --env-file` keep quotes, and documents show it after `Bearer`."""
+    key = header_value(value)
+    if isinstance(key, str) and key[:1] in ("'", '"') and key[:1] == key[-1:]:
+        raise ValueError("must not be in quotes")
+    if isinstance(key, str) and key.lower().startswith("bearer "):
+        raise ValueError("must be the key alone, without Bearer")
+    return key
+
+
+def number_value(value: Any) -> Any:
+    """Refuse true and false, which pydantic takes as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
 def headers_value(value: Any) -> Any:
     """Read header fields by name from a mapping, JSON, or a text with one `Name: value` per line."""
     if value is None:

@@ -158,6 +158,10 @@ def test_what_a_variable_says(monkeypatch: pytest.MonkeyPatch, name: str, value:
         ("SOURCES__LETTA__MASK", "content", "mask: content: '' is not drop"),
         ("SOURCES__LETTA__MASK", "txt=drop", "did you mean text"),
         ("SOURCES__LETTA__API_KEY", "\n", "SOURCES__LETTA__API_KEY is empty"),
+        ("LETTA_API_KEY", f'"{KEY}"', "api_key: must not be in quotes (LETTA_API_KEY)"),
+        ("LETTA_API_KEY", f" '{KEY}'\n", "api_key: must not be in quotes (LETTA_API_KEY)"),
+        ("LETTA_API_KEY", f"Bearer {KEY}", "api_key: must be the key alone, without Bearer (LETTA_API_KEY)"),
+        ("SOURCES__LETTA__API_KEY", f"bearer  {KEY}", "api_key: must be the key alone, without Bearer"),
         ("SOURCES__LETTA__HEADERS", "X-Tenant", "headers: must be a mapping"),
         ("SOURCES__LETTA__HEADERS", "Host: elsewhere", "headers: Host: is set by this program"),
         ("SOURCES__LETTA__PROXY", "proxy.test:8080", "proxy: must be a URL"),
@@ -290,6 +294,44 @@ def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) ->
     assert str(refused.value) == f"{key} is not read: did you mean {meant}?"
 
 
+@pytest.mark.parametrize("text", ['[[sources]]\nletta = "text=drop"', 'sources = "text=drop"'])
+def test_sources_that_are_no_table(here: Path, text: str) -> None:
+    configure(here, text)
+    with pytest.raises(ConfigError, match=r"^sources is not read: it must be one table"):
+        seen("mine")
+
+
+@pytest.mark.parametrize("name", ["config.toml", "secrets.toml"])
+def test_a_file_of_settings_that_is_none(here: Path, name: str) -> None:
+    path = here / ".dlt" / name
+    path.mkdir(parents=True)
+    forget()
+    with pytest.raises(ConfigError, match=rf"{name} is a folder: put a file in its place"):
+        seen()
+    path.rmdir()
+    path.symlink_to(here / "away.toml")
+    forget()
+    with pytest.raises(ConfigError, match=rf"{name} is a link to a file that does not exist"):
+        seen()
+    (here / "away.toml").write_text("[other]\n")
+    forget()
+    assert seen().base_url == HERE
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["page_size", "max_workers", "retries", "requests_per_second", "checkpoint_rows", "keep_states"],
+)
+def test_true_is_no_number(monkeypatch: pytest.MonkeyPatch, here: Path, name: str) -> None:
+    configure(here, f"[sources.letta]\n{name} = true\n")
+    with pytest.raises(ConfigError, match=rf"{name}: must be a number \(sources.letta.{name} in"):
+        seen()
+    configure(here, "")
+    monkeypatch.setenv(f"SOURCES__LETTA__{name.upper()}", "true")
+    with pytest.raises(ConfigError, match=f"^{name}: must be a"):
+        seen()
+
+
 @pytest.mark.parametrize("text", ['[[sources.letta]]\nmask = "text=drop"', '[sources]\nletta = "text=drop"'])
 def test_a_section_that_is_no_table(here: Path, text: str) -> None:
     configure(here, text)
@@ -348,6 +390,9 @@ def test_settings_are_the_arguments() -> None:
         (b"\xef\xbb\xbf[sources.letta]\n", "byte order mark"),
         ("# f\u00fcr alle\n".encode("latin-1"), "config.toml is not in UTF-8"),
         (b"[sources.letta]\npage_size = 'abc\n", "is no TOML"),
+        (b"[sources.letta]\nlag = 5\nlag = 6\n", "config.toml is no TOML: the key lag is there twice"),
+        (b"[sources.letta]\n[sources.letta]\n", "is no TOML"),
+        (b"[a]\nb = 1\n[a.b]\nc = 2\n", "is no TOML"),
         (b"api_key = sk-let-canary-of-a-file\n", "is no TOML"),
     ],
 )
