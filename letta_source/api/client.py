@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -60,7 +60,6 @@ class Client:
 
     Args:
         settings: host, key, headers, timeout, retries, proxy, certificates.
-        on_request: called as each request is sent, including retries and redirects.
         server: the load's knowledge of the server, shared by its clients.
         looks_again: before a request is given up, make sure that the server answers at all.
 
@@ -71,13 +70,12 @@ class Client:
     def __init__(
         self,
         settings: Settings,
-        on_request: Callable[[], None] = lambda: None,
         server: Server | None = None,
         looks_again: bool = True,
     ) -> None:
         self.base_url = settings.base_url
         self.server = server or Server.of(settings)
-        self._exchange = Exchange(settings, self.server, on_request)
+        self._exchange = Exchange(settings, self.server)
         self._route = route_to(settings)
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries

@@ -38,19 +38,17 @@ class Exchange:
     Args:
         settings: host, key, headers, timeout, proxy, certificates.
         server: each answer updates its clock and traffic.
-        on_request: called as each request is sent.
 
     Raises:
         ConfigError: the proxy or a certificate cannot be used.
     """
 
-    def __init__(self, settings: Settings, server: Server, on_request: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, server: Server) -> None:
         self.redact = Redactor(settings.secrets)
         self._filter = RedactingFilter(self.redact)
         self._base_url = settings.base_url
         self._server = server
         self._lag = settings.lag
-        self._on_request = on_request
         self._timeout = settings.timeout.total_seconds()
         connect = min(self._timeout, _CONNECT_SECONDS)
         self._extensions = {
@@ -99,7 +97,7 @@ class Exchange:
         Returns:
             The answer, closed, and its body or the result of `read`.
         """
-        self._on_request()
+        self._server.traffic.count_request()
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             # httpx has no deadline for a whole answer: one that trickles in would take forever.

@@ -15,14 +15,20 @@ class Traffic:
     """The network traffic of one resource.
 
     Attributes:
+        requests: number of requests, including retries and redirects.
         retries: number of retries.
         waited: seconds before retries, of all workers together, and those that the server asked for.
         bytes: bytes of all bodies, decoded.
     """
 
+    requests: int = 0
     retries: int = 0
     waited: float = 0.0
     bytes: int = 0
+
+    def count_request(self) -> None:
+        """Count a request as it is sent."""
+        self.requests += 1
 
     def count_retry(self, seconds: float) -> None:
         """Count a retry, and the wait before it."""

@@ -67,7 +67,7 @@ def extract(
         return find_jobs(client, state, resource)
 
     try:
-        with stream(state.settings, jobs, counts.count_request, state.session.server) as job_events:
+        with stream(state.settings, jobs, state.session.server) as job_events:
             for job_event in job_events:
                 collector.take(job_event)
                 while collector.is_full:

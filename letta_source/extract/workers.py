@@ -77,14 +77,11 @@ class _Bridge:
 
 
 @contextmanager
-def stream(
-    settings: Settings, jobs: Jobs, on_request: Callable[[], None], server: Server | None = None
-) -> Iterator[Iterator[JobEvent]]:
+def stream(settings: Settings, jobs: Jobs, server: Server | None = None) -> Iterator[Iterator[JobEvent]]:
     """Yield an iterator over the events of all jobs as they come; leaving the block stops the jobs.
 
     Args:
         jobs: takes a client, yields the jobs; these start while it goes on.
-        on_request: called, in the other thread, as each request is sent.
         server: state of the server shared by the load's requests.
 
     Raises:
@@ -95,7 +92,7 @@ def stream(
 
     async def run() -> None:
         bridge.open()
-        async with Client(settings, on_request, server) as client:
+        async with Client(settings, server) as client:
             with client.server.memory.watched(bridge.tell_shortage):
                 await _work(client, jobs, settings.max_workers, bridge)
 

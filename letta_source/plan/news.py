@@ -83,10 +83,10 @@ async def news_since(client: Client, state: ResourceState) -> News | None:
     return news
 
 
-async def until_named(
+def until_named(
     events: AsyncIterator[Event], named: Collection[str], limit: int, unless: str | None = None
 ) -> AsyncIterator[Event]:
-    """Yield the events of a walk, which ends with a page that is not full once all named ids have come.
+    """Return the events of a walk, which ends with a page that is not full once all named ids have come.
 
     A page that is not full does not prove the end, nor do the named ids; both together do.
 
@@ -94,10 +94,15 @@ async def until_named(
         named: ids that the list of all messages named; if empty, the walk goes to its end.
         unless: a message type that hides others on its page; they come on the next page.
     """
-    left = set(named)
+    return _ended(events, set(named), limit, unless) if named else events
+
+
+async def _ended(
+    events: AsyncIterator[Event], left: set[str], limit: int, unless: str | None
+) -> AsyncIterator[Event]:
     async for event in events:
         is_last = False
-        if isinstance(event, Page) and named:
+        if isinstance(event, Page):
             ids = ids_of(event.items)
             left.difference_update(ids)
             hides = unless and any(item.get("message_type") == unless for item in filter(has_id, event.items))

@@ -26,8 +26,7 @@ class Counts:
         vanished: all parents are gone, and no earlier load has reported it.
         items: items read, including those of the overlap.
         rows: rows handed over for loading, of all tables.
-        requests: HTTP requests, including retries.
-        traffic: retries, waits and bytes.
+        traffic: HTTP requests, retries, waits and bytes.
         problems: parents and messages that could not be read, including known ones.
         known: problems that an earlier load had too; not all of them were retried.
         next_try: the earliest time at which one of these is retried.
@@ -49,7 +48,6 @@ class Counts:
     vanished: bool = False
     items: int = 0
     rows: int = 0
-    requests: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     problems: int = 0
     known: int = 0
@@ -59,6 +57,11 @@ class Counts:
     skipped: str | None = None
     begun: float | None = None
     ended: float | None = None
+
+    @property
+    def requests(self) -> int:
+        """The number of HTTP requests, including retries."""
+        return self.traffic.requests
 
     @property
     def seconds(self) -> float:
@@ -82,7 +85,3 @@ class Counts:
         self.known += 1
         if next_try:
             self.next_try = min(self.next_try or next_try, next_try)
-
-    def count_request(self) -> None:
-        """Count one request."""
-        self.requests += 1

@@ -40,7 +40,7 @@ class StoredState(TypedDict, total=False):
     digests: dict[str, str]
     """A digest of the row that was last added for each id, for append-only destinations."""
     reread: dict[str, list[str | None]]
-    """The place where a sweep begins, by parent or list key; see `letta_source.state.reread`."""
+    """The place where a sweep begins, by parent or list key; see `letta_source.state.cursors.RereadMarks`."""
     swept: dict[str, str]
     """The start of the last load that asked for everything, by the agents asked for."""
     changes: StoredChanges

@@ -10,6 +10,7 @@ import pytest
 
 from letta_source.api.client import Client
 from letta_source.api.responses import BadBody, RequestFailed, StatusError, parsed
+from letta_source.api.server import Server
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
 from tests.support.wire import HOST, Answer, answering, get, one_by_one, settings
@@ -115,17 +116,17 @@ def test_a_circle_ends() -> None:
     assert len(requests) <= 5
 
 
-def test_every_request_is_told() -> None:
-    told: list[None] = []
+def test_every_request_is_counted() -> None:
+    server = Server()
 
     async def main() -> None:
-        async with Client(settings(), lambda: told.append(None)) as client:
+        async with Client(settings(), server) as client:
             await client.get("/v1/agents")
 
     answers = [httpx.Response(503), redirect("/v1/agents/"), httpx.Response(200, json=[])]
     with answering(one_by_one(answers)) as requests:
         asyncio.run(main())
-    assert len(told) == len(requests) == 3
+    assert server.traffic.requests == len(requests) == 3
 
 
 def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:

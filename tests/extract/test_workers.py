@@ -20,7 +20,7 @@ from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.job import Job
-from tests.support.wire import settings
+from tests.support.wire import noting, settings
 
 Events = AsyncIterator[tuple[str, Event]]
 
@@ -90,7 +90,7 @@ def finding(*jobs: Job, error: Exception | None = None) -> Callable[[Client], As
 
 
 def run(*jobs: Job, error: Exception | None = None, **given: Any) -> list[JobEvent]:
-    with stream(settings(**given), finding(*jobs, error=error), lambda: None) as job_events:
+    with stream(settings(**given), finding(*jobs, error=error)) as job_events:
         return list(job_events)
 
 
@@ -154,7 +154,7 @@ def test_who_does_not_take_holds_up_the_jobs() -> None:
         return before
 
     jobs = finding(*(tireless(str(number)) for number in range(20)))
-    with stream(settings(max_workers=4), jobs, lambda: None) as job_events:
+    with stream(settings(max_workers=4), jobs) as job_events:
         # Eight events are queued, and each of the four workers holds one page.
         assert settled() <= 8 + 4
         for _ in range(100):
@@ -171,7 +171,7 @@ def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
             found.append(number)
             yield waiting(str(number), [])
 
-    with stream(settings(max_workers=2), find, lambda: None) as job_events:
+    with stream(settings(max_workers=2), find) as job_events:
         for _ in range(5):
             next(job_events)
         time.sleep(0.1)
@@ -183,9 +183,7 @@ def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
 def test_leaving_early_stops_the_jobs(pages: int) -> None:
     ended: list[str] = []
     names = {"a", "b", "c"}
-    with stream(
-        settings(), finding(*(waiting(name, ended, pages) for name in names)), lambda: None
-    ) as job_events:
+    with stream(settings(), finding(*(waiting(name, ended, pages) for name in names))) as job_events:
         for _ in range(3 + min(pages, 2)):
             next(job_events)
         time.sleep(0.02)
@@ -195,7 +193,7 @@ def test_leaving_early_stops_the_jobs(pages: int) -> None:
 def test_leaving_at_once_stops_the_jobs() -> None:
     def leave() -> None:
         for _ in range(10):
-            with stream(settings(), finding(*(waiting(name, []) for name in "abc")), lambda: None):
+            with stream(settings(), finding(*(waiting(name, []) for name in "abc"))):
                 pass
 
     thread = threading.Thread(target=leave, daemon=True)
@@ -216,7 +214,8 @@ def _read_agents(base_url: str, told: list[int] | None = None) -> list[JobEvent]
             yield job(agent_id, events)
 
     told = [] if told is None else told
-    with stream(settings(base_url), find, lambda: told.append(threading.get_ident())) as job_events:
+    server = noting(settings(base_url), lambda: told.append(threading.get_ident()))
+    with stream(settings(base_url), find, server) as job_events:
         return list(job_events)
 
 
@@ -240,7 +239,8 @@ def test_leaving_early_ends_the_requests() -> None:
     asked = threading.Event()
     with serve(letta, delay=5) as server:
         started = time.monotonic()
-        with stream(settings(server.base_url), finding(job("slow", events)), asked.set):
+        known = noting(settings(server.base_url), asked.set)
+        with stream(settings(server.base_url), finding(job("slow", events)), known):
             assert asked.wait(5)
         assert time.monotonic() - started < 2
 
@@ -257,7 +257,7 @@ def test_a_fatal_error_reaches_the_caller_and_ends_the_others(error: Exception) 
 def test_what_came_before_a_fatal_error_was_given() -> None:
     taken: list[JobEvent] = []
     jobs = finding(counting("a", 2, AuthError("no")))
-    with stream(settings(), jobs, lambda: None) as job_events, pytest.raises(AuthError):
+    with stream(settings(), jobs) as job_events, pytest.raises(AuthError):
         taken.extend(job_events)
     assert of(taken, "a") == [Begun, 0, 1]
 
@@ -291,7 +291,7 @@ def test_an_interruption_of_the_caller_closes_everything(interruption: type[Base
     jobs = finding(*(waiting(name, ended, pages=1000) for name in "abc"))
 
     def consume() -> None:
-        with stream(settings(), jobs, lambda: None) as job_events:
+        with stream(settings(), jobs) as job_events:
             for number, _ in enumerate(job_events):
                 if number == 20:
                     raise interruption

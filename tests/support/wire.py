@@ -18,6 +18,7 @@ import tenacity
 
 from letta_source.api import rate_limit as pace
 from letta_source.api.client import Client
+from letta_source.api.server import Server, Traffic
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer, joined_params
 from letta_source.errors import LettaError
@@ -115,6 +116,21 @@ class Walked:
         return self
 
 
+@dataclass
+class _Noted(Traffic):
+    note: Callable[[], None] = lambda: None
+
+    def count_request(self) -> None:
+        self.note()
+
+
+def noting(given: Settings, note: Callable[[], None]) -> Server:
+    """Return a load's knowledge of the server; the function is called as each request is sent."""
+    server = Server.of(given)
+    server.traffic = _Noted(note=note)
+    return server
+
+
 def gather(
     read: Callable[[Client], AsyncIterator[Event]],
     base_url: str = HOST,
@@ -129,7 +145,8 @@ def gather(
         on_request()
 
     async def main() -> None:
-        async with Client(settings(base_url, **given), note, looks_again=False) as client:
+        server = noting(settings(base_url, **given), note)
+        async with Client(settings(base_url, **given), server, looks_again=False) as client:
             async for event in read(client):
                 walked.events.append(event)
 
