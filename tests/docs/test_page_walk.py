@@ -53,7 +53,7 @@ def crossed(is_on: threading.Event) -> Iterator[set[str]]:
         yield found
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # As documented.
+        threading.setprofile(None)
 
 
 def test_the_walk_of_a_page_is_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
