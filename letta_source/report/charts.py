@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +20,8 @@ from letta_source.report.facts import Facts, Row
 _HUES = tuple(f"var(--c{number})" for number in range(1, 6))
 _Spec = Callable[[int], Spec]
 Key = Sequence[tuple[str, str]]
+# Formats of dates by the longest time that they suit.
+_DATES = ((timedelta(days=380), "%-d %b"), (timedelta(days=3660), "%b %Y"), (timedelta.max, "%Y"))
 _UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 
 
@@ -37,6 +39,10 @@ class Chart:
 def draw(facts: Facts) -> dict[str, Chart]:
     """Return the charts by name; those with nothing to show are left out."""
     step, days = facts.period.step, facts.activity
+    # The bar of all others would be so long that no other could be read; the tables have it.
+    tools = [row for row in facts.tools if row["name"] is not None]
+    agents = [row for row in facts.agents if row["name"] is not None]
+    of_tools, of_agents = _first(facts.tools), _first(facts.agents)
     charts: dict[str, Chart] = {}
     for what in ("messages", "turns"):
         if any(row[what] for row in days):
@@ -52,26 +58,33 @@ def draw(facts: Facts) -> dict[str, Chart]:
         charts["latency"] = _chart(
             f"Latency of turns by {step}, {unit}", key, says, _latency(days, slow, size)
         )
-    if facts.tools:
-        most = max(row["calls"] for row in facts.tools)
-        says = f"{len(facts.tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
+    if tools:
+        most = max(row["calls"] for row in tools)
+        says = f"{len(tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
         key = [(_HUES[0], "success"), (_HUES[1], "error"), (MUTED, "never returned")]
-        charts["tools"] = _chart("Tool calls", key, says, _tools(facts.tools, key))
-    if any(row["seconds"] for row in facts.tools):
-        charts["tool_time"] = _tool_time(facts.tools)
-    if any(row["tokens"] for row in facts.agents):
+        charts["tools"] = _chart(f"Tool calls{of_tools}", key, says, _tools(tools, key))
+    if any(row["seconds"] for row in tools):
+        charts["tool_time"] = _tool_time(tools, of_tools)
+    if any(row["tokens"] for row in agents):
         total = sum(row["tokens"] or 0 for row in facts.agents)
         says = f"{texts.count(total)} tokens in all; the table below has them by agent."
         key = [(_HUES[0], "input"), (_HUES[4], "cached input"), (_HUES[1], "output")]
-        charts["tokens"] = _chart("Tokens by agent", key, says, _tokens(facts.agents, key))
-    if any(row["cost"] for row in facts.agents):
+        charts["tokens"] = _chart(f"Tokens by agent{of_agents}", key, says, _tokens(agents, key))
+    if any(row["cost"] for row in agents):
         total = sum(row["cost"] or 0 for row in facts.agents)
         says = f"{texts.dollars(total)} in all; the table below has them by agent."
-        costs = [(row, row["cost"], texts.dollars(row["cost"])) for row in facts.agents if row["cost"]]
-        charts["agent_cost"] = _chart("Cost by agent, US dollars", [], says, _totals(costs, "agent"))
+        costs = [(row, row["cost"], texts.dollars(row["cost"])) for row in agents if row["cost"]]
+        charts["agent_cost"] = _chart(
+            f"Cost by agent, US dollars{of_agents}", [], says, _totals(costs, "agent")
+        )
     if any(row["tokens"] for row in facts.spending):
         charts["cost"] = _spending(days, facts.spending, step)
     return charts
+
+
+def _first(rows: Sequence[Row]) -> str:
+    """Return the end of a title: how many are drawn, if not all."""
+    return f", the first {len(rows) - 1}" if rows and rows[-1]["name"] is None else ""
 
 
 def _chart(title: str, key: Key, says: str, spec: _Spec) -> Chart:
@@ -90,7 +103,7 @@ def _x(days: Sequence[Row], width: int) -> Spec:
     """Return the x axis with all days, whether or not there is something to draw."""
     each = -(-len(days) // (width // 75))
     axis = {
-        "format": "%-d %b",
+        "format": next(form for most, form in _DATES if days[-1]["until"] - days[0]["day"] <= most),
         "title": None,
         "grid": False,
         "values": [_ms(row["day"]) for row in days[::each]],
@@ -226,23 +239,23 @@ def _tools(rows: Sequence[Row], key: Key) -> _Spec:
 
 def _tokens(rows: Sequence[Row], key: Key) -> _Spec:
     values = []
-    rows = sorted(rows, key=lambda row: (row["name"] is None, -(row["tokens"] or 0)))
+    rows = sorted(rows, key=lambda row: -(row["tokens"] or 0))
     for name, row in zip(_labels(rows, "agent"), rows, strict=True):
         prompt, cached = row["prompt"] or 0, row["cached"] or 0
         values += _stripe(name, key, (max(prompt - cached, 0), cached, row["completion"] or 0), "tokens")
     return _stripes(values, key)
 
 
-def _tool_time(rows: Sequence[Row]) -> Chart:
+def _tool_time(rows: Sequence[Row], first: str) -> Chart:
     unit, size = _unit(max(row["seconds"] or 0 for row in rows))
     times = [(row, (row["seconds"] or 0) / size, texts.seconds(row["seconds"])) for row in rows]
     total = texts.seconds(sum(row["seconds"] or 0 for row in rows))
-    return _chart(f"Time in tools, {unit}", [], f"{total} in all.", _totals(times, "tool"))
+    return _chart(f"Time in tools, {unit}{first}", [], f"{total} in the tools drawn.", _totals(times, "tool"))
 
 
 def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
-    """Return one bar for each row, the longest first and that of the others last."""
-    ordered = sorted(rows, key=lambda row: (row[0]["name"] is None, -row[1]))
+    """Return one bar for each row, the longest first."""
+    ordered = sorted(rows, key=lambda row: -row[1])
     labels = _labels([row for row, _, _ in ordered], what)
     values = [
         {"name": label, "kind": "", "n": n, "said": f"{label}: {said}"}
@@ -262,7 +275,7 @@ def _labels(rows: Sequence[Row], what: str) -> list[str]:
     """Return a label for each row; two agents with one name, or one shortened name, are two bars."""
     labels: list[str] = []
     for row in rows:
-        label = texts.short(texts.named(row["name"], what, f"{row['names']} others"))
+        label = texts.short(texts.named(row["name"], what, ""))
         while label in labels:
             label += "\N{PRIME}"
         labels.append(label)

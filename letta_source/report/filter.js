@@ -191,18 +191,21 @@ function table(what, names, columns, groups, order) {
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label + "s" },
     element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, label), ...head)),
       element("tbody", {}, ...shown.map(([name, rows]) => element("tr", {},
-        element("th", { scope: "row" }, name), ...columns.map(([, value]) => element("td", {}, value(rows))))))));
+        element("th", { scope: "row" }, name), ...columns.map(([, value, isBad]) =>
+          element("td", isBad?.(rows) ? { class: "bad" } : {}, value(rows))))))));
 }
 
 const spending = [
   ["Input tokens", 4], ["Of them cached", 5], ["Output tokens", 6], ["Of them reasoning", 7],
 ];
 
+function failing(rows) { return ratio(total(rows, 4), total(rows, 3) - total(rows, 5)); }
+
 function tools({ called }) {
   return table("tool", data.tools, [
     ["Calls", rows => count(total(rows, 3))],
     ["Errors", rows => count(total(rows, 4))],
-    ["Error rate", rows => share(ratio(total(rows, 4), total(rows, 3) - total(rows, 5)))],
+    ["Error rate", rows => share(failing(rows)), rows => failing(rows) >= 0.1],
     ["Never returned", rows => count(total(rows, 5))],
     ["Denied", rows => count(total(rows, 6))],
     ["Median time", rows => seconds(quantile(all(rows, 7), 0.5))],

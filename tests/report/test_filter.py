@@ -36,6 +36,7 @@ const text = one => one.textContent.trim();
 return {
     figures: Object.fromEntries([...document.querySelectorAll('dl.figures > div')].filter(seen).map(
         one => [text(one.querySelector('dt')), text(one.querySelector('.value').firstChild)])),
+    bad: [...document.querySelectorAll('td.bad')].filter(seen).map(text),
     tables: Object.fromEntries([...document.querySelectorAll('.scroll')].filter(seen).map(
         one => [one.ariaLabel, [...one.querySelectorAll('tr')].map(row => [...row.cells].map(text))])),
 }
@@ -125,7 +126,7 @@ def test_a_choice_shows_what_a_report_of_it_does(
     told = browser.ask(CHOOSE, {"agent": label, **choice})
     assert told.startswith(f"Shown: {label if agent else 'all agents'}, all models, {choice['from']} to ")
     found = browser.ask(SHOWN)
-    assert found["figures"] == expected["figures"]
+    assert (found["figures"], found["bad"]) == (expected["figures"], expected["bad"])
     for table in ("Tools", "Agents", "Models"):
         assert found["tables"].get(table) == expected["tables"].get(table)
     assert not {"Slowest turns", "Failed runs and steps"} & set(found["tables"])

@@ -13,7 +13,7 @@ import pytest
 
 from letta_source.report import texts
 from letta_source.report.charts import draw
-from letta_source.report.facts import Facts
+from letta_source.report.facts import MOST, Facts
 from letta_source.report.page import page
 from letta_source.report.period import Period, wanted
 from letta_source.report.prices import Price
@@ -145,6 +145,32 @@ def test_every_chart_is_drawn_for_both_places() -> None:
     html = page("letta (duckdb)", facts, charts, HEALTH, NOW)
     assert html.count("<svg") == 2 * len(charts)
     assert ">$0.0002<" in charts["cost"].wide, "small figures are not cut"
+
+
+def test_bars_leave_out_all_others_and_say_so() -> None:
+    """Their bar would be many times as long as any other."""
+    case = Case()
+    for number in range(MOST + 2):
+        case.agent(f"agent-{number:02}", f"name {number:02}")
+        case.call(number, f"tool {number:02}", "call", step=f"step-{number}")
+        case.answer(number + 2, "success", "call")
+        case.step(f"step-{number}", model="priced", total_tokens=10, prompt_tokens=10)
+    facts = case.facts(prices=[Price("priced", 1, 1, 1, 1)])
+    charts = draw(facts)
+    for name in ("tools", "tool_time", "tokens", "agent_cost"):
+        assert charts[name].title.endswith(f", the first {MOST}")
+        assert "others" not in charts[name].wide
+    assert "2 other agents" in Parsed(html_of(facts)).text, "the table has them"
+
+
+@pytest.mark.parametrize(("years", "label"), [(1, ">5 Jan<"), (3, ">Jan 2026<"), (60, ">2026<")])
+def test_dates_of_a_long_time_have_the_year(years: int, label: str) -> None:
+    case = Case()
+    case.say("user", 0)
+    period = Period(
+        datetime(2026, 1, 5, tzinfo=timezone.utc), datetime(2026 + years, 1, 5, tzinfo=timezone.utc)
+    )
+    assert label in draw(case.facts(period))["messages"].wide
 
 
 def test_an_empty_dataset_says_so() -> None:
