@@ -42,9 +42,13 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert listed
     names = re.findall(r'"([\w.-]+(?:\[\w+\])?)', listed[1])
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--upgrade", *names], check=True)
-    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True)
+    python = str(folder / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "uv"], check=True)
+    # It finds the same versions as pip, in a tenth of the time.
+    install = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+    subprocess.run([*install, "--upgrade", *names], check=True)
+    subprocess.run([*install, "--no-deps", str(ROOT)], check=True)
     return folder / "bin"
 
 
