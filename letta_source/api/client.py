@@ -53,6 +53,7 @@ class _Asked:
     may_lack: bool = False
     read: Reader | None = None
     is_search: bool = False
+    page_retries: int | None = None
 
 
 class Client:
@@ -120,15 +121,14 @@ class Client:
         """
         own = lease or self.server.memory.lease()
         try:
-            asked = _Asked(own, shape, may_lack, read, is_search)
+            asked = _Asked(own, shape, may_lack, read, is_search, page_retries)
             try:
-                return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
+                return await self._send("GET", path, params, asked=asked)
             except StatusError as error:
                 if not is_missing(error) or await self._is_missing_again(path):
                     raise
                 # Letta has the endpoint: something in front of it has answered.
-                asked = replace(asked, may_lack=False)
-                return await self._send("GET", path, params, page_retries=page_retries, asked=asked)
+                return await self._send("GET", path, params, asked=replace(asked, may_lack=False))
         except TooLarge:
             self.server.memory.expect_large()
             raise
@@ -162,7 +162,6 @@ class Client:
         path: str,
         params: Params | None = None,
         body: Mapping[str, Any] | None = None,
-        page_retries: int | None = None,
         *,
         asked: _Asked,
     ) -> Any:
@@ -176,11 +175,11 @@ class Client:
             # A gateway without a route to agents' messages would cost half a minute for each agent.
             retries = min(self._retries, _RETRIES_OF_GIVEN_UP) if kind in given_up else self._retries
             try:
-                found = await self._tried(request, retries, asked, page_retries)
+                found = await self._tried(request, retries, asked)
             except RequestFailed as error:
                 # An outage is not the request's fault: if the server was down, it is sent again.
                 if self._answers != answers or not self._looks_again or await self._is_up():
-                    if worth_a_retry(error) and (page_retries is None or not may_be_the_page(error)):
+                    if worth_a_retry(error) and (asked.page_retries is None or not may_be_the_page(error)):
                         given_up.add(kind)
                     raise
                 failed = error
@@ -212,9 +211,7 @@ class Client:
             raise failed
         raise Unreachable(f"{self.base_url} no longer answers; last error: {failed}") from failed
 
-    async def _tried(
-        self, request: httpx.Request, retries: int, asked: _Asked, page_retries: int | None = None
-    ) -> Any:
+    async def _tried(self, request: httpx.Request, retries: int, asked: _Asked) -> Any:
         try:
             try:
                 return await self._once(request, asked)
@@ -226,7 +223,7 @@ class Client:
                     request,
                     error,
                     retries,
-                    page_retries,
+                    asked.page_retries,
                     first_contact=not self._looks_again and not self.server.lets_read,
                     on_retry=self.server.traffic.count_retry,
                     level=logging.DEBUG if asked.is_search else logging.INFO,

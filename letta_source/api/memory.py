@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-DEFAULT_LIMIT = 512_000_000
+from letta_source.settings.memory import MOST
+
 # Bytes that Python takes for a JSON value, object and array besides their text.
 _VALUE, _OBJECT, _ARRAY = 64, 240, 72
 # glibc's parameter for the smallest block that is a mapping of its own, and its initial value.
@@ -49,7 +50,7 @@ class Memory:
         limit: the limit in bytes.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = MOST) -> None:
         self.limit = limit
         self._given_out = limit // 4
         self._watchers: list[Callable[[], None]] = []

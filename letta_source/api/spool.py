@@ -137,7 +137,7 @@ async def read_list(
         spool = Spool(elements, lease)
         size = await _fill(spool, elements, response, take, memory)
     except OSError as error:
-        failed: RequestFailed = _full(error)
+        failed: RequestFailed = SpoolFull(cannot_write(error))
     except (ValueError, BadBody) as error:
         failed = BadBody(str(error))
     except TooLarge as error:
@@ -196,6 +196,7 @@ async def _add(
         spool.lease.shrink(size)
 
 
-def _full(error: OSError) -> SpoolFull:
+def cannot_write(error: OSError) -> str:
+    """Return what to do about a temporary file that cannot be written."""
     folder = tempfile.gettempdir() if tempfile.tempdir else "the temporary folder"
-    return SpoolFull(f"{folder} cannot be written ({error.strerror}): name another one as TMPDIR")
+    return f"{folder} cannot be written ({error.strerror}): name another one as TMPDIR"

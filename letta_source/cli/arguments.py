@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from letta_source.loading.run import Observer
     from letta_source.loading.target import Target
     from letta_source.shards import Shard
+    from letta_source.state.session import Session
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -82,6 +83,23 @@ def target_of(options: argparse.Namespace, shard: Shard | None = None) -> Target
 
     place = options.pipeline_name, options.destination, options.dataset_name
     return Target(*place, shard=shard or WHOLE, database=options.database, wait=options.wait).resolved()
+
+
+def session_of(options: argparse.Namespace, **given: Any) -> Session:
+    """Return a session with the settings of the source: those given, else the configured ones.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    from letta_source.settings.places import providers
+    from letta_source.source import letta
+    from letta_source.state.session import Session
+
+    session = Session(pipeline_name=options.pipeline_name)
+    # Before dlt reads its files: it shows a traceback for a broken one.
+    providers()
+    letta(**given, session=session)
+    return session
 
 
 def add_window(group: argparse._ArgumentGroup) -> None:

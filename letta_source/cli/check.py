@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
+from letta_source.cli.arguments import add_command, add_place, exit_codes, session_of, target_of
 from letta_source.cli.run import WHENCE, add_base_url
 from letta_source.errors import ExitCode
 
@@ -40,15 +40,8 @@ def check(options: argparse.Namespace) -> int:
     from letta_source.loading.preflight import check_families
     from letta_source.safe_text import visible
     from letta_source.schema.resources import list_of_family
-    from letta_source.settings.places import providers
-    from letta_source.source import letta
-    from letta_source.state.session import Session
 
-    session = Session()
-    # Before dlt reads its files: it shows a traceback for a broken one.
-    providers()
-    letta(base_url=options.base_url, session=session)
-    settings = session.settings
+    settings = session_of(options, base_url=options.base_url).settings
     families = check_families(settings)
     target = target_of(options, settings.shard)
     target.check_untouched(settings.table_format)

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
+from letta_source.cli.arguments import (
+    add_command,
+    add_names,
+    add_place,
+    exit_codes,
+    session_of,
+    target_of,
+    text,
+)
 from letta_source.cli.run import add_base_url
 from letta_source.cli.streams import tell
 from letta_source.errors import ConfigError, ExitCode
@@ -71,16 +79,10 @@ def verify(options: argparse.Namespace) -> int:
         LettaError: nothing was repaired.
     """
     from letta_source.cli.signals import stopping
-    from letta_source.settings.places import providers
-    from letta_source.source import letta
-    from letta_source.state.session import Session
 
     if options.yes and not options.repair:
         raise ConfigError("--yes is for --repair")
-    session = Session(pipeline_name=options.pipeline_name)
-    # Before dlt reads its files: it shows a traceback for a broken one.
-    providers()
-    letta(**_given(options), agent_ids=options.agent_id, session=session)
+    session = session_of(options, **_given(options), agent_ids=options.agent_id)
     target = target_of(options)
     with stopping(lambda: "letta-source: stopped; what was repaired stays"):
         return _Command(options, target, session).run()

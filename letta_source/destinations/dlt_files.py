@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,9 @@ from letta_source.destinations.dlt_internals import FilesystemClient, database_f
 from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.dlt_storage import SCHEMA, stored_schema
 from letta_source.errors import ConfigError
+from letta_source.schema.resources import all_tables
+
+logger = logging.getLogger(__name__)
 
 
 def local_place(client: Any) -> Path | None:
@@ -137,3 +141,26 @@ class Files:
                 more = {} if schema is None else {"schema": schema}
                 return self._client.load_open_table(table_format, table, **more)
         return None
+
+
+def drop_unfinished(pipeline: dlt.Pipeline) -> None:
+    """Delete the files of loads that are not in `_dlt_loads`; for a new working folder.
+
+    Their rows are read again, as their cursors were not stored. Each file's name contains its load's id:
+    `letta_source.loading.dlt_rules` refuses other layouts.
+    """
+    with Files.opened(pipeline) as files:
+        if not files:
+            return
+        finished = files.finished_loads()
+        for table in all_tables():
+            unfinished = [
+                path
+                for path in files.of_table(table.name)
+                if not any(load_id in path for load_id in finished)
+            ]
+            for path in unfinished:
+                files.filesystem.rm_file(path)
+            if unfinished:
+                count = len(unfinished)
+                logger.info("%s: %d files of a load that never finished are deleted", table.name, count)

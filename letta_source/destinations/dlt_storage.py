@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,29 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import (
     FilesystemClient,
+    LoadStorage,
+    NormalizeStorage,
     Schema,
     WithStateSync,
     sql_client_of,
 )
+from letta_source.schema.columns import Column
+from letta_source.schema.tables import Table
 
 SCHEMA = "letta"
 """Name of the schema that describes a dataset's tables: that of the dlt source."""
 VERSIONS, LOADS, STATES = "_dlt_version", "_dlt_loads", "_dlt_pipeline_state"
 """Tables of dlt's own in a dataset: schemas, finished loads, states of pipelines."""
+
+
+def extracted_packages(working_dir: str | Path) -> Path:
+    """Return the folder of load packages in a pipeline's working folder that are not normalized yet."""
+    return Path(working_dir, "normalize", NormalizeStorage.EXTRACTED_FOLDER)
+
+
+def normalized_packages(working_dir: str | Path) -> Path:
+    """Return the folder of load packages in a pipeline's working folder that are not loaded yet."""
+    return Path(working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
 
 
 def newest_loads(client: Any) -> dict[str, str]:
@@ -76,40 +90,42 @@ def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) ->
         return {name: dict(columns) for name, columns in client.get_storage_tables(tables)}
 
 
-def add_table(pipeline: dlt.Pipeline, name: str, description: str, columns: Sequence[Any]) -> bool:
+def add_table(pipeline: dlt.Pipeline, table: Table) -> bool:
     """Add a table that no load fills to the pipeline's schema; return False if it has all the columns.
-
-    Args:
-        columns: in dlt's form, with their types.
 
     Raises:
         PipelineConfigMissing: nothing was ever extracted.
     """
     schema = pipeline.default_schema
-    held = schema.tables.get(name, {}).get("columns", {})
-    if all(column["name"] in held for column in columns):
+    held = schema.tables.get(table.name, {}).get("columns", {})
+    if all(column.name in held for column in table.columns):
         return False
-    table: Any = {
-        "name": name,
-        "description": description,
-        "columns": {column["name"]: column for column in columns},
+    added: Any = {
+        "name": table.name,
+        "description": table.description,
+        "columns": {column.name: _for_dlt(column) for column in table.columns},
         "write_disposition": "append",
-        "resource": name,
+        "resource": table.name,
         # dlt shows only such tables in the pipeline's dataset.
         "x-normalizer": {"seen-data": True},
     }
-    schema.update_table(table)
+    schema.update_table(added)
     pipeline.schemas.save_schema(schema)
     return True
 
 
-def add_column(pipeline: dlt.Pipeline, table: str, column: Any) -> None:
-    """Add a column of a table that loads fill to the pipeline's schema; the next sync creates it.
-
-    Args:
-        column: in dlt's form, with its type.
-    """
+def add_column(pipeline: dlt.Pipeline, table: str, column: Column) -> None:
+    """Add a column of a table that loads fill to the pipeline's schema; the next sync creates it."""
     schema = pipeline.default_schema
-    partial: Any = {"name": table, "columns": {column["name"]: column}}
+    partial: Any = {"name": table, "columns": {column.name: _for_dlt(column)}}
     schema.update_table(partial)
     pipeline.schemas.save_schema(schema)
+
+
+def _for_dlt(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "data_type": column.type,
+        "nullable": column.nullable,
+        "description": column.description,
+    }

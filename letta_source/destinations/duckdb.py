@@ -19,13 +19,13 @@ import dlt
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from letta_source.destinations.dlt_internals import (
-    LoadStorage,
     PackageStorage,
     SqlClientBase,
     is_kind,
     local_value,
     table_of_job,
 )
+from letta_source.destinations.dlt_storage import normalized_packages
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 
@@ -169,8 +169,7 @@ def take_back(pipeline: dlt.Pipeline) -> None:
     if not is_kind("duckdb", pipeline):
         # A file that is written again replaces the first.
         return
-    folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
-    for package in folder.glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
+    for package in normalized_packages(pipeline.working_dir).glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
         tables = json.loads(package.read_text("utf-8"))["tables"]
         _take_back(pipeline, package.parent, tables)
 

@@ -18,9 +18,17 @@ from typing import Any
 from dlt.common.destination.exceptions import DestinationException
 
 from letta_source.destinations.dlt_internals import DatabaseException
-from letta_source.destinations.lease_fence import end_sessions, fence_of, names_of_session, wait_at_most
 from letta_source.destinations.lease_holder import Holder, shown_time
-from letta_source.destinations.lease_table import LONGEST_NAME, lease_table, make_lease_table, now_of
+from letta_source.destinations.lease_sql import (
+    LONGEST_NAME,
+    end_sessions,
+    fence_of,
+    lease_table,
+    make_lease_table,
+    names_of_session,
+    now_of,
+    wait_at_most,
+)
 from letta_source.errors import ConfigError, ExitCode, LettaError
 
 logger = logging.getLogger(__name__)

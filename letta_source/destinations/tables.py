@@ -31,6 +31,7 @@ from letta_source.destinations.dlt_storage import (
     stored_schema,
 )
 from letta_source.schema.resources import RESOURCES
+from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.shards import Shard
 
 _DLTS = (LOADS, STATES)
@@ -87,7 +88,7 @@ class Changed:
 
 def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Changed:
     """Return how the tables of these resources, and dlt's own, differ from the stored schema."""
-    wanted = {"load_issues", *(table.name for name in resources for table in RESOURCES[name].tables)}
+    wanted = {LOAD_ISSUES.name, *(table.name for name in resources for table in RESOURCES[name].tables)}
     with Files.opened(pipeline) as files:
         if files:
             known = files.loaded_tables() if files.stored_tables() else {}

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
+from letta_source.api.spool import cannot_write
 from letta_source.errors import FatalError
 
 Item = dict[str, Any]
@@ -80,12 +81,11 @@ class HeldPages:
             begin = self._file.seek(0, os.SEEK_END)
             self._file.write(text)
         except OSError as error:
-            folder = tempfile.gettempdir() if tempfile.tempdir else "the temporary folder"
-            reason = error.strerror
+            why = cannot_write(error)
         else:
             self._in_file += 1
             return begin, begin + len(text)
-        raise FatalError(f"{folder} cannot be written ({reason}): name another one as TMPDIR")
+        raise FatalError(why)
 
     def _read(self, begin: int, end: int) -> list[Item]:
         assert self._file

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import dlt
 
 from letta_source.destinations.dlt_specs import is_of_type, settings_of_steps, type_for_people
 from letta_source.errors import ConfigError
+from letta_source.loading.dlt_settings import environment
 
 logger = logging.getLogger(__name__)
 
@@ -196,14 +196,8 @@ def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
     for key, default in _WORKERS.items():
         share = max(1, default // shards) if key == "load.workers" else default
         forced[_variable(pipeline_name, key)] = str(_configured(pipeline_name, key) or share)
-    before = {name: os.environ[name] for name in forced if name in os.environ}
-    os.environ.update(forced)
-    try:
+    with environment(forced):
         yield
-    finally:
-        for name in forced:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 def _variable(pipeline_name: str, key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 TELEMETRY = "RUNTIME__DLTHUB_TELEMETRY"
@@ -32,8 +32,21 @@ def set_for_process() -> None:
 
 
 @contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs: dlt looks there first."""
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+@contextmanager
 def dlt_settings() -> Iterator[None]:
-    """Apply `SETTINGS` while the block runs, as environment variables: dlt looks there first."""
+    """Apply `SETTINGS` and `FORCED` while the block runs."""
     import dlt
 
     from letta_source.destinations.dlt_internals import (
@@ -43,17 +56,13 @@ def dlt_settings() -> Iterator[None]:
     )
 
     added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
-    before = {name: os.environ[name] for name in FORCED if name in os.environ}
-    os.environ.update(added | FORCED)
     # Another pipeline of this process may have started the telemetry.
-    paused = is_telemetry_started() and os.environ[TELEMETRY] == SETTINGS[TELEMETRY]
+    paused = is_telemetry_started() and os.environ.get(TELEMETRY) in (None, SETTINGS[TELEMETRY])
     if paused:
         stop_telemetry()
     try:
-        yield
+        with environment(added | FORCED):
+            yield
     finally:
-        for name in added | FORCED:
-            os.environ.pop(name, None)
-        os.environ.update(before)
         if paused:
             start_telemetry(dlt.current.run_context().runtime_config)

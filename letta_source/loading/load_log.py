@@ -35,7 +35,7 @@ from letta_source.loading.own_folder import make_own_folder
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
 from letta_source.safe_text import visible
-from letta_source.schema.tables import LOAD_LOG, Table
+from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
 from letta_source.state.overlap import local_now
@@ -216,7 +216,7 @@ def write(
     Args:
         earlier: rows of the journal, which may have been written already.
     """
-    if add_table(pipeline, LOAD_LOG.name, LOAD_LOG.description, dlt_columns(LOAD_LOG)):
+    if add_table(pipeline, LOAD_LOG):
         make_tables(pipeline, settings.shard)
     with Files.opened(pipeline) as files:
         if files:
@@ -269,16 +269,3 @@ def _parquet(rows: Sequence[Row]) -> bytes:
     out = io.BytesIO()
     pq.write_table(table, out)
     return out.getvalue()
-
-
-def dlt_columns(table: Table) -> list[Row]:
-    """Return a table's columns in dlt's form."""
-    return [
-        {
-            "name": column.name,
-            "data_type": column.type,
-            "nullable": column.nullable,
-            "description": column.description,
-        }
-        for column in table.columns
-    ]

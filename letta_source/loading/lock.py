@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from letta_source.destinations.dlt_files import assert_writable, local_place
 from letta_source.destinations.dlt_internals import DatabaseException, pipelines_folder, sql_client_of
 from letta_source.destinations.lease import Lease
-from letta_source.destinations.lease_table import TABLE, can_lease
+from letta_source.destinations.lease_sql import TABLE, can_lease
 from letta_source.errors import ConfigError, InUse
 from letta_source.loading.dlt_rules import ours
 from letta_source.loading.in_use import is_being_run

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from letta_source.destinations.dlt_internals import (
     LoadStorage,
-    NormalizeStorage,
     PackageStorage,
     half_written,
     keep_schema,
     local_value,
     table_of_job,
 )
+from letta_source.destinations.dlt_storage import extracted_packages, normalized_packages
 from letta_source.settings import Settings
 from letta_source.settings.masking import Masking, masking_digest
 
@@ -59,9 +59,8 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
 
     dlt hands a package to its next step in two moves, and cannot go on if it was killed between them.
     """
-    folder = Path(pipeline.working_dir)
-    extracted = folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER
-    normalized = folder / "load" / LoadStorage.NORMALIZED_FOLDER
+    extracted = extracted_packages(pipeline.working_dir)
+    normalized = normalized_packages(pipeline.working_dir)
     for package in extracted.glob("*"):
         # It was normalized, but not all of its files were deleted.
         whole = (package / PackageStorage.SCHEMA_FILE_NAME).exists() and (
@@ -75,7 +74,7 @@ def mend_after_kill(pipeline: dlt.Pipeline) -> None:
     for mark in normalized.glob(f"*/{PackageStorage.PACKAGE_COMPLETED_FILE_NAME}"):
         # Loaded and marked, but not moved away: dlt refuses to mark it again.
         mark.unlink()
-    for unfinished in (folder / "normalize").glob("*"):
+    for unfinished in extracted.parent.glob("*"):
         if unfinished.is_dir() and unfinished != extracted:
             shutil.rmtree(unfinished)
 
@@ -98,8 +97,8 @@ class Pending:
 def pending_packages(folder: Path) -> list[Pending]:
     """Return the load packages in a pipeline's working folder, without having dlt open it."""
     places = {
-        "normalized": folder / "load" / LoadStorage.NORMALIZED_FOLDER,
-        "extracted": folder / "normalize" / NormalizeStorage.EXTRACTED_FOLDER,
+        "normalized": normalized_packages(folder),
+        "extracted": extracted_packages(folder),
     }
     return [
         Pending(folder.name, package.name, stage, _rows(package))
@@ -122,7 +121,7 @@ def _rows(package: Path) -> dict[str, int]:
 
 def drop_empty(pipeline: dlt.Pipeline) -> None:
     """Delete files without rows from packages to be loaded, for destinations that fail on them."""
-    folder = Path(pipeline.working_dir, "load", LoadStorage.NORMALIZED_FOLDER)
+    folder = normalized_packages(pipeline.working_dir)
     for file in folder.glob(f"*/{PackageStorage.NEW_JOBS_FOLDER}/*.parquet"):
         if not pq.read_metadata(file).num_rows:
             file.unlink()

@@ -10,6 +10,7 @@ import dlt
 
 from letta_source.api.memory import give_back_memory
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
+from letta_source.destinations.dlt_files import drop_unfinished
 from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.dlt_storage import make_tables_again
 from letta_source.destinations.duckdb import (
@@ -21,7 +22,6 @@ from letta_source.destinations.duckdb import (
     unlimited,
 )
 from letta_source.destinations.erased import erased_ids
-from letta_source.destinations.filesystem import drop_unfinished
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states

@@ -25,7 +25,6 @@ from letta_source.destinations.open_deletes import delete_rows
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
-from letta_source.loading.load_log import dlt_columns
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from letta_source.operate.traces import Part, Traces, Whom
@@ -135,7 +134,7 @@ def _said(time: datetime) -> str:
 
 
 def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None:
-    if add_table(pipeline, ERASED.name, ERASED.description, dlt_columns(ERASED)):
+    if add_table(pipeline, ERASED):
         make_tables(pipeline, target.shard)
     client: Any = pipeline.destination_client()
     with client:

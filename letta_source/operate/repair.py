@@ -12,7 +12,6 @@ from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.dlt_storage import add_column, make_tables_again
 from letta_source.destinations.open_tables import set_time
 from letta_source.errors import ConfigError
-from letta_source.loading.load_log import dlt_columns
 from letta_source.loading.lock import held
 from letta_source.loading.run import Load, load
 from letta_source.loading.target import Target
@@ -62,7 +61,7 @@ def read_again(
         if not agent.is_gone and (resources := agent.resources(("missing", "edited", "extra")))
     }
     if others := wanted.pop("", None):
-        by_batch = any(RESOURCES[name].walk in ("batch_list", "each_batch") for name in others)
+        by_batch = any(RESOURCES[name].is_of_batches for name in others)
         _load(target, {**settings, "batch_ids": [*batch_ids] if by_batch else None}, others)
     ids = sorted(wanted)
     for begin in range(0, len(ids), _AGENTS):
@@ -126,9 +125,7 @@ def _add_column(pipeline: dlt.Pipeline, tables: Iterable[str]) -> None:
     """Add the column to tables of older versions, which lack it."""
     names = list(tables)
     for name in names:
-        root = RESOURCES[name].root
-        column = next(one for one in dlt_columns(root) if one["name"] == GONE.name)
-        add_column(pipeline, name, column)
+        add_column(pipeline, name, GONE)
     make_tables_again(pipeline, names)
 
 

@@ -74,7 +74,7 @@ class Server:
         """Yield the tables that a load of the agent would write, and load_issues; see `lacks`."""
         state = ResourceState(self._session, {}, self._adds_only)
         counts = self._session.begin(card.name)
-        loaded = _nothing_loaded if self._adds_only else None
+        loaded = (lambda parent_id: set[str]()) if self._adds_only else None
         for tables in extract(card, state, counts, tombstones=False, loaded=loaded):
             yield from tables
 
@@ -117,7 +117,3 @@ async def _is_gone(client: Client, path: str) -> bool:
     except RequestFailed as error:
         return is_gone(error)
     return False
-
-
-def _nothing_loaded(parent_id: str) -> set[str]:
-    return set()

@@ -215,7 +215,7 @@ class Verification:
 
     def batch_ids(self) -> list[str]:
         """Return the batches that the warehouse holds."""
-        by_batch = (card for card in self._scope.others if card.walk in ("batch_list", "each_batch"))
+        by_batch = (card for card in self._scope.others if card.is_of_batches)
         return list(dict.fromkeys(one for card in by_batch for one in self._warehouse.ids(card)))
 
     def _compared(self, agent_id: str) -> Agent:

@@ -135,6 +135,11 @@ class Resource:
         return self.walk == "each_parent"
 
     @property
+    def is_of_batches(self) -> bool:
+        """True if its items are batches or hang from them; the server lists no finished batch."""
+        return self.walk in ("batch_list", "each_batch")
+
+    @property
     def is_timeless(self) -> bool:
         """True if its items are loaded in their current state, whatever the window."""
         return self.walk in ("list", "each_list")

@@ -39,6 +39,15 @@ def test_as_json(letta_source: Command, server: Server, monkeypatch: pytest.Monk
     assert "content=redact" in found["masks"]
 
 
+def test_settings_of_the_pipeline_alone_count(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO__SOURCES__LETTA__MASK", "content=drop")
+    said = letta_source("check", "--base-url", server.base_url, "--pipeline-name", "zoo")
+    assert "Masks: content=drop" in said.out
+    assert "Masks: none." in letta_source("check", "--base-url", server.base_url).out
+
+
 EVIL = "\x1b]0;owned\x07 \u202e\x9b2J\u200f\u061c"
 
 

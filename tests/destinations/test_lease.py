@@ -24,7 +24,7 @@ from letta_source.destinations import lease as leases
 from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.lease import SECONDS, Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
-from letta_source.destinations.lease_table import TABLE
+from letta_source.destinations.lease_sql import TABLE
 from letta_source.errors import ConfigError
 from tests.support.leased import Database, may_write
 

@@ -66,8 +66,9 @@ def test_the_walk_of_a_page_is_as_described(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def ask_one_by_one(pages: Pages, *arguments: Any) -> Any:
         if pages.endpoint.path.endswith(f"{agent}/messages"):
-            # The page before must have come to rows, so that no two are on their way at once.
-            while stored[0] < asked[0]:
+            # No two pages are on their way at once, and the search for agents has ended: the page's own task
+            # and the one that started it are left.
+            while stored[0] < asked[0] or (asked[0] and len(asyncio.all_tasks()) > 2):
                 await asyncio.sleep(0.001)
             asked[0] += 1
             if asked[0] == 2:

@@ -12,7 +12,7 @@ import pytest
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseTransientException
 
-from letta_source.destinations import lease_table
+from letta_source.destinations import lease_sql
 from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.lease import Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
@@ -150,7 +150,7 @@ def test_one_that_cannot_be_given_back_is_told(
 def test_dlts_client_of_sqlalchemy_takes_the_statements(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(lease_table._CLOCKS, "sqlite", "(julianday('now') - 2440587.5) * 86400.0")
+    monkeypatch.setitem(lease_sql._CLOCKS, "sqlite", "(julianday('now') - 2440587.5) * 86400.0")
     destination, environment = PLACES["sqlite"]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
