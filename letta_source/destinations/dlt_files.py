@@ -13,7 +13,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from letta_source.destinations.dlt_internals import FilesystemClient, database_file
+from letta_source.destinations.dlt_internals import FilesystemClient, database_file, is_kind
 from letta_source.destinations.dlt_paths import take_paths_literally
 from letta_source.destinations.dlt_storage import SCHEMA, stored_schema
 from letta_source.errors import ConfigError
@@ -64,11 +64,11 @@ class Files:
     @contextmanager
     def opened(cls, pipeline: dlt.Pipeline) -> Iterator[Files | None]:
         """Yield the pipeline's files; None if its destination is not a filesystem."""
-        take_paths_literally()
-        client = pipeline.destination_client()
-        if not isinstance(client, FilesystemClient):
+        if not is_kind("filesystem", pipeline):
             yield None
             return
+        take_paths_literally()
+        client: Any = pipeline.destination_client()
         with client:
             yield cls(client)
 

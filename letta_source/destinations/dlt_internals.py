@@ -55,6 +55,7 @@ try:
     from dlt.common.storages.load_package import ParsedLoadJobFileName
     from dlt.common.versioned_state import decompress_state
     from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
+    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.impl.postgres.configuration import PostgresCredentials
     from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
@@ -65,8 +66,8 @@ except ImportError as error:
 
 __all__ = [
     "Capabilities", "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
-    "FilesystemClient", "JobClientBase", "LoadStorage", "NormalizeStorage", "PackageStorage",
-    "ParsedLoadJobFileName", "PostgresCredentials", "Schema", "SchemaStorage",
+    "DuckDbCredentials", "FilesystemClient", "JobClientBase", "LoadStorage", "NormalizeStorage",
+    "PackageStorage", "ParsedLoadJobFileName", "PostgresCredentials", "Schema", "SchemaStorage",
     "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
     "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",
 ]  # fmt: skip
@@ -184,19 +185,9 @@ def place_of(client: Any, dataset_name: str) -> str:
         location = config.fingerprint()
     # The location alone identifies an account; the configuration adds its database, or a bucket's folder.
     # BigQuery's project may differ from that of its credentials.
-    database = f"{_shown(config)} {getattr(config, 'project_id', None)}"
+    database = f"{config} {getattr(config, 'project_id', None)}"
     text = f"{config.destination_type} {location} {database} {dataset_name}"
     return base64.b64encode(hashlib.shake_128(text.encode()).digest(15)).decode()
-
-
-def _shown(config: Any) -> str:
-    """Return `str(config)`; for a DuckDB file without importing SQLAlchemy, which takes 0.3 s."""
-    if config.destination_type == "duckdb":
-        path = str(config.credentials.database)
-        # SQLAlchemy escapes other characters.
-        if re.fullmatch(r"[A-Za-z0-9_./-]+", path):
-            return f"duckdb:///{path}"
-    return str(config)
 
 
 def dataset_names(client: Any) -> tuple[str, str, bool]:

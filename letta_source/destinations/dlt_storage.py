@@ -59,10 +59,16 @@ def pipeline_and_load(file: str) -> tuple[str, str]:
     return name, load_id
 
 
-def stored_schema(client: Any) -> Schema | None:
-    """Return the newest schema stored in the dataset; None if there is none."""
+def stored_schema(client: Any, own: Schema | None = None) -> Schema | None:
+    """Return the newest schema stored in the dataset; None if there is none.
+
+    Args:
+        own: the pipeline's schema: if the same version is stored, it is returned, without parsing the other.
+    """
     with suppress(DestinationUndefinedEntity):
         stored = client.get_stored_schema(SCHEMA) if client.is_storage_initialized() else None
+        if stored and own and own.version_hash == stored.version_hash:
+            return own
         return Schema.from_dict(json.loads(stored.schema)) if stored else None
     return None
 

@@ -114,9 +114,8 @@ def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict
 
     If somebody dropped `_dlt_version` and the working folder is new, every table may have been.
     """
-    schema = stored_schema(client)
-    if schema is None and pipeline.default_schema_name:
-        schema = pipeline.default_schema
+    own = pipeline.default_schema if pipeline.default_schema_name else None
+    schema = stored_schema(client, own) or own
     if schema is None:
         was_loaded = any(stored_columns(client, _DLTS).values())
         return {name: {"columns": {}} for name in (*wanted, *_DLTS)} if was_loaded else {}

@@ -8,9 +8,9 @@ from typing import Any
 
 from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.extract.held_pages import HeldPages, Pages
+from letta_source.extract.unchanged_list import content_of
 from letta_source.items import ids_of
 from letta_source.plan.job import Job
-from letta_source.rows.flatten import without_credentials
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.resource_state import ResourceState
@@ -69,11 +69,7 @@ class AppendOnly:
             return self._new(parent_id, items)
         # Several parents may have the same item.
         of = f"{parent_id} " if self._hangs else ""
-        return [
-            item
-            for item in items
-            if self._state.has_changed(f"{of}{item['id']}", _digest(self._mask.item(item)))
-        ]
+        return [item for item in items if self._state.has_changed(f"{of}{item['id']}", self._digest(item))]
 
     def gap_retried(self, job: Job) -> Pages:
         """Yield the items read from a gap, once it is known what is left of the gap."""
@@ -116,8 +112,5 @@ class AppendOnly:
         handed.update(ids_of(items))
         return items
 
-
-def _digest(item: Item) -> str:
-    """Return a digest of everything that is loaded of the item."""
-    kept = {field: without_credentials(field, value) for field, value in item.items()}
-    return hashlib.blake2b(repr(kept).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+    def _digest(self, item: Item) -> str:
+        return hashlib.blake2b(content_of(item, self._mask), digest_size=8).hexdigest()

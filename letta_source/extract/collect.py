@@ -77,6 +77,7 @@ def extract(
                     collector.release()
     except FatalError as error:
         fatal = error
+        collector.rows.give_up_list()
     else:
         collector.finish()
     finally:
@@ -109,7 +110,7 @@ class _Collector:
         self._counts = counts
         self._mask = Mask(resource, settings)
         self._positions = Positions(state)
-        self.rows = GatheredRows(resource, session, counts, tombstones)
+        self.rows = GatheredRows(resource, state, counts, self._mask, tombstones)
         self._issues = Issues(
             resource, session.started_at, counts, self._mask, settings.validate_items, state.issues
         )
@@ -165,6 +166,8 @@ class _Collector:
 
     def take(self, job_event: JobEvent) -> None:
         job, parent_id, event = job_event
+        if isinstance(event, Gap | Restarted | Failed):
+            self.rows.give_up_list()
         self._handlers[type(event)](job, parent_id, event)
         self._gather_held()
 
@@ -209,7 +212,7 @@ class _Collector:
         is_known = self._issues.gap(parent_id, gap, job.id)
         self._positions.gap(job, parent_id, gap, is_known)
         if not gap.answered:
-            self._count_failed(job, is_known)
+            self._counts.fail(job.id, is_known)
 
     def _gap_retried(self, job: Job, parent_id: str, gap: Retried) -> None:
         self._positions.gap_retried(parent_id, gap)
@@ -234,7 +237,7 @@ class _Collector:
             self._forget(job, error)
         else:
             is_known = self._issues.report(error.kind, job.id, str(error), tracked=True)
-            self._count_failed(job, is_known)
+            self._counts.fail(job.id, is_known)
             self._counts.done += bool(job.id)
             self._positions.fail(job)
             self._finish_rows(job, finished=False)
@@ -251,11 +254,6 @@ class _Collector:
         if self._state.had_family:
             self._issues.report("missing", "", f"the server had {family} at the last load: {why}")
 
-    def _count_failed(self, job: Job, is_known: bool) -> None:
-        self._counts.failed += bool(job.id)
-        self._counts.failed_known += bool(job.id) and is_known
-        self._counts.failed_lists += not job.id
-
     def _forget(self, job: Job, error: ParentGone) -> None:
         if job.asked_for:
             self._issues.report(error.kind, job.id, str(error), tracked=True)
@@ -270,6 +268,7 @@ class _Collector:
 
     def finish(self) -> None:
         """End the resource: all of it was read."""
+        self.rows.end_list()
         self._tell_vanished()
         if not self._state.settings.window:
             self._issues.settle("")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from letta_source.extract.held_pages import Pages
+from letta_source.extract.unchanged_list import Held, UnchangedList
 from letta_source.items import ids_of
 from letta_source.plan.filters import is_wanted
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import Rows
+from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.counts import Counts
-from letta_source.state.session import Session
+from letta_source.state.resource_state import ResourceState
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,14 +56,19 @@ class GatheredRows:
     the resource leaves `session.before.empty`, and rows are merged from then on.
 
     Args:
+        mask: for the digest of a list, see `letta_source.extract.unchanged_list`.
         tombstones: see `letta_source.rows.flatten.Rows`.
     """
 
-    def __init__(self, resource: Resource, session: Session, counts: Counts, tombstones: bool) -> None:
+    def __init__(
+        self, resource: Resource, state: ResourceState, counts: Counts, mask: Mask, tombstones: bool
+    ) -> None:
+        session = state.session
         self._name = resource.name
         self._is_timeless = resource.is_timeless
         self._session = session
         self._counts = counts
+        self._list = UnchangedList(resource, state, mask)
         self._tombstones = tombstones
         appends = resource.name in session.before.empty
         # Sequence numbers grow between loads, as none reads a row per microsecond. Empty tables need no
@@ -93,8 +100,19 @@ class GatheredRows:
                 items = [item for item in items if is_wanted(settings, item, self._is_timeless)]
             if erased := self._session.before.erased:
                 items = [item for item in items if erased.isdisjoint(_whose(job, parent_id, item))]
-            if not items:
-                continue
+            if items:
+                self._put(self._list.page(job, parent_id, items, size))
+
+    def end_list(self) -> None:
+        """End the list, which was read to its end."""
+        self._put(self._list.end())
+
+    def give_up_list(self) -> None:
+        """Note that a list cannot be read to its end, or is read again."""
+        self._put(self._list.give_up())
+
+    def _put(self, pages: Iterable[Held]) -> None:
+        for job, parent_id, items, size in pages:
             self._watch_repeats(parent_id, items)
             self._rows.add(items, parent_id, job.read_again or self._has_repeats, size)
             self._counts.items += len(items)

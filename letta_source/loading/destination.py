@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dlt
 
 from letta_source.destinations.dlt_guard import guard
-from letta_source.destinations.dlt_paths import quote_addresses, take_paths_literally
+from letta_source.destinations.dlt_paths import quote_addresses, show_duckdb_paths, take_paths_literally
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 
@@ -34,6 +34,7 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
     """
     take_paths_literally()
     quote_addresses()
+    show_duckdb_paths()
     kind = dlt.destination(target.destination)
     settings: dict[str, Any] = {}
     if target.database:

@@ -183,6 +183,6 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)
     workspace.drop_old_states()
-    after = row_counts(workspace.pipeline, counted)
+    after = row_counts(workspace.pipeline, counted) if workspace.load_ids else before
     new = {table: rows - before.get(table, 0) for table, rows in after.items()}
     return Loaded(workspace.pipeline, session, new)

@@ -232,6 +232,9 @@ class Workspace:
             rows: how many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
+        if not (self.pipeline.has_pending_data or self._gone):
+            # Nothing came: dlt's steps would only look settings up, for a tenth of the run's time.
+            return
         self.pipeline.normalize()
         if rows >= _MANY_ROWS or has_large_rows:
             give_back_memory()

@@ -85,3 +85,13 @@ class Counts:
         self.known += 1
         if next_try:
             self.next_try = min(self.next_try or next_try, next_try)
+
+    def fail(self, parent_id: str, is_known: bool) -> None:
+        """Count a parent, or a list if the id is empty, that could not be read.
+
+        Args:
+            is_known: an earlier load could not read it either.
+        """
+        self.failed += bool(parent_id)
+        self.failed_known += bool(parent_id) and is_known
+        self.failed_lists += not parent_id

@@ -39,6 +39,8 @@ class StoredState(TypedDict, total=False):
     """The issues of each parent: what could not be read, and when it is retried."""
     digests: dict[str, str]
     """A digest of the row that was last added for each id, for append-only destinations."""
+    list: str
+    """A digest of the whole list that the last load wrote, or found unchanged."""
     reread: dict[str, list[str | None]]
     """The place where a sweep begins, by parent or list key; see `letta_source.state.cursors.RereadMarks`."""
     swept: dict[str, str]
@@ -105,6 +107,7 @@ class ResourceState:
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
+        self._list: str | None = None
         self._ahead: dict[str, dict[str, list[str]]] = self._stored.get("ahead", {})
 
     def bind(self, stored: dict[str, Any]) -> None:
@@ -208,6 +211,18 @@ class ResourceState:
         self._digests[item_id] = digest
         return known != digest
 
+    def has_list(self, digest: str) -> bool:
+        """Return True if the last load wrote, or found unchanged, a list with this digest."""
+        return self._stored.get("list") == digest
+
+    def forget_list(self) -> None:
+        """Drop the digest of the list, of which other rows may be written now."""
+        self._stored.pop("list", None)
+
+    def note_list(self, digest: str) -> None:
+        """Note the digest of the list that this load writes; `finish` stores it."""
+        self._list = digest
+
     def listed_to(self, key: str) -> str | None:
         """Return the id up to which a list without dates had been read before the overlap began."""
         if self.rereads:
@@ -240,6 +255,8 @@ class ResourceState:
         self.commit()
         self._forget_passed()
         if not self.settings.window:
+            if self._list:
+                self._stored["list"] = self._list
             self._keep_last_listed()
             self._keep_swept()
             self._stored["has_family"] = not self.lacks_family

@@ -232,27 +232,6 @@ def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_p
         assert dlt_internals.place_of(made.destination_client(), "letta") == place
 
 
-@pytest.mark.parametrize("name", ["w.duckdb", "a-b/c_d.db", "x y.duckdb", "a:b@c", "é#?%20.duckdb", "W+1~"])
-def test_a_duckdb_file_is_shown_as_dlt_shows_it(name: str, tmp_path: Path) -> None:
-    with pipeline(tmp_path, dlt.destinations.duckdb(str(tmp_path / name))) as made:
-        config = made.destination_client().config
-        assert dlt_internals._shown(config) == str(config)
-
-
-def test_to_know_a_duckdb_file_takes_no_sqlalchemy(tmp_path: Path) -> None:
-    code = """
-import sys, dlt
-from letta_source.destinations.dlt_internals import place_of
-made = dlt.pipeline("p", pipelines_dir=".", destination="duckdb", dataset_name="d")
-place_of(made.destination_client(), "d")
-print("sqlalchemy" in sys.modules)
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert answer.stdout.split() == ["False"], "importing it takes 0.3 s of each load"
-
-
 def test_local_state_is_kept_beside_the_state_and_none_where_there_is_none(tmp_path: Path) -> None:
     with pipeline(tmp_path, dlt.destinations.duckdb(str(tmp_path / "w.duckdb"))) as made:
         assert dlt_internals.local_value(made, "letta_source_x") is None
