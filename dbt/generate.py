@@ -33,12 +33,15 @@ sources:
     schema: "{{ var('letta_schema', 'letta') }}"
     loader: dlt
     tables:
-      - name: _dlt_loads
-        description: "dlt's own table: one row for each completed load."
+      - {name: _dlt_loads, description: "dlt's own table: one row for each completed load."}
+"""
+# Not that of _dlt_loads: a run that finds nothing new completes no load.
+_FRESHNESS = """\
         config:
-          loaded_at_field: inserted_at
+          loaded_at_field: ended_at
           freshness:
             warn_after: {count: "{{ var('letta_freshness_hours', 24) | int }}", period: hour}
+            filter: exit_code in (0, 3)
 """
 _ONLY = "Only rows of completed loads; each key once."
 _MACRO = """\
@@ -138,8 +141,13 @@ def _pairing() -> str:
 
 def _sources() -> str:
     tables = [*(table for _, table in _tables()), LOAD_LOG, ERASED]
-    named = (f"      - {{name: {t.name}, description: {_quoted(t.description)}}}\n" for t in tables)
-    return _SOURCES + "".join(named)
+    return _SOURCES + "".join(map(_source, tables))
+
+
+def _source(table: Table) -> str:
+    if table is LOAD_LOG:
+        return f"      - name: {table.name}\n        description: {_quoted(table.description)}\n{_FRESHNESS}"
+    return f"      - {{name: {table.name}, description: {_quoted(table.description)}}}\n"
 
 
 def _described() -> str:

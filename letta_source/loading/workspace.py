@@ -26,12 +26,7 @@ from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import add_columns
-from letta_source.destinations.tables import (
-    Changed,
-    changed_by_hand,
-    make_tables,
-    mend_staging,
-)
+from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
 from letta_source.loading.messages import said
 from letta_source.loading.outcome import row_counts
@@ -221,19 +216,18 @@ class Workspace:
         keep_masking(self.pipeline, self._settings)
 
     def appendable(self, resources: Iterable[str]) -> set[str]:
-        """Return the resources whose rows can be appended: their tables are empty or do not exist yet."""
+        """Return the resources whose rows can be appended to empty tables."""
         return appendable(self.pipeline, resources)
 
     def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
-        """Normalize and load what was extracted.
+        """Normalize and load what was extracted: so many rows.
 
         Args:
             appends: rows are appended to empty tables.
-            rows: how many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
+        # Where nothing came, dlt's steps would look settings up all the same.
         if not (self.pipeline.has_pending_data or self._gone):
-            # Nothing came: dlt's steps would only look settings up, for a tenth of the run's time.
             return
         self.pipeline.normalize()
         if rows >= _MANY_ROWS or has_large_rows:

@@ -15,7 +15,8 @@ class StoredChanges(TypedDict, total=False):
     """The part of a resource's state in `state["changes"]`."""
 
     since: str
-    """Start of the last load that read the resource to its end, by the server's clock."""
+    """Start of a load that read the resource to its end, by the server's clock: the last one, where that says
+    since when to look for changes."""
     cursors: dict[str, list[str | None]]
     """The cursor in the list of all messages, under an empty key."""
     open: list[str]
@@ -108,10 +109,16 @@ class Changes:
         """Note values to store, by the field names of `StoredChanges`."""
         self._next.update(cast(StoredChanges, found))
 
-    def finish(self, started_at: datetime, open_parents: Collection[str]) -> None:
-        """Store what was noted, once everything was read."""
+    def finish(self, started_at: datetime, open_parents: Collection[str], is_used: bool) -> None:
+        """Store what was noted, once everything was read.
+
+        Args:
+            is_used: this load, or the next one, asks only for changes. Otherwise `since` stays where it is:
+                it would be all that a load in which nothing is new has to store. An earlier one is as good.
+        """
         self._cursors.commit()
-        kept: dict[str, Any] = {**self._next, "since": started_at.isoformat()}
+        since = None if is_used else self._stored.get("since")
+        kept: dict[str, Any] = {**self._next, "since": since or started_at.isoformat()}
         if self._next.get("cursors") == {}:
             kept["cursors"] = self._moved["cursors"]
         for name in ("cursors", "proven", "agents", "missing", "lacks_step_list"):

@@ -263,7 +263,7 @@ class ResourceState:
             if not self._scope:
                 if self.session.host.agents:
                     self.changes.note(agents=self.session.host.agents)
-                self.changes.finish(self.session.started_at, self.cursors.open)
+                self.changes.finish(self.session.started_at, self.cursors.open, self.tracks_changes)
 
     def _keep_swept(self) -> None:
         swept = self._stored.setdefault("swept", {})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
