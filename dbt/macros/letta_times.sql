@@ -4,7 +4,11 @@
 {% endmacro %}
 
 {% macro default__letta_seconds(earlier, later) %}
-({{ dbt.datediff(earlier, later, 'millisecond') }} / 1000.0)
+cast({{ dbt.datediff(earlier, later, 'millisecond') }} / 1000.0 as {{ letta_type('double') }})
+{%- endmacro %}
+
+{% macro snowflake__letta_seconds(earlier, later) %}
+cast(datediff(microsecond, {{ earlier }}, {{ later }}) / 1000000.0 as {{ letta_type('double') }})
 {%- endmacro %}
 
 {% macro duckdb__letta_seconds(earlier, later) %}
@@ -30,3 +34,20 @@ cast({{ moment }} at time zone '{{ var("letta_time_zone", "UTC") }}' as date)
 {% macro postgres__letta_day(moment) %}
 cast({{ moment }} at time zone '{{ var("letta_time_zone", "UTC") }}' as date)
 {%- endmacro %}
+
+{% macro snowflake__letta_day(moment) %}
+cast(convert_timezone('{{ var("letta_time_zone", "UTC") }}', {{ moment }}) as date)
+{%- endmacro %}
+
+{#- A time in UTC, without a zone where dbt's snapshots have none. -#}
+{% macro letta_utc(moment) %}
+{{- adapter.dispatch('letta_utc', 'letta')(moment) -}}
+{% endmacro %}
+
+{% macro default__letta_utc(moment) %}{{ moment }}{% endmacro %}
+
+{% macro duckdb__letta_utc(moment) %}{{ moment }} at time zone 'UTC'{% endmacro %}
+
+{% macro postgres__letta_utc(moment) %}{{ moment }} at time zone 'UTC'{% endmacro %}
+
+{% macro snowflake__letta_utc(moment) %}cast(convert_timezone('UTC', {{ moment }}) as timestamp_ntz){% endmacro %}

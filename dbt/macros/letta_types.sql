@@ -21,6 +21,9 @@
 
 {% macro postgres__letta_type_timestamp() %}timestamp with time zone{% endmacro %}
 
+{#- There a timestamp has no time zone. -#}
+{% macro snowflake__letta_type_timestamp() %}timestamp_tz{% endmacro %}
+
 {#- letta_source writes json as text where a warehouse is not one of these. -#}
 {% macro default__letta_type_json() %}{{ dbt.type_string() }}{% endmacro %}
 

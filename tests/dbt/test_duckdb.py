@@ -11,6 +11,7 @@ from tests.support.dbt_days import DayTests
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_project import PACKAGE
 from tests.support.dbt_reports import ReportTests
+from tests.support.dbt_snapshots import SnapshotTests
 from tests.support.dbt_variants import VariantTests
 from tests.support.dbt_warehouses import DbtDuckDB
 
@@ -23,6 +24,10 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DbtDuckDB:
 
 
 class TestModels(ModelTests):
+    pass
+
+
+class TestSnapshots(SnapshotTests):
     pass
 
 

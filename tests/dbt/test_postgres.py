@@ -9,6 +9,7 @@ import pytest
 from tests.support.dbt_days import DayTests
 from tests.support.dbt_models import ModelTests
 from tests.support.dbt_reports import ReportTests
+from tests.support.dbt_snapshots import SnapshotTests
 from tests.support.dbt_variants import VariantTests
 from tests.support.dbt_warehouses import DbtPostgres
 from tests.support.postgres import postgres
@@ -24,6 +25,10 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbtPostgres]
 
 
 class TestModels(ModelTests):
+    pass
+
+
+class TestSnapshots(SnapshotTests):
     pass
 
 

@@ -39,7 +39,8 @@ class ModelTests:
     def test_every_column_is_described(self, built: Built) -> None:
         columns: dict[str, set[str]] = {}
         for table, column in built.project.rows(
-            f"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema IN {LAYERS}"
+            "SELECT lower(table_name), lower(column_name) FROM information_schema.columns"
+            f" WHERE lower(table_schema) IN {LAYERS}"
         ):
             columns.setdefault(table, set()).add(column)
         assert columns.keys() == built.models.keys()
@@ -50,8 +51,8 @@ class ModelTests:
 
     def test_each_layer_has_a_schema_and_counts_are_integers(self, built: Built) -> None:
         columns = built.project.rows(
-            "SELECT table_schema, table_name, column_name, upper(data_type) FROM information_schema.columns"
-            f" WHERE table_schema IN {LAYERS}"
+            "SELECT lower(table_schema), lower(table_name), lower(column_name), upper(data_type)"
+            f" FROM information_schema.columns WHERE lower(table_schema) IN {LAYERS}"
         )
         starts = dict(zip(LAYERS, ("letta_", "int_letta__", "stg_letta__"), strict=True))
         assert {schema for schema, *_ in columns} == set(LAYERS)

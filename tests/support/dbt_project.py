@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.dbt_warehouses import DbtWarehouse
-from tests.support.environments import environment_python
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "dbt"
-REQUIREMENTS = ROOT / "tests" / "dbt" / "dbt.txt"
-PYTHON_VERSIONS = ("3.11", "3.12", "3.13", "3.10")
 
 # Seconds; a build takes about 30.
 LONGEST = 300
@@ -53,7 +50,6 @@ class Project:
 
     def try_run(self, *arguments: str) -> tuple[int, str]:
         """Call dbt once; return the exit code and the output."""
-        python = environment_python("dbt", REQUIREMENTS, PYTHON_VERSIONS, no_deps=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "LETTA_"))},
             **self.warehouse.models_environment,
@@ -61,7 +57,7 @@ class Project:
             "DO_NOT_TRACK": "1",
         }
         done = subprocess.run(
-            [str(python.with_name("dbt")), "--warn-error", "--no-use-colors", "--quiet", *arguments],
+            [*self.warehouse.dbt(), "--warn-error", "--no-use-colors", "--quiet", *arguments],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,

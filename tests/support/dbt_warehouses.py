@@ -1,4 +1,4 @@
-"""A DuckDB file and a PostgreSQL database, filled by `letta-source run`, in which dbt builds."""
+"""A DuckDB file, a PostgreSQL database and a Snowflake, filled by `letta-source run`, in which dbt builds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,28 @@ from urllib.parse import urlsplit
 import duckdb
 import psycopg2
 
+from tests.support.environments import environment_python
+from tests.support.paths import ROOT
 from tests.support.postgres import create_database
 
 DATASET = "letta"
+_LISTS = ROOT / "tests" / "dbt"
+# fakesnow needs a DuckDB that Python 3.10 does not have.
+_PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
+# Its file is the database, its name in capitals, as Snowflake has names.
+_SNOWFLAKE_FILE = "LETTA_DB.db"
+# fakesnow cannot create temporary tables and views in a schema, which dbt drops itself.
+_FAKED_DBT = r"""
+import re, sys, fakesnow
+from fakesnow.cursor import FakeSnowflakeCursor
+execute = FakeSnowflakeCursor.execute
+def without_temporary(cursor, command, *args, **kwargs):
+    return execute(cursor, re.sub("(create or replace) +temporary", r"\1", command), *args, **kwargs)
+FakeSnowflakeCursor.execute = without_temporary
+with fakesnow.patch(db_path=sys.argv.pop(1)):
+    from dbt.cli.main import cli
+    cli()
+"""
 
 
 class DbtWarehouse(ABC):
@@ -29,6 +48,7 @@ class DbtWarehouse(ABC):
         models_environment: the variables that `integration_tests/profiles.yml` asks for.
     """
 
+    runs_unit_tests = True
     options: tuple[str, ...]
     load_environment: dict[str, str]
     models_environment: dict[str, str]
@@ -59,6 +79,11 @@ class DbtWarehouse(ABC):
         """Return the names of the loaded tables."""
         query = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{DATASET}'"
         return {name for (name,) in self.rows(query) if not name.startswith("_dlt")}
+
+    def dbt(self) -> list[str]:
+        """Return the command that runs dbt."""
+        versions = (*_PYTHON_VERSIONS, "3.10")
+        return [str(environment_python("dbt", _LISTS / "dbt.txt", versions, no_deps=True).with_name("dbt"))]
 
     @abstractmethod
     def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
@@ -96,6 +121,48 @@ class DbtDuckDB(DbtWarehouse):
     def copy(self, folder: Path) -> DbtDuckDB:
         shutil.copy(self._file, folder / self._file.name)
         return DbtDuckDB(folder)
+
+
+class DbtSnowflake(DbtDuckDB):
+    """A Snowflake that fakesnow plays: it runs Snowflake's SQL, translated, in a DuckDB file.
+
+    The loads go into another DuckDB file. Its tables are copied, typed as dlt types them in Snowflake.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._loaded = self._file
+        (folder / "snowflake").mkdir(exist_ok=True)
+        self._file = folder / "snowflake" / _SNOWFLAKE_FILE
+        self.models_environment = {
+            "LETTA_DBT_TARGET": "snowflake",
+            "LETTA_DBT_DATABASE": self._file.stem,
+            # Of two threads that connect at once, one finds the file in use.
+            "LETTA_DBT_THREADS": "1",
+        }
+
+    def dbt(self) -> list[str]:
+        python = environment_python("dbt-snowflake", _LISTS / "snowflake.txt", _PYTHON_VERSIONS, no_deps=True)
+        return [str(python), "-W", "ignore", "-c", _FAKED_DBT, str(self._file.parent)]
+
+    def load(self, base_url: str, *arguments: str) -> None:
+        super().load(base_url, *arguments)
+        with duckdb.connect(str(self._file)) as connection:
+            connection.execute(f"ATTACH '{self._loaded}' AS loaded (READ_ONLY)")
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{DATASET.upper()}"')
+            tables: dict[str, list[str]] = {}
+            for table, name, kind in connection.execute(
+                "SELECT table_name, column_name, data_type FROM duckdb_columns()"
+                f" WHERE database_name = 'loaded' AND schema_name = '{DATASET}' ORDER BY 1, column_index"
+            ).fetchall():
+                # json is text in Snowflake.
+                value = f"CAST({name} AS VARCHAR)" if kind == "JSON" else name
+                tables.setdefault(table, []).append(f'{value} AS "{name.upper()}"')
+            for table, columns in tables.items():
+                connection.execute(
+                    f'CREATE OR REPLACE TABLE "{DATASET.upper()}"."{table.upper()}" AS'
+                    f" SELECT {', '.join(columns)} FROM loaded.{DATASET}.{table}"
+                )
 
 
 class DbtPostgres(DbtWarehouse):
