@@ -71,7 +71,9 @@ def _embedded(drawn: str) -> str:
         root.attrib.pop(name, None)
     for element in root.iter():
         said = element.attrib.pop("aria-label", None)
-        if said and element.attrib.get("role") == "graphics-symbol":
+        # An axis is one, too; how Vega describes it is no help under the mouse.
+        is_mark = element.attrib.get("aria-roledescription") != "axis"
+        if said and is_mark and element.attrib.get("role") == "graphics-symbol":
             title = ElementTree.Element(f"{{{_SVG}}}title")
             title.text = said
             element.insert(0, title)
