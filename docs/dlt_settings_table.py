@@ -9,11 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from letta_source.loading.dlt_rules import OURS, OURS_OTHERWISE, REFUSED, REFUSED_OF_DESTINATION
+from letta_source.loading.dlt_rules import OURS, REFUSED, REFUSED_OF_DESTINATION
 
 PAGE = Path(__file__).with_name("configure.md")
 _BEGIN = "<!-- Written by docs/dlt_settings_table.py. -->\n"
 _END = "<!-- Until here, the settings of dlt. -->"
+
+OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
+    "pipelines.refresh": ("none", "each package would drop what the one before loaded; use `--refresh`"),
+    "pipelines.dev_mode": ("false", "each run would load everything into another dataset"),
+    "pipelines.full_refresh": ("false", "as `dev_mode`"),
+    "destination.enable_dataset_name_normalization": (
+        "false",
+        "the dataset's name is normalized before; the staging dataset's must not be",
+    ),
+    "destination.staging_dataset_name_layout": (
+        "[its own](warehouses.md#the-staging-dataset)",
+        "unless you set it: pipelines would share one",
+    ),
+    "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's Parquet driver always sends UTF-8"),
+}
+"""Settings of dlt that are overridden where the pipeline and the destination are created."""
 
 YOURS: Mapping[str, str] = {
     "load": "workers raise_on_max_retries parallelism_strategy delete_completed_jobs truncate_staging_dataset"

@@ -31,22 +31,6 @@ OURS: Mapping[str, tuple[bool, str]] = {
 }
 """Settings of dlt that a load overrides, and what would go wrong otherwise."""
 
-OURS_OTHERWISE: Mapping[str, tuple[str, str]] = {
-    "pipelines.refresh": ("none", "each package would drop what the one before loaded; use `--refresh`"),
-    "pipelines.dev_mode": ("false", "each run would load everything into another dataset"),
-    "pipelines.full_refresh": ("false", "as `dev_mode`"),
-    "destination.enable_dataset_name_normalization": (
-        "false",
-        "the dataset's name is normalized before; the staging dataset's must not be",
-    ),
-    "destination.staging_dataset_name_layout": (
-        "[its own](warehouses.md#the-staging-dataset)",
-        "unless you set it: pipelines would share one",
-    ),
-    "PGCLIENTENCODING": ("`UTF8`", "PostgreSQL's Parquet driver always sends UTF-8"),
-}
-"""Settings of dlt that are overridden where the pipeline and the destination are created."""
-
 
 @dataclass(frozen=True)
 class Refused:

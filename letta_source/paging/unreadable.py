@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
-from letta_source.paging.cycle import SeenPages
+from letta_source.paging.direction import SeenPages
 from letta_source.paging.pages import Lost, Pages
 from letta_source.times import created_at
 

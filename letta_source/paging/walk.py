@@ -13,8 +13,7 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
-from letta_source.paging.cycle import SeenPages
-from letta_source.paging.direction import Direction
+from letta_source.paging.direction import Direction, SeenPages
 from letta_source.paging.events import Event, Gap, Page, Restarted, Retried
 from letta_source.paging.known_gaps import Known, past_known
 from letta_source.paging.pages import Endpoint, Lost, Pages

@@ -10,9 +10,9 @@ from dlt.common.destination.client import DestinationClientDwhWithStagingConfigu
 from dlt.pipeline.configuration import PipelineConfiguration, PipelineRuntimeConfiguration
 
 from docs import dlt_settings_table
-from docs.dlt_settings_table import WITHOUT_EFFECT, YOURS
+from docs.dlt_settings_table import OURS_OTHERWISE, WITHOUT_EFFECT, YOURS
 from letta_source.destinations.dlt_specs import settings_of, settings_of_steps
-from letta_source.loading.dlt_rules import OURS, OURS_OTHERWISE, REFUSED, REFUSED_OF_DESTINATION
+from letta_source.loading.dlt_rules import OURS, REFUSED, REFUSED_OF_DESTINATION
 from tests.support.paths import ROOT
 
 # Each destination that has a chapter in docs/warehouses.md, and its class.
