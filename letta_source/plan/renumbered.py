@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 from operator import itemgetter
 from typing import Any
@@ -23,12 +23,13 @@ from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.walk import walk_pages
 from letta_source.plan.lists import has_id
 from letta_source.state.cursors import Cursor
-from letta_source.times import created_at, parse_time
+from letta_source.times import created_at, earlier, parse_time
 
 Item = dict[str, Any]
 # Messages at the start of the list that tell whether it was renumbered. A page that hides returns shows at
 # least half of its messages.
 _HEAD = 100
+_SOON = timedelta(days=1)
 # More messages than share a place: each compaction adds one at most.
 _NEAR = 20
 
@@ -61,8 +62,10 @@ async def walk_renumbered(
             before, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
             found = head if rereads and disordered else [*again, *_since(before, since), *later]
             if all(item["id"] == after_id for item in found):
-                return
-            yield Page(found, lease=pages.take_lease())
+                if not _may_hide_return(found, client.server.clock.now()):
+                    return
+            else:
+                yield Page(found, lease=pages.take_lease())
             # A return that the page hid comes on a page of its own.
             after_id = ids[-1]
         elif not head or disordered or (since and _since(head, since)):
@@ -134,6 +137,17 @@ def system_message_of(items: Sequence[Item]) -> list[Item]:
     if not items or items[0].get("message_type") != "system_message":
         return []
     return list(takewhile(lambda item: item.get("date") == items[0].get("date"), items))
+
+
+def _may_hide_return(last: Sequence[Item], now: datetime) -> bool:
+    """Return True if the last message may call `send_message`, whose return a page with the call hides.
+
+    The call looks like any answer. Its return is stored soon after it, so that only a load between the two
+    has to look once more.
+    """
+    times = [time for item in last if (time := created_at(item))]
+    types = {item.get("message_type") for item in last}
+    return "assistant_message" in types and (not times or max(times) > earlier(now, _SOON))
 
 
 def _since(items: Sequence[Item], since: datetime | None) -> list[Item]:

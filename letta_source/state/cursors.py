@@ -166,8 +166,7 @@ class Cursors:
                 time = None
             if time is not None and time >= start:
                 self._stopped.add(parent_id)
-                # The next load reads on from before the gap and meets it again.
-                self._ahead.pop(parent_id, None)
+                # A gap before it is not kept: the next load reads on from before it, and meets it again.
                 break
             gap = self._ahead.pop(parent_id, None)
             # A sweep meets known gaps again.

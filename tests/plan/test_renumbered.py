@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from random import Random
 from typing import Any
 
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from letta_source.api.client import Client
 from letta_source.demo import Letta
-from letta_source.paging.events import Gap
+from letta_source.demo.letta import AgentType
+from letta_source.demo.shapes import assistant_item
+from letta_source.paging.events import Event, Gap
 from letta_source.paging.pages import Endpoint
 from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
@@ -36,11 +40,11 @@ def _small_pages() -> Iterator[None]:
 class Loads:
     """One conversation, and what loads have read of it; a minute passes before each write and each load."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent_type: AgentType = "letta_v1_agent") -> None:
         self.letta = Letta(seed=0)
         self._time = NOON
         self.letta.now = lambda: self._time
-        self.agent = self.letta.add_agent()
+        self.agent = self.letta.add_agent(agent_type)
         self.conversation = self.letta.add_conversation(self.agent)
         self._state: dict[str, Any] = {}
         self.known: set[str] = set()
@@ -54,27 +58,30 @@ class Loads:
 
     def talk(self, times: int = 1) -> None:
         for _ in range(times):
-            self._pass()
+            self.pass_time()
             self.letta.talk(self.agent, "Hello.", conversation_id=self.conversation)
 
-    def say(self) -> None:
-        self._pass()
-        self.letta.add_message(self.agent, conversation_ids=[self.conversation])
+    def say(self, items: list[dict[str, Any]] | None = None) -> None:
+        self.pass_time()
+        self.letta.add_message(self.agent, items, conversation_ids=[self.conversation])
 
     def compact(self, kept: int = 0) -> str:
-        self._pass()
+        self.pass_time()
         return self.letta.compact_conversation(self.conversation, kept)
 
     def load(self, rereads: bool = False) -> list[str]:
         """Read on from the cursor, with no overlap; return the ids that came."""
-        self._pass()
+        self.pass_time()
         cursors = Cursors(self._state, Overlap(self._time, timedelta(0), self.letta.now))
         endpoint = Endpoint(f"/v1/conversations/{self.conversation}/messages", page_size=12)
         cursor = cursors.get(self.conversation)
+
+        def walk(client: Client) -> AsyncIterator[Event]:
+            client.server.clock.observe({"date": format_datetime(self._time, usegmt=True)})
+            return walk_renumbered(client, endpoint, cursor, rereads, self.gaps)
+
         with playing(self.letta):
-            walked = gather(
-                lambda client: walk_renumbered(client, endpoint, cursor, rereads, self.gaps)
-            ).whole()
+            walked = gather(walk).whole()
         self.gaps = {(one.after_id, one.before_id): False for one in walked.others if isinstance(one, Gap)}
         for page in walked.pages:
             if page.in_order:
@@ -84,8 +91,8 @@ class Loads:
         self.known |= set(walked.ids)
         return walked.ids
 
-    def _pass(self) -> None:
-        self._time += timedelta(minutes=1)
+    def pass_time(self, time: timedelta = timedelta(minutes=1)) -> None:
+        self._time += time
 
 
 WRITES = st.one_of(
@@ -159,6 +166,50 @@ def test_where_nothing_is_new_a_conversation_costs(turns: int, requests: int) ->
     loads.load()
     assert set(loads.load()) <= {loads.stored[-1]}
     assert loads.requests == requests
+
+
+def test_a_return_that_is_stored_after_the_load_of_its_call_comes_with_the_next() -> None:
+    """A page that has a call of send_message hides its return."""
+    loads = Loads("memgpt_v2_agent")
+    loads.talk()
+    call, back = (loads.letta.messages.rows[one].items for one in loads.stored[-2:])
+    assert [items[-1]["message_type"] for items in (call, back)] == [
+        "tool_call_message",
+        "tool_return_message",
+    ]
+    for one in loads.stored[1:]:
+        loads.letta.delete_message(one)
+    loads.say(call)
+    loads.load()
+    loads.load()
+    assert (loads.known, loads.requests) == (set(loads.stored), 2)
+    loads.say(back)
+    loads.load()
+    assert loads.known == set(loads.stored)
+
+
+@pytest.mark.parametrize(("time", "requests"), [(timedelta(0), 2), (timedelta(days=1), 1)])
+def test_where_the_last_answer_is_a_day_old_no_return_is_looked_for(time: timedelta, requests: int) -> None:
+    loads = Loads()
+    loads.say([assistant_item("Done.")])
+    loads.load()
+    loads.pass_time(time)
+    assert set(loads.load()) <= {loads.stored[-1]}
+    assert loads.requests == requests
+
+
+def test_a_fork_whose_system_message_is_newer_is_not_taken_for_renumbered() -> None:
+    loads = Loads()
+    loads.talk(times=20)
+    loads.conversation = loads.letta.fork_conversation(loads.conversation)
+    first = loads.letta.messages.rows[loads.stored[0]].items[0]["date"]
+    assert first > loads.letta.messages.rows[loads.stored[1]].items[0]["date"]
+    loads.load()
+    for _ in range(2):
+        loads.say()
+        found = loads.load()
+    assert found == [loads.stored[-1]]
+    assert loads.requests == 3
 
 
 @pytest.mark.parametrize("place", [1, 4, 40])

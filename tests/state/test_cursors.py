@@ -166,6 +166,50 @@ def test_a_restart_forgets_the_gap_that_was_met() -> None:
     assert Cursors(state, OVERLAP).gaps("agent") == ()
 
 
+def test_a_known_gap_that_a_sweep_meets_again_is_kept_once() -> None:
+    state: dict[str, Any] = {"gaps": {"agent": [["a", "c"]]}}
+    cursors = Cursors(state, OVERLAP)
+    cursors.meet_gap("agent", ("a", "c"))
+    cursors.observe("agent", [item("c")])
+    cursors.meet_gap("agent", ("c", "e"))
+    cursors.observe("agent", [item("e")])
+    cursors.commit()
+    assert state["gaps"] == {"agent": [["a", "c"], ["c", "e"]]}
+
+
+def test_a_gap_before_a_young_item_is_not_kept() -> None:
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, OVERLAP)
+    cursors.observe("agent", [item("a")])
+    cursors.meet_gap("agent", ("a", "c"))
+    cursors.observe("agent", [item("c", EDGE), item("d")])
+    cursors.meet_gap("agent", ("d", "f"))
+    cursors.observe("agent", [item("f")])
+    cursors.commit()
+    assert state == {"cursors": {"agent": [OLD.isoformat(), "a"]}}
+
+
+def test_a_gap_at_the_end_of_the_list_is_not_kept() -> None:
+    """Its end would be unknown; messages that share a place may still come after it."""
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, OVERLAP)
+    cursors.observe("agent", [item("a")])
+    cursors.meet_gap("agent", ("a", ""))
+    cursors.observe("agent", [item("b")])
+    cursors.commit()
+    assert state == {"cursors": {"agent": [OLD.isoformat(), "b"]}}
+
+
+@pytest.mark.parametrize("behind", [timedelta(0), timedelta(minutes=20), timedelta(days=9)])
+def test_a_clock_that_turns_out_to_be_behind_moves_the_overlap(behind: timedelta) -> None:
+    """The start was taken by this machine's clock; by the server's, it was earlier."""
+    overlap = Overlap(EDGE, timedelta(minutes=10), now=lambda: EDGE - behind)
+    assert overlap.start == EDGE - behind - timedelta(minutes=10)
+    assert overlap.before_start(timedelta(days=7)) == EDGE - behind - timedelta(days=7)
+    ahead = Overlap(EDGE, timedelta(minutes=10), now=lambda: EDGE + behind)
+    assert ahead.start == EDGE - timedelta(minutes=10)
+
+
 def test_a_forgotten_parent_leaves_the_state() -> None:
     state = {"cursors": {"agent": [OLD.isoformat(), "a"], "other": [OLD.isoformat(), "b"]}}
     cursors = Cursors(state, OVERLAP)

@@ -57,6 +57,21 @@ def test_a_sweep_moves_the_mark_on() -> None:
     assert again_from(state, 9) == "c"
 
 
+def test_a_later_load_leaves_the_mark_where_it_is() -> None:
+    state: dict[str, Any] = {}
+    read(state, [item("a", 8), item("b", 6)])
+    read(state, [item("c", 1)])
+    assert again_from(state) == "a"
+
+
+def test_an_old_date_after_young_ones_does_not_hide_them_from_a_sweep() -> None:
+    """The order is the server's sequence, not the date."""
+    state: dict[str, Any] = {}
+    read(state, [item("a", 30), item("b", 2), item("imported", 20)])
+    assert cursors(state).get("agent") == ((NOW - 20 * DAY).isoformat(), "imported")
+    assert again_from(state) == "a"
+
+
 def test_what_all_lies_in_the_window_is_read_from_the_start() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 3), item("b", 1)])
