@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from letta_source.demo.shapes import recorded
-from letta_source.rows.flatten import Rows, split_page
+from letta_source.rows.flatten import Rows, split_page, without_credentials
+from letta_source.rows.numbering import numbered
 from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
@@ -395,3 +396,36 @@ def test_what_has_no_text_as_id_is_no_row() -> None:
 )
 def test_an_id_that_no_url_or_key_can_hold_is_none(unfit: str) -> None:
     assert split_page([{"id": unfit}]) == ([], [([{"id": unfit}], "", "")])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ([{"id": "env-1", "value": "canary"}], [{"id": "env-1"}]),
+        ({"id": "env-1", "value_enc": "canary", "description": None}, {"id": "env-1", "description": None}),
+        ([{"key": "TOKEN", "value": "canary", "agent_id": "a"}], [{"key": "TOKEN", "agent_id": "a"}]),
+        ({"TOKEN": "canary", "value": "canary"}, {"TOKEN": None, "value": None}),
+        ([["canary"], "canary", 5, None], [[None], None, None, None]),
+    ],
+)
+def test_credentials_lose_their_values_in_any_form(sent: Any, kept: Any) -> None:
+    assert without_credentials("secrets", sent) == kept
+    assert without_credentials("tags", sent) == sent
+
+
+@pytest.mark.parametrize(
+    ("otids", "positions"),
+    [
+        # Chosen by the caller: that they end in hex digits gives no order.
+        (["own-05", "own-03", "own-01"], [0, 1, 2]),
+        (["f00d05", "f00d03", None], [0, 1, 2]),
+        (["00000000-0000-4000-8000-000000000102", "00000000-0000-4000-8000-000000000101", "x"], [0, 1, 2]),
+        (
+            [f"00000000-0000-4000-8000-0000000001{index}" for index in ("82", "81", "80")],
+            [2, 1, 0],
+        ),
+    ],
+)
+def test_only_otids_made_of_the_id_give_an_order(otids: list[Any], positions: list[int]) -> None:
+    ids = ["message-00000000-0000-4000-8000-000000000180"] * 3
+    assert list(numbered(ids, otids, 0)[0]) == positions
