@@ -98,9 +98,15 @@ def lines(warehouse: Warehouse, form: Any = "chat", **options: Any) -> list[Any]
     return list(chats(warehouse.pipeline, form, **options))
 
 
-@pytest.mark.parametrize("turns", [None, 1, 3])
-@pytest.mark.parametrize("reasoning", [False, True])
-@pytest.mark.parametrize("form", RULES)
+# Each form with each value of both options, and each two values of these together.
+@pytest.mark.parametrize(
+    ("form", "reasoning", "turns"),
+    [
+        (form, (row + at) % 2 == 1, turns)
+        for row, form in enumerate(RULES)
+        for at, turns in enumerate((None, 1, 3))
+    ],
+)
 def test_every_line_is_valid(
     story: Warehouse, strange: Warehouse, form: str, reasoning: bool, turns: int | None
 ) -> None:
