@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -247,3 +249,21 @@ def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a link"), lock._locked(link, InUse("taken"), 0o600, 0.0):
         pass
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_lock"), [(0o664, 0o664), (0o600, 0o600), (0o777, 0o666), (None, 0o644)]
+)
+def test_a_lock_is_open_to_whom_the_file_is(tmp_path: Path, of_file: int | None, of_lock: int) -> None:
+    """Others who may write a shared file have to be able to lock it, too."""
+    place = tmp_path / "warehouse.duckdb"
+    if of_file is not None:
+        place.touch()
+        place.chmod(of_file)
+    before = os.umask(0)
+    try:
+        with lock._locked_beside(place, "letta"):
+            (file,) = tmp_path.glob(".*.lock")
+            assert stat.S_IMODE(file.stat().st_mode) == of_lock
+    finally:
+        os.umask(before)

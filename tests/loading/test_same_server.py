@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.loading import load_log
+from letta_source.loading import load_log, same_server
 from letta_source.loading.same_server import _address
 from tests.support.command import SOME, Command, messages, one_of, two_agents
 
@@ -36,6 +39,31 @@ def other() -> Iterator[Server]:
 )
 def test_addresses_of_one_server(one: str, another: str, is_same: bool) -> None:
     assert (_address(one) == _address(another)) == is_same
+
+
+@pytest.mark.parametrize(
+    ("logged", "host", "other"),
+    [
+        # Of each host: its last run, and the rows it wrote. The order of a GROUP BY is any.
+        ([("2026-01-02", "http://b", 5), ("2026-01-01", "http://a", 5)], "http://b", None),
+        ([("2026-01-01", "http://a", 5), ("2026-01-02", "http://b", 5)], "http://a", "http://b"),
+        ([("2026-01-02", "http://b", 5), ("2026-01-01", "http://a", 5)], "http://a", "http://b"),
+        # None of them had anything, perhaps because the address was wrong.
+        ([("2026-01-01", "http://a", 0), ("2026-01-02", "http://b", None)], "http://c", None),
+        ([("2026-01-01", "http://a", 3), ("2026-01-02", "http://b", 0)], "http://c", "http://b"),
+        ([], "http://a", None),
+        (None, "http://a", None),
+    ],
+)
+def test_the_last_run_tells_whose_the_dataset_is(
+    logged: Any, host: str, other: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = SimpleNamespace(
+        make_qualified_table_name=str, escape_column_name=str, execute_sql=lambda sql: logged
+    )
+    pipeline: Any = SimpleNamespace(sql_client=lambda: nullcontext(client))
+    monkeypatch.setattr(same_server, "is_kind", lambda kind, of: False)
+    assert same_server._other_host(pipeline, host) == other
 
 
 @pytest.mark.whole
