@@ -43,6 +43,7 @@ class Warehouse:
     def __init__(self, folder: Path) -> None:
         # DuckDB confuses a schema with a database file of the same name.
         file = str(folder / "warehouse.duckdb")
+        folder.mkdir(parents=True, exist_ok=True)
         # DuckDB takes 14 ms to open a file, which dlt does for each client, but 0.3 ms if it is open already.
         self._open = duckdb.connect(file)
         self.pipeline = dlt.pipeline(
