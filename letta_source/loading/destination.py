@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,28 @@ DESTINATIONS = (
 )  # fmt: skip
 """Types to suggest for a misspelt one."""
 _DUCKDB = "dlt.destinations.duckdb"
+
+
+# Users' settings of DuckDB, in `destination.duckdb` and in its `credentials`; `Target` sets the others.
+_SETTINGS = ("create_indexes", "info_tables_query_threshold", "replace_strategy")
+_OF_CONNECTIONS = (
+    "extensions", "global_config", "pragmas", "statements", "local_config", "session_timezone",
+)  # fmt: skip
+
+
+def settings_of_duckdb(config: Any) -> dict[str, Any]:
+    """Return the settings in a resolved configuration of DuckDB but for its file; defaults are left out.
+
+    A destination with a name of its own has to be given them: dlt looks under that name alone.
+    """
+    settings = _not_default(config, _SETTINGS)
+    of_connections = _not_default(config.credentials, _OF_CONNECTIONS)
+    return {**settings, "credentials": of_connections} if of_connections else settings
+
+
+def _not_default(config: Any, names: Iterable[str]) -> dict[str, Any]:
+    default = type(config)()
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(default, name)}
 
 
 def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
@@ -59,7 +82,8 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
         settings["staging_dataset_name_layout"] = target.staging
     if target.destination_name:
         settings["destination_type"] = target.destination
-    destination = dlt.destination(target.destination_name or target.destination, **settings)
+    # `given` may hold secrets, so that no local variable has it.
+    destination = dlt.destination(target.destination_name or target.destination, **target.given, **settings)
     if target.lease:
         lease = target.lease
         guard(destination, lease.session, lease.check_often, lease.fence(), lease.names_of_session())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.staging import Holds, is_legacy, legacy_name, staging_name, what_is_in
 from letta_source.errors import ConfigError, LettaError
-from letta_source.loading.destination import DESTINATIONS, destination_of
+from letta_source.loading.destination import DESTINATIONS, destination_of, settings_of_duckdb
 from letta_source.loading.dlt_rules import assert_dlt_settings
 from letta_source.loading.in_use import in_use, waited_for
 from letta_source.loading.messages import assert_known, said, setting_hint
@@ -62,9 +62,9 @@ class Target:
         staging: the staging dataset's name there; None if there is none.
         own_staging: the staging dataset is not named by dlt's settings.
         lease: must be held for anything to be written; None if there is none.
-        read_only: its DuckDB file is opened for reading: others may read it meanwhile, and it may be
-            write-protected.
+        read_only: others may read its DuckDB file meanwhile, and it may be write-protected.
         wait: seconds to wait while another process uses it.
+        given: settings found under another name of the destination.
     """
 
     pipeline_name: str
@@ -79,6 +79,7 @@ class Target:
     lease: Lease | None = None
     read_only: bool = False
     wait: float = 0.0
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -104,7 +105,8 @@ class Target:
                 own = _duckdb_file(pipeline.destination_client())
             # A configured file is the same under either name.
             if own != file and (found._clashes_with(file) or not file.exists()):
-                found, file = replace(found, destination_name=name), own
+                found = replace(found, destination_name=name, given=settings_of_duckdb(client.config))
+                file = own
         if file and found._clashes_with(file):
             raise ConfigError(f"DuckDB cannot tell the file {file} from the dataset {file.stem}: rename one")
         return found
@@ -169,14 +171,12 @@ class Target:
 
     @cached_property
     def _client(self) -> Any:
-        # To create one, dlt looks up hundreds of settings.
         with self._tried() as pipeline:
             return pipeline.destination_client()
 
     def where(self) -> str:
-        """Return the tables' location for people: the destination, its file or address, the dataset."""
+        """Return the location for people: destination, file or address without its password, dataset."""
         client = self.destination_client()
-        # dlt shows an address without its password.
         address = database_file(client) or str(client.config) or "default settings"
         staging = f", staging dataset {self.staging}" if self.staging else ""
         return f"{self.destination} ({address}), dataset {self.called or self.dataset_name}{staging}"
@@ -202,7 +202,7 @@ class Target:
             if staging != self.staging:
                 pipeline = replace(self, staging=staging).made()
             pipeline.set_local_state_val(_STAGING, staging)
-        # Dropping it created its folder anew, as open as the umask allows.
+        # Dropping it made its folder as open as the umask allows.
         close_to_others(Path(pipeline.working_dir))
         return pipeline
 

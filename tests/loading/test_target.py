@@ -56,6 +56,21 @@ def test_file_and_schema_of_duckdb(
     assert letta_source.count("agents", file, dataset) == 2
 
 
+@pytest.mark.parametrize("options", [[], ["--database", "other.duckdb"]], ids=["default", "database"])
+def test_settings_of_duckdb_count_whatever_its_file_is_called(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """The default file belongs to a destination with a name of its own: dlt looks under no other name."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__PRAGMAS", '["no_such_thing=1"]')
+    refused = letta_source.load(server, *options)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "no_such_thing" in refused.err
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__PRAGMAS", '["threads=1"]')
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREATE_INDEXES", "true")
+    config = Target("letta", "duckdb", "letta").resolved().destination_client().config
+    assert (config.credentials.pragmas, config.create_indexes) == (["threads=1"], True)
+
+
 def test_a_file_that_an_older_version_made_is_gone_on_with(letta_source: Command, server: Server) -> None:
     """Its name was that of the pipeline alone, unless a dataset had the same name."""
     chats = ("--dataset-name", "chats")
