@@ -76,6 +76,11 @@ class StatusError(RequestFailed):
         self.page_limit = page_limit
 
 
+def unquoted(error: BaseException | None) -> str:
+    """Return a failure without the server's words for the log: they may quote what masks hide."""
+    return str(error.status) if isinstance(error, StatusError) else type(error).__name__
+
+
 class BadBody(RequestFailed):
     """The body is not JSON, or was cut short."""
 

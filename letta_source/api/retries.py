@@ -13,12 +13,12 @@ from letta_source.api.causes import is_lasting
 from letta_source.api.responses import (
     PASSING_STATUSES,
     BadBody,
-    RequestFailed,
     StatusError,
     Verdict,
     WebPage,
     WrongShape,
     may_be_the_page,
+    unquoted,
 )
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,7 @@ async def retried(
     def before_sleep(state: tenacity.RetryCallState) -> None:
         on_retry(state.upcoming_sleep)
         error = state.outcome.exception() if state.outcome else None
-        said = error if isinstance(error, RequestFailed) else type(error).__name__
-        shown = request.method, request.url.path, said, state.attempt_number + 1
+        shown = request.method, request.url.path, unquoted(error), state.attempt_number + 1
         logger.log(level, "%s %s: %s; try %d", *shown)
 
     retrying = tenacity.AsyncRetrying(

@@ -22,6 +22,7 @@ from letta_source.api.responses import (
     is_gone,
     is_missing,
     may_be_the_page,
+    unquoted,
 )
 from letta_source.api.server import Server, kind_of
 from letta_source.errors import FamilyMissing, Unreadable
@@ -179,9 +180,7 @@ class Pages:
             return False
         if not (is_limit or self._was_searching):
             self._was_searching = True
-            # Without the server's words, which may quote a message: masks know none of what is logged here.
-            failure = error.status if isinstance(error, StatusError) else type(error).__name__
-            logger.info("%s: %s; smaller pages show what it concerns", self.endpoint.path, failure)
+            logger.info("%s: %s; smaller pages show what it concerns", self.endpoint.path, unquoted(error))
         self._is_searching = True
         self.size = max(1, min(smaller_limit(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):

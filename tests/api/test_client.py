@@ -135,4 +135,4 @@ def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with answering(one_by_one([*failures, httpx.Response(200, json=[])])):
         get()
     said = [record.getMessage() for record in caplog.records if record.name == "letta_source.api.retries"]
-    assert said == ["GET /v1/agents/: 503: busy; try 2", "GET /v1/agents/: ReadTimeout; try 3"]
+    assert said == ["GET /v1/agents/: 503; try 2", "GET /v1/agents/: ReadTimeout; try 3"]
