@@ -216,6 +216,7 @@ def test_what_is_only_in_the_old_warehouse_is_brought_along(
     letta.delete_agent(letta.tables["agents"].ids()[0])
     warehouse.load(server, *SOME)
     assert len(warehouse.ids("agents")) == 1
+    old.close()
     (tmp_path / "old" / "warehouse.duckdb").rename(tmp_path / "old.duckdb")
     monkeypatch.chdir(tmp_path)
     asked(warehouse, code_of("Another destination"))

@@ -18,7 +18,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
-from tests.support.command import SOME, Command, messages, one_of
+from tests.support.command import SOME, Command, ago, messages, one_of
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.whole
@@ -57,8 +57,9 @@ def test_the_last_states_are_kept(
 ) -> None:
     monkeypatch.setenv("SOURCES__LETTA__KEEP_STATES", "1")
     states = set()
-    for _ in range(2):
-        letta.add_message(one_of(letta))
+    # Messages within the overlap move no cursor.
+    for hours in (4, 3):
+        letta.add_message(one_of(letta), date=ago(hours=hours))
         assert letta_source.load(server).errors == []
         ((newest,),) = letta_source.rows("SELECT _dlt_load_id FROM letta._dlt_pipeline_state")
         states.add(newest)
@@ -68,7 +69,7 @@ def test_the_last_states_are_kept(
         raise OSError("no DELETE for you")
 
     monkeypatch.setattr("letta_source.loading.workspace.drop_old_states", fail)
-    letta.add_message(one_of(letta))
+    letta.add_message(one_of(letta), date=ago(hours=2))
     said = letta_source.load(server)
     assert (said.code, said.errors) == (
         0,

@@ -53,6 +53,10 @@ class Warehouse:
             dataset_name="letta",
         )
 
+    def close(self) -> None:
+        """Have DuckDB write everything into the file, so that it can be moved."""
+        self._open.close()
+
     def load(self, server: Server, *resources: str, **settings: Any) -> Session:
         """Load some resources, by default all except those on request."""
         session = Session()
