@@ -10,6 +10,7 @@ import dlt
 import pyarrow as pa
 
 from letta_source.destinations.dlt_files import Files
+from letta_source.destinations.dlt_internals import iceberg_library
 from letta_source.rows.arrow import empty
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
@@ -57,6 +58,40 @@ def add_columns(pipeline: dlt.Pipeline) -> None:
                 if found := files.open_table("iceberg", table.name, rows.schema):
                     # Adds no rows, but a snapshot.
                     found.append(rows)
+
+
+def append_to_empty_tables() -> None:
+    """Have dlt append the first rows of an Iceberg table in one snapshot, from now on.
+
+    dlt merges them by pyiceberg's upsert, 1,000 at a time, which takes more than ten minutes for 200,000.
+    A snapshot arrives whole or not at all: a load that goes on after a kill finds the table empty, or merges.
+    """
+    library = iceberg_library()
+    if library.merge_iceberg_table is not _merged:
+        _merge_by_dlt.append(library.merge_iceberg_table)
+        library.merge_iceberg_table = _merged
+
+
+# dlt's own function, once it was replaced: pyiceberg is imported only where it is used.
+_merge_by_dlt: list[Any] = []
+
+
+def _merged(table: Any, data: pa.Table, schema: Any, load_table_name: str) -> None:
+    keys = {one.name: list(one.primary_key) for one in all_tables()}.get(load_table_name)
+    # A row that comes twice replaces itself.
+    if keys and _is_empty(table) and data.group_by(keys).aggregate([]).num_rows == data.num_rows:
+        library = iceberg_library()
+        rows = library.ensure_iceberg_compatible_arrow_data(data)
+        with table.update_schema() as update:
+            update.union_by_name(rows.schema)
+        table.append(rows)
+    else:
+        _merge_by_dlt[0](table=table, data=data, schema=schema, load_table_name=load_table_name)
+
+
+def _is_empty(table: Any) -> bool:
+    snapshot = table.current_snapshot()
+    return snapshot is None or snapshot.summary["total-records"] == "0"
 
 
 def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:

@@ -25,7 +25,7 @@ from letta_source.destinations.erased import erased_ids
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
-from letta_source.destinations.open_tables import add_columns
+from letta_source.destinations.open_tables import add_columns, append_to_empty_tables
 from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
 from letta_source.loading.messages import said
@@ -281,6 +281,7 @@ class Workspace:
             drop_empty(self.pipeline)
         if self.traits.hints.get("table_format") == "iceberg":
             add_columns(self.pipeline)
+            append_to_empty_tables()
         if not (self.traits.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
 
