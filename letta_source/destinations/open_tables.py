@@ -90,8 +90,10 @@ def _merged(table: Any, data: pa.Table, schema: Any, load_table_name: str) -> No
 
 
 def _is_empty(table: Any) -> bool:
-    snapshot = table.current_snapshot()
-    return snapshot is None or snapshot.summary["total-records"] == "0"
+    if (snapshot := table.current_snapshot()) is None:
+        return True
+    # Other writers may leave it out.
+    return bool(snapshot.summary) and snapshot.summary.get("total-records") == "0"
 
 
 def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:
