@@ -216,6 +216,9 @@ def iceberg_library() -> Any:
     """Return dlt's pyiceberg module; pyiceberg is installed only for loading Iceberg tables."""
     from dlt.common.libs import pyiceberg
 
+    for name in ("make_location", "merge_iceberg_table", "ensure_iceberg_compatible_arrow_data"):
+        if not hasattr(pyiceberg, name):
+            raise broken(name, "Iceberg tables would be misplaced, or take hours to fill")
     return pyiceberg
 
 

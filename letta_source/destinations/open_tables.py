@@ -18,6 +18,9 @@ from letta_source.schema.tables import Table
 Rows = Sequence[Mapping[str, Sequence[str]]]
 """Allowed values by column; a row matches if, for one mapping, each column has one of its values."""
 
+# dlt's own function, once it was replaced: pyiceberg is imported only where it is used.
+_merge_by_dlt: list[Any] = []
+
 
 def set_time(
     pipeline: dlt.Pipeline,
@@ -72,13 +75,9 @@ def append_to_empty_tables() -> None:
         library.merge_iceberg_table = _merged
 
 
-# dlt's own function, once it was replaced: pyiceberg is imported only where it is used.
-_merge_by_dlt: list[Any] = []
-
-
 def _merged(table: Any, data: pa.Table, schema: Any, load_table_name: str) -> None:
     keys = {one.name: list(one.primary_key) for one in all_tables()}.get(load_table_name)
-    # A row that comes twice replaces itself.
+    # An append would keep both copies of a row that comes twice.
     if keys and _is_empty(table) and data.group_by(keys).aggregate([]).num_rows == data.num_rows:
         library = iceberg_library()
         rows = library.ensure_iceberg_compatible_arrow_data(data)

@@ -82,7 +82,7 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
         settings["staging_dataset_name_layout"] = target.staging
     if target.destination_name:
         settings["destination_type"] = target.destination
-    # `given` may hold secrets, so that no local variable has it.
+    # `given` may hold secrets: no local variable may have it.
     destination = dlt.destination(target.destination_name or target.destination, **target.given, **settings)
     if target.lease:
         lease = target.lease

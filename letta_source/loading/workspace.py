@@ -220,10 +220,11 @@ class Workspace:
         return appendable(self.pipeline, resources)
 
     def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
-        """Normalize and load what was extracted: so many rows.
+        """Normalize and load what was extracted.
 
         Args:
             appends: rows are appended to empty tables.
+            rows: how many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
         # Where nothing came, dlt's steps would look settings up all the same.

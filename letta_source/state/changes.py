@@ -15,8 +15,8 @@ class StoredChanges(TypedDict, total=False):
     """The part of a resource's state in `state["changes"]`."""
 
     since: str
-    """Start of a load that read the resource to its end, by the server's clock: the last one, where that says
-    since when to look for changes."""
+    """Start of the last load that read the resource to its end, by the server's clock; of an earlier one
+    while no load asks only for changes."""
     cursors: dict[str, list[str | None]]
     """The cursor in the list of all messages, under an empty key."""
     open: list[str]
@@ -113,8 +113,8 @@ class Changes:
         """Store what was noted, once everything was read.
 
         Args:
-            is_used: this load, or the next one, asks only for changes. Otherwise `since` stays where it is:
-                it would be all that a load in which nothing is new has to store. An earlier one is as good.
+            is_used: this load, or the next one, asks only for changes. If not, `since` stays as it is: an
+                earlier one only lists more, and a load that finds nothing new then has nothing to store.
         """
         self._cursors.commit()
         since = None if is_used else self._stored.get("since")

@@ -39,7 +39,7 @@ class StoredState(TypedDict, total=False):
     """The issues of each parent: what could not be read, and when it is retried."""
     digests: dict[str, str]
     """A digest of the row that was last added for each id, for append-only destinations."""
-    list: str
+    list_digest: str
     """A digest of the whole list that the last load wrote, or found unchanged."""
     reread: dict[str, list[str | None]]
     """The place where a sweep begins, by parent or list key; see `letta_source.state.cursors.RereadMarks`."""
@@ -107,7 +107,7 @@ class ResourceState:
         self._worklists: dict[str, Worklist] = {}
         self._last_listed: dict[str, str | None] = {}
         self._digests: dict[str, str] = {}
-        self._list: str | None = None
+        self._list_digest: str | None = None
         self._ahead: dict[str, dict[str, list[str]]] = self._stored.get("ahead", {})
 
     def bind(self, stored: dict[str, Any]) -> None:
@@ -213,15 +213,15 @@ class ResourceState:
 
     def has_list(self, digest: str) -> bool:
         """Return True if the last load wrote, or found unchanged, a list with this digest."""
-        return self._stored.get("list") == digest
+        return self._stored.get("list_digest") == digest
 
     def forget_list(self) -> None:
         """Drop the digest of the list, of which other rows may be written now."""
-        self._stored.pop("list", None)
+        self._stored.pop("list_digest", None)
 
     def note_list(self, digest: str) -> None:
         """Note the digest of the list that this load writes; `finish` stores it."""
-        self._list = digest
+        self._list_digest = digest
 
     def listed_to(self, key: str) -> str | None:
         """Return the id up to which a list without dates had been read before the overlap began."""
@@ -255,8 +255,8 @@ class ResourceState:
         self.commit()
         self._forget_passed()
         if not self.settings.window:
-            if self._list:
-                self._stored["list"] = self._list
+            if self._list_digest:
+                self._stored["list_digest"] = self._list_digest
             self._keep_last_listed()
             self._keep_swept()
             self._stored["has_family"] = not self.lacks_family

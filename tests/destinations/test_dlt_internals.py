@@ -18,7 +18,7 @@ from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.destinations.impl.sqlalchemy.dialect import DIALECT_CAPS_REGISTRY
 
 from letta_source.demo import Server
-from letta_source.destinations import dlt_internals, dlt_storage
+from letta_source.destinations import dlt_internals, dlt_paths, dlt_storage
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import PackageStorage
@@ -228,6 +228,14 @@ def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_p
     destination, place = PLACES[name]
     with pipeline(tmp_path, destination) as made:
         assert dlt_internals.place_of(made.destination_client(), "letta") == place
+
+
+@pytest.mark.parametrize("name", ["w.duckdb", "a-b/c_d.db", "x y.duckdb", "a:b@c", "é#?%20.duckdb", "W+1~"])
+def test_a_duckdb_file_is_shown_as_dlt_shows_it(name: str, tmp_path: Path) -> None:
+    """Else its place would have another name, and all would be read again."""
+    with pipeline(tmp_path, dlt.destinations.duckdb(str(tmp_path / name))) as made:
+        credentials = made.destination_client().config.credentials
+        assert dlt_paths._shown(credentials) == dlt_paths._shown_by_dlt(credentials)
 
 
 def test_local_state_is_kept_beside_the_state_and_none_where_there_is_none(tmp_path: Path) -> None:

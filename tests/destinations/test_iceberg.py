@@ -12,6 +12,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from letta_source.destinations.dlt_internals import iceberg_library
 from letta_source.destinations.open_tables import append_to_empty_tables
+from letta_source.errors import ConfigError
 from letta_source.rows.arrow import to_arrays
 from letta_source.schema.resources import RESOURCES
 
@@ -76,6 +77,12 @@ def test_a_row_that_comes_twice_is_not_appended(table: Any, monkeypatch: pytest.
     )
     assert merged(table, rows("agent-1", "agent-1")) == []
     assert seen == [2]
+
+
+def test_a_dlt_that_has_no_such_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(iceberg_library(), "merge_iceberg_table")
+    with pytest.raises(ConfigError, match=r"^dlt .* has no merge_iceberg_table as letta_source knows it"):
+        append_to_empty_tables()
 
 
 def test_a_column_that_the_table_lacks_is_added(table: Any) -> None:
