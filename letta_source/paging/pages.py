@@ -232,7 +232,7 @@ async def get_whole_or_without(get: Get, params: Params, fragile: str, server: S
             logger.warning(
                 "the server cannot return %s for every item (%s): affected items are read without it",
                 fragile,
-                error,
+                unquoted(error),
             )
         return found
 

@@ -234,7 +234,7 @@ def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_p
 def test_a_duckdb_file_is_shown_as_dlt_shows_it(name: str, tmp_path: Path) -> None:
     """Else its place would have another name, and all would be read again."""
     with pipeline(tmp_path, dlt.destinations.duckdb(str(tmp_path / name))) as made:
-        credentials = made.destination_client().config.credentials
+        credentials: Any = made.destination_client().config.credentials
         assert dlt_paths._shown(credentials) == dlt_paths._shown_by_dlt(credentials)
 
 

@@ -64,7 +64,7 @@ def test_only_those_agents_lack_it(
     # The other relations are still there.
     assert [item["tags"] for item in walked.items] == [[f"tag{at}"] for at in range(10)]
     [said] = caplog.messages
-    assert said.startswith(f"the server cannot return agent.pending_approval for every item ({status}: ")
+    assert said.startswith(f"the server cannot return agent.pending_approval for every item ({status}): ")
 
 
 def test_what_failed_for_it_once_is_not_waited_for_again(waits: list[float]) -> None:
