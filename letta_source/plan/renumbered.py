@@ -91,7 +91,7 @@ async def _only_since(walk: AsyncIterator[Event], since: datetime | None) -> Asy
         if isinstance(event, Page):
             items = [item for item in event.items if has_id(item)]
             new = _since(items, since)
-            last = [item for item in new if item["id"] == new[-1]["id"]]
+            last = [item for item in new if item["id"] == new[-1]["id"] and not _is_system_message(item)]
             if last and (not newest or _since(last, created_at(newest[-1]))):
                 newest = last
             event = replace(event, items=[*(item for item in event.items if not has_id(item)), *new])
@@ -134,9 +134,13 @@ async def _walk_with_ties(
 
 def system_message_of(items: Sequence[Item]) -> list[Item]:
     """Return a parent's system message and all messages of its date; none unless it is the first."""
-    if not items or items[0].get("message_type") != "system_message":
+    if not items or not _is_system_message(items[0]):
         return []
     return list(takewhile(lambda item: item.get("date") == items[0].get("date"), items))
+
+
+def _is_system_message(item: Item) -> bool:
+    return item.get("message_type") == "system_message"
 
 
 def _may_hide_return(last: Sequence[Item], now: datetime) -> bool:
@@ -151,10 +155,14 @@ def _may_hide_return(last: Sequence[Item], now: datetime) -> bool:
 
 
 def _since(items: Sequence[Item], since: datetime | None) -> list[Item]:
-    """Return the items that are not older than that, the newest last, so that the cursor ends there."""
+    """Return the items that are not older than that, the newest last, so that the cursor ends there.
+
+    The system message comes first: a fork has one of its own, newer than the messages after it.
+    """
     dated = [(time, item) for item in items if (time := created_at(item)) and not (since and time < since)]
     undated = [item for item in items if created_at(item) is None]
-    return [*undated, *(item for _, item in sorted(dated, key=itemgetter(0)))]
+    in_order = [item for _, item in sorted(dated, key=itemgetter(0))]
+    return [*undated, *sorted(in_order, key=_is_system_message, reverse=True)]
 
 
 def _is_disordered(items: Sequence[Item]) -> bool:

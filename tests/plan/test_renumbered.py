@@ -212,6 +212,26 @@ def test_a_fork_whose_system_message_is_newer_is_not_taken_for_renumbered() -> N
     assert loads.requests == 3
 
 
+@pytest.mark.parametrize("unreadable", [None, 3])
+def test_a_newer_system_message_does_not_hide_messages_of_earlier_dates(unreadable: int | None) -> None:
+    """Where the first page cannot be read, what is new is told by dates alone."""
+    loads = Loads()
+    loads.talk(times=4)
+    before = loads.letta.now()
+    loads.pass_time(timedelta(days=1))
+    loads.conversation = loads.letta.fork_conversation(loads.conversation)
+    missing = set()
+    if unreadable:
+        missing = {loads.stored[unreadable]}
+        loads.letta.poison(*missing)
+    for _ in range(3):
+        loads.load()
+        before += timedelta(minutes=1)
+        loads.letta.talk(loads.agent, "From an import.", conversation_id=loads.conversation, date=before)
+    loads.load()
+    assert loads.known == set(loads.stored) - missing
+
+
 @pytest.mark.parametrize("place", [1, 4, 40])
 def test_once_an_unreadable_message_can_be_read_nothing_is_missing(place: int) -> None:
     loads = Loads()
