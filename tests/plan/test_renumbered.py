@@ -220,10 +220,9 @@ def test_a_newer_system_message_does_not_hide_messages_of_earlier_dates(unreadab
     before = loads.letta.now()
     loads.pass_time(timedelta(days=1))
     loads.conversation = loads.letta.fork_conversation(loads.conversation)
-    missing = set()
-    if unreadable:
-        missing = {loads.stored[unreadable]}
-        loads.letta.poison(*missing)
+    missing = {loads.stored[unreadable]} if unreadable else set()
+    for message in missing:
+        loads.letta.poison(message)
     for _ in range(3):
         loads.load()
         before += timedelta(minutes=1)
