@@ -80,7 +80,8 @@ def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
                 async for items in changed_items(client, card, by, since or state.overlap.start):
                     found.extend(map(slim, items))
                     yield "", Page(items, in_order=False)
-            except NotOrdered as error:
+            except (NotOrdered, FamilyMissing) as error:
+                # A 404 may be about the order alone: the plain list tells.
                 say_not_ordered(card, error)
                 async for event in list_events(client, host, list_endpoint(card, state.settings, key)):
                     yield event

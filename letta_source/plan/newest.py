@@ -92,7 +92,8 @@ def keep_changed(host: Host, card: Resource, by: str, since: datetime, items: Se
 
 def say_not_ordered(card: Resource, error: Exception) -> None:
     """Log why everything is asked for."""
-    logger.info("%s: the host cannot tell what changed (%s): reading everything", card.name, error)
+    reason = error.__cause__ or error
+    logger.info("%s: the host cannot tell what changed (%s): reading everything", card.name, reason)
 
 
 async def _page(pages: Pages, cursors: dict[str, Any]) -> Sequence[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Any
@@ -12,6 +12,8 @@ import pytest
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, Dialect
+from letta_source.demo.index import Index
+from letta_source.demo.pages import Listing, Page, Problem, read_page
 from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.schema.resources import RESOURCES
 from tests.extract.test_append_only import Added
@@ -350,6 +352,28 @@ def test_a_host_that_ignores_the_order_has_everything_asked(
     afresh.load(server, *BY_AGENT)
     assert lost(merged, afresh) == {}
     assert "the host cannot tell what changed" in caplog.text
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+def test_a_host_that_refuses_the_order_has_everything_asked(
+    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def page(index: Index, listing: Listing, params: Mapping[str, str], *rest: Any) -> Page:
+        # A mock may know just one query, and answer 404 to any other.
+        if "order_by" in params or (status == 404 and params.get("order") != "asc"):
+            raise Problem(status, {"detail": "Not Found" if status == 404 else "no such order"})
+        return read_page(index, listing, params, *rest)
+
+    monkeypatch.setattr("letta_source.demo.lists.read_page", page)
+    agents = [letta.add_agent() for _ in range(3)]
+    merged = Merged()
+    for _ in range(2):
+        merged.load(server, *BY_AGENT, **ON, retries=0)
+    letta.change_agent(agents[1], name="another")
+    assert merged.load(server, *BY_AGENT, **ON, retries=0).problems == 0
+    afresh = Merged()
+    afresh.load(server, *BY_AGENT)
+    assert lost(merged, afresh) == {}
 
 
 @pytest.mark.parametrize("status", [404, 422, 500])
