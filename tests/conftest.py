@@ -37,15 +37,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if re.search(wanted, collection_path.read_text("utf-8")) else True
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Unfreeze at the end, because some libraries report what is left at exit as leaks.
+
+    Last of all, because pytest collects garbage before it ends: with what is frozen, that takes a second.
+    """
+    config.add_cleanup(gc.unfreeze)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse tests of two suites, which `.ci/run` would run twice."""
+    suites = re.findall(r"\bnot (\w+)", " ".join(item.config.getini("addopts")))
+    named = [suite for suite in suites if item.get_closest_marker(suite)]
+    if len(named) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is of more than one suite: {', '.join(named)}")
+
+
 def pytest_collection_finish() -> None:
     """Exclude the collected tests from garbage collection, which took a quarter of all time."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """Unfreeze, because some libraries report what is left at exit as leaks."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

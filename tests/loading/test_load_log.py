@@ -242,7 +242,6 @@ def test_files_get_one_small_file_a_run(
     assert len(list((lake / "letta" / "load_log").iterdir())) == 3
 
 
-@pytest.mark.destinations
 @pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
 def test_sqlite_holds_it_too(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlite3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -67,8 +68,9 @@ class Town:
         return [(one["after_id"], one["before_id"]) for one in stored]
 
 
+@cache
 def counts(dialect: Dialect, places: tuple[int, ...] = ()) -> dict[str, int]:
-    """Requests by load."""
+    """Return the requests by load: those without a gap are counted once for all tests."""
     town = Town(dialect)
     for place in places:
         town.letta.poison(town.ids[place])

@@ -23,10 +23,7 @@ from tests.oracle.cases import (
 from tests.oracle.story import DAYS, Story
 from tests.support.processes import started
 
-pytestmark = [
-    pytest.mark.whole,
-    pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd")
 
 KEPT = kept.warehouses()
 # Other cases most likely cover the same.
@@ -70,7 +67,7 @@ def assert_in_order(letta: Letta, case: Case, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.proof if name in _LONG else ()) for name in CASES],
+    [pytest.param(name, marks=pytest.mark.proof if name in _LONG else pytest.mark.whole) for name in CASES],
 )
 def test_what_was_left_is_gone_on_with(name: str, tmp_path: Path) -> None:
     case = CASES[name]
@@ -91,7 +88,7 @@ def test_what_was_left_is_gone_on_with(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "whole",
+        pytest.param("whole", marks=pytest.mark.whole),
         pytest.param("masked", marks=pytest.mark.proof),
         pytest.param("delta", marks=pytest.mark.proof),
     ],

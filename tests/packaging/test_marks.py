@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.conftest import pytest_ignore_collect
+from tests.conftest import pytest_ignore_collect, pytest_itemcollected
 from tests.support.paths import ROOT
 
 
@@ -41,6 +42,17 @@ def test_a_file_is_read_if_it_may_have_wanted_tests(tmp_path: Path, marks: str, 
 
 def test_folders_are_always_read(tmp_path: Path) -> None:
     assert is_read(tmp_path, "live")
+
+
+@pytest.mark.parametrize(
+    ("marks", "refused"), [(["proof", "whole"], True), (["whole", "usefixtures"], False), ([], False)]
+)
+def test_a_test_is_of_one_suite(request: pytest.FixtureRequest, marks: list[str], refused: bool) -> None:
+    marked: Any = SimpleNamespace(
+        config=request.config, nodeid="test_one", get_closest_marker=lambda name: name in marks
+    )
+    with pytest.raises(pytest.UsageError, match="proof, whole") if refused else nullcontext():
+        pytest_itemcollected(marked)
 
 
 def test_marks_are_named_in_full_where_they_are() -> None:
