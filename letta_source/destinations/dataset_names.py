@@ -1,4 +1,4 @@
-"""Dataset names: what dlt makes of them, and which ones databases reserve."""
+"""Names of datasets and pipelines: what dlt makes of them, and which ones are reserved."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from letta_source.destinations.dlt_internals import dialect_of, sql_client_of
 from letta_source.errors import ConfigError
 
 _HASH = 8
+# Of pipeline names, in characters, including what a shard's has at its end.
+_LONGEST = 64
+# Windows has no folder of such a name.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
 
 _RESERVED = {
     "duckdb": "temp|system|information_schema|pg_catalog",
@@ -36,6 +40,20 @@ def dataset_called(name: str) -> str:
     if kept and name.isascii():
         return name
     return f"{kept or 'x'}_{hash_of(name)}"
+
+
+def assert_pipeline_name(name: str) -> None:
+    """Refuse a pipeline name that dlt would refuse: it names a folder, a schema and a config section.
+
+    Raises:
+        ConfigError: dlt could not use it.
+    """
+    if not (name.isidentifier() and len(name) <= _LONGEST and name.casefold() not in _DEVICES):
+        shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+        raise ConfigError(
+            f"the pipeline name {shown!r} cannot be used: it may have letters, digits and underscores, starts"
+            f" with a letter, has at most {_LONGEST} characters, and is no name of a device such as con"
+        )
 
 
 def assert_not_called_otherwise(client: Any, name: str, client_of: Callable[[str], Any]) -> None:

@@ -13,9 +13,9 @@ from letta_source.destinations.dlt_internals import (
     DuckDbCredentials,
     FilesystemClient,
     PostgresCredentials,
-    database_file,
     iceberg_library,
 )
+from letta_source.destinations.duckdb_files import assert_usable_file
 from letta_source.errors import ConfigError
 
 _listed_by_dlt = FilesystemClient.list_files_with_prefixes
@@ -121,15 +121,7 @@ def assert_usable_path(client: Any, table_format: str | None) -> None:
             raise _odd(path, odd[0], "pyiceberg")
         _assert_bucket(client)
         return
-    if client.config.destination_type == "duckdb" and os.sep == "/" and (file := database_file(client)):
-        # DuckDB reads a backslash as a slash, and inserts its log's `.wal` before a question mark.
-        if "\\" in str(file):
-            raise _odd(str(file), "\\", "DuckDB")
-        if "?" in str(file.parent.absolute()):
-            raise _odd(str(file), "?", "DuckDB")
-        # DuckDB would wait for ever for whoever reads a pipe.
-        if file.exists() and not file.is_file():
-            raise ConfigError(f"{file} is no file, so DuckDB cannot open it: name another one")
+    assert_usable_file(client)
 
 
 def _assert_no_host(url: str) -> None:

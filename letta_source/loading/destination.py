@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dlt
 
 from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.dlt_paths import quote_addresses, show_duckdb_paths, take_paths_literally
+from letta_source.destinations.duckdb_files import named
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 
@@ -66,7 +66,7 @@ def destination_of(target: Target, duckdb_name: str | None = None) -> Any:
                 "a database file can only be given for DuckDB;"
                 f" configure {target.destination} by its own settings"
             )
-        file = str(Path(target.database).expanduser().absolute())
+        file = named(target.database)
         settings["credentials"] = {"database": file, "read_only": True} if target.read_only else file
     if not target.destination_name and kind.destination_type == _DUCKDB:
         # dlt names the file after it: one file for all shards.

@@ -17,6 +17,7 @@ from letta_source.api.frames import keep_our_frames
 from letta_source.destinations.dataset_names import (
     assert_not_called_otherwise,
     assert_not_reserved,
+    assert_pipeline_name,
     dataset_called,
 )
 from letta_source.destinations.dlt_contract import assert_contract
@@ -32,6 +33,7 @@ from letta_source.destinations.dlt_internals import (
 )
 from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.destinations.duckdb import kept_open
+from letta_source.destinations.duckdb_files import configured_file, not_a_database
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.staging import Holds, is_legacy, legacy_name, staging_name, what_is_in
@@ -93,16 +95,17 @@ class Target:
         it so if no dataset had that name: such a file is still used.
 
         Raises:
-            ConfigError: there is no such destination, or its settings are incomplete or cannot work.
+            ConfigError: there is no such destination, or its settings or the names cannot work.
         """
         assert_contract()
+        assert_pipeline_name(self.name)
         with self._tried() as pipeline:
             client = pipeline.destination_client()
-            found, file = self._named(client), _duckdb_file(client)
+            found, file = self._named(client), configured_file(client)
         if file and not (self.database or self.destination_name):
             name = f"{self.pipeline_name}_db"
             with self._tried(duckdb_name=name) as pipeline:
-                own = _duckdb_file(pipeline.destination_client())
+                own = configured_file(pipeline.destination_client())
             # A configured file is the same under either name.
             if own != file and (found._clashes_with(file) or not file.exists()):
                 found = replace(found, destination_name=name, given=settings_of_duckdb(client.config))
@@ -266,8 +269,8 @@ class Target:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
             keep_our_frames(error)
-            if busy := in_use(said(error)):
-                raise busy from error
+            if why := in_use(said(error)) or not_a_database(said(error)):
+                raise why from error
             hint = setting_hint(self.destination, error)
             raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
 
@@ -294,7 +297,3 @@ class Target:
         # dlt's settings may set it: it would drop the tables with each package.
         made.refresh = None
         return made
-
-
-def _duckdb_file(client: Any) -> Path | None:
-    return database_file(client) if client.config.destination_type == "duckdb" else None

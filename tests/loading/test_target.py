@@ -182,8 +182,8 @@ def test_a_configured_file_called_as_the_dataset_is_refused(
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("none/x.duckdb", None, "No such file or directory"),
-        ("text.duckdb", b"no database " * 999, "not a valid DuckDB database"),
+        ("none/x.duckdb", None, "x.duckdb: there is no folder "),
+        ("text.duckdb", b"no database " * 999, "text.duckdb is not a DuckDB database: "),
         ("locked.duckdb", None, "locked.duckdb is in use by "),
     ],
 )
@@ -206,9 +206,7 @@ def test_a_database_that_cannot_be_opened_is_refused(
         refused = letta_source.load(server)
         assert letta_source.files() == before
     assert (refused.code, refused.out, len(refused.errors)) == (2, "", 1)
-    opening = "" if file.startswith("locked") else "duckdb cannot be opened: "
-    assert refused.errors[0].startswith(f"letta-source: {opening}")
-    assert said in refused.err
+    assert said in refused.errors[0]
     # The one request checked that the server is reachable.
     assert len(server.requests) == 1
 
