@@ -119,7 +119,7 @@ def test_credentials_that_name_a_file_are_used(
 )
 def test_pipeline_names_that_dlt_refuses_are_refused_in_one_line(name: str) -> None:
     with pytest.raises(
-        ConfigError, match="^the pipeline name .* cannot be used: it may have letters"
+        ConfigError, match=r"^the pipeline name .* cannot be used: it may have letters"
     ) as said:
         Target(name, "duckdb", "letta").resolved()
     assert str(said.value).isprintable()
