@@ -56,11 +56,13 @@ class LaterChanges(Memory):
         """
         with self.lock:
             agent_id = self.tables["conversations"].rows[conversation_id]["agent_id"]
-            system, *others = self.in_context(conversation_id)
+            in_context = self.in_context(conversation_id)
+            # Both are empty once its messages were deleted.
+            system, others = in_context[:1], in_context[1:]
             summary = [user_item("A summary of the conversation.")]
             message_id = self.add_message(agent_id, summary, conversation_ids=[conversation_id])
-            last = others[len(others) - kept :]
-            self.put_in_context(conversation_id, [system, message_id, *last])
+            last = others[max(len(others) - kept, 0) :]
+            self.put_in_context(conversation_id, [*system, message_id, *last])
             return message_id
 
     def capture(self, agent_id: str, text: str = "captured") -> list[str]:

@@ -155,6 +155,8 @@ class Store:
         for parent, message_ids in touched.items():
             if parent in self._lists:
                 self._lists[parent].remove(message_ids)
+            if parent[0] == "conversation" and (held := self._in_context.get(parent[1])):
+                self._in_context[parent[1]] = [one for one in held if one not in message_ids]
         self.messages.remove([message.id for message in messages])
 
     def _add_to(self, parent: str, parent_id: str, rank: Any, row_id: str) -> None:
@@ -162,8 +164,10 @@ class Store:
 
     def _add_to_conversation(self, conversation_id: str, message_id: str) -> None:
         in_context = self._in_context.setdefault(conversation_id, [])
+        # Messages that were deleted left their numbers unused.
+        last = self.list_of("conversation", conversation_id).rank(in_context[-1]) if in_context else None
         in_context.append(message_id)
-        self._place(conversation_id, message_id, len(in_context) - 1)
+        self._place(conversation_id, message_id, last[0] + 1 if last else 0)
 
     def put_in_context(self, conversation_id: str, message_ids: Sequence[str]) -> None:
         """Let a conversation's context hold these messages alone.

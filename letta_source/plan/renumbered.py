@@ -60,7 +60,9 @@ async def walk_renumbered(
             # The page is the whole list.
             place = max(at for at, item in enumerate(head) if item["id"] == after_id)
             before, later = (head, []) if disordered else (head[: place + 1], head[place + 1 :])
-            found = head if rereads and disordered else [*again, *_since(before, since), *later]
+            # An item that comes twice on a page would be two rows.
+            others = [item for item in (*_since(before, since), *later) if item not in again]
+            found = head if rereads and disordered else [*again, *others]
             if all(item["id"] == after_id for item in found):
                 if not _may_hide_return(found, client.server.clock.now()):
                     return

@@ -376,3 +376,17 @@ def test_pages_cost_the_same_however_much_is_stored() -> None:
 
     # Scanning 15,000 messages for each of the 200 pages would take several times as long.
     assert seconds(stored[15_000]) < 0.05
+
+
+def test_deleted_messages_are_in_no_context(letta: Letta) -> None:
+    """Neither a fork nor a compaction brings them back; numbers go on from what is left."""
+    agent_id = letta.add_agent()
+    conversation_id = letta.add_conversation(agent_id)
+    first, second = (letta.add_message(agent_id, conversation_ids=[conversation_id]) for _ in range(2))
+    letta.delete_message(first)
+    third = letta.add_message(agent_id, conversation_ids=[conversation_id])
+    assert letta.in_context(conversation_id)[1:] == [second, third]
+    assert letta.list_of("conversation", conversation_id).ids()[1:] == [second, third]
+    letta.reset_messages(agent_id)
+    summary = letta.compact_conversation(conversation_id, kept=3)
+    assert letta.in_context(conversation_id) == [summary]

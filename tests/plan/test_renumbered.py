@@ -17,7 +17,7 @@ from letta_source.api.client import Client
 from letta_source.demo import Letta
 from letta_source.demo.letta import AgentType
 from letta_source.demo.shapes import assistant_item
-from letta_source.paging.events import Event, Gap
+from letta_source.paging.events import Event, Gap, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
@@ -50,6 +50,7 @@ class Loads:
         self.known: set[str] = set()
         self.requests = 0
         self.gaps: dict[tuple[str, str], bool] = {}
+        self.pages: list[Page] = []
 
     @property
     def stored(self) -> list[str]:
@@ -89,6 +90,7 @@ class Loads:
         cursors.commit()
         self.requests = walked.requests
         self.known |= set(walked.ids)
+        self.pages = walked.pages
         return walked.ids
 
     def pass_time(self, time: timedelta = timedelta(minutes=1)) -> None:
@@ -210,6 +212,17 @@ def test_a_fork_whose_system_message_is_newer_is_not_taken_for_renumbered() -> N
         found = loads.load()
     assert found == [loads.stored[-1]]
     assert loads.requests == 3
+
+
+def test_the_system_message_of_a_fork_comes_once() -> None:
+    """Items of one id are told apart by their place on the page: one that comes twice would be two rows."""
+    loads = Loads()
+    loads.talk()
+    loads.conversation = loads.letta.fork_conversation(loads.conversation)
+    loads.load()
+    loads.load(rereads=True)
+    [page] = loads.pages
+    assert sorted(item["id"] for item in page.items) == sorted(loads.stored)
 
 
 @pytest.mark.parametrize("unreadable", [None, 3])
