@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
+
+Item: TypeAlias = dict[str, Any]
+"""An element with an id: one message, run, agent and so on, as sent."""
 
 # Ids that URLs and keys can hold unescaped: no slash, NUL or lone surrogate. Letta's are `kind-uuid`.
 _ID = re.compile(r"(?!\.{1,2}\Z)[\w.:@+=~-]{1,255}")

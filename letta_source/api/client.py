@@ -261,7 +261,7 @@ class Client:
         paths: set[str] = set()
         for _ in range(_REDIRECTS_FOLLOWED):
             paths.add(request.url.path)
-            await self.server.pace.turn()
+            await self.server.rate_limit.wait()
             # Gives back the body of a redirect.
             asked.lease.release()
             async with self._in_flight:
@@ -285,7 +285,7 @@ class Client:
                 self._answers += 1
             # Longer waits are not kept; if the retries fail too, the error reports the wait.
             if wait and wait <= LONGEST_WAIT:
-                self.server.pace.hold(wait)
+                self.server.rate_limit.hold(wait)
                 self.server.traffic.waited += wait
             raise error
         if not asked.read:

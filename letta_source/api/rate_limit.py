@@ -6,7 +6,7 @@ from asyncio import sleep
 from time import monotonic
 
 
-class Pace:
+class RateLimit:
     """Rate limiter of all requests of a load; used from one event loop at a time.
 
     Args:
@@ -22,7 +22,7 @@ class Pace:
         """Hold all requests for this many seconds, as the server asked (Retry-After)."""
         self._resume = max(self._resume, monotonic() + seconds)
 
-    async def turn(self) -> None:
+    async def wait(self) -> None:
         """Wait until a request may be sent."""
         while True:
             now = monotonic()

@@ -78,7 +78,7 @@ async def retried(
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(worth_a_retry),
         stop=is_enough,
-        # If the server asks for a longer wait, `Pace` holds all requests; a shorter one has no effect.
+        # If the server asks for a longer wait, `RateLimit` holds all requests; a shorter one has no effect.
         # After a 500 it resets the kept-alive connection: the next request fails once, immediately.
         wait=_backoff,
         before_sleep=before_sleep,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from letta_source.api.clock import Clock
 from letta_source.api.memory import Memory
-from letta_source.api.rate_limit import Pace
+from letta_source.api.rate_limit import RateLimit
 from letta_source.settings import Settings
 
 
@@ -41,7 +41,7 @@ class Server:
     """A load's knowledge of the server; used from one event loop at a time.
 
     Attributes:
-        pace: the rate limit.
+        rate_limit: the rate limit.
         clock: the server's time.
         memory: the memory that bodies and rows may take.
         lets_read: a request has succeeded: a later 401 or 403 concerns the request, not the key.
@@ -51,7 +51,7 @@ class Server:
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
-    pace: Pace = field(default_factory=Pace)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
     clock: Clock = field(default_factory=Clock)
     memory: Memory = field(default_factory=Memory)
     lets_read: bool = False
@@ -63,11 +63,11 @@ class Server:
     @classmethod
     def of(cls, settings: Settings) -> Server:
         """Return a new one for a load with these settings."""
-        return cls(Pace(settings.requests_per_second), memory=Memory(settings.memory_limit))
+        return cls(RateLimit(settings.requests_per_second), memory=Memory(settings.memory_limit))
 
     def start_load(self, settings: Settings) -> None:
         """Reset the rate limit, the memory and the failures for a new load; keep all else."""
-        self.pace = Pace(settings.requests_per_second)
+        self.rate_limit = RateLimit(settings.requests_per_second)
         self.memory = Memory(settings.memory_limit)
         self.given_without.clear()
         self.given_up.clear()

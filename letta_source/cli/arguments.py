@@ -1,16 +1,23 @@
-"""Options that several commands share, and parsers of their values."""
+"""Options that several commands share: parsers of their values, and what they name."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
+    import dlt
+
     from letta_source.loading.run import Observer
     from letta_source.loading.target import Target
     from letta_source.shards import Shard
@@ -100,6 +107,29 @@ def session_of(options: argparse.Namespace, **given: Any) -> Session:
     providers()
     letta(**given, session=session)
     return session
+
+
+@contextmanager
+def opened_dataset(options: argparse.Namespace, output: Path | None) -> Iterator[tuple[dlt.Pipeline, Path]]:
+    """Yield a dataset's pipeline, and a folder for what does not fit into memory; signals end the process."""
+    from letta_source.cli.signals import stopping
+    from letta_source.export.output import part_of
+    from letta_source.loading.dataset import reading
+    from letta_source.safe_text import visible
+
+    target = target_of(options)
+    with tempfile.TemporaryDirectory(prefix="letta-export-") as folder:
+
+        def last_words() -> str:
+            shutil.rmtree(folder, ignore_errors=True)
+            if output:
+                part_of(output.resolve()).unlink(missing_ok=True)
+            return "letta-source: stopped; nothing was exported"
+
+        with stopping(last_words), reading(target) as pipeline:
+            yield pipeline, Path(folder)
+    # Not earlier: an error prints one line only.
+    print(f"from {visible(target.where())}", file=sys.stderr)
 
 
 def add_window(group: argparse._ArgumentGroup) -> None:

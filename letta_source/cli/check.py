@@ -83,7 +83,7 @@ def _assert_writes(target: Target) -> None:
     from letta_source.destinations.dlt_internals import database_file, dialect_of, sql_client_of
     from letta_source.destinations.encoding import TEMPORARY_TABLES, assert_written_texts_arrive
     from letta_source.errors import ConfigError, LettaError
-    from letta_source.loading.messages import said
+    from letta_source.loading.error_text import one_line
 
     client = target.destination_client()
     sql_client = sql_client_of(client)
@@ -98,4 +98,4 @@ def _assert_writes(target: Target) -> None:
     except LettaError:
         raise
     except Exception as error:  # Drivers have exceptions of their own.
-        raise ConfigError(f"{target.destination} cannot be written: {said(error)}") from error
+        raise ConfigError(f"{target.destination} cannot be written: {one_line(error)}") from error

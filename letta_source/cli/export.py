@@ -8,9 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from letta_source.cli.arguments import add_command, add_names, add_place, add_window, exit_codes, names, text
+from letta_source.cli.arguments import (
+    add_command,
+    add_names,
+    add_place,
+    add_window,
+    exit_codes,
+    names,
+    opened_dataset,
+    text,
+)
 from letta_source.cli.export_chats import add_options, export_chats, refuse, refuse_for_tables
-from letta_source.cli.loaded import opened
 from letta_source.cli.streams import assert_output
 from letta_source.errors import ExitCode
 from letta_source.safe_text import visible
@@ -129,8 +137,8 @@ def export(options: argparse.Namespace) -> int:
 
     # Validate before anything is opened; the names of agents are resolved after that.
     selection = selected(options.agent_id and SOME)
-    with opened(options, output) as (pipeline, folder):
-        from letta_source.export.reading import read
+    with opened_dataset(options, output) as (pipeline, folder):
+        from letta_source.export.stream import read
 
         if options.agent_id:
             selection = selected(agent_ids(pipeline, options.agent_id))

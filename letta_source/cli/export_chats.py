@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from letta_source.cli.loaded import opened
+from letta_source.cli.arguments import opened_dataset
 from letta_source.errors import ConfigError, ExitCode
 from letta_source.safe_text import visible
 
@@ -74,7 +74,7 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
 
     selection = selected(options.agent_id and SOME)
     left_out = LeftOut()
-    with opened(options, output) as (pipeline, folder):
+    with opened_dataset(options, output) as (pipeline, folder):
         if options.agent_id:
             selection = selected(agent_ids(pipeline, options.agent_id))
         said = read_chats(pipeline, selection, left_out, folder)

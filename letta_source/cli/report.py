@@ -116,8 +116,8 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
     from letta_source.report.page import page
     from letta_source.report.period import wanted as period_wanted
     from letta_source.report.prices import read_prices
-    from letta_source.report.reading import health, read
     from letta_source.report.store import opened
+    from letta_source.report.warehouse import health, read
 
     asked = period_wanted(wanted.start_date, wanted.end_date, wanted.days)
     prices = read_prices(wanted.prices)

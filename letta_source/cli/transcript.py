@@ -6,9 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from letta_source.cli.arguments import add_command, add_place, add_window, text
+from letta_source.cli.arguments import (
+    add_command,
+    add_place,
+    add_window,
+    opened_dataset,
+    text,
+)
 from letta_source.cli.export import CODES
-from letta_source.cli.loaded import opened
 from letta_source.errors import ExitCode
 
 
@@ -37,7 +42,7 @@ def transcript(options: argparse.Namespace) -> int:
     from letta_source.export import conversation
     from letta_source.export.agents import agent_ids
 
-    with opened(options, None) as (pipeline, _):
+    with opened_dataset(options, None) as (pipeline, _):
         said = conversation(
             pipeline,
             agent_ids(pipeline, [options.agent])[0],

@@ -56,9 +56,9 @@ def to_pandas(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) ->
     Integers and booleans have pandas' nullable types; json is parsed to dicts, lists and the like; children
     are lists of dicts.
     """
-    from letta_source.export.frames import to_frame
-    from letta_source.export.reading import arrow
+    from letta_source.export.dataframes import to_frame
     from letta_source.export.selection import select
+    from letta_source.export.stream import arrow
 
     selection = select(table, **options)
     return to_frame(arrow(pipeline, selection), selection)
@@ -66,8 +66,8 @@ def to_pandas(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) ->
 
 def to_arrow(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> pa.Table:
     """Return rows of one table, selected by `Options`."""
-    from letta_source.export.reading import arrow
     from letta_source.export.selection import select
+    from letta_source.export.stream import arrow
 
     return arrow(pipeline, select(table, **options))
 
@@ -84,8 +84,8 @@ def batches(pipeline: dlt.Pipeline, table: str, **options: Unpack[Options]) -> I
         ConfigError: a name is unknown, the table lacks the column to filter by, or nothing was loaded.
         Changed: at the end, with `children`: a load changed the tables while they were read.
     """
-    from letta_source.export.reading import read
     from letta_source.export.selection import select
+    from letta_source.export.stream import read
 
     return read(pipeline, select(table, **options))
 

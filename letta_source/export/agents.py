@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import dlt
 
 from letta_source.errors import ConfigError
-from letta_source.export.reading import arrow
 from letta_source.export.selection import select
+from letta_source.export.stream import arrow
 
 # An id as Letta makes it.
 _ID = re.compile(r"agent-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

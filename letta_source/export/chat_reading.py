@@ -15,8 +15,8 @@ from letta_source.export.chat_model import Chat, LeftOut, Message, ToolCall, win
 from letta_source.export.pairing import ROOT, TOOL_CALLS
 from letta_source.export.query import Reader
 from letta_source.export.readers import opened
-from letta_source.export.reading import loads_of, rows_of
 from letta_source.export.selection import Selection, select
+from letta_source.export.stream import loads_of, rows_of
 from letta_source.export.transcript import event_of
 
 Images = Literal["links", "drop"]

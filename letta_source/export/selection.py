@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from letta_source.errors import ConfigError
 from letta_source.export.pairing import TOOL_CALLS
-from letta_source.loading.messages import assert_known
+from letta_source.loading.error_text import assert_known
 from letta_source.models.messages import MESSAGE_TYPES
 from letta_source.schema.columns import DELETED, LOAD_ID, Column
 from letta_source.schema.resources import RESOURCES, all_tables

@@ -14,10 +14,11 @@ from typing import Any
 import dlt
 
 from letta_source.errors import ConfigError
-from letta_source.export.frames import parsed
+from letta_source.export.dataframes import parsed
 from letta_source.export.readers import is_there, opened
-from letta_source.export.reading import arrow
 from letta_source.export.selection import select
+from letta_source.export.stream import arrow
+from letta_source.export.transcript_formats import html_page, markdown
 from letta_source.safe_text import parse_json
 
 DEFAULT = "default"
@@ -86,9 +87,7 @@ class Conversation:
 
     def __str__(self) -> str:
         """Return Markdown: a paragraph for each message; arguments and results of tools are blocks."""
-        from letta_source.export.transcript_markdown import document
-
-        return document(self)
+        return markdown(self)
 
     def _repr_markdown_(self) -> str:
         """Return the Markdown that a notebook shows."""
@@ -96,9 +95,7 @@ class Conversation:
 
     def html(self) -> str:
         """Return an HTML page that makes no requests and runs no scripts."""
-        from letta_source.export.transcript_page import page
-
-        return page(self)
+        return html_page(self)
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages as they are shown."""

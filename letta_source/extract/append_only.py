@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.extract.held_pages import HeldPages, Pages
 from letta_source.extract.unchanged_list import content_of
-from letta_source.items import ids_of
+from letta_source.items import Item, ids_of
 from letta_source.plan.job import Job
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
-
-Item = dict[str, Any]
 
 
 class AppendOnly:

@@ -16,7 +16,7 @@ from letta_source.extract.append_only import AppendOnly
 from letta_source.extract.gathered_rows import GatheredRows
 from letta_source.extract.held_pages import Pages
 from letta_source.extract.issues import Issues
-from letta_source.extract.positions import Positions
+from letta_source.extract.tracker import Tracker
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
 from letta_source.paging.events import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
@@ -109,7 +109,7 @@ class _Collector:
         self._session = session
         self._counts = counts
         self._mask = Mask(resource, settings)
-        self._positions = Positions(state)
+        self._tracker = Tracker(state)
         self.rows = GatheredRows(resource, state, counts, self._mask, tombstones)
         self._issues = Issues(
             resource, session.started_at, counts, self._mask, settings.validate_items, state.issues
@@ -117,7 +117,7 @@ class _Collector:
         self.append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,
-            ParentSeen: lambda job, _, seen: self._positions.see(job, seen.parent),
+            ParentSeen: lambda job, _, seen: self._tracker.see(job, seen.parent),
             Page: self._page,
             Restarted: self._restart,
             Gap: self._gap,
@@ -182,7 +182,7 @@ class _Collector:
         if job.id and job.moves != "place":
             self._counts.parents += 1
         self._counts.lists += not job.id
-        self._positions.begin(job)
+        self._tracker.begin(job)
 
     def _page(self, job: Job, parent_id: str, page: Page) -> None:
         self._issues.misfits(parent_id, page.items)
@@ -191,7 +191,7 @@ class _Collector:
             sent = [search_result(item) for item in sent]
         items, others = split_page(sent)
         self._issues.without_id(parent_id, others)
-        passed = self._positions.page(job, parent_id, items, page.in_order)
+        passed = self._tracker.page(job, parent_id, items, page.in_order)
         if self.append_only:
             items = self.append_only.page(job, parent_id, items, passed, page.in_order, page.size)
         self._pages.append(page)
@@ -204,25 +204,25 @@ class _Collector:
             self._release_pages()
 
     def _restart(self, job: Job, parent_id: str, event: Restarted) -> None:
-        self._positions.restart(job, parent_id)
+        self._tracker.restart(job, parent_id)
         if self.append_only:
             self.append_only.restart(job, parent_id)
 
     def _gap(self, job: Job, parent_id: str, gap: Gap) -> None:
         is_known = self._issues.gap(parent_id, gap, job.id)
-        self._positions.gap(job, parent_id, gap, is_known)
+        self._tracker.gap(job, parent_id, gap, is_known)
         if not gap.answered:
             self._counts.fail(job.id, is_known)
 
     def _gap_retried(self, job: Job, parent_id: str, gap: Retried) -> None:
-        self._positions.gap_retried(parent_id, gap)
+        self._tracker.gap_retried(parent_id, gap)
         if self.append_only:
             self.held = self.append_only.gap_retried(job), job
         if gap.left:
             self._issues.gap(parent_id, gap.left, job.id, instead_of=gap)
 
     def _end(self, job: Job, parent_id: str, event: Done) -> None:
-        self._finish_rows(job, self._positions.end(job))
+        self._finish_rows(job, self._tracker.end(job))
         self._settle(job)
         if job.id and job.moves != "place":
             self._counts.done += 1
@@ -239,7 +239,7 @@ class _Collector:
             is_known = self._issues.report(error.kind, job.id, str(error), tracked=True)
             self._counts.fail(job.id, is_known)
             self._counts.done += bool(job.id)
-            self._positions.fail(job)
+            self._tracker.fail(job)
             self._finish_rows(job, finished=False)
 
     def _miss(self, error: FamilyMissing) -> None:
@@ -264,7 +264,7 @@ class _Collector:
         self._counts.gone += job.in_order
         # Nothing more of it will come.
         self._finish_rows(job, finished=True)
-        self._positions.forget(job)
+        self._tracker.forget(job)
 
     def finish(self) -> None:
         """End the resource: all of it was read."""

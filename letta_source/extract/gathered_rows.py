@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from letta_source.extract.held_pages import Pages
 from letta_source.extract.unchanged_list import Held, UnchangedList
-from letta_source.items import ids_of
+from letta_source.items import Item, ids_of
 from letta_source.plan.filters import is_wanted
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import Rows
@@ -19,8 +19,6 @@ from letta_source.state.resource_state import ResourceState
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Item = dict[str, Any]
 
 
 class Repeats:

@@ -6,12 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 from letta_source.api.spool import cannot_write
 from letta_source.errors import FatalError
+from letta_source.items import Item
 
-Item = dict[str, Any]
 Pages = Iterable[tuple[str, Sequence[Item], int]]
 """Items by their parent, and the bytes that they take, where these are known."""
 

@@ -14,7 +14,7 @@ from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.counts import Counts
-from letta_source.state.known import Key, KnownIssues
+from letta_source.state.known_issues import Key, KnownIssues
 
 if TYPE_CHECKING:
     import pyarrow as pa

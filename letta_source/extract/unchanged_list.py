@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from letta_source.items import Item
 from letta_source.plan.job import Job
 from letta_source.rows.flatten import without_credentials
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.resource_state import ResourceState
 
-Item = dict[str, Any]
 Held = tuple[Job, str, Sequence[Item], int]
 """A page of a job: the parent's id, its items, the bytes that they take."""
 

@@ -14,7 +14,7 @@ import dlt
 
 from letta_source.destinations.dlt_internals import database_file, sections_only
 from letta_source.errors import ConfigError, LettaError, OutputFailed
-from letta_source.loading.messages import said
+from letta_source.loading.error_text import one_line
 from letta_source.loading.target import Target
 
 
@@ -72,7 +72,7 @@ def reading(target: Target) -> Iterator[dlt.Pipeline]:
         except LettaError:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
-            raise OutputFailed(said(error)) from error
+            raise OutputFailed(one_line(error)) from error
         finally:
             pipeline.deactivate()
 

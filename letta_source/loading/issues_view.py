@@ -9,7 +9,7 @@ import dlt
 from dlt.common.destination.exceptions import SqlClientNotAvailable
 
 from letta_source.destinations.dlt_internals import dialect_of, is_kind, local_value
-from letta_source.loading.messages import said
+from letta_source.loading.error_text import one_line
 from letta_source.schema.tables import CURRENT_ISSUES, ISSUE_KEY, LOAD_ISSUES
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def keep_view(pipeline: dlt.Pipeline) -> None:
     except SqlClientNotAvailable:
         return
     except Exception as error:  # Drivers have exceptions of their own.
-        logger.warning("the view %s could not be created: %s", CURRENT_ISSUES, said(error))
+        logger.warning("the view %s could not be created: %s", CURRENT_ISSUES, one_line(error))
 
 
 def current_issues(table: str) -> str:

@@ -26,10 +26,10 @@ from letta_source.destinations.dlt_internals import dialect_of, pipelines_folder
 from letta_source.destinations.dlt_storage import add_table
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError, ExitCode, InUse, LettaError
+from letta_source.loading.error_text import one_line
 from letta_source.loading.issues_view import keep_view
 from letta_source.loading.journal import Journal, Row, journal_file
 from letta_source.loading.lock import while_idle
-from letta_source.loading.messages import said
 from letta_source.loading.outcome import exit_code, installed_version, why_failed
 from letta_source.loading.own_folder import make_own_folder
 from letta_source.loading.target import Target
@@ -102,7 +102,7 @@ def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -
     try:
         write(workspace.pipeline, session.settings, rows, earlier)
     except Exception as error:  # Drivers have exceptions of their own.
-        logger.warning("load_log could not be written, the next run tries again: %s", said(error))
+        logger.warning("load_log could not be written, the next run tries again: %s", one_line(error))
     else:
         journal.keep([])
         keep_view(workspace.pipeline)
@@ -179,7 +179,7 @@ def _why(error: BaseException) -> str | None:
     """Return what ended a run, in one line; None if somebody stopped it."""
     if isinstance(error, LettaError):
         return str(error)
-    return said(error) if isinstance(error, Exception) else None
+    return one_line(error) if isinstance(error, Exception) else None
 
 
 def _mode(settings: Settings, counts: Counts | None) -> str:

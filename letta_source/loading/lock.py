@@ -20,8 +20,8 @@ from letta_source.destinations.lease import Lease
 from letta_source.destinations.lease_sql import TABLE, can_lease
 from letta_source.errors import ConfigError, InUse
 from letta_source.loading.dlt_rules import ours
+from letta_source.loading.error_text import one_line
 from letta_source.loading.in_use import is_being_run
-from letta_source.loading.messages import said
 from letta_source.loading.own_folder import close_to_others, make_own_folder
 from letta_source.loading.target import Target
 
@@ -140,12 +140,12 @@ def _is_taken(lease: Lease, name: str, steal: bool) -> bool:
             except DatabaseException as error:
                 logger.warning(
                     "the table %s cannot be created, so nothing prevents another machine from loading %s at"
-                    " the same time: %s", TABLE, name, said(error),
+                    " the same time: %s", TABLE, name, one_line(error),
                 )  # fmt: skip
                 return False
             lease.take(steal)
     except DestinationException as error:
-        raise ConfigError(f"the lease of {name} in {TABLE} cannot be taken: {said(error)}") from error
+        raise ConfigError(f"the lease of {name} in {TABLE} cannot be taken: {one_line(error)}") from error
     return True
 
 

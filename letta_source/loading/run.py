@@ -11,17 +11,17 @@ from typing import Any
 from dlt.common.exceptions import DltException
 from dlt.extract import DltSource
 
-from letta_source.api.frames import keep_our_frames
 from letta_source.api.server import Server
+from letta_source.api.tracebacks import keep_our_frames
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
+from letta_source.loading.error_text import assert_known, one_line, root
 from letta_source.loading.load_log import noted, recorded
 from letta_source.loading.lock import held
-from letta_source.loading.messages import assert_known, root, said
 from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.same_server import assert_same_server
@@ -109,7 +109,7 @@ def load(
         try:
             source = parts.source(**what.settings, session=session)
         except DltException as error:  # Such as a SCHEMA__NAMING that is not there.
-            raise ConfigError(said(error)) from error
+            raise ConfigError(one_line(error)) from error
         if what.resources:
             assert_known("resource", what.resources, list(RESOURCES))
             source = source.with_resources(*what.resources)
@@ -168,7 +168,7 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
         if isinstance(root(error), KeyboardInterrupt):
             # dlt reports it as a failed step.
             raise KeyboardInterrupt from error
-        raise LoadFailed(said(error)) from error
+        raise LoadFailed(one_line(error)) from error
 
 
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:

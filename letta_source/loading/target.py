@@ -13,7 +13,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
-from letta_source.api.frames import keep_our_frames
+from letta_source.api.tracebacks import keep_our_frames
 from letta_source.destinations.dataset_names import (
     assert_not_called_otherwise,
     assert_not_reserved,
@@ -40,8 +40,8 @@ from letta_source.destinations.staging import Holds, is_legacy, legacy_name, sta
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.destination import DESTINATIONS, destination_of, settings_of_duckdb
 from letta_source.loading.dlt_rules import assert_dlt_settings
+from letta_source.loading.error_text import assert_known, one_line, setting_hint
 from letta_source.loading.in_use import in_use, waited_for
-from letta_source.loading.messages import assert_known, said, setting_hint
 from letta_source.loading.own_folder import close_to_others
 from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers
@@ -269,10 +269,10 @@ class Target:
             raise
         except Exception as error:  # Drivers have exceptions of their own.
             keep_our_frames(error)
-            if why := in_use(said(error)) or not_a_database(said(error)):
+            if why := in_use(one_line(error)) or not_a_database(one_line(error)):
                 raise why from error
             hint = setting_hint(self.destination, error)
-            raise ConfigError(f"{self.destination} cannot be opened: {said(error)}{hint}") from error
+            raise ConfigError(f"{self.destination} cannot be opened: {one_line(error)}{hint}") from error
 
     def made(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
         """Return dlt's pipeline, with the state in its working folder.

@@ -28,7 +28,7 @@ from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import add_columns, append_to_empty_tables
 from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
-from letta_source.loading.messages import said
+from letta_source.loading.error_text import one_line
 from letta_source.loading.outcome import row_counts
 from letta_source.loading.recovery import (
     drop_empty,
@@ -260,7 +260,7 @@ class Workspace:
         try:
             drop_old_states(self.pipeline, self._settings.keep_states)
         except Exception as error:  # Drivers have exceptions of their own.
-            logger.warning("old rows of _dlt_pipeline_state could not be dropped: %s", said(error))
+            logger.warning("old rows of _dlt_pipeline_state could not be dropped: %s", one_line(error))
 
     def close(self) -> None:
         """Close what was kept open."""

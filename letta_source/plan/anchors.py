@@ -25,8 +25,6 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.times import created_at
 
-Item = Mapping[str, Any]
-
 # The most runs of other agents to look at for each unreadable message.
 _MOST_OTHERS = 8
 
@@ -44,12 +42,12 @@ class AgentAnchors:
     agent_id: str
     since: datetime | None
 
-    async def own(self, reached: Item | None) -> AnchorIds:
+    async def own(self, reached: Mapping[str, Any] | None) -> AnchorIds:
         """Yield ids of messages, from the cursor's run onward, roughly in the list's order."""
         since = self._since(reached)
         seen: set[str] = set()
         lies_in = reached.get("run_id") if reached else None
-        begun: Item | None = {"id": lies_in} if isinstance(lies_in, str) else None
+        begun: Mapping[str, Any] | None = {"id": lies_in} if isinstance(lies_in, str) else None
         async for run in self._runs(self.agent_id):
             time = created_at(run)
             if time is None:
@@ -67,7 +65,7 @@ class AgentAnchors:
             async for message_id in self._of_run(begun["id"]):
                 yield message_id
 
-    async def others(self, reached: Item | None, until: datetime | None) -> AnchorIds:
+    async def others(self, reached: Mapping[str, Any] | None, until: datetime | None) -> AnchorIds:
         """Yield ids of other agents' messages, from runs that began between the cursor and `until`."""
         since, left = self._since(reached), _MOST_OTHERS
         async for run in self._runs(""):
@@ -82,10 +80,10 @@ class AgentAnchors:
                 async for message_id in self._end_of(f"{path}/messages", order):
                     yield message_id
 
-    def _since(self, reached: Item | None) -> datetime | None:
+    def _since(self, reached: Mapping[str, Any] | None) -> datetime | None:
         return (created_at(reached) if reached else None) or self.since
 
-    async def _runs(self, key: str) -> AsyncIterator[Item]:
+    async def _runs(self, key: str) -> AsyncIterator[Mapping[str, Any]]:
         # Without runs, there is still the way back from the newest message.
         with suppress(FamilyMissing, ParentError):
             async for event in walk_pages(self.client, runs_endpoint(self.settings, key)):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, Unreadable
+from letta_source.items import Item
 from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.whole_lists import walk_whole
@@ -43,7 +43,6 @@ from letta_source.schema.card import Resource, Walk
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.resource_state import ResourceState
 
-Item = dict[str, Any]
 Jobs = AsyncIterator[Job]
 
 _MAX_SEARCH_RESULTS = 100

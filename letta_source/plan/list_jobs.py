@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing
+from letta_source.items import Item
 from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
@@ -18,8 +18,6 @@ from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, sa
 from letta_source.schema.card import Resource
 from letta_source.state.cursors import Cursor
 from letta_source.state.resource_state import ResourceState
-
-Item = dict[str, Any]
 
 
 def list_job(

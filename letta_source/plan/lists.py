@@ -7,15 +7,13 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, Unreadable
-from letta_source.items import id_of
+from letta_source.items import Item, id_of
 from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.state.cursors import Cursor
 from letta_source.state.host import Host, ListKey
 from letta_source.times import parse_time
-
-Item = dict[str, Any]
 
 # The fields kept of an item that only names something to read.
 _KEPT_FIELDS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 from letta_source.api.client import Client
+from letta_source.items import Item
 from letta_source.paging.events import UNREADABLE, Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.walk import walk_pages
@@ -20,7 +20,6 @@ from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import parse_time
 
-Item = dict[str, Any]
 # A system message, and the others that a new agent begins with.
 _FIRST = 8
 

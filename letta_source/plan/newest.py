@@ -10,8 +10,9 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, ParentError
+from letta_source.items import Item
 from letta_source.paging.pages import Endpoint, Lost, Pages
-from letta_source.plan.lists import Item, has_id, slim
+from letta_source.plan.lists import has_id, slim
 from letta_source.schema.card import Resource
 from letta_source.state.host import Host
 from letta_source.times import parse_time

@@ -12,11 +12,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 from operator import itemgetter
-from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
-from letta_source.items import ids_of
+from letta_source.items import Item, ids_of
 from letta_source.paging.events import Event, Gap, Page
 from letta_source.paging.known_gaps import Known
 from letta_source.paging.pages import Endpoint, Lost, Pages
@@ -25,7 +24,6 @@ from letta_source.plan.lists import has_id
 from letta_source.state.cursors import Cursor
 from letta_source.times import created_at, earlier, parse_time
 
-Item = dict[str, Any]
 # Messages at the start of the list that tell whether it was renumbered. A page that hides returns shows at
 # least half of its messages.
 _HEAD = 100

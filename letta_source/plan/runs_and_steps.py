@@ -10,6 +10,7 @@ from typing import Any
 
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError, ParentGone, Unreadable
+from letta_source.items import Item
 from letta_source.paging.events import UNREADABLE, Event, Page, Retried
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.unpaged import get_one
@@ -17,7 +18,7 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan.filters import may_hold
 from letta_source.plan.host import list_endpoint, runs_endpoint
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
-from letta_source.plan.lists import Item, has_id, listed, slim
+from letta_source.plan.lists import has_id, listed, slim
 from letta_source.plan.news import news_since, until_named
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource

@@ -132,8 +132,8 @@ FROM ranked LEFT JOIN agents ON agents.id = ranked.agent_id
 GROUP BY least(rank, $most + 1), rank <= $most ORDER BY least(rank, $most + 1)
 """
 
-_BY_MODEL = f"""
-WITH spent AS (
+# The steps of the period, and their models, the most expensive first.
+_RANKED_MODELS = f"""WITH spent AS (
     SELECT *, {MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
 ),
 ranked AS (
@@ -141,7 +141,10 @@ ranked AS (
         ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called
     ) AS rank
     FROM spent GROUP BY called
-)
+)"""
+
+_BY_MODEL = f"""
+{_RANKED_MODELS}
 SELECT
     CASE WHEN rank <= $most THEN called END AS name, count(DISTINCT called) AS names, count(*) AS steps,
     sum(prompt_tokens) AS prompt, sum(cached_input_tokens) AS cached,
@@ -151,15 +154,7 @@ FROM spent JOIN ranked USING (called) GROUP BY least(rank, $most + 1), 1 ORDER B
 """
 
 _COST_BY_DAY = f"""
-WITH spent AS (
-    SELECT *, {MODEL} AS called FROM letta__step_costs WHERE created_at >= $start AND created_at < $end
-),
-ranked AS (
-    SELECT called, row_number() OVER (
-        ORDER BY sum(cost) DESC NULLS LAST, sum(total_tokens) DESC, called
-    ) AS rank
-    FROM spent GROUP BY called
-)
+{_RANKED_MODELS}
 SELECT greatest(date_trunc($step, created_at), {_FIRST}) AS day,
     least(day + $width::INTERVAL, {_LAST}) AS until, least(rank, 5) AS rank,
     CASE WHEN rank < 5 THEN called END AS name, sum(cost) AS cost, sum(total_tokens) AS tokens

@@ -19,7 +19,7 @@ from letta_source.report import texts
 from letta_source.report.cells import MOST_BYTES, as_json
 from letta_source.report.charts import Chart
 from letta_source.report.facts import MOST, SLOWEST, Facts
-from letta_source.report.reading import Health
+from letta_source.report.warehouse import Health
 from letta_source.safe_text import visible
 
 _STALE = timedelta(days=2)

@@ -34,8 +34,6 @@ from letta_source.schema.columns import ARGUMENTS_JSON
 from letta_source.schema.tables import CHILDREN
 from letta_source.schema.wire import columns_of, fields_of, kinds_of, models_of
 
-Item = dict[str, Any]
-
 _COLUMNS = {child: {column.name for column in columns} for child, (_, columns) in CHILDREN.items()}
 _TOOL_CALL = _COLUMNS["tool_calls"] - {ARGUMENTS_JSON.name}
 _OPENAI_TOOL_CALL = {field: column.name for field, column in fields_of(OpenAIToolCall).items()}

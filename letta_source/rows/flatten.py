@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from letta_source.items import id_of, ids_of
+from letta_source.items import Item, id_of, ids_of
 from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
 from letta_source.rows.messages import FIELDS, SINGULARS, Children
 from letta_source.rows.numbering import numbered
@@ -24,8 +24,6 @@ from letta_source.schema.wire import left_out_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Item = dict[str, Any]
 
 # An agent's variables and secrets hold its owner's credentials.
 _CREDENTIALS = {column.field for table in all_tables() for column in table.columns if column.secret}

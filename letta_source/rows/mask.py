@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from letta_source.errors import ConfigError, FatalError
+from letta_source.items import Item
 from letta_source.rows.images import Images
 from letta_source.safe_text import parse_json, to_json, visible
 from letta_source.schema.card import Resource
@@ -20,7 +21,6 @@ from letta_source.settings import MaskAction, Settings
 from letta_source.settings.given import keyed_hash
 from letta_source.settings.masking import in_force
 
-Item = dict[str, Any]
 _Masking = Callable[[str], str | None]
 
 REDACTED = "[redacted]"

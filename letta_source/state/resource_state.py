@@ -8,7 +8,7 @@ from typing import Any, TypedDict, cast
 from letta_source.shards import bucket_of
 from letta_source.state.changes import Changes, StoredChanges
 from letta_source.state.cursors import Cursors
-from letta_source.state.known import KnownIssues, StoredIssue
+from letta_source.state.known_issues import KnownIssues, StoredIssue
 from letta_source.state.overlap import Overlap
 from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist

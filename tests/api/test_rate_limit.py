@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.api import rate_limit as pace
+from letta_source.api import rate_limit
 from letta_source.api.client import Client
-from letta_source.api.rate_limit import Pace
+from letta_source.api.rate_limit import RateLimit
 from letta_source.api.server import Server
 from tests.support.wire import answering, settings
 
@@ -47,18 +47,18 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pace, "sleep", clock.sleep)
-    monkeypatch.setattr(pace, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(rate_limit, "sleep", clock.sleep)
+    monkeypatch.setattr(rate_limit, "monotonic", lambda: clock.now)
     return clock
 
 
-def moments(clock: Clock, waiting: Pace, readers: int, turns: int, held: float = 0.0) -> list[float]:
+def moments(clock: Clock, waiting: RateLimit, readers: int, turns: int, held: float = 0.0) -> list[float]:
     """Return the times of all readers' requests, in seconds from the start."""
     came: list[float] = []
 
     async def read() -> None:
         for _ in range(turns):
-            await waiting.turn()
+            await waiting.wait()
             came.append(clock.now - 1000)
 
     async def hold() -> None:
@@ -71,24 +71,24 @@ def moments(clock: Clock, waiting: Pace, readers: int, turns: int, held: float =
 
 @pytest.mark.parametrize("readers", [1, 3])
 def test_without_a_cap_nobody_waits(clock: Clock, readers: int) -> None:
-    assert moments(clock, Pace(), readers, 5) == [0.0] * 5 * readers
+    assert moments(clock, RateLimit(), readers, 5) == [0.0] * 5 * readers
 
 
 @pytest.mark.parametrize("readers", [1, 3])
 def test_the_cap_holds_for_all_readers_together(clock: Clock, readers: int) -> None:
-    came = moments(clock, Pace(requests_per_second=2), readers, 6)
+    came = moments(clock, RateLimit(requests_per_second=2), readers, 6)
     assert came == [0.5 * number for number in range(6 * readers)]
 
 
 @pytest.mark.parametrize("cap", [None, 1.0])
 def test_nobody_goes_while_the_server_asks_to_wait(clock: Clock, cap: float | None) -> None:
-    came = moments(clock, Pace(cap), readers=3, turns=4, held=7)
+    came = moments(clock, RateLimit(cap), readers=3, turns=4, held=7)
     # Before the server asked, the readers had all their turns without a cap, and only one turn with it.
     assert came == ([0.0] * 12 if cap is None else [0.0, *(7.0 + number for number in range(11))])
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one(clock: Clock) -> None:
-    waiting = Pace()
+    waiting = RateLimit()
     waiting.hold(5)
     waiting.hold(1)
     assert moments(clock, waiting, readers=2, turns=1) == [5.0, 5.0]

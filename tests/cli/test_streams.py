@@ -190,7 +190,7 @@ def test_a_load_and_what_reads_it(
     def broken(*given: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("letta_source.export.reading.read", broken)
+    monkeypatch.setattr("letta_source.export.stream.read", broken)
     refused = letta_source("export", "agents")
     assert (refused.code, "BrokenPipeError" in refused.errors[-1]) == (ExitCode.FAILED, True)
 

@@ -96,7 +96,7 @@ def test_what_is_read_twice_is_merged(
         return None
 
     before_answers(monkeypatch, delete_the_last_read)
-    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
+    monkeypatch.setattr("letta_source.state.session.ROWS_PER_YIELD", 1)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
     assert letta_source.load(server, *ONE_A_PAGE).code == 0
     assert merged(letta_source)
@@ -136,7 +136,7 @@ def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
 
     assert ids.index(calling) < ids.index(returning) < len(ids) - 2
     before_answers(monkeypatch, shrink_and_delete)
-    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
+    monkeypatch.setattr("letta_source.state.session.ROWS_PER_YIELD", 1)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", package_rows)
     assert letta_source.load(server, *ONE_A_PAGE).code == 0
     assert letta.messages.rows[calling].items[0]["content"] == "no more"
@@ -200,7 +200,7 @@ def stopped(
         folder.mkdir()
         monkeypatch.chdir(folder)
         with monkeypatch.context() as patch:
-            patch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 1)
+            patch.setattr("letta_source.state.session.ROWS_PER_YIELD", 1)
             patch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
             patch.setattr(Load, "complete_package", stop)
             assert command.load(server, *ONE_A_PAGE).code == 1

@@ -174,7 +174,7 @@ def test_what_is_beyond_an_unreadable_message_comes_once(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the third load would be too early for a retry.
-    monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
+    monkeypatch.setattr("letta_source.state.known_issues._FIRST_WAIT", timedelta())
     agent = talks(letta)
     first, bad, *_, last = stored(letta, agent)
     letta.poison(bad)

@@ -13,7 +13,7 @@ import pytest
 from letta_source.demo import Letta, serve
 from letta_source.errors import FatalError
 from letta_source.extract.held_pages import HeldPages
-from letta_source.state.packages import Packages
+from letta_source.state.session import Packages
 from tests.extract.test_append_only import OLD, Added, whole
 
 ODD: list[dict[str, Any]] = [
@@ -93,7 +93,7 @@ def test_a_batch_that_is_larger_than_the_memory_comes_in_parts_and_once(
         return together(packages, is_so)
 
     monkeypatch.setattr(Packages, "kept_together", counted)
-    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 2)
+    monkeypatch.setattr("letta_source.state.session.ROWS_PER_YIELD", 2)
     added = Added()
     with serve(letta) as server:
         for _ in range(2):

@@ -14,7 +14,7 @@ from letta_source import Load, load
 from letta_source.demo import Server
 from letta_source.errors import ConfigError
 from letta_source.loading.destination_secrets import destination_redactor
-from letta_source.loading.messages import said
+from letta_source.loading.error_text import one_line
 from tests.support.configuration import configure, forget
 
 PASSWORDS = [
@@ -39,9 +39,9 @@ def test_a_password_in_an_address(monkeypatch: pytest.MonkeyPatch, password: str
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", address)
     for text in (f"cannot read {address!r}", f"invalid port: {password[3:]}", f"'{password}' is refused"):
         error = ValueError(text)
-        assert "canary" not in said(error)
+        assert "canary" not in one_line(error)
         assert "canary" not in "".join(traceback.format_exception(error))
-    assert "one.test" in said(ValueError(f"cannot read {address}"))
+    assert "one.test" in one_line(ValueError(f"cannot read {address}"))
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ def test_a_host_that_ignores_the_order_has_everything_asked(
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
     merged = Merged()
-    monkeypatch.setattr("letta_source.demo.orders.ORDERS", {})
+    monkeypatch.setattr("letta_source.demo.lists.ORDERS", {})
     for _ in range(2):
         merged.load(server, *BY_AGENT, **ON)
     for agent in agents[1:3]:

@@ -46,7 +46,7 @@ def server(letta: Letta) -> Iterator[Server]:
 def cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Make load packages of about `rows` rows, with small pieces from the extraction."""
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", str(rows))
-    monkeypatch.setattr("letta_source.state.packages.ROWS_PER_YIELD", 10)
+    monkeypatch.setattr("letta_source.state.session.ROWS_PER_YIELD", 10)
 
 
 def _listed(table: str) -> str:

@@ -77,7 +77,7 @@ def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each load retry known issues, because the loads here follow each other at once."""
-    monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
+    monkeypatch.setattr("letta_source.state.known_issues._FIRST_WAIT", timedelta())
 
 
 @pytest.mark.usefixtures("at_once")

@@ -19,9 +19,8 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan import messages as message_jobs
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.counts import Counts
-from letta_source.state.packages import Packages
 from letta_source.state.resource_state import ResourceState
-from letta_source.state.session import Session
+from letta_source.state.session import Packages, Session
 from tests.support.library_loads import Merged, Warehouse, issues, paths, quiet_agent
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)

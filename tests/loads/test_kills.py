@@ -28,7 +28,7 @@ from letta_source.demo import Letta, Server, serve
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table
-from letta_source.state import packages as state_packages
+from letta_source.state import session as state_session
 from tests.support.command import ago
 from tests.support.library_loads import Row, Warehouse, columns_of, in_order, quiet_agent
 from tests.support.processes import started
@@ -149,7 +149,7 @@ def _signal(process: BaseProcess, number: signal.Signals) -> None:
 
 def small_chunks() -> None:
     """Make several load packages of one resource out of little data."""
-    state_packages.ROWS_PER_YIELD = 25
+    state_session.ROWS_PER_YIELD = 25
 
 
 def _has_packages(folder: Path) -> bool:

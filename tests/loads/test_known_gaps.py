@@ -194,7 +194,7 @@ def test_one_of_a_step_is_an_alarm_once(dialect: Dialect) -> None:
 def test_a_run_that_waits_is_read_again_when_a_try_is_due(
     dialect: Dialect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("letta_source.state.known._FIRST_WAIT", timedelta())
+    monkeypatch.setattr("letta_source.state.known_issues._FIRST_WAIT", timedelta())
     town = Town(dialect)
     bad = town.ids[6]
     town.letta.poison(bad)

@@ -53,7 +53,7 @@ def test_one_alarm_for_one_cause(
     assert letta_source.rows(ATTEMPTS) == [(False, None), (True, None)]
     assert logged(letta_source)[:2] == [(1, 0, 3, "incomplete"), (0, 1, 0, "incomplete")]
     letta.cure(bad)
-    monkeypatch.setattr("letta_source.state.known.KnownIssues.is_due", lambda *of_issue: True)
+    monkeypatch.setattr("letta_source.state.known_issues.KnownIssues.is_due", lambda *of_issue: True)
     assert (letta_source.load(server).code, letta_source.rows(OPEN)) == (0, [])
     assert letta_source.rows(ATTEMPTS)[-1] == (True, True)
     assert logged(letta_source)[-1] == (0, 0, 0, "loaded")
@@ -122,6 +122,6 @@ def test_the_view_is_told_in_the_docs() -> None:
 
 
 def test_waits_grow_from_less_than_an_hour() -> None:
-    from letta_source.state import known
+    from letta_source.state.known_issues import _FIRST_WAIT, _LONGEST_WAIT
 
-    assert timedelta() < known._FIRST_WAIT < timedelta(hours=1) < known._LONGEST_WAIT < timedelta(days=1)
+    assert timedelta() < _FIRST_WAIT < timedelta(hours=1) < _LONGEST_WAIT < timedelta(days=1)

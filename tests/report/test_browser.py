@@ -17,8 +17,8 @@ from letta_source.report.model import build
 from letta_source.report.page import page
 from letta_source.report.period import Period
 from letta_source.report.prices import read_prices
-from letta_source.report.reading import Health
 from letta_source.report.store import NEEDED, fill, opened
+from letta_source.report.warehouse import Health
 from tests.support import busy_month as made
 from tests.support.browser import PALE, WIDTHS, Browser, browsing
 

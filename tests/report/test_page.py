@@ -17,8 +17,8 @@ from letta_source.report.facts import MOST, Facts
 from letta_source.report.page import page
 from letta_source.report.period import Period, wanted
 from letta_source.report.prices import Price
-from letta_source.report.reading import Health
 from letta_source.report.runs import LoadRun
+from letta_source.report.warehouse import Health
 from tests.support.report_case import MARCH, Case
 
 NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)

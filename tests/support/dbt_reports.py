@@ -16,8 +16,8 @@ from letta_source.loading.target import Target
 from letta_source.report.model import build
 from letta_source.report.period import wanted
 from letta_source.report.prices import read_prices
-from letta_source.report.reading import health, read
 from letta_source.report.store import opened
+from letta_source.report.warehouse import health, read
 from tests.support.dbt_built import Built
 from tests.support.dbt_warehouses import DATASET
 from tests.support.report_marts import SAME, comparable, of_model, of_report

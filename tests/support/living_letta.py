@@ -29,8 +29,7 @@ from letta_source.loading.outcome import LoadFailed
 from letta_source.loading.run import Load, load
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
-from letta_source.state.packages import ROWS_PER_YIELD, Packages
-from letta_source.state.session import Session
+from letta_source.state.session import ROWS_PER_YIELD, Packages, Session
 from letta_source.times import created_at, parse_time
 from tests.support.library_loads import Row, columns_of
 from tests.support.played_dlt import Crash, DltFaults

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from letta_source.items import Item
 from letta_source.paging.events import Gap, Retried
 from letta_source.plan.job import Job
 from letta_source.state.resource_state import ResourceState
 
-Item = dict[str, Any]
 
-
-class Positions:
+class Tracker:
     """Record of what was read of each parent and list; `ResourceState.commit` stores it."""
 
     def __init__(self, state: ResourceState) -> None:

@@ -45,7 +45,7 @@ def root(error: BaseException) -> BaseException:
     return error
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error's root cause in one line, without secrets; redact the error itself, too."""
     redact = destination_redactor()
     redact.redact_error(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.state.known import Key, KnownIssues
+from letta_source.state.known_issues import Key, KnownIssues
 
 START = datetime(2031, 3, 9, 4, tzinfo=timezone.utc)
 KEY: Key = ("unreadable", "message-3", "message-5")
