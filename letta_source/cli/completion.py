@@ -54,7 +54,8 @@ def completion(options: argparse.Namespace) -> int:
     if options.shell == "fish":
         print("\n".join(_fish(commands)))
     else:
-        print(_ZSH * (options.shell == "zsh") + _bash(commands), end="")
+        head = _ZSH if options.shell == "zsh" else ""
+        print(head + _bash(commands), end="")
     return ExitCode.OK
 
 
@@ -102,7 +103,7 @@ def _fish(commands: dict[str, argparse.ArgumentParser]) -> Iterator[str]:
             takes = f" -x -a {shlex.quote(' '.join(_values(action)))}" if _values(action) else ""
             for option in action.option_strings:
                 if option.startswith("--"):
-                    said = shlex.quote((action.help or "").replace("%%", "%"))
-                    yield f"{within} -l {option[2:]}{takes} -d {said}"
+                    summary = shlex.quote((action.help or "").replace("%%", "%"))
+                    yield f"{within} -l {option[2:]}{takes} -d {summary}"
             if not action.option_strings and takes:
                 yield f"{within}{takes}"

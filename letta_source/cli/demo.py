@@ -135,7 +135,7 @@ def _conversation(loaded: Loaded) -> tuple[str, str]:
             "returns": "agent_messages__tool_returns",
         }
         tables = {key: client.make_qualified_table_name(name) for key, name in names.items()}
-        said = client.execute_sql(_SAMPLE.format(**tables)) or []
-    return said[0][0], "\n".join(
-        f"  {kind.removesuffix('_message'):<18} {textwrap.shorten(text or '', 80)}" for _, kind, text in said
+        rows = client.execute_sql(_SAMPLE.format(**tables)) or []
+    return rows[0][0], "\n".join(
+        f"  {kind.removesuffix('_message'):<18} {textwrap.shorten(text or '', 80)}" for _, kind, text in rows
     )

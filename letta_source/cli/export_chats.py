@@ -65,7 +65,7 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
     from letta_source.export.write import compressed
 
     if options.table not in (None, ROOT):
-        raise ConfigError(f"--format {form.name} is of {ROOT}, not of {options.table}")
+        raise ConfigError(f"--format {form.name} exports {ROOT}, not {options.table}")
     refuse(options, _FOR_TABLES, f"for tables: leave it out with --format {form.name}")
     with_reasoning = form.name == "trajectory" if options.reasoning is None else options.reasoning
 
@@ -77,12 +77,12 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
     with opened_dataset(options, output) as (pipeline, folder):
         if options.agent_id:
             selection = selected(agent_ids(pipeline, options.agent_id))
-        said = read_chats(pipeline, selection, left_out, folder)
+        chats = read_chats(pipeline, selection, left_out, folder)
 
         def write(file: BinaryIO) -> int:
             count = 0
             with compressed(form, file) as into:
-                for one in said:
+                for one in chats:
                     line = FORMATS[form.name](one, with_reasoning)
                     into.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
                     count += 1
@@ -90,13 +90,13 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
 
         count = to_output(output, write)
     print(
-        f"{count:,} conversations{f' in {visible(str(output))}' if output else ''}{_said(left_out)}",
+        f"{count:,} conversations{f' in {visible(str(output))}' if output else ''}{_describe(left_out)}",
         file=sys.stderr,
     )
     return ExitCode.OK
 
 
-def _said(left_out: LeftOut) -> str:
+def _describe(left_out: LeftOut) -> str:
     """Return a text that says what was left out, and why."""
     parts = []
     if left_out.chats:

@@ -76,15 +76,15 @@ class Progress(logging.Handler):
 
     def _say(self, level: str, name: str, message: str, moment: float) -> None:
         """Write one line, with its time unless it goes to a terminal."""
-        said = visible(message, keep="\n")
+        text = visible(message, keep="\n")
         at = datetime.fromtimestamp(moment, timezone.utc)
         if self._form == "json":
             line = {"time": at.isoformat(), "level": level, "logger": name, "message": message}
             self._write(f"{json.dumps(line)}\n")
         elif self._terminal:
-            self._write(f"{_CLEAR}{level}: {said}\n")
+            self._write(f"{_CLEAR}{level}: {text}\n")
         else:
-            self._write(f"{at:%Y-%m-%dT%H:%M:%SZ} {level}: {said}\n")
+            self._write(f"{at:%Y-%m-%dT%H:%M:%SZ} {level}: {text}\n")
 
     def _run(self) -> None:
         while not self._stopped.wait(_SECONDS_ON_TERMINAL if self._terminal else _SECONDS_IN_LOG):

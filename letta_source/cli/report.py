@@ -92,8 +92,8 @@ def report(options: argparse.Namespace) -> int:
         name += f", only {', '.join(options.agent_id)}"
     period = options.start_date, options.end_date, options.days
     wanted = Wanted(name, *period, options.prices, options.agent_id)
-    said = write(target := target_of(options), output, wanted)
-    tell(f"{output}: {said}, from {visible(target.where())}")
+    summary = write(target := target_of(options), output, wanted)
+    tell(f"{output}: {summary}, from {visible(target.where())}")
     return ExitCode.OK
 
 

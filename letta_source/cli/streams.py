@@ -53,7 +53,7 @@ def assert_output() -> None:
         ConfigError: it was closed before the process began.
     """
     if getattr(sys.stdout, "is_missing", False):
-        raise ConfigError("standard output is closed, and what is found goes there: leave it open")
+        raise ConfigError("standard output is closed, but the command prints its result there: leave it open")
 
 
 def tell(text: str) -> None:
@@ -63,7 +63,7 @@ def tell(text: str) -> None:
     except NobodyReads:
         return
     except OutputFailed as error:
-        print(f"letta-source: not all can be told: {error}", file=sys.stderr)
+        print(f"letta-source: the output is incomplete: {error}", file=sys.stderr)
 
 
 class _Guarded:

@@ -43,7 +43,7 @@ def transcript(options: argparse.Namespace) -> int:
     from letta_source.export.agents import agent_ids
 
     with opened_dataset(options, None) as (pipeline, _):
-        said = conversation(
+        shown = conversation(
             pipeline,
             agent_ids(pipeline, [options.agent])[0],
             options.conversation_id,
@@ -51,7 +51,7 @@ def transcript(options: argparse.Namespace) -> int:
             end_date=options.end_date,
             full=options.full,
         )
-    text = said.html() if options.html else str(said)
+    text = shown.html() if options.html else str(shown)
     sys.stdout.buffer.write(f"{text}\n".encode())
     sys.stdout.flush()
     return ExitCode.OK

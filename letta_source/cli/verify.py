@@ -81,7 +81,7 @@ def verify(options: argparse.Namespace) -> int:
     from letta_source.cli.signals import stopping
 
     if options.yes and not options.repair:
-        raise ConfigError("--yes is for --repair")
+        raise ConfigError("--yes needs --repair")
     session = session_of(options, **_given(options), agent_ids=options.agent_id)
     target = target_of(options)
     with stopping(lambda: "letta-source: stopped; what was repaired stays"):
@@ -94,12 +94,12 @@ class _Command:
         self._target = target
         self._session = session
         self._batch_ids: list[str] = []
-        self._said: dict[str, Any] = {"where": target.where(), "host": session.settings.base_url}
+        self._result: dict[str, Any] = {"where": target.where(), "host": session.settings.base_url}
 
     def run(self) -> int:
         from letta_source.operate import repair
 
-        self._show(f"{self._said['host']} and {self._said['where']}")
+        self._show(f"{self._result['host']} and {self._result['where']}")
         now = datetime.now(timezone.utc)
         totals, moment = self._compared("found", now)
         if self._options.repair and totals.differ:
@@ -108,11 +108,11 @@ class _Command:
             settings = _given(self._options)
             again = repair.read_again(self._target, settings, totals.differ, self._batch_ids)
             marked = repair.mark_gone(self._target, totals.differ, now, moment)
-            self._said["repaired"] = {"read_again": again, "marked": marked}
+            self._result["repaired"] = {"read_again": again, "marked": marked}
             self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
             totals, _ = self._compared("left", now, [agent.agent_id for agent in totals.differ])
         if self._options.json:
-            tell(json.dumps(self._said, indent=2))
+            tell(json.dumps(self._result, indent=2))
         return ExitCode.INCOMPLETE if totals.differ else ExitCode.OK
 
     def _compared(self, step: str, now: datetime, agent_ids: list[str] | None = None) -> tuple[Totals, Any]:
@@ -144,7 +144,7 @@ class _Command:
                 self._compare_others(verification, totals)
             moment = verification.moment(now)
         self._show(_summary(totals, not_compared))
-        self._said[step] = {
+        self._result[step] = {
             "agents_compared": totals.agents,
             "incomplete": why,
             "counts": {kind: totals.counts[kind] for kind in KINDS},

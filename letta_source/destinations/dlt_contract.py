@@ -140,4 +140,6 @@ def assert_contract() -> None:
 @cache
 def _warn_of_version(version: str) -> None:
     if ".".join(version.split(".")[:2]) not in TESTED:
-        logger.warning("dlt %s has not been tested with letta_source, %s has", version, TESTED[-1])
+        logger.warning(
+            "dlt %s has not been tested with letta_source; the newest that has is %s", version, TESTED[-1]
+        )

@@ -148,9 +148,9 @@ def chats(
     if format not in FORMATS:
         raise ConfigError(f"there is no format {format!r}: there are {', '.join(FORMATS)}")
     selection = select_chats(agent_ids, start_date, end_date, turns, images)
-    said = read_chats(pipeline, selection, left_out or LeftOut())
+    conversations = read_chats(pipeline, selection, left_out or LeftOut())
     with_reasoning = format == "trajectory" if reasoning is None else reasoning
-    return (FORMATS[format](one, with_reasoning) for one in said)
+    return (FORMATS[format](one, with_reasoning) for one in conversations)
 
 
 def tool_calls_sql(dataset: str = "letta") -> str:

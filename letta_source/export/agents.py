@@ -18,19 +18,19 @@ SOME = ["agent-"]
 """A placeholder for ids that are not known until the dataset is opened."""
 
 
-def agent_ids(pipeline: dlt.Pipeline, said: Sequence[str]) -> list[str]:
+def agent_ids(pipeline: dlt.Pipeline, given: Sequence[str]) -> list[str]:
     """Return the ids of agents that are given by id or by name.
 
     Args:
-        said: ids, or names as in the table `agents`; upper and lower case differ.
+        given: ids, or names as in the table `agents`; upper and lower case differ.
 
     Raises:
         ConfigError: no agent has this name, or several do; the message lists their ids.
     """
-    if all(_ID.fullmatch(one) for one in said):
-        return [*said]
+    if all(_ID.fullmatch(one) for one in given):
+        return [*given]
     rows = arrow(pipeline, select("agents", ["id", "name"])).to_pylist()
-    return [_id_of(one, rows) for one in said]
+    return [_id_of(one, rows) for one in given]
 
 
 def _id_of(name: str, rows: list[dict[str, str]]) -> str:

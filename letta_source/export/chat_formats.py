@@ -13,17 +13,17 @@ from letta_source.export.chat_model import Chat, Message, ToolCall
 Line = dict[str, Any] | list[dict[str, Any]]
 
 
-def chat(said: Chat, reasoning: bool = False) -> dict[str, Any]:
+def chat(conversation: Chat, reasoning: bool = False) -> dict[str, Any]:
     """Return `messages` as OpenAI's chat completions take them, and `metadata`.
 
     Args:
         reasoning: True to include the model's reasoning as `reasoning_content`.
     """
-    return {"messages": list(_openai(said, reasoning)), "metadata": _metadata(said)}
+    return {"messages": list(_openai(conversation, reasoning)), "metadata": _metadata(conversation)}
 
 
-def _openai(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
-    for message in said.messages:
+def _openai(conversation: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
+    for message in conversation.messages:
         if message.role != "assistant":
             role = "user" if message.role == "user" else "system"
             yield {"role": role, "content": _content(message)}
@@ -55,17 +55,17 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     return [*text, *({"type": "image_url", "image_url": {"url": url}} for url in message.images)]
 
 
-def sharegpt(said: Chat, reasoning: bool = False) -> dict[str, Any]:
+def sharegpt(conversation: Chat, reasoning: bool = False) -> dict[str, Any]:
     """Return `conversations` of `system`, `human`, `gpt` and `tool`, with calls in Hermes' format.
 
     Args:
         reasoning: True to include the model's reasoning in `<think>`.
     """
-    return {"conversations": list(_hermes(said, reasoning)), "metadata": _metadata(said)}
+    return {"conversations": list(_hermes(conversation, reasoning)), "metadata": _metadata(conversation)}
 
 
-def _hermes(said: Chat, reasoning: bool) -> Iterator[dict[str, str]]:
-    for message in said.messages:
+def _hermes(conversation: Chat, reasoning: bool) -> Iterator[dict[str, str]]:
+    for message in conversation.messages:
         if message.role != "assistant":
             yield {"from": "human" if message.role == "user" else "system", "value": _with_links(message)}
             continue
@@ -94,19 +94,19 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 
-def trajectory(said: Chat, reasoning: bool = True) -> list[dict[str, Any]]:
+def trajectory(conversation: Chat, reasoning: bool = True) -> list[dict[str, Any]]:
     """Return the records of a trajectory v1: a `meta`, then the messages, each with its time.
 
     Args:
         reasoning: True to include the model's reasoning.
     """
-    return [{"role": "meta", "source": "letta"}, *_records(said, reasoning)]
+    return [{"role": "meta", "source": "letta"}, *_records(conversation, reasoning)]
 
 
-def _records(said: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
+def _records(conversation: Chat, reasoning: bool) -> Iterator[dict[str, Any]]:
     # Each record needs a time; a message without one takes that of the previous message.
     last = datetime.fromtimestamp(0, timezone.utc)
-    for message in said.messages:
+    for message in conversation.messages:
         last = message.created_at or last
         at = _instant(last)
         if message.role != "assistant":
@@ -145,11 +145,11 @@ def _with_links(message: Message) -> str:
     )
 
 
-def _metadata(said: Chat) -> dict[str, Any]:
-    times = [one.created_at for one in said.messages if one.created_at]
+def _metadata(conversation: Chat) -> dict[str, Any]:
+    times = [one.created_at for one in conversation.messages if one.created_at]
     return {
-        "agent_id": said.agent_id,
-        "conversation_id": said.conversation_id,
+        "agent_id": conversation.agent_id,
+        "conversation_id": conversation.conversation_id,
         "started_at": _instant(min(times)) if times else None,
     }
 

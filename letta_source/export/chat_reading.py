@@ -151,7 +151,7 @@ class _Agent:
         self._conversations = conversations
         self._images = images
         self._left_out = left_out
-        self._said: dict[str | None, list[Message]] = {}
+        self._messages: dict[str | None, list[Message]] = {}
         self._last: dict[str | None, tuple[str, str | None]] = {}
         self._calls: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
@@ -170,15 +170,15 @@ class _Agent:
             message = replace(message, begins_turn=begins) if message else None
         if message is None:
             return
-        said = self._said.setdefault(conversation_id, [])
-        last = said[-1] if said else None
+        messages = self._messages.setdefault(conversation_id, [])
+        last = messages[-1] if messages else None
         # Items of one id are one answer of the model; reasoning alone belongs to the item that follows.
         if (
             last
             and last.role == message.role == "assistant"
             and (last.id == message.id or not (last.text or last.calls))
         ):
-            said[-1] = replace(
+            messages[-1] = replace(
                 last,
                 id=message.id,
                 text=_joined(last.text, message.text),
@@ -186,20 +186,20 @@ class _Agent:
                 calls=(*last.calls, *message.calls),
             )
         else:
-            said.append(message)
+            messages.append(message)
 
     def chats(self) -> Iterator[Chat]:
         """Yield a chat for each conversation, with its system messages or, without any, the agent's first.
 
         System messages have no run, so those of all conversations are with the messages in no conversation.
         """
-        everything = [one for said in self._said.values() for one in said]
+        everything = [one for messages in self._messages.values() for one in messages]
         prompt = [one for one in everything if one.role == "system"][:1]
-        for conversation_id, said in self._said.items():
+        for conversation_id, own in self._messages.items():
             texts: set[str] = set()
-            has_own = any(one.role == "system" for one in said)
+            has_own = any(one.role == "system" for one in own)
             messages = [] if has_own else list(prompt)
-            for one in said:
+            for one in own:
                 if one.role != "system" or one.text not in texts:
                     messages.append(one)
                 if one.role == "system":

@@ -138,8 +138,8 @@ class DuckDB(_Named):
         return self._connection.execute(f"SELECT current_setting('{name}')").fetchone()[0]
 
     def _set(self, name: str, value: str | int) -> None:
-        said = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
-        self._connection.execute(f"SET {name} = {said}")
+        literal = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
+        self._connection.execute(f"SET {name} = {literal}")
 
     def _add_memory(self, megabytes: int) -> None:
         self._memory = min(self._memory + megabytes, self._most)
@@ -189,9 +189,9 @@ class DuckDB(_Named):
             self._add_memory(self._memory)
 
 
-def _megabytes(said: str) -> int:
+def _megabytes(size: str) -> int:
     """Parse a size of DuckDB, such as `488.2 MiB`, to MiB."""
-    number, unit = said.split()
+    number, unit = size.split()
     return int(float(number) * _UNITS[unit])
 
 

@@ -45,14 +45,15 @@ class Refused:
     is_unsafe: Callable[[Any], bool]
 
 
-_AT_LEAST_1 = Refused("less than 1", lambda said: int(said) < 1)
+_AT_LEAST_1 = Refused("less than 1", lambda value: int(value) < 1)
 _IN_OWN_FOLDER = Refused(
-    "set: what is loaded would lie outside the pipeline's own folder, or not be found", lambda said: True
+    "set: what is loaded would lie outside the pipeline's own folder, or not be found",
+    lambda value: True,
 )
 
 
 def _none_of(*known: str) -> Refused:
-    return Refused(f"none of {', '.join(f'`{one}`' for one in known)}", lambda said: said not in known)
+    return Refused(f"none of {', '.join(f'`{one}`' for one in known)}", lambda value: value not in known)
 
 
 REFUSED: Mapping[str, Refused] = {
@@ -71,10 +72,11 @@ REFUSED: Mapping[str, Refused] = {
     "data_writer.file_max_items": _AT_LEAST_1,
     "data_writer.file_max_bytes": _AT_LEAST_1,
     "data_writer.coerce_timestamps": Refused(
-        "other than `us`: times would lose their microseconds, or not be written", lambda said: said != "us"
+        "other than `us`: times would lose their microseconds, or not be written",
+        lambda value: value != "us",
     ),
     "data_writer.timestamp_timezone": Refused(
-        "other than `UTC`: times would be moved", lambda said: said != "UTC"
+        "other than `UTC`: times would be moved", lambda value: value != "UTC"
     ),
     "data_writer.flavor": Refused("set: times would lose their zone", bool),
     "data_writer.version": _none_of("1.0", "2.4", "2.6"),
@@ -85,10 +87,10 @@ REFUSED: Mapping[str, Refused] = {
 REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     "bigquery.autodetect_schema": Refused("true: BigQuery would choose the types of columns", bool),
     "bigquery.ignore_unknown_values": Refused("true: values without a column would be left out", bool),
-    "databricks.insert_api": Refused("`zerobus`: rows could not be merged", lambda said: said == "zerobus"),
+    "databricks.insert_api": Refused("`zerobus`: rows could not be merged", lambda value: value == "zerobus"),
     "redshift.additional_copy_options": Refused(
         "with `MAXERROR`, `TRUNCATECOLUMNS` or `NOLOAD`: rows or ends of texts would be left out",
-        lambda said: bool(re.search("MAXERROR|TRUNCATECOLUMNS|NOLOAD", " ".join(said), re.IGNORECASE)),
+        lambda value: bool(re.search("MAXERROR|TRUNCATECOLUMNS|NOLOAD", " ".join(configured), re.IGNORECASE)),
     ),
     "sqlalchemy.create_primary_keys": Refused("true: MySQL makes no keys of long texts", bool),
 }
@@ -122,14 +124,14 @@ def assert_dlt_settings(pipeline_name: str, client: Any) -> None:
     _assert_layout(getattr(client.config, "layout", None))
 
 
-def _assert(key: str, said: Any, hint: Any, rule: Refused | None) -> None:
-    if said is None:
+def _assert(key: str, configured: Any, hint: Any, rule: Refused | None) -> None:
+    if configured is None:
         return
-    if not is_of_type(key, said, hint):
-        raise ConfigError(f"{key} = {said!r}, a setting of dlt, must be {type_for_people(hint)}")
-    if rule and rule.is_unsafe(said):
+    if not is_of_type(key, configured, hint):
+        raise ConfigError(f"{key} = {configured!r}, a setting of dlt, must be {type_for_people(hint)}")
+    if rule and rule.is_unsafe(configured):
         raise ConfigError(
-            f"{key} = {said!r}, a setting of dlt, is {rule.when.replace('`', '')}; leave it out"
+            f"{key} = {configured!r}, a setting of dlt, is {rule.when.replace('`', '')}; leave it out"
         )
 
 
@@ -158,9 +160,9 @@ def _configured(pipeline_name: str, key: str) -> Any:
     dlt would take the name without its section, too, such as another program's WORKERS.
     """
     for name in (f"{pipeline_name}.{key}", key):
-        said: Any = dlt.config.get(name)
-        if said is not None:
-            return said
+        configured: Any = dlt.config.get(name)
+        if configured is not None:
+            return configured
     return None
 
 
@@ -173,9 +175,9 @@ def ours(pipeline_name: str, shards: int = 1) -> Iterator[None]:
     """
     forced = {}
     for key, (value, why) in OURS.items():
-        said = _configured(pipeline_name, key)
-        if said is not None and str(said).lower() != str(value).lower():
-            logger.warning("%s = %s, a setting of dlt, is ignored: %s", key, said, why)
+        configured = _configured(pipeline_name, key)
+        if configured is not None and str(configured).lower() != str(value).lower():
+            logger.warning("%s = %s, a setting of dlt, is ignored: %s", key, configured, why)
         forced[_variable(pipeline_name, key)] = str(value).lower()
     for key, default in _WORKERS.items():
         share = max(1, default // shards) if key == "load.workers" else default

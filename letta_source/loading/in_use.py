@@ -20,9 +20,9 @@ _LOCKED = re.compile(
 _HOW = "wait until it has ended, or give --wait SECONDS"
 
 
-def in_use(said: str) -> InUse | None:
+def in_use(message: str) -> InUse | None:
     """Return the error for a DuckDB file that another process holds; None if the message is another."""
-    if (found := _LOCKED.search(said)) is None:
+    if (found := _LOCKED.search(message)) is None:
         return None
     return InUse(f"{found[1]} is in use by {found[2] or 'another process'}: {_HOW}")
 

@@ -98,8 +98,8 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
         raise NotLetta(str(error)) from error
     except StatusError as error:
         if _is_malformed(error):
-            said = f"{client.base_url} takes no such id: {what}; ids look like {_FORMS[what.split()[0]]}"
-            raise ConfigError(said) from error
+            message = f"{client.base_url} takes no such id: {what}; ids look like {_FORMS[what.split()[0]]}"
+            raise ConfigError(message) from error
         if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
             raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
         raise Unreachable(f"{client.base_url}{path} answers {error}") from error

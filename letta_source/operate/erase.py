@@ -117,7 +117,7 @@ def _erase_from_files(files: Files, found: _Found) -> None:
     # First, so that nothing comes back if the rest fails.
     now = datetime.now(timezone.utc)
     rows = [
-        {"kind": kind, "id": one, "erased_at": _said(now)}
+        {"kind": kind, "id": one, "erased_at": _iso(now)}
         for kind, ids in found.kept_ids.items()
         for one in ids
     ]
@@ -129,7 +129,7 @@ def _erase_from_files(files: Files, found: _Found) -> None:
             delete_rows(files, part.table.name, found.keys[part.table.name])
 
 
-def _said(time: datetime) -> str:
+def _iso(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -158,7 +158,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
 def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:
     table = sql_client.make_qualified_table_name(ERASED.name)
     id_, kind, at = map(sql_client.escape_column_name, ("id", "kind", "erased_at"))
-    now = _said(datetime.now(timezone.utc))
+    now = _iso(datetime.now(timezone.utc))
     for of_kind, wanted in kept_ids.items():
         for one in wanted:
             sql_client.execute_sql(f"DELETE FROM {table} WHERE {id_} = %s", one)

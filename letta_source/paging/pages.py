@@ -180,7 +180,11 @@ class Pages:
             return False
         if not (is_limit or self._was_searching):
             self._was_searching = True
-            logger.info("%s: %s; smaller pages show what it concerns", self.endpoint.path, unquoted(error))
+            logger.info(
+                "%s: %s; asking for smaller pages to find the cause",
+                self.endpoint.path,
+                unquoted(error),
+            )
         self._is_searching = True
         self.size = max(1, min(smaller_limit(error, self.size), self.size - 1))
         if is_limit or isinstance(error, TooLarge) or isinstance(error.__cause__, httpx.TimeoutException):

@@ -100,7 +100,7 @@ class Mask:
         shown: Item = {}
         for field, value in item.items():
             masking = maskings.get(known[field].name if field in known else EXTRA.name)
-            shown[field] = value if masking is None or value is None else masking(_said(value))
+            shown[field] = value if masking is None or value is None else masking(_as_text(value))
         return shown
 
     def detail(self, text: str) -> str | None:
@@ -158,7 +158,7 @@ def check_mask(settings: Settings) -> None:
         for table, column in found:
             if not column.nullable or column in (DELETED, GONE, SEQUENCE):
                 raise ConfigError(
-                    f"mask: {table.name}.{column.name} tells rows apart and has to stay; "
+                    f"mask: {table.name}.{column.name} identifies rows, so it cannot be masked; "
                     f"other tables' can be named, as TABLE.{column.name}"
                 )
             if column.type not in ("text", "json") and how not in ("drop", "keep"):
@@ -212,7 +212,7 @@ def _as_json(text: str) -> str | None:
         return to_json(text)
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value) or ""
 
 

@@ -94,9 +94,9 @@ class Children:
             rows.add(picked(places, plain), {"type": ["text"] * len(plain), "text": picked(texts, plain)})
         others = [at for at, content in enumerate(contents) if texts[at] is None and content is not None]
         if others:
-            said = self._add_parts(picked(places, others), [listed(contents[at]) for at in others])
+            joined = self._add_parts(picked(places, others), [listed(contents[at]) for at in others])
             for at in others:
-                texts[at] = said.get(places[at])
+                texts[at] = joined.get(places[at])
         return texts
 
     def _add_parts(self, places: Sequence[int], lists: Sequence[Sequence[Any]]) -> dict[int, str]:
@@ -112,11 +112,11 @@ class Children:
                     if kind == "text" and isinstance(text, str):
                         texts[place] = text
             self._rows["content"].add(_at(items, piece.places), columns, _at(idx, piece.places))
-        said: dict[int, str] = {}
+        joined: dict[int, str] = {}
         for item, text in zip(items, texts, strict=True):
             if text is not None:
-                said[item] = f"{said[item]}\n{text}" if item in said else text
-        return said
+                joined[item] = f"{joined[item]}\n{text}" if item in joined else text
+        return joined
 
     def columns(self, keys: Mapping[str, pa.Array]) -> Iterator[tuple[str, Columns]]:
         """Yield, for each child that has rows, its name and columns.

@@ -40,10 +40,12 @@ class Masking:
         return {name: how for _, mask in reversed(self.layers) for name, how in mask.items()}
 
     def __str__(self) -> str:
-        told = [f"{name}={_told(how)} ({place})" for place, mask in self.layers for name, how in mask.items()]
+        parts = [
+            f"{name}={_shown(how)} ({place})" for place, mask in self.layers for name, how in mask.items()
+        ]
         if self.images:
-            told.append(f"images={self.images} ({self.images_by})")
-        return ", ".join(told) or "none"
+            parts.append(f"images={self.images} ({self.images_by})")
+        return ", ".join(parts) or "none"
 
 
 def merged(layers: Sequence[Layer]) -> Masking:
@@ -100,11 +102,11 @@ def masking_digest(masking: Masking, key: SecretStr | None, contract: str = "evo
     return keyed_hash(key if is_keyed else None, json.dumps([told, images, contract]).encode())[:16]
 
 
-def _check(what: str, said: Any, how: Any, before: str, place: str) -> None:
-    if said not in (None, "keep", how) and how != "keep":
+def _check(what: str, earlier: Any, how: Any, before: str, place: str) -> None:
+    if earlier not in (None, "keep", how) and how != "keep":
         raise ConfigError(
-            f"{what} is {_told(said)} {_in(before)} but {_told(how)} {_in(place)}: use the same value, or set"
-            " keep in the second"
+            f"{what} is {_shown(earlier)} {_in(before)} but {_shown(how)} {_in(place)}:"
+            " use the same value, or set keep in the second"
         )
 
 
@@ -123,5 +125,5 @@ def _mask(layer: Layer) -> Mapping[str, MaskAction]:
     raise ConfigError(wrong)
 
 
-def _told(how: Any) -> str:
+def _shown(how: Any) -> str:
     return how if isinstance(how, str) else "a function"

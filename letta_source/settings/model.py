@@ -269,12 +269,12 @@ def validated(model: type[Model], values: Mapping[str, Any], where: Mapping[str,
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        wrong = "; ".join(_said(detail, where or {}) for detail in error.errors(include_input=False))
+        wrong = "; ".join(_described(detail, where or {}) for detail in error.errors(include_input=False))
     # Raised outside `except`: the frames of a chained error would hold the values.
     raise ConfigError(wrong)
 
 
-def _said(detail: Mapping[str, Any], where: Mapping[str, str]) -> str:
+def _described(detail: Mapping[str, Any], where: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     # "Input should be …" is pydantic's.
     message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")

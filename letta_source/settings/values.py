@@ -137,7 +137,7 @@ def contract_value(value: Any) -> Any:
             raise ValueError('must be evolve, discard_value or freeze, or {"columns": "freeze"}')
         value = value["columns"]
     if value == "discard_row":
-        raise ValueError("must not be discard_row: cursors move past what it leaves out, which is lost then")
+        raise ValueError("must not be discard_row: no load reads the discarded rows again")
     return value
 
 

@@ -132,7 +132,7 @@ def test_the_package_runs_as_a_module() -> None:
         (["export", "tool_calls", "--sql", "--output", "calls.sql"], "--output is for rows"),
         (["export", "tool_calls", "--sql", "--agent-id", "agent-1"], "--agent-id is for rows"),
         (["export", "agents", "--turns", "3"], "--turns is for chats"),
-        (["verify", "--yes"], "--yes is for --repair"),
+        (["verify", "--yes"], "--yes needs --repair"),
     ],
 )
 def test_what_has_no_effect_is_refused(

@@ -146,7 +146,8 @@ def test_a_load_that_was_done_has_its_exit_code(
     monkeypatch.setattr("letta_source.loading.run.load", lambda *given: Done())
     code, said = run(monkeypatch, "run", out=out())
     assert code == ExitCode.INCOMPLETE
-    told = [] if out is unread else ["letta-source: not all can be told: standard output cannot be written"]
+    line = "letta-source: the output is incomplete: standard output cannot be written"
+    told = [] if out is unread else [line]
     assert [line.rpartition(": ")[0] for line in said.splitlines()[:-1]] == told
     assert said.splitlines()[-1] == "2 could not be read: see load_issues"
     assert run(monkeypatch, "run", out=out(), err=full())[0] == ExitCode.INCOMPLETE

@@ -354,7 +354,7 @@ def test_it_takes_agents_and_a_sample(letta_source: Command, letta: Letta, serve
         ),
         (("--resources", "groups"), "groups cannot be verified here: there are agents, agent_messages"),
         (("--sample", "0"), "must be a number, 1 or more"),
-        (("--yes",), "--yes is for --repair"),
+        (("--yes",), "--yes needs --repair"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

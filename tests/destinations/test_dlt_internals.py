@@ -499,7 +499,7 @@ def test_a_version_that_was_not_tested_warns_once(
     for _ in range(2):
         assert_contract()
     assert [record.getMessage() for record in caplog.records] == [
-        f"dlt 1.99.0 has not been tested with letta_source, {dlt_internals.TESTED[-1]} has"
+        f"dlt 1.99.0 has not been tested with letta_source; the newest that has is {dlt_internals.TESTED[-1]}"
     ]
 
 

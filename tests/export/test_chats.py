@@ -289,7 +289,7 @@ def test_the_command(server: Server, letta_source: Command) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["agents", "--format", "chat"], "--format chat is of agent_messages, not of agents"),
+        (["agents", "--format", "chat"], "--format chat exports agent_messages, not agents"),
         (["--format", "chat", "--columns", "id"], "--columns is for tables"),
         (["--format", "sharegpt", "--type", "user_message"], "--type is for tables"),
         (["--format", "chat", "--children"], "--children is for tables"),

@@ -266,7 +266,7 @@ def test_the_search_for_an_unreadable_message_is_one_line(
     assert sum("; try " in text for level, text in said if level == logging.DEBUG) > 4
     search = [text for level, text in said if level > logging.DEBUG and "; try " not in text]
     # The server's words, which may quote a message, are not in it.
-    assert search == [f"{ten.endpoint('agents', 8).path}: 500; smaller pages show what it concerns"]
+    assert search == [f"{ten.endpoint('agents', 8).path}: 500; asking for smaller pages to find the cause"]
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 3, 4, 5, 9])
