@@ -90,7 +90,7 @@ REFUSED_OF_DESTINATION: Mapping[str, Refused] = {
     "databricks.insert_api": Refused("`zerobus`: rows could not be merged", lambda value: value == "zerobus"),
     "redshift.additional_copy_options": Refused(
         "with `MAXERROR`, `TRUNCATECOLUMNS` or `NOLOAD`: rows or ends of texts would be left out",
-        lambda value: bool(re.search("MAXERROR|TRUNCATECOLUMNS|NOLOAD", " ".join(configured), re.IGNORECASE)),
+        lambda value: bool(re.search("MAXERROR|TRUNCATECOLUMNS|NOLOAD", " ".join(value), re.IGNORECASE)),
     ),
     "sqlalchemy.create_primary_keys": Refused("true: MySQL makes no keys of long texts", bool),
 }
