@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from letta_source.demo import Letta, Server
+    from letta_source.demo import Server
     from tests.support.command import Command
+    from tests.support.full_letta import FullLetta
 
 # The folder of cached environments; not a setting of the source.
 CACHE = "LETTA_SOURCE_CACHE"
@@ -120,14 +121,14 @@ def letta_source(
 
 
 @pytest.fixture
-def letta() -> Letta:
+def letta() -> FullLetta:
     from tests.support.command import two_agents
 
     return two_agents()
 
 
 @pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
+def server(letta: FullLetta) -> Iterator[Server]:
     from letta_source.demo import serve
 
     with serve(letta) as server:

@@ -8,8 +8,9 @@ from string import ascii_letters
 import duckdb
 import pytest
 
-from letta_source.demo import Letta, Server
+from letta_source.demo import Server
 from tests.support.command import SOME, Command, one_of
+from tests.support.full_letta import FullLetta
 
 pytestmark = pytest.mark.whole
 
@@ -17,7 +18,7 @@ SECRET = "".join(random.Random(7).choices(ascii_letters, k=9000))
 
 
 @pytest.fixture
-def agent(letta: Letta) -> str:
+def agent(letta: FullLetta) -> str:
     agent_id = one_of(letta)
     for _ in range(3):
         letta.talk(agent_id, f"remember {SECRET}", tools=["roll_dice"])
@@ -37,7 +38,7 @@ def left(letta_source: Command, agent: str) -> int:
 
 
 def test_nothing_of_an_agent_is_left_nor_comes_back(
-    letta_source: Command, letta: Letta, server: Server, agent: str
+    letta_source: Command, letta: FullLetta, server: Server, agent: str
 ) -> None:
     for _ in range(2):
         letta_source.load(server)
@@ -96,7 +97,7 @@ def test_files_are_left_to_the_user(
     assert "agents: 1 rows would be removed" in said.out
 
 
-def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: FullLetta, server: Server) -> None:
     what = ("--resources", "agents,runs,agent_messages,conversations")
     assert letta_source("run", "--base-url", server.base_url, *what).code == 0
     ((run_id, rows),) = letta_source.rows(
@@ -114,7 +115,7 @@ def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: Letta
 
 
 def test_memory_goes_with_its_agent_but_for_what_others_have_too(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agent, other = letta.tables["agents"].ids()[:2]
     mine = letta.add_block("likes tea", agent_ids=[agent])

@@ -9,9 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from letta_source.demo import Letta, Server
+from letta_source.demo import Server
 from letta_source.destinations.text_limits import LONGEST_TEXT
 from tests.support.command import SOME, Command, Said, ago, messages, one_of
+from tests.support.full_letta import FullLetta
 
 pytestmark = pytest.mark.whole
 
@@ -37,7 +38,7 @@ def change(letta_source: Command, *statements: str) -> None:
             connection.execute(statement)
 
 
-def ids_of_messages(letta: Letta, agent: str) -> list[str]:
+def ids_of_messages(letta: FullLetta, agent: str) -> list[str]:
     return list(letta.list_of("agent", agent).ids())
 
 
@@ -50,7 +51,7 @@ def kinds(found: dict[str, Any]) -> dict[str, dict[str, int]]:
     }
 
 
-def test_a_fresh_load_has_no_differences(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_a_fresh_load_has_no_differences(letta_source: Command, letta: FullLetta, server: Server) -> None:
     letta.add_conversation(one_of(letta))
     resources = "agents,runs,steps,conversations,agent_messages,step_messages,conversation_messages"
     letta_source.load(server, "--resources", resources)
@@ -59,7 +60,7 @@ def test_a_fresh_load_has_no_differences(letta_source: Command, letta: Letta, se
 
 
 def test_each_kind_of_difference_is_named_and_repaired(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     for text in ("one", "two", "three"):
         for agent in letta.tables["agents"].rows:
@@ -110,7 +111,7 @@ def test_each_kind_of_difference_is_named_and_repaired(
 
 
 def test_what_is_of_no_single_agent_is_compared_as_a_whole(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agents = list(letta.tables["agents"].rows)
     group = letta.add_group(agents, "supervisor")
@@ -149,7 +150,7 @@ def test_what_is_of_no_single_agent_is_compared_as_a_whole(
     assert told(letta_source, server, 0)["found"]["counts"] == QUIET
 
 
-def test_what_is_not_compared_is_named(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_what_is_not_compared_is_named(letta_source: Command, letta: FullLetta, server: Server) -> None:
     letta.add_group(list(letta.tables["agents"].rows), "supervisor")
     letta_source.load(server, "--resources", "agents,groups,step_messages")
     agent = one_of(letta)
@@ -167,7 +168,9 @@ def test_what_is_not_compared_is_named(letta_source: Command, letta: Letta, serv
         assert (said.code, says in said.err) == (2, True), said.err
 
 
-def test_what_is_marked_and_there_again_differs(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_what_is_marked_and_there_again_differs(
+    letta_source: Command, letta: FullLetta, server: Server
+) -> None:
     letta_source.load(server)
     change(letta_source, "UPDATE agents SET _letta_deleted_at = now()")
     (one, _) = told(letta_source, server, 0, "--resources", "agents", "--repair")["found"]["agents"]
@@ -193,7 +196,7 @@ def mask(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
 )
 def test_what_a_mask_hides_is_no_difference(
     letta_source: Command,
-    letta: Letta,
+    letta: FullLetta,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
     then: str,
@@ -217,7 +220,7 @@ def test_what_a_mask_hides_is_no_difference(
 
 
 def test_what_was_cut_is_no_difference(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(LONGEST_TEXT, "duckdb", 400)
     agent = one_of(letta)
@@ -232,7 +235,7 @@ def test_what_was_cut_is_no_difference(
 
 
 def test_files_are_only_reported_on(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = letta_source.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())
@@ -252,7 +255,7 @@ def test_files_are_only_reported_on(
 
 @pytest.mark.parametrize("form", ["delta", "iceberg"])
 def test_tables_of_delta_and_iceberg_are_repaired(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, form: str
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[form])
     lake = letta_source.folder / "lake"
@@ -271,7 +274,7 @@ def test_tables_of_delta_and_iceberg_are_repaired(
 
 
 def test_much_that_is_gone_is_repaired_only_where_that_is_meant(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     letta_source.load(server)
     agent = one_of(letta)
@@ -292,7 +295,7 @@ def test_much_that_is_gone_is_repaired_only_where_that_is_meant(
 
 
 def test_what_is_gone_is_asked_for_twice(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta_source.load(server)
     agent = one_of(letta)
@@ -303,7 +306,7 @@ def test_what_is_gone_is_asked_for_twice(
 
 
 def test_what_is_newer_than_the_last_load_is_no_difference(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     resources = ("--resources", "agents,runs,steps,agent_messages")
     letta_source.load(server, *resources)
@@ -319,7 +322,7 @@ def test_what_is_newer_than_the_last_load_is_no_difference(
 
 
 def test_a_table_of_an_older_version_gets_the_column(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     for _ in range(3):
         for agent in letta.tables["agents"].rows:
@@ -331,7 +334,7 @@ def test_a_table_of_an_older_version_gets_the_column(
     assert letta_source.count("agent_messages WHERE _letta_deleted_at IS NOT NULL") == 1
 
 
-def test_it_takes_agents_and_a_sample(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_it_takes_agents_and_a_sample(letta_source: Command, letta: FullLetta, server: Server) -> None:
     letta_source.load(server)
     one, other = letta.tables["agents"].rows
     change(letta_source, f"DELETE FROM agents WHERE id = '{one}'")
@@ -367,7 +370,7 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_memory_is_compared_and_what_was_detached_is_marked(
-    letta_source: Command, letta: Letta, server: Server
+    letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agent = one_of(letta)
     blocks = [letta.add_block(value, agent_ids=[agent]) for value in ("likes tea", "polite")]

@@ -11,10 +11,11 @@ from string import ascii_letters
 import pyarrow.parquet as pq
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.shapes import user_item
 from letta_source.schema.resources import RESOURCES
 from tests.support.command import Command, ago
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Row
 from tests.support.places import Place
 
@@ -30,7 +31,7 @@ class Story:
     """Two agents, a conversation, and a person who also wrote to an agent that stays, all to be erased."""
 
     def __init__(self) -> None:
-        self.letta = letta = Letta()
+        self.letta = letta = FullLetta()
         self.agent, self.persons, self.stays = (letta.add_agent() for _ in range(3))
         letta.change_agent(self.persons, identity_ids=[IDENTITY], identities=[{"id": IDENTITY}])
         for agent, secret in zip((self.agent, self.persons), SECRETS, strict=False):

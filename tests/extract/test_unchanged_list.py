@@ -8,23 +8,24 @@ from typing import Any
 import pytest
 
 from letta_source.api.memory import Memory
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from tests.support.faults import Fault, Faults
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged
 
 NAMES = ["first", "second", "third"]
 
 
 @pytest.fixture
-def letta() -> Letta:
-    letta = Letta(seed=0)
+def letta() -> FullLetta:
+    letta = FullLetta(seed=0)
     for name in NAMES:
         letta.add_agent(name=name)
     return letta
 
 
 @pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
+def server(letta: FullLetta) -> Iterator[Server]:
     with serve(letta) as server:
         yield server
 
@@ -38,11 +39,11 @@ def names(merged: Merged) -> list[str]:
     return merged.ids("agents", "name")
 
 
-def agent_called(letta: Letta, name: str) -> str:
+def agent_called(letta: FullLetta, name: str) -> str:
     return next(id_ for id_, agent in letta.tables["agents"].rows.items() if agent["name"] == name)
 
 
-def test_a_list_is_written_once_until_something_in_it_changes(letta: Letta, server: Server) -> None:
+def test_a_list_is_written_once_until_something_in_it_changes(letta: FullLetta, server: Server) -> None:
     merged = Merged()
     assert [written(merged, server) for _ in range(3)] == [3, 0, 0]
     letta.change_agent(agent_called(letta, "second"), name="fourth")
@@ -50,7 +51,7 @@ def test_a_list_is_written_once_until_something_in_it_changes(letta: Letta, serv
     assert names(merged) == ["first", "fourth", "third"]
 
 
-def test_whatever_leaves_or_enters_it_the_rest_is_written_too(letta: Letta, server: Server) -> None:
+def test_whatever_leaves_or_enters_it_the_rest_is_written_too(letta: FullLetta, server: Server) -> None:
     """Else what left it could not be told by its older load."""
     merged = Merged()
     written(merged, server)
@@ -60,7 +61,7 @@ def test_whatever_leaves_or_enters_it_the_rest_is_written_too(letta: Letta, serv
     assert written(merged, server) == 3
 
 
-def test_other_resources_too(letta: Letta, server: Server) -> None:
+def test_other_resources_too(letta: FullLetta, server: Server) -> None:
     letta.add_conversation(agent_called(letta, "first"))
     merged = Merged()
     resources = ["agents", "groups", "conversations", "tools", "identities", "blocks"]
@@ -84,7 +85,7 @@ def test_a_sweep_and_a_refresh_write_it_again(server: Server, settings: dict[str
 
 @pytest.mark.parametrize("between", ["window", "agent_ids"])
 def test_what_another_load_wrote_meanwhile_is_written_back(
-    letta: Letta, server: Server, between: str
+    letta: FullLetta, server: Server, between: str
 ) -> None:
     """A list that is again as it was is not what the warehouse has."""
     merged, agent = Merged(), agent_called(letta, "second")
@@ -121,7 +122,7 @@ class _Ends(Faults):
 
 
 def test_a_list_that_cannot_be_read_to_its_end_is_written_as_far_as_it_came(
-    letta: Letta, server: Server
+    letta: FullLetta, server: Server
 ) -> None:
     merged = Merged()
     written(merged, server)
@@ -139,7 +140,7 @@ def test_a_long_list_is_not_held_back(server: Server, monkeypatch: pytest.Monkey
     assert names(merged) == NAMES
 
 
-def test_no_masked_value_and_no_credential_is_part_of_its_digest(letta: Letta, server: Server) -> None:
+def test_no_masked_value_and_no_credential_is_part_of_its_digest(letta: FullLetta, server: Server) -> None:
     merged, agent = Merged(), agent_called(letta, "first")
     mask = {"agents.description": "drop"}
     letta.change_agent(agent, secrets=[{"key": "TOKEN", "value": "a"}], description="a")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from tests.extract.test_append_only import Added
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged, columns_of, paths, quiet_agent
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -18,12 +19,12 @@ SWEEP: dict[str, Any] = {"sweep_interval": 0}
 
 
 @pytest.fixture
-def letta() -> Letta:
-    return Letta(seed=0)
+def letta() -> FullLetta:
+    return FullLetta(seed=0)
 
 
 @pytest.fixture(params=["self-hosted", "cloud"])
-def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, letta: FullLetta) -> Iterator[Server]:
     with serve(letta, request.param) as server:
         yield server
 
@@ -53,14 +54,14 @@ def feedback(merged: Merged) -> list[str]:
     return sorted(str(row[place]) for row in merged.rows("steps"))
 
 
-def aged_agent(letta: Letta, text: str = "You are an agent.") -> str:
+def aged_agent(letta: FullLetta, text: str = "You are an agent.") -> str:
     """Return an agent that was created long ago."""
     agent = quiet_agent(letta)
     letta.add_message(agent, [{"message_type": "system_message", "content": text}], date=OLD)
     return agent
 
 
-def test_relations_of_agents_are_asked_for(letta: Letta, server: Server) -> None:
+def test_relations_of_agents_are_asked_for(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent(tags=["vip"])
     asked_for: dict[str, Any] = {"tool_call_id": "call-1", "id": "message-1"}
     letta.change_agent(
@@ -76,7 +77,7 @@ def test_relations_of_agents_are_asked_for(letta: Letta, server: Server) -> None
         assert "call-1" in row["pending_approval"]
 
 
-def test_archived_conversations_come_too(letta: Letta, server: Server) -> None:
+def test_archived_conversations_come_too(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     kept, archived = letta.add_conversation(agent), letta.add_conversation(agent)
     letta.talk(agent, "hi", conversation_id=archived, date=OLD)
@@ -88,7 +89,7 @@ def test_archived_conversations_come_too(letta: Letta, server: Server) -> None:
         assert archived in merged.ids("conversation_messages", "conversation_id")
 
 
-def test_messages_of_failed_steps_come_too(letta: Letta, server: Server) -> None:
+def test_messages_of_failed_steps_come_too(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     conversation = letta.add_conversation(agent)
     failed = letta.add_message(
@@ -100,7 +101,7 @@ def test_messages_of_failed_steps_come_too(letta: Letta, server: Server) -> None
     assert failed in merged.ids("conversation_messages")
 
 
-def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: Letta) -> None:
+def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=ago(days=2))
     letta.talk(agent, "later", date=ago(days=1))
@@ -114,7 +115,7 @@ def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: Letta) 
         assert feedback(merged) == ["None", "positive"]
 
 
-def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(letta: Letta) -> None:
+def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=OLD)
     letta.talk(agent, "later", date=OLD + timedelta(days=1))
@@ -129,7 +130,7 @@ def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(le
         assert feedback(merged) == ["None", "negative"]
 
 
-def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta: Letta) -> None:
+def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     runs = [letta.talk(agent, "hi", date=ago(days=days)) for days in (30, 6, 2)]
     steps = [letta.list_of("run steps", run).ids()[0] for run in runs]
@@ -148,7 +149,7 @@ def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta
     assert not any(runs[0] in path for path in asked)
 
 
-def test_edits_within_the_window_come_with_the_sweep(letta: Letta, server: Server) -> None:
+def test_edits_within_the_window_come_with_the_sweep(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     group, conversation = letta.add_group([agent], "supervisor"), letta.add_conversation(agent)
     letta.delete_message(letta.list_of("conversation", conversation).ids()[0])
@@ -173,7 +174,7 @@ def test_edits_within_the_window_come_with_the_sweep(letta: Letta, server: Serve
 
 
 @pytest.mark.parametrize("window", ["1d", "3d", "40d", "999999d"])
-def test_the_window_is_as_long_as_it_is_set(letta: Letta, server: Server, window: str) -> None:
+def test_the_window_is_as_long_as_it_is_set(letta: FullLetta, server: Server, window: str) -> None:
     agent = quiet_agent(letta)
     messages = {days: letta.add_message(agent, date=ago(days=days, hours=1)) for days in (35, 20, 2, 0)}
     merged = Merged()
@@ -185,7 +186,7 @@ def test_the_window_is_as_long_as_it_is_set(letta: Letta, server: Server, window
     assert texts(merged) == {f"edited {days}" if days < days_back else "hello" for days in messages}
 
 
-def test_nothing_is_read_again_before_the_interval_is_over(letta: Letta, server: Server) -> None:
+def test_nothing_is_read_again_before_the_interval_is_over(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     for days in (6, 3):
         letta.add_message(agent, date=ago(days=days))
@@ -197,7 +198,7 @@ def test_nothing_is_read_again_before_the_interval_is_over(letta: Letta, server:
     assert merged.load(server, *MESSAGES).counts["agent_messages"].items == 0
 
 
-def test_a_state_without_a_sweep_reads_nothing_twice(letta: Letta, server: Server) -> None:
+def test_a_state_without_a_sweep_reads_nothing_twice(letta: FullLetta, server: Server) -> None:
     """An earlier version left such a state: its first sweep is an interval after the first load since."""
     agent = quiet_agent(letta)
     letta.add_message(agent, date=ago(days=3))
@@ -209,7 +210,7 @@ def test_a_state_without_a_sweep_reads_nothing_twice(letta: Letta, server: Serve
     assert "swept" in merged.states["agent_messages"]
 
 
-def test_each_agents_system_message_comes_with_the_sweep(letta: Letta, server: Server) -> None:
+def test_each_agents_system_message_comes_with_the_sweep(letta: FullLetta, server: Server) -> None:
     agents = [aged_agent(letta) for _ in range(3)]
     letta.add_message(agents[1], date=OLD)
     letta.add_message(agents[2], date=ago(days=1))
@@ -225,7 +226,7 @@ def test_each_agents_system_message_comes_with_the_sweep(letta: Letta, server: S
     assert merged.everything() == afresh.everything()
 
 
-def test_a_poisoned_system_message_holds_nothing_up(letta: Letta, server: Server) -> None:
+def test_a_poisoned_system_message_holds_nothing_up(letta: FullLetta, server: Server) -> None:
     agent = aged_agent(letta)
     news = letta.add_message(agent, date=OLD)
     merged = Merged()
@@ -236,7 +237,7 @@ def test_a_poisoned_system_message_holds_nothing_up(letta: Letta, server: Server
     assert {news, later} <= set(merged.ids("agent_messages"))
 
 
-def test_a_gap_within_the_window_is_kept_once(letta: Letta, server: Server) -> None:
+def test_a_gap_within_the_window_is_kept_once(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     _, bad, _, _ = [letta.add_message(agent, date=ago(days=days)) for days in (4, 3, 2, 1)]
     letta.poison(bad)
@@ -250,7 +251,7 @@ def test_a_gap_within_the_window_is_kept_once(letta: Letta, server: Server) -> N
 
 
 def test_a_sweep_after_the_marked_message_was_deleted_reads_from_the_start(
-    letta: Letta, server: Server
+    letta: FullLetta, server: Server
 ) -> None:
     agent = quiet_agent(letta)
     old, *recent = [letta.add_message(agent, date=ago(days=days)) for days in (9, 3, 2)]
@@ -262,7 +263,7 @@ def test_a_sweep_after_the_marked_message_was_deleted_reads_from_the_start(
     assert "edited" in texts(merged)
 
 
-def test_a_sweep_forgets_parents_that_are_gone(letta: Letta, server: Server) -> None:
+def test_a_sweep_forgets_parents_that_are_gone(letta: FullLetta, server: Server) -> None:
     kept, gone = quiet_agent(letta), quiet_agent(letta)
     for agent in (kept, gone):
         letta.add_message(agent, date=ago(days=1))
@@ -276,7 +277,7 @@ def test_a_sweep_forgets_parents_that_are_gone(letta: Letta, server: Server) -> 
     assert gone not in str(merged.states["agent_messages"])
 
 
-def test_what_can_only_be_added_is_not_read_again(letta: Letta, server: Server) -> None:
+def test_what_can_only_be_added_is_not_read_again(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=ago(days=2))
     added = Added()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.api import Answer, Dialect
 from letta_source.demo.index import Index
 from letta_source.demo.pages import Listing, Page, Problem, read_page
@@ -18,6 +18,7 @@ from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.schema.resources import RESOURCES
 from tests.extract.test_append_only import Added
 from tests.loads.test_run import before_answers
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged, paths, quiet_agent
 from tests.support.wire import HOST, no_waits, playing
 
@@ -28,12 +29,12 @@ BY_AGENT = ("agents", "agent_messages")
 
 
 @pytest.fixture
-def letta() -> Letta:
-    return Letta(seed=0)
+def letta() -> FullLetta:
+    return FullLetta(seed=0)
 
 
 @pytest.fixture(params=["self-hosted", "cloud"])
-def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, letta: FullLetta) -> Iterator[Server]:
     with serve(letta, request.param) as server:
         yield server
 
@@ -42,7 +43,7 @@ class World:
     """A Letta with writes of all kinds."""
 
     def __init__(self, seed: int) -> None:
-        self.letta = Letta(seed=seed)
+        self.letta = FullLetta(seed=seed)
         self.random = Random(seed)
         for number in range(6):
             agent = self.letta.add_agent("memgpt_v2_agent" if number % 3 == 2 else "letta_v1_agent")
@@ -136,7 +137,7 @@ class World:
         pass
 
 
-def old_agent(letta: Letta) -> str:
+def old_agent(letta: FullLetta) -> str:
     """Return an agent that was created long ago, with a message of that time."""
     agent = quiet_agent(letta)
     letta.replace_row("agents", agent, created_at=OLD.isoformat(), updated_at=OLD.isoformat())
@@ -167,7 +168,7 @@ def test_whatever_is_written_nothing_is_missed(dialect: Dialect, seed: int) -> N
                 world.write()
 
 
-def test_nothing_new_costs_what_it_costs_of_one_agent(letta: Letta, server: Server) -> None:
+def test_nothing_new_costs_what_it_costs_of_one_agent(letta: FullLetta, server: Server) -> None:
     agents = [quiet_agent(letta) for _ in range(30)]
     for hour, agent in enumerate(agents):
         letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
@@ -184,7 +185,7 @@ def test_nothing_new_costs_what_it_costs_of_one_agent(letta: Letta, server: Serv
     assert sum(counts.items for counts in session.counts.values()) == 0
 
 
-def test_what_is_active_costs_what_it_costs(letta: Letta, server: Server) -> None:
+def test_what_is_active_costs_what_it_costs(letta: FullLetta, server: Server) -> None:
     agents = [old_agent(letta) for _ in range(100)]
     merged, afresh = Merged(), Merged()
     for _ in range(2):
@@ -201,7 +202,7 @@ def test_what_is_active_costs_what_it_costs(letta: Letta, server: Server) -> Non
 
 
 def test_a_page_that_is_not_full_is_no_end_before_all_came_that_were_named(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server may return fewer items than requested."""
     agents = [old_agent(letta) for _ in range(3)]
@@ -217,7 +218,7 @@ def test_a_page_that_is_not_full_is_no_end_before_all_came_that_were_named(
 
 
 def test_a_compaction_that_nothing_names_has_all_agents_asked(
-    letta: Letta, server: Server, caplog: pytest.LogCaptureFixture
+    letta: FullLetta, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(5)]
     conversation = letta.add_conversation(agents[3])
@@ -235,7 +236,7 @@ def test_a_compaction_that_nothing_names_has_all_agents_asked(
 
 
 def test_messages_of_others_have_no_agent_asked(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of all messages ignores organizations; those of another one answer 404 by their id."""
     agents = [letta.add_agent() for _ in range(5)]
@@ -256,7 +257,7 @@ def test_messages_of_others_have_no_agent_asked(
     assert sum(path.startswith("/v1/messages/message-") for path in asked) == 2
 
 
-def test_agents_with_messages_in_the_overlap_are_asked_again(letta: Letta, server: Server) -> None:
+def test_agents_with_messages_in_the_overlap_are_asked_again(letta: FullLetta, server: Server) -> None:
     agents = [old_agent(letta) for _ in range(4)]
     last = letta.add_message(agents[0])
     merged = Merged()
@@ -270,7 +271,7 @@ def test_agents_with_messages_in_the_overlap_are_asked_again(letta: Letta, serve
 
 
 def test_what_could_not_be_read_is_asked_for_again(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
     merged = Merged()
@@ -288,7 +289,7 @@ def test_what_could_not_be_read_is_asked_for_again(
 
 
 def test_an_agent_that_cannot_be_read_is_one_alarm_however_quiet_the_hours_are(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = [old_agent(letta) for _ in range(4)]
     merged = Merged()
@@ -303,7 +304,7 @@ def test_an_agent_that_cannot_be_read_is_one_alarm_however_quiet_the_hours_are(
 
 
 @pytest.mark.parametrize("agents", [3, 301])
-def test_auto_is_on_where_there_are_many_agents(letta: Letta, agents: int) -> None:
+def test_auto_is_on_where_there_are_many_agents(letta: FullLetta, agents: int) -> None:
     for _ in range(agents):
         letta.add_message(quiet_agent(letta), date=OLD)
     merged = Merged()
@@ -319,7 +320,7 @@ def test_auto_is_on_where_there_are_many_agents(letta: Letta, agents: int) -> No
 
 
 def test_a_sweep_asks_all_and_counts_what_was_missed(
-    letta: Letta, server: Server, caplog: pytest.LogCaptureFixture
+    letta: FullLetta, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
     merged = Merged()
@@ -336,7 +337,7 @@ def test_a_sweep_asks_all_and_counts_what_was_missed(
 
 
 def test_a_host_that_ignores_the_order_has_everything_asked(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
     merged = Merged()
@@ -378,7 +379,7 @@ def test_a_host_that_refuses_the_order_has_everything_asked(
 
 @pytest.mark.parametrize("status", [404, 422, 500])
 def test_a_host_without_the_list_of_all_messages_has_all_agents_asked(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     answer = Answer(status, {"detail": "Not Found" if status == 404 else "no"})
@@ -391,7 +392,9 @@ def test_a_host_without_the_list_of_all_messages_has_all_agents_asked(
     assert set(news) <= set(merged.ids("agent_messages"))
 
 
-def test_an_unreadable_message_in_the_list_of_all_has_all_agents_asked(letta: Letta, server: Server) -> None:
+def test_an_unreadable_message_in_the_list_of_all_has_all_agents_asked(
+    letta: FullLetta, server: Server
+) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     merged = Merged()
     for _ in range(2):
@@ -406,7 +409,9 @@ def test_an_unreadable_message_in_the_list_of_all_has_all_agents_asked(letta: Le
     assert bad in merged.ids("agent_messages")
 
 
-def test_a_message_under_the_cursor_that_is_gone_has_all_agents_asked(letta: Letta, server: Server) -> None:
+def test_a_message_under_the_cursor_that_is_gone_has_all_agents_asked(
+    letta: FullLetta, server: Server
+) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     merged = Merged()
     for _ in range(2):
@@ -417,7 +422,7 @@ def test_a_message_under_the_cursor_that_is_gone_has_all_agents_asked(letta: Let
     assert set(news) <= set(merged.ids("agent_messages"))
 
 
-def test_a_window_and_a_refresh_ask_everything(letta: Letta, server: Server) -> None:
+def test_a_window_and_a_refresh_ask_everything(letta: FullLetta, server: Server) -> None:
     agents = [quiet_agent(letta) for _ in range(3)]
     for agent in agents:
         letta.add_message(agent, date=OLD)
@@ -433,7 +438,7 @@ def test_a_window_and_a_refresh_ask_everything(letta: Letta, server: Server) -> 
             assert merged.states["agent_messages"].get("changes") == before
 
 
-def test_shards_read_what_is_theirs(letta: Letta) -> None:
+def test_shards_read_what_is_theirs(letta: FullLetta) -> None:
     agents = [letta.add_agent() for _ in range(24)]
     shards = {f"{index}/3": Merged() for index in range(3)}
     with serve(letta) as server:
@@ -456,7 +461,7 @@ def test_shards_read_what_is_theirs(letta: Letta) -> None:
     assert new in set().union(*(merged.ids("agent_messages", "agent_id") for merged in shards.values()))
 
 
-def test_destinations_that_only_add_get_each_row_once(letta: Letta, server: Server) -> None:
+def test_destinations_that_only_add_get_each_row_once(letta: FullLetta, server: Server) -> None:
     agents = [quiet_agent(letta) for _ in range(4)]
     added = Added()
     for hour in range(3):
@@ -469,7 +474,7 @@ def test_destinations_that_only_add_get_each_row_once(letta: Letta, server: Serv
     assert set(added.ids("agent_messages")) == set(letta.messages.ids())
 
 
-def test_missing_families_are_asked_for_again_by_the_sweep(letta: Letta) -> None:
+def test_missing_families_are_asked_for_again_by_the_sweep(letta: FullLetta) -> None:
     letta.add_agent()
     merged = Merged()
     for missing, sweep, asks in (

@@ -8,7 +8,7 @@ from socket import socket
 
 import pytest
 
-from letta_source.demo import Letta, Server, memory_lists, serve
+from letta_source.demo import Server, memory_lists, serve
 from letta_source.demo.filters import all_rows
 from letta_source.demo.lists import lister
 from letta_source.demo.pages import Listing
@@ -17,6 +17,7 @@ from letta_source.errors import ConfigError
 from letta_source.loading.preflight import check_families
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import make_settings
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged, columns_of
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -24,12 +25,12 @@ NEW = ("blocks", "step_metrics", "tools", "identities")
 
 
 @pytest.fixture
-def letta() -> Letta:
-    return Letta(seed=1)
+def letta() -> FullLetta:
+    return FullLetta(seed=1)
 
 
 @pytest.fixture
-def server(letta: Letta) -> Iterator[Server]:
+def server(letta: FullLetta) -> Iterator[Server]:
     with serve(letta) as server:
         yield server
 
@@ -39,7 +40,7 @@ def values(merged: Merged, table: str, *columns: str) -> list[tuple[object, ...]
     return sorted(tuple(row[place] for place in places) for row in merged.rows(table))
 
 
-def test_they_are_loaded_on_request_only(letta: Letta, server: Server) -> None:
+def test_they_are_loaded_on_request_only(letta: FullLetta, server: Server) -> None:
     merged = Merged()
     merged.load(server)
     assert all(RESOURCES[name].on_request for name in NEW)
@@ -48,7 +49,7 @@ def test_they_are_loaded_on_request_only(letta: Letta, server: Server) -> None:
 
 @pytest.mark.parametrize("page_size", [1, 2, 100])
 def test_blocks_are_those_in_use_the_free_the_hidden_and_templates(
-    letta: Letta, server: Server, page_size: int
+    letta: FullLetta, server: Server, page_size: int
 ) -> None:
     agents = [letta.add_agent(), letta.add_agent()]
     letta.add_block("shared", "human", agents)
@@ -69,7 +70,7 @@ def test_blocks_are_those_in_use_the_free_the_hidden_and_templates(
 
 
 def test_a_block_that_was_edited_is_loaded_anew_also_where_only_changes_are_asked_for(
-    letta: Letta, server: Server
+    letta: FullLetta, server: Server
 ) -> None:
     block, tool = letta.add_block("old"), letta.add_tool("roll")
     identity = letta.add_identity("k", "Ada")
@@ -85,7 +86,7 @@ def test_a_block_that_was_edited_is_loaded_anew_also_where_only_changes_are_aske
     assert values(merged, "identities", "id", "name") == [(identity, "Ada Lovelace")]
 
 
-def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: Letta) -> None:
+def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: FullLetta) -> None:
     blocks = [letta.add_block(str(number)) for number in range(6)]
     pages = []
 
@@ -102,7 +103,7 @@ def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: Letta) ->
     assert set(merged.ids("blocks")) >= set(blocks) - {blocks[3]}
 
 
-def test_reading_tools_stores_none_anew(letta: Letta, server: Server) -> None:
+def test_reading_tools_stores_none_anew(letta: FullLetta, server: Server) -> None:
     own = [
         letta.add_tool(name, own=True) for name in ("archival_memory_search", "send_message", "web_search")
     ]
@@ -118,7 +119,7 @@ def test_reading_tools_stores_none_anew(letta: Letta, server: Server) -> None:
 
 
 def test_a_host_that_refuses_an_unknown_cursor_gives_its_tools_too(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = [letta.add_tool(f"mine_{number}") for number in range(3)]
     strict = lister("tools", Listing(50, "desc", "relative"), all_rows, (404, "No Tool found with id {}"))
@@ -129,7 +130,7 @@ def test_a_host_that_refuses_an_unknown_cursor_gives_its_tools_too(
     assert merged.ids("tools") == sorted(tools)
 
 
-def test_identities_hold_what_the_user_says_of_them(letta: Letta, server: Server) -> None:
+def test_identities_hold_what_the_user_says_of_them(letta: FullLetta, server: Server) -> None:
     letta.add_identity("k-1", "Ada")
     letta.add_identity("k-2", "Grace")
     merged = Merged()
@@ -142,7 +143,7 @@ def test_identities_hold_what_the_user_says_of_them(letta: Letta, server: Server
 
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
-def test_each_step_that_succeeded_has_its_times(letta: Letta, dialect: str) -> None:
+def test_each_step_that_succeeded_has_its_times(letta: FullLetta, dialect: str) -> None:
     agent = letta.add_agent()
     for number in range(3):
         letta.talk(agent, "hi", tools=["roll"] * number, date=OLD)
@@ -171,7 +172,7 @@ def metrics_asked(server: Server) -> int:
     return found
 
 
-def test_only_new_steps_are_asked_for(letta: Letta, server: Server) -> None:
+def test_only_new_steps_are_asked_for(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent()
     for hours in range(4):
         letta.talk(agent, "hi", tools=["roll"], date=OLD + timedelta(hours=hours))
@@ -190,7 +191,7 @@ def test_only_new_steps_are_asked_for(letta: Letta, server: Server) -> None:
     assert merged.ids("step_metrics") == sorted(letta.tables["steps"].ids())
 
 
-def test_a_step_whose_times_cannot_be_read_is_named_and_costs_no_other(letta: Letta) -> None:
+def test_a_step_whose_times_cannot_be_read_is_named_and_costs_no_other(letta: FullLetta) -> None:
     agent = letta.add_agent()
     run = letta.talk(agent, "hi", tools=["roll", "shout"], date=OLD)
     bad, *good = letta.list_of("run steps", run).ids()
@@ -212,13 +213,13 @@ def test_a_step_whose_times_cannot_be_read_is_named_and_costs_no_other(letta: Le
 
 
 @pytest.mark.parametrize("name", ["blocks", "tools", "identities"])
-def test_what_names_no_agent_cannot_be_limited_to_agents(letta: Letta, server: Server, name: str) -> None:
+def test_what_names_no_agent_cannot_be_limited_to_agents(letta: FullLetta, server: Server, name: str) -> None:
     agent = letta.add_agent()
     with pytest.raises(ConfigError, match=f"{name} cannot be limited to agents"):
         Merged().load(server, name, agent_ids=[agent])
 
 
-def test_the_times_of_some_agents_steps(letta: Letta, server: Server) -> None:
+def test_the_times_of_some_agents_steps(letta: FullLetta, server: Server) -> None:
     agents = [letta.add_agent(), letta.add_agent()]
     for agent in agents:
         letta.talk(agent, "hi", date=OLD)
@@ -229,7 +230,7 @@ def test_the_times_of_some_agents_steps(letta: Letta, server: Server) -> None:
 
 @pytest.mark.parametrize("page_size", [1, 100])
 def test_agents_share_blocks_and_passages_each_has_its_own_rows(
-    letta: Letta, server: Server, page_size: int
+    letta: FullLetta, server: Server, page_size: int
 ) -> None:
     one, two, _ = (letta.add_agent() for _ in range(3))
     shared, own = letta.add_block("ours", agent_ids=[one, two]), letta.add_block("mine", agent_ids=[one])
@@ -253,7 +254,7 @@ def test_agents_share_blocks_and_passages_each_has_its_own_rows(
     assert session.problems == 0
 
 
-def test_the_vector_of_a_passage_is_nowhere(letta: Letta, server: Server) -> None:
+def test_the_vector_of_a_passage_is_nowhere(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent()
     letta.add_passage(letta.add_archive("notes", [agent]), "was in Rome")
     assert letta.tables["passages"].rows[letta.tables["passages"].ids()[0]]["embedding"]
@@ -263,7 +264,7 @@ def test_the_vector_of_a_passage_is_nowhere(letta: Letta, server: Server) -> Non
     assert "embedding" not in columns_of("passages")
 
 
-def test_a_passage_behind_a_deleted_one_is_loaded(letta: Letta, server: Server) -> None:
+def test_a_passage_behind_a_deleted_one_is_loaded(letta: FullLetta, server: Server) -> None:
     """For a deleted cursor its list is empty, so no load continues from a cursor."""
     agent = letta.add_agent()
     archive = letta.add_archive("notes", [agent])
@@ -276,7 +277,7 @@ def test_a_passage_behind_a_deleted_one_is_loaded(letta: Letta, server: Server) 
     assert (later, "c") in values(merged, "passages", "id", "text")
 
 
-def test_blocks_and_passages_of_some_agents(letta: Letta, server: Server) -> None:
+def test_blocks_and_passages_of_some_agents(letta: FullLetta, server: Server) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     for agent in agents:
         letta.add_block("mine", agent_ids=[agent])
@@ -289,7 +290,7 @@ def test_blocks_and_passages_of_some_agents(letta: Letta, server: Server) -> Non
 
 
 def test_memory_of_quiet_agents_is_read_where_only_changes_are_asked_for(
-    letta: Letta, server: Server
+    letta: FullLetta, server: Server
 ) -> None:
     talkative, quiet = letta.add_agent(), letta.add_agent()
     block = letta.add_block("old", agent_ids=[quiet])
@@ -303,7 +304,7 @@ def test_memory_of_quiet_agents_is_read_where_only_changes_are_asked_for(
     assert values(merged, "agent_blocks", "agent_id", "value") == [(quiet, "new")]
 
 
-def test_an_agent_that_is_gone_meanwhile_costs_no_other(letta: Letta) -> None:
+def test_an_agent_that_is_gone_meanwhile_costs_no_other(letta: FullLetta) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     for agent in agents:
         letta.add_block("mine", agent_ids=[agent])

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from letta_source.api.client import Client
-from letta_source.demo import Letta
 from letta_source.errors import Unreadable
 from letta_source.paging.events import Event, Page
 from letta_source.paging.unpaged import get_one
@@ -20,6 +19,7 @@ from letta_source.paging.walk import walk_pages
 from letta_source.plan.host import list_endpoint
 from letta_source.plan.newest import changed_items
 from letta_source.schema.resources import RESOURCES
+from tests.support.full_letta import FullLetta
 from tests.support.wire import HOST, Walked, answering, gather, playing, settings
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -28,9 +28,9 @@ AGENTS = RESOURCES["agents"]
 PENDING = {"id": "message-1", "message_type": "approval_request_message"}
 
 
-def letta_of(count: int, *unreadable: int, status: int = 500) -> tuple[Letta, list[str]]:
+def letta_of(count: int, *unreadable: int, status: int = 500) -> tuple[FullLetta, list[str]]:
     """Return agents with a pending approval each; the newest message of some is unreadable."""
-    letta = Letta()
+    letta = FullLetta()
     agents = [letta.add_agent(tags=[f"tag{number}"]) for number in range(count)]
     for agent in agents:
         letta.change_agent(agent, pending_approval=PENDING)

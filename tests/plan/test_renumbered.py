@@ -14,7 +14,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from letta_source.api.client import Client
-from letta_source.demo import Letta
 from letta_source.demo.letta import AgentType
 from letta_source.demo.shapes import assistant_item
 from letta_source.paging.events import Event, Gap, Page
@@ -23,6 +22,7 @@ from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
 from letta_source.state.cursors import Cursors
 from letta_source.state.overlap import Overlap
+from tests.support.full_letta import FullLetta
 from tests.support.wire import gather, no_waits, playing
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
@@ -41,7 +41,7 @@ class Loads:
     """One conversation, and what loads have read of it; a minute passes before each write and each load."""
 
     def __init__(self, agent_type: AgentType = "letta_v1_agent") -> None:
-        self.letta = Letta(seed=0)
+        self.letta = FullLetta(seed=0)
         self._time = NOON
         self.letta.now = lambda: self._time
         self.agent = self.letta.add_agent(agent_type)

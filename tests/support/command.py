@@ -16,6 +16,7 @@ import pytest
 
 from letta_source.cli import main
 from letta_source.demo import Letta, Server
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import quiet_agent
 
 KEY = "sk-let-canary"
@@ -80,9 +81,9 @@ class Command:
         return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
 
 
-def two_agents() -> Letta:
+def two_agents() -> FullLetta:
     """Return two agents with a turn each, older than the overlap of the next run."""
-    letta = Letta()
+    letta = FullLetta()
     for _ in range(2):
         letta.talk(quiet_agent(letta), "hello", tools=["roll_dice"], date=ago(hours=2))
     return letta

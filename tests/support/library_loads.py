@@ -21,6 +21,7 @@ from letta_source.settings import make_settings
 from letta_source.state.host import Host
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
+from tests.support.full_letta import FullLetta
 
 Row = tuple[Any, ...]
 
@@ -144,9 +145,9 @@ class Merged:
         return {name: self.rows(name) for name in TABLES}
 
 
-def small_letta(agents: int = 1) -> Letta:
+def small_letta(agents: int = 1) -> FullLetta:
     """Return agents with a turn, a conversation, a group, a batch and memory each; always the same ids."""
-    letta = Letta(seed=0)
+    letta = FullLetta(seed=0)
     for hour in range(agents):
         agent_id = letta.add_agent()
         letta.talk(agent_id, "hi", tools=["roll"], date=datetime(2024, 5, 4, hour, tzinfo=timezone.utc))
@@ -157,7 +158,7 @@ def small_letta(agents: int = 1) -> Letta:
     return letta
 
 
-def add_memory(letta: Letta) -> None:
+def add_memory(letta: FullLetta) -> None:
     """Give each agent a block and a passage; add one block, tool, identity and archive."""
     agents = letta.tables["agents"].ids()
     for agent_id in agents:

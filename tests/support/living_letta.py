@@ -22,7 +22,6 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from letta_source.demo import Letta
 from letta_source.demo.api import Dialect
 from letta_source.demo.shapes import wire_time
 from letta_source.loading.outcome import LoadFailed
@@ -31,6 +30,7 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.session import ROWS_PER_YIELD, Packages, Session
 from letta_source.times import created_at, parse_time
+from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Row, columns_of
 from tests.support.played_dlt import Crash, DltFaults
 from tests.support.warehouse_model import Model, Unit, units_of
@@ -71,7 +71,7 @@ class LettaMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.faults = DltFaults()
         self.model = Model()
-        self.letta = Letta(seed=0)
+        self.letta = FullLetta(seed=0)
         self.settings: dict[str, Any] = {
             "base_url": HOST,
             "retries": 1,

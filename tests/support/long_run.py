@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from letta_source.cli import verify
-from letta_source.demo import Letta
 from letta_source.demo.api import answer, joined_params
 from letta_source.loading import load_log
 from letta_source.loading.workspace import Workspace
 from tests.support.cli_loads import make_older
 from tests.support.command import Command, Said
+from tests.support.full_letta import FullLetta
 from tests.support.hours import stop_clock
 from tests.support.wire import HOST, answering, no_waits
 
@@ -57,7 +57,7 @@ class LongRun:
     """
 
     def __init__(self, letta_source: Command, hours: int, every: int = 1) -> None:
-        self.letta = Letta(seed=hours)
+        self.letta = FullLetta(seed=hours)
         self.hours = hours
         self._span = every * HOUR
         self.hour = 0

@@ -1,24 +1,22 @@
-"""Blocks, archives and passages of agents, tools and identities: creation, changes and removal."""
+"""A small Letta with memory, and with changes that the demo does not play."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from .messages import Messages
-from .shapes import Json, memory_template, wire_time
+from letta_source.demo import Letta
+from letta_source.demo.shapes import Json, assistant_item, memory_template, user_item, wire_time
 
 _TOOLS = "/v1/tools/"
 
 
-class Memory(Messages):
-    """Mutators of memory. None moves a date that a list could be ordered by.
+class FullLetta(Letta):
+    """A small Letta with mutators of blocks, archives, passages, tools and identities, and later changes.
 
-    Attributes:
-        tools_stored: How often a list of tools stored Letta's own tools again.
+    Each change moves only the dates that the real server moves; most move none that lists are ordered by.
     """
-
-    tools_stored = 0
 
     def add_block(
         self,
@@ -47,12 +45,6 @@ class Memory(Messages):
         """Take a block out of an agent's prompt; the block stays."""
         with self.lock:
             self.list_of("agent blocks", agent_id).remove([block_id])
-
-    def detach_memory(self, agent_id: str) -> None:
-        """Detach all memory from an agent; the memory stays."""
-        for parent in ("agent blocks", "agent archives", "agent passages"):
-            held = self.list_of(parent, agent_id)
-            held.remove(held.ids())
 
     def add_tool(self, name: str, *, own: bool = False) -> str:
         """Add a tool, or one of Letta's own."""
@@ -99,3 +91,43 @@ class Memory(Messages):
             for agent_id in self.tables["agents"].ids():
                 self.list_of("agent passages", agent_id).remove([passage_id])
             self.tables["passages"].remove([passage_id])
+
+    def change_agent(self, agent_id: str, **changes: Any) -> None:
+        """Change an agent through its own endpoint: name, tags, …; `updated_at` moves."""
+        with self.lock:
+            self.replace_row("agents", agent_id, **changes)
+            self.touch(agent_id)
+
+    def archive_conversation(self, conversation_id: str, archived: bool = True) -> None:
+        """Archive a conversation: on Cloud its list leaves it out, unless the query asks for all."""
+        with self.lock:
+            at = wire_time(self.now()) if archived else None
+            self.replace_row("conversations", conversation_id, archived=archived, archived_at=at)
+
+    def summarize(self, agent_id: str) -> str:
+        """Summarize an agent's messages: one message without a run, and `updated_at` moves."""
+        with self.lock:
+            self.touch(agent_id)
+            return self.add_message(agent_id, [user_item("A summary of what went before.")])
+
+    def compact_conversation(self, conversation_id: str, kept: int = 0) -> str:
+        """Compact a conversation: one message without a run, and no date moves.
+
+        Its context is then the system message, the summary, and the `kept` last messages.
+        """
+        with self.lock:
+            agent_id = self.tables["conversations"].rows[conversation_id]["agent_id"]
+            in_context = self.in_context(conversation_id)
+            # Both are empty once its messages were deleted.
+            system, others = in_context[:1], in_context[1:]
+            summary = [user_item("A summary of the conversation.")]
+            message_id = self.add_message(agent_id, summary, conversation_ids=[conversation_id])
+            last = others[max(len(others) - kept, 0) :]
+            self.put_in_context(conversation_id, [*system, message_id, *last])
+            return message_id
+
+    def capture(self, agent_id: str, text: str = "captured") -> list[str]:
+        """Store an exchange with another model: two messages without a run, and no date moves."""
+        with self.lock:
+            items = (user_item(text), assistant_item("answer"))
+            return [self.add_message(agent_id, [item]) for item in items]
