@@ -12,6 +12,7 @@ import pytest
 
 from letta_source.demo import Letta, serve
 from letta_source.demo.shapes import recorded
+from tests.support.full_letta import FullLetta
 
 LOSSLESS = {"use_assistant_message": "false"}
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
@@ -41,8 +42,8 @@ class Client:
 
 
 @pytest.fixture
-def letta() -> Letta:
-    return Letta(seed=0)
+def letta() -> FullLetta:
+    return FullLetta(seed=0)
 
 
 @pytest.fixture
@@ -378,7 +379,7 @@ def test_pages_cost_the_same_however_much_is_stored() -> None:
     assert seconds(stored[15_000]) < 0.05
 
 
-def test_deleted_messages_are_in_no_context(letta: Letta) -> None:
+def test_deleted_messages_are_in_no_context(letta: FullLetta) -> None:
     """Neither a fork nor a compaction brings them back; numbers go on from what is left."""
     agent_id = letta.add_agent()
     conversation_id = letta.add_conversation(agent_id)

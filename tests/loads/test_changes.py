@@ -357,7 +357,7 @@ def test_a_host_that_ignores_the_order_has_everything_asked(
 
 @pytest.mark.parametrize("status", [400, 404, 422, 500])
 def test_a_host_that_refuses_the_order_has_everything_asked(
-    letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
+    letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     def page(index: Index, listing: Listing, params: Mapping[str, str], *rest: Any) -> Page:
         # A mock may know just one query, and answer 404 to any other.
