@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from letta_source.destinations.existing_rows import LoadedIds
-from letta_source.extract.held_pages import HeldPages, Pages
+from letta_source.extract.held_pages import HeldPages, ParentPages
 from letta_source.extract.unchanged_list import content_of
 from letta_source.items import Item, ids_of
 from letta_source.plan.job import Job
@@ -68,12 +68,12 @@ class AppendOnly:
         of = f"{parent_id} " if self._hangs else ""
         return [item for item in items if self._state.has_changed(f"{of}{item['id']}", self._digest(item))]
 
-    def gap_retried(self, job: Job) -> Pages:
+    def gap_retried(self, job: Job) -> ParentPages:
         """Yield the items read from a gap, once it is known what is left of the gap."""
         for parent_id, items, size in self._held.pop(job.id):
             yield parent_id, self._new(parent_id, items), size
 
-    def end(self, job: Job, finished: bool) -> Pages:
+    def end(self, job: Job, finished: bool) -> ParentPages:
         """Yield the items held back for a run, step or batch; none unless it is finished."""
         self._handed.pop(job.id, None)
         if not (job.moves == "parent" and finished) or job.id in self._done:

@@ -14,7 +14,7 @@ from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.errors import FamilyMissing, FatalError, ParentGone
 from letta_source.extract.append_only import AppendOnly
 from letta_source.extract.gathered_rows import GatheredRows
-from letta_source.extract.held_pages import Pages
+from letta_source.extract.held_pages import ParentPages
 from letta_source.extract.issues import Issues
 from letta_source.extract.tracker import Tracker
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
@@ -92,7 +92,7 @@ def extract(
 
 
 class _Collector:
-    """Dispatcher of each event of a job to positions, rows, issues and counts."""
+    """Handler of all events of one resource: it moves cursors, gathers rows, and reports issues."""
 
     def __init__(
         self,
@@ -127,8 +127,8 @@ class _Collector:
             Shortage: self._note_shortage,
         }
         self._is_short = False
-        self.held: tuple[Pages, Job] | None = None
-        # Pages whose items the rows still refer to.
+        self.held: tuple[ParentPages, Job] | None = None
+        # ParentPages whose items the rows still refer to.
         self._pages: list[Page] = []
         self._lease = session.server.memory.lease()
         self._lease.hold()

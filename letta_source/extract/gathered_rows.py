@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from letta_source.extract.held_pages import Pages
+from letta_source.extract.held_pages import ParentPages
 from letta_source.extract.unchanged_list import Held, UnchangedList
 from letta_source.items import Item, ids_of
 from letta_source.plan.filters import is_wanted
@@ -90,7 +90,7 @@ class GatheredRows:
         """True while it refers to items of which no arrays were built yet."""
         return self._rows.is_waiting
 
-    def add(self, pages: Pages, job: Job) -> None:
+    def add(self, pages: ParentPages, job: Job) -> None:
         """Add the items that the settings ask for, page by page."""
         settings = self._session.settings
         for parent_id, items, size in pages:

@@ -12,7 +12,7 @@ from letta_source.api.spool import cannot_write
 from letta_source.errors import FatalError
 from letta_source.items import Item
 
-Pages = Iterable[tuple[str, Sequence[Item], int]]
+ParentPages = Iterable[tuple[str, Sequence[Item], int]]
 """Items by their parent, and the bytes that they take, where these are known."""
 
 # A page that is in memory, or its first and last byte in the file.

@@ -12,7 +12,7 @@ from letta_source.state.resource_state import ResourceState
 
 
 class Tracker:
-    """Record of what was read of each parent and list; `ResourceState.commit` stores it."""
+    """Tracker of how far each parent and list was read; `ResourceState.commit` stores it."""
 
     def __init__(self, state: ResourceState) -> None:
         self._state = state

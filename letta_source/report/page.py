@@ -95,16 +95,16 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
 def _figures(facts: Facts) -> list[Figure]:
     now, before = facts.headline, facts.before
 
-    def figure(name: str, key: str, said: Any, note: str = "", less_is_better: bool | None = None) -> Figure:
+    def figure(name: str, key: str, shown: Any, note: str = "", less_is_better: bool | None = None) -> Figure:
         change = ""
         if before:
             # Shares change in points: from 1% to 2% is one point more, not twice as much.
-            compare = texts.points if said is texts.share else texts.change
+            compare = texts.points if shown is texts.share else texts.change
             change = compare(now[key], before[key])
         verdict = ""
         if change and less_is_better is not None and not change.startswith("±"):
             verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
-        return Figure(name, said(now[key]), note, change, verdict)
+        return Figure(name, shown(now[key]), note, change, verdict)
 
     steps = "" if facts.gaps["steps"] else "no steps were loaded"
     unpriced = f"{texts.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
@@ -114,9 +114,9 @@ def _figures(facts: Facts) -> list[Figure]:
     outside = (
         f"agents that also talked outside of any: {texts.count(now['outside'])}" if now["outside"] else ""
     )
-    told = f"positive, of {texts.count(now['positive'] + now['negative'])} steps with feedback"
+    share = f"positive, of {texts.count(now['positive'] + now['negative'])} steps with feedback"
     feedback = (
-        [figure("Feedback", "satisfaction", texts.share, told, False)]
+        [figure("Feedback", "satisfaction", texts.share, share, False)]
         if now["satisfaction"] is not None
         else []
     )
@@ -137,18 +137,18 @@ def _figures(facts: Facts) -> list[Figure]:
 
 def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
     """Return the warnings that a reader must see first."""
-    said = []
+    warnings = []
     if health.last_load is None:
-        said.append("No load has finished yet.")
+        warnings.append("No load has finished yet.")
     elif _since(now, health.last_load) > _STALE:
         age = texts.age(_since(now, health.last_load))
-        said.append(f"The last finished load began {age} ago: what came since is missing.")
+        warnings.append(f"The last finished load began {age} ago: what came since is missing.")
     if health.ahead:
         dated = f"{texts.count(health.ahead)} items of messages are dated in the future"
-        said.append(f"{dated}: a report without an end date leaves them out.")
+        warnings.append(f"{dated}: a report without an end date leaves them out.")
     if facts.issues:
-        said.append("Something could not be read: see the load's health.")
-    return said
+        warnings.append("Something could not be read: see the load's health.")
+    return warnings
 
 
 def _since(now: datetime, then: datetime) -> timedelta:

@@ -38,7 +38,7 @@ _LARGE_BYTES = 1 << 22
 class _Page(NamedTuple):
     items: Sequence[Item]
     parent_id: str
-    buries: bool
+    leaves_tombstones: bool
 
 
 class Rows:
@@ -120,7 +120,7 @@ class Rows:
             if self._parent is not None:
                 keys[self._parent] = made[self._parent]
             found = [children.columns(keys)]
-            if any(page.buries for page in pages):
+            if any(page.leaves_tombstones for page in pages):
                 found.append(self._tombstones(children, pages, root["id"]))
             for name, columns in chain(*found):
                 self._put(self._resource.children[name], columns)
@@ -152,7 +152,7 @@ class Rows:
         for page in pages:
             places = range(begin, begin + len(page.items))
             begin = places.stop
-            if page.buries:
+            if page.leaves_tombstones:
                 for name, columns in children.tombstones(ids, places):
                     if self._parent is not None:
                         columns[self._parent] = [page.parent_id] * len(columns["message_id"])
