@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from letta_source.api.memory import Lease, parsed_size
+from letta_source.api.memory_budget import MemoryLease, parsed_size
 from letta_source.api.responses import BadBody, Shape, TooLarge, checked
 
 # Encoded pieces of at least this many bytes are decoded in another thread.
@@ -58,7 +58,9 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     return Body(body) if len(body) < _LARGE_PIECE else body
 
 
-async def parsed(response: httpx.Response, body: bytes, lease: Lease, shape: Shape | None, most: int) -> Any:
+async def parsed(
+    response: httpx.Response, body: bytes, lease: MemoryLease, shape: Shape | None, most: int
+) -> Any:
     """Return the decoded JSON of a body.
 
     Args:

@@ -16,7 +16,7 @@ from letta_source.api.bodies import parsed
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.clock import retry_after
 from letta_source.api.exchange import Exchange, Reader
-from letta_source.api.memory import Lease
+from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.redirects import CIRCLE, REDIRECTS, next_hop
 from letta_source.api.responses import (
     SUCCESSES,
@@ -48,7 +48,7 @@ _RETRIES_OF_GIVEN_UP = 2
 class _Asked:
     """Options of a request for reading its answer, see `Client.get`."""
 
-    lease: Lease
+    lease: MemoryLease
     shape: Shape | None = None
     may_lack: bool = False
     read: Reader | None = None
@@ -99,7 +99,7 @@ class Client:
         page_retries: int | None = None,
         shape: Shape | None = None,
         may_lack: bool = False,
-        lease: Lease | None = None,
+        lease: MemoryLease | None = None,
         read: Reader | None = None,
         is_search: bool = False,
     ) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from letta_source.api.bodies import ACCEPT_ENCODING, Take, read_body, read_start
-from letta_source.api.memory import Lease
+from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor, redactor_of
 from letta_source.api.responses import SUCCESSES
 from letta_source.api.server import Server
@@ -29,7 +29,7 @@ if sys.version_info < (3, 11):
 
 logger = logging.getLogger(__name__)
 
-Reader = Callable[[httpx.Response, Lease, Take], Awaitable[tuple[Any, int]]]
+Reader = Callable[[httpx.Response, MemoryLease, Take], Awaitable[tuple[Any, int]]]
 """Reads the body of a successful answer; returns the result, and the body's number of bytes."""
 
 _CONNECT_SECONDS = 10.0
@@ -92,7 +92,7 @@ class Exchange:
         return _Request(method, url, headers=self._headers, json=body, extensions=self._extensions)
 
     async def send(
-        self, request: httpx.Request, lease: Lease, read: Reader | None = None
+        self, request: httpx.Request, lease: MemoryLease, read: Reader | None = None
     ) -> tuple[httpx.Response, Any]:
         """Send a request and read its answer; only the start of it if it is an error.
 
@@ -177,7 +177,7 @@ def _headers(settings: Settings) -> _Headers:
 class _Parts:
     """Counter of a long answer's bytes that gives each part the time of a page."""
 
-    def __init__(self, lease: Lease, deadline: _Deadline, part: int) -> None:
+    def __init__(self, lease: MemoryLease, deadline: _Deadline, part: int) -> None:
         self._lease = lease
         self._deadline = deadline
         self._part = self._left = part
@@ -190,7 +190,7 @@ class _Parts:
             self._deadline.restart()
 
 
-async def _take(lease: Lease, deadline: _Deadline, size: int) -> None:
+async def _take(lease: MemoryLease, deadline: _Deadline, size: int) -> None:
     if not lease.try_grow(size):
         # The server is not to blame for this wait.
         with deadline.suspended():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from letta_source.api.clock import Clock
-from letta_source.api.memory import Memory
+from letta_source.api.memory_budget import MemoryBudget
 from letta_source.api.rate_limit import RateLimit
 from letta_source.settings import Settings
 
@@ -53,7 +53,7 @@ class Server:
 
     rate_limit: RateLimit = field(default_factory=RateLimit)
     clock: Clock = field(default_factory=Clock)
-    memory: Memory = field(default_factory=Memory)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     lets_read: bool = False
     traffic: Traffic = field(default_factory=Traffic)
     page_limits: dict[str, int] = field(default_factory=dict)
@@ -63,12 +63,12 @@ class Server:
     @classmethod
     def of(cls, settings: Settings) -> Server:
         """Return a new one for a load with these settings."""
-        return cls(RateLimit(settings.requests_per_second), memory=Memory(settings.memory_limit))
+        return cls(RateLimit(settings.requests_per_second), memory=MemoryBudget(settings.memory_limit))
 
     def start_load(self, settings: Settings) -> None:
         """Reset the rate limit, the memory and the failures for a new load; keep all else."""
         self.rate_limit = RateLimit(settings.requests_per_second)
-        self.memory = Memory(settings.memory_limit)
+        self.memory = MemoryBudget(settings.memory_limit)
         self.given_without.clear()
         self.given_up.clear()
 

@@ -15,7 +15,7 @@ import httpx
 
 from letta_source.api.bodies import Take, pieces_of, read_start
 from letta_source.api.json_elements import Element, Elements, ListStart
-from letta_source.api.memory import Lease, Memory, parsed_size
+from letta_source.api.memory_budget import MemoryBudget, MemoryLease, parsed_size
 from letta_source.api.responses import BadBody, RequestFailed, TooLarge, is_web_page, parsed, web_page
 from letta_source.items import id_of
 
@@ -44,7 +44,7 @@ class Spool:
         too_large: positions of elements that are too large, and are not kept.
     """
 
-    def __init__(self, elements: Elements, lease: Lease) -> None:
+    def __init__(self, elements: Elements, lease: MemoryLease) -> None:
         self.lease = lease
         self._elements = elements
         # Without a name on most systems, readable only by its owner on all; it vanishes with the process.
@@ -110,7 +110,7 @@ class Spool:
 
 
 async def read_list(
-    response: httpx.Response, lease: Lease, take: Take, key: str, memory: Memory
+    response: httpx.Response, lease: MemoryLease, take: Take, key: str, memory: MemoryBudget
 ) -> tuple[Spool, int]:
     """Read an answer that is a list, or an object with a list under this key.
 
@@ -156,7 +156,7 @@ async def read_list(
 
 
 async def _fill(
-    spool: Spool, elements: Elements, response: httpx.Response, take: Take, memory: Memory
+    spool: Spool, elements: Elements, response: httpx.Response, take: Take, memory: MemoryBudget
 ) -> int:
     """Add all elements of an answer; return its number of bytes."""
     size, lease = 0, spool.lease
@@ -176,7 +176,7 @@ async def _fill(
 
 
 async def _add(
-    spool: Spool, elements: Elements, found: Element | ListStart, take: Take, memory: Memory
+    spool: Spool, elements: Elements, found: Element | ListStart, take: Take, memory: MemoryBudget
 ) -> None:
     if isinstance(found, ListStart):
         spool.clear()

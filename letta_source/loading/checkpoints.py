@@ -6,7 +6,7 @@ import logging
 
 from dlt.extract import DltSource
 
-from letta_source.api.memory import Memory
+from letta_source.api.memory_budget import MemoryBudget
 from letta_source.loading.workspace import Workspace
 from letta_source.state.session import Session
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def load_packages(workspace: Workspace, source: DltSource, session: Session) -> None:
     """Extract and load package after package; `checkpoint_rows` and the memory limit the rows of each."""
     session.packages.max_rows = session.settings.checkpoint_rows
-    session.packages.max_bytes = Memory(session.settings.memory_limit).enough_for_package
+    session.packages.max_bytes = MemoryBudget(session.settings.memory_limit).enough_for_package
     to_take_over = workspace.to_take_over()
     session.before.empty = workspace.appendable(source.selected_resources)
     session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import dlt
 
-from letta_source.api.memory import give_back_memory
+from letta_source.api.memory_budget import give_back_memory
 from letta_source.destinations.capabilities import Traits, traits_of_pipeline
 from letta_source.destinations.dlt_files import drop_unfinished
 from letta_source.destinations.dlt_internals import is_kind, local_value

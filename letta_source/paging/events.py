@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from letta_source.api.memory import Lease
+from letta_source.api.memory_budget import MemoryLease
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Page:
 
     items: Sequence[Any]
     in_order: bool = True
-    lease: Lease | None = field(default=None, compare=False, repr=False)
+    lease: MemoryLease | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from letta_source.api.client import Client
-from letta_source.api.memory import Lease
+from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.responses import (
     PAGE_STATUSES,
     RequestFailed,
@@ -151,7 +151,7 @@ class Pages:
             return await get_whole_or_without(get, params, endpoint.fragile, client.server)
         return await get(params, _GIVE_UP_AFTER)
 
-    def take_lease(self) -> Lease:
+    def take_lease(self) -> MemoryLease:
         """Hand over the lease of the last page."""
         lease, self._lease = self._lease, self._client.server.memory.lease()
         return lease

@@ -26,7 +26,7 @@ from pydantic import (
 from letta_source.errors import ConfigError
 from letta_source.settings.given import Given
 from letta_source.settings.masking import AS_GIVEN, MaskAction, Masking, masking_digest, merged
-from letta_source.settings.memory import LEAST, default_memory
+from letta_source.settings.memory_limit import LEAST, default_memory
 from letta_source.settings.places import Configuration, Layer, lettas_variables
 from letta_source.settings.values import (
     bytes_value,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.api.memory import Memory
+from letta_source.api.memory_budget import MemoryBudget
 from letta_source.demo import Server, serve
 from tests.support.faults import Fault, Faults
 from tests.support.full_letta import FullLetta
@@ -134,7 +134,7 @@ def test_a_list_that_cannot_be_read_to_its_end_is_written_as_far_as_it_came(
 
 
 def test_a_long_list_is_not_held_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Memory, "enough_rows", property(lambda memory: 10))
+    monkeypatch.setattr(MemoryBudget, "enough_rows", property(lambda memory: 10))
     merged = Merged()
     assert [written(merged, server) for _ in range(2)] == [3, 3]
     assert names(merged) == NAMES

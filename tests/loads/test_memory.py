@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.api.memory import Lease, Memory
+from letta_source.api.memory_budget import MemoryBudget, MemoryLease
 from letta_source.demo import Server
 from tests.support.library_loads import Merged, issues
 from tests.support.wire import HOST, answering, no_waits
@@ -55,14 +55,14 @@ def serving(pages: Pages) -> Callable[[httpx.Request], httpx.Response]:
 def peak(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Yield the peak of the leased memory."""
     most = [0]
-    take = Memory._take
+    take = MemoryBudget._take
 
-    def noted(memory: Memory, lease: Lease, size: int, waiter: Any = None) -> bool:
+    def noted(memory: MemoryBudget, lease: MemoryLease, size: int, waiter: Any = None) -> bool:
         taken = take(memory, lease, size, waiter)
         most[0] = max(most[0], memory.used)
         return taken
 
-    monkeypatch.setattr(Memory, "_take", noted)
+    monkeypatch.setattr(MemoryBudget, "_take", noted)
     with no_waits():
         yield most
 

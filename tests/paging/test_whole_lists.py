@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.api.memory import Memory
+from letta_source.api.memory_budget import MemoryBudget
 from letta_source.errors import Unreadable
 from letta_source.paging import whole_lists
 from letta_source.paging.pages import Endpoint
@@ -73,7 +73,7 @@ def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
 def test_of_a_batch_beyond_all_bounds_the_ends_come_and_the_rest_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Memory, "largest_stream", 200_000)
+    monkeypatch.setattr(MemoryBudget, "largest_stream", 200_000)
     walked, _ = whole(stored(100, size=20_000), 10**6)
     assert 2 < len(walked.items) < 30
     assert isinstance(walked.error, Unreadable)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.settings.memory import LEAST, MOST, default_memory
+from letta_source.settings.memory_limit import LEAST, MOST, default_memory
 
 V2 = "sys/fs/cgroup"
 V1 = "sys/fs/cgroup/memory"

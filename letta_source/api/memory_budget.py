@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from letta_source.settings.memory import MOST
+from letta_source.settings.memory_limit import MOST
 
 # Bytes that Python takes for a JSON value, object and array besides their text.
 _VALUE, _OBJECT, _ARRAY = 64, 240, 72
@@ -39,7 +39,7 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class Memory:
+class MemoryBudget:
     """A budget of bytes; a reader that needs more than is left waits until others give some back.
 
     Readers take the bytes that they read, and the receiver of a page gives them back once its rows were
@@ -58,7 +58,7 @@ class Memory:
         self._lock = threading.RLock()
         self._used = 0
         self._held = 0
-        self._beyond: Lease | None = None
+        self._beyond: MemoryLease | None = None
         self._waiting: list[_Waiter] = []
 
     def expect_large(self) -> None:
@@ -110,21 +110,21 @@ class Memory:
         """Bytes taken now."""
         return self._used
 
-    def lease(self, can_be_less: bool = False) -> Lease:
+    def lease(self, can_be_less: bool = False) -> MemoryLease:
         """Return a lease of the memory, empty at first.
 
         Args:
             can_be_less: the answer could be requested in smaller parts.
         """
-        return Lease(self, self.largest_of_many if can_be_less else self.largest_body)
+        return MemoryLease(self, self.largest_of_many if can_be_less else self.largest_body)
 
-    def _add(self, lease: Lease, size: int) -> None:
+    def _add(self, lease: MemoryLease, size: int) -> None:
         with self._lock:
             self._used += size
             self._held += size
             lease.size += size
 
-    def _take(self, lease: Lease, size: int, waiter: _Waiter | None = None) -> bool:
+    def _take(self, lease: MemoryLease, size: int, waiter: _Waiter | None = None) -> bool:
         with self._lock:
             if self._used + size > self._given_out and self._beyond is not lease:
                 # When readers have taken everything and none can go on, one may exceed the budget.
@@ -137,13 +137,13 @@ class Memory:
             lease.size += size
             return True
 
-    def _hold(self, lease: Lease) -> None:
+    def _hold(self, lease: MemoryLease) -> None:
         with self._lock:
             if not lease.is_held:
                 lease.is_held = True
                 self._held += lease.size
 
-    def _give_back(self, lease: Lease, size: int) -> None:
+    def _give_back(self, lease: MemoryLease, size: int) -> None:
         with self._lock:
             self._used -= size
             lease.size -= size
@@ -154,7 +154,7 @@ class Memory:
             waiting, self._waiting = self._waiting, []
         _wake_all(waiting)
 
-    def _end_beyond(self, lease: Lease) -> None:
+    def _end_beyond(self, lease: MemoryLease) -> None:
         with self._lock:
             if self._beyond is not lease:
                 return
@@ -178,7 +178,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class Lease:
+class MemoryLease:
     """A part of the memory; what is left of it is given back when it is garbage-collected.
 
     Attributes:
@@ -187,7 +187,7 @@ class Lease:
         is_held: the collector of rows has it, and gives it back when memory is short.
     """
 
-    def __init__(self, memory: Memory, most: int) -> None:
+    def __init__(self, memory: MemoryBudget, most: int) -> None:
         self._memory = memory
         self.most = most
         self.size = 0

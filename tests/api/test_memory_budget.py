@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from letta_source.api import memory
+from letta_source.api import memory_budget
 from letta_source.api.client import Client
-from letta_source.api.memory import Memory, parsed_size, return_large_blocks
+from letta_source.api.memory_budget import MemoryBudget, parsed_size, return_large_blocks
 from letta_source.api.responses import TooLarge
 from letta_source.safe_text import parse_json
 from tests.support.wire import answering, client_of, settings
@@ -25,7 +25,7 @@ LIMIT = 400
 
 def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
     async def main() -> None:
-        memory, told = Memory(LIMIT), []
+        memory, told = MemoryBudget(LIMIT), []
         held, waits = memory.lease(), memory.lease()
         await held.grow(80)
         held.hold()
@@ -43,7 +43,7 @@ def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
 
 
 def test_of_readers_that_all_wait_one_goes_on() -> None:
-    async def read(memory: Memory, ended: list[int]) -> None:
+    async def read(memory: MemoryBudget, ended: list[int]) -> None:
         lease = memory.lease()
         for _ in range(10):
             await lease.grow(10)
@@ -54,7 +54,7 @@ def test_of_readers_that_all_wait_one_goes_on() -> None:
         lease.release()
 
     async def main() -> list[int]:
-        memory, ended = Memory(LIMIT), list[int]()
+        memory, ended = MemoryBudget(LIMIT), list[int]()
         await asyncio.wait_for(asyncio.gather(*(read(memory, ended) for _ in range(5))), 5)
         assert memory.used == 0
         return ended
@@ -64,7 +64,7 @@ def test_of_readers_that_all_wait_one_goes_on() -> None:
 
 
 def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
-    memory = Memory(LIMIT)
+    memory = MemoryBudget(LIMIT)
     held, first, second = memory.lease(), memory.lease(), memory.lease()
     assert held.try_grow(60)
     held.hold()
@@ -82,7 +82,7 @@ def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
 
 def test_less_is_given_out_once_messages_are_large() -> None:
     for is_large, is_given in ((False, True), (True, False)):
-        memory = Memory(LIMIT)
+        memory = MemoryBudget(LIMIT)
         if is_large:
             memory.expect_large()
         held, more = memory.lease(), memory.lease()
@@ -95,7 +95,7 @@ def test_less_is_given_out_once_messages_are_large() -> None:
 
 
 def test_what_nobody_refers_to_is_given_back() -> None:
-    memory = Memory(LIMIT)
+    memory = MemoryBudget(LIMIT)
     lease = memory.lease()
     assert lease.try_grow(10)
     del lease
@@ -105,7 +105,7 @@ def test_what_nobody_refers_to_is_given_back() -> None:
 
 def test_another_thread_gives_back() -> None:
     async def main() -> None:
-        memory = Memory(LIMIT)
+        memory = MemoryBudget(LIMIT)
         held, waits = memory.lease(), memory.lease()
         await held.grow(100)
         held.hold()
@@ -171,7 +171,7 @@ def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
 ) -> None:
     """Not earlier, because for pages of small messages it would cost time."""
     called: list[int] = []
-    monkeypatch.setattr(memory, "return_large_blocks", lambda: called.append(1))
+    monkeypatch.setattr(memory_budget, "return_large_blocks", lambda: called.append(1))
     bodies = iter([b"[" + b" " * 1_000_000 + b"]", b"[" + b" " * 9_000_000 + b"]"])
     with client_of(lambda _: httpx.Response(200, content=next(bodies)), memory_limit=64_000_000) as get:
         get("/v1/agents/")
