@@ -58,16 +58,16 @@ def describe_cause(error: BaseException, route: Route) -> str:
     if isinstance(error, httpx.ProxyError):
         return _describe_refusal(str(error), route)
     for cause in _causes(error):
-        if said := _describe(cause, route):
-            return said
+        if described := _describe(cause, route):
+            return described
     if isinstance(error, (httpx.ConnectTimeout, TimeoutError)):
         return f"no answer to the attempt to connect to {route.peer}: does a firewall drop it?"
     return "is the URL right, is the server up?"
 
 
-def _describe_refusal(said: str, route: Route) -> str:
+def _describe_refusal(answer: str, route: Route) -> str:
     """Return the meaning of a proxy's answer to CONNECT, which begins with the status."""
-    status = said[:3] if said[:3].isdecimal() else ""
+    status = answer[:3] if answer[:3].isdecimal() else ""
     if status == "407":
         return "the proxy asks for a user and password: give them as http://USER:PASSWORD@HOST:PORT"
     if status.startswith("5"):
@@ -98,8 +98,8 @@ def speaks_https(text: str) -> bool:
 def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
     """Return why a first answer broke off, did not come, or is not HTTP; empty if unknown."""
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError) and (said := _describe(cause, route)):
-            return said
+        if isinstance(cause, ssl.SSLError) and (described := _describe(cause, route)):
+            return described
     if isinstance(error, httpx.RemoteProtocolError):
         if speaks_https(str(error)):
             return _SPEAKS_HTTPS

@@ -246,8 +246,8 @@ class Client:
                 hint = describe_broken_answer(error, self._route)
             # Their texts quote answers that are not HTTP, and redirect targets.
             self._exchange.redact.redact_error(error)
-            said = f"{type(error).__name__} on {request.url.path}"
-            raise RequestFailed(f"{said}: {hint}" if hint else said) from error
+            what = f"{type(error).__name__} on {request.url.path}"
+            raise RequestFailed(f"{what}: {hint}" if hint else what) from error
 
     async def _once(self, request: httpx.Request, asked: _Asked) -> Any:
         try:

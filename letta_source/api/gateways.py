@@ -26,12 +26,12 @@ LOGIN_URL = re.compile(
 )
 
 
-def is_lettas(said: Any, status: int, host: str) -> bool:
+def is_lettas(sent: Any, status: int, host: str) -> bool:
     """Return True if an error has the form of Letta's own; the form of Letta Cloud's 401 is unknown."""
-    if not isinstance(said, dict):
+    if not isinstance(sent, dict):
         return False
-    if "detail" in said:
-        return _PROBLEM.isdisjoint(said)
+    if "detail" in sent:
+        return _PROBLEM.isdisjoint(sent)
     return status == 401 and host.endswith(_CLOUD)
 
 

@@ -150,39 +150,39 @@ def to_error(
     """
     redact = redactor_of(response.request)
     try:
-        said = parsed(body)
+        sent = parsed(body)
     except BadBody:
-        said = None
+        sent = None
     status = response.status_code
-    verdict = judge(status, said, response.url.host)
+    verdict = judge(status, sent, response.url.host)
     if verdict is Verdict.NO_ROUTE and has_route:
         verdict = Verdict.PASSING
-    is_json = isinstance(said, (dict, list, str)) and not challenge_of(response, body)
-    from_letta = is_json and is_lettas(said, status, response.url.host)
+    is_json = isinstance(sent, (dict, list, str)) and not challenge_of(response, body)
+    from_letta = is_json and is_lettas(sent, status, response.url.host)
     if not is_json and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
-    detail = _detail(said, redact) if is_json else describe_foreign(response, body, redact)
+    detail = _detail(sent, redact) if is_json else describe_foreign(response, body, redact)
     if is_json and not from_letta and status in (401, 403):
         detail = f"{detail}: {NOT_LETTAS}: {GATEWAY_REFUSES}"
     if verdict is Verdict.QUOTA:
         raise QuotaExceeded(f"{response.url.host}: quota exceeded: {detail}")
-    bound = _LIMIT.search(str(said)) if verdict is Verdict.PAGE_LIMIT else None
+    bound = _LIMIT.search(str(sent)) if verdict is Verdict.PAGE_LIMIT else None
     page_limit = int(bound["bound"][:9]) if bound and bound["bound"] else None
     return StatusError(status, detail, verdict, from_letta, wait, page_limit)
 
 
-def judge(status: int, said: Any, host: str = "") -> Verdict:
-    """Return the meaning of an error.
+def judge(status: int, sent: Any, host: str = "") -> Verdict:
+    """Return the verdict on an answer with an error status.
 
     Args:
-        said: the JSON of its body, None if that is not JSON.
+        sent: the JSON of its body, None if that is not JSON.
         host: the host that sent it.
     """
-    is_own = is_lettas(said, status, host)
-    detail = said.get("detail") if is_own else None
-    if status in (402, 429) and isinstance(said, dict) and _is_quota(status, said.get("reasons")):
+    is_own = is_lettas(sent, status, host)
+    detail = sent.get("detail") if is_own else None
+    if status in (402, 429) and isinstance(sent, dict) and _is_quota(status, sent.get("reasons")):
         return Verdict.QUOTA
-    if status < 400 or status in PASSING_STATUSES or (status >= 500 and status != 501) or said is None:
+    if status < 400 or status in PASSING_STATUSES or (status >= 500 and status != 501) or sent is None:
         return Verdict.PASSING
     if status in (400, 404) and isinstance(detail, str) and _GONE.match(detail):
         return Verdict.GONE
@@ -190,7 +190,7 @@ def judge(status: int, said: Any, host: str = "") -> Verdict:
         return Verdict.NO_ROUTE if detail == _NO_ROUTE[status] else Verdict.PASSING
     if status in (401, 403):
         return Verdict.REFUSED if is_own else Verdict.PASSING
-    if status in (400, 422) and _LIMIT.search(str(said)):
+    if status in (400, 422) and _LIMIT.search(str(sent)):
         return Verdict.PAGE_LIMIT
     # Gateways send JSON too: `{"message": "no Route matched"}`.
     return Verdict.ERROR if detail is not None else Verdict.PASSING
@@ -211,12 +211,12 @@ def may_be_the_page(error: BaseException) -> bool:
 
 
 def is_gone(error: RequestFailed) -> bool:
-    """Return True if Letta itself said that the requested object does not exist."""
+    """Return True if Letta itself answers that the requested object does not exist."""
     return isinstance(error, StatusError) and error.verdict is Verdict.GONE
 
 
 def is_missing(error: RequestFailed) -> bool:
-    """Return True if Letta itself said that it has no such endpoint; `Client.get` asks twice."""
+    """Return True if Letta itself answers that it has no such endpoint; `Client.get` asks twice."""
     return isinstance(error, StatusError) and error.verdict is Verdict.NO_ROUTE
 
 
@@ -242,10 +242,10 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
         raise web_page(response, body)
     found = parsed(body)
     if shape and not _has_shape(found, shape, response.url.path):
-        kind, said = type(found).__name__, _detail(found, redactor_of(response.request))
+        kind, shown = type(found).__name__, _detail(found, redactor_of(response.request))
         # No traceback frame may show it, as it may echo the request.
         del found
-        raise WrongShape(f"expected a JSON {shape}, got {kind}: {said}")
+        raise WrongShape(f"expected a JSON {shape}, got {kind}: {shown}")
     return found
 
 
