@@ -118,18 +118,18 @@ def add_options(run: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--changes",
         metavar="HOW",
-        help="ask the server which agents have news, not every agent: auto (with more than 300), on or off"
+        help="ask only agents with news, as far as the server tells: auto (with more than 300), on or off"
         " (default: auto)",
     )
     how.add_argument(
         "--sweep-interval",
         metavar="TIME",
-        help="how often to ask every agent and read recent messages again; 0: in this run (default: 1d)",
+        help="how often to sweep: ask every agent, and read recent messages again; 0: now (default: 1d)",
     )
     how.add_argument(
         "--reread-window",
         metavar="TIME",
-        help="how far back that goes, to find edited messages (default: 7d)",
+        help="how far back a sweep reads messages again, to find edited ones (default: 7d)",
     )
     how.add_argument(
         "--page-size", type=int, metavar="N", help="stored messages per request, 1 to 1000 (default: 1000)"

@@ -137,13 +137,13 @@ class Settings(BaseModel):
     )
     changes: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Ask the server which agents have news, not every agent; auto: with more than 300.",
+        description="Ask only agents with news, as far as the server tells; auto: with more than 300 agents.",
     )
     sweep_interval: Duration = Field(
-        timedelta(days=1), description="How often to ask every agent and read recent messages again."
+        timedelta(days=1), description="How often to sweep: ask every agent, and read recent messages again."
     )
     reread_window: Duration = Field(
-        timedelta(days=7), description="How far back that goes, to find edited messages."
+        timedelta(days=7), description="How far back a sweep reads messages again, to find edited ones."
     )
     strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run has named.")
     same_server: bool = Field(
