@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CODES = exit_codes(
     {
         ExitCode.OK: "the rows were erased, or, with --dry-run, counted",
-        ExitCode.FAILED: "the destination failed; nothing was erased",
+        ExitCode.FAILED: "the destination or the disk failed; erase again, to be sure that nothing is left",
         ExitCode.USAGE: "wrong usage or configuration, or --yes was not given; nothing was erased",
     }
 )

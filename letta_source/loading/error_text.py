@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import DltException
 
 from letta_source.destinations.dlt_internals import cause_of
-from letta_source.errors import ConfigError, LettaError
+from letta_source.errors import ConfigError, ExitCode, LettaError
 from letta_source.loading.destination_secrets import destination_redactor
 
 
@@ -56,3 +57,20 @@ def one_line(error: BaseException) -> str:
     # Drivers show the whole URL, with the password, if they cannot parse it.
     text = re.sub(r"://.*@", "://***@", line)
     return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def in_one_line(and_then: str) -> Iterator[None]:
+    """Turn errors of dlt, drivers and the disk into a LettaError of one line while the block runs.
+
+    Args:
+        and_then: says what to do, at the end of the line.
+    """
+    try:
+        yield
+    except LettaError:
+        raise
+    except Exception as error:  # Drivers have exceptions of their own.
+        failed = LettaError(f"{said(error)}: {and_then}")
+        failed.exit_code = ExitCode.FAILED
+        raise failed from error

@@ -19,6 +19,7 @@ from letta_source.destinations.dlt_internals import DatabaseException, pipelines
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.lease_sql import TABLE, can_lease
 from letta_source.errors import ConfigError, InUse
+from letta_source.loading.damaged import discard_if_damaged
 from letta_source.loading.dlt_rules import ours
 from letta_source.loading.error_text import one_line
 from letta_source.loading.in_use import is_being_run
@@ -54,6 +55,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
         except _CannotLock as error:
             # Two runs in one working folder would lose rows, and nothing else would keep them apart.
             raise ConfigError(f"{error}: set DLT_DATA_DIR to a folder on a disk that has locks") from error
+        discard_if_damaged(folder / target.name)
         try:
             with ours(target.name, target.shard.count), _held_there(target, steal) as leased:
                 yield leased

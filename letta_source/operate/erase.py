@@ -26,6 +26,7 @@ from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
 from letta_source.loading.lock import held
+from letta_source.loading.messages import in_one_line
 from letta_source.loading.target import Target
 from letta_source.operate.traces import Part, Traces, Whom
 from letta_source.schema.resources import all_tables
@@ -35,6 +36,9 @@ FILES = (
     "rows of plain files cannot be erased: delete them with a tool of your own, or delete the dataset's"
     " folder, and take the agent out by agent_ids before you load again"
 )
+
+
+_QUOTE = '"'
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,9 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
 
     Raises:
         ConfigError: the destination cannot be read, a load is running, or its package is not loaded yet.
+        LettaError: the destination or the disk failed; rows may be left.
     """
-    with held(target) as leased:
+    with in_one_line("erase again, to be sure that nothing is left"), held(target) as leased:
         pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")
@@ -188,16 +193,23 @@ def _rewrite(pipeline: dlt.Pipeline) -> None:
 def _rewrite_duckdb(file: Path) -> None:
     """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log."""
     new = file.with_name(f".{file.name}.new")
-    for one in (new, new.with_name(f"{new.name}.wal")):
+    parts = (new, new.with_name(f"{new.name}.wal"))
+    for one in parts:
         one.unlink(missing_ok=True)
-    with closing(duckdb.connect()) as connection:
-        old_name, new_name = (str(one).replace("'", "''") for one in (file, new))
-        # Views refer to their tables by the file's name.
-        connection.execute(f"ATTACH '{old_name}' AS \"{file.stem}\"")
-        connection.execute(f"ATTACH '{new_name}' AS letta_source_new")
-        connection.execute(f'COPY FROM DATABASE "{file.stem}" TO letta_source_new')
-        connection.execute(f'DETACH "{file.stem}"')
-        connection.execute("DETACH letta_source_new")
-    os.chmod(new, file.stat().st_mode & 0o777)
-    new.replace(file)
+    try:
+        with closing(duckdb.connect(str(file))) as connection:
+            # Views refer to their tables by this name. It is not the file's for `main.duckdb` and the like.
+            [[name]] = connection.execute("SELECT current_database()").fetchall()
+            old, copy = (f'"{one.replace(_QUOTE, 2 * _QUOTE)}"' for one in (name, f"{name}_new"))
+            path = str(new).replace("'", "''")
+            connection.execute(f"ATTACH '{path}' AS {copy}")
+            connection.execute(f"COPY FROM DATABASE {old} TO {copy}")
+            connection.execute(f"DETACH {copy}")
+        os.chmod(new, file.stat().st_mode & 0o777)
+        new.replace(file)
+    except BaseException:
+        # It holds people's texts, too, and perhaps filled the disk.
+        for one in parts:
+            one.unlink(missing_ok=True)
+        raise
     file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""A DuckDB file of any name is rewritten without what was erased, and nothing is left beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from letta_source.operate import erase
+
+TEXT = "said in confidence " * 40
+
+
+def made(file: Path) -> None:
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE SCHEMA letta; CREATE TABLE letta.chats (id INTEGER, text VARCHAR)")
+        connection.execute("INSERT INTO letta.chats VALUES (1, ?), (2, 'kept')", [TEXT])
+        connection.execute("CREATE VIEW mine AS SELECT text FROM letta.chats")
+        connection.execute("CHECKPOINT")
+        connection.execute("DELETE FROM letta.chats WHERE id = 1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "letta_db.duckdb", "main.duckdb", "memory.duckdb", "temp.duckdb", "system.duckdb", "it's \"ours\".db",
+        "letta_source_new.duckdb", "no-suffix", "größe 1.2.duckdb", ".hidden",
+    ],
+)  # fmt: skip
+def test_the_copy_has_what_is_left(tmp_path: Path, name: str) -> None:
+    """DuckDB reserves some names of databases, which are those of their files."""
+    file = tmp_path / name
+    made(file)
+    erase._rewrite_duckdb(file)
+    assert list(tmp_path.iterdir()) == [file]
+    assert TEXT[:18].encode() not in file.read_bytes()
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
+
+
+def test_a_copy_that_fails_leaves_the_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "w.duckdb"
+    made(file)
+    monkeypatch.setattr(erase.os, "chmod", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        erase._rewrite_duckdb(file)
+    assert list(tmp_path.iterdir()) == [file]
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
