@@ -71,6 +71,6 @@ def in_one_line(and_then: str) -> Iterator[None]:
     except LettaError:
         raise
     except Exception as error:  # Drivers have exceptions of their own.
-        failed = LettaError(f"{said(error)}: {and_then}")
+        failed = LettaError(f"{one_line(error)}: {and_then}")
         failed.exit_code = ExitCode.FAILED
         raise failed from error

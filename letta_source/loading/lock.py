@@ -23,7 +23,7 @@ from letta_source.loading.damaged import discard_if_damaged
 from letta_source.loading.dlt_rules import ours
 from letta_source.loading.error_text import one_line
 from letta_source.loading.in_use import is_being_run
-from letta_source.loading.own_folder import close_to_others, make_own_folder
+from letta_source.loading.own_folder import assert_loadable_path, close_to_others, make_own_folder
 from letta_source.loading.target import Target
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
         ConfigError: another process runs it, or another user could write into the pipeline's folder.
     """
     folder = Path(pipelines_folder())
+    assert_loadable_path(folder, target.destination)
     make_own_folder(folder / target.name)
     with ExitStack() as stack:
         try:

@@ -42,6 +42,20 @@ def make_own_folder(folder: Path) -> None:
             raise ConfigError(f"{folder} is not yours: {error.strerror}: {_ELSEWHERE}") from error
 
 
+def assert_loadable_path(folder: Path, destination: str) -> None:
+    """Refuse a path that dlt mistakes for something else: each load would fail after everything is read.
+
+    Raises:
+        ConfigError: it has such a character.
+    """
+    # dlt puts names into paths by `%`, and has DuckDB read its files by paths between unescaped quotes.
+    for character in ("%", "'") if "duck" in destination else ("%",):
+        if character in str(folder):
+            raise ConfigError(
+                f"dlt cannot load from a folder with {character} in its path: {folder}: {_ELSEWHERE}"
+            )
+
+
 def close_to_others(folder: Path) -> None:
     """Remove the access that the umask left to others: files 0600, folders 0700."""
     for place, _, files in os.walk(folder):

@@ -14,7 +14,7 @@ from letta_source.demo import Server
 from letta_source.errors import ConfigError
 from letta_source.export.output import part_of, written_whole
 from letta_source.loading import own_folder
-from letta_source.loading.own_folder import close_to_others, make_own_folder
+from letta_source.loading.own_folder import assert_loadable_path, close_to_others, make_own_folder
 from tests.support.command import Command
 from tests.support.paths import ROOT
 
@@ -214,3 +214,26 @@ def test_a_load_is_refused_before_any_row_moves(letta_source: Command, server: S
     assert said.code == 2
     assert f"everybody can write to {pipelines}" in said.err
     assert not (letta_source.folder / "letta_db.duckdb").exists() or not list(pipelines.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "destination"),
+    [
+        ("/home/o'neill/pipelines", "duckdb"),
+        ("/home/o'neill/pipelines", "dlt.destinations.motherduck"),
+        ("/data/100%/pipelines", "duckdb"),
+        ("/data/my%20data/pipelines", "postgres"),
+    ],
+)
+def test_paths_that_dlt_takes_for_something_else_are_refused(folder: str, destination: str) -> None:
+    """dlt would fail after everything is read, with `unsupported format character` or a parser's error."""
+    with pytest.raises(ConfigError, match="set DLT_DATA_DIR"):
+        assert_loadable_path(Path(folder), destination)
+
+
+@pytest.mark.parametrize(
+    ("folder", "destination"),
+    [("/home/o'neill/pipelines", "postgres"), ("/home/my data ü/[1]*{x}?/#;$", "duckdb")],
+)
+def test_other_paths_are_not(folder: str, destination: str) -> None:
+    assert_loadable_path(Path(folder), destination)
