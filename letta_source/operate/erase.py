@@ -25,8 +25,8 @@ from letta_source.destinations.open_deletes import delete_rows
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import opened
-from letta_source.loading.lock import held
 from letta_source.loading.error_text import in_one_line
+from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from letta_source.operate.traces import Part, Traces, Whom
 from letta_source.schema.resources import all_tables

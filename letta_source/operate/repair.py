@@ -12,8 +12,8 @@ from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.dlt_storage import add_column, make_tables_again
 from letta_source.destinations.open_tables import set_time
 from letta_source.errors import ConfigError
-from letta_source.loading.lock import held
 from letta_source.loading.error_text import in_one_line
+from letta_source.loading.lock import held
 from letta_source.loading.run import Load, load
 from letta_source.loading.target import Target
 from letta_source.operate.compare import Key
