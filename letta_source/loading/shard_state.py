@@ -124,9 +124,11 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
         by_list: cursors belong to lists, and `unsettled` is split by bucket; else cursors belong to parents.
     """
     sweeps = _joined_sweeps(parts)
-    swept: State = {"swept": sweeps} if sweeps else {}
+    common: State = {"swept": sweeps} if sweeps else {}
+    if added := [part["added_until"] for part in parts.values() if "added_until" in part]:
+        common["added_until"] = max(added)
     if not by_list:
-        return swept | {
+        return common | {
             field: {
                 parent_id: kept
                 for bucket, part in parts.items()
@@ -149,7 +151,7 @@ def _joined(parts: Mapping[int, State], by_list: bool) -> State:
             unsettled.setdefault(key, {}).update(
                 {unit_id: since for unit_id, since in units.items() if bucket_of(unit_id) == bucket}
             )
-    return swept | {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
+    return common | {"cursors": cursors, "ahead": ahead, "unsettled": unsettled}
 
 
 def _joined_sweeps(parts: Mapping[int, State]) -> dict[str, str]:

@@ -45,7 +45,7 @@ async def runs_to_read(
             yield run_id, None
         return
     still = [run_id for run_id in run_ids if run_id in active]
-    named = set() if only_moved else await _named_runs(client, state, still)
+    named = set() if only_moved else await _named_runs(client, state, key, still)
     worklist = state.worklist(key)
     for run_id in run_ids:
         run = active.get(run_id)
@@ -72,7 +72,8 @@ async def steps_to_read(
     if not by_run:
         return
     active = await _active_runs(client, state, key, by_run)
-    named = await _named_runs(client, state, [run_id for run_id in by_run if run_id in (active or {})])
+    still = [run_id for run_id in by_run if run_id in (active or {})]
+    named = await _named_runs(client, state, key, still)
     for run_id, steps in by_run.items():
         if active is None or run_id not in active or run_id in named or state.sweeps:
             for step_id in steps:
@@ -124,13 +125,13 @@ async def _list_active(client: Client, key: str, wanted: set[str]) -> dict[str, 
     return active
 
 
-async def _named_runs(client: Client, state: ResourceState, run_ids: list[str]) -> set[str]:
+async def _named_runs(client: Client, state: ResourceState, key: str, run_ids: list[str]) -> set[str]:
     """Return those runs that new messages name: all if they are few, the latest few if that is unknown."""
     if len(run_ids) <= _FEW and not state.asks_for_changes:
         return set(run_ids)
     news = await news_since(client, state)
     if news is None:
-        created = {run_id: state.worklist("").known_since(run_id) or "" for run_id in run_ids}
+        created = {run_id: state.worklist(key).known_since(run_id) or "" for run_id in run_ids}
         return set(sorted(run_ids, key=lambda run_id: created[run_id])[-_FEW:])
     return news.runs_since(state.changes.since)
 

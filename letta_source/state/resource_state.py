@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, cast
 
 from letta_source.shards import bucket_of
@@ -39,6 +39,8 @@ class StoredState(TypedDict, total=False):
     """The issues of each parent: what could not be read, and when it is retried."""
     digests: dict[str, str]
     """A digest of the row that was last added for each id, for append-only destinations."""
+    added_until: str
+    """Append-only: the last load of some agents or a window. Rows created before may have been added."""
     list_digest: str
     """A digest of the whole list that the last load wrote, or found unchanged."""
     reread: dict[str, list[str | None]]
@@ -211,6 +213,16 @@ class ResourceState:
         self._digests[item_id] = digest
         return known != digest
 
+    @property
+    def added_until(self) -> datetime | None:
+        """The time until which rows may have been added beyond the cursors; None if none were."""
+        return parse_time(stored) if (stored := self._stored.get("added_until")) else None
+
+    def note_added(self) -> None:
+        """Note that rows were added; by a load of some agents or a window, beyond the cursors of others."""
+        if self._scope or self.settings.window:
+            self._stored["added_until"] = self.session.started_at.isoformat()
+
     def has_list(self, digest: str) -> bool:
         """Return True if the last load wrote, or found unchanged, a list with this digest."""
         return self._stored.get("list_digest") == digest
@@ -225,10 +237,8 @@ class ResourceState:
 
     def listed_to(self, key: str) -> str | None:
         """Return the id up to which a list without dates had been read before the overlap began."""
-        if self.rereads:
-            return None
         settled = [stop for stop in self._stops(key) if parse_time(stop[0]) < self.overlap.start]
-        return settled[-1][1] if settled else None
+        return settled[-1][1] if settled and not self.rereads else None
 
     def note_last_listed(self, key: str, last_id: str | None) -> None:
         """Note the last id of a list without dates; `finish` stores it."""

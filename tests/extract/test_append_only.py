@@ -170,6 +170,33 @@ def test_what_is_asked_for_again_is_not_added_again(letta: Letta, server: Server
     assert added.twice() == []
 
 
+@pytest.mark.parametrize("part", ["window", "agents"])
+def test_a_load_of_a_part_and_one_of_all_add_nothing_twice(letta: Letta, server: Server, part: str) -> None:
+    """A window moves no cursor, and lists of some agents have cursors of their own."""
+    agents = [talks(letta, hours=1), talks(letta, hours=1)]
+    part_of: dict[str, Any] = {"window": {"start_date": OLD}, "agents": {"agent_ids": agents[:1]}}
+    added = Added()
+    for day, settings in enumerate((part_of[part], {}, part_of[part], {}), 2):
+        letta.talk(agents[0], "more", tools=["roll"], date=OLD + timedelta(days=day))
+        added.load(server, "runs", "steps", "step_messages", "agent_messages", **settings)
+        assert added.twice() == []
+    assert added.ids("runs") == sorted(letta.tables["runs"].ids())
+    assert added.ids("steps") == sorted(letta.tables["steps"].ids())
+    for table in ("agent_messages", "step_messages"):
+        assert set(added.ids(table)) == set(letta.messages.ids())
+
+
+def test_groups_of_other_agents_come_with_a_load_of_all(letta: Letta, server: Server) -> None:
+    agents = [letta.add_agent() for _ in range(2)]
+    added = Added()
+    added.load(server, "agents", "conversations", agent_ids=agents[:1])
+    groups = [letta.add_group([agent]) for agent in agents]
+    with serve(letta) as self_hosted:
+        for agent_ids in (agents[:1], [], []):
+            added.load(self_hosted, "groups", agent_ids=agent_ids)
+    assert added.ids("groups") == sorted(groups)
+
+
 def test_what_is_beyond_an_unreadable_message_comes_once(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,3 +105,10 @@ def test_what_is_not_divided_goes_from_first_shard_to_first_shard() -> None:
     adopted = adopted_state(WHOLE, {}, others)
     assert adopted["resources"]["runs"]["cursors"][""][1] == "first"
     assert "runs" not in adopted_state(Shard(2, 3), {}, others)["resources"]
+
+
+def test_rows_that_any_may_have_added_count_as_added_by_all() -> None:
+    early, late = (state(**lists(EARLY, added_until=time)) for time in (EARLY[0], LATE[0]))
+    assert joined(early, late)["added_until"] == joined(late, early)["added_until"] == LATE[0]
+    assert joined(early, state(**lists(LATE)))["added_until"] == EARLY[0]
+    assert "added_until" not in joined(state(**lists(EARLY)), state(**lists(LATE)))
