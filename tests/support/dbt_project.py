@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.dbt_process import run_dbt
 from tests.support.dbt_warehouses import DbtWarehouse
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "dbt"
-
-# Seconds; a build takes about 30.
-LONGEST = 300
 
 # The names that the warehouse has for the schema of the marts and for those of the other layers.
 MODELS = "letta_models"
@@ -56,17 +53,12 @@ class Project:
             "LETTA_DBT_SCHEMA": MODELS,
             "DO_NOT_TRACK": "1",
         }
-        done = subprocess.run(
-            [*self.warehouse.dbt(), "--warn-error", "--no-use-colors", "--quiet", *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LONGEST,
-            check=False,
+        return run_dbt(
+            *self.warehouse.dbt(),
+            ["--warn-error", "--no-use-colors", "--quiet", *arguments],
+            self.folder,
+            environment,
         )
-        return done.returncode, done.stdout
 
     def build(self, **variables: Any) -> dict[str, str]:
         """Run `dbt build`; return the status of each node, by id."""

@@ -25,15 +25,16 @@ _LISTS = ROOT / "tests" / "dbt"
 _PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 # Its file is the database, its name in capitals, as Snowflake has names.
 _SNOWFLAKE_FILE = "LETTA_DB.db"
+_DBT = "from dbt.cli.main import cli; cli()"
 # fakesnow cannot create temporary tables and views in a schema, which dbt drops itself.
 _FAKED_DBT = r"""
-import re, sys, fakesnow
+import re, fakesnow
 from fakesnow.cursor import FakeSnowflakeCursor
 execute = FakeSnowflakeCursor.execute
 def without_temporary(cursor, command, *args, **kwargs):
     return execute(cursor, re.sub("(create or replace) +temporary", r"\1", command), *args, **kwargs)
 FakeSnowflakeCursor.execute = without_temporary
-with fakesnow.patch(db_path=sys.argv.pop(1)):
+with fakesnow.patch(db_path={folder!r}):
     from dbt.cli.main import cli
     cli()
 """
@@ -80,10 +81,11 @@ class DbtWarehouse(ABC):
         query = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{DATASET}'"
         return {name for (name,) in self.rows(query) if not name.startswith("_dlt")}
 
-    def dbt(self) -> list[str]:
-        """Return the command that runs dbt."""
+    def dbt(self) -> tuple[Path, str, tuple[str, ...]]:
+        """Return the Python of dbt, a program that calls it, and what that imports."""
         versions = (*_PYTHON_VERSIONS, "3.10")
-        return [str(environment_python("dbt", _LISTS / "dbt.txt", versions, no_deps=True).with_name("dbt"))]
+        python = environment_python("dbt", _LISTS / "dbt.txt", versions, no_deps=True)
+        return python, _DBT, ("dbt.cli.main", "dbt.adapters.duckdb", "dbt.adapters.postgres")
 
     @abstractmethod
     def rows(self, query: str, schemas: str = DATASET) -> list[tuple[Any, ...]]:
@@ -141,9 +143,10 @@ class DbtSnowflake(DbtDuckDB):
             "LETTA_DBT_THREADS": "1",
         }
 
-    def dbt(self) -> list[str]:
+    def dbt(self) -> tuple[Path, str, tuple[str, ...]]:
         python = environment_python("dbt-snowflake", _LISTS / "snowflake.txt", _PYTHON_VERSIONS, no_deps=True)
-        return [str(python), "-W", "ignore", "-c", _FAKED_DBT, str(self._file.parent)]
+        script = _FAKED_DBT.format(folder=str(self._file.parent))
+        return python, script, ("dbt.cli.main", "dbt.adapters.snowflake", "fakesnow", "fakesnow.cursor")
 
     def load(self, base_url: str, *arguments: str) -> None:
         super().load(base_url, *arguments)

