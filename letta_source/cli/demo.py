@@ -100,7 +100,7 @@ def _report() -> str:
     """Write the report; return a text that says where it is, or what it needs."""
     from pathlib import Path
 
-    from letta_source.cli.report import Wanted, write
+    from letta_source.cli.report import ReportOptions, write
     from letta_source.loading.target import Target
     from letta_source.report.drawing import assert_drawable
 
@@ -109,7 +109,7 @@ def _report() -> str:
     except ConfigError as missing:
         return f"No report: {missing}"
     target = Target(_NAME, "duckdb", _DATASET, destination_name=_NAME, database=_FILE).resolved()
-    write(target, Path(_REPORT), Wanted(title="the demo"))
+    write(target, Path(_REPORT), ReportOptions(title="the demo"))
     return f"The report, for a browser:\n\n  {Path(_REPORT).resolve()}"
 
 

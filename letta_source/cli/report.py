@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportOptions:
     """The requested report.
 
     Attributes:
@@ -91,13 +91,13 @@ def report(options: argparse.Namespace) -> int:
     if options.agent_id:
         name += f", only {', '.join(options.agent_id)}"
     period = options.start_date, options.end_date, options.days
-    wanted = Wanted(name, *period, options.prices, options.agent_id)
-    summary = write(target := target_of(options), output, wanted)
+    requested = ReportOptions(name, *period, options.prices, options.agent_id)
+    summary = write(target := target_of(options), output, requested)
     tell(f"{output}: {summary}, from {visible(target.where())}")
     return ExitCode.OK
 
 
-def write(target: Target, output: Path, wanted: Wanted) -> str:
+def write(target: Target, output: Path, requested: ReportOptions) -> str:
     """Write the report; return its days and its size.
 
     Raises:
@@ -108,35 +108,35 @@ def write(target: Target, output: Path, wanted: Wanted) -> str:
     from letta_source.cli.signals import stopping
     from letta_source.export.agents import agent_ids
     from letta_source.export.output import part_of, written_whole
-    from letta_source.export.readers import opened as opened_dataset
+    from letta_source.export.readers import open_reader
     from letta_source.loading.dataset import reading
     from letta_source.report.charts import draw
     from letta_source.report.facts import find
     from letta_source.report.model import build, keep_only
     from letta_source.report.page import page
-    from letta_source.report.period import wanted as period_wanted
+    from letta_source.report.period import parse_period
     from letta_source.report.prices import read_prices
-    from letta_source.report.store import opened
-    from letta_source.report.warehouse import health, read
+    from letta_source.report.store import open_store
+    from letta_source.report.warehouse import fill_store, health
 
-    asked = period_wanted(wanted.start_date, wanted.end_date, wanted.days)
-    prices = read_prices(wanted.prices)
-    with opened() as (store, folder):
+    asked = parse_period(requested.start_date, requested.end_date, requested.days)
+    prices = read_prices(requested.prices)
+    with open_store() as (store, folder):
 
         def last_words() -> str:
             part_of(output.resolve()).unlink(missing_ok=True)
             return "letta-source: stopped; no report was written"
 
         with stopping(last_words), reading(target) as pipeline:
-            agents = agent_ids(pipeline, wanted.agents) if wanted.agents else None
-            with opened_dataset(pipeline, folder) as reader:
+            agents = agent_ids(pipeline, requested.agents) if requested.agents else None
+            with open_reader(pipeline, folder) as reader:
                 state = health(reader)
-                period = read(reader, store, asked, state, agents)
+                period = fill_store(reader, store, asked, state, agents)
             build(store, prices)
             if agents:
                 keep_only(store, agents)
             facts = find(store, period, state.oldest)
-            html = page(wanted.title, facts, draw(facts), state, datetime.now(timezone.utc))
+            html = page(requested.title, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
                 file.write(html.encode())
     return f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC), {len(html) // 1000:,} kB"

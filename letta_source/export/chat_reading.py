@@ -14,7 +14,7 @@ from letta_source.errors import Changed, ConfigError
 from letta_source.export.chat_model import Chat, LeftOut, Message, ToolCall, windows
 from letta_source.export.pairing import ROOT, TOOL_CALLS
 from letta_source.export.query import Reader
-from letta_source.export.readers import opened
+from letta_source.export.readers import open_reader
 from letta_source.export.selection import Selection, select
 from letta_source.export.stream import loads_of, rows_of
 from letta_source.export.transcript import event_of
@@ -83,7 +83,7 @@ def read_chats(
         ConfigError: no messages were loaded.
         Changed: at the end: a load changed the tables while they were read.
     """
-    with opened(pipeline, folder) as reader:
+    with open_reader(pipeline, folder) as reader:
         loads = loads_of(reader, selection.messages)
         conversations = _conversations(reader)
         calls = _ByAgent(reader, selection.calls)

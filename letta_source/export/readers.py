@@ -36,7 +36,7 @@ _UNITS = {"KiB": 2**-10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}
 
 
 @contextmanager
-def opened(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reader]:
+def open_reader(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[Reader]:
     """Open the dataset of a pipeline for reading.
 
     Args:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from letta_source.errors import Changed
 from letta_source.export.nesting import Child, nested
 from letta_source.export.query import Queries, Reader
-from letta_source.export.readers import opened
+from letta_source.export.readers import open_reader
 from letta_source.export.selection import Selection, lists_of
 from letta_source.export.values import widened
 
@@ -20,8 +20,8 @@ from letta_source.export.values import widened
 def read(
     pipeline: dlt.Pipeline, selection: Selection, folder: Path | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a selection; for `folder` see `letta_source.export.readers.opened`."""
-    with opened(pipeline, folder) as reader:
+    """Yield the rows of a selection; for `folder` see `letta_source.export.readers.open_reader`."""
+    with open_reader(pipeline, folder) as reader:
         # Children are read by queries of their own, which see the changes of a load in the meantime.
         loads = loads_of(reader, selection) if selection.children else None
         yield from rows_of(reader, selection)

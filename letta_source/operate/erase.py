@@ -24,7 +24,7 @@ from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_deletes import delete_rows
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
-from letta_source.export.readers import opened
+from letta_source.export.readers import open_reader
 from letta_source.loading.error_text import in_one_line
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
@@ -99,7 +99,7 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
 
 
 def _found(pipeline: dlt.Pipeline, whom: Whom) -> _Found:
-    with opened(pipeline) as reader:
+    with open_reader(pipeline) as reader:
         traces = Traces(reader, whom)
         parts = traces.parts()
         with Files.opened(pipeline) as files:

@@ -12,7 +12,7 @@ from letta_source.export.query import Reader
 from letta_source.schema.columns import Column
 
 
-def asked(
+def query(
     reader: Reader, sql: str, columns: Sequence[Column], values: Sequence[Any] = ()
 ) -> list[dict[str, Any]]:
     """Return all rows of a query, which must have an order.

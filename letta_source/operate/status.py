@@ -12,13 +12,13 @@ from letta_source.destinations.dlt_internals import began, pipelines_folder
 from letta_source.destinations.dlt_storage import stored_version
 from letta_source.errors import ConfigError, ExitCode
 from letta_source.export.query import LOADS, Reader
-from letta_source.export.readers import is_there, opened
+from letta_source.export.readers import is_there, open_reader
 from letta_source.loading.dataset import reading
 from letta_source.loading.journal import Journal, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
-from letta_source.operate.queries import asked
+from letta_source.operate.queries import query
 from letta_source.schema.columns import bigint, text, timestamp
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
@@ -122,7 +122,7 @@ def find_status(target: Target) -> Status:
         _not_written(target, folder, names, running),
     )
     try:
-        with reading(target) as pipeline, opened(pipeline) as reader:
+        with reading(target) as pipeline, open_reader(pipeline) as reader:
             read_at = _read_at(reader)
             return replace(
                 local,
@@ -163,14 +163,14 @@ def _runs(reader: Reader) -> list[Run]:
         return _finished_loads(reader)
     run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
     sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"
-    ids = asked(reader, sql, [text("run_id", "")])
+    ids = query(reader, sql, [text("run_id", "")])
     last = [row["run_id"] for row in ids[:_MOST_RUNS]]
     there = reader.columns_of(LOAD_LOG.name)
     columns = [column for column in LOAD_LOG.columns if column.name in there]
     listed = ", ".join(reader.column(column.name) for column in columns)
     marks = ", ".join(["%s"] * len(last))
     sql = f"SELECT {listed} FROM {table} WHERE {run_id} IN ({marks}) ORDER BY {run_id} DESC"
-    return _by_run(asked(reader, sql, columns, last)) if last else []
+    return _by_run(query(reader, sql, columns, last)) if last else []
 
 
 def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
@@ -204,7 +204,7 @@ def _finished_loads(reader: Reader) -> list[Run]:
     """Return the last loads of a dataset that has no load_log."""
     load_id, status = reader.column("load_id"), reader.column("status")
     sql = f"SELECT {load_id} FROM {reader.table(LOADS)} WHERE {status} = 0 ORDER BY {load_id} DESC"
-    ids = [row["load_id"] for row in asked(reader, sql, [text("load_id", "")])]
+    ids = [row["load_id"] for row in query(reader, sql, [text("load_id", "")])]
     return [Run(one, began(one)) for one in ids[:_MOST_RUNS]]
 
 
@@ -216,7 +216,7 @@ def _read_at(reader: Reader) -> dict[str, datetime]:
         f"SELECT {resource}, max({ended_at}) AS {ended_at} FROM {reader.table(LOAD_LOG.name)}"
         f" WHERE {outcome} IN ('loaded', 'incomplete') GROUP BY {resource} ORDER BY {resource}"
     )
-    rows = asked(reader, sql, [text("resource", ""), timestamp("ended_at", "")])
+    rows = query(reader, sql, [text("resource", ""), timestamp("ended_at", "")])
     return {row["resource"]: row["ended_at"] for row in rows}
 
 
@@ -228,7 +228,7 @@ def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Fresh
     newest = f"max({reader.column('created_at')})" if dated else "NULL"
     columns = [bigint("rows_there", ""), *([timestamp("newest", "")] if dated else [])]
     sql = f"SELECT count(*) AS rows_there{f', {newest} AS newest' if dated else ''} FROM {table} ORDER BY 1"
-    (row,) = asked(reader, sql, columns)
+    (row,) = query(reader, sql, columns)
     return Freshness(resource, row["rows_there"], row.get("newest"), read_at)
 
 
@@ -254,7 +254,7 @@ def _issues(reader: Reader) -> list[Issue]:
         bigint("tries", ""),
         *([timestamp("resolved_at", "")] if is_tracked else []),
     ]
-    rows = asked(reader, sql, columns)
+    rows = query(reader, sql, columns)
     if is_tracked:
         return [Issue(**row) for row in rows if row.pop("resolved_at") != row["last_tried_at"]]
     # Each load of an older version tried all of them again.

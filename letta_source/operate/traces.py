@@ -11,7 +11,7 @@ from typing import Any
 from letta_source.export.query import Reader
 from letta_source.export.readers import is_there
 from letta_source.export.selection import agent_of
-from letta_source.operate.queries import asked
+from letta_source.operate.queries import query
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column, bigint, text
 from letta_source.schema.resources import RESOURCES, all_tables
@@ -79,7 +79,7 @@ class Traces:
         )
         id_ = self._reader.column("id")
         sql = f"SELECT {id_}, {found} FROM {self._reader.table(root.name)} ORDER BY {id_}"
-        for row in asked(self._reader, sql, [text("id", ""), *columns]):
+        for row in query(self._reader, sql, [text("id", ""), *columns]):
             if not _ids_in(row.get("identity_ids"), row.get("identities")).isdisjoint(identities):
                 yield row["id"]
 
@@ -222,7 +222,7 @@ class Traces:
         """Return the number of rows."""
         table = self._reader.table(part.table.name)
         sql = f"SELECT count(*) AS found FROM {table} WHERE {part.condition} ORDER BY 1"
-        return int(asked(self._reader, sql, [bigint("found", "")], part.values)[0]["found"])
+        return int(query(self._reader, sql, [bigint("found", "")], part.values)[0]["found"])
 
     def keys(self, part: Part) -> list[dict[str, Any]]:
         """Return the distinct keys of the rows."""
@@ -232,7 +232,7 @@ class Traces:
             f"SELECT DISTINCT {names} FROM {self._reader.table(part.table.name)} WHERE {part.condition}"
             f" ORDER BY {names}"
         )
-        return asked(self._reader, sql, columns, part.values)
+        return query(self._reader, sql, columns, part.values)
 
     def _ids(self, table: Table, column: str, condition: str, values: Sequence[str]) -> list[str]:
         name = self._column(table, column)
@@ -240,7 +240,7 @@ class Traces:
             f"SELECT DISTINCT {name} FROM {self._reader.table(table.name)}"
             f" WHERE ({condition}) AND {name} IS NOT NULL ORDER BY {name}"
         )
-        return [row[column] for row in asked(self._reader, sql, [text(column, "")], values)]
+        return [row[column] for row in query(self._reader, sql, [text(column, "")], values)]
 
     def _hanging(self, child: Table, root: Table, condition: str) -> str:
         pairs = zip(child.merge_key, root.merge_key, strict=True)

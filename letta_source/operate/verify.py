@@ -16,7 +16,7 @@ from typing import Any
 from letta_source.destinations.capabilities import traits_of_pipeline
 from letta_source.destinations.erased import erased_ids
 from letta_source.errors import ConfigError, ParentGone
-from letta_source.export.readers import opened
+from letta_source.export.readers import open_reader
 from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
@@ -128,7 +128,7 @@ class Verification:
             pipeline = stack.enter_context(reading(self._target))
             traits = traits_of_pipeline(pipeline, self._settings)
             self._session.before.erased = erased_ids(pipeline)
-            reader = stack.enter_context(opened(pipeline, _folder(stack)))
+            reader = stack.enter_context(open_reader(pipeline, _folder(stack)))
             # Rows that can only be added cannot be repaired.
             self.can_repair = not reader.appends
             if traits.writes == "append" and self.can_repair:

@@ -15,7 +15,7 @@ from letta_source.export.query import LOADS, Queries, Reader
 from letta_source.export.readers import is_there
 from letta_source.export.selection import agent_of, date_of, select
 from letta_source.export.values import widened
-from letta_source.operate.queries import asked
+from letta_source.operate.queries import query
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import text, timestamp
 from letta_source.schema.resources import RESOURCES
@@ -96,7 +96,7 @@ class Warehouse:
         name = card.root.primary_key[0]
         id_ = self._reader.column(name)
         sql = f"SELECT DISTINCT {id_} FROM {self._reader.table(card.name)} ORDER BY {id_}"
-        return [row[name] for row in asked(self._reader, sql, [text(name, "")])]
+        return [row[name] for row in query(self._reader, sql, [text(name, "")])]
 
     def agents(self, cards: Iterable[Resource]) -> list[str]:
         """Return the ids of the agents that rows belong to."""
@@ -108,7 +108,7 @@ class Warehouse:
                     f"SELECT DISTINCT {column} FROM {self._reader.table(card.name)}"
                     f" WHERE {column} IS NOT NULL ORDER BY {column}"
                 )
-                found.update(dict.fromkeys(row[place] for row in asked(self._reader, sql, [text(place, "")])))
+                found.update(dict.fromkeys(row[place] for row in query(self._reader, sql, [text(place, "")])))
         return list(found)
 
     def rows(self, card: Resource, agent_id: str | None, settings: Settings) -> dict[str, pa.Table]:
@@ -145,7 +145,7 @@ class Warehouse:
                 f" WHERE {outcome} IN ('loaded', 'incomplete') AND {mode} <> 'window'"
                 f" GROUP BY {resource} ORDER BY {resource}"
             )
-            rows = asked(self._reader, sql, [text("resource", ""), timestamp("began_at", "")])
+            rows = query(self._reader, sql, [text("resource", ""), timestamp("began_at", "")])
             if rows:
                 return {row["resource"]: row["began_at"] for row in rows}
         last = max(self._loads(), default=None)
@@ -154,7 +154,7 @@ class Warehouse:
     def _loads(self) -> list[str]:
         load_id, status = self._reader.column("load_id"), self._reader.column("status")
         sql = f"SELECT {load_id} FROM {self._reader.table(LOADS)} WHERE {status} = 0 ORDER BY {load_id}"
-        return [row["load_id"] for row in asked(self._reader, sql, [text("load_id", "")])]
+        return [row["load_id"] for row in query(self._reader, sql, [text("load_id", "")])]
 
     def masks(self) -> dict[str, str]:
         """Map each load id to the masks of its run."""
@@ -165,7 +165,7 @@ class Warehouse:
             f"SELECT DISTINCT {load_ids}, {masks} FROM {self._reader.table(LOAD_LOG.name)}"
             f" WHERE {load_ids} IS NOT NULL ORDER BY {load_ids}"
         )
-        rows = asked(self._reader, sql, [text("load_ids", ""), text("masks", "")])
+        rows = query(self._reader, sql, [text("load_ids", ""), text("masks", "")])
         return {one: row["masks"] or "none" for row in rows for one in row["load_ids"].split(",")}
 
 

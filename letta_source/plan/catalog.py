@@ -29,14 +29,14 @@ from letta_source.plan.lists import listed
 from letta_source.plan.messages import messages_job
 from letta_source.plan.runs_and_steps import (
     by_id,
+    items_of,
     jobs_by_run,
     jobs_by_step,
     messages_of_run,
     of_each_step,
+    of_this_shard,
     one_of_step,
-    own,
     steps_of_run,
-    then,
 )
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource, Walk
@@ -211,7 +211,7 @@ async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jo
             raise FamilyMissing(card.family) from state.session.host.no_steps
         else:
             async for job in jobs_by_run(client, state, key, messages_of_run):
-                yield own(state, job)
+                yield of_this_shard(state, job)
 
 
 async def _step_item(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -219,7 +219,7 @@ async def _step_item(client: Client, state: ResourceState, card: Resource) -> Jo
     read = of_each_step(one_of_step(card))
     for key in list_keys(RESOURCES[card.parents or ""], state.settings):
         async for job in jobs_by_run(client, state, key, read):
-            yield own(state, job)
+            yield of_this_shard(state, job)
 
 
 async def _each_batch(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -233,7 +233,7 @@ async def _each_batch(client: Client, state: ResourceState, card: Resource) -> J
 
     async for batch in _batch_list(client, state, RESOURCES[card.parents or ""]):
         if state.settings.shard.owns(batch.id):
-            yield then(batch, read(batch.id))
+            yield items_of(batch, read(batch.id))
 
 
 async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:

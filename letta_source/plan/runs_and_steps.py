@@ -42,7 +42,7 @@ def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
     return Job(parent_id, events, "parent", key, parent, in_order=False, read_again=True, asked_for=asked_for)
 
 
-def then(job: Job, read: Read) -> Job:
+def items_of(job: Job, read: Read) -> Job:
     """Return the job that updates the parent, then reads its items instead of its own row."""
 
     async def events(client: Client) -> Events:
@@ -72,7 +72,7 @@ async def jobs_by_run(client: Client, state: ResourceState, key: str, read: Read
             yield Job(run["id"], of(run["id"]), "parent", key, run, in_order, read_again=again)
     async for run_id, known in runs_to_read(client, state, key, worklist.beyond_list()):
         if known is None:
-            yield then(by_id(key, RESOURCES["runs"].path_of(run_id), run_id), of(run_id))
+            yield items_of(by_id(key, RESOURCES["runs"].path_of(run_id), run_id), of(run_id))
         else:
             yield Job(run_id, of(run_id), "parent", key, known, in_order=False, read_again=True)
 
@@ -82,7 +82,7 @@ def only_place(job: Job) -> Job:
     return replace(job, events=nothing, moves="place")
 
 
-def own(state: ResourceState, job: Job) -> Job:
+def of_this_shard(state: ResourceState, job: Job) -> Job:
     """Return the job, or only its place if another shard owns the parent or has read it, by its date."""
     read_to, time = state.read_to(job.key, job.id), created_at(job.parent)
     was_read = read_to and time and (job.id == read_to[1] or time < parse_time(read_to[0]))

@@ -39,7 +39,7 @@ class Period:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PeriodOptions:
     """A requested period, validated; `period` completes it with the newest date of the data."""
 
     start: datetime | None
@@ -67,7 +67,7 @@ class Wanted:
         return Period(start, end)
 
 
-def wanted(start_date: str | None, end_date: str | None, days: int | None) -> Wanted:
+def parse_period(start_date: str | None, end_date: str | None, days: int | None) -> PeriodOptions:
     """Validate the options of the period.
 
     Raises:
@@ -78,7 +78,7 @@ def wanted(start_date: str | None, end_date: str | None, days: int | None) -> Wa
     if days is not None and days < 1:
         raise ConfigError(f"--days must be 1 or more, not {days}")
     start, end = _date("--start-date", start_date), _date("--end-date", end_date)
-    asked = Wanted(start, end, DAYS if days is None else days)
+    asked = PeriodOptions(start, end, DAYS if days is None else days)
     if start and end:
         asked.period(None)
     return asked

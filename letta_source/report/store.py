@@ -40,7 +40,7 @@ _TYPES = {
 
 
 @contextmanager
-def opened() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+def open_store() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """Yield an empty store and a folder, both deleted afterwards; times in it are UTC, without a zone."""
     # A file is compressed, and data that does not fit into memory can go to disk.
     with (

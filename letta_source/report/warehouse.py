@@ -15,7 +15,7 @@ from letta_source.export.query import LOADS, Queries
 from letta_source.export.readers import is_there
 from letta_source.export.selection import select
 from letta_source.export.values import widened
-from letta_source.report.period import Period, Wanted
+from letta_source.report.period import Period, PeriodOptions
 from letta_source.report.runs import LoadRun, last_runs
 from letta_source.report.store import KEY, NEEDED, USER_TEXT, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
@@ -99,14 +99,14 @@ def health(reader: Reader) -> Health:
     )
 
 
-def read(
+def fill_store(
     reader: Reader,
     store: duckdb.DuckDBPyConnection,
-    wanted: Wanted,
+    options: PeriodOptions,
     state: Health,
     agents: Sequence[str] | None = None,
 ) -> Period:
-    """Fill the store with the data of the wanted period and the one before; return the period.
+    """Fill the store with the data of the requested period and the one before; return the period.
 
     Runs and steps are read whole: steps have no date in the API, and an old run can have new messages.
 
@@ -117,7 +117,7 @@ def read(
         ConfigError: the period would end before it starts.
     """
     newest, oldest = state.newest, state.oldest
-    period = wanted.period(newest.replace(tzinfo=timezone.utc) if newest else None)
+    period = options.period(newest.replace(tzinfo=timezone.utc) if newest else None)
     since: datetime | None = earlier(period.before.start, _LEAD_IN)
     if oldest and since and since <= oldest.replace(tzinfo=timezone.utc):
         # Not every database supports the year 1.

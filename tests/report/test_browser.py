@@ -17,7 +17,7 @@ from letta_source.report.model import build
 from letta_source.report.page import page
 from letta_source.report.period import Period
 from letta_source.report.prices import read_prices
-from letta_source.report.store import NEEDED, fill, opened
+from letta_source.report.store import NEEDED, fill, open_store
 from letta_source.report.warehouse import Health
 from tests.support import busy_month as made
 from tests.support.browser import PALE, WIDTHS, Browser, browsing
@@ -55,7 +55,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     health = Health(
         made.END, 61, made.END - timedelta(days=made.DAYS), made.END, 0, {t: len(rows[t]) for t in rows}
     )
-    with opened() as (store, _):
+    with open_store() as (store, _):
         for table in NEEDED:
             fill(store, table, made.batches(rows, table))
         build(store, read_prices())

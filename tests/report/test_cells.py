@@ -17,7 +17,7 @@ from letta_source.report.facts import find
 from letta_source.report.model import build, keep_only
 from letta_source.report.period import Period
 from letta_source.report.prices import read_prices
-from letta_source.report.store import NEEDED, fill, opened
+from letta_source.report.store import NEEDED, fill, open_store
 from tests.support import busy_month as made
 from tests.support.report_case import Case
 
@@ -63,7 +63,7 @@ def store() -> Iterator[duckdb.DuckDBPyConnection]:
     rows = made.month(turns_a_day=12, days=9)
     for at, step in enumerate(rows["steps"]):
         step["feedback"] = ("positive", "negative", None)[at % 3]
-    with opened() as (store, _):
+    with open_store() as (store, _):
         for table in NEEDED:
             fill(store, table, made.batches(rows, table))
         build(store, read_prices())

@@ -17,7 +17,7 @@ from letta_source.report.model import build, keep_only
 from letta_source.report.page import page
 from letta_source.report.period import Period
 from letta_source.report.prices import read_prices
-from letta_source.report.store import NEEDED, fill, opened
+from letta_source.report.store import NEEDED, fill, open_store
 from letta_source.safe_text import visible
 from tests.report.test_page import EVIL, HEALTH, HIDDEN, busy
 from tests.support import busy_month as made
@@ -66,7 +66,7 @@ def store() -> Iterator[duckdb.DuckDBPyConnection]:
             "message_type": kind,
         }
         rows["agent_messages"].append({**message, "created_at": made.END - timedelta(days=3)})
-    with opened() as (store, _):
+    with open_store() as (store, _):
         for table in NEEDED:
             fill(store, table, made.batches(rows, table))
         build(store, read_prices())

@@ -15,7 +15,7 @@ from letta_source.report import texts
 from letta_source.report.charts import draw
 from letta_source.report.facts import MOST, Facts
 from letta_source.report.page import page
-from letta_source.report.period import Period, wanted
+from letta_source.report.period import Period, parse_period
 from letta_source.report.prices import Price
 from letta_source.report.runs import LoadRun
 from letta_source.report.warehouse import Health
@@ -326,7 +326,7 @@ def test_a_long_name_keeps_both_ends() -> None:
 @pytest.mark.parametrize("days", [1, 3_652_058, 3_652_059, 999_999_999, 10**20])
 @pytest.mark.parametrize("year", [1, 2026, 9999])
 def test_no_period_begins_or_ends_beyond_the_years_there_are(days: int, year: int) -> None:
-    period = wanted(None, None, days).period(datetime(year, 12, 31, 23, 59, 59, tzinfo=timezone.utc))
+    period = parse_period(None, None, days).period(datetime(year, 12, 31, 23, 59, 59, tzinfo=timezone.utc))
     assert period.before.start <= period.start < period.end
     assert period.last >= period.start
 
@@ -341,10 +341,10 @@ def test_messages_dated_in_the_future_are_told() -> None:
 def test_the_period_ends_with_the_day_of_the_newest_message() -> None:
     newest = datetime(2026, 3, 2, 23, 59, tzinfo=timezone.utc)
     midnight = datetime(2026, 3, 3, tzinfo=timezone.utc)
-    assert wanted(None, None, None).period(newest) == Period(midnight - timedelta(days=30), midnight)
-    assert wanted(None, None, 1).period(newest) == Period(midnight - timedelta(days=1), midnight)
-    assert wanted("2026-03-01", "2026-03-31", None).period(newest) == MARCH
-    assert wanted("2026-03-01T02:00:00+02:00", None, None).period(newest).start == MARCH.start
+    assert parse_period(None, None, None).period(newest) == Period(midnight - timedelta(days=30), midnight)
+    assert parse_period(None, None, 1).period(newest) == Period(midnight - timedelta(days=1), midnight)
+    assert parse_period("2026-03-01", "2026-03-31", None).period(newest) == MARCH
+    assert parse_period("2026-03-01T02:00:00+02:00", None, None).period(newest).start == MARCH.start
 
 
 def test_control_characters_in_names_are_made_visible() -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from letta_source.export import tool_calls_sql
 from letta_source.export.pairing import TOOL_CALLS
-from letta_source.export.readers import opened as opened_dataset
+from letta_source.export.readers import open_reader
 from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
 from letta_source.report.model import build
-from letta_source.report.period import wanted
+from letta_source.report.period import parse_period
 from letta_source.report.prices import read_prices
-from letta_source.report.store import opened
-from letta_source.report.warehouse import health, read
+from letta_source.report.store import open_store
+from letta_source.report.warehouse import fill_store, health
 from tests.support.dbt_built import Built
 from tests.support.dbt_warehouses import DATASET
 from tests.support.report_marts import SAME, comparable, of_model, of_report
@@ -29,13 +29,13 @@ _ONLY_OURS = ("sequence", "return_message_id", "return_position", "return_idx")
 def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield the report's store, made of all that was loaded."""
     destination = built.warehouse.options[-1] if built.warehouse.options else "duckdb"
-    with pytest.MonkeyPatch.context() as patch, opened() as (store, folder):
+    with pytest.MonkeyPatch.context() as patch, open_store() as (store, folder):
         patch.chdir(built.warehouse.folder)
         for name, value in built.warehouse.load_environment.items():
             patch.setenv(name, value)
         target = Target("letta", destination, DATASET).resolved()
-        with reading(target) as pipeline, opened_dataset(pipeline, folder) as reader:
-            read(reader, store, wanted("2000-01-01", None, None), health(reader))
+        with reading(target) as pipeline, open_reader(pipeline, folder) as reader:
+            fill_store(reader, store, parse_period("2000-01-01", None, None), health(reader))
         build(store, read_prices())
         yield store
 

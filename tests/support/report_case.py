@@ -10,7 +10,7 @@ from letta_source.report.facts import Facts, find
 from letta_source.report.model import build, keep_only
 from letta_source.report.period import Period
 from letta_source.report.prices import Price
-from letta_source.report.store import NEEDED, fill, opened
+from letta_source.report.store import NEEDED, fill, open_store
 from tests.support.busy_month import Rows, batches
 
 # A Monday.
@@ -86,7 +86,7 @@ class Case:
         oldest: datetime = datetime(2025, 1, 1),
         agents: Sequence[str] = (),
     ) -> Facts:
-        with opened() as (store, _):
+        with open_store() as (store, _):
             for table in NEEDED:
                 fill(store, table, batches(self.rows, table))
             for row in self.own:
