@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -79,17 +79,19 @@ def bomb(size: int) -> bytes:
     return b"".join(coded.compress(b" " * (1 << 20)) for _ in range(size >> 20)) + coded.flush()
 
 
-BOMBS = {
-    "gzip": (bomb(200 << 20), "gzip"),
-    "many members": (gzip.compress(b" " * 100_000) * 2000, "gzip"),
-    "deflate": (zlib.compress(b"[" * (50 << 20), 9), "deflate"),
-    "raw deflate": (deflate(b"[" * (50 << 20)), "deflate"),
-    "no coding": (b"[" * (50 << 20), None),
+# Made when they are needed: compressing takes longer than the tests.
+BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
+    "gzip": (lambda: bomb(200 << 20), "gzip"),
+    "many members": (lambda: gzip.compress(b" " * 100_000) * 2000, "gzip"),
+    "deflate": (lambda: zlib.compress(b"[" * (50 << 20), 9), "deflate"),
+    "raw deflate": (lambda: deflate(b"[" * (50 << 20)), "deflate"),
+    "no coding": (lambda: b"[" * (50 << 20), None),
 }
 
 
-@pytest.mark.parametrize(("raw", "coding"), BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_given_up_early(raw: bytes, coding: str | None) -> None:
+@pytest.mark.parametrize(("make", "coding"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_given_up_early(make: Callable[[], bytes], coding: str | None) -> None:
+    raw = make()
     answer, start = response(raw, coding), response(raw, coding)
     tracemalloc.start()
     with pytest.raises(TooLarge, match="larger than 1 MB"):
@@ -103,7 +105,7 @@ def test_a_bomb_is_given_up_early(raw: bytes, coding: str | None) -> None:
 @pytest.mark.parametrize(
     ("raw", "coding"),
     [
-        (gzip.compress(bomb(64 << 20)), "gzip, gzip"),
+        (gzip.compress(bomb(8 << 20)), "gzip, gzip"),
         (gzip.compress(b"[]"), "gzip, deflate"),
         (b"[]", "gzip, identity, br"),
         (b"[]", "br"),
