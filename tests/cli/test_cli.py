@@ -399,6 +399,7 @@ def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> No
     assert said.stderr or not code
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the DuckDB pinned for Python 3.10 imports it")
 def test_a_load_that_finds_nothing_new_imports_no_pandas(letta_source: Command) -> None:
     """pyarrow imports it at the first conversion, which takes half a second and 40 MB."""

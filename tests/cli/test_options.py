@@ -32,6 +32,7 @@ def loaded(letta_source: Command) -> Command:
     return letta_source
 
 
+@pytest.mark.whole
 def test_names_come_with_commas_and_repeated(loaded: Command) -> None:
     ids = [str(row[0]) for row in loaded.rows("SELECT id FROM letta.agents ORDER BY id")]
     both = loaded("export", "agent_messages", "--agent-id", ",".join(ids)).out.splitlines()
@@ -89,6 +90,7 @@ def test_parquet_is_not_compressed_again() -> None:
         form_of(Path("a.parquet.gz"), None)
 
 
+@pytest.mark.whole
 def test_compressed_files_hold_what_plain_ones_do(loaded: Command) -> None:
     for name in ("plain.csv", "packed.csv.gz", "packed.csv.zst"):
         assert loaded("export", "agent_messages", "--output", name).code == 0

@@ -221,6 +221,7 @@ command()
 """
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals, tmp_path: Path) -> None:
     spill = tmp_path / "spill"
@@ -239,6 +240,7 @@ def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals,
     assert not list(spill.glob("letta-export-*"))
 
 
+@pytest.mark.whole
 def test_who_has_read_enough_is_no_error(there: Command) -> None:
     program = (
         "import sys; from letta_source.cli import command\nsys.argv[1:] = ['export', 'agents']; command()"
@@ -313,6 +315,7 @@ def test_transcript(there: Command, folder: Path) -> None:
     assert nobody.err.startswith("letta-source: no agent agent-nobody was loaded: it is none of the 2 in ")
 
 
+@pytest.mark.whole
 def test_an_agent_goes_by_its_name_where_no_other_has_it(there: Command, folder: Path) -> None:
     agent_id = expected(folder, "SELECT id FROM letta.agents WHERE name <> ''")[0][0]
     said = there("transcript", "agent 2")

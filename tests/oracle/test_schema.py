@@ -42,6 +42,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Json:
         return dlt_dumps(tmp_path_factory.mktemp("dlt"), self_hosted.base_url, cloud.base_url)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("destination", DESTINATIONS)
 def test_dlt_is_told_the_same(destination: str, told: Json) -> None:
     assert KEPT["dlt"][destination]
