@@ -80,6 +80,7 @@ def report(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from letta_source.errors import ConfigError
+    from letta_source.loading.error_text import in_one_line
     from letta_source.report.drawing import assert_drawable
     from letta_source.safe_text import visible
 
@@ -92,7 +93,10 @@ def report(options: argparse.Namespace) -> int:
         name += f", only {', '.join(options.agent_id)}"
     period = options.start_date, options.end_date, options.days
     requested = ReportOptions(name, *period, options.prices, options.agent_id)
-    summary = write(target := target_of(options), output, requested)
+    target = target_of(options)
+    # Such as a temporary folder that is full.
+    with in_one_line("no report was written"):
+        summary = write(target, output, requested)
     tell(f"{output}: {summary}, from {visible(target.where())}")
     return ExitCode.OK
 

@@ -56,7 +56,10 @@ def one_line(error: BaseException) -> str:
     line = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
     # Drivers show the whole URL, with the password, if they cannot parse it.
     text = re.sub(r"://.*@", "://***@", line)
-    return text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"
+    # DuckDB says so for each statement after one that could not write its file, whose error dlt drops.
+    hint = ": is the disk full?" if "database has been invalidated" in text else ""
+    shown = text if isinstance(error, (LettaError, DltException)) else f"{type(error).__name__}: {text}"
+    return f"{shown}{hint}"
 
 
 @contextmanager

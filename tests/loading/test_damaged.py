@@ -15,7 +15,7 @@ import pytest
 from letta_source.demo import Letta, Server
 from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.damaged import discard_if_damaged
-from letta_source.loading.error_text import in_one_line
+from letta_source.loading.error_text import in_one_line, one_line
 from tests.support.command import SOME, Command, one_of
 
 STATE = {"_state_engine_version": 4, "schema_names": ["letta"], "_local": {}}
@@ -128,6 +128,12 @@ def test_loads_continue_from_the_destination(
     assert letta_source.rows(rows) == [(letta_source.count("agent_messages"),) * 2]
     assert letta_source.count("agent_messages") > before
     assert "incomplete" not in letta_source.load(server, *SOME).err
+
+
+def test_a_full_disk_is_named_where_duckdb_does_not() -> None:
+    """Its first error is lost, as dlt asks for more after it."""
+    invalidated = "FATAL Error: Failed: database has been invalidated because of a previous fatal error."
+    assert one_line(RuntimeError(invalidated)) == f"RuntimeError: {invalidated}: is the disk full?"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("two\nlines")])

@@ -103,6 +103,21 @@ def test_without_the_extra(letta_source: Command, monkeypatch: pytest.MonkeyPatc
     assert answer.errors == [f'letta-source: the report needs {missing}: pip install ".[report]"']
 
 
+def test_a_temporary_folder_that_is_full_is_one_line(
+    letta_source: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "report.duckdb")
+
+    monkeypatch.setattr("letta_source.report.store.open_store", full)
+    monkeypatch.setattr("letta_source.cli.report.target_of", lambda options: None)
+    answer = letta_source("report")
+    assert answer.code == 1
+    assert answer.errors == [
+        "letta-source: OSError: [Errno 28] No space left on device: 'report.duckdb': no report was written"
+    ]
+
+
 def test_nothing_loaded_yet_but_agents(server: Server, letta_source: Command) -> None:
     assert letta_source("run", "--base-url", server.base_url, "--resources", "agents").code == 0
     answer = letta_source("report")
