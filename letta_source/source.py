@@ -67,6 +67,7 @@ def letta(
     sweep_interval: str | float | timedelta | None = None,
     reread_window: str | float | timedelta | None = None,
     same_server: bool | None = None,
+    indexes: bool | None = None,
     session: Session | None = None,
 ) -> Sequence[DltResource]:
     """Letta's agents, groups, runs, steps, conversations, batches, and their messages.

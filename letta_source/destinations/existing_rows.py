@@ -1,21 +1,37 @@
-"""Ask the destination which rows it holds."""
+"""Ask the destination which rows it holds, and how many."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
+from letta_source.destinations.dlt_internals import dialect_of, is_kind
 from letta_source.schema.card import Resource
+from letta_source.schema.tables import Table
 from letta_source.state.resource_state import ResourceState
 
 logger = logging.getLogger(__name__)
 
 LoadedIds = Callable[[str], set[str]]
 """Maps a parent's id to the ids loaded for it; "" stands for a table without parents."""
+
+# Rows. To count more, PostgreSQL and MySQL read the table for a good part of a second.
+_MOST = 1_000_000
+_TABLE_ROWS = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+# Estimates that databases keep: at once, but not exact, and PostgreSQL's is -1 for a new table.
+_ESTIMATES = {
+    "postgres": (
+        "SELECT reltuples FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE nspname = %s AND relname = %s"
+    ),
+    "mysql": _TABLE_ROWS,
+    "mariadb": _TABLE_ROWS,
+}
 
 
 def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
@@ -49,3 +65,50 @@ def _ids(table: str, parent: str | None, only: str | None) -> list[tuple[str, st
     except SqlClientNotAvailable:
         logger.warning("%s: the destination cannot report which rows it holds: rows may be duplicated", table)
     return []
+
+
+def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str], all_of_them: bool = False) -> dict[str, int]:
+    """Count the rows of each table, 0 if it does not exist.
+
+    Empty if the destination takes no SQL, or would have to read all its files.
+
+    Args:
+        all_of_them: count large tables too, where this takes longer the more rows there are.
+    """
+    if is_kind("filesystem", pipeline):
+        return {}
+    try:
+        with pipeline.sql_client() as client:
+            counted = [name for name in tables if all_of_them or _estimate(client, name) <= _MOST]
+            return {name: _count(client, name) for name in counted}
+    except SqlClientNotAvailable:
+        return {}
+
+
+def _estimate(client: Any, table: str) -> int:
+    statement = _ESTIMATES.get(dialect_of(client))
+    rows = client.execute_sql(statement, client.dataset_name, table) if statement else None
+    return int(rows[0][0] or 0) if rows else 0
+
+
+def _count(client: Any, table: str) -> int:
+    with suppress(DestinationUndefinedEntity):
+        rows = client.execute_sql(f"SELECT count(*) FROM {client.make_qualified_table_name(table)}")
+        return int(rows[0][0]) if rows else 0
+    return 0
+
+
+def has_rows(pipeline: dlt.Pipeline, tables: Iterable[Table]) -> bool:
+    """Return True if one of the tables has rows; False if the destination takes no SQL."""
+    if is_kind("filesystem", pipeline):
+        return False
+    with suppress(SqlClientNotAvailable), pipeline.sql_client() as client:
+        return any(_has_rows(client, table.name) for table in tables)
+    return False
+
+
+def _has_rows(client: Any, table: str) -> bool:
+    with suppress(DestinationUndefinedEntity):
+        found = f"EXISTS (SELECT 1 FROM {client.make_qualified_table_name(table)})"
+        return bool(client.execute_sql(f"SELECT CASE WHEN {found} THEN 1 ELSE 0 END")[0][0])
+    return False

@@ -80,6 +80,7 @@ class Lease:
             self._key = hashlib.sha256(pipeline.encode()).hexdigest()
         self._one_at_a_time = threading.Lock()
         self._checked = 0.0
+        self._is_released = False
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -137,7 +138,7 @@ class Lease:
                     " --steal-lock"
                 )
             self._sleep(min(_POLL, SECONDS / _RENEWALS))
-        self.generation, self._checked = held.generation, time.time()
+        self.generation, self._checked, self._is_released = held.generation, time.time(), False
 
     def _try_to_take(self, steal: bool) -> Holder:
         """Try once; return who holds the lease then."""
@@ -192,14 +193,16 @@ class Lease:
         )  # fmt: skip
 
     def check(self, fresh: float = 0.0) -> None:
-        """Renew the lease, unless that was done within `fresh` seconds.
+        """Renew the lease, unless that was done within `fresh` seconds, or it was released.
+
+        Whoever reads by the load's pipeline afterwards neither needs it nor keeps others from taking it.
 
         Raises:
             LeaseLost: another process has taken it since.
             DestinationException: the database is unreachable.
         """
         # Not time.monotonic, which stops while the machine sleeps.
-        if 0 <= time.time() - self._checked < fresh:
+        if self._is_released or 0 <= time.time() - self._checked < fresh:
             return
         began = time.time()
         with self._opened() as client:
@@ -237,6 +240,7 @@ class Lease:
                 f"UPDATE {lease_table(client)} SET until = 0 WHERE pipeline = %s AND holder = %s",
                 self._key, self.me.id,
             )  # fmt: skip
+        self._is_released = True
 
     def fence(self) -> Sequence[str]:
         """Return statements that fail unless the lease is held, and lock it until their transaction ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from dlt.common.exceptions import DltException
 from letta_source.destinations.dlt_internals import cause_of
 from letta_source.errors import ConfigError, ExitCode, LettaError
 from letta_source.loading.destination_secrets import destination_redactor
+
+logger = logging.getLogger(__name__)
 
 
 def setting_hint(destination: str, error: Exception) -> str:
@@ -77,3 +80,12 @@ def in_one_line(and_then: str) -> Iterator[None]:
         failed = LettaError(f"{one_line(error)}: {and_then}")
         failed.exit_code = ExitCode.FAILED
         raise failed from error
+
+
+@contextmanager
+def failure_logged(what: str) -> Iterator[None]:
+    """Log an exception in the block as a warning that begins with `what`: the load does without the block."""
+    try:
+        yield
+    except Exception as error:  # Drivers have exceptions of their own.
+        logger.warning("%s: %s", what, one_line(error))

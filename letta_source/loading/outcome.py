@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
-from letta_source.destinations.dlt_internals import is_kind
 from letta_source.errors import ExitCode, LettaError
 from letta_source.state.counts import Counts
 from letta_source.state.session import Session
@@ -23,7 +21,7 @@ class Loaded:
     Attributes:
         pipeline: dlt's, to read the tables with.
         session: counts and problems by resource.
-        new: rows added by table, where the destination can count them.
+        new: rows added by table, where the destination can count them within a second or so.
     """
 
     pipeline: dlt.Pipeline
@@ -116,23 +114,6 @@ def _vanished(counts: Counts) -> str:
     if counts.gone:
         return f"all {counts.gone:,} were gone from the server when they were read"
     return "nothing is left of what was read before"
-
-
-def row_counts(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, int]:
-    """Count rows by table; empty if the destination takes no SQL, or would have to read all its files."""
-    counts: dict[str, int] = {}
-    if is_kind("filesystem", pipeline):
-        return counts
-    try:
-        with pipeline.sql_client() as client:
-            for table in tables:
-                with suppress(DestinationUndefinedEntity):
-                    name = client.make_qualified_table_name(table)
-                    rows = client.execute_sql(f"SELECT count(*) FROM {name}")
-                    counts[table] = int(rows[0][0]) if rows else 0
-    except SqlClientNotAvailable:
-        return {}
-    return counts
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from letta_source.api.server import Server
 from letta_source.api.tracebacks import keep_our_frames
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
+from letta_source.destinations.existing_rows import row_counts
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.checkpoints import load_packages
@@ -22,7 +23,7 @@ from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, root
 from letta_source.loading.load_log import noted, recorded
 from letta_source.loading.lock import held
-from letta_source.loading.outcome import Loaded, LoadFailed, row_counts, why_failed
+from letta_source.loading.outcome import Loaded, LoadFailed, why_failed
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.same_server import assert_same_server
 from letta_source.loading.target import Target
@@ -183,6 +184,6 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     before = row_counts(workspace.pipeline, counted)
     load_packages(workspace, source, session)
     workspace.drop_old_states()
-    after = row_counts(workspace.pipeline, counted) if workspace.load_ids else before
-    new = {table: rows - before.get(table, 0) for table, rows in after.items()}
+    after = row_counts(workspace.pipeline, before, all_of_them=True) if workspace.load_ids else before
+    new = {table: rows - before[table] for table, rows in after.items()}
     return Loaded(workspace.pipeline, session, new)

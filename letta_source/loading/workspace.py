@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import dlt
@@ -22,14 +22,15 @@ from letta_source.destinations.duckdb import (
     unlimited,
 )
 from letta_source.destinations.erased import erased_ids
+from letta_source.destinations.existing_rows import has_rows
+from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import add_columns, append_to_empty_tables
 from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
-from letta_source.loading.error_text import one_line
-from letta_source.loading.outcome import row_counts
+from letta_source.loading.error_text import failure_logged
 from letta_source.loading.recovery import (
     drop_empty,
     forget_half_written,
@@ -96,8 +97,7 @@ class Workspace:
         self._find_other_shards()
         if why := self._why_not_finished():
             logger.info("discarding an unfinished earlier load, its rows will be read again: %s", why)
-            # This drops its state, too: what nobody else has taken over is read again.
-            self.pipeline.drop()
+            self.pipeline.drop()  # Its state, too: what nobody else has taken over is read again.
             self.pipeline = self._target.pipeline()
             self._find_other_shards()
         if self.lease:
@@ -194,18 +194,15 @@ class Workspace:
         if known is None:
             if self.traits.writes == "append" and self._shard.is_whole:
                 drop_unfinished(self.pipeline)
-            known = list(RESOURCES) if self._was_loaded_into() else []
+            # Rows may be there without a state.
+            loaded = self.pipeline.state.get("sources") or has_rows(self.pipeline, all_tables())
+            known = list(RESOURCES) if loaded else []
             self.set_to_take_over(known)
         return known
 
     def set_to_take_over(self, resources: list[str]) -> None:
         """Store those resources in the local state."""
         self.pipeline.set_local_state_val(_TO_TAKE_OVER, resources)
-
-    def _was_loaded_into(self) -> bool:
-        """Return True if state came from the destination, or it holds rows without a state."""
-        tables = [table.name for table in all_tables()]
-        return bool(self.pipeline.state.get("sources")) or any(row_counts(self.pipeline, tables).values())
 
     def erased(self) -> frozenset[str]:
         """Return the ids that `letta-source erase` removed."""
@@ -252,15 +249,13 @@ class Workspace:
             give_back_memory()
             self._load(one_by_one=True)
         forget_loaded(self.pipeline)
+        self._index(index_tables)
 
     def drop_old_states(self) -> None:
-        """Drop old states of this pipeline if a load was finished; a failure is only logged."""
-        if not self.load_ids:
-            return
-        try:
-            drop_old_states(self.pipeline, self._settings.keep_states)
-        except Exception as error:  # Drivers have exceptions of their own.
-            logger.warning("old rows of _dlt_pipeline_state could not be dropped: %s", one_line(error))
+        """Drop old states of this pipeline if a load was finished."""
+        if self.load_ids:
+            with failure_logged("old rows of _dlt_pipeline_state could not be dropped"):
+                drop_old_states(self.pipeline, self._settings.keep_states)
 
     def close(self) -> None:
         """Close what was kept open."""
@@ -285,6 +280,12 @@ class Workspace:
             append_to_empty_tables()
         if not (self.traits.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
+        self._index(index_staging)
+
+    def _index(self, create: Callable[[dlt.Pipeline], None]) -> None:
+        with failure_logged("an index could not be created, so that loads take longer"):
+            if self._settings.indexes:
+                create(self.pipeline)
 
     def _load(self, one_by_one: bool = False) -> None:
         self.assert_leased()

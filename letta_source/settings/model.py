@@ -145,6 +145,9 @@ class Settings(BaseModel):
     reread_window: Duration = Field(
         timedelta(days=7), description="How far back a sweep reads messages again, to find edited ones."
     )
+    indexes: bool = Field(
+        True, description="In PostgreSQL, MySQL and SQLite: create indexes for the merges of later loads."
+    )
     strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run has named.")
     same_server: bool = Field(
         False, description="Accept that the server has another address than when it filled the dataset."
