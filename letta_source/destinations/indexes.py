@@ -90,6 +90,4 @@ def _create(sql_client: Any, table: Table) -> str:
         place = sql_client.escape_column_name(table.name)
     elif dialect_of(sql_client) in ("mysql", "mariadb"):
         columns = [f"{column}({_LENGTH})" for column in columns]
-    # Another shard may create it at the same moment.
-    unless_there = "" if dialect_of(sql_client) == "mysql" else " IF NOT EXISTS"
-    return f"CREATE INDEX{unless_there} {name} ON {place} ({', '.join(columns)})"
+    return f"CREATE INDEX {name} ON {place} ({', '.join(columns)})"

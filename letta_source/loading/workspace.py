@@ -70,14 +70,12 @@ class Workspace:
     lease: Lease | None = None
 
     def __init__(self, target: Target, settings: Settings) -> None:
-        self._target = target
-        self._settings = settings
+        self._target, self._settings = target, settings
         self._shard = settings.shard
         self.lease = target.lease
         self.load_ids: list[str] = []
         self._gone = Changed()
-        self._file = ExitStack()
-        self._large_rows = ExitStack()
+        self._file, self._large_rows = ExitStack(), ExitStack()
         self._has_large_rows = self._is_unlimited = False
         try:
             self.open()
@@ -249,7 +247,9 @@ class Workspace:
             give_back_memory()
             self._load(one_by_one=True)
         forget_loaded(self.pipeline)
-        self._index(index_tables)
+        # Another shard would create them at the same moment.
+        if not self._shard.index:
+            self._index(index_tables)
 
     def drop_old_states(self) -> None:
         """Drop old states of this pipeline if a load was finished."""
