@@ -37,6 +37,7 @@ def test_defaults() -> None:
         "requests_per_second": None,
         "checkpoint_rows": 1_000_000,
         "keep_states": 10,
+        "indexes": True,
         "refresh": False,
         "search_query": None,
         "shard": {"index": 0, "count": 1},

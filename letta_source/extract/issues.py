@@ -102,6 +102,9 @@ class Issues:
             row["known"] = self._known.fail(parent_id, key, instead_of, job_id)
             if kind == UNREADABLE:
                 row["next_try_at"] = self._known.next_try(parent_id, key)
+            if (parent_id, key) in self._reported:
+                # A sweep meets again what is left of a gap that was retried before it.
+                return bool(row["known"])
             self._reported.add((parent_id, key))
         self._rows.append(row)
         if row["known"]:

@@ -9,7 +9,7 @@ from typing import Any
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
 from letta_source.paging.pages import Lost, Pages
-from letta_source.paging.unreadable import WAYS, back_from_newest
+from letta_source.paging.unreadable import WAYS, back_from, back_from_newest
 
 Known = dict[tuple[str, str], bool]
 """Gaps of one list in about its order: the ids before and after, empty at an end; True if a retry is due."""
@@ -56,6 +56,26 @@ async def past_known(pages: Pages, after_id: str, before_id: str, due: bool) -> 
         if failure != "":
             return Passed(detail, edge) if failure else None
     return None
+
+
+async def before_end(pages: Pages, after_id: str, before_id: str, forward: str) -> Sequence[Any]:
+    """Return the first message that can be read on the way back from the end of a gap; empty if none can.
+
+    A message at that side may have been mended, though one at the other side was not.
+
+    Args:
+        forward: the name of the cursor that moves forward.
+    """
+    pages.size, pages.patience = 1, 0
+    ways = WAYS
+    if not after_id:
+        # No cursor keeps the wrong way from leading to what comes after the gap.
+        _, found = await _message(pages, after_id, before_id)
+        if not found:
+            return ()
+        ways = found[0][:1] if len(found) == 1 else WAYS
+    edge, _ = await back_from(pages, after_id or None, forward, (), before_id, ways, grows=True)
+    return edge
 
 
 async def _failure(pages: Pages, cursors: dict[str, str], order: str) -> str | None:

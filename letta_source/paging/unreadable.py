@@ -117,7 +117,7 @@ async def _back_from_anchor(
     else:
         ways = WAYS
     pages.size = min(_NEAR, pages.largest)
-    return await _back_from(pages, cursor, forward, following, ids[-1], ways)
+    return await back_from(pages, cursor, forward, following, ids[-1], ways)
 
 
 async def back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tuple[Sequence[Any], bool]:
@@ -131,18 +131,23 @@ async def back_from_newest(pages: Pages, cursor: str | None, forward: str) -> tu
         # Groups without a manager ignore `order`: there is no newest page to go back from.
         return [], True
     pages.size = pages.largest
-    return await _back_from(pages, cursor, forward, newest, newest_ids[0])
+    return await back_from(pages, cursor, forward, newest, newest_ids[0])
 
 
-async def _back_from(
+async def back_from(
     pages: Pages,
     cursor: str | None,
     forward: str,
     edge: Sequence[Any],
     edge_id: str,
     ways: Sequence[str] = WAYS,
+    grows: bool = False,
 ) -> tuple[Sequence[Any], bool]:
-    """Go back from message `edge_id` towards the cursor; `edge` has its items, if known."""
+    """Go back from message `edge_id` towards the cursor; `edge` has its items, if known.
+
+    Args:
+        grows: pages become larger on the way.
+    """
     seen = SeenPages()
     seen.add(edge)
     oldest_first: bool | None = None
@@ -163,6 +168,8 @@ async def _back_from(
         edge_id = ids[0] if oldest_first else ids[-1]
         edge = [item for item in page if edge_id in ids_of([item])]
         seen.add(page)
+        if grows:
+            pages.grow()
         page = await pages.tried({back: edge_id, ahead: cursor}, "desc")
     return edge, page is not None
 

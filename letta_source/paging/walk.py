@@ -15,7 +15,7 @@ from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.direction import Direction, SeenPages
 from letta_source.paging.events import Event, Gap, Page, Restarted, Retried
-from letta_source.paging.known_gaps import Known, past_known
+from letta_source.paging.known_gaps import Known, before_end, past_known
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Anchors, far_edge
 
@@ -37,7 +37,7 @@ def walk_pages(
         after: id of the last item that is known, or None for all.
         since: when that item was created, for lists in order of `created_at`.
         until: id of the item to end before, at the far side of a gap that an earlier walk left. The gap is
-            tried once, one message at a time at first.
+            tried once, one message at a time at first, and from its far side where it is still unreadable.
         anchors: ids beyond unreadable messages, see `letta_source.paging.unreadable`.
         known: gaps that earlier walks met; those that have not changed are not searched again.
 
@@ -107,14 +107,11 @@ class _Walk:
                     continue
                 if self._pages.may_shrink(error):
                     continue
-                if self._until:
-                    yield Gap(self._cursor or "", self._until, str(error))
-                    return
                 beyond = await self._items_beyond()
                 if beyond is None:
                     continue
                 fresh = beyond
-                before_id = ids_of(fresh)[0] if fresh else ""
+                before_id = ids_of(fresh)[0] if fresh else self._until or ""
                 yield Gap(self._cursor or "", before_id, str(error), self._pages.answered)
                 self._unmet.discard((self._cursor or "", before_id))
                 self._in_order = False
@@ -218,6 +215,9 @@ class _Walk:
 
     async def _items_beyond(self) -> Sequence[Any] | None:
         """Return the items after the unreadable one, none at the end; None if the page is to be retried."""
+        if self._until:
+            edge = await before_end(self._pages, self._cursor or "", self._until, self._direction.forward)
+            return self._seen.without(edge)
         edge, meets = await far_edge(
             self._pages, self._cursor, self._direction.forward, self._anchors, self._reached
         )

@@ -108,9 +108,28 @@ def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
         assert talked.load(server) == 1
         assert (len(talked.missing()), talked.gaps) == (2, [[first, talked.ids[23]]])
         talked.letta.cure(last)
-        # The id of this one is unknown.
         assert talked.load(server) == 1
+        assert (len(talked.missing()), talked.gaps) == (1, [[first, last]])
         talked.letta.poisoned.clear()
+        assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_gap_shrinks_from_its_far_side_too(dialect: Dialect) -> None:
+    """Messages without runs: no anchor lies between two unreadable ones, so they are one gap."""
+    talked = Talked(dialect)
+    for _ in range(40):
+        talked.letta.add_message(talked.agent, date=ago(hours=2))
+    near, far = talked.poison(85, 115)
+    ids = talked.ids
+    with serve(talked.letta, dialect) as server:
+        talked.load(server)
+        assert talked.gaps == [[ids[84], ids[116]]]
+        talked.letta.cure(far)
+        # A sweep reads the gap once more after its retry.
+        assert talked.merged.load(server, "agent_messages", sweep_interval=0).problems == 1
+        assert (talked.missing(), talked.gaps) == ([near], [[ids[84], ids[86]]])
+        talked.letta.cure(near)
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
 
 
