@@ -91,7 +91,7 @@ class _SectionedEnviron(EnvironProvider):
         super().__init__()
         # dlt looks there for a file of each secret.
         self._has_secret_files = Path("/run/secrets").is_dir()
-        # Each call builds them anew, with a thirtieth of a load's CPU time.
+        # dlt builds them anew with each call; a load reads thousands of settings.
         self._of_pipelines = frozenset(PipelineConfiguration.get_resolvable_fields())
 
     def get_value(

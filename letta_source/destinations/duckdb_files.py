@@ -86,7 +86,8 @@ def assert_usable_file(client: Any) -> None:
         if not place.is_file():
             raise ConfigError(f"{file} is no file, so DuckDB cannot open it: name another one")
     elif not place.parent.is_dir():
-        raise ConfigError(f"DuckDB cannot create {file}: there is no folder {place.parent}: create it first")
+        why = "is no folder" if place.parent.exists() else "does not exist: create it first"
+        raise ConfigError(f"DuckDB cannot create {file}: the folder {place.parent} {why}")
 
 
 def not_a_database(said: str) -> ConfigError | None:

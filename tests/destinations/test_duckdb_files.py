@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("red\x1b[31m.duckdb", "control or broken"),
         ("latin\udce9.duckdb", "control or broken"),
         ("nul\0.duckdb", "control or broken"),
-        ("not/there/w.duckdb", "there is no folder"),
+        ("not/there/w.duckdb", "there does not exist: create it first"),
         ("Information_Schema.duckdb", "choose another name"),
     ],
 )

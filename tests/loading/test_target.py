@@ -182,7 +182,7 @@ def test_a_configured_file_called_as_the_dataset_is_refused(
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("none/x.duckdb", None, "x.duckdb: there is no folder "),
+        ("none/x.duckdb", None, "none does not exist: create it first"),
         ("text.duckdb", b"no database " * 999, "text.duckdb is not a DuckDB database: "),
         ("locked.duckdb", None, "locked.duckdb is in use by "),
     ],

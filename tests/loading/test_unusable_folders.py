@@ -63,6 +63,7 @@ def test_a_place_that_cannot_be_made(
     refused = letta_source(command, "--base-url", server.base_url, "--destination", destination)
     assert (refused.code, len(refused.errors)) == (2, 1)
     assert re.search("cannot (be|create) ", refused.errors[0])
+    assert "create it first" not in refused.errors[0] or "missing" in place
     # It checks that Letta is reachable, and reads nothing.
     assert len(server.requests) <= (1 if command == "run" else 11)
     assert not list(letta_source.folder.rglob("*.parquet"))
