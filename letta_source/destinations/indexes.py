@@ -14,6 +14,7 @@ import dlt
 
 from letta_source.destinations.dlt_internals import dialect_of, sql_client_of
 from letta_source.destinations.dlt_storage import VERSIONS, make_tables_again, stored_columns
+from letta_source.destinations.lease_sql import wait_at_most
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import Table
 
@@ -22,10 +23,16 @@ logger = logging.getLogger(__name__)
 _OF_TABLES, _OF_STAGING = ("postgres",), ("mysql", "mariadb", "sqlite")
 # MySQL indexes only the beginning of a long text; the longest id of Letta's has 49 characters.
 _LENGTH = 64
+# Seconds.
+_LONGEST_WAIT = 10
 
 
 def index_tables(pipeline: dlt.Pipeline) -> None:
-    """Create missing indexes of loaded tables in PostgreSQL; writers wait, a second for each million rows."""
+    """Create missing indexes of loaded tables in PostgreSQL; writers wait, a second for each million rows.
+
+    Raises:
+        DatabaseException: an open transaction that has written keeps a table locked for too long.
+    """
     with pipeline.destination_client() as client:
         sql_client = sql_client_of(client)
         if sql_client is None or dialect_of(sql_client) not in _OF_TABLES:
@@ -34,7 +41,9 @@ def index_tables(pipeline: dlt.Pipeline) -> None:
         if missing := [table for table in _loaded(pipeline) if _name(table) not in there]:
             logger.info("creating the indexes of %s", ", ".join(table.name for table in missing))
         for table in missing:
-            sql_client.execute_sql(_create(sql_client, table))
+            with sql_client.begin_transaction():
+                wait_at_most(sql_client, _LONGEST_WAIT)
+                sql_client.execute_sql(_create(sql_client, table))
 
 
 def index_staging(pipeline: dlt.Pipeline) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import dlt
+import psycopg2
 import pytest
 from dlt.destinations.impl.sqlalchemy.merge_job import SqlalchemyMergeFollowupJob
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
@@ -137,6 +140,22 @@ def test_a_load_that_may_create_none_goes_on(
     assert loaded(place, server).exit_code == 0
     assert "an index could not be created, so that loads take longer" in caplog.text
     assert len(place.rows("agents")) == 2
+
+
+def test_a_table_that_stays_locked_is_not_waited_for(
+    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if kind_of(place) != "postgres":
+        pytest.skip("staging tables are used by one load at a time")
+    loaded(place, server, indexes=False)
+    monkeypatch.setattr("letta_source.destinations.indexes._LONGEST_WAIT", 1)
+    with closing(psycopg2.connect(os.environ["DESTINATION__POSTGRES__CREDENTIALS"])) as other:
+        # As after a write, in a transaction that somebody left open.
+        other.cursor().execute("LOCK TABLE letta.agents IN ROW EXCLUSIVE MODE")
+        pipeline = loaded(place, server, refresh=True).pipeline
+    assert "an index could not be created" in caplog.text
+    assert indexes(pipeline, place) == []
+    assert indexes(loaded(place, server, refresh=True).pipeline, place) == NAMES
 
 
 def test_rows_of_large_tables_are_not_counted(
