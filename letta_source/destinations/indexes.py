@@ -21,7 +21,7 @@ from letta_source.schema.tables import Table
 logger = logging.getLogger(__name__)
 
 _OF_TABLES, _OF_STAGING = ("postgres",), ("mysql", "mariadb", "sqlite")
-# MySQL indexes only the beginning of a long text; the longest id of Letta's has 49 characters.
+# Characters: MySQL indexes only the beginning of a long text. Letta's ids are shorter.
 _LENGTH = 64
 # Seconds.
 _LONGEST_WAIT = 10

@@ -58,7 +58,7 @@ async def past_known(pages: Pages, after_id: str, before_id: str, due: bool) -> 
     return None
 
 
-async def before_end(pages: Pages, after_id: str, before_id: str, forward: str) -> Sequence[Any]:
+async def back_from_end(pages: Pages, after_id: str, before_id: str, forward: str) -> Sequence[Any]:
     """Return the first message that can be read on the way back from the end of a gap; empty if none can.
 
     A message at that side may have been mended, though one at the other side was not.

@@ -15,7 +15,7 @@ from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.direction import Direction, SeenPages
 from letta_source.paging.events import Event, Gap, Page, Restarted, Retried
-from letta_source.paging.known_gaps import Known, before_end, past_known
+from letta_source.paging.known_gaps import Known, back_from_end, past_known
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Anchors, far_edge
 
@@ -216,7 +216,7 @@ class _Walk:
     async def _items_beyond(self) -> Sequence[Any] | None:
         """Return the items after the unreadable one, none at the end; None if the page is to be retried."""
         if self._until:
-            edge = await before_end(self._pages, self._cursor or "", self._until, self._direction.forward)
+            edge = await back_from_end(self._pages, self._cursor or "", self._until, self._direction.forward)
             return self._seen.without(edge)
         edge, meets = await far_edge(
             self._pages, self._cursor, self._direction.forward, self._anchors, self._reached

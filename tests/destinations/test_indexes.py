@@ -142,11 +142,11 @@ def test_a_load_that_may_create_none_goes_on(
     assert len(place.rows("agents")) == 2
 
 
+# A staging table is used by one load at a time.
+@pytest.mark.parametrize("place", [kind for kind in INDEXED if kind == "postgres"], indirect=True)
 def test_a_table_that_stays_locked_is_not_waited_for(
     place: Place, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if kind_of(place) != "postgres":
-        pytest.skip("staging tables are used by one load at a time")
     loaded(place, server, indexes=False)
     monkeypatch.setattr("letta_source.destinations.indexes._LONGEST_WAIT", 1)
     with closing(psycopg2.connect(os.environ["DESTINATION__POSTGRES__CREDENTIALS"])) as other:
