@@ -12,8 +12,8 @@ import pyarrow as pa
 from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.destinations.dlt_internals import (
-    Capabilities,
-    capabilities_of,
+    DltCapabilities,
+    dlt_capabilities,
     file_formats,
     is_kind,
     merge_strategies,
@@ -36,7 +36,7 @@ _FAILS_ON_EMPTY = ("postgres", "mssql", "sqlalchemy")
 
 
 @dataclass(frozen=True)
-class Traits:
+class Capabilities:
     """The capabilities of one destination.
 
     Attributes:
@@ -53,49 +53,39 @@ class Traits:
     longest_text: int | None = None
 
 
-def traits_of(destination_type: str, capabilities: Capabilities, table_format: str | None) -> Traits:
-    """Derive a destination's capabilities from dlt's.
-
-    Args:
-        destination_type: such as `dlt.destinations.postgres`.
-    """
-    kind = destination_type.rpartition(".")[2]
+def capabilities_of(pipeline: dlt.Pipeline, settings: Settings) -> Capabilities:
+    """Derive the capabilities of the pipeline's destination from dlt's; the defaults if it has none yet."""
+    if pipeline.destination is None:
+        return Capabilities()
+    if is_kind("sqlalchemy", pipeline):
+        widen_texts()
+    kind, known = pipeline.destination.destination_type.rpartition(".")[2], dlt_capabilities(pipeline)
     hints: dict[str, Any] = {}
-    if table_format in (capabilities.supported_table_formats or ()):
-        hints["table_format"] = table_format
-    if file_format := _file_format(capabilities, hints):
+    if settings.table_format in (known.supported_table_formats or ()):
+        hints["table_format"] = settings.table_format
+    if file_format := _file_format(known, hints):
         hints["file_format"] = file_format
-    return Traits(
-        _writes(capabilities, hints),
+    return Capabilities(
+        _writes(known, hints),
         hints,
         # Only these two parse JSON text; others would store it as one JSON string, or refuse it.
-        json_is_text=kind == "sqlalchemy" or capabilities.sqlglot_dialect not in ("duckdb", "postgres"),
-        longest_text=LONGEST_TEXT.get(capabilities.sqlglot_dialect or ""),
+        json_is_text=kind == "sqlalchemy" or known.sqlglot_dialect not in ("duckdb", "postgres"),
+        longest_text=LONGEST_TEXT.get(known.sqlglot_dialect or ""),
         takes_empty=kind not in _FAILS_ON_EMPTY,
     )
 
 
-def _writes(capabilities: Capabilities, hints: dict[str, Any]) -> Writes:
-    strategies = merge_strategies(capabilities, hints)
+def _writes(known: DltCapabilities, hints: dict[str, Any]) -> Writes:
+    strategies = merge_strategies(known, hints)
     if "delete-insert" in strategies:
         return "replace"
     return "upsert" if "upsert" in strategies else "append"
 
 
-def _file_format(capabilities: Capabilities, hints: dict[str, Any]) -> str | None:
-    supported = file_formats(capabilities, hints)
+def _file_format(known: DltCapabilities, hints: dict[str, Any]) -> str | None:
+    supported = file_formats(known, hints)
     # Never csv, which dlt would choose for PostgreSQL: it turns an empty text into NULL.
-    return next((known for known in ("parquet", "insert_values") if known in supported), None)
-
-
-def traits_of_pipeline(pipeline: dlt.Pipeline, settings: Settings) -> Traits:
-    """Return the capabilities of the pipeline's destination; the defaults if it has none yet."""
-    if pipeline.destination is None:
-        return Traits()
-    if is_kind("sqlalchemy", pipeline):
-        widen_texts()
-    kind = pipeline.destination.destination_type
-    return traits_of(kind, capabilities_of(pipeline), settings.table_format)
+    return next((one for one in ("parquet", "insert_values") if one in supported), None)
 
 
 def assert_own_staging() -> None:
@@ -113,23 +103,23 @@ def assert_own_staging() -> None:
             )
 
 
-def fitted(rows: pa.Table, table: Table, traits: Traits) -> pa.Table:
+def fitted(rows: pa.Table, table: Table, capabilities: Capabilities) -> pa.Table:
     """Truncate texts to what the destination holds; log how many."""
-    if traits.longest_text is None:
+    if capabilities.longest_text is None:
         return rows
     json = {column.name for column in table.columns if column.type == "json"}
-    rows, cut = within(rows, traits.longest_text, json)
+    rows, cut = within(rows, capabilities.longest_text, json)
     if cut:
-        longest = f"{traits.longest_text:,}"
+        longest = f"{capabilities.longest_text:,}"
         logger.warning("%s: %s texts were cut to the %s bytes that fit", table.name, f"{cut:,}", longest)
     return rows
 
 
-def limits_of(traits: Traits, settings: Settings) -> str | None:
+def limits_of(capabilities: Capabilities, settings: Settings) -> str | None:
     """Return a line about what the destination cannot do, for users; None if there is nothing to say."""
-    if traits.writes == "append":
+    if capabilities.writes == "append":
         when = f"when it is complete and older than {settings.lag}"
         return f"can only append rows: each item is loaded once, {when}"
-    if traits.writes == "upsert":
+    if capabilities.writes == "upsert":
         return "can only add and update rows: if a message later has fewer parts, its old rows remain"
     return None

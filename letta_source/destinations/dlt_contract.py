@@ -12,9 +12,9 @@ import dlt
 
 from letta_source.destinations.dlt_internals import (
     TESTED,
-    Capabilities,
     DestinationClientConfiguration,
     DestinationConnectionError,
+    DltCapabilities,
     FilesystemClient,
     JobClientBase,
     LoadStorage,
@@ -50,7 +50,7 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     (
         "selectors of a destination's capabilities",
         "rows would be added that replace others",
-        lambda: _has(Capabilities, "merge_strategies_selector", "loader_file_format_selector"),
+        lambda: _has(DltCapabilities, "merge_strategies_selector", "loader_file_format_selector"),
     ),
     (
         "finding of a destination's capabilities",

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
-from letta_source.destinations.dlt_internals import Capabilities, sql_client_of
+from letta_source.destinations.dlt_internals import DltCapabilities, sql_client_of
 from letta_source.errors import LettaError
 
 
@@ -53,7 +53,7 @@ def answer_once(destination: Any) -> None:
     """
     find, found = destination.capabilities, {}
 
-    def capabilities(config: Any = None, naming: Any = None) -> Capabilities:
+    def capabilities(config: Any = None, naming: Any = None) -> DltCapabilities:
         if config is not None:
             return find(config, naming)  # type: ignore[no-any-return]
         name = naming and naming.name()

@@ -41,7 +41,7 @@ try:
     from dlt.common.configuration.specs import known_sections
     from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
-    from dlt.common.destination import DestinationCapabilitiesContext as Capabilities
+    from dlt.common.destination import DestinationCapabilitiesContext as DltCapabilities
     from dlt.common.destination.client import (
         DestinationClientConfiguration,
         JobClientBase,
@@ -65,10 +65,10 @@ except ImportError as error:
     raise broken(str(error.name), f"nothing can be loaded ({error})") from error
 
 __all__ = [
-    "Capabilities", "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
-    "DuckDbCredentials", "FilesystemClient", "JobClientBase", "LoadStorage", "NormalizeStorage",
-    "PackageStorage", "ParsedLoadJobFileName", "PostgresCredentials", "Schema", "SchemaStorage",
-    "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
+    "DatabaseException", "DestinationClientConfiguration", "DestinationConnectionError",
+    "DltCapabilities", "DuckDbCredentials", "FilesystemClient", "JobClientBase", "LoadStorage",
+    "NormalizeStorage", "PackageStorage", "ParsedLoadJobFileName", "PostgresCredentials", "Schema",
+    "SchemaStorage", "SqlClientBase", "StateInfo", "WithStateSync", "is_telemetry_started",
     "migrate_state_to_current", "pipelines_folder", "start_telemetry", "stop_telemetry",
 ]  # fmt: skip
 
@@ -142,7 +142,7 @@ def is_kind(kind: str, pipeline: dlt.Pipeline) -> bool:
     return destination is not None and destination.destination_type == f"dlt.destinations.{kind}"
 
 
-def capabilities_of(pipeline: dlt.Pipeline) -> Capabilities:
+def dlt_capabilities(pipeline: dlt.Pipeline) -> DltCapabilities:
     """Return the destination's capabilities; a staging destination limits the file formats."""
     assert pipeline.destination is not None
     if is_kind("sqlalchemy", pipeline):
@@ -157,7 +157,7 @@ def capabilities_of(pipeline: dlt.Pipeline) -> Capabilities:
     return found
 
 
-def merge_strategies(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
+def merge_strategies(capabilities: DltCapabilities, hints: Mapping[str, Any]) -> list[str]:
     """Return the merge strategies available for a table with these hints."""
     strategies: Sequence[Any] = capabilities.supported_merge_strategies or []
     if capabilities.merge_strategies_selector:
@@ -167,7 +167,7 @@ def merge_strategies(capabilities: Capabilities, hints: Mapping[str, Any]) -> li
     return list(strategies)
 
 
-def file_formats(capabilities: Capabilities, hints: Mapping[str, Any]) -> list[str]:
+def file_formats(capabilities: DltCapabilities, hints: Mapping[str, Any]) -> list[str]:
     """Return the file formats that the destination loads into a table with these hints."""
     formats: Sequence[Any] = list(capabilities.supported_loader_file_formats or ())
     if capabilities.loader_file_format_selector:

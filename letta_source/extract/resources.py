@@ -12,7 +12,7 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineNotActive
 
-from letta_source.destinations.capabilities import Traits, assert_own_staging, fitted, traits_of_pipeline
+from letta_source.destinations.capabilities import Capabilities, assert_own_staging, capabilities_of, fitted
 from letta_source.destinations.dlt_internals import is_column_hint_warning
 from letta_source.destinations.existing_rows import loaded_ids
 from letta_source.errors import FatalError
@@ -25,21 +25,21 @@ from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 
 
-def current_traits(settings: Settings) -> Traits:
+def current_capabilities(settings: Settings) -> Capabilities:
     """Return the capabilities of the active pipeline's destination; without one, all but tombstones."""
     try:
-        return traits_of_pipeline(dlt.current.pipeline(), settings)
+        return capabilities_of(dlt.current.pipeline(), settings)
     except PipelineNotActive:
-        return Traits("upsert")
+        return Capabilities("upsert")
 
 
 def make_resource(
-    resource: Resource, session: Session, traits_of: Callable[[Settings], Traits] = current_traits
+    resource: Resource, session: Session, find: Callable[[Settings], Capabilities] = current_capabilities
 ) -> DltResource:
     """Return the dlt resource that loads `resource`, its children and its issues.
 
     Args:
-        traits_of: takes the settings, returns the destination's capabilities; called when reading begins.
+        find: takes the settings, returns the destination's capabilities; called when reading begins.
     """
 
     def read() -> Iterator[Any]:
@@ -52,11 +52,11 @@ def make_resource(
             if session.packages.is_full:
                 session.packages.has_more = True
                 return
-            yield from _Read(resource, session, traits_of(session.settings)).tables()
+            yield from _Read(resource, session, find(session.settings)).tables()
 
     made: DltResource = dlt.resource(read, name=resource.name, selected=not resource.on_request)
     for table in (*resource.tables, LOAD_ISSUES):
-        made.apply_hints(**_hints(table, Traits()), create_table_variant=True)
+        made.apply_hints(**_hints(table, Capabilities()), create_table_variant=True)
     return made
 
 
@@ -70,50 +70,51 @@ def _is_due(resource: Resource, session: Session) -> bool:
     return resource.divided or not shard.index
 
 
-def _hints(table: Table, traits: Traits) -> dict[str, Any]:
-    replaces = traits.writes == "replace"
-    write_disposition: Any = "append" if traits.writes == "append" else "merge"
-    if traits.writes == "upsert":
+def _hints(table: Table, capabilities: Capabilities) -> dict[str, Any]:
+    replaces = capabilities.writes == "replace"
+    write_disposition: Any = "append" if capabilities.writes == "append" else "merge"
+    if capabilities.writes == "upsert":
         write_disposition = {"disposition": "merge", "strategy": "upsert"}
     return {
         "table_name": table.name,
-        "columns": table.dlt_columns(traits.json_is_text, hard_delete=replaces),
+        "columns": table.dlt_columns(capabilities.json_is_text, hard_delete=replaces),
         # Variants inherit the root table's keys, so each needs its own.
         "primary_key": table.primary_key,
         "merge_key": table.merge_key if replaces else (),
         "write_disposition": write_disposition,
-        **traits.hints,
+        **capabilities.hints,
     }
 
 
 class _Hinting:
     """Callable that passes the destination's hints to dlt with the first rows of each table."""
 
-    def __init__(self, traits: Traits) -> None:
-        self._traits = traits
+    def __init__(self, capabilities: Capabilities) -> None:
+        self._capabilities = capabilities
         self._hinted: set[str] = set()
 
     def __call__(self, rows: Any, table: Table) -> Any:
         if table.name in self._hinted:
             return dlt.mark.with_table_name(rows, table.name)
         self._hinted.add(table.name)
-        hints = dlt.mark.make_hints(**_hints(table, self._traits))
+        hints = dlt.mark.make_hints(**_hints(table, self._capabilities))
         return dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
 
 class _Handover:
     """Marker of rows for dlt: appended while the tables are empty and no row repeats, else merged."""
 
-    def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
+    def __init__(self, resource: Resource, session: Session, capabilities: Capabilities) -> None:
         self._resource = resource
         self._session = session
-        self._traits = traits
-        self._merging, self._appending = _Hinting(traits), _Hinting(replace(traits, writes="append"))
+        self._capabilities = capabilities
+        self._merging = _Hinting(capabilities)
+        self._appending = _Hinting(replace(capabilities, writes="append"))
         self._appends = resource.name in session.before.empty
 
     def rows(self, rows: Any, table: Table) -> Any:
         hinting = self._appending if self._appends and table is not LOAD_ISSUES else self._merging
-        return hinting(fitted(rows, table, self._traits), table)
+        return hinting(fitted(rows, table, self._capabilities), table)
 
     def switch(self) -> Iterator[Any]:
         """Have dlt also merge the rows handed over before, once a row has come again."""
@@ -126,13 +127,13 @@ class _Handover:
 class _Read:
     """The reading of one resource within one load package, begun or resumed."""
 
-    def __init__(self, resource: Resource, session: Session, traits: Traits) -> None:
+    def __init__(self, resource: Resource, session: Session, capabilities: Capabilities) -> None:
         logging.getLogger("dlt").addFilter(_no_json_hint_warnings)
         self._resource = resource
         self._session = session
-        self._traits = traits
+        self._capabilities = capabilities
         self._tables = {table.name: table for table in (*resource.tables, LOAD_ISSUES)}
-        self._handover = _Handover(resource, session, traits)
+        self._handover = _Handover(resource, session, capabilities)
         self._extraction, self._state = self._resumed_or_begun()
 
     def tables(self) -> Iterator[Any]:
@@ -160,11 +161,11 @@ class _Read:
         if paused := self._session.packages.paused.pop(self._resource.name, None):
             paused[1].bind(stored)
             return paused
-        state = ResourceState(self._session, stored, adds_only=self._traits.writes == "append")
+        state = ResourceState(self._session, stored, adds_only=self._capabilities.writes == "append")
         counts = self._session.begin(self._resource.name)
-        loaded = loaded_ids(self._resource, state) if self._traits.writes == "append" else None
+        loaded = loaded_ids(self._resource, state) if self._capabilities.writes == "append" else None
         # Without delete-insert a tombstone would be loaded as a row.
-        tombstones = self._traits.writes == "replace"
+        tombstones = self._capabilities.writes == "replace"
         return extract(self._resource, state, counts, tombstones, loaded), state
 
     def _extracted(self) -> Iterator[Any]:
@@ -184,7 +185,7 @@ class _Read:
     def _incomplete_tables(self) -> Iterator[Any]:
         """Yield empty tables for those with columns unknown to dlt."""
         # Where empty tables fail, a caller that sets `max_rows` creates the tables.
-        if not self._traits.takes_empty and self._session.packages.max_rows is None:
+        if not self._capabilities.takes_empty and self._session.packages.max_rows is None:
             return
         known = dlt.current.source_schema().tables
         for table in self._tables.values():

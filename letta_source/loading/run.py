@@ -173,7 +173,7 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
 
 
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:
-    if limits := limits_of(workspace.traits, session.settings):
+    if limits := limits_of(workspace.capabilities, session.settings):
         logger.info("%s %s", what.destination, limits)
     assert_same_server(workspace.pipeline, session.settings)
     workspace.look_at_tables(list(source.selected_resources))

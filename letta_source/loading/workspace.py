@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import dlt
 
 from letta_source.api.memory_budget import give_back_memory
-from letta_source.destinations.capabilities import Traits, traits_of_pipeline
+from letta_source.destinations.capabilities import Capabilities, capabilities_of
 from letta_source.destinations.dlt_files import drop_unfinished
 from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.dlt_storage import make_tables_again
@@ -60,13 +60,13 @@ class Workspace:
 
     Attributes:
         pipeline: dlt's.
-        traits: what its destination can do.
+        capabilities: what its destination can do.
         lease: the target's.
         load_ids: the loads finished so far.
     """
 
     pipeline: dlt.Pipeline
-    traits: Traits
+    capabilities: Capabilities
     lease: Lease | None = None
 
     def __init__(self, target: Target, settings: Settings) -> None:
@@ -89,7 +89,7 @@ class Workspace:
         if forget_half_written(self.pipeline):
             self.pipeline = self._target.pipeline()
         self._keep_open()
-        self.traits = traits_of_pipeline(self.pipeline, self._settings)
+        self.capabilities = capabilities_of(self.pipeline, self._settings)
         mend_after_kill(self.pipeline)
         take_back(self.pipeline)
         self._find_other_shards()
@@ -154,7 +154,7 @@ class Workspace:
                 f"{dataset}: {gone}, though it was loaded: rename it back, or run with --refresh, which makes"
                 " it again and reads everything"
             )
-        if gone and self.traits.writes == "append" and (left := gone.left_of_resources()):
+        if gone and self.capabilities.writes == "append" and (left := gone.left_of_resources()):
             raise ConfigError(
                 f"{dataset}: {gone}, though it was loaded, and rows can only be added: delete"
                 f" {', '.join(left)} too, so that all is read again, or put it back"
@@ -177,7 +177,7 @@ class Workspace:
 
     def take_over(self) -> None:
         """Continue from the destination's state, and from where other shards ended."""
-        if self.traits.writes == "append":
+        if self.capabilities.writes == "append":
             # Reading all of it again would double the rows.
             self.pipeline.config.restore_from_destination = True
         if self.pipeline.config.restore_from_destination:
@@ -190,7 +190,7 @@ class Workspace:
         """Return the resources that another working folder loaded and this one has not read to their end."""
         known: list[str] | None = local_value(self.pipeline, _TO_TAKE_OVER)
         if known is None:
-            if self.traits.writes == "append" and self._shard.is_whole:
+            if self.capabilities.writes == "append" and self._shard.is_whole:
                 drop_unfinished(self.pipeline)
             # Rows may be there without a state.
             loaded = self.pipeline.state.get("sources") or has_rows(self.pipeline, all_tables())
@@ -273,12 +273,12 @@ class Workspace:
         if self._gone:
             make_tables_again(self.pipeline, None)
             self._gone = Changed()
-        if not self.traits.takes_empty:
+        if not self.capabilities.takes_empty:
             drop_empty(self.pipeline)
-        if self.traits.hints.get("table_format") == "iceberg":
+        if self.capabilities.hints.get("table_format") == "iceberg":
             add_columns(self.pipeline)
             append_to_empty_tables()
-        if not (self.traits.takes_empty and self._shard.is_whole):
+        if not (self.capabilities.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
         self._index(index_staging)
 

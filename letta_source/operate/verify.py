@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from letta_source.destinations.capabilities import traits_of_pipeline
+from letta_source.destinations.capabilities import capabilities_of
 from letta_source.destinations.erased import erased_ids
 from letta_source.errors import ConfigError, ParentGone
 from letta_source.export.readers import open_reader
@@ -126,16 +126,16 @@ class Verification:
         everyone = self._settings.model_copy(update={"agent_ids": (), "batch_ids": ()})
         with ExitStack() as stack:
             pipeline = stack.enter_context(reading(self._target))
-            traits = traits_of_pipeline(pipeline, self._settings)
+            capabilities = capabilities_of(pipeline, self._settings)
             self._session.before.erased = erased_ids(pipeline)
             reader = stack.enter_context(open_reader(pipeline, _folder(stack)))
             # Rows that can only be added cannot be repaired.
             self.can_repair = not reader.appends
-            if traits.writes == "append" and self.can_repair:
+            if capabilities.writes == "append" and self.can_repair:
                 raise ConfigError("these tables are Delta or Iceberg: give --table-format, as to `run`")
             self._warehouse = Warehouse(reader)
             self._scope = self._warehouse.resources(self._names)
-            self._longest, self._writes = traits.longest_text, traits.writes
+            self._longest, self._writes = capabilities.longest_text, capabilities.writes
             self._since = self._warehouse.last_loads()
             masks = self._warehouse.masks()
             self._hiding = {

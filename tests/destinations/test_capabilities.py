@@ -7,7 +7,7 @@ from pathlib import Path
 import dlt
 import pytest
 
-from letta_source.destinations.capabilities import traits_of_pipeline
+from letta_source.destinations.capabilities import capabilities_of
 from letta_source.settings import make_settings
 from tests.support.driverless_clients import Promise, promises
 
@@ -27,8 +27,8 @@ def test_what_the_docs_promise_is_chosen(
             staging=staging,
             dataset_name="letta",
         )
-        traits = traits_of_pipeline(pipeline, make_settings({"base_url": "http://localhost"}, {}))
+        capabilities = capabilities_of(pipeline, make_settings({"base_url": "http://localhost"}, {}))
         pipeline.deactivate()
-        assert traits.hints == {"file_format": file_format}
-        assert WRITES[traits.writes] == promise.writes[0]
-        assert traits.json_is_text == (promise.json == "text")
+        assert capabilities.hints == {"file_format": file_format}
+        assert WRITES[capabilities.writes] == promise.writes[0]
+        assert capabilities.json_is_text == (promise.json == "text")

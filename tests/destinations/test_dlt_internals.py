@@ -253,7 +253,7 @@ def test_capabilities_are_those_that_dlt_itself_loads_by(tmp_path: Path) -> None
         made = dlt.pipeline("contract", str(tmp_path), destination=kind, staging=staged, dataset_name="letta")
         try:
             with made._maybe_destination_capabilities() as known:
-                found = dlt_internals.capabilities_of(made)
+                found = dlt_internals.dlt_capabilities(made)
                 assert found.supported_loader_file_formats == known.supported_loader_file_formats
                 assert found.supported_merge_strategies == known.supported_merge_strategies
         finally:
@@ -455,7 +455,7 @@ def test_the_check_takes_less_than_ten_milliseconds() -> None:
 BROKEN = [
     (dlt_internals.DestinationClientConfiguration, "data_location"),
     (dlt_internals.DestinationClientConfiguration, "fingerprint"),
-    (dlt_internals.Capabilities, "merge_strategies_selector"),
+    (dlt_internals.DltCapabilities, "merge_strategies_selector"),
     (dlt_internals.SqlClientBase, "native_connection"),
     (dlt_internals.WithStateSync, "get_stored_state"),
     (PackageStorage, "PENDING_TRANSITIONS_FOLDER"),

@@ -28,7 +28,7 @@ from dlt.extract.items import TableNameMeta
 from dlt.extract.pipe_iterator import PipeIterator
 from dlt.extract.source import SourceSchemaInjectableContext
 
-from letta_source.destinations.capabilities import Traits
+from letta_source.destinations.capabilities import Capabilities
 from letta_source.extract.resources import make_resource
 from letta_source.loading import run
 from letta_source.loading.workspace import Workspace
@@ -138,7 +138,7 @@ class _Source:
 
     def made(self) -> list[DltResource]:
         return [
-            make_resource(RESOURCES[name], self.session, lambda settings: Traits())
+            make_resource(RESOURCES[name], self.session, lambda settings: Capabilities())
             for name in self.selected_resources
         ]
 
@@ -179,7 +179,7 @@ class PlayedPipeline:
         pipeline = self
 
         class Played(Workspace):
-            traits = Traits()
+            capabilities = Capabilities()
 
             def open(self) -> None:
                 self.pipeline = pipeline  # type: ignore[assignment]
