@@ -14,7 +14,6 @@ import httpx
 
 from letta_source.api.bodies import parsed
 from letta_source.api.causes import describe_broken_answer, describe_cause
-from letta_source.api.clock import retry_after
 from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.redirects import CIRCLE, REDIRECTS, next_hop
@@ -30,7 +29,7 @@ from letta_source.api.responses import (
     refused,
     to_error,
 )
-from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, worth_a_retry
+from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, retry_after, worth_a_retry
 from letta_source.api.server import Server, kind_of
 from letta_source.api.transport import route_to
 from letta_source.errors import NotLetta, Unreachable

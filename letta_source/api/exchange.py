@@ -16,10 +16,9 @@ import httpx
 
 from letta_source.api.bodies import ACCEPT_ENCODING, Take, read_body, read_start
 from letta_source.api.memory_budget import MemoryLease
-from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor, redactor_of
+from letta_source.api.redact import EXTENSION, RedactingFilter, Redactor, keep_our_frames, redactor_of
 from letta_source.api.responses import SUCCESSES
 from letta_source.api.server import Server
-from letta_source.api.tracebacks import keep_our_frames
 from letta_source.api.transport import make_connector
 from letta_source.schema.card import Params
 from letta_source.settings import Settings

@@ -1,4 +1,9 @@
-"""Redaction of secrets in texts from others: a server or proxy may echo the request."""
+"""Redaction of secrets in texts from others, and in tracebacks: a server or proxy may echo the request.
+
+Where a connection breaks, variables of HTTP libraries hold the headers with the key or a proxy's password,
+and those of drivers hold the database's password. A crash reporter would send them: `keep_our_frames` drops
+the frames of others. The errors, their texts and their causes stay.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,14 @@ import logging
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
+from letta_source.api import transport
 from letta_source.safe_text import visible
 
 _PIECE = 8
@@ -19,6 +27,9 @@ _PIECE = 8
 _LEAST = 4
 """Characters; a shorter header value, such as 1 or on, reveals nothing and occurs in any text."""
 _MASK = "\x00"
+_OURS = str(Path(__file__).parents[1])
+# These stand between libraries, and get from one what the other is given.
+_BETWEEN = {transport.__file__, __file__}
 
 
 class Redactor:
@@ -115,3 +126,30 @@ class RedactingFilter(logging.Filter):
         """Redact the record's text; always True."""
         record.msg, record.args = self._redact(record.getMessage()), ()
         return True
+
+
+def keep_our_frames(error: BaseException) -> TracebackType | None:
+    """Remove the frames of others from an error and all that led to it; return the traceback that is left."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+        one.__traceback__ = _ours(one.__traceback__)
+    return error.__traceback__
+
+
+def _ours(trace: TracebackType | None) -> TracebackType | None:
+    kept = []
+    while trace:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith(_OURS) and name not in _BETWEEN:
+            kept.append(trace)
+        trace = trace.tb_next
+    made: TracebackType | None = None
+    for one in reversed(kept):
+        made = TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return made

@@ -1,9 +1,11 @@
-"""Retries with exponential backoff, independent of what a request is for."""
+"""Retries with exponential backoff, independent of what a request is for; and waits that servers ask for."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from letta_source.api.responses import (
     may_be_the_page,
     unquoted,
 )
+from letta_source.api.server import parse_http_date
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ LONGEST_WAIT = 600.0
 
 # For a proxy without a route to the server for this path: half a minute is enough for a deployment.
 _RETRIES_OF_FOREIGN = 7
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_LONGEST_MEANT = timedelta(days=31).total_seconds()
 
 
 async def retried(
@@ -96,3 +101,32 @@ def worth_a_retry(error: BaseException) -> bool:
 
 
 _backoff = tenacity.wait_exponential(multiplier=0.25, max=30) + tenacity.wait_random(0, 0.25)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Return the seconds to wait that Retry-After asks for, as a number or as a date.
+
+    A gateway may add a field of its own; the longest wait counts.
+
+    Args:
+        now: the server's time, used if the answer has no date.
+
+    Returns:
+        More than 0; None if the field is missing, in the past, not a time at all, or more than 31 days,
+        which nobody means.
+    """
+    fields = httpx.Headers(headers).get_list("retry-after")
+    # A date has a comma of its own.
+    forms = [form for field in fields for form in (field, *map(str.strip, field.split(",")))]
+    waits = [_seconds(form, headers, now) for form in forms]
+    return max((wait for wait in waits if 0 < wait <= _LONGEST_MEANT), default=None)
+
+
+def _seconds(form: str, headers: Mapping[str, str], now: datetime) -> float:
+    # Python accepts more as a number: 1e400, 1_000, infinity, other digits.
+    if _NUMBER.fullmatch(form):
+        return float(form)
+    then = parse_http_date(form)
+    if then is None:
+        return 0
+    return (then - (parse_http_date(headers.get("date")) or now)).total_seconds()

@@ -1,13 +1,114 @@
-"""Knowledge of the server, and the memory, shared by all clients of one load."""
+"""Knowledge of the server, its clock and rate limit, and the memory: shared by all clients of one load."""
 
 from __future__ import annotations
 
+from asyncio import sleep
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from time import monotonic
 
-from letta_source.api.clock import Clock
 from letta_source.api.memory_budget import MemoryBudget
-from letta_source.api.rate_limit import RateLimit
 from letta_source.settings import Settings
+from letta_source.times import local_now
+
+# A date further ahead is a broken proxy's: if it were trusted, no item would lie within the overlap.
+_FARTHEST_AHEAD = timedelta(days=1)
+_EARLIEST = datetime(1970, 1, 2, tzinfo=timezone.utc)
+_SECONDS_APART = 10.0
+
+
+class Clock:
+    """The offset of the server's clock from ours, by the Date header of its answers.
+
+    Ages of messages and dates of Retry-After are measured against it, not our clock.
+
+    If several servers answer, the one furthest behind counts, so that nothing created since then by its
+    clock is missed.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: timedelta | None = None
+        self._next = 0.0
+
+    def observe(self, headers: Mapping[str, str]) -> bool:
+        """Note an answer's date, every ten seconds; return True if it was the first one."""
+        if monotonic() < self._next:
+            return False
+        self._next = monotonic() + _SECONDS_APART
+        sent = parse_http_date(headers.get("date"))
+        if sent is None:
+            return False
+        is_first = self._ahead is None
+        ahead = max(sent, _EARLIEST) - local_now()
+        # A cache sends the date at which its copy was made.
+        if (age := headers.get("age", "")).isdigit():
+            ahead += timedelta(seconds=min(int(age[:9]), 1e8))
+        if ahead > _FARTHEST_AHEAD:
+            ahead = timedelta(0)
+        self._ahead = ahead if self._ahead is None else min(ahead, self._ahead)
+        return is_first
+
+    @property
+    def is_known(self) -> bool:
+        """True once an answer's date was looked at, even if it had none."""
+        return self._next > 0
+
+    @property
+    def skew(self) -> timedelta:
+        """The time by which the server is ahead of us; negative if behind, 0 if unknown."""
+        return self._ahead or timedelta(0)
+
+    def described(self) -> str:
+        """Describe how far the server's clock is from ours."""
+        where = "ahead of" if self.skew > timedelta(0) else "behind"
+        apart = timedelta(seconds=round(abs(self.skew).total_seconds()))
+        return f"the server's clock is {apart} {where} this machine's: ages are measured by the server's"
+
+    def now(self) -> datetime:
+        """Return the server's time, in UTC; ours if unknown."""
+        return local_now() + self.skew
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the time in UTC, or None if the text is not a date; a date without a zone is in UTC."""
+    if not text:
+        return None
+    try:
+        time = parsedate_to_datetime(text)
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+class RateLimit:
+    """Rate limiter of all requests of a load; used from one event loop at a time.
+
+    Args:
+        requests_per_second: the limit of the whole load; None for no limit.
+    """
+
+    def __init__(self, requests_per_second: float | None = None) -> None:
+        self._apart = 1 / requests_per_second if requests_per_second else 0.0
+        self._next = 0.0
+        self._resume = 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Hold all requests for this many seconds, as the server asked (Retry-After)."""
+        self._resume = max(self._resume, monotonic() + seconds)
+
+    async def wait(self) -> None:
+        """Wait until a request may be sent."""
+        while True:
+            now = monotonic()
+            start = max(now, self._next, self._resume)
+            self._next = start + self._apart
+            if start > now:
+                await sleep(start - now)
+            # Meanwhile the server may have told another reader to wait.
+            if self._resume <= start:
+                return
 
 
 @dataclass

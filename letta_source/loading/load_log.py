@@ -38,8 +38,8 @@ from letta_source.safe_text import visible
 from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
-from letta_source.state.overlap import local_now
 from letta_source.state.session import Session
+from letta_source.times import local_now
 
 logger = logging.getLogger(__name__)
 

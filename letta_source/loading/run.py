@@ -11,8 +11,8 @@ from typing import Any
 from dlt.common.exceptions import DltException
 from dlt.extract import DltSource
 
+from letta_source.api.redact import keep_our_frames
 from letta_source.api.server import Server
-from letta_source.api.tracebacks import keep_our_frames
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.existing_rows import row_counts

@@ -13,7 +13,7 @@ from typing import Any
 import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
-from letta_source.api.tracebacks import keep_our_frames
+from letta_source.api.redact import keep_our_frames
 from letta_source.destinations.dataset_names import (
     assert_not_called_otherwise,
     assert_not_reserved,

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from letta_source.state.cursors import Cursor, Cursors
-from letta_source.state.overlap import Overlap
-from letta_source.times import parse_time
+from letta_source.times import Overlap, parse_time
 
 
 class StoredChanges(TypedDict, total=False):

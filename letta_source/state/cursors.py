@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from letta_source.state.overlap import Overlap
-from letta_source.times import created_at, newest_of, parse_time
+from letta_source.times import Overlap, created_at, newest_of, parse_time
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,9 @@ from letta_source.shards import bucket_of
 from letta_source.state.changes import Changes, StoredChanges
 from letta_source.state.cursors import Cursors
 from letta_source.state.known_issues import KnownIssues, StoredIssue
-from letta_source.state.overlap import Overlap
 from letta_source.state.session import Session
 from letta_source.state.worklist import Worklist
-from letta_source.times import parse_time
+from letta_source.times import Overlap, parse_time
 
 # The lists that tell which agents have news take about ten requests.
 _MANY_AGENTS = 300

@@ -6,8 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from letta_source.state.cursors import Cursor, Cursors
-from letta_source.state.overlap import Overlap
-from letta_source.times import created_at
+from letta_source.times import Overlap, created_at
 
 Parent = Mapping[str, Any]
 """A run, step or batch: its id, status and dates, as far as known."""

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from letta_source.api import clock as clock_module
-from letta_source.api.clock import Clock
+from letta_source.api import server as server_module
+from letta_source.api.server import Clock
 from tests.support.wire import answering, client_of
 
 OURS = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
@@ -18,9 +18,9 @@ OURS = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def _our_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "_local_now", lambda: OURS)
+    monkeypatch.setattr(server_module, "local_now", lambda: OURS)
     # Observe every response.
-    monkeypatch.setattr(clock_module, "_SECONDS_APART", -1.0)
+    monkeypatch.setattr(server_module, "_SECONDS_APART", -1.0)
 
 
 def http_date(skew: timedelta) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.api import rate_limit
+from letta_source.api import server as server_module
 from letta_source.api.client import Client
-from letta_source.api.rate_limit import RateLimit
-from letta_source.api.server import Server
+from letta_source.api.server import RateLimit, Server
 from tests.support.wire import answering, settings
 
 
@@ -47,8 +46,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rate_limit, "sleep", clock.sleep)
-    monkeypatch.setattr(rate_limit, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(server_module, "sleep", clock.sleep)
+    monkeypatch.setattr(server_module, "monotonic", lambda: clock.now)
     return clock
 
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from letta_source.api.client import Client
-from letta_source.api.clock import retry_after
 from letta_source.api.responses import RequestFailed, StatusError, WebPage
+from letta_source.api.retries import retry_after
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, QuotaExceeded, Unreachable
 from tests.support.wire import Answer, answering, client_of, get, one_by_one, settings, web_page

@@ -21,7 +21,7 @@ from letta_source.paging.pages import Endpoint
 from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
 from letta_source.state.cursors import Cursors
-from letta_source.state.overlap import Overlap
+from letta_source.times import Overlap
 from tests.support.full_letta import FullLetta
 from tests.support.wire import gather, no_waits, playing
 

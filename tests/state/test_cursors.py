@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.state.cursors import Cursors
-from letta_source.state.overlap import Overlap
 from letta_source.state.worklist import Worklist, is_finished
+from letta_source.times import Overlap
 
 EDGE = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 OLD = EDGE - timedelta(hours=1)

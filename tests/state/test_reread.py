@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.state.cursors import Cursors
-from letta_source.state.overlap import Overlap
+from letta_source.times import Overlap
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

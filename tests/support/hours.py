@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.api import clock
+from letta_source.api import server
 from letta_source.demo import Letta
 from letta_source.state import session
 
@@ -26,8 +26,8 @@ def stop_clock(moment: datetime, patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(session, "datetime", Stopped)
     # Else the responses' dates would show that these hours are over.
-    patch.setattr(clock.Clock, "skew", timedelta(0))
-    patch.setattr(clock, "_local_now", lambda: moment)
+    patch.setattr(server.Clock, "skew", timedelta(0))
+    patch.setattr(server, "local_now", lambda: moment)
 
 
 class Story:

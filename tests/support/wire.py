@@ -16,7 +16,7 @@ import httpx
 import pytest
 import tenacity
 
-from letta_source.api import rate_limit
+from letta_source.api import server as server_module
 from letta_source.api.client import Client
 from letta_source.api.server import Server, Traffic
 from letta_source.demo import Letta
@@ -46,8 +46,8 @@ def no_waits() -> Iterator[list[float]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tenacity, "AsyncRetrying", partial(tenacity.AsyncRetrying, sleep=note))
-        patch.setattr(rate_limit, "sleep", note)
-        patch.setattr(rate_limit, "monotonic", lambda: time.monotonic() + sum(waits))
+        patch.setattr(server_module, "sleep", note)
+        patch.setattr(server_module, "monotonic", lambda: time.monotonic() + sum(waits))
         yield waits
 
 
