@@ -111,7 +111,11 @@ _CONTRACT: tuple[tuple[str, str, Callable[[], bool]], ...] = (
     (
         "storage of schemas",
         "a killed load would be finished by an older schema",
-        lambda: _takes(SchemaStorage.save_schema, "schema") and _takes(Schema.from_dict, "d"),
+        lambda: (
+            _takes(SchemaStorage.save_schema, "schema")
+            and _takes(SchemaStorage.load_schema, "name")
+            and _takes(Schema.from_dict, "d")
+        ),
     ),
     (
         "cause of a failed connection",

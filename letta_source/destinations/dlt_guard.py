@@ -1,15 +1,14 @@
-"""Additions to dlt's destinations: only the lease's holder writes; capabilities are resolved once."""
+"""An addition to dlt's destinations: only the lease's holder writes."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
-from letta_source.destinations.dlt_internals import DltCapabilities, sql_client_of
+from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.errors import LettaError
 
 
@@ -44,25 +43,6 @@ def guard(
         return made
 
     destination.client = guarded
-
-
-def answer_once(destination: Any) -> None:
-    """Have a destination compute its capabilities once for each naming convention.
-
-    dlt asks for them some 30 times in a load, and each time resolves all of the destination's settings.
-    """
-    find, found = destination.capabilities, {}
-
-    def capabilities(config: Any = None, naming: Any = None) -> DltCapabilities:
-        if config is not None:
-            return find(config, naming)  # type: ignore[no-any-return]
-        name = naming and naming.name()
-        if name not in found:
-            found[name] = find(None, naming)
-        # Callers may change them.
-        return copy.deepcopy(found[name])  # type: ignore[no-any-return]
-
-    destination.capabilities = capabilities
 
 
 def _check(sql_client: Any, check: Callable[[], None], names_of_session: Sequence[str]) -> None:

@@ -33,10 +33,11 @@ def index_tables(pipeline: dlt.Pipeline) -> None:
     Raises:
         DatabaseException: an open transaction that has written keeps a table locked for too long.
     """
-    with pipeline.destination_client() as client:
-        sql_client = sql_client_of(client)
-        if sql_client is None or dialect_of(sql_client) not in _OF_TABLES:
-            return
+    client = pipeline.destination_client()
+    sql_client = sql_client_of(client)
+    if sql_client is None or dialect_of(sql_client) not in _OF_TABLES:
+        return
+    with client:
         there = _indexes(sql_client)
         if missing := [table for table in _loaded(pipeline) if _name(table) not in there]:
             logger.info("creating the indexes of %s", ", ".join(table.name for table in missing))
@@ -49,10 +50,10 @@ def index_tables(pipeline: dlt.Pipeline) -> None:
 def index_staging(pipeline: dlt.Pipeline) -> None:
     """Create missing staging tables and their indexes in MySQL, MariaDB and SQLite."""
     client: Any = pipeline.destination_client()
+    sql_client = sql_client_of(client)
+    if sql_client is None or dialect_of(sql_client) not in _OF_STAGING:
+        return
     with client:
-        sql_client = sql_client_of(client)
-        if sql_client is None or dialect_of(sql_client) not in _OF_STAGING:
-            return
         names = [table.name for table in _loaded(pipeline)]
         there = stored_columns(client, names, staging=True)
     if not all(there.get(name) for name in names):

@@ -14,6 +14,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.api.redact import keep_our_frames
+from letta_source.destinations.computed_once import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dataset_names import (
     assert_not_called_otherwise,
     assert_not_reserved,
@@ -22,7 +23,6 @@ from letta_source.destinations.dataset_names import (
 )
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
-from letta_source.destinations.dlt_guard import answer_once
 from letta_source.destinations.dlt_internals import (
     database_file,
     dataset_names,
@@ -290,7 +290,8 @@ class Target:
             # dev_mode would wipe the state, and load into another dataset each time.
             dev_mode=False,
         )
-        answer_once(destination)
+        find_capabilities_once(destination)
+        read_schemas_once(made)
         if self.called:
             # dataset_name_layout is already applied to it.
             made.dataset_name = self.called

@@ -36,6 +36,7 @@ PACKAGE = ROOT / "letta_source"
 ROOM = [
     "destinations/dlt_internals.py",
     "destinations/dlt_specs.py",
+    "destinations/computed_once.py",
     "destinations/dlt_storage.py",
     "destinations/dlt_files.py",
     "destinations/dlt_paths.py",
@@ -53,7 +54,8 @@ UNDOCUMENTED = {
     "fs_client", "get_resolvable_fields", "open_connection",
     "get_stored_schema", "get_stored_schema_by_hash", "get_stored_state", "get_table_dir", "get_table_prefix",
     "inner_exc", "is_open_table",
-    "list_table_files", "load_open_table", "loader_file_format_selector", "merge_strategies_selector",
+    "list_table_files", "live_schemas", "load_open_table", "load_schema",
+    "loader_file_format_selector", "merge_strategies_selector",
     "native_connection", "read_only", "save_schema", "update_table",
 }  # fmt: skip
 
