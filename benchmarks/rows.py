@@ -10,7 +10,8 @@ from statistics import median
 import orjson
 
 from benchmarks.data import KINDS, Kind, make_agents
-from letta_source.rows.flatten import Rows, split_page
+from letta_source.items import split_page
+from letta_source.rows.flatten import Rows
 from letta_source.safe_text import parse_json
 from letta_source.schema.resources import RESOURCES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Item: TypeAlias = dict[str, Any]
 """An element with an id: one message, run, agent and so on, as sent."""
@@ -56,3 +56,26 @@ def _ids_of(items: Sequence[Any]) -> list[str]:
 def _are_plain(ids: list[str]) -> bool:
     joined = "".join(ids).encode()
     return all(ids) and max(map(len, ids), default=0) <= _LONGEST and not joined.translate(None, _PLAIN)
+
+
+class Nameless(NamedTuple):
+    """Elements of a page that cannot be rows, and the ids around them (empty at the page's ends)."""
+
+    elements: list[Any]
+    after_id: str
+    before_id: str
+
+
+def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
+    """Split elements into those that can be rows and those that cannot: no object, or no valid id."""
+    if len(ids_of(page)) == len(page):
+        return page, []
+    items: list[Item] = []
+    others: dict[int, list[Any]] = {}
+    for element in page:
+        if id_of(element) is None:
+            others.setdefault(len(items), []).append(element)
+        else:
+            items.append(element)
+    ids = ["", *(item["id"] for item in items), ""]
+    return items, [Nameless(elements, ids[at], ids[at + 1]) for at, elements in others.items()]

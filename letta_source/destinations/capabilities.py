@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dlt
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.destinations.dlt_internals import (
@@ -20,7 +23,6 @@ from letta_source.destinations.dlt_internals import (
     sql_client_of,
 )
 from letta_source.destinations.mysql import widen_texts
-from letta_source.destinations.text_limits import LONGEST_TEXT, within
 from letta_source.errors import ConfigError
 from letta_source.schema.tables import Table
 from letta_source.settings import Settings
@@ -33,6 +35,13 @@ with the same key are updated (`upsert`), or rows are only added (`append`)."""
 
 # dlt copies Parquet into these by ADBC, which fails on a file without rows.
 _FAILS_ON_EMPTY = ("postgres", "mssql", "sqlalchemy")
+
+LONGEST_TEXT: Mapping[str, int] = {
+    # VARCHAR(MAX); a text in a SUPER has the same limit.
+    "redshift": 65_535,
+    "snowflake": 16 * 1024 * 1024,
+}
+"""Limits in bytes, by sqlglot dialect; other destinations hold all texts of Letta's messages."""
 
 
 @dataclass(frozen=True)
@@ -123,3 +132,38 @@ def limits_of(capabilities: Capabilities, settings: Settings) -> str | None:
     if capabilities.writes == "upsert":
         return "can only add and update rows: if a message later has fewer parts, its old rows remain"
     return None
+
+
+def within(rows: pa.Table, longest: int, json: Collection[str]) -> tuple[pa.Table, int]:
+    """Return the rows with texts cut to `longest` bytes, and how many: longer ones would fail a load.
+
+    Args:
+        longest: bytes of UTF-8, at least 2.
+        json: columns of JSON text; a value that is cut becomes a JSON string of its beginning.
+    """
+    cut = 0
+    for index, one in enumerate(rows.schema):
+        if not pa.types.is_string(one.type):
+            continue
+        column = rows.column(index).combine_chunks()
+        too_long = pc.fill_null(pc.greater(pc.binary_length(column), longest), False)
+        if not pc.any(too_long).as_py():
+            continue
+        shorten: Callable[[str, int], str] = _json_beginning if one.name in json else _beginning
+        shorter = pa.array(
+            [shorten(text, longest) for text in column.filter(too_long).to_pylist()], pa.string()
+        )
+        rows = rows.set_column(index, one, pc.replace_with_mask(column, too_long, shorter))
+        cut += len(shorter)
+    return rows, cut
+
+
+def _beginning(text: str, longest: int) -> str:
+    return text.encode()[:longest].decode(errors="ignore")
+
+
+def _json_beginning(text: str, longest: int) -> str:
+    room = longest
+    while len(made := orjson.dumps(_beginning(text, room))) > longest:
+        room -= len(made) - longest
+    return made.decode()

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 from letta_source.destinations.existing_rows import LoadedIds
 from letta_source.errors import FamilyMissing, FatalError, ParentGone
 from letta_source.extract.append_only import AppendOnly
-from letta_source.extract.gathered_rows import GatheredRows
-from letta_source.extract.held_pages import ParentPages
+from letta_source.extract.gathered_rows import GatheredRows, ParentPages
 from letta_source.extract.issues import Issues
 from letta_source.extract.tracker import Tracker
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
+from letta_source.items import split_page
 from letta_source.paging.events import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
 from letta_source.plan.job import Job, ParentSeen
 from letta_source.rows.children import search_result
-from letta_source.rows.flatten import split_page
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.counts import Counts

@@ -1,17 +1,16 @@
-"""Gather one resource's items into rows."""
+"""Gather one resource's items into rows; a list of agents, tools, … is written only if it changed."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from letta_source.extract.held_pages import ParentPages
-from letta_source.extract.unchanged_list import Held, UnchangedList
 from letta_source.items import Item, ids_of
 from letta_source.plan.filters import is_wanted
 from letta_source.plan.job import Job
-from letta_source.rows.flatten import Rows
+from letta_source.rows.flatten import Rows, without_credentials
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.state.counts import Counts
@@ -19,6 +18,11 @@ from letta_source.state.resource_state import ResourceState
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+ParentPages = Iterable[tuple[str, Sequence[Item], int]]
+"""Items by their parent, and the bytes that they take, where these are known."""
+Held = tuple[Job, str, Sequence[Item], int]
+"""A page of a job: the parent's id, its items, the bytes that they take."""
 
 
 class Repeats:
@@ -54,7 +58,7 @@ class GatheredRows:
     the resource leaves `session.before.empty`, and rows are merged from then on.
 
     Args:
-        mask: for the digest of a list, see `letta_source.extract.unchanged_list`.
+        mask: for the digest of a list, see `letta_source.extract.gathered_rows`.
         tombstones: see `letta_source.rows.flatten.Rows`.
     """
 
@@ -136,3 +140,66 @@ def _whose(job: Job, parent_id: str, item: Item) -> set[str]:
     names = ("id", "agent_id", "conversation_id", "run_id", "sender_id")
     found = {one.get(name) for one in (item, job.parent) for name in names}
     return {parent_id, *(one for one in found if isinstance(one, str))}
+
+
+class UnchangedList:
+    """Pages of one list, held back until its end tells whether anything in it changed.
+
+    Without this, each run would load a package for a few agents in which nothing is new: a sixth of its time.
+    The list is written as a whole or not at all, so that items that left it keep an older `_dlt_load_id` than
+    the others.
+
+    Args:
+        mask: applied before the digest of the list is taken, so that no masked value is kept.
+    """
+
+    def __init__(self, resource: Resource, state: ResourceState, mask: Mask) -> None:
+        self._state = state
+        self._mask = mask
+        self._most = state.session.server.memory.enough_rows
+        self._held: list[Held] = []
+        self._size = 0
+        self._holds = resource.walk == "list" and not (
+            state.adds_only or state.settings.agent_ids or state.settings.window or state.asks_for_changes
+        )
+        # A sweep writes all again, and so does whoever cannot know that the last load arrived.
+        self._may_skip = not (state.loaded_before or state.sweeps)
+        # Another version may have other columns.
+        written = f"{resource.root.arrow_schema} {state.settings.images}"
+        self._digest = hashlib.blake2b(written.encode(), digest_size=16)
+        if not self._holds:
+            state.forget_list()
+
+    def page(self, job: Job, parent_id: str, items: Sequence[Item], size: int) -> Iterator[Held]:
+        """Hold a page back; yield the pages to write now."""
+        if not self._holds:
+            yield job, parent_id, items, size
+            return
+        for item in items:
+            self._digest.update(content_of(item, self._mask))
+        # A copy: the page itself is emptied once it was taken.
+        self._held.append((job, parent_id, list(items), size))
+        self._size += size
+        if self._size > self._most:
+            yield from self.give_up()
+
+    def give_up(self) -> Iterator[Held]:
+        """Yield the pages held back, and hold no more: the list is too long, or cannot be read to its end."""
+        if self._holds:
+            self._holds = False
+            self._state.forget_list()
+            yield from self._held
+            self._held.clear()
+
+    def end(self) -> Iterator[Held]:
+        """Yield the pages to write, once all was read: none if the last load wrote the same list."""
+        digest = self._digest.hexdigest()
+        if self._holds and not (self._may_skip and self._state.has_list(digest)):
+            yield from self.give_up()
+            self._state.note_list(digest)
+
+
+def content_of(item: Item, mask: Mask) -> bytes:
+    """Return everything that is loaded of an item, masked, as bytes."""
+    kept = {field: without_credentials(field, value) for field, value in mask.item(item).items()}
+    return repr(kept).encode("utf-8", "backslashreplace")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from letta_source.items import Nameless
 from letta_source.paging.events import UNREADABLE, Gap, Retried
 from letta_source.rows.arrow import table_of, to_arrays
-from letta_source.rows.flatten import Nameless
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.schema.tables import LOAD_ISSUES

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from letta_source.destinations.text_limits import within
+from letta_source.destinations.capabilities import within
 from letta_source.operate import DIFFERENCES
 from letta_source.operate.cells import really_edited, unequal
 from letta_source.operate.hiding import Hiding

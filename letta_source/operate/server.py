@@ -11,8 +11,7 @@ from letta_source.api.responses import RequestFailed, is_gone
 from letta_source.errors import Unreadable
 from letta_source.extract.collect import extract
 from letta_source.loading.preflight import in_own_thread
-from letta_source.plan.host import list_endpoint
-from letta_source.plan.lists import listed
+from letta_source.plan.lists import list_endpoint, listed
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.host import Host

@@ -15,9 +15,8 @@ from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.direction import Direction, SeenPages
 from letta_source.paging.events import Event, Gap, Page, Restarted, Retried
-from letta_source.paging.known_gaps import Known, back_from_end, past_known
 from letta_source.paging.pages import Endpoint, Lost, Pages
-from letta_source.paging.unreadable import Anchors, far_edge
+from letta_source.paging.unreadable import Anchors, Known, back_from_end, far_edge, past_known
 
 _RESTARTS = 3
 

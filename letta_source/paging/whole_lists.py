@@ -1,17 +1,19 @@
-"""Lists without cursors, which one request has to return whole."""
+"""Lists without cursors, and single objects: one request has to return each whole."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError, TooLarge, Verdict, is_gone
+from letta_source.api.responses import RequestFailed, StatusError, TooLarge, Verdict, is_gone, is_missing
 from letta_source.api.spool import Spool, read_list
-from letta_source.errors import ParentGone, Unreadable
+from letta_source.errors import FamilyMissing, ParentGone, Unreadable
 from letta_source.items import Items
 from letta_source.paging.events import Gap, Page
-from letta_source.paging.pages import Endpoint, as_list, smaller_limit
+from letta_source.paging.pages import Endpoint, as_list, get_whole_or_without, smaller_limit
+from letta_source.schema.card import Params
 
 # More than any batch holds; the server accepts a limit of this size.
 _MOST = 100_000
@@ -187,3 +189,34 @@ def _smaller(error: BaseException | None, size: int) -> int:
     if isinstance(error, RequestFailed) and (is_limit or isinstance(error, TooLarge)):
         return min(smaller_limit(error, size), size - 1)
     return 0
+
+
+async def get_one(
+    client: Client, path: str, params: Params | None = None, fragile: str = "", family: str | None = None
+) -> AsyncIterator[Page]:
+    """Yield the one object at `path`.
+
+    Args:
+        fragile: see `letta_source.paging.pages.get_whole_or_without`.
+        family: name to report when the host lacks this endpoint; None if it cannot lack it.
+
+    Raises:
+        FamilyMissing, ParentGone, Unreadable: see `letta_source.errors`.
+    """
+    lease = client.server.memory.lease()
+
+    async def get(params: Params | None, retries: int | None = None) -> Any:
+        return await client.get(path, params, retries, "object", family is not None, lease)
+
+    try:
+        if fragile and params:
+            found = await get_whole_or_without(get, params, fragile, client.server)
+        else:
+            found = await get(params)
+    except RequestFailed as error:
+        if is_gone(error):
+            raise ParentGone(str(error)) from error
+        if family and is_missing(error):
+            raise FamilyMissing(family) from error
+        raise Unreadable(f"{path}: {error}") from error
+    yield Page([found], lease=lease)

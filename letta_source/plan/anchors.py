@@ -19,8 +19,7 @@ from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.unreadable import AnchorIds
 from letta_source.paging.walk import walk_pages
-from letta_source.plan.host import runs_endpoint
-from letta_source.plan.lists import has_id
+from letta_source.plan.lists import has_id, runs_endpoint
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.times import created_at

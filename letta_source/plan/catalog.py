@@ -13,7 +13,6 @@ from letta_source.paging.pages import Endpoint, as_list
 from letta_source.paging.whole_lists import walk_whole
 from letta_source.plan.active_agents import jobs_of_active
 from letta_source.plan.filters import assert_loadable, has_agent, is_wanted, joint_key, list_keys
-from letta_source.plan.host import list_endpoint, lists_steps
 from letta_source.plan.job import Events, Job, Read
 from letta_source.plan.list_jobs import (
     changed_job,
@@ -25,7 +24,7 @@ from letta_source.plan.list_jobs import (
     part_job,
     read_one,
 )
-from letta_source.plan.lists import listed
+from letta_source.plan.lists import list_endpoint, listed, lists_steps
 from letta_source.plan.messages import messages_job
 from letta_source.plan.runs_and_steps import (
     by_id,

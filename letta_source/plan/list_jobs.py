@@ -9,11 +9,10 @@ from letta_source.errors import FamilyMissing
 from letta_source.items import Item
 from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.unpaged import get_one
 from letta_source.paging.walk import walk_pages
-from letta_source.plan.host import list_endpoint
+from letta_source.paging.whole_lists import get_one
 from letta_source.plan.job import Events, Job, Moves, Read
-from letta_source.plan.lists import has_id, list_events, slim
+from letta_source.plan.lists import has_id, list_endpoint, list_events, slim
 from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, say_not_ordered
 from letta_source.schema.card import Resource
 from letta_source.state.cursors import Cursor

@@ -13,12 +13,11 @@ from letta_source.errors import FamilyMissing, ParentError, ParentGone, Unreadab
 from letta_source.items import Item
 from letta_source.paging.events import UNREADABLE, Event, Page, Retried
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.unpaged import get_one
 from letta_source.paging.walk import walk_pages
+from letta_source.paging.whole_lists import get_one
 from letta_source.plan.filters import may_hold
-from letta_source.plan.host import list_endpoint, runs_endpoint
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing
-from letta_source.plan.lists import has_id, listed, slim
+from letta_source.plan.lists import has_id, list_endpoint, listed, runs_endpoint, slim
 from letta_source.plan.news import news_since, until_named
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource

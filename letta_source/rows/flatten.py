@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from letta_source.items import Item, id_of, ids_of
+from letta_source.items import Item
 from letta_source.rows.arrow import Arrays, Columns, Extras, table_of, to_arrays
 from letta_source.rows.messages import FIELDS, SINGULARS, Children
-from letta_source.rows.numbering import numbered
 from letta_source.rows.shapes import Gathered, Group, Values, by_shape
 from letta_source.safe_text import to_json
 from letta_source.schema.card import Resource
@@ -28,11 +27,13 @@ if TYPE_CHECKING:
 # An agent's variables and secrets hold its owner's credentials.
 _CREDENTIALS = {column.field for table in all_tables() for column in table.columns if column.secret}
 _CREDENTIAL_VALUES = {"value", "value_enc"}
-
-
 # Small pages are flattened together, up to this many items: each pass costs as much as some hundred.
 _TOGETHER = 1000
 _LARGE_BYTES = 1 << 22
+# An approval request, always its message's last item, has the message's id as otid.
+_LAST = 0x80
+# Item index by the last two hex digits of an otid, in lower case as the server writes them.
+_INDEXES = {f"{digits:02x}": digits & 0x7F for digits in range(0x100)}
 
 
 class _Page(NamedTuple):
@@ -193,29 +194,6 @@ class Rows:
         return made
 
 
-class Nameless(NamedTuple):
-    """Elements of a page that cannot be rows, and the ids around them (empty at the page's ends)."""
-
-    elements: list[Any]
-    after_id: str
-    before_id: str
-
-
-def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
-    """Split elements into those that can be rows and those that cannot: no object, or no valid id."""
-    if len(ids_of(page)) == len(page):
-        return page, []
-    items: list[Item] = []
-    others: dict[int, list[Any]] = {}
-    for element in page:
-        if id_of(element) is None:
-            others.setdefault(len(items), []).append(element)
-        else:
-            items.append(element)
-    ids = ["", *(item["id"] for item in items), ""]
-    return items, [Nameless(elements, ids[at], ids[at + 1]) for at, elements in others.items()]
-
-
 def without_credentials(field: str, value: Any) -> Any:
     """Return `value` without the values of an agent's variables and secrets; their names stay."""
     if field not in _CREDENTIALS:
@@ -228,3 +206,64 @@ def without_credentials(field: str, value: Any) -> Any:
         return {k: v for k, v in value.items() if k not in _CREDENTIAL_VALUES}
     # A mapping of names to values: the form used to create agents.
     return dict.fromkeys(value)
+
+
+def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the position and the sequence of each item, given its message id and its otid.
+
+    The position counts the items of one message: one stored message comes back as several items with one
+    id. Their otid is that id with its last seven bits replaced by the item's index. If all items of a message
+    carry one, it gives their order, because `/v1/steps/{id}/messages` sends them in reverse. Otherwise they
+    stay in the order received.
+
+    The sequence counts from `first`: messages in the order received, the items of each by position.
+    """
+    count = len(ids)
+    positions = [0] * count
+    followers = [at for at in range(1, count) if ids[at] == ids[at - 1]]
+    if len(set(ids)) + len(followers) == count and _are_in_order(ids, otids, followers):
+        # Nearly every page is in order.
+        for at in followers:
+            positions[at] = positions[at - 1] + 1
+        return positions, range(first, first + count)
+    sequences = list(range(first, first + count))
+    members: dict[str, list[int]] = {}
+    for at, message_id in enumerate(ids):
+        members.setdefault(message_id, []).append(at)
+    for message_id, ats in members.items():
+        indexes = [index for at in ats if (index := _otid_index(message_id, otids[at])) is not None]
+        ordered = ats
+        if len(indexes) == len(ats):
+            ordered = [at for _, at in sorted(zip(indexes, ats, strict=True))]
+        for position, at in enumerate(ordered):
+            positions[at] = position
+            sequences[at] = first + ats[0] + position
+    return positions, sequences
+
+
+def _are_in_order(ids: Sequence[str], otids: Sequence[Any], followers: Sequence[int]) -> bool:
+    """Return True if each of these items clearly follows the one before it.
+
+    Otids that are not derived from their ids give no order; those items stay as received, too.
+    """
+    try:
+        return all(
+            otids[at] == ids[at]
+            or (otids[at - 1] != ids[at] and _INDEXES[otids[at - 1][-2:]] <= _INDEXES[otids[at][-2:]])
+            for at in followers
+        )
+    except (TypeError, KeyError):
+        # An otid is not a string or does not end in such digits.
+        return False
+
+
+def _otid_index(message_id: str, otid: Any) -> int | None:
+    """Return the index in an item's otid, or None if the otid is not derived from the message id."""
+    if otid == message_id:
+        return _LAST
+    if not isinstance(otid, str) or otid[:-2] != message_id.removeprefix("message-")[:-2]:
+        return None
+    try:
+        return int(otid[-2:], 16) & 0x7F
+    except ValueError:
+        return None

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from letta_source.demo import Server
-from letta_source.destinations.text_limits import LONGEST_TEXT
+from letta_source.destinations.capabilities import LONGEST_TEXT
 from tests.support.command import SOME, Command, Said, ago, messages, one_of
 from tests.support.full_letta import FullLetta
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.destinations.text_limits import within
+from letta_source.destinations.capabilities import within
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

@@ -12,7 +12,7 @@ import pytest
 
 from letta_source.demo import Letta, serve
 from letta_source.errors import FatalError
-from letta_source.extract.held_pages import HeldPages
+from letta_source.extract.append_only import HeldPages
 from letta_source.state.session import Packages
 from tests.extract.test_append_only import OLD, Added, whole
 

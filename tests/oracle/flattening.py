@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from letta_source.items import split_page
 from letta_source.rows.children import search_result
-from letta_source.rows.flatten import Rows, split_page
+from letta_source.rows.flatten import Rows
 from letta_source.safe_text import parse_json
 from letta_source.schema.resources import RESOURCES
 from tests.oracle.dumps import LOAD_ID, SEQUENCE, Page

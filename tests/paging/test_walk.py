@@ -18,8 +18,7 @@ from letta_source.demo.api import Dialect
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
 from letta_source.paging.events import Page, Restarted
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.unpaged import get_one
-from letta_source.paging.whole_lists import walk_whole
+from letta_source.paging.whole_lists import get_one, walk_whole
 from letta_source.times import created_at
 from tests.support.wire import HOST, Walked, answering, gather, no_waits, playing, walk
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.rows import children
+from letta_source.rows.flatten import numbered
 from letta_source.rows.messages import listed
-from letta_source.rows.numbering import numbered
 from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]

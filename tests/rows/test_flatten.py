@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from letta_source.demo.shapes import recorded
-from letta_source.rows.flatten import Rows, split_page, without_credentials
-from letta_source.rows.numbering import numbered
+from letta_source.items import split_page
+from letta_source.rows.flatten import Rows, numbered, without_credentials
 from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
