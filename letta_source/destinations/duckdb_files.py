@@ -1,14 +1,19 @@
-"""Checks of DuckDB files, before DuckDB refuses one in its own words or takes it for another."""
+"""Checks of DuckDB files, before DuckDB refuses one in its own words or takes it for another; and waiting."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from letta_source.destinations.dlt_internals import database_file
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, InUse
+
+Result = TypeVar("Result")
 
 _CREDENTIALS = "DESTINATION__DUCKDB__CREDENTIALS"
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
@@ -22,6 +27,13 @@ _DESTINATIONS = {
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # DuckDB takes a SQLite file for a database, and wants to download its extension for these.
 _NO_DATABASE = re.compile(r'The file "(.*?)" exists, but it is not a valid DuckDB database|"sqlite_scanner"')
+
+WAIT = "wait until it has ended, or give --wait SECONDS"
+# DuckDB's message; it names no program in another container.
+_LOCKED = re.compile(
+    r'Could not set lock on file "(.*?)"(?:: Conflicting lock is held in (.*? \(PID \d+\)))?'
+)
+_SECONDS_BETWEEN = 0.5
 
 
 def named(database: str) -> str:
@@ -99,3 +111,25 @@ def not_a_database(said: str) -> ConfigError | None:
         return None
     what = f"{found[1]} is" if found[1] else "the file is a SQLite database,"
     return ConfigError(f"{what} not a DuckDB database: name another file, or move it away")
+
+
+def in_use(message: str) -> InUse | None:
+    """Return the error for a DuckDB file that another process holds; None if the message is another."""
+    if (found := _LOCKED.search(message)) is None:
+        return None
+    return InUse(f"{found[1]} is in use by {found[2] or 'another process'}: {WAIT}")
+
+
+def waited_for(seconds: float, attempt: Callable[[], Result]) -> Result:
+    """Retry an attempt as long as it raises InUse.
+
+    Raises:
+        InUse: it still does after so many seconds.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(InUse),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(_SECONDS_BETWEEN),
+        reraise=True,
+    )
+    return tries(attempt)

@@ -21,6 +21,7 @@ from letta_source.settings import Settings
 
 FINDING = Job("", nothing)
 """Placeholder for the search for jobs, in events that belong to no job."""
+Jobs = Callable[[Client], AsyncIterator[Job]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Shortage:
 
 JobEvent = tuple[Job, str, Event | ParentSeen | Begun | Done | Failed | Shortage]
 """A job, the id of the parent that the event concerns, and the event."""
-Jobs = Callable[[Client], AsyncIterator[Job]]
 
 
 @dataclass

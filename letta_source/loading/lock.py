@@ -16,14 +16,14 @@ from filelock import FileLock, Timeout
 
 from letta_source.destinations.dlt_files import assert_writable, local_place
 from letta_source.destinations.dlt_internals import DatabaseException, pipelines_folder, sql_client_of
+from letta_source.destinations.duckdb_files import WAIT
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.lease_sql import TABLE, can_lease
 from letta_source.errors import ConfigError, InUse
-from letta_source.loading.damaged import discard_if_damaged
 from letta_source.loading.dlt_rules import ours
 from letta_source.loading.error_text import one_line
-from letta_source.loading.in_use import is_being_run
 from letta_source.loading.own_folder import assert_loadable_path, close_to_others, make_own_folder
+from letta_source.loading.recovery import discard_if_damaged
 from letta_source.loading.target import Target
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,10 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
     make_own_folder(folder / target.name)
     with ExitStack() as stack:
         try:
-            own = _locked(folder / f"{target.name}.lock", is_being_run(target.name), 0o600, target.wait)
+            running = InUse(
+                f"the pipeline {target.name} is being run already: {WAIT}, or choose another --pipeline-name"
+            )
+            own = _locked(folder / f"{target.name}.lock", running, 0o600, target.wait)
             stack.enter_context(own)
         except _CannotLock as error:
             # Two runs in one working folder would lose rows, and nothing else would keep them apart.

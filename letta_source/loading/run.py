@@ -11,6 +11,7 @@ from typing import Any
 from dlt.common.exceptions import DltException
 from dlt.extract import DltSource
 
+from letta_source.api.memory_budget import MemoryBudget
 from letta_source.api.redact import keep_our_frames
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
@@ -18,14 +19,12 @@ from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.existing_rows import row_counts
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
-from letta_source.loading.checkpoints import load_packages
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, root
 from letta_source.loading.load_log import noted, recorded
 from letta_source.loading.lock import held
 from letta_source.loading.outcome import Loaded, LoadFailed, why_failed
-from letta_source.loading.preflight import check_reachable
-from letta_source.loading.same_server import assert_same_server
+from letta_source.loading.preflight import assert_same_server, check_reachable
 from letta_source.loading.target import Target
 from letta_source.loading.workspace import Workspace
 from letta_source.plan.filters import assert_effective, assert_loadable
@@ -187,3 +186,34 @@ def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Sessio
     after = row_counts(workspace.pipeline, before, all_of_them=True) if workspace.load_ids else before
     new = {table: rows - before[table] for table, rows in after.items()}
     return Loaded(workspace.pipeline, session, new)
+
+
+def load_packages(workspace: Workspace, source: DltSource, session: Session) -> None:
+    """Extract and load package after package; `checkpoint_rows` and the memory limit the rows of each."""
+    session.packages.max_rows = session.settings.checkpoint_rows
+    session.packages.max_bytes = MemoryBudget(session.settings.memory_limit).enough_for_package
+    to_take_over = workspace.to_take_over()
+    session.before.empty = workspace.appendable(source.selected_resources)
+    session.before.from_elsewhere = not set(source.selected_resources).isdisjoint(to_take_over)
+    session.before.erased = workspace.erased()
+    workspace.keep_masking()
+    _load_each(workspace, source, session)
+    if not session.packages.fatal:
+        rest = [name for name in to_take_over if name not in source.selected_resources]
+        if rest != to_take_over:
+            workspace.set_to_take_over(rest)
+
+
+def _load_each(workspace: Workspace, source: DltSource, session: Session) -> None:
+    while True:
+        workspace.assert_leased()
+        with workspace.let_go():
+            workspace.pipeline.extract(source)
+        session.written.is_writing = True
+        packages = session.packages
+        workspace.load_package(bool(session.before.empty), packages.rows, packages.bytes > 0)
+        session.written.is_writing = False
+        session.written.items = sum(counts.items for counts in session.counts.values())
+        if not session.packages.has_more:
+            break
+        logger.info("checkpoint: %s items and their cursors are loaded", f"{session.written.items:,}")

@@ -33,7 +33,7 @@ from letta_source.destinations.dlt_internals import (
 )
 from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.destinations.duckdb import kept_open
-from letta_source.destinations.duckdb_files import configured_file, not_a_database
+from letta_source.destinations.duckdb_files import configured_file, in_use, not_a_database, waited_for
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.staging import Holds, is_legacy, legacy_name, staging_name, what_is_in
@@ -41,7 +41,6 @@ from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.destination import DESTINATIONS, destination_of, settings_of_duckdb
 from letta_source.loading.dlt_rules import assert_dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, setting_hint
-from letta_source.loading.in_use import in_use, waited_for
 from letta_source.loading.own_folder import close_to_others
 from letta_source.loading.shard_state import pipeline_name_of
 from letta_source.settings.places import providers

@@ -8,6 +8,9 @@ from typing import Any
 
 from letta_source.api.memory_budget import MemoryLease
 
+UNREADABLE = "unreadable"
+"""The issue kind of a gap."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -43,10 +46,6 @@ class Page:
 @dataclass(frozen=True)
 class Restarted:
     """The item under the cursor is gone; the list is read again from the start."""
-
-
-UNREADABLE = "unreadable"
-"""The issue kind of a gap."""
 
 
 @dataclass(frozen=True)

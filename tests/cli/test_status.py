@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Letta, Server
-from letta_source.loading import checkpoints, load_log, run, workspace
+from letta_source.loading import load_log, run, workspace
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, messages
@@ -93,7 +93,7 @@ def test_a_load_that_is_running_is_told(
 ) -> None:
     options = ("--shard", shard) if shard else ()
     seen: list[dict[str, Any]] = []
-    load_packages = checkpoints.load_packages
+    load_packages = run.load_packages
 
     def looking(*parts: Any) -> None:
         seen.append(told(letta_source))

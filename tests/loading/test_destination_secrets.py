@@ -13,8 +13,7 @@ import pytest
 from letta_source import Load, load
 from letta_source.demo import Server
 from letta_source.errors import ConfigError
-from letta_source.loading.destination_secrets import destination_redactor
-from letta_source.loading.error_text import one_line
+from letta_source.loading.error_text import destination_redactor, one_line
 from tests.support.configuration import configure, forget
 
 PASSWORDS = [

@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 
 from letta_source.demo import Letta, Server
+from letta_source.destinations.duckdb_files import in_use, waited_for
 from letta_source.errors import InUse
-from letta_source.loading.in_use import in_use, waited_for
 from tests.support.command import Command, messages, one_of
 
 pytestmark = pytest.mark.whole

@@ -13,7 +13,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer, answer
-from letta_source.loading import checkpoints, load_log, lock, run
+from letta_source.loading import load_log, lock, run
 from letta_source.schema.tables import LOAD_LOG
 from tests.support.command import SOME, Command, ago, messages, one_of
 
@@ -159,7 +159,7 @@ def test_a_run_that_was_killed_is_known_to_the_next(
         kept = journal(letta_source).read_bytes()
         load_packages(*parts)
 
-    load_packages = checkpoints.load_packages
+    load_packages = run.load_packages
     with monkeypatch.context() as patch:
         patch.setattr(run, "load_packages", peek)
         patch.setattr(load_log, "write", lambda *of_run: None)

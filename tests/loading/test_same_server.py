@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from letta_source.demo import Letta, Server, serve
-from letta_source.loading import load_log, same_server
-from letta_source.loading.same_server import _address
+from letta_source.loading import load_log, preflight
+from letta_source.loading.preflight import _address
 from tests.support.command import SOME, Command, messages, one_of, two_agents
 
 HOSTS = "SELECT DISTINCT host FROM letta.load_log"
@@ -62,8 +62,8 @@ def test_the_last_run_tells_whose_the_dataset_is(
         make_qualified_table_name=str, escape_column_name=str, execute_sql=lambda sql: logged
     )
     pipeline: Any = SimpleNamespace(sql_client=lambda: nullcontext(client))
-    monkeypatch.setattr(same_server, "is_kind", lambda kind, of: False)
-    assert same_server._other_host(pipeline, host) == other
+    monkeypatch.setattr(preflight, "is_kind", lambda kind, of: False)
+    assert preflight._other_host(pipeline, host) == other
 
 
 @pytest.mark.whole
