@@ -116,10 +116,9 @@ def write(target: Target, output: Path, requested: ReportOptions) -> str:
     from letta_source.loading.dataset import reading
     from letta_source.report.charts import draw
     from letta_source.report.facts import find
-    from letta_source.report.model import build, keep_only
+    from letta_source.report.model import build, keep_only, read_prices
     from letta_source.report.page import page
     from letta_source.report.period import parse_period
-    from letta_source.report.prices import read_prices
     from letta_source.report.store import open_store
     from letta_source.report.warehouse import fill_store, health
 

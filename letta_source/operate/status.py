@@ -13,12 +13,12 @@ from letta_source.destinations.dlt_storage import stored_version
 from letta_source.errors import ConfigError, ExitCode
 from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, open_reader
+from letta_source.export.stream import last_runs, query
 from letta_source.loading.dataset import reading
 from letta_source.loading.journal import Journal, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
-from letta_source.operate.queries import query
 from letta_source.schema.columns import bigint, text, timestamp
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import ISSUE_KEY, LOAD_ISSUES, LOAD_LOG
@@ -161,16 +161,7 @@ def _runs(reader: Reader) -> list[Run]:
     """Return the last runs, the newest first."""
     if not is_there(reader, LOAD_LOG.name):
         return _finished_loads(reader)
-    run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
-    sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"
-    ids = query(reader, sql, [text("run_id", "")])
-    last = [row["run_id"] for row in ids[:_MOST_RUNS]]
-    there = reader.columns_of(LOAD_LOG.name)
-    columns = [column for column in LOAD_LOG.columns if column.name in there]
-    listed = ", ".join(reader.column(column.name) for column in columns)
-    marks = ", ".join(["%s"] * len(last))
-    sql = f"SELECT {listed} FROM {table} WHERE {run_id} IN ({marks}) ORDER BY {run_id} DESC"
-    return _by_run(query(reader, sql, columns, last)) if last else []
+    return [_run(rows) for rows in last_runs(reader, _MOST_RUNS)]
 
 
 def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:

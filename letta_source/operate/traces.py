@@ -11,7 +11,7 @@ from typing import Any
 from letta_source.export.query import Reader
 from letta_source.export.readers import is_there
 from letta_source.export.selection import agent_of
-from letta_source.operate.queries import query
+from letta_source.export.stream import query
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column, bigint, text
 from letta_source.schema.resources import RESOURCES, all_tables

@@ -21,8 +21,8 @@ from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
 from letta_source.operate import DIFFERENCES
+from letta_source.operate.cells import Hiding
 from letta_source.operate.compare import Comparison, Key, Tally
-from letta_source.operate.hiding import Hiding
 from letta_source.operate.server import Server
 from letta_source.operate.warehouse import Warehouse
 from letta_source.schema.card import Resource

@@ -14,8 +14,8 @@ from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Queries, Reader
 from letta_source.export.readers import is_there
 from letta_source.export.selection import agent_of, date_of, select
+from letta_source.export.stream import query
 from letta_source.export.values import widened
-from letta_source.operate.queries import query
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import text, timestamp
 from letta_source.schema.resources import RESOURCES

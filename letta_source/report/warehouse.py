@@ -14,9 +14,9 @@ from letta_source.destinations.dlt_internals import began
 from letta_source.export.query import LOADS, Queries
 from letta_source.export.readers import is_there
 from letta_source.export.selection import select
+from letta_source.export.stream import last_runs, query
 from letta_source.export.values import widened
 from letta_source.report.period import Period, PeriodOptions
-from letta_source.report.runs import LoadRun, last_runs
 from letta_source.report.store import KEY, NEEDED, USER_TEXT, fill
 from letta_source.schema.columns import Column, bigint, text, timestamp
 from letta_source.schema.resources import all_tables
@@ -34,6 +34,30 @@ _LEAD_IN = timedelta(days=1)
 _BEGINNING = 40
 # Clocks may be wrong, and in another zone it may be tomorrow already; later dates cannot be true.
 _AHEAD = timedelta(days=1)
+_OUTCOMES = {0: "loaded", 3: "incomplete", None: "interrupted or running"}
+_MOST_RUNS = 10
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """One run; times are UTC without a zone.
+
+    Attributes:
+        modes: incremental, sweep, window or refresh, in the order of its resources.
+        outcome: loaded, incomplete, failed, or interrupted or running.
+        rows, requests, retries: totals of all resources.
+        new_problems, known_problems: numbers of parents and messages that could not be read.
+    """
+
+    began_at: datetime
+    seconds: float | None
+    modes: str
+    outcome: str
+    rows: int
+    requests: int
+    retries: int
+    new_problems: int
+    known_problems: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,26 @@ def health(reader: Reader) -> Health:
         newest=_naive(span["newest"]),
         ahead=span["ahead"],
         rows=rows,
-        runs=last_runs(reader),
+        runs=[_run(rows) for rows in last_runs(reader, _MOST_RUNS)],
+    )
+
+
+def _run(rows: Sequence[Mapping[str, Any]]) -> LoadRun:
+    def total(name: str) -> int:
+        return sum(row.get(name) or 0 for row in rows)
+
+    first = rows[0]
+    began, ended = first["began_at"], first.get("ended_at")
+    return LoadRun(
+        began.replace(tzinfo=None),
+        (ended - began).total_seconds() if ended else None,
+        ", ".join(dict.fromkeys(row["mode"] for row in rows if row.get("mode"))),
+        _OUTCOMES.get(first.get("exit_code"), "failed"),
+        total("rows_written"),
+        total("requests"),
+        total("retries"),
+        total("new_problems"),
+        total("known_problems"),
     )
 
 
@@ -149,8 +192,8 @@ def _user_texts(reader: Reader, **filters: Any) -> Iterator[pa.RecordBatch]:
 
 def _row(reader: Reader, sql: str, *columns: Column, values: Sequence[Any] = ()) -> dict[str, Any]:
     """Return the only row of a query."""
-    (row,) = pa.Table.from_batches(reader.stream((sql, [*values]), columns)).to_pylist()
-    return dict(zip((column.name for column in columns), row.values(), strict=True))
+    (row,) = query(reader, sql, columns, values)
+    return row
 
 
 def _began(load_id: str | None) -> datetime | None:

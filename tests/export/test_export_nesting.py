@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.errors import Changed
-from letta_source.export.nesting import Child, nested
+from letta_source.export.stream import Child, nested
 
 SCHEMA = pa.schema([("parent", pa.string()), ("id", pa.string()), ("position", pa.int64())])
 TYPE = pa.list_(pa.struct([("said", pa.string()), ("missing", pa.int64())]))

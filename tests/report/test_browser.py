@@ -13,10 +13,9 @@ import pytest
 
 from letta_source.report.charts import draw
 from letta_source.report.facts import find
-from letta_source.report.model import build
+from letta_source.report.model import build, read_prices
 from letta_source.report.page import page
 from letta_source.report.period import Period
-from letta_source.report.prices import read_prices
 from letta_source.report.store import NEEDED, fill, open_store
 from letta_source.report.warehouse import Health
 from tests.support import busy_month as made

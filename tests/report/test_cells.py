@@ -14,9 +14,8 @@ import pytest
 from letta_source.report import cells as report_cells
 from letta_source.report.cells import as_json
 from letta_source.report.facts import find
-from letta_source.report.model import build, keep_only
+from letta_source.report.model import build, keep_only, read_prices
 from letta_source.report.period import Period
-from letta_source.report.prices import read_prices
 from letta_source.report.store import NEEDED, fill, open_store
 from tests.support import busy_month as made
 from tests.support.report_case import Case

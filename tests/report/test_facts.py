@@ -9,8 +9,8 @@ import pytest
 
 from letta_source.report.charts import draw
 from letta_source.report.facts import MOST
+from letta_source.report.model import Price
 from letta_source.report.period import Period
-from letta_source.report.prices import Price
 from tests.support.report_case import MARCH, NOON, Case
 
 

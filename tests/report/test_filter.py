@@ -13,10 +13,9 @@ import pytest
 
 from letta_source.report import texts
 from letta_source.report.facts import Facts, find
-from letta_source.report.model import build, keep_only
+from letta_source.report.model import build, keep_only, read_prices
 from letta_source.report.page import page
 from letta_source.report.period import Period
-from letta_source.report.prices import read_prices
 from letta_source.report.store import NEEDED, fill, open_store
 from letta_source.safe_text import visible
 from tests.report.test_page import EVIL, HEALTH, HIDDEN, busy

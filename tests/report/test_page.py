@@ -14,11 +14,10 @@ import pytest
 from letta_source.report import texts
 from letta_source.report.charts import draw
 from letta_source.report.facts import MOST, Facts
+from letta_source.report.model import Price
 from letta_source.report.page import page
 from letta_source.report.period import Period, parse_period
-from letta_source.report.prices import Price
-from letta_source.report.runs import LoadRun
-from letta_source.report.warehouse import Health
+from letta_source.report.warehouse import Health, LoadRun
 from tests.support.report_case import MARCH, Case
 
 NOW = datetime(2026, 4, 2, tzinfo=timezone.utc)

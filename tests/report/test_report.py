@@ -12,7 +12,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError
-from letta_source.report.prices import PRICES, read_prices
+from letta_source.report.model import PRICES, read_prices
 from tests.report.test_page import Parsed
 from tests.support.command import Command, one_of
 from tests.support.paths import ROOT

@@ -13,9 +13,8 @@ from letta_source.export.pairing import TOOL_CALLS
 from letta_source.export.readers import open_reader
 from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
-from letta_source.report.model import build
+from letta_source.report.model import build, read_prices
 from letta_source.report.period import parse_period
-from letta_source.report.prices import read_prices
 from letta_source.report.store import open_store
 from letta_source.report.warehouse import fill_store, health
 from tests.support.dbt_built import Built

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from letta_source.report.facts import Facts, find
-from letta_source.report.model import build, keep_only
+from letta_source.report.model import Price, build, keep_only
 from letta_source.report.period import Period
-from letta_source.report.prices import Price
 from letta_source.report.store import NEEDED, fill, open_store
 from tests.support.busy_month import Rows, batches
 
