@@ -58,7 +58,7 @@ async def read_body(response: httpx.Response, most: int, take: Take) -> bytes:
     return Body(body) if len(body) < _LARGE_PIECE else body
 
 
-async def parsed(
+async def parse_within_memory(
     response: httpx.Response, body: bytes, lease: MemoryLease, shape: Shape | None, most: int
 ) -> Any:
     """Return the decoded JSON of a body.

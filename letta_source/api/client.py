@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from letta_source.api.bodies import parsed
+from letta_source.api.bodies import parse_within_memory
 from letta_source.api.causes import describe_broken_answer, describe_cause
 from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory_budget import MemoryLease
@@ -288,7 +288,8 @@ class Client:
                 self.server.traffic.waited += wait
             raise error
         if not asked.read:
-            body = await parsed(response, body, asked.lease, asked.shape, self.server.memory.largest_page)
+            most = self.server.memory.largest_page
+            body = await parse_within_memory(response, body, asked.lease, asked.shape, most)
         self._answers += 1
         self.server.lets_read = True
         return body

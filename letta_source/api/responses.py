@@ -150,7 +150,7 @@ def to_error(
     """
     redact = redactor_of(response.request)
     try:
-        sent = parsed(body)
+        sent = parse_body(body)
     except BadBody:
         sent = None
     status = response.status_code
@@ -240,7 +240,7 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
     """
     if is_web_page(response):
         raise web_page(response, body)
-    found = parsed(body)
+    found = parse_body(body)
     if shape and not _has_shape(found, shape, response.url.path):
         kind, shown = type(found).__name__, _detail(found, redactor_of(response.request))
         # No traceback frame may show it, as it may echo the request.
@@ -276,7 +276,7 @@ def _has_shape(found: Any, shape: Shape, path: str) -> bool:
     return found is None or not isinstance(found, (dict, str, int, float))
 
 
-def parsed(body: bytes) -> Any:
+def parse_body(body: bytes) -> Any:
     """Return the value of a JSON body.
 
     Raises:

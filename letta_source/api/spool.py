@@ -16,7 +16,7 @@ import httpx
 from letta_source.api.bodies import Take, pieces_of, read_start
 from letta_source.api.json_elements import Element, Elements, ListStart
 from letta_source.api.memory_budget import MemoryBudget, MemoryLease, parsed_size
-from letta_source.api.responses import BadBody, RequestFailed, TooLarge, is_web_page, parsed, web_page
+from letta_source.api.responses import BadBody, RequestFailed, TooLarge, is_web_page, parse_body, web_page
 from letta_source.items import id_of
 
 # An answer with fewer bytes needs no file.
@@ -101,7 +101,7 @@ class Spool:
 
     def parse(self, text: bytes) -> list[Any]:
         """Return the elements of a text from `text_of`."""
-        return self._elements.unwrap(parsed(text))
+        return self._elements.unwrap(parse_body(text))
 
     def close(self) -> None:
         """Remove the file, and give back the memory."""
@@ -189,7 +189,7 @@ async def _add(
         return
     if found.size > _SMALL:
         await take(size)
-    element = elements.unwrap(parsed(elements.wrap([found.text])))[0]
+    element = elements.unwrap(parse_body(elements.wrap([found.text])))[0]
     spool.add(found.text, id_of(element), size)
     del element
     if found.size > _SMALL:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -172,15 +172,17 @@ def names(value: str) -> list[str]:
     return found
 
 
-def add_names(group: argparse._ArgumentGroup, option: str, metavar: str, summary: str) -> None:
-    """Add an option that takes names, separated by commas or one at a time."""
+def add_names(
+    group: argparse._ArgumentGroup, option: str, metavar: str, summary: str, dest: str | None = None
+) -> None:
+    """Add an option that takes names, separated by commas or one at a time.
+
+    Args:
+        dest: the name of its values among the options, if that is not the option's.
+    """
     summary = f"{summary}; separate several by commas, or repeat the option"
-    group.add_argument(option, type=names, action="extend", metavar=metavar, help=summary)
-
-
-def joined(values: Iterable[str] | None) -> str | None:
-    """Join the values of a repeated option with commas; None stays None."""
-    return None if values is None else ",".join(values)
+    dest = dest or option.removeprefix("--").replace("-", "_")
+    group.add_argument(option, type=names, action="extend", metavar=metavar, help=summary, dest=dest)
 
 
 def add_logging(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from letta_source.cli.arguments import (
     add_names,
     add_place,
     exit_codes,
-    joined,
     text,
     watched,
 )
@@ -69,8 +68,9 @@ def add_options(run: argparse.ArgumentParser) -> None:
     )
     what = run.add_argument_group("what")
     add_names(what, "--resources", "A,B", "load only these; `discover` lists them")
-    add_names(what, "--agent-id", "ID", "load only this agent")
-    add_names(what, "--batch-id", "ID", "load this batch too; the server lists no finished ones")
+    add_names(what, "--agent-id", "ID", "load only this agent", "agent_ids")
+    batches = "load this batch too; the server lists no finished ones"
+    add_names(what, "--batch-id", "ID", batches, "batch_ids")
     what.add_argument(
         "--start-date", metavar="DATE", help="load only rows created then or later; cursors do not move"
     )
@@ -154,28 +154,7 @@ def run(options: argparse.Namespace) -> int:
 
     session = Session()
     what = Load(
-        settings={
-            "base_url": options.base_url,
-            "agent_ids": options.agent_id,
-            "batch_ids": options.batch_id,
-            "start_date": options.start_date,
-            "end_date": options.end_date,
-            "lag": options.lag,
-            "changes": options.changes,
-            "sweep_interval": options.sweep_interval,
-            "reread_window": options.reread_window,
-            "page_size": options.page_size,
-            "max_workers": options.max_workers,
-            "requests_per_second": options.requests_per_second,
-            "refresh": options.refresh,
-            "search_query": options.search_query,
-            "shard": options.shard,
-            "table_format": options.table_format,
-            "mask": joined(options.mask),
-            "images": options.images,
-            "strict": options.strict,
-            "same_server": options.same_server,
-        },
+        settings=_settings(options),
         resources=options.resources or [],
         destination=options.destination,
         dataset_name=options.dataset_name,
@@ -195,6 +174,14 @@ def run(options: argparse.Namespace) -> int:
     if loaded.new_problems:
         print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that are settings, by name; None counts as not given."""
+    from letta_source.settings import SETTINGS
+
+    given = {name: value for name, value in vars(options).items() if name in SETTINGS}
+    return {**given, "mask": options.mask and ",".join(options.mask)}
 
 
 def _told(loaded: Loaded, as_json: bool) -> str:

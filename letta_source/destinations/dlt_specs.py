@@ -58,7 +58,7 @@ def settings_of(spec: type[BaseConfiguration], section: str) -> Iterator[tuple[s
             yield from settings_of(inner, section if name.startswith("_") else f"{section}.{name}")
 
 
-def is_of_type(name: str, said: Any, hint: Any) -> bool:
+def is_of_type(name: str, configured: Any, hint: Any) -> bool:
     """Return True if dlt can convert the configured value to the setting's type."""
     if get_origin(hint) is Union:
         kinds = [one for one in hint.__args__ if one is not type(None)]
@@ -67,7 +67,7 @@ def is_of_type(name: str, said: Any, hint: Any) -> bool:
         # dlt checks only the outer type of such values, when it reads the setting.
         return True
     try:
-        deserialize_value(name, said, hint)
+        deserialize_value(name, configured, hint)
     except (ConfigValueCannotBeCoercedException, ValueError):
         return False
     return True

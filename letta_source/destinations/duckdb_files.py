@@ -102,12 +102,12 @@ def assert_usable_file(client: Any) -> None:
         raise ConfigError(f"DuckDB cannot create {file}: the folder {place.parent} {why}")
 
 
-def not_a_database(said: str) -> ConfigError | None:
+def not_a_database(message: str) -> ConfigError | None:
     """Return the error for a file that is no DuckDB database; None if DuckDB's message is another.
 
     The file is not read to find out: closing it would end the locks that this process has on it.
     """
-    if (found := _NO_DATABASE.search(said)) is None:
+    if (found := _NO_DATABASE.search(message)) is None:
         return None
     what = f"{found[1]} is" if found[1] else "the file is a SQLite database,"
     return ConfigError(f"{what} not a DuckDB database: name another file, or move it away")

@@ -106,7 +106,7 @@ class Conversation:
                 calls.setdefault(row["id"], call)
                 calls[call.get("tool_call_id")] = call
             calls.pop(None, None)
-            yield _said(row, self.full, calls)
+            yield _shown(row, self.full, calls)
 
 
 def read_conversation(
@@ -194,7 +194,7 @@ def _of_conversation(
     return [row for row in rows if row["conversation_id"] == conversation_id]
 
 
-def _said(row: dict[str, Any], full: bool, calls: Mapping[str | None, Mapping[str, Any]]) -> Message:
+def _shown(row: dict[str, Any], full: bool, calls: Mapping[str | None, Mapping[str, Any]]) -> Message:
     kind = row["message_type"] or "message"
     speaker = _SPEAKERS.get(kind, kind.removesuffix("_message").replace("_", " ").capitalize())
     text, form = row["text"] or row["summary"] or "", "said"
@@ -211,8 +211,8 @@ def _said(row: dict[str, Any], full: bool, calls: Mapping[str | None, Mapping[st
     if row["is_err"]:
         speaker += ", of a failed step"
     time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
-    said = [Part(text, form)] if text or form == "block" else []
-    return Message(speaker, time, (*said, *_tools(row, calls)))
+    own = [Part(text, form)] if text or form == "block" else []
+    return Message(speaker, time, (*own, *_tools(row, calls)))
 
 
 def _shortened(text: str, longest: int = _LONGEST_THOUGHT) -> str:
@@ -262,11 +262,11 @@ def event_of(text: str) -> str | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        said = parse_json(text.encode(errors="surrogatepass"))
+        event = parse_json(text.encode(errors="surrogatepass"))
     except ValueError:
         return None
-    return said["type"] if isinstance(said, dict) and said.get("type") in _EVENTS else None
+    return event["type"] if isinstance(event, dict) and event.get("type") in _EVENTS else None
 
 
-def _lines(said: Any) -> str:
-    return "\n".join(map(str, said)) if isinstance(said, list) else str(said)
+def _lines(stream: Any) -> str:
+    return "\n".join(map(str, stream)) if isinstance(stream, list) else str(stream)

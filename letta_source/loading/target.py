@@ -137,7 +137,7 @@ class Target:
 
     def _check(self, table_format: str | None) -> None:
         client = self.destination_client()
-        with self._said():
+        with self._errors_explained():
             # Before it is opened: a refused setting must not create a DuckDB file.
             assert_dlt_settings(self.name, client)
             assert_usable_path(client, table_format)
@@ -145,7 +145,7 @@ class Target:
             assert_not_called_otherwise(
                 client, self.dataset_name, lambda name: replace(self, called=name).destination_client()
             )
-        with self._said(), client:
+        with self._errors_explained(), client:
             client.is_storage_initialized()
             if self.staging and what_is_in(client, staging=False) is Holds.STAGED:
                 raise ConfigError(
@@ -221,7 +221,7 @@ class Target:
             staging = local_value(pipeline, _STAGING) or (legacy if self.own_staging else staging)
         held = self._held_by(staging)
         if self.own_staging and not is_begun and held is not Holds.STAGED:
-            with self._said(), replace(self, staging=legacy).destination_client() as client:
+            with self._errors_explained(), replace(self, staging=legacy).destination_client() as client:
                 if is_legacy(client, self.called or "", self.name):
                     return legacy
         if held not in (Holds.NOTHING, Holds.STAGED):
@@ -234,7 +234,7 @@ class Target:
 
     def _held_by(self, staging: str) -> Holds:
         target = self if staging == self.staging else replace(self, staging=staging)
-        with self._said(), target.destination_client() as client:
+        with self._errors_explained(), target.destination_client() as client:
             return what_is_in(client, staging=True)
 
     def _clashes_with(self, file: Path) -> bool:
@@ -249,7 +249,7 @@ class Target:
             duckdb_name: name of its file, if none is configured.
         """
         providers()
-        with self._said(), sections_only(), tempfile.TemporaryDirectory() as folder:
+        with self._errors_explained(), sections_only(), tempfile.TemporaryDirectory() as folder:
             pipeline = self.made(folder, duckdb_name)
             try:
                 yield pipeline
@@ -257,7 +257,7 @@ class Target:
                 pipeline.deactivate()
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def _errors_explained(self) -> Iterator[None]:
         """Turn errors of dlt and drivers into ConfigErrors while the block runs."""
         try:
             yield

@@ -139,7 +139,7 @@ def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
         key = provider.get_key_name(name, *path)
         if is_environment(provider):
             where[name] = key
-            if not is_said(found):
+            if not is_not_blank(found):
                 raise ConfigError(f"{key} is empty: give it a value, or unset it")
         else:
             where[name] = f"{key} in {provider.get_value_location(name, None, *path) or provider.name}"
@@ -151,7 +151,7 @@ def _layer(provider: Any, names: Iterable[str], path: Path) -> Layer:
     return Layer(values, where)
 
 
-def is_said(value: Any) -> bool:
+def is_not_blank(value: Any) -> bool:
     """Return True unless the value is a blank text."""
     text = getattr(value, "get_secret_value", lambda: value)()
     return not isinstance(text, str) or bool(text.strip())

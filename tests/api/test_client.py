@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from letta_source.api.client import Client
-from letta_source.api.responses import BadBody, RequestFailed, StatusError, parsed
+from letta_source.api.responses import BadBody, RequestFailed, StatusError, parse_body
 from letta_source.api.server import Server
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
@@ -23,15 +23,15 @@ KEY = "sk-let-0123456789abcdef"
 @pytest.mark.parametrize("body", [b"", b"[1", b"OK", b"\xff", b"[" * 100_000], ids=len)
 def test_what_is_no_json(body: bytes) -> None:
     with pytest.raises(BadBody):
-        parsed(body)
+        parse_body(body)
 
 
 def test_integers_beyond_64_bits_are_kept() -> None:
-    assert parsed(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
+    assert parse_body(b"[123456789012345678901234567890]") == [123456789012345678901234567890]
 
 
 def test_lone_surrogates_are_json() -> None:
-    assert parsed(rb'["\ud83d"]') == ["\ud83d"]
+    assert parse_body(rb'["\ud83d"]') == ["\ud83d"]
 
 
 @pytest.mark.parametrize(
