@@ -27,7 +27,7 @@ WITH bucket AS (
 )
 """
 # Of each bar's time and agent. Distinct conversations and quantiles do not add up: they need every value.
-_SAID = f"""
+_MESSAGES = f"""
 {_BUCKET}
 SELECT bucket, agent_id, count(*), bool_or(author = 'user')::INT,
     bool_or(conversation_id IS NULL AND author = 'user')::INT,
@@ -35,14 +35,14 @@ SELECT bucket, agent_id, count(*), bool_or(author = 'user')::INT,
 FROM int_letta__messages JOIN bucket ON day = date_trunc($step, created_at)
 WHERE created_at >= $start AND created_at < $end GROUP BY ALL ORDER BY agent_id, bucket
 """
-_ANSWERED = f"""
+_TURNS = f"""
 {_BUCKET}
 SELECT bucket, agent_id, count(*),
     list(round(latency_seconds, 3) ORDER BY latency_seconds) FILTER (latency_seconds IS NOT NULL)
 FROM letta__turns JOIN bucket ON day = date_trunc($step, started_at)
 WHERE started_at >= $start AND started_at < $end GROUP BY ALL ORDER BY agent_id, bucket
 """
-_CALLED = f"""
+_CALLS = f"""
 {_BUCKET}
 SELECT bucket, agent_id, coalesce(tool_name, '') AS tool, count(*),
     count(*) FILTER (return_status = 'error'), count(*) FILTER (returned_at IS NULL),
@@ -51,7 +51,7 @@ SELECT bucket, agent_id, coalesce(tool_name, '') AS tool, count(*),
 FROM int_letta__tool_calls JOIN bucket ON day = date_trunc($step, called_at)
 WHERE called_at >= $start AND called_at < $end GROUP BY ALL ORDER BY agent_id, bucket, tool
 """
-_SPENT = f"""
+_STEPS = f"""
 {_BUCKET}
 SELECT bucket, agent_id, {MODEL} AS called, count(*), sum(prompt_tokens),
     sum(cached_input_tokens), sum(completion_tokens), sum(reasoning_tokens),
@@ -71,8 +71,8 @@ def cells(
 ) -> dict[str, Any] | None:
     """Return the data of the page's filter; None if it is larger than `MOST_BYTES`.
 
-    Each row of `said`, `answered`, `called` and `spent` begins with the positions of its bar in `days` and of
-    its agent in `agents` (null: of no agent); in `called` and `spent` that of the tool or model follows.
+    Each row of `messages`, `turns`, `calls` and `steps` begins with the positions of its bar in `days` and of
+    its agent in `agents` (null: of no agent); in `calls` and `steps` that of the tool or model follows.
 
     Args:
         buckets: the bars of the period, with `day` and `until`.
@@ -87,11 +87,11 @@ def cells(
     # Each takes a digit and a comma.
     if 2 * rows(_VALUES)[0][0] > MOST_BYTES:
         return None
-    said, answered, called, spent = (rows(sql) for sql in (_SAID, _ANSWERED, _CALLED, _SPENT))
+    messages, turns, calls, steps = (rows(sql) for sql in (_MESSAGES, _TURNS, _CALLS, _STEPS))
     names = dict(store.execute("SELECT id, any_value(name) FROM agents GROUP BY id").fetchall())
     # In the order in which rows of the same rank come.
-    ids = sorted({row[1] for table in (said, answered, called, spent) for row in table if row[1] is not None})
-    tools, models = (sorted({row[2] for row in table}) for table in (called, spent))
+    ids = sorted({row[1] for table in (messages, turns, calls, steps) for row in table if row[1] is not None})
+    tools, models = (sorted({row[2] for row in table}) for table in (calls, steps))
     place, tool_at, model_at = ({one: at for at, one in enumerate(all_)} for all_ in (ids, tools, models))
     conversations: dict[str, dict[str, int]] = {}
     data = {
@@ -100,20 +100,18 @@ def cells(
         "agents": _labels((names.get(agent) or agent for agent in ids), "agent", ids),
         "tools": _labels(tools, "tool"),
         "models": _labels(models, "model"),
-        "said": [
+        "messages": [
             [bucket, place[agent], *rest, _numbers(conversations.setdefault(agent, {}), among or ())]
-            for bucket, agent, *rest, among in said
+            for bucket, agent, *rest, among in messages
         ],
-        "answered": [
-            [bucket, place[agent], count, _short(seconds)] for bucket, agent, count, seconds in answered
-        ],
-        "called": [
+        "turns": [[bucket, place[agent], count, _short(seconds)] for bucket, agent, count, seconds in turns],
+        "calls": [
             [bucket, place[agent], tool_at[tool], *rest, _short(seconds)]
-            for bucket, agent, tool, *rest, seconds in called
+            for bucket, agent, tool, *rest, seconds in calls
         ],
-        "spent": [
+        "steps": [
             [bucket, place.get(agent), model_at[model], *_short(rest)]
-            for bucket, agent, model, *rest in spent
+            for bucket, agent, model, *rest in steps
         ],
     }
     return data if len(as_json(data)) <= MOST_BYTES else None

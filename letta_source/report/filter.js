@@ -98,10 +98,10 @@ function within(table, { agent, from, to }) {
 }
 
 function found(chosen) {
-  const spent = within("spent", chosen).filter(row => chosen.model === null || row[2] === chosen.model);
-  const [said, answered, called] = chosen.model === null
-    ? ["said", "answered", "called"].map(table => within(table, chosen)) : [[], [], []];
-  return { said, answered, called, spent };
+  const steps = within("steps", chosen).filter(row => chosen.model === null || row[2] === chosen.model);
+  const [messages, turns, calls] = chosen.model === null
+    ? ["messages", "turns", "calls"].map(table => within(table, chosen)) : [[], [], []];
+  return { messages, turns, calls, steps };
 }
 
 // What is shown.
@@ -114,27 +114,27 @@ function element(tag, attributes, ...children) {
   return made;
 }
 
-function figures({ said, answered, called, spent }, { model }) {
-  const asked = new Set(said.filter(row => row[3]).map(row => row[1])).size;
-  const others = new Set(said.map(row => row[1])).size - asked;
-  const outside = new Set(said.filter(row => row[4]).map(row => row[1])).size;
-  const among = new Set(said.flatMap(row => row[5].map(one => row[1] + " " + one))).size;
-  const errors = total(called, 4) ?? 0, calls = total(called, 3) ?? 0;
-  const latencies = all(answered, 3);
-  const positive = total(spent, 11) ?? 0, judged = positive + (total(spent, 12) ?? 0);
-  const unpriced = total(spent, 10);
+function figures({ messages, turns, calls, steps }, { model }) {
+  const asked = new Set(messages.filter(row => row[3]).map(row => row[1])).size;
+  const others = new Set(messages.map(row => row[1])).size - asked;
+  const outside = new Set(messages.filter(row => row[4]).map(row => row[1])).size;
+  const among = new Set(messages.flatMap(row => row[5].map(one => row[1] + " " + one))).size;
+  const errors = total(calls, 4) ?? 0, made = total(calls, 3) ?? 0;
+  const latencies = all(turns, 3);
+  const positive = total(steps, 11) ?? 0, judged = positive + (total(steps, 12) ?? 0);
+  const unpriced = total(steps, 10);
   const shown = [
     ["Agents", rough(asked), others ? count(others) + " more without people's messages" : ""],
     ["Conversations", rough(among), outside ? "agents that also talked outside of any: " + count(outside) : ""],
-    ["Messages", rough(total(said, 2) ?? 0), ""],
-    ["Turns", rough(total(answered, 2) ?? 0), ""],
+    ["Messages", rough(total(messages, 2) ?? 0), ""],
+    ["Turns", rough(total(turns, 2) ?? 0), ""],
     ["Median latency", seconds(quantile(latencies, 0.5)), "of a turn"],
     ["95th percentile", seconds(quantile(latencies, 0.95)), "of latency"],
-    ["Tool calls", rough(calls), ""],
-    ["Tool errors", share(ratio(errors, calls - (total(called, 5) ?? 0))), count(errors) + " calls"],
-    ["Steps", rough(total(spent, 3) ?? 0), ""],
-    ["Tokens", rough(total(spent, 8)), ""],
-    ["Cost", dollars(total(spent, 9)), unpriced ? count(unpriced) + " steps have no price" : ""],
+    ["Tool calls", rough(made), ""],
+    ["Tool errors", share(ratio(errors, made - (total(calls, 5) ?? 0))), count(errors) + " calls"],
+    ["Steps", rough(total(steps, 3) ?? 0), ""],
+    ["Tokens", rough(total(steps, 8)), ""],
+    ["Cost", dollars(total(steps, 9)), unpriced ? count(unpriced) + " steps have no price" : ""],
     ["Feedback", share(ratio(positive, judged)), `positive, of ${count(judged)} steps with feedback`],
   ];
   return element("dl", { class: "figures" }, ...shown
@@ -152,9 +152,9 @@ function bars(title, chosen, rows, value, format) {
   const drawn = element("svg", { viewBox: `0 0 ${values.length} 100`, preserveAspectRatio: "none" });
   drawn.append(...values.map((one, at) => {
     const height = 100 * (one ?? 0) / most;
-    const said = `${days[at][0]}: ${format(one)}`;
+    const tip = `${days[at][0]}: ${format(one)}`;
     return element("rect", { x: at + 0.04, y: 100 - height, width: 0.92, height, fill: "var(--c1)" },
-      element("title", {}, said));
+      element("title", {}, tip));
   }));
   const label = `${title}. At most ${format(most)}.`;
   return element("figure", { class: "chart bars" }, element("figcaption", {}, title),
@@ -163,13 +163,13 @@ function bars(title, chosen, rows, value, format) {
       element("div", { class: "ends" }, element("span", {}, days[0][0]), element("span", {}, days.at(-1)[1]))));
 }
 
-function charts({ said, answered, spent }, chosen) {
+function charts({ messages, turns, steps }, chosen) {
   return [
-    bars(`Messages a ${data.step}`, chosen, said, rows => total(rows, 2), count),
-    bars(`Turns a ${data.step}`, chosen, answered, rows => total(rows, 2), count),
-    bars(`Median latency by ${data.step}`, chosen, answered, rows => quantile(all(rows, 3), 0.5), seconds),
-    bars(`Tokens a ${data.step}`, chosen, spent, rows => total(rows, 8), count),
-    bars(`Cost a ${data.step}`, chosen, spent, rows => total(rows, 9), dollars),
+    bars(`Messages a ${data.step}`, chosen, messages, rows => total(rows, 2), count),
+    bars(`Turns a ${data.step}`, chosen, turns, rows => total(rows, 2), count),
+    bars(`Median latency by ${data.step}`, chosen, turns, rows => quantile(all(rows, 3), 0.5), seconds),
+    bars(`Tokens a ${data.step}`, chosen, steps, rows => total(rows, 8), count),
+    bars(`Cost a ${data.step}`, chosen, steps, rows => total(rows, 9), dollars),
   ].filter(chart => chart);
 }
 
@@ -201,7 +201,7 @@ const spending = [
 
 function failing(rows) { return ratio(total(rows, 4), total(rows, 3) - total(rows, 5)); }
 
-function tools({ called }) {
+function tools({ calls }) {
   return table("tool", data.tools, [
     ["Calls", rows => count(total(rows, 3))],
     ["Errors", rows => count(total(rows, 4))],
@@ -215,37 +215,37 @@ function tools({ called }) {
       const sum = Number(times.reduce((one, other) => one + other, 0).toFixed(3));
       return times.length && sum === 0 ? "0 s" : seconds(times.length ? sum : null);
     }],
-  ], grouping(called, 2), [rows => total(rows, 3)]);
+  ], grouping(calls, 2), [rows => total(rows, 3)]);
 }
 
-function agents({ said, answered, spent }, { model }) {
+function agents({ messages, turns, steps }, { model }) {
   // Rows of three tables in one group: each is told by where it comes from.
   const groups = new Map();
   const add = (rows, kind) => rows.forEach(row => {
-    const group = groups.get(row[1]) ?? { said: [], answered: [], spent: [] };
+    const group = groups.get(row[1]) ?? { messages: [], turns: [], steps: [] };
     group[kind].push(row);
     groups.set(row[1], group);
   });
-  add(said, "said"), add(answered, "answered"), add(spent, "spent");
+  add(messages, "messages"), add(turns, "turns"), add(steps, "steps");
   const of = (rows, kind) => [rows].flat().flatMap(group => group[kind]);
   return table("agent", data.agents, [
     ...(model === null ? [
-      ["Messages", rows => count(total(of(rows, "said"), 2) ?? 0)],
-      ["Turns", rows => count(total(of(rows, "answered"), 2) ?? 0)],
+      ["Messages", rows => count(total(of(rows, "messages"), 2) ?? 0)],
+      ["Turns", rows => count(total(of(rows, "turns"), 2) ?? 0)],
     ] : []),
-    ...spending.map(([title, at]) => [title, rows => count(total(of(rows, "spent"), at))]),
-    ["Cost", rows => dollars(total(of(rows, "spent"), 9))],
+    ...spending.map(([title, at]) => [title, rows => count(total(of(rows, "steps"), at))]),
+    ["Cost", rows => dollars(total(of(rows, "steps"), 9))],
   ], groups, [
-    rows => total(of(rows, "spent"), 9), rows => total(of(rows, "spent"), 8), rows => total(of(rows, "said"), 2),
+    rows => total(of(rows, "steps"), 9), rows => total(of(rows, "steps"), 8), rows => total(of(rows, "messages"), 2),
   ]);
 }
 
-function models({ spent }) {
+function models({ steps }) {
   return table("model", data.models, [
     ["Steps", rows => count(total(rows, 3))],
     ...spending.map(([title, at]) => [title, rows => count(total(rows, at))]),
     ["Cost", rows => total(rows, 10) ? "no price" : dollars(total(rows, 9))],
-  ], grouping(spent, 2), [rows => total(rows, 9), rows => total(rows, 8)]);
+  ], grouping(steps, 2), [rows => total(rows, 9), rows => total(rows, 8)]);
 }
 
 const NOT_BY_MODEL = "Counted by agent and time only: choose all models to see it.";
@@ -269,14 +269,14 @@ function show() {
   }
   document.body.classList.toggle("filtered", filtered);
   document.getElementById("everything").disabled = !filtered;
-  const said = [
+  const told = [
     chosen.agent === null ? "all agents" : select.agent.selectedOptions[0].textContent,
     chosen.model === null ? "all models" : select.model.selectedOptions[0].textContent,
     `${data.days[chosen.from][0]} to ${data.days[chosen.to][1]}`,
   ].join(", ");
-  const much = chosen.model === null ? [total(of.said, 2), "messages"] : [total(of.spent, 3), "steps"];
+  const much = chosen.model === null ? [total(of.messages, 2), "messages"] : [total(of.steps, 3), "steps"];
   document.getElementById("shown").textContent =
-    filtered ? `Shown: ${said}: ${count(much[0] ?? 0)} ${much[1]}.` : "Shown: everything.";
+    filtered ? `Shown: ${told}: ${count(much[0] ?? 0)} ${much[1]}.` : "Shown: everything.";
 }
 
 function start() {

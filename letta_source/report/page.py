@@ -70,7 +70,9 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
     script = (files("letta_source.report") / "filter.js").read_text("utf-8")
     return environment.get_template("page.html").render(
         # Nothing can be chosen where there is nothing.
-        cells=as_json(facts.cells) if facts.cells and any(map(facts.cells.get, ("said", "spent"))) else "",
+        cells=as_json(facts.cells)
+        if facts.cells and any(map(facts.cells.get, ("messages", "steps")))
+        else "",
         most_bytes=MOST_BYTES,
         script=script,
         script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",

@@ -31,29 +31,29 @@ def added_up(data: Mapping[str, Any], first: int, last: int, agent: int | None =
         rows: list[list[Any]] = data[table]
         return [row for row in rows if first <= row[0] <= last and agent in (None, row[1])]
 
-    latencies = sorted(one for row in of("answered") for one in row[3])
+    latencies = sorted(one for row in of("turns") for one in row[3])
     at = 0.95 * (len(latencies) - 1)
     low, high = latencies[int(at)], latencies[min(int(at) + 1, len(latencies) - 1)]
-    calls, errors, lost = (sum(row[column] for row in of("called")) for column in (3, 4, 5))
-    asked = {row[1] for row in of("said") if row[3]}
+    calls, errors, lost = (sum(row[column] for row in of("calls")) for column in (3, 4, 5))
+    asked = {row[1] for row in of("messages") if row[3]}
     return {
         "agents": len(asked),
-        "other_agents": len({row[1] for row in of("said")} - asked),
-        "conversations": len({(row[1], one) for row in of("said") for one in row[5]}),
-        "outside": len({row[1] for row in of("said") if row[4]}),
-        "messages": sum(row[2] for row in of("said")),
-        "turns": sum(row[2] for row in of("answered")),
+        "other_agents": len({row[1] for row in of("messages")} - asked),
+        "conversations": len({(row[1], one) for row in of("messages") for one in row[5]}),
+        "outside": len({row[1] for row in of("messages") if row[4]}),
+        "messages": sum(row[2] for row in of("messages")),
+        "turns": sum(row[2] for row in of("turns")),
         "median_latency": pytest.approx(median(latencies), abs=1e-5),
         "p95_latency": pytest.approx(low + (high - low) * (at % 1), abs=1e-5),
         "calls": calls,
         "errors": errors,
         "error_rate": errors / (calls - lost),
-        "steps": sum(row[3] for row in of("spent")),
-        "tokens": sum(row[8] or 0 for row in of("spent")),
-        "cost": pytest.approx(sum(row[9] or 0 for row in of("spent")), abs=1e-6) if of("spent") else None,
-        "unpriced": sum(row[10] for row in of("spent")),
-        "positive": sum(row[11] for row in of("spent")),
-        "negative": sum(row[12] for row in of("spent")),
+        "steps": sum(row[3] for row in of("steps")),
+        "tokens": sum(row[8] or 0 for row in of("steps")),
+        "cost": pytest.approx(sum(row[9] or 0 for row in of("steps")), abs=1e-6) if of("steps") else None,
+        "unpriced": sum(row[10] for row in of("steps")),
+        "positive": sum(row[11] for row in of("steps")),
+        "negative": sum(row[12] for row in of("steps")),
     }
 
 
@@ -99,7 +99,7 @@ def test_bars_of_a_year_are_weeks_cut_to_the_period() -> None:
     assert data is not None
     assert data["days"][0] == ["1 Jan 2026", "4 Jan 2026"]
     assert data["days"][-1] == ["28 Dec 2026", "31 Dec 2026"]
-    ((bar, *_),) = data["said"]
+    ((bar, *_),) = data["messages"]
     assert data["days"][bar] == ["2 Mar 2026", "8 Mar 2026"]
 
 
@@ -120,8 +120,8 @@ def test_conversations_and_agents_are_told_apart() -> None:
     assert data is not None
     assert data["agents"] == ["same (agent-1)", "same (agent-2)", "agent-3"]
     assert data["tools"] == ["(tool without a name)"]
-    assert [row[5] for row in data["said"]] == [[0, 1], [0], [0, 1], [0], []]
-    assert [row[1] for row in data["spent"]] == [None]
+    assert [row[5] for row in data["messages"]] == [[0, 1], [0], [0, 1], [0], []]
+    assert [row[1] for row in data["steps"]] == [None]
 
 
 def test_data_cannot_end_its_script() -> None:
