@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from . import memory_lists, message_lists
+from . import lists, message_lists
 from .calls import Call, row_of
 from .filters import conversations, not_ended, not_hidden, runs, steps
 from .letta import Letta
@@ -237,15 +237,15 @@ ROUTES = (
     Route("messages", "/v1/messages/", message_lists.all_messages),
     Route("messages", "/v1/messages/search", _search, "POST"),
     Route("messages", "/v1/messages/(?P<id>message-[^/]+)", message_lists.message),
-    Route("blocks", "/v1/blocks/", memory_lists.blocks),
+    Route("blocks", "/v1/blocks/", lists.blocks),
     Route("blocks", "/v1/blocks/{id}", getter("blocks", "Block")),
-    Route("agent_blocks", "/v1/agents/{id}/core-memory/blocks", memory_lists.agent_blocks),
-    Route("step_metrics", "/v1/steps/{id}/metrics", memory_lists.step_metrics),
-    Route("tools", "/v1/tools/", memory_lists.tools),
+    Route("agent_blocks", "/v1/agents/{id}/core-memory/blocks", lists.agent_blocks),
+    Route("step_metrics", "/v1/steps/{id}/metrics", lists.step_metrics),
+    Route("tools", "/v1/tools/", lists.tools),
     Route("tools", "/v1/tools/{id}", getter("tools", "Tool")),
-    Route("identities", "/v1/identities/", memory_lists.identities),
+    Route("identities", "/v1/identities/", lists.identities),
     Route("identities", "/v1/identities/{id}", getter("identities", "Identity")),
-    Route("archives", "/v1/archives/", memory_lists.archives),
+    Route("archives", "/v1/archives/", lists.archives),
     Route("archives", "/v1/archives/{id}", getter("archives", "Archive")),
-    Route("passages", "/v1/agents/{id}/archival-memory", memory_lists.passages),
+    Route("passages", "/v1/agents/{id}/archival-memory", lists.passages),
 )

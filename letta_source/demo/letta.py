@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from .later_changes import LaterChanges
+from .messages import Messages
 from .shapes import (
     Json,
     agent_template,
@@ -27,7 +27,7 @@ AgentType = Literal["letta_v1_agent", "memgpt_v2_agent"]
 _MANAGED = {"supervisor", "dynamic", "sleeptime"}
 
 
-class Letta(LaterChanges):
+class Letta(Messages):
     """A small Letta in memory.
 
     Args:

@@ -1,4 +1,4 @@
-"""A Letta that stores messages."""
+"""A Letta that stores messages, and changes stored objects without a turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from random import Random
 from uuid import UUID
 
-from .shapes import Json, indexed_otid, user_item, wire_date
+from .shapes import Json, indexed_otid, system_item, user_item, wire_date, wire_time
 from .store import Message, Store
 
 
@@ -17,13 +17,18 @@ def _utc_now() -> datetime:
 
 
 class Messages(Store):
-    """Stores messages and makes ids.
+    """Stores messages and makes ids; each change moves only the dates that the real server moves.
 
     Args:
         seed: Makes the ids of a sequence of mutators repeatable.
         now: Returns the server's time. It may be replaced later, separately from `touched_at`, which dates
             what a turn moves.
+
+    Attributes:
+        tools_stored: How often a list of tools stored Letta's own tools again.
     """
+
+    tools_stored = 0
 
     def __init__(self, seed: int | None = None, now: Callable[[], datetime] = _utc_now) -> None:
         super().__init__()
@@ -89,6 +94,29 @@ class Messages(Store):
             old = self.messages.rows[message_id]
             given = filled(items, message_id, old.created_at, old.step_id, old.run_id)
             self.messages.rows[message_id] = replace(old, items=given, raw=None)
+
+    def touch(self, agent_id: str) -> None:
+        """Move an agent's `updated_at`, as a turn does."""
+        with self.lock:
+            self.replace_row("agents", agent_id, updated_at=wire_time(self.touched_at()))
+
+    def edit_system_message(self, agent_id: str, text: str) -> str:
+        """Rewrite an agent's stored system message, as a changed memory block does; return its id."""
+        with self.lock:
+            message_id = self.list_of("agent", agent_id).ids()[0]
+            self.replace_items(message_id, [system_item(text)])
+            return message_id
+
+    def give_feedback(self, step_id: str, feedback: str | None = "positive") -> None:
+        """Give feedback on a step, however long it has been finished."""
+        with self.lock:
+            self.replace_row("steps", step_id, feedback=feedback)
+
+    def detach_memory(self, agent_id: str) -> None:
+        """Detach all memory from an agent; the memory stays."""
+        for parent in ("agent blocks", "agent archives", "agent passages"):
+            held = self.list_of(parent, agent_id)
+            held.remove(held.ids())
 
     def new_uuid(self) -> str:
         """Return a random UUID."""

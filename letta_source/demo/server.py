@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .api import Answer, Dialect, answer, joined_params
 from .letta import Letta
-from .wire import Between, Reply, is_reset, reset
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as sent over the wire."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def head(self) -> bytes:
+        """Return status line and headers, with the length of the body."""
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines += [f"Content-Length: {len(self.body)}", "", ""]
+        return "\r\n".join(lines).encode("latin-1")
+
+
+def reset(connection: socket.socket) -> None:
+    """Make the connection, once it is closed, end with a RST instead of gracefully."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Return True if `reset` was called for the connection."""
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET
+
+
+Between = Callable[[str, Reply, socket.socket], Reply | None]
+"""Takes a path, the right answer and the connection; returns what to answer, or None to close it now."""
 
 
 @dataclass(frozen=True)

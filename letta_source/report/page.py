@@ -67,12 +67,11 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         # Drawings, whose text ElementTree escaped, the script, and JSON without a sign that could end it.
         drawn=Markup,
     )
+    # Nothing can be chosen where there is nothing.
+    cells = facts.cells if facts.cells and (facts.cells["messages"] or facts.cells["steps"]) else None
     script = (files("letta_source.report") / "filter.js").read_text("utf-8")
     return environment.get_template("page.html").render(
-        # Nothing can be chosen where there is nothing.
-        cells=as_json(facts.cells)
-        if facts.cells and any(map(facts.cells.get, ("messages", "steps")))
-        else "",
+        cells=as_json(cells) if cells else "",
         most_bytes=MOST_BYTES,
         script=script,
         script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",

@@ -8,11 +8,11 @@ from socket import socket
 
 import pytest
 
-from letta_source.demo import Server, memory_lists, serve
+from letta_source.demo import Server, lists, serve
 from letta_source.demo.filters import all_rows
 from letta_source.demo.lists import lister
 from letta_source.demo.pages import Listing
-from letta_source.demo.wire import Reply
+from letta_source.demo.server import Reply
 from letta_source.errors import ConfigError
 from letta_source.loading.preflight import check_families
 from letta_source.schema.resources import RESOURCES
@@ -123,7 +123,7 @@ def test_a_host_that_refuses_an_unknown_cursor_gives_its_tools_too(
 ) -> None:
     tools = [letta.add_tool(f"mine_{number}") for number in range(3)]
     strict = lister("tools", Listing(50, "desc", "relative"), all_rows, (404, "No Tool found with id {}"))
-    monkeypatch.setattr(memory_lists, "_tools", strict)
+    monkeypatch.setattr(lists, "_tools", strict)
     assert check_families(make_settings({"base_url": server.base_url}))["tools"] is None
     merged = Merged()
     merged.load(server, "tools", page_size=2)

@@ -13,7 +13,7 @@ from time import time
 from typing import Literal, get_args
 
 from letta_source.demo.api import ROUTES
-from letta_source.demo.wire import Reply, reset
+from letta_source.demo.server import Reply, reset
 
 Fault = Literal[
     "reset",  # before any byte of the response
