@@ -1,18 +1,21 @@
-"""Ask the destination which rows it holds, and how many."""
+"""Ask the destination which rows it holds, how many, and which ids `letta-source erase` removed."""
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 import dlt
+import pyarrow.parquet as pq
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
+from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import dialect_of, is_kind
 from letta_source.schema.card import Resource
-from letta_source.schema.tables import Table
+from letta_source.schema.tables import ERASED, Table
 from letta_source.state.resource_state import ResourceState
 
 logger = logging.getLogger(__name__)
@@ -112,3 +115,16 @@ def _has_rows(client: Any, table: str) -> bool:
         found = f"EXISTS (SELECT 1 FROM {client.make_qualified_table_name(table)})"
         return bool(client.execute_sql(f"SELECT CASE WHEN {found} THEN 1 ELSE 0 END")[0][0])
     return False
+
+
+def erased_ids(pipeline: dlt.Pipeline) -> frozenset[str]:
+    """Return the ids that `letta-source erase` removed from a dataset, which loads leave out."""
+    with Files.opened(pipeline) as files:
+        if files:
+            found = [files.filesystem.read_bytes(path) for path in files.of_table(ERASED.name)]
+            tables = [pq.read_table(io.BytesIO(one), columns=["id"]) for one in found]
+            return frozenset(str(one) for table in tables for one in table.column("id").to_pylist())
+    with suppress(DestinationUndefinedEntity, SqlClientNotAvailable), pipeline.sql_client() as client:
+        table, id_ = client.make_qualified_table_name(ERASED.name), client.escape_column_name("id")
+        return frozenset(row[0] for row in client.execute_sql(f"SELECT {id_} FROM {table}") or ())
+    return frozenset()

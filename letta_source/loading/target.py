@@ -16,10 +16,15 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from letta_source.api.redact import keep_our_frames
 from letta_source.destinations.computed_once import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dataset_names import (
+    Holds,
     assert_not_called_otherwise,
     assert_not_reserved,
     assert_pipeline_name,
     dataset_called,
+    is_legacy,
+    legacy_name,
+    staging_name,
+    what_is_in,
 )
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
@@ -36,7 +41,6 @@ from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.duckdb_files import configured_file, in_use, not_a_database, waited_for
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
-from letta_source.destinations.staging import Holds, is_legacy, legacy_name, staging_name, what_is_in
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.destination import DESTINATIONS, destination_of, settings_of_duckdb
 from letta_source.loading.dlt_rules import assert_dlt_settings

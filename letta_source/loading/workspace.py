@@ -21,8 +21,7 @@ from letta_source.destinations.duckdb import (
     take_back,
     unlimited,
 )
-from letta_source.destinations.erased import erased_ids
-from letta_source.destinations.existing_rows import has_rows
+from letta_source.destinations.existing_rows import erased_ids, has_rows
 from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges

@@ -21,7 +21,7 @@ from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import database_file, dialect_of, sql_client_of
 from letta_source.destinations.dlt_storage import add_table, stored_columns
 from letta_source.destinations.old_states import drop_old_states
-from letta_source.destinations.open_deletes import delete_rows
+from letta_source.destinations.open_tables import delete_rows
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import open_reader

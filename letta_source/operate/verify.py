@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from letta_source.destinations.capabilities import capabilities_of
-from letta_source.destinations.erased import erased_ids
+from letta_source.destinations.existing_rows import erased_ids
 from letta_source.errors import ConfigError, ParentGone
 from letta_source.export.readers import open_reader
 from letta_source.loading.dataset import reading
