@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
@@ -170,11 +170,8 @@ def _url_of_proxy(value: SecretStr) -> httpx.URL:
 
 def _needs_no_proxy(url: httpx.URL, no_proxy: str) -> bool:
     """Return True if NO_PROXY names the host: by name, domain, address or network, with or without a port."""
-    return any(_names(entry, url) for entry in _entries(no_proxy))
-
-
-def _entries(no_proxy: str) -> Iterable[str]:
-    return filter(None, (entry.strip().lower() for entry in no_proxy.replace(" ", ",").split(",")))
+    entries = (entry.strip().lower() for entry in no_proxy.replace(" ", ",").split(","))
+    return any(_names(entry, url) for entry in entries if entry)
 
 
 def _names(entry: str, url: httpx.URL) -> bool:

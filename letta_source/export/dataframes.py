@@ -22,7 +22,10 @@ def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
     }
     for name, table in selection.children.items():
         json = [one.name for one in child_columns(table) if one.type == "json"]
-        objects[name] = [[_with_parsed(each, json) for each in listed] for listed in rows[name].to_pylist()]
+        objects[name] = [
+            [{**row, **{field: parsed(row[field]) for field in json}} for row in listed]
+            for listed in rows[name].to_pylist()
+        ]
     frame = rows.drop_columns(list(objects)).to_pandas(types_mapper=_TYPES.get)
     for name, values in objects.items():
         frame[name] = pd.Series(values, index=frame.index, dtype=object)
@@ -32,7 +35,3 @@ def to_frame(rows: pa.Table, selection: Selection) -> pd.DataFrame:
 def parsed(text: str | None) -> Any:
     """Parse a JSON text; None stays None."""
     return None if text is None else parse_json(text.encode())
-
-
-def _with_parsed(row: dict[str, Any], json: list[str]) -> dict[str, Any]:
-    return {**row, **{name: parsed(row[name]) for name in json}}

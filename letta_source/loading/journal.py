@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,14 @@ class Journal:
 def journal_file(folder: Path, pipeline_name: str) -> Path:
     """Return the path of a pipeline's journal, below dlt's folder of pipelines."""
     return folder / f"{pipeline_name}.load_log.jsonl"
+
+
+def by_run(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each run, by its run_id."""
+    runs: dict[str, list[Row]] = {}
+    for row in rows:
+        runs.setdefault(row["run_id"], []).append(row)
+    return runs
 
 
 def _plain(row: Row) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,7 +28,7 @@ from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError, ExitCode, InUse, LettaError
 from letta_source.loading.error_text import one_line
 from letta_source.loading.issues_view import keep_view
-from letta_source.loading.journal import Journal, Row, journal_file
+from letta_source.loading.journal import Journal, Row, by_run, journal_file
 from letta_source.loading.lock import while_idle
 from letta_source.loading.outcome import exit_code, installed_version, why_failed
 from letta_source.loading.own_folder import make_own_folder
@@ -71,7 +71,7 @@ def noted(target: Target, session: Session, resources: Iterable[str]) -> Iterato
                 with while_idle(target.name) as is_idle:
                     if is_idle:
                         rows = [*journal.rows(), *run.rows(ExitCode(error.exit_code), reason=str(error))]
-                        last = list(_by_run(rows))[-_MOST_RUNS:]
+                        last = list(by_run(rows))[-_MOST_RUNS:]
                         journal.keep([row for row in rows if row["run_id"] in last])
             except (OSError, ConfigError) as unwritten:
                 logger.warning("the journal of load_log cannot be written: %s", unwritten)
@@ -220,14 +220,14 @@ def write(
         make_tables(pipeline, settings.shard)
     with Files.opened(pipeline) as files:
         if files:
-            for run_id, of_run in _by_run([*earlier, *rows]).items():
+            for run_id, of_run in by_run([*earlier, *rows]).items():
                 # Writing it again overwrites the same file.
                 files.add_file(LOAD_LOG.name, f"{run_id}.0.parquet", _parquet(of_run))
             return
     try:
         with pipeline.sql_client() as client:
             name = client.make_qualified_table_name(LOAD_LOG.name)
-            for run_id in _by_run(earlier):
+            for run_id in by_run(earlier):
                 run = client.escape_column_name("run_id")
                 client.execute_sql(f"DELETE FROM {name} WHERE {run} = %s", run_id)
             written = [*earlier, *rows]
@@ -255,13 +255,6 @@ def _value(value: Any, dialect: str) -> Any:
         return naive.strftime("%Y-%m-%d %H:%M:%S.%f")
     # MySQL's times have no zone.
     return naive if dialect in ("mysql", "mariadb") else value
-
-
-def _by_run(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
-    runs: dict[str, list[Row]] = {}
-    for row in rows:
-        runs.setdefault(row["run_id"], []).append(row)
-    return runs
 
 
 def _parquet(rows: Sequence[Row]) -> bytes:

@@ -15,7 +15,7 @@ from letta_source.export.query import LOADS, Reader
 from letta_source.export.readers import is_there, open_reader
 from letta_source.export.stream import last_runs, query
 from letta_source.loading.dataset import reading
-from letta_source.loading.journal import Journal, journal_file
+from letta_source.loading.journal import Journal, by_run, journal_file
 from letta_source.loading.lock import is_held
 from letta_source.loading.recovery import Pending, pending_packages
 from letta_source.loading.target import Target
@@ -149,7 +149,8 @@ def _not_written(target: Target, folder: Path, names: Sequence[str], running: Se
     place = target.place()
     runs: list[Run] = []
     for name in names:
-        of_pipeline = _by_run(Journal(journal_file(folder, name), place).rows())
+        of_runs = by_run(Journal(journal_file(folder, name), place).rows()).values()
+        of_pipeline = [_run(rows) for rows in of_runs]
         if name in running and of_pipeline and of_pipeline[-1].outcome == "interrupted":
             # The journal holds a run as interrupted until it ends.
             of_pipeline[-1] = replace(of_pipeline[-1], outcome="running")
@@ -162,13 +163,6 @@ def _runs(reader: Reader) -> list[Run]:
     if not is_there(reader, LOAD_LOG.name):
         return _finished_loads(reader)
     return [_run(rows) for rows in last_runs(reader, _MOST_RUNS)]
-
-
-def _by_run(rows: Sequence[Mapping[str, Any]]) -> list[Run]:
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        runs.setdefault(row["run_id"], []).append(row)
-    return [_run(of_run) for of_run in runs.values()]
 
 
 def _run(rows: Sequence[Mapping[str, Any]]) -> Run:

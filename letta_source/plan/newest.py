@@ -14,7 +14,7 @@ from letta_source.items import Item
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.plan.lists import has_id, slim
 from letta_source.schema.card import Resource
-from letta_source.state.host import Host
+from letta_source.state.host import Host, ListKey
 from letta_source.times import parse_time
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def changed_since(
     client: Client, host: Host, card: Resource, by: str, since: datetime
 ) -> Sequence[Item] | None:
     """Return those items, slim, asked for once per load; None, and log it, if the host cannot tell."""
-    key = (card.path, (("order_by", by),), (since.isoformat(), None))
+    key = _key(card, by, since)
     if key not in host.lists:
         found: list[Item] = []
         try:
@@ -88,7 +88,11 @@ async def changed_since(
 
 def keep_changed(host: Host, card: Resource, by: str, since: datetime, items: Sequence[Item]) -> None:
     """Keep a list's changed items for resources that need them later in this load."""
-    host.lists[(card.path, (("order_by", by),), (since.isoformat(), None))] = [slim(item) for item in items]
+    host.lists[_key(card, by, since)] = [slim(item) for item in items]
+
+
+def _key(card: Resource, by: str, since: datetime) -> ListKey:
+    return card.path, (("order_by", by),), (since.isoformat(), None)
 
 
 def say_not_ordered(card: Resource, error: Exception) -> None:

@@ -66,7 +66,8 @@ def read_prices(file: str | None = None) -> list[Price]:
     """
     name = file or "model_prices.csv"
     try:
-        text = Path(file).read_text("utf-8-sig") if file else _own()
+        own = files("letta_source.report") / "model_prices.csv"
+        text = Path(file).read_text("utf-8-sig") if file else own.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--prices {name} cannot be read: {error}") from error
     reader = csv.DictReader(text.splitlines())
@@ -83,10 +84,6 @@ def read_prices(file: str | None = None) -> list[Price]:
         values = {column: _price(name, reader.line_num, column, row[column]) for column in PRICES}
         prices[model] = Price(model, **values)  # type: ignore[arg-type]  # _price checked what may be None
     return list(prices.values())
-
-
-def _own() -> str:
-    return (files("letta_source.report") / "model_prices.csv").read_text("utf-8")
 
 
 def _price(name: str, line: int, column: str, text: str | None) -> float | None:
