@@ -1,4 +1,4 @@
-"""Turns, tool calls, costs and errors: models of the dbt package, run in the report's store.
+"""Prices; and turns, tool calls, costs and errors: models of the dbt package, run in the report's store.
 
 The rules stand in dbt/ alone: `models.sql` is what dbt compiles from them for DuckDB. See dbt/README.md.
 """
