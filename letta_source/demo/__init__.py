@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .letta import Letta
-from .month import month_letta
-from .recorded import recorded_letta
+from .recorded import month_letta, recorded_letta
 from .server import Request, Server, serve
 
 __all__ = [

@@ -1,15 +1,33 @@
-"""The Letta whose answers were recorded, rebuilt from those answers."""
+"""The Letta whose answers were recorded, rebuilt from those answers; and one with a made-up month besides."""
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from .letta import Letta
 from .shapes import Json, agent_template, moment, recorded, wire_time
 from .store import Message
 
+MONTH = Path(__file__).with_name("month.jsonl.gz")
+"""A month of conversations, one stored object a line; `tests/support/month` makes them up."""
 _PLAIN_TEXT = {"message_type": "reasoning_message", "source": "non_reasoner_model", "signature": None}
+
+
+def month_letta() -> Letta:
+    """Return a Letta that holds a month of made-up conversations and everything recorded."""
+    letta = Letta()
+    with gzip.open(MONTH, "rt", encoding="utf-8") as lines:
+        for kind, row, created in map(json.loads, lines):
+            if kind == "messages":
+                lists = {name: tuple(row[name]) for name in ("group_ids", "conversation_ids")}
+                letta.store(Message(**{**row, **lists, "created_at": moment(row["created_at"])}))
+            else:
+                letta.put(kind, row, datetime.fromisoformat(created) if created else None)
+    return recorded_letta(letta)
 
 
 def recorded_letta(letta: Letta | None = None) -> Letta:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import struct
-import zlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from random import Random
 from typing import Any
 
 Json = dict[str, Any]
 
 SEND_MESSAGE = "send_message"
-_WIDTH, _HEIGHT = 48, 32
 _RECORDINGS = Path(__file__).with_name("recordings")
 
 
@@ -182,20 +177,3 @@ def indexed_otid(message_id: str, index: int) -> str:
     """Return the otid of an item: the message's uuid with an index in the low seven bits of its last byte."""
     uuid_text = message_id.partition("-")[2]
     return f"{uuid_text[:-2]}{int(uuid_text[-2:], 16) & 0x80 | index:02x}"
-
-
-def image_part(random: Random, file_id: str) -> Json:
-    """Return a message part with a picture in base64, as the server sends it."""
-    # A few bands of colour: like a screenshot from far away, and small once compressed.
-    bands = [bytes(random.randrange(256) for _ in range(3)) for _ in range(4)]
-    rows = b"".join(b"\0" + bands[y * len(bands) // _HEIGHT] * _WIDTH for y in range(_HEIGHT))
-    head = struct.pack(">IIBBBBB", _WIDTH, _HEIGHT, 8, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, data) for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    )
-    source = {"type": "letta", "file_id": file_id, "media_type": "image/png", "detail": None}
-    return {"type": "image", "source": {**source, "data": base64.b64encode(png).decode()}}
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

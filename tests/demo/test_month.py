@@ -1,8 +1,9 @@
-"""The generated month of conversations has the shapes of real ones, and is the same each time."""
+"""The month of made-up conversations has the shapes of real ones; the package holds it as it is played."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import struct
 import zlib
 from collections import Counter
@@ -16,9 +17,11 @@ from pydantic import BaseModel
 from letta_source import models
 from letta_source.demo import Letta, month_letta, recorded_letta
 from letta_source.demo.api import answer
+from letta_source.demo.recorded import MONTH
 from letta_source.demo.shapes import Json, moment
 from letta_source.demo.store import Kind, Message
 from letta_source.schema.resources import RESOURCES
+from tests.support.month import lines_of, played_month
 
 KINDS: tuple[Kind, ...] = ("agents", "groups", "runs", "steps", "conversations", "batches")
 
@@ -69,9 +72,16 @@ def within(value: object) -> Iterator[BaseModel]:
             yield from within(one)
 
 
-def test_it_is_the_same_each_time_and_another_with_another_seed() -> None:
-    again, other = month_letta(), month_letta(seed=21)
+def test_the_package_holds_what_is_played() -> None:
+    with gzip.open(MONTH, "rt", encoding="utf-8") as lines:
+        assert lines.read().splitlines() == list(lines_of(played_month()))
+
+
+def test_it_holds_the_same_lists_as_when_it_was_played_and_another_seed_plays_another() -> None:
+    again, other = recorded_letta(played_month()), played_month(seed=21)
     assert everything(again) == everything(month())
+    lists, held = ({key: index.ids() for key, index in one._lists.items()} for one in (again, month()))
+    assert lists == held
     assert not other.tables["runs"].rows.keys() & {run["id"] for run in rows("runs")}
 
 

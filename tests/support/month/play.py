@@ -15,7 +15,6 @@ from letta_source.demo.shapes import (
     approval_response_item,
     assistant_item,
     call,
-    image_part,
     reasoning_item,
     run_template,
     step_template,
@@ -26,6 +25,7 @@ from letta_source.demo.shapes import (
 )
 
 from .cast import Role
+from .pictures import image_part
 from .script import Exchange, Round, ToolUse
 from .usage import Usage
 

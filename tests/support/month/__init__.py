@@ -1,16 +1,18 @@
 """A month of made-up conversations, the same each time: a support desk, coding helpers, an office, a group.
 
-Stored objects have the shapes of recorded ones, and the small Letta plays them like everything else.
+Stored objects have the shapes of recorded ones, and the small Letta plays them like everything else. The
+package holds what comes of it: `python -m tests.support.month` writes `letta_source/demo/month.jsonl.gz`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from random import Random
 
 from letta_source.demo.letta import Letta
-from letta_source.demo.recorded import recorded_letta
 from letta_source.demo.shapes import (
     Json,
     batch_template,
@@ -21,6 +23,7 @@ from letta_source.demo.shapes import (
     user_item,
     wire_time,
 )
+from letta_source.demo.store import Kind
 
 from . import office
 from .cast import NEWSROOM, ROLES, SUPERVISOR, Role
@@ -34,21 +37,31 @@ _TALKS = 325
 _SUMMARY_AFTER = 90
 
 
-def month_letta(seed: int = 20) -> Letta:
-    """Return a Letta that holds a month of conversations and everything recorded.
+def played_month(seed: int = 20) -> Letta:
+    """Return a Letta that holds a month of conversations.
 
     Args:
         seed: Seed of ids, texts and times.
     """
-    letta, random = Letta(seed), Random(seed)
-    # The clock is the month's only while it is played: later additions are dated now.
-    now, touched_at = letta.now, letta.touched_at
-    month = _Month(letta, random)
+    letta = Letta(seed)
+    month = _Month(letta, Random(seed))
     for day in range(_DAYS):
         month.play_day(day)
     month.play_batch()
-    letta.now, letta.touched_at = now, touched_at
-    return recorded_letta(letta)
+    return letta
+
+
+def lines_of(letta: Letta) -> Iterator[str]:
+    """Yield what a Letta holds as lines of JSON, in an order in which it can be stored again."""
+    kinds: tuple[Kind, ...] = ("agents", "groups", "conversations", "batches", "runs", "steps")
+    for kind in kinds:
+        for row_id in letta.tables[kind].ids():
+            created = letta.step_dates[row_id].isoformat() if kind == "steps" else None
+            yield json.dumps([kind, letta.tables[kind].rows[row_id], created])
+    for message_id in letta.messages.ids():
+        message = letta.messages.rows[message_id]
+        stored = {one.name: getattr(message, one.name) for one in fields(message) if one.name != "raw"}
+        yield json.dumps(["messages", stored, None], default=datetime.isoformat)
 
 
 class _Month:
