@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .api import Answer, Dialect, answer, joined_params
-from .letta import Letta
+from .store import Store
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -72,7 +72,7 @@ class Server:
 
 @contextmanager
 def serve(
-    letta: Letta,
+    letta: Store,
     dialect: Dialect = "self-hosted",
     api_key: str | None = None,
     missing: Collection[str] = (),

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.demo import Letta, recorded_letta, serve
+from letta_source.demo import serve
 from letta_source.demo.shapes import recorded
+from tests.support.letta import Letta, recorded_letta
 
 FILES = (
     "agents",

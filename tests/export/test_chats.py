@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.shapes import Json
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import chats, to_arrow
@@ -20,6 +20,7 @@ from tests.export.test_pairing import reused
 from tests.support.chat_rules import RULES, validate_trajectories
 from tests.support.command import Command
 from tests.support.dbt_expected import expected
+from tests.support.letta import Letta
 from tests.support.library_loads import Warehouse
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from letta_source import letta as letta_source
-from letta_source.demo import Letta, Server, recorded_letta, serve
+from letta_source.demo import Server, serve
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import batches, readers, to_arrow, to_pandas
 from letta_source.schema.resources import RESOURCES
+from tests.support.letta import Letta, recorded_letta
 from tests.support.library_loads import TABLES, Warehouse, columns_of, in_order
 
 ROOTS = {resource.root.name: resource for resource in RESOURCES.values()}

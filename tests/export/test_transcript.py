@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, recorded_letta, serve
+from letta_source.demo import Server, serve
 from letta_source.errors import ConfigError
 from letta_source.export import conversation, to_arrow
 from letta_source.export.transcript import _CHILDREN, _COLUMNS, Conversation
 from letta_source.export.transcript_formats import _quoted
 from tests.report.test_page import Parsed
 from tests.support.command import one_of
+from tests.support.letta import recorded_letta
 from tests.support.library_loads import Warehouse, quiet_agent, small_letta
 
 

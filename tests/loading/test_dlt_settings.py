@@ -14,7 +14,8 @@ from threading import Thread
 
 import pytest
 
-from letta_source.demo import Letta, serve
+from letta_source.demo import serve
+from tests.support.letta import Letta
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.whole

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.store import Kind
 from letta_source.errors import ConfigError
 from letta_source.schema.resources import RESOURCES
+from tests.support.letta import Letta
 from tests.support.library_loads import EVERY_RESOURCE, Merged, columns_of, quiet_agent, small_letta
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)

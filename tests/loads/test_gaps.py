@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.api import Answer, Dialect, answer
 from tests.support.command import ago
+from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, quiet_agent
 
 pytestmark = pytest.mark.usefixtures("waits")

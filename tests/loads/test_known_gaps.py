@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.demo.api import Dialect
 from letta_source.state.session import Session
+from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
 
 pytestmark = pytest.mark.usefixtures("waits")

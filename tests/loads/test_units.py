@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from letta_source.demo import Letta, Server, serve
+from letta_source.demo import Server, serve
 from letta_source.state.host import Host
+from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, paths
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)

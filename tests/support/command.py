@@ -15,8 +15,9 @@ import duckdb
 import pytest
 
 from letta_source.cli import main
-from letta_source.demo import Letta, Server
+from letta_source.demo import Server
 from tests.support.full_letta import FullLetta
+from tests.support.letta import Letta
 from tests.support.library_loads import quiet_agent
 
 KEY = "sk-let-canary"

@@ -11,7 +11,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from letta_source.demo import Letta, Server
+from letta_source.demo import Server
+from tests.support.letta import Letta
 from tests.support.places import Place
 from tests.support.processes import started
 
