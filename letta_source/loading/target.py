@@ -247,11 +247,7 @@ class Target:
 
     @contextmanager
     def _tried(self, duckdb_name: str | None = None) -> Iterator[dlt.Pipeline]:
-        """Yield a temporary pipeline, so that a refused load leaves no trace; errors become ConfigErrors.
-
-        Args:
-            duckdb_name: name of its file, if none is configured.
-        """
+        """Yield a temporary pipeline, so that a refused load leaves no trace; errors become ConfigErrors."""
         providers()
         with self._errors_explained(), sections_only(), tempfile.TemporaryDirectory() as folder:
             pipeline = self.made(folder, duckdb_name)
