@@ -22,17 +22,17 @@ _SAMPLE = """
         ORDER BY message.created_at LIMIT 1
     ),
     call AS (
-        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ' ORDER BY idx) AS said
+        SELECT message_id, position, string_agg(name || ' ' || arguments, ', ' ORDER BY idx) AS texts
         FROM {calls} GROUP BY ALL
     ),
     answer AS (
-        SELECT message_id, position, string_agg(tool_return, ', ' ORDER BY idx) AS said
+        SELECT message_id, position, string_agg(tool_return, ', ' ORDER BY idx) AS texts
         FROM {returns} GROUP BY ALL
     )
     SELECT
         message.agent_id, message_type,
         coalesce(
-            text, reasoning, call.said, answer.said,
+            text, reasoning, call.texts, answer.texts,
             CASE approve WHEN true THEN 'approved' WHEN false THEN 'denied: ' || coalesce(reason, '') END,
             (SELECT min(part.text) FROM {content} AS part WHERE part.message_id = message.id)
         )

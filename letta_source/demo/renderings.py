@@ -110,9 +110,9 @@ def _spoken(item: Json) -> Iterator[Json]:
         if others:
             parts.append({"message_type": "tool_call_message", "tool_call": others[0], "tool_calls": others})
             others = []
-        said = sent_text(call)
-        if said is not None:
-            parts.append({"message_type": "assistant_message", "content": said})
+        text = sent_text(call)
+        if text is not None:
+            parts.append({"message_type": "assistant_message", "content": text})
     if others:
         parts.append({"message_type": "tool_call_message", "tool_call": others[0], "tool_calls": others})
     for place, part in enumerate(parts):
@@ -127,10 +127,10 @@ def sent_text(call: Json) -> str | None:
         UnreadableMessageError: The arguments are not JSON.
     """
     try:
-        said: str | None = json.loads(call["arguments"]).get("message")
+        text: str | None = json.loads(call["arguments"]).get("message")
     except ValueError as error:
         raise UnreadableMessageError(400) from error
-    return said
+    return text
 
 
 def internal_message(items: Sequence[Json], **fields: Any) -> Json:

@@ -125,14 +125,14 @@ def _boxes(days: Sequence[Row], values: list[dict[str, Any]], axis: Spec) -> _Sp
             "y": {"field": "low", "type": "quantitative", "axis": {"title": None, **axis}},
             "y2": {"field": "high"},
             "color": {"field": "hue", "type": "nominal", "scale": None, "legend": None},
-            "description": {"field": "said"},
+            "description": {"field": "tooltip"},
         },
     }
 
 
-def _box(row: Row, low: float, high: float, hue: str, said: str) -> dict[str, Any]:
+def _box(row: Row, low: float, high: float, hue: str, text: str) -> dict[str, Any]:
     at = {"from": _at(row["day"]), "to": _at(row["until"])}
-    return {**at, "low": low, "high": high, "hue": hue, "said": f"{texts.day(row['day'])}: {said}"}
+    return {**at, "low": low, "high": high, "hue": hue, "tooltip": f"{texts.day(row['day'])}: {text}"}
 
 
 def _counts(rows: Sequence[Row], field: str) -> _Spec:
@@ -143,7 +143,7 @@ def _counts(rows: Sequence[Row], field: str) -> _Spec:
 def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
     """Draw cost by model, or tokens if no model has a price."""
     field = "cost" if any(row["cost"] for row in rows) else "tokens"
-    said = texts.dollars if field == "cost" else texts.count
+    shown = texts.dollars if field == "cost" else texts.count
     names = {row["rank"]: texts.short(texts.named(row["name"], "model", "others")) for row in rows}
     hues = dict(zip(sorted(names), _HUES, strict=False))
     values = []
@@ -152,10 +152,10 @@ def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
         for row in models:
             if row[field]:
                 high = low + float(row[field])
-                label = f"{names[row['rank']]} {said(row[field])}"
+                label = f"{names[row['rank']]} {shown(row[field])}"
                 values.append(_box(row, low, high, hues[row["rank"]], label))
                 low = high
-    total = said(sum(row[field] or 0 for row in rows))
+    total = shown(sum(row[field] or 0 for row in rows))
     title = f"Cost a {step} by model, US dollars" if field == "cost" else f"Tokens a {step} by model"
     key = [
         (hues[rank], names[rank])
@@ -175,7 +175,7 @@ def _latency(days: Sequence[Row], rows: Sequence[Row], unit: int) -> _Spec:
     kinds = {"median_latency": ("median", _HUES[0]), "p95_latency": ("95th percentile", _HUES[1])}
     values = [
         {"from": _at(row["day"] + (row["until"] - row["day"]) / 2), "time": row[field] / unit, "kind": kind,
-         "hue": hue, "said": f"{texts.day(row['day'])}: {kind} {texts.seconds(row[field])}"}
+         "hue": hue, "tooltip": f"{texts.day(row['day'])}: {kind} {texts.seconds(row[field])}"}
         for row in rows
         for field, (kind, hue) in kinds.items()
     ]  # fmt: skip
@@ -194,7 +194,7 @@ def _latency(days: Sequence[Row], rows: Sequence[Row], unit: int) -> _Spec:
                 "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
                 "encoding": {
                     "shape": {"field": "kind", "type": "nominal", "legend": None, "scale": shapes},
-                    "description": {"field": "said"},
+                    "description": {"field": "tooltip"},
                 },
             },
         ],
@@ -224,7 +224,7 @@ def _stripes(values: list[dict[str, Any]], key: Key, format_: str = "~s") -> _Sp
             "x": {"field": "n", "type": "quantitative", "stack": "zero", "axis": ticks},
             "color": {"field": "kind", "type": "nominal", "scale": hues, "legend": None},
             "order": {"field": "order"},
-            "description": {"field": "said"},
+            "description": {"field": "tooltip"},
         },
     }
 
@@ -258,15 +258,15 @@ def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
     ordered = sorted(rows, key=lambda row: -row[1])
     labels = _labels([row for row, _, _ in ordered], what)
     values = [
-        {"name": label, "kind": "", "n": n, "said": f"{label}: {said}"}
-        for label, (_, n, said) in zip(labels, ordered, strict=True)
+        {"name": label, "kind": "", "n": n, "tooltip": f"{label}: {text}"}
+        for label, (_, n, text) in zip(labels, ordered, strict=True)
     ]
     return _stripes(values, [(_HUES[0], "")], "~r")
 
 
 def _stripe(name: str, key: Key, counts: Iterable[float], unit: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "kind": kind, "n": n, "said": f"{name}: {texts.count(n)} {unit}, {kind}"}
+        {"name": name, "kind": kind, "n": n, "tooltip": f"{name}: {texts.count(n)} {unit}, {kind}"}
         for (_, kind), n in zip(key, counts, strict=True)
     ]
 

@@ -70,12 +70,12 @@ def _embedded(drawn: str) -> str:
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     for element in root.iter():
-        said = element.attrib.pop("aria-label", None)
+        label = element.attrib.pop("aria-label", None)
         # An axis is one, too; how Vega describes it is no help under the mouse.
         is_mark = element.attrib.get("aria-roledescription") != "axis"
-        if said and is_mark and element.attrib.get("role") == "graphics-symbol":
+        if label and is_mark and element.attrib.get("role") == "graphics-symbol":
             title = ElementTree.Element(f"{{{_SVG}}}title")
-            title.text = said
+            title.text = label
             element.insert(0, title)
         # The page describes the whole chart and has its figures in tables.
         for name in ("role", "aria-roledescription", "aria-hidden", "pointer-events"):
