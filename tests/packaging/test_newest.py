@@ -6,11 +6,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.environments import install, make_environment
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.newest
@@ -37,19 +37,13 @@ print(len(messages))
 @pytest.fixture(scope="module")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of commands of an environment with the newest versions."""
-    folder = tmp_path_factory.mktemp("newest")
     listed = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
     assert listed
     names = re.findall(r'"([\w.-]+(?:\[\w+\])?)', listed[1])
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = str(folder / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "uv"], check=True)
-    # It finds the same versions as pip, in a tenth of the time.
-    install = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
-    subprocess.run([*install, "--upgrade", *names], check=True)
-    subprocess.run([*install, "--no-deps", str(ROOT)], check=True)
-    return folder / "bin"
+    python = make_environment(tmp_path_factory.mktemp("newest") / "venv")
+    subprocess.run([*install(python), "--upgrade", *names], check=True)
+    subprocess.run([*install(python), "--no-deps", str(ROOT)], check=True)
+    return python.parent
 
 
 def test_what_was_loaded_comes_out(newest: Path, tmp_path: Path) -> None:

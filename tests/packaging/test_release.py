@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.environments import extras_python
+from tests.support.environments import extras_python, install, make_environment
 from tests.support.paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -219,15 +219,11 @@ def test_the_wheel_has_the_package_and_nothing_else(released: Path) -> None:
 
 
 @pytest.mark.release
-def test_the_wheel_works_in_an_empty_environment(released: Path, tools: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_in_an_empty_environment(released: Path, tmp_path: Path) -> None:
     [wheel] = (released / "dist").glob("*.whl")
-    uv = str(tools / "uv")
-    run([uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "empty")], tmp_path)
-    bin_ = tmp_path / "empty" / "bin"
-    constraints = str(ROOT / "constraints.txt")
-    to = ["--python", str(bin_ / "python"), "-c", constraints]
-    run([uv, "pip", "install", "--quiet", *to, str(wheel)], tmp_path)
-    command = str(bin_ / "letta-source")
+    python = make_environment(tmp_path / "empty")
+    run([*install(python), "-c", str(ROOT / "constraints.txt"), str(wheel)], tmp_path)
+    command = str(python.with_name("letta-source"))
     assert run([command, "--version"], tmp_path) == f"letta-source {STEPS['version']()}\n"
     # Without the extra `report` there is no report, and a line names the extra.
     assert "No report: " in run([command, "demo"], tmp_path)
