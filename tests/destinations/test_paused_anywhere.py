@@ -11,7 +11,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import settings
 
-from tests.support.two_machines import OF_MYSQL, SHORT, STOPS, Machines, check_who_stands_still, resume
+from tests.support.processes import resume
+from tests.support.two_machines import OF_MYSQL, SHORT, STOPS, Machines, check_who_stands_still
 
 pytestmark = pytest.mark.proof
 

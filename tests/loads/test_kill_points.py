@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from letta_source.demo import Server, serve
 from tests.loads.test_kills import Rows, Talk, held
-from tests.support.processes import started
+from tests.support.processes import is_stopped, resume, started
 
 pytestmark = pytest.mark.proof
 
 SOME = ("agents", "runs", "agent_messages")
-KILLED = 99
 HANDED_ON = ("normalize/extracted", "load/normalized")
 TABLES = "(agents|runs|agent_messages|_dlt)[a-z_]*"
 
@@ -28,62 +31,75 @@ class Load:
 
     def __init__(self, folder: Path, server: Server, talk: Talk) -> None:
         self._folder = folder / "run"
-        self._operations = folder / "operations"
-        self._before = folder / "before"
+        self._left = folder / "left"
+        self._points = folder / "points"
         self._server = server
         self._folder.mkdir()
+        self._left.mkdir()
         self.run("agents")
         talk.go_on()
-        # Copied back to the same place, to which dlt's state belongs.
-        shutil.copytree(self._folder, self._before)
-
-    def again(self) -> None:
-        """Restore everything as it was before the first load."""
-        shutil.rmtree(self._folder)
-        shutil.copytree(self._before, self._folder)
 
     def run(self, *resources: str) -> None:
-        assert self._exit_code(*(resources or SOME)) == 0, (self._folder / "said").read_text()
+        process = self._started(*(resources or SOME))
+        process.join()
+        self._assert_ended_well(process)
 
-    def kill(self, operation: int) -> bool:
-        """Exit before an operation in the working folder, counted from 1; return False if there are fewer."""
-        code = self._exit_code(*SOME, kill_before=operation)
-        assert code in (KILLED, 0)
-        return code == KILLED
+    def run_past_points(self, part: int) -> dict[str, Path]:
+        """Load once; return by kill point a copy of the folder, as a kill there would leave it.
+
+        A stopped process changes no more files than a killed one, and one load serves all points.
+
+        Args:
+            part: 0 or 1, for every second point.
+        """
+        process = self._started(
+            *SOME, before=partial(_stop_at_points, self._folder / "dlt", part, self._points)
+        )
+        copies = []
+        while process.is_alive():
+            if not is_stopped(process):
+                time.sleep(0.001)
+                continue
+            copies.append(self._left / str(len(copies)))
+            shutil.copytree(self._folder, copies[-1])
+            resume(process)
+        self._assert_ended_well(process)
+        return dict(zip(self._points.read_text().splitlines(), copies, strict=True))
+
+    def leave(self, copy: Path) -> None:
+        """Put a copy in the folder's place, to which dlt's state belongs."""
+        shutil.rmtree(self._folder)
+        copy.rename(self._folder)
 
     def rows(self) -> Rows:
         return held(self._folder / "letta_db.duckdb", SOME)
 
-    def kill_points(self) -> list[int]:
-        """Return the last load's first operation of each kind."""
-        kinds: dict[str, int] = {}
-        for number, kind in enumerate(self._operations.read_text().splitlines(), 1):
-            kinds.setdefault(kind, number)
-        return list(kinds.values())
-
-    def _exit_code(self, *resources: str, kill_before: int = 0) -> int | None:
-        process = started(
+    def _started(self, *resources: str, before: Callable[[], object] | None = None) -> BaseProcess:
+        return started(
             self._folder,
             f"run --base-url {self._server.base_url} --resources {','.join(resources)}",
             {"DLT_DATA_DIR": str(self._folder / "dlt")},
-            partial(_watch, self._folder / "dlt", kill_before, self._operations),
+            before,
         )
-        process.join()
-        return process.exitcode
+
+    def _assert_ended_well(self, process: BaseProcess) -> None:
+        assert process.exitcode == 0, (self._folder / "said").read_text()
 
 
-def _watch(folder: Path, kill_before: int, operations: Path) -> None:
-    """Write the kind of each operation in a folder, one per line."""
-    written = operations.open("wb", buffering=0)
-    count = 0
+def _stop_at_points(folder: Path, part: int, points: Path) -> None:
+    """Stop this process before the first operation of each kind in a folder, and write the kind."""
+    written = points.open("wb", buffering=0)
+    kinds: set[str] = set()
 
     def see(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal count
-        if (path := _changed(event, arguments)) and path.is_relative_to(folder):
-            count += 1
-            if count == kill_before:
-                os._exit(KILLED)
-            written.write(f"{event} {_kind(path, folder)}\n".encode())
+        if not (path := _changed(event, arguments)) or not path.is_relative_to(folder):
+            return
+        kind = f"{event} {_kind(path, folder)}"
+        if kind not in kinds:
+            kinds.add(kind)
+            if len(kinds) % 2 == part:
+                written.write(f"{kind}\n".encode())
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     sys.addaudithook(see)
 
@@ -115,12 +131,10 @@ def test_a_load_goes_on_wherever_it_was_killed(part: int, tmp_path: Path) -> Non
     talk = Talk(0)
     with serve(talk.letta) as server:
         load = Load(tmp_path, server, talk)
-        load.run()
-        expected, points = load.rows(), load.kill_points()
-        killed = 0
-        for point in points[part::2]:
-            load.again()
-            killed += load.kill(point)
+        left = load.run_past_points(part)
+        expected = load.rows()
+        for point, copy in left.items():
+            load.leave(copy)
             load.run()
             assert load.rows() == expected, point
-        assert killed > 25
+    assert len(left) > 25

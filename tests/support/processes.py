@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -34,6 +35,22 @@ def started(
     process = _FORKS.Process(target=_run, args=(folder, command, environment, before))
     process.start()
     return process
+
+
+def is_stopped(process: BaseProcess) -> bool:
+    """Return True if SIGSTOP has stopped all threads of a process."""
+    try:
+        stats = [stat.read_text() for stat in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread has ended meanwhile.
+        return False
+    return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"T"}
+
+
+def resume(process: BaseProcess) -> None:
+    """Continue a stopped process."""
+    assert process.pid
+    os.kill(process.pid, signal.SIGCONT)
 
 
 def _run(

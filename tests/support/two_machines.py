@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from letta_source.demo import Server
 from tests.support.letta import Letta
 from tests.support.places import Place
-from tests.support.processes import started
+from tests.support.processes import is_stopped, resume, started
 
 LONGEST = 120
 # Seconds; a lease must expire while a test waits.
@@ -195,20 +194,10 @@ OF_MYSQL = ("in a copy", "in a merge", "before commit")
 def wait_until_stopped(process: BaseProcess) -> None:
     """Wait until a process has stopped itself."""
     end = time.monotonic() + LONGEST
-    while _state(process) != "T":
+    while not is_stopped(process):
         assert process.is_alive()
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def _state(process: BaseProcess) -> str:
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def resume(process: BaseProcess) -> None:
-    """Continue a stopped process."""
-    assert process.pid
-    os.kill(process.pid, signal.SIGCONT)
 
 
 def check_who_stands_still(machines: Machines, stops: str, begins: bool) -> None:
