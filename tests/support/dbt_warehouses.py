@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +16,7 @@ import psycopg2
 from tests.support.environments import environment_python
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database
+from tests.support.processes import ran
 
 DATASET = "letta"
 _LISTS = ROOT / "tests" / "dbt"
@@ -65,15 +64,7 @@ class DbtWarehouse(ABC):
             "LETTA_BASE_URL": base_url,
             "DLT_DATA_DIR": str(self.folder / "dlt"),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "letta_source", "run", *self.options, *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = ran(self.folder, ("run", *self.options, *arguments), environment)
         assert done.returncode == 0, done.stderr
 
     def tables(self) -> set[str]:

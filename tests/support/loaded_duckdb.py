@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import duckdb
 
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
+from tests.support.processes import ran
 from tests.support.truth import Items
 
 
@@ -34,14 +34,7 @@ class LoadedDuckDB:
             "LETTA_BASE_URL": self.base_url,
             "DLT_DATA_DIR": str(self.folder / "dlt"),
         }
-        return subprocess.run(
-            [sys.executable, "-m", "letta_source", *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return ran(self.folder, arguments, environment)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.folder / "letta_db.duckdb"), read_only=True) as connection:

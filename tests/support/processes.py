@@ -5,9 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+# Seconds, of one command.
+LONGEST = 300
 
 _IMPORTED = (
     "letta_source.cli.run", "letta_source.loading.run", "dlt.destinations.impl.duckdb.duck",
@@ -30,11 +35,38 @@ def started(
     """Start `letta-source` in a folder, whose file `said` gets its output.
 
     Args:
+        environment: variables to add to those of this process.
         before: a function that the process calls first; it must be picklable.
     """
-    process = _FORKS.Process(target=_run, args=(folder, command, environment, before))
+    said = folder / "said"
+    variables = {**os.environ, **environment}
+    process = _FORKS.Process(target=_run, args=(folder, command.split(), variables, said, said, before))
     process.start()
     return process
+
+
+def ran(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run `letta-source` in a folder to its end.
+
+    Args:
+        environment: all of its variables.
+
+    Raises:
+        TimeoutError: it takes longer than `LONGEST`.
+    """
+    with TemporaryDirectory() as place:
+        out, err = Path(place) / "stdout", Path(place) / "stderr"
+        process = _FORKS.Process(target=_run, args=(folder, arguments, environment, out, err, None))
+        process.start()
+        process.join(LONGEST)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise TimeoutError(err.read_text("utf-8"))
+        said = out.read_text("utf-8"), err.read_text("utf-8")
+        return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
 def is_stopped(process: BaseProcess) -> bool:
@@ -55,17 +87,20 @@ def resume(process: BaseProcess) -> None:
 
 def _run(
     folder: Path,
-    command: str,
+    arguments: Sequence[str],
     environment: Mapping[str, str],
+    out: Path,
+    err: Path,
     before: Callable[[], object] | None,
 ) -> None:
     from letta_source.cli import main
 
     os.chdir(folder)
+    os.environ.clear()
     os.environ.update(environment)
-    said = os.open("said", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    os.dup2(os.open(out, flags), 1)
+    os.dup2(1 if err == out else os.open(err, flags), 2)
     if before:
         before()
-    raise SystemExit(main(command.split()))
+    raise SystemExit(main(arguments))
