@@ -6,12 +6,12 @@ import time
 
 import pytest
 
+from tests.support.processes import resume
 from tests.support.two_machines import (
     OF_MYSQL,
     STOPS,
     Machines,
     check_who_stands_still,
-    resume,
     wait_until_stopped,
 )
 

@@ -55,7 +55,7 @@ class Load:
         process = self._started(
             *SOME, before=partial(_stop_at_points, self._folder / "dlt", part, self._points)
         )
-        copies = []
+        copies: list[Path] = []
         while process.is_alive():
             if not is_stopped(process):
                 time.sleep(0.001)
