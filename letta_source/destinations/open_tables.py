@@ -1,4 +1,4 @@
-"""Change Delta and Iceberg tables, which take no SQL: set a time in rows, add columns, delete rows.
+"""Change Delta and Iceberg tables, which take no SQL: set a time in rows, delete rows.
 
 With deleted rows go the files of older versions that still hold them.
 """
@@ -14,16 +14,12 @@ import dlt
 import pyarrow as pa
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_internals import iceberg_library
 from letta_source.rows.arrow import empty
-from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import Table
 
 Rows = Sequence[Mapping[str, Sequence[str]]]
 """Allowed values by column; a row matches if, for one mapping, each column has one of its values."""
 
-# dlt's own function, once it was replaced: pyiceberg is imported only where it is used.
-_merge_by_dlt: list[Any] = []
 Keys = Sequence[Mapping[str, Any]]
 """Keys of the rows to delete: texts by column name, with the same columns in each."""
 # Parents in one filter; pyiceberg walks a filter recursively.
@@ -53,56 +49,6 @@ def set_time(
     raise LookupError(f"{table.name} is not a Delta or Iceberg table")
 
 
-def add_columns(pipeline: dlt.Pipeline) -> None:
-    """Add the columns that this version has and the destination's Iceberg tables lack, in a snapshot.
-
-    dlt adds columns too, but merges at once: pyiceberg then compares rows of the new schema with those of
-    the last snapshot, which has the old schema, and fails.
-    """
-    schema = pipeline.default_schema
-    with Files.opened(pipeline) as files:
-        if files is None or files.has_schema(schema.version_hash):
-            return
-        for table in all_tables():
-            if table.name in schema.tables:
-                rows = empty(table)
-                if found := files.open_table("iceberg", table.name, rows.schema):
-                    # Adds no rows, but a snapshot.
-                    found.append(rows)
-
-
-def append_to_empty_tables() -> None:
-    """Have dlt append the first rows of an Iceberg table in one snapshot, from now on.
-
-    dlt merges them by pyiceberg's upsert, 1,000 at a time, which takes more than ten minutes for 200,000.
-    A snapshot arrives whole or not at all: a load that goes on after a kill finds the table empty, or merges.
-    """
-    library = iceberg_library()
-    if library.merge_iceberg_table is not _merged:
-        _merge_by_dlt.append(library.merge_iceberg_table)
-        library.merge_iceberg_table = _merged
-
-
-def _merged(table: Any, data: pa.Table, schema: Any, load_table_name: str) -> None:
-    keys = {one.name: list(one.primary_key) for one in all_tables()}.get(load_table_name)
-    # An append would keep both copies of a row that comes twice.
-    if keys and _is_empty(table) and data.group_by(keys).aggregate([]).num_rows == data.num_rows:
-        library = iceberg_library()
-        rows = library.ensure_iceberg_compatible_arrow_data(data)
-        with table.update_schema() as update:
-            update.union_by_name(rows.schema)
-        table.append(rows)
-    else:
-        _merge_by_dlt[0](table=table, data=data, schema=schema, load_table_name=load_table_name)
-
-
-def _is_empty(table: Any) -> bool:
-    if (snapshot := table.current_snapshot()) is None:
-        return True
-    # Other writers may leave it out.
-    return bool(snapshot.summary) and snapshot.summary.get("total-records") == "0"
-
-
 def _set_in_delta(delta: Any, column: str, time: datetime, rows: Rows) -> None:
     from deltalake.schema import Field, PrimitiveType
 
@@ -124,8 +70,7 @@ def _quoted(text: str) -> str:
 def _set_in_iceberg(iceberg: Any, table: Table, column: str, time: datetime, rows: Rows) -> None:
     from pyiceberg import expressions
 
-    # pyiceberg's types do not say that these accept a column's name.
-    is_one_of: Any = expressions.In
+    # pyiceberg's types do not say that it accepts a column's name.
     is_null: Any = expressions.IsNull
     # A new column must be in a snapshot first.
     iceberg.append(empty(table))
@@ -185,8 +130,6 @@ def _filters(keys: Keys) -> Iterator[Any]:
     """Yield pyiceberg filters that match these rows, each for some of the parents."""
     from pyiceberg import expressions
 
-    # pyiceberg's types do not say that these accept a column's name.
-    is_one_of: Any = expressions.In
     columns = list(keys[0]) if keys else []
     by_parent: dict[tuple[Any, ...], list[Any]] = {}
     for key in keys:
@@ -220,3 +163,12 @@ def _forget_iceberg(files: Files, table: str, iceberg: Any) -> None:
         # Each name contains an id that no other file has.
         if path.endswith((".json", ".avro", ".parquet")) and path.rpartition("/")[2] not in kept:
             files.filesystem.rm_file(path)
+
+
+def is_one_of(column: str, values: Sequence[str]) -> Any:
+    """Return pyiceberg's expression; it is imported only where it is used."""
+    from pyiceberg import expressions
+
+    # pyiceberg's types do not say that it accepts a column's name.
+    is_one_of: Any = expressions.In
+    return is_one_of(column, values)

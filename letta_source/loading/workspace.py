@@ -22,11 +22,11 @@ from letta_source.destinations.duckdb import (
     unlimited,
 )
 from letta_source.destinations.existing_rows import erased_ids, has_rows
+from letta_source.destinations.iceberg import add_columns, append_new_rows
 from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
-from letta_source.destinations.open_tables import add_columns, append_to_empty_tables
 from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
 from letta_source.loading.error_text import failure_logged
@@ -276,7 +276,7 @@ class Workspace:
             drop_empty(self.pipeline)
         if self.capabilities.hints.get("table_format") == "iceberg":
             add_columns(self.pipeline)
-            append_to_empty_tables()
+            append_new_rows()
         if not (self.capabilities.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
         self._index(index_staging)

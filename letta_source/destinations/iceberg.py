@@ -1,0 +1,91 @@
+"""Load into Iceberg tables: add new columns first, append new rows, merge those that are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from letta_source.destinations.dlt_files import Files
+from letta_source.destinations.dlt_internals import iceberg_library
+from letta_source.destinations.open_tables import is_one_of
+from letta_source.rows.arrow import empty
+from letta_source.schema.resources import all_tables
+
+# dlt's own function, once it was replaced: pyiceberg is imported only where it is used.
+_merge_by_dlt: list[Any] = []
+
+
+def add_columns(pipeline: dlt.Pipeline) -> None:
+    """Add the columns that this version has and the destination's Iceberg tables lack, in a snapshot.
+
+    dlt adds columns too, but merges at once: pyiceberg then compares rows of the new schema with those of
+    the last snapshot, which has the old schema, and fails.
+    """
+    schema = pipeline.default_schema
+    with Files.opened(pipeline) as files:
+        if files is None or files.has_schema(schema.version_hash):
+            return
+        for table in all_tables():
+            if table.name in schema.tables:
+                rows = empty(table)
+                if found := files.open_table("iceberg", table.name, rows.schema):
+                    # Adds no rows, but a snapshot.
+                    found.append(rows)
+
+
+def append_new_rows() -> None:
+    """From now on, have dlt append rows that an Iceberg table lacks in one snapshot, and merge the others.
+
+    dlt merges all by pyiceberg's upsert, 1,000 at a time with a filter that names each row, which takes more
+    than ten minutes for 200,000. A snapshot arrives whole or not at all: a load that goes on after a kill
+    finds the rows in the table, and merges them.
+    """
+    library = iceberg_library()
+    if library.merge_iceberg_table is not _merged:
+        _merge_by_dlt.append(library.merge_iceberg_table)
+        library.merge_iceberg_table = _merged
+
+
+def _merged(table: Any, data: pa.Table, schema: Any, load_table_name: str) -> None:
+    keys = {one.name: list(one.primary_key) for one in all_tables()}.get(load_table_name, [])
+    new = data.slice(0, 0)
+    if keys and _are_unique(data, keys):
+        new, data = _apart(table, data, keys)
+    if new.num_rows:
+        rows = iceberg_library().ensure_iceberg_compatible_arrow_data(new)
+        with table.update_schema() as update:
+            update.union_by_name(rows.schema)
+        table.append(rows)
+    # Also of no rows at all, whose new columns it adds.
+    if data.num_rows or not new.num_rows:
+        _merge_by_dlt[0](table=table, data=data, schema=schema, load_table_name=load_table_name)
+
+
+def _are_unique(data: pa.Table, keys: list[str]) -> bool:
+    """Return True if no two rows have the same key and none has a NULL in it, which equals nothing."""
+    has_null = any(data[name].null_count for name in keys)
+    return not has_null and data.group_by(keys).aggregate([]).num_rows == data.num_rows
+
+
+def _apart(table: Any, data: pa.Table, keys: list[str]) -> tuple[pa.Table, pa.Table]:
+    """Return the rows whose keys the table lacks, and the others."""
+    if _is_empty(table):
+        return data, data.slice(0, 0)
+    asked = data.select(keys)
+    column = max(keys, key=lambda name: pc.count_distinct(data[name]).as_py())
+    within = is_one_of(column, data[column].unique().to_pylist())
+    there = table.scan(row_filter=within, selected_fields=tuple(keys)).to_arrow().select(keys)
+    numbered = asked.append_column("row", pa.array(range(data.num_rows), pa.int64()))
+    lacking = numbered.join(there.cast(asked.schema), keys, join_type="left anti")["row"]
+    is_new = pc.is_in(numbered["row"], lacking.combine_chunks())
+    return data.filter(is_new), data.filter(pc.invert(is_new))
+
+
+def _is_empty(table: Any) -> bool:
+    if (snapshot := table.current_snapshot()) is None:
+        return True
+    # Other writers may leave it out.
+    return bool(snapshot.summary) and snapshot.summary.get("total-records") == "0"
