@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -97,7 +98,7 @@ def answer(
         api_key: The key to require. Only the health check answers without it.
         missing: Families whose paths all answer 404.
     """
-    routes = [route for route in ROUTES if route.match(path)]
+    routes = list(_routes_of(path))
     is_open = not api_key or any(route.family == "health" for route in routes)
     if not is_open and headers.get("authorization") != f"Bearer {api_key}":
         return Answer(401, {"detail": "Unauthorized"})
@@ -121,12 +122,17 @@ def answer(
         return Answer(error.status, {"detail": detail})
 
 
+@lru_cache(1024)
+def _routes_of(path: str) -> tuple[Route, ...]:
+    return tuple(route for route in ROUTES if route.match(path))
+
+
 def _redirect(
     path: str, params: Mapping[str, str], headers: Mapping[str, str], absent: Collection[str]
 ) -> Answer | None:
     """Return the redirect to the full correct URL if a path has a slash too many or too few, else None."""
     other = path[:-1] if path.endswith("/") else f"{path}/"
-    if not any(route.match(other) and route.family not in absent for route in ROUTES):
+    if all(route.family in absent for route in _routes_of(other)):
         return None
     query = f"?{urlencode(params)}" if params else ""
     return Answer(307, None, {"Location": f"http://{headers.get('host', '')}{other}{query}"})

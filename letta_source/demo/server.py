@@ -93,26 +93,16 @@ def serve(
         between: Stands between the server and its clients, as a proxy would; by default nothing does.
     """
 
-    def reply(request: Request, body: Any) -> Answer:
+    def reply(request: Request, body: Any) -> Reply:
         time.sleep(delay)
-        return answer(
-            letta,
-            dialect,
-            request.method,
-            request.path,
-            request.params,
-            request.headers,
-            body,
-            api_key=api_key,
-            missing=missing,
-        )
+        return make_reply(letta, dialect, request, body, api_key, missing)
 
     requests: list[Request] = []
     given_between = between
 
     class Handler(_Handler):
         log = requests
-        answer_to = staticmethod(reply)
+        reply_to = staticmethod(reply)
         between = staticmethod(given_between) if given_between else None
 
     http_server = _HTTPServer(("127.0.0.1", port), Handler)
@@ -168,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     log: list[Request]
-    answer_to: Any
+    reply_to: Any
     between: Between | None
 
     def setup(self) -> None:
@@ -201,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, unquote(url.path), params, headers)
         self.log.append(request)
-        reply: Reply | None = _to_wire(self.answer_to(request, body))
+        reply: Reply | None = self.reply_to(request, body)
         if reply and self.between:
             reply = self.between(request.path, reply, self.connection)
         if reply:
@@ -212,6 +202,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, reply: Reply) -> None:
         self.wfile.write(reply.head() + reply.body)
         self.broken = reply.status == 500
+
+
+def make_reply(
+    letta: Store,
+    dialect: Dialect,
+    request: Request,
+    body: Any,
+    api_key: str | None = None,
+    missing: Collection[str] = (),
+) -> Reply:
+    """Answer a request as `serve` does; `body` is the decoded JSON of a POST."""
+    return _to_wire(
+        answer(
+            letta,
+            dialect,
+            request.method,
+            request.path,
+            request.params,
+            request.headers,
+            body,
+            api_key=api_key,
+            missing=missing,
+        )
+    )
 
 
 def _to_wire(answer: Answer) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from letta_source.demo import serve
 from letta_source.demo.shapes import recorded
 from tests.support.letta import Letta, recorded_letta
+from tests.support.socketless import serve_without_sockets
 
 FILES = (
     "agents",
@@ -85,6 +87,36 @@ def test_a_500_breaks_the_connection_unannounced() -> None:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             client.get("/v1/health/")
         assert client.get("/v1/health/").json() == {"version": "0.16.7", "status": "ok"}
+
+
+def test_without_sockets_answers_and_broken_connections_are_the_same() -> None:
+    letta = Letta()
+    path = f"/v1/agents/{letta.add_agent()}/messages"
+
+    async def get(client: httpx.AsyncClient, url: str, **params: Any) -> Any:
+        try:
+            answer = await client.get(url, params=params)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            return "reset"
+        return answer.status_code, answer.content, answer.headers.multi_items()
+
+    async def found(base_url: str) -> list[Any]:
+        async with httpx.AsyncClient(base_url=base_url) as client:
+            asked = [path, "/v1/agents", "/v1/groups/", "/v1/nothing"]
+            answers = [await get(client, url) for url in asked]
+            broken = [await get(client, path, limit=-1)]
+            answers += broken + [await get(client, "/v1/health/") for _ in range(2)]
+            searched = await client.post("/v1/messages/search", json={"query": "x"})
+            return [*answers, searched.content]
+
+    with serve(letta, "cloud") as server, serve_without_sockets(letta, "cloud") as same:
+        of_sockets, of_none = (asyncio.run(found(one.base_url)) for one in (server, same))
+        # Redirects name the host.
+        host = same.base_url.removeprefix("http://"), server.base_url.removeprefix("http://")
+        assert repr(of_none).replace(*host) == repr(of_sockets)
+        assert of_none[-3] == "reset"
+        asked = [[(one.method, one.path, one.params) for one in each.requests] for each in (server, same)]
+        assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize(

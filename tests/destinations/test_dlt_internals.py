@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def test_a_use_is_found(code: str, found: list[str]) -> None:
     assert [*uses(ast.parse(code))] == found
 
 
-def _mine() -> set[str]:
+@cache
+def mine() -> set[str]:
     """Return the names that the package itself defines: functions, and attributes that it sets."""
     found = set()
     for file in PACKAGE.rglob("*.py"):
@@ -123,11 +125,10 @@ def _mine() -> set[str]:
                 found.add(node.name)
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 found.add(node.attr)
-    return found
+    # Named tuples have these.
+    return found | {"_asdict", "_fields", "_replace"}
 
 
-# Named tuples have these.
-MINE = _mine() | {"_asdict", "_fields", "_replace"}
 # Private names of Python itself.
 OTHERS = {"argparse._ArgumentGroup", "os._exit"}
 
@@ -136,7 +137,7 @@ OTHERS = {"argparse._ArgumentGroup", "os._exit"}
 def test_no_other_module_uses_what_is_not_documented(name: str) -> None:
     if name not in ROOM:
         found = {*uses(ast.parse((PACKAGE / name).read_text("utf-8")))} - OTHERS
-        assert {use for use in found if use.rpartition(".")[2] not in MINE or "dlt." in use} == set()
+        assert {use for use in found if use.rpartition(".")[2] not in mine() or "dlt." in use} == set()
 
 
 @pytest.mark.parametrize("name", ROOM[2:])

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.extract.collect import extract
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
@@ -19,6 +19,7 @@ from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 from tests.support.letta import Letta
 from tests.support.library_loads import TABLES, Merged, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 NAMES = [name for name in RESOURCES if name not in ("message_search", "messages")]
@@ -76,7 +77,7 @@ def letta() -> Letta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -152,7 +153,7 @@ def test_a_batch_that_is_asked_for_repeats_nothing(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent())
     letta.finish_batch(batch)
     added = Added()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         for _ in range(2):
             added.load(server, "batches", "batch_messages", batch_ids=[batch], lag=0)
     assert added.ids("batches") == [batch]
@@ -192,7 +193,7 @@ def test_groups_of_other_agents_come_with_a_load_of_all(letta: Letta, server: Se
     added = Added()
     added.load(server, "agents", "conversations", agent_ids=agents[:1])
     groups = [letta.add_group([agent]) for agent in agents]
-    with serve(letta) as self_hosted:
+    with serve_without_sockets(letta) as self_hosted:
         for agent_ids in (agents[:1], [], []):
             added.load(self_hosted, "groups", agent_ids=agent_ids)
     assert added.ids("groups") == sorted(groups)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from tests.extract.test_append_only import Added
 from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged, columns_of, paths, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 MESSAGES = ("agent_messages", "group_messages", "conversation_messages")
@@ -25,7 +26,7 @@ def letta() -> FullLetta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: FullLetta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -107,7 +108,7 @@ def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: FullLet
     letta.talk(agent, "later", date=ago(days=1))
     [step] = letta.list_of("run steps", run).ids()
     merged = Merged()
-    with serve(letta, "cloud") as server:
+    with serve_without_sockets(letta, "cloud") as server:
         for _ in range(2):
             merged.load(server, "steps", lag=0)
         letta.give_feedback(step)
@@ -121,7 +122,7 @@ def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(le
     letta.talk(agent, "later", date=OLD + timedelta(days=1))
     [step] = letta.list_of("run steps", run).ids()
     merged = Merged()
-    with serve(letta, "cloud") as server:
+    with serve_without_sockets(letta, "cloud") as server:
         merged.load(server, "steps", lag=0)
         letta.give_feedback(step, "negative")
         merged.load(server, "steps", lag=0)
@@ -135,7 +136,7 @@ def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta
     runs = [letta.talk(agent, "hi", date=ago(days=days)) for days in (30, 6, 2)]
     steps = [letta.list_of("run steps", run).ids()[0] for run in runs]
     merged = Merged()
-    with serve(letta, "self-hosted") as server:
+    with serve_without_sockets(letta, "self-hosted") as server:
         merged.load(server, "steps")
         for step in steps:
             letta.give_feedback(step)

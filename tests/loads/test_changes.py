@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.demo.api import Answer, Dialect
 from letta_source.demo.index import Index
 from letta_source.demo.pages import Listing, Page, Problem, read_page
@@ -20,6 +20,7 @@ from tests.extract.test_append_only import Added
 from tests.loads.test_run import before_answers
 from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Merged, paths, quiet_agent
+from tests.support.socketless import serve_without_sockets
 from tests.support.wire import HOST, no_waits, playing
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
@@ -35,7 +36,7 @@ def letta() -> FullLetta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: FullLetta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -308,7 +309,7 @@ def test_auto_is_on_where_there_are_many_agents(letta: FullLetta, agents: int) -
     for _ in range(agents):
         letta.add_message(quiet_agent(letta), date=OLD)
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         for _ in range(2):
             merged.load(server, *BY_AGENT, lag=0)
         paths(server)
@@ -441,7 +442,7 @@ def test_a_window_and_a_refresh_ask_everything(letta: FullLetta, server: Server)
 def test_shards_read_what_is_theirs(letta: FullLetta) -> None:
     agents = [letta.add_agent() for _ in range(24)]
     shards = {f"{index}/3": Merged() for index in range(3)}
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         for _ in range(2):
             for shard, merged in shards.items():
                 merged.load(server, *BY_AGENT, **ON, shard=shard)
@@ -484,7 +485,7 @@ def test_missing_families_are_asked_for_again_by_the_sweep(letta: FullLetta) -> 
         ((), "0", True),
         ((), "1d", True),
     ):
-        with serve(letta, missing=missing) as server:
+        with serve_without_sockets(letta, missing=missing) as server:
             session = merged.load(server, "groups", "group_messages", **ON, sweep_interval=sweep)
             assert bool(paths(server)) == asks
             assert (session.counts["groups"].skipped is not None) == (bool(missing) or not asks)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import serve
 from letta_source.schema.resources import RESOURCES
 from tests.support.library_loads import EVERY_RESOURCE, Merged, small_letta
+from tests.support.socketless import serve_without_sockets
 
 ON_CLOUD = ["agents", "runs", "steps", "conversations", "step_messages", "agent_messages"]
 
@@ -17,7 +17,7 @@ ON_CLOUD = ["agents", "runs", "steps", "conversations", "step_messages", "agent_
 def untouched() -> Merged:
     """Return a load of a host that has every family; both dialects give the same rows."""
     merged = Merged()
-    with serve(small_letta()) as server:
+    with serve_without_sockets(small_letta()) as server:
         merged.load(server, *EVERY_RESOURCE)
     return merged
 
@@ -49,7 +49,7 @@ def test_a_missing_family_costs_nothing_else(
 ) -> None:
     merged = Merged()
     resources = EVERY_RESOURCE if dialect == "self-hosted" else ON_CLOUD
-    with serve(small_letta(), dialect, missing=missing) as server:
+    with serve_without_sockets(small_letta(), dialect, missing=missing) as server:
         session = merged.load(server, *resources)
     assert {name for name, counts in session.counts.items() if counts.skipped} == skipped
     for name in resources:
@@ -65,7 +65,7 @@ def test_a_missing_family_is_a_warning_once(caplog: pytest.LogCaptureFixture) ->
     """Hourly loads would repeat the warning every hour, so from the second load on it is `info`."""
     merged = Merged()
     caplog.set_level("INFO")
-    with serve(small_letta(), missing=["groups"]) as server:
+    with serve_without_sockets(small_letta(), missing=["groups"]) as server:
         for changes in ("off", "off", "on"):
             merged.load(server, "agents", "groups", changes=changes)
     levels = [record.levelname for record in caplog.records if "skipped" in record.getMessage()]
@@ -75,7 +75,7 @@ def test_a_missing_family_is_a_warning_once(caplog: pytest.LogCaptureFixture) ->
 def test_a_family_that_went_missing_is_named_once_in_a_load(caplog: pytest.LogCaptureFixture) -> None:
     merged, letta = Merged(), small_letta()
     for missing in ([], ["groups"], ["groups"]):
-        with serve(letta, missing=missing) as server:
+        with serve_without_sockets(letta, missing=missing) as server:
             merged.load(server, "agents", "groups")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [line.partition(":")[0] for line in warnings] == ["groups"]

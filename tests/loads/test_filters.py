@@ -8,12 +8,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.demo.store import Kind
 from letta_source.errors import ConfigError
 from letta_source.schema.resources import RESOURCES
 from tests.support.letta import Letta
 from tests.support.library_loads import EVERY_RESOURCE, Merged, columns_of, quiet_agent, small_letta
+from tests.support.socketless import serve_without_sockets
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 BY_AGENT = [name for name in EVERY_RESOURCE if not RESOURCES[name].no_agents]
@@ -26,7 +27,7 @@ def letta() -> Letta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -62,7 +63,7 @@ def test_agents_come_small_and_hidden_ones_too() -> None:
     group = letta.add_group([hidden], hidden=True)
     message = letta.add_message(hidden, date=OLD, group_ids=[group])
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "agents", "groups", "agent_messages", "group_messages")
         [asked] = [request.params for request in server.requests if request.path == "/v1/agents/"][:1]
     assert set(asked["include"].split(",")) == {

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.demo.api import Answer, Dialect, answer
 from tests.support.command import ago
 from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -64,7 +65,7 @@ class Talked:
 def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...]) -> None:
     talked = Talked(dialect)
     poisoned = talked.poison(*places)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         problems = talked.load(server, page_size=7)
         assert talked.missing() == poisoned
         assert len(issues(talked.merged.rows("load_issues"))) == problems
@@ -85,7 +86,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) -> None:
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         assert talked.load(server) == 1
         assert talked.gaps == [[talked.ids[19], talked.ids[21]]]
         for _ in range(2):
@@ -103,7 +104,7 @@ def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) 
 def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
     talked = Talked(dialect)
     first, _, last = talked.poison(20, 21, 22)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         talked.load(server)
         talked.letta.cure(first)
         assert talked.load(server) == 1
@@ -123,7 +124,7 @@ def test_a_gap_shrinks_from_its_far_side_too(dialect: Dialect) -> None:
         talked.letta.add_message(talked.agent, date=ago(hours=2))
     near, far = talked.poison(85, 115)
     ids = talked.ids
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         talked.load(server)
         assert talked.gaps == [[ids[84], ids[116]]]
         talked.letta.cure(far)
@@ -139,7 +140,7 @@ def test_a_gap_among_young_messages_is_met_again() -> None:
     for _ in range(3):
         talked.letta.add_message(talked.agent)
     (bad,) = talked.poison(81)
-    with serve(talked.letta) as server:
+    with serve_without_sockets(talked.letta) as server:
         for _ in range(2):
             assert talked.load(server) == 1
             assert (talked.missing(), talked.gaps) == ([bad], [])
@@ -152,7 +153,7 @@ def test_what_is_deleted_leaves_no_gap(dialect: Dialect, deleted: int) -> None:
     """Delete the unreadable message, or the one before it or after it."""
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         talked.load(server)
         talked.letta.delete_message(talked.ids[deleted])
         talked.letta.poisoned.pop(bad, None)
@@ -162,7 +163,7 @@ def test_what_is_deleted_leaves_no_gap(dialect: Dialect, deleted: int) -> None:
 def test_a_reset_forgets_the_gaps(dialect: Dialect) -> None:
     talked = Talked(dialect)
     talked.poison(20)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         talked.load(server)
         talked.letta.reset_messages(talked.agent)
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
@@ -171,7 +172,7 @@ def test_a_reset_forgets_the_gaps(dialect: Dialect) -> None:
 def test_a_refresh_finds_the_gaps_anew(dialect: Dialect) -> None:
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
-    with serve(talked.letta, dialect) as server:
+    with serve_without_sockets(talked.letta, dialect) as server:
         talked.load(server)
         before = talked.gaps
         talked.merged.load(server, "agent_messages", refresh=True)
@@ -189,7 +190,7 @@ def test_messages_of_a_managed_group() -> None:
     for place in (2, 7):
         letta.poison(ids[place])
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         assert merged.load(server, "group_messages").problems == 2
     assert {*merged.ids("group_messages")} == {*ids} - {ids[2], ids[7]}
 
@@ -207,7 +208,7 @@ def test_without_runs_there_is_the_way_back_from_the_newest(
         return answer(letta, dialect, method, path, *args, **kwargs)
 
     monkeypatch.setattr("letta_source.demo.server.answer", without_runs)
-    with serve(talked.letta) as server:
+    with serve_without_sockets(talked.letta) as server:
         assert (talked.load(server), talked.missing()) == (1, [bad])
 
 
@@ -242,7 +243,7 @@ class Turns:
         return run
 
     def missing(self, dialect: Dialect, bad: list[str]) -> set[str]:
-        with serve(self.letta, dialect) as server:
+        with serve_without_sockets(self.letta, dialect) as server:
             if self.stored:
                 # The messages beyond the first call are loaded later.
                 for one in self.ids()[2:]:
@@ -297,10 +298,10 @@ def test_another_agents_message_leads_to_what_no_run_has(own: int) -> None:
     letta.talk(agent, "after", date=OLD + timedelta(seconds=4))
     for one in bad:
         letta.poison(one)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         assert merged.load(server, "agent_messages").problems == 2
         assert {*letta.list_of("agent", agent).ids()} - {*merged.ids("agent_messages")} == {*bad}
     # On Cloud it is not, so the whole gap is named.
-    with serve(letta, "cloud") as server:
+    with serve_without_sockets(letta, "cloud") as server:
         session = Merged().load(server, "agent_messages")
         assert 1 <= session.problems <= 2

@@ -11,7 +11,7 @@ import pytest
 
 from letta_source import source
 from letta_source.api.client import Client
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.extract import collect as extract
 from letta_source.paging.events import Event
 from letta_source.paging.pages import Endpoint
@@ -23,6 +23,7 @@ from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Packages, Session
 from tests.support.letta import Letta
 from tests.support.library_loads import Merged, Warehouse, issues, paths, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 AGENTS = ("agents", "agent_messages")
@@ -36,7 +37,7 @@ def letta() -> Letta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -57,7 +58,7 @@ def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, t
     letta.add_message(young, group_ids=[young_group])
     warehouse = Warehouse(tmp_path)
     resources = ("agent_messages", "group_messages")
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         warehouse.load(server, *resources)
         before = warehouse.everything()
         paths(server)
@@ -114,7 +115,7 @@ def test_new_messages_and_new_agents_are_found(letta: Letta, server: Server) -> 
 
 def test_a_source_can_be_loaded_again(letta: Letta, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         again = source.letta(base_url=server.base_url).with_resources("agent_messages")
         for _ in range(2):
             letta.add_agent()
@@ -141,7 +142,7 @@ def test_reset_messages_stay_and_new_ones_come(letta: Letta, tmp_path: Path) -> 
     agent = quiet_agent(letta)
     letta.talk(agent, "hi", tools=["roll"], date=OLD)
     warehouse = Warehouse(tmp_path)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         warehouse.load(server, *AGENTS)
         before = warehouse.rows("agent_messages")
         letta.reset_messages(agent)
@@ -224,7 +225,7 @@ def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta) -> None:
         letta.add_message(agent, date=OLD)
     session = Session(packages=Packages(rows_per_yield=1))
     state: dict[str, Any] = {}
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         source.letta(base_url=server.base_url, page_size=2, session=session)
         tracked = ResourceState(session, state)
         handed = extract.extract(RESOURCES["agent_messages"], tracked, Counts(), tombstones=True)
@@ -240,7 +241,7 @@ def test_what_shrank_is_gone_from_root_and_children(letta: Letta, tmp_path: Path
     agent = letta.add_agent()
     letta.talk(agent, "hi", tools=["roll"], reasoning=True, approval=True)
     warehouse, afresh = Warehouse(tmp_path), Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         warehouse.load(server, "agent_messages")
         before = warehouse.everything()
         calling, returning, other = _message_with(
@@ -331,7 +332,7 @@ def test_an_unreadable_message_is_named_and_loaded_once_it_can_be(letta: Letta, 
     first, bad, *_ = stored(letta, agent)
     letta.poison(bad)
     warehouse = Warehouse(tmp_path)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         session = warehouse.load(server, "agent_messages", retries=0)
         assert issues(warehouse.rows("load_issues")) == [("agent_messages", agent, "unreadable")]
         assert session.problems == 1

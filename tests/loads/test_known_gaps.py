@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.demo.api import Dialect
 from letta_source.state.session import Session
 from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -77,7 +78,7 @@ def counts(dialect: Dialect, places: tuple[int, ...] = ()) -> dict[str, int]:
     for place in places:
         town.letta.poison(town.ids[place])
     bad, found = [town.ids[place] for place in places], {}
-    with serve(town.letta, dialect) as server:
+    with serve_without_sockets(town.letta, dialect) as server:
         for name, how in LOADS.items():
             session = town.load(server, **how)
             assert name == "first" or session.problems == session.known_problems
@@ -137,7 +138,7 @@ def test_nothing_around_a_known_gap_is_lost(dialect: Dialect, change: str) -> No
     town = Town(dialect)
     bad = town.ids[11]
     town.letta.poison(bad)
-    with serve(town.letta, dialect) as server:
+    with serve_without_sockets(town.letta, dialect) as server:
         for _ in range(3):
             town.load(server, "runs", "agent_messages")
         CHANGES[change](town, bad)
@@ -160,7 +161,7 @@ def test_nothing_around_a_known_gap_is_lost(dialect: Dialect, change: str) -> No
 @both_dialects
 def test_many_gaps_in_whatever_order_they_came(dialect: Dialect) -> None:
     town, random = Town(dialect, turns=12), Random(5)
-    with serve(town.letta, dialect) as server:
+    with serve_without_sockets(town.letta, dialect) as server:
         town.load(server, "runs", "agent_messages")
         for _ in range(4):
             town.letta.poison(random.choice(town.ids[::3]))
@@ -182,7 +183,7 @@ def test_one_of_a_step_is_an_alarm_once(dialect: Dialect) -> None:
     town = Town(dialect)
     bad = town.ids[6]
     town.letta.poison(bad)
-    with serve(town.letta, dialect) as server:
+    with serve_without_sockets(town.letta, dialect) as server:
         found = [town.load(server, "runs", "step_messages") for _ in range(3)]
         assert [one.problems - one.known_problems for one in found] == [1, 0, 0]
         # One that waits is open all the same: `strict` goes by it.
@@ -202,7 +203,7 @@ def test_a_run_that_waits_is_read_again_when_a_try_is_due(
     town = Town(dialect)
     bad = town.ids[6]
     town.letta.poison(bad)
-    with serve(town.letta, dialect) as server:
+    with serve_without_sockets(town.letta, dialect) as server:
         for _ in range(3):
             town.load(server, "runs", "step_messages")
         town.letta.cure(bad)

@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.state.host import Host
 from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, paths
+from tests.support.socketless import serve_without_sockets
 
 OLD = datetime(2024, 5, 4, 12, tzinfo=timezone.utc)
 RUNS = ("runs", "steps", "step_messages")
@@ -27,7 +28,7 @@ def letta() -> Letta:
 
 @pytest.fixture(params=["self-hosted", "cloud"])
 def server(request: pytest.FixtureRequest, letta: Letta) -> Iterator[Server]:
-    with serve(letta, request.param) as server:
+    with serve_without_sockets(letta, request.param) as server:
         yield server
 
 
@@ -94,7 +95,7 @@ def test_steps_committed_late_are_found_inside_the_overlap(letta: Letta) -> None
     agent = letta.add_agent()
     runs = [letta.talk(agent, "hi", date=OLD + timedelta(hours=hour)) for hour in range(2)]
     merged = Merged()
-    with serve(letta, "cloud") as server:
+    with serve_without_sockets(letta, "cloud") as server:
         merged.load(server, "steps")
         [known] = letta.list_of("run steps", runs[0]).ids()
         late = f"step-{uuid4()}"
@@ -112,7 +113,7 @@ def test_messages_of_a_step_committed_late_are_found_before_one_without_messages
     now = datetime.now(timezone.utc)
     letta.put("steps", {**letta.tables["steps"].rows[known], "id": empty}, now)
     merged = Merged()
-    with serve(letta, "cloud") as server:
+    with serve_without_sockets(letta, "cloud") as server:
         merged.load(server, "step_messages")
         letta.put("steps", {**letta.tables["steps"].rows[known], "id": late}, now - timedelta(seconds=1))
         message = letta.add_message(agent, step_id=late, run_id=run)
@@ -207,7 +208,7 @@ def test_a_step_with_an_unreadable_message_is_read_again(letta: Letta, server: S
 def test_a_batch_is_read_to_its_end_though_the_list_forgot_it(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent(), messages=2)
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, *BATCHES)
         assert merged.ids("batches", "status") == ["running"]
         letta.add_batch_messages(batch, 3)
@@ -225,7 +226,7 @@ def test_a_batch_is_read_to_its_end_though_the_list_forgot_it(letta: Letta) -> N
 def test_finished_batches_are_read_when_named(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent(), status="completed")
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, *BATCHES)
         assert merged.ids("batches") == []
         merged.load(server, *BATCHES, batch_ids=[batch])
@@ -236,7 +237,7 @@ def test_finished_batches_are_read_when_named(letta: Letta) -> None:
 def test_an_unknown_batch_is_named_and_the_others_go_on(letta: Letta) -> None:
     known, unknown = letta.add_batch(letta.add_agent()), f"job-{uuid4()}"
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         session = merged.load(server, *BATCHES, batch_ids=[unknown])
     assert session.problems == 2
     assert sorted(issues(merged.rows("load_issues"))) == [
@@ -250,7 +251,7 @@ def test_an_unknown_batch_is_named_and_the_others_go_on(letta: Letta) -> None:
 def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> None:
     batch = letta.add_batch(letta.add_agent(), messages=messages)
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "batch_messages", page_size=2)
         limits = [request.params["limit"] for request in server.requests if batch in request.path]
     assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
@@ -389,7 +390,7 @@ def test_what_never_finishes_is_read_ever_more_rarely(
 ) -> None:
     runs = never_ending(letta, 20, days=days)
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         for _ in range(2):
             merged.load(server, *RUNS, reread_window="7d")
         before = datetime.now(timezone.utc) - timedelta(days=swept)

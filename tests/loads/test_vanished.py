@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import serve
 from letta_source.demo.api import Answer
 from letta_source.errors import NotLetta
 from letta_source.loading.outcome import exit_code, why_failed
@@ -16,6 +15,7 @@ from tests.loads.test_run import before_answers
 from tests.support.command import ago
 from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
+from tests.support.socketless import serve_without_sockets
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -47,16 +47,16 @@ NOTHING_LEFT = "agents: nothing is left of what was read before"
 def test_another_server_is_told_once_and_the_cursors_stay(letta: Letta, settings: dict[str, Any]) -> None:
     told = NOTHING_LEFT.replace("agents", "agent_messages" if "changes" in settings else "agents")
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         assert code(merged.load(server, *READ, **settings)) == 0
     before = merged.states["agent_messages"]["cursors"]
-    with serve(Letta(seed=1)) as empty:
+    with serve_without_sockets(Letta(seed=1)) as empty:
         session = merged.load(empty, *READ, **settings)
         assert why_failed(session) == f"{told}: is it the same server and project?"
         # From then on the issue is known.
         assert [code(merged.load(empty, *READ, **settings)) for _ in range(2)] == [0, 0]
         assert merged.states["agent_messages"]["cursors"] == before
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         assert code(merged.load(server, *READ, **settings)) == 0
     rows = [(row["resource"], row["resolved"]) for row in of_issues(merged) if row["kind"] == "not_found"]
     assert rows.count(("agent_messages", True)) == 1
@@ -68,9 +68,9 @@ def of_issues(merged: Merged) -> list[dict[str, Any]]:
 
 def test_an_empty_list_of_agents_is_told_where_there_were_some(letta: Letta) -> None:
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "agents")
-    with serve(Letta()) as empty:
+    with serve_without_sockets(Letta()) as empty:
         assert why_failed(merged.load(empty, "agents"))
         # A first load misses nothing.
         assert code(Merged().load(empty, *READ)) == 0
@@ -78,7 +78,7 @@ def test_an_empty_list_of_agents_is_told_where_there_were_some(letta: Letta) -> 
 
 def test_some_that_stay_are_enough(letta: Letta) -> None:
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
         for agent in letta.tables["agents"].ids()[1:]:
             letta.delete_agent(agent)
@@ -89,9 +89,9 @@ def test_some_that_stay_are_enough(letta: Letta) -> None:
 @pytest.mark.parametrize("settings", [{"refresh": True}, {"start_date": "2024-01-01"}], ids=str)
 def test_who_reads_all_or_a_window_is_not_told(letta: Letta, settings: dict[str, Any]) -> None:
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
-    with serve(Letta()) as empty:
+    with serve_without_sockets(Letta()) as empty:
         assert code(merged.load(empty, *READ, **settings)) == 0
 
 
@@ -101,7 +101,7 @@ def test_parents_that_are_listed_and_gone(letta: Letta, monkeypatch: pytest.Monk
     gone = Answer(404, {"detail": "Agent not found"})
     paths = {f"/v1/agents/{agent}/messages" for agent in agents[kept:]}
     before_answers(monkeypatch, lambda path: gone if path in paths else None)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         session = Merged().load(server, "agents", "agent_messages")
     told = why_failed(session)
     assert told is None if kept else told and "all 3 were gone from the server" in told
@@ -113,7 +113,7 @@ def test_parents_that_only_have_news_and_are_all_gone(letta: Letta) -> None:
     agents = letta.tables["agents"].ids()
     for agent in agents:
         letta.add_message(agent)
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "agents", "agent_messages", changes="on")
         for agent in agents[:2]:
             letta.delete_agent(agent)
@@ -126,7 +126,7 @@ def test_unfinished_runs_that_are_all_gone_are_none_that_vanished(letta: Letta) 
     agent = letta.tables["agents"].ids()[0]
     letta.talk(agent, "hi", finished=False)
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "runs", "steps", lag=0)
         letta.delete_agent(agent)
         session = merged.load(server, "runs", "steps", lag=0)
@@ -135,7 +135,7 @@ def test_unfinished_runs_that_are_all_gone_are_none_that_vanished(letta: Letta) 
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 def test_every_family_missing_is_a_failed_load(letta: Letta, dialect: Any) -> None:
-    with serve(letta, dialect, missing=FAMILIES) as server:
+    with serve_without_sockets(letta, dialect, missing=FAMILIES) as server:
         said = why_failed(Merged().load(server, *READ, "steps"))
     assert "has none of the requested resources" in (said or "")
 
@@ -169,7 +169,7 @@ def test_missing_and_unreadable_lists_add_up(
 
     before_answers(monkeypatch, act)
     asked_for = letta.tables["agents"].ids()[:agent_ids]
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         session = Merged().load(server, *resources, agent_ids=asked_for, retries=0)
     assert bool(why_failed(session)) == failed
 
@@ -177,18 +177,18 @@ def test_missing_and_unreadable_lists_add_up(
 @pytest.mark.parametrize("missing", [{"groups"}, {"runs"}, {"conversations"}], ids=str)
 def test_a_family_that_was_there_is_an_issue_once(letta: Letta, missing: set[str]) -> None:
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
-    with serve(letta, missing=missing) as server:
+    with serve_without_sockets(letta, missing=missing) as server:
         first = merged.load(server, *READ)
         assert code(first) == 3
         assert {row["resource"] for row in of_issues(merged) if row["kind"] == "missing"} == {
             name for name, counts in first.counts.items() if counts.skipped
         }
         assert code(merged.load(server, *READ)) == 0
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         assert code(merged.load(server, *READ)) == 0
-    with serve(letta, missing=missing) as server:
+    with serve_without_sockets(letta, missing=missing) as server:
         assert code(merged.load(server, *READ)) == 3
         # In a first load, a missing family is no issue.
         assert code(Merged().load(server, *READ)) == 0
@@ -210,7 +210,7 @@ def test_a_redirect_in_a_circle_is_no_proof_that_a_family_is_missing(
 ) -> None:
     path, resource = f"/v1/{family}", family.removeprefix("messages/")
     merged = Merged()
-    with serve(letta) as server:
+    with serve_without_sockets(letta) as server:
         merged.load(server, "agents", resource)
 
         def act(asked: str) -> Answer | None:

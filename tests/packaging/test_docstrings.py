@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,10 @@ def definitions(tree: ast.Module) -> Iterator[tuple[Definition, bool]]:
             for inner in node.body:
                 if isinstance(inner, Definition):
                     is_public = not (node.name.startswith("_") or inner.name.startswith("_"))
-                    yield inner, is_public and not (node.bases and inner.name in DOCUMENTED)
+                    yield inner, is_public and not (node.bases and inner.name in documented())
 
 
+@cache
 def documented() -> set[str]:
     """Return the names of methods that some class documents, so that overrides need no docstring."""
     return {
@@ -42,9 +44,6 @@ def documented() -> set[str]:
         for inner in node.body
         if isinstance(inner, Definition) and ast.get_docstring(inner)
     }
-
-
-DOCUMENTED = documented()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

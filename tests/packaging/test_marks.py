@@ -1,4 +1,4 @@
-"""`pytest -m` reads only the files that name a wanted mark, and misses none of their tests."""
+"""`pytest -m` reads only the files that may have wanted tests, and misses none of them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,30 @@ def test_a_file_is_read_if_it_may_have_wanted_tests(tmp_path: Path, marks: str, 
     assert is_read(file, marks) == read
 
 
+@pytest.mark.parametrize(
+    ("line", "marks", "read"),
+    [
+        ("pytestmark = pytest.mark.live", "not live", False),
+        ("pytestmark = pytest.mark.live", "not dbt and not live", False),
+        ("pytestmark = [\n    pytest.mark.live,\n]", "not live", False),
+        ('pytestmark = [pytest.mark.filterwarnings("x"), pytest.mark.live]', "not live", False),
+        ("pytestmark = pytest.mark.live", "not dbt", True),
+        ("pytestmark = pytest.mark.live", "not liv", True),
+        ("pytestmark = pytest.mark.live", "", True),
+        ("pytestmark = pytest.mark.live", "not live or dbt", True),
+        # Only this test has the mark; others of the file have none.
+        ("@pytest.mark.live\ndef test_one(): ...", "not live", True),
+        ("PORT = [1]\npytestmark = []\n@pytest.mark.live\ndef test_one(): ...", "not live", True),
+    ],
+)
+def test_a_file_all_of_whose_tests_are_unwanted_is_not_read(
+    tmp_path: Path, line: str, marks: str, read: bool
+) -> None:
+    file = tmp_path / "test_one.py"
+    file.write_text(f"import pytest\n\n{line}\n", "utf-8")
+    assert is_read(file, marks) == read
+
+
 def test_folders_are_always_read(tmp_path: Path) -> None:
     assert is_read(tmp_path, "live")
 
@@ -49,7 +73,9 @@ def test_folders_are_always_read(tmp_path: Path) -> None:
 )
 def test_a_test_is_of_one_suite(request: pytest.FixtureRequest, marks: list[str], refused: bool) -> None:
     marked: Any = SimpleNamespace(
-        config=request.config, nodeid="test_one", get_closest_marker=lambda name: name in marks
+        config=request.config,
+        nodeid="test_one",
+        iter_markers=lambda: [SimpleNamespace(name=name) for name in marks],
     )
     with pytest.raises(pytest.UsageError, match="proof, whole") if refused else nullcontext():
         pytest_itemcollected(marked)
