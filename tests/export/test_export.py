@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import dlt
@@ -19,27 +20,29 @@ from letta_source.demo import Server, serve
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import batches, readers, to_arrow, to_pandas
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta import Letta, recorded_letta
+from tests.support.command import two_agents
+from tests.support.letta import Letta
 from tests.support.library_loads import TABLES, Warehouse, columns_of, in_order
 
 ROOTS = {resource.root.name: resource for resource in RESOURCES.values()}
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """Return the recordings of the real server, loaded into DuckDB."""
-    warehouse = Warehouse(tmp_path_factory.mktemp("loaded"))
-    with serve(recorded_letta()) as server:
-        warehouse.load(server, *[name for name in RESOURCES if name not in ("messages", "message_search")])
-    return warehouse
+def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a warehouse of two agents."""
+    folder = tmp_path_factory.mktemp("loaded")
+    warehouse = Warehouse(folder)
+    with serve(two_agents()) as server:
+        warehouse.load(server, "agents", "agent_messages")
+    warehouse.close()
+    return folder
 
 
 @pytest.fixture
-def own(tmp_path: Path, server: Server) -> Warehouse:
+def own(tmp_path: Path, loaded_once: Path) -> Warehouse:
     """Return a warehouse of two agents that a test may change."""
-    warehouse = Warehouse(tmp_path)
-    warehouse.load(server, "agents", "agent_messages")
-    return warehouse
+    copytree(loaded_once, tmp_path, dirs_exist_ok=True)
+    return Warehouse(tmp_path)
 
 
 def changed(warehouse: Warehouse, statement: str, *values: Any) -> None:
@@ -55,40 +58,40 @@ def rows(table: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "name", ["agents", "steps", "batches", "agent_messages", "agent_messages__content", "batch_messages"]
 )
-def test_a_table_comes_whole_with_its_types(loaded: Warehouse, name: str) -> None:
-    exported = to_arrow(loaded.pipeline, name)
+def test_a_table_comes_whole_with_its_types(recorded: Warehouse, name: str) -> None:
+    exported = to_arrow(recorded.pipeline, name)
     assert list(exported.schema) == [one for one in TABLES[name].arrow_schema if one.name != "_deleted"]
     wanted = [column for column in columns_of(name) if column != "_deleted"]
     found = [tuple(row[column] for column in wanted) for row in rows(exported)]
-    assert in_order(found) == loaded.rows(name, *wanted)
+    assert in_order(found) == recorded.rows(name, *wanted)
 
 
-def test_pandas_has_times_with_zone_integers_and_objects(loaded: Warehouse) -> None:
-    messages = to_pandas(loaded.pipeline, "agent_messages", children=["tool_calls"])
+def test_pandas_has_times_with_zone_integers_and_objects(recorded: Warehouse) -> None:
+    messages = to_pandas(recorded.pipeline, "agent_messages", children=["tool_calls"])
     assert str(messages.dtypes["created_at"]) == "datetime64[us, UTC]"
     assert str(messages.dtypes["sequence"]) == "Int64"
     assert str(messages.dtypes["is_err"]) == "boolean"
     calls = messages.tool_calls[messages.tool_calls.str.len() == 2].iloc[0]
     assert [type(call["arguments_json"]) for call in calls] == [dict, dict]
-    agents = to_pandas(loaded.pipeline, "agents")
+    agents = to_pandas(recorded.pipeline, "agents")
     assert {type(config) for config in agents.llm_config} == {dict}
     assert {type(tags) for tags in agents.tags} == {list}
-    assert agents.llm_config[0] == json.loads(loaded.rows("agents", "llm_config")[0][0])
+    assert agents.llm_config[0] == json.loads(recorded.rows("agents", "llm_config")[0][0])
 
 
-def test_no_rows_are_a_frame_with_all_columns(loaded: Warehouse) -> None:
-    frame = to_pandas(loaded.pipeline, "agent_messages", message_types=["none_such"], children=True)
+def test_no_rows_are_a_frame_with_all_columns(recorded: Warehouse) -> None:
+    frame = to_pandas(recorded.pipeline, "agent_messages", message_types=["none_such"], children=True)
     assert frame.empty
     assert list(frame.columns)[-4:] == ["content", "tool_calls", "tool_returns", "approvals"]
 
 
 @pytest.mark.parametrize("root", ["agent_messages", "step_messages", "batch_messages"])
-def test_children_are_those_of_their_own_tables(loaded: Warehouse, root: str) -> None:
+def test_children_are_those_of_their_own_tables(recorded: Warehouse, root: str) -> None:
     key = ROOTS[root].root.primary_key
-    found = rows(to_arrow(loaded.pipeline, root, children=True))
+    found = rows(to_arrow(recorded.pipeline, root, children=True))
     for child, table in (ROOTS[root].children or {}).items():
         expected: dict[Any, list[Any]] = {}
-        for row in sorted(rows(to_arrow(loaded.pipeline, table.name)), key=lambda row: row["idx"]):
+        for row in sorted(rows(to_arrow(recorded.pipeline, table.name)), key=lambda row: row["idx"]):
             left_out = (*table.primary_key, "_dlt_load_id")
             kept = {name: value for name, value in row.items() if name not in left_out}
             expected.setdefault(tuple(row[name] for name in table.primary_key[:-1]), []).append(kept)
@@ -97,14 +100,14 @@ def test_children_are_those_of_their_own_tables(loaded: Warehouse, root: str) ->
         assert all(lists is not None for lists in nested.values())
 
 
-def test_only_what_is_asked_for(loaded: Warehouse) -> None:
-    everything = rows(to_arrow(loaded.pipeline, "agent_messages"))
+def test_only_what_is_asked_for(recorded: Warehouse) -> None:
+    everything = rows(to_arrow(recorded.pipeline, "agent_messages"))
     agent_id = everything[0]["agent_id"]
     dates = sorted({row["created_at"] for row in everything})
     start, end = dates[1], dates[-1]
     found = rows(
         to_arrow(
-            loaded.pipeline,
+            recorded.pipeline,
             "agent_messages",
             agent_ids=[agent_id],
             start_date=start.isoformat(),
@@ -122,17 +125,19 @@ def test_only_what_is_asked_for(loaded: Warehouse) -> None:
     assert 0 < len(found) < len(everything)
 
 
-def test_dates_are_inclusive_and_exclusive(loaded: Warehouse) -> None:
-    date = rows(to_arrow(loaded.pipeline, "runs"))[0]["created_at"]
+def test_dates_are_inclusive_and_exclusive(recorded: Warehouse) -> None:
+    date = rows(to_arrow(recorded.pipeline, "runs"))[0]["created_at"]
     after = date + timedelta(microseconds=1)
-    assert to_arrow(loaded.pipeline, "runs", start_date=date, end_date=after).num_rows == 1
-    assert to_arrow(loaded.pipeline, "runs", end_date=date).num_rows == 0
+    assert to_arrow(recorded.pipeline, "runs", start_date=date, end_date=after).num_rows == 1
+    assert to_arrow(recorded.pipeline, "runs", end_date=date).num_rows == 0
 
 
-def test_a_childs_rows_are_chosen_by_their_messages(loaded: Warehouse) -> None:
-    calls = rows(to_arrow(loaded.pipeline, "agent_messages__tool_calls", message_types=["tool_call_message"]))
+def test_a_childs_rows_are_chosen_by_their_messages(recorded: Warehouse) -> None:
+    calls = rows(
+        to_arrow(recorded.pipeline, "agent_messages__tool_calls", message_types=["tool_call_message"])
+    )
     asked = to_arrow(
-        loaded.pipeline, "agent_messages", message_types=["tool_call_message"], children=["tool_calls"]
+        recorded.pipeline, "agent_messages", message_types=["tool_call_message"], children=["tool_calls"]
     )
     assert [call["tool_call_id"] for call in calls] == [
         call["tool_call_id"] for row in rows(asked) for call in row["tool_calls"]
@@ -141,16 +146,16 @@ def test_a_childs_rows_are_chosen_by_their_messages(loaded: Warehouse) -> None:
 
 
 # Only their parent names an agent or has a date.
-def test_steps_are_chosen_by_their_run_and_their_messages_by_the_step(loaded: Warehouse) -> None:
-    runs = {row["id"]: row["created_at"] for row in rows(to_arrow(loaded.pipeline, "runs"))}
-    steps = rows(to_arrow(loaded.pipeline, "steps"))
+def test_steps_are_chosen_by_their_run_and_their_messages_by_the_step(recorded: Warehouse) -> None:
+    runs = {row["id"]: row["created_at"] for row in rows(to_arrow(recorded.pipeline, "runs"))}
+    steps = rows(to_arrow(recorded.pipeline, "steps"))
     middle = sorted(runs.values())[len(runs) // 2]
-    late = to_arrow(loaded.pipeline, "steps", start_date=middle)
+    late = to_arrow(recorded.pipeline, "steps", start_date=middle)
     assert rows(late) == [step for step in steps if runs[step["run_id"]] >= middle]
     agent_id = steps[0]["agent_id"]
     own = {step["id"] for step in steps if step["agent_id"] == agent_id}
-    messages = rows(to_arrow(loaded.pipeline, "step_messages"))
-    chosen = rows(to_arrow(loaded.pipeline, "step_messages", agent_ids=[agent_id]))
+    messages = rows(to_arrow(recorded.pipeline, "step_messages"))
+    chosen = rows(to_arrow(recorded.pipeline, "step_messages", agent_ids=[agent_id]))
     assert chosen == [row for row in messages if row["step_id"] in own]
     assert 0 < len(chosen) < len(messages)
 
@@ -264,10 +269,10 @@ def test_a_sort_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_what_cannot_be_asked_for_is_said(
-    loaded: Warehouse, table: str, what: dict[str, Any], said: str
+    recorded: Warehouse, table: str, what: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match="^" + said.replace("?", r"\?")):
-        to_arrow(loaded.pipeline, table, **what)
+        to_arrow(recorded.pipeline, table, **what)
 
 
 def test_nothing_loaded_is_said(tmp_path: Path) -> None:

@@ -13,43 +13,20 @@ import duckdb
 import pandas as pd
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server
 from letta_source.demo.shapes import moment
 from letta_source.errors import ConfigError
 from letta_source.export import to_arrow, to_pandas, tool_calls_sql
 from letta_source.export.pairing import TOOL_CALLS
 from tests.support.command import Command
 from tests.support.dbt_expected import Call, expected
-from tests.support.dbt_story import told
 from tests.support.letta import Letta
 from tests.support.library_loads import Warehouse
 from tests.support.paths import ROOT
 from tests.support.recipes import recipe
+from tests.support.reused_ids import reused
 
 VIEW = f"CREATE SCHEMA letta_views; CREATE VIEW letta_views.tool_calls AS {tool_calls_sql()}"
-
-
-def reused() -> Letta:
-    """Return a Letta in which the model reuses the id `call_1` in each turn of an agent."""
-    letta = told()
-    agent_id = letta.add_agent(name="repeats itself")
-    for number in range(4):
-        letta.talk(agent_id, f"again {number}", tools=("roll_dice",), approval=number == 2)
-    for message_id, message in letta.messages.rows.items():
-        if message.agent_id == agent_id:
-            letta.replace_items(message_id, [_with_one_id(item) for item in message.items])
-    return letta
-
-
-def _with_one_id(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_one_id(one) for one in value]
-    if isinstance(value, dict):
-        return {
-            key: "call_1" if key == "tool_call_id" and one else _with_one_id(one)
-            for key, one in value.items()
-        }
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +34,9 @@ def letta() -> Letta:
     return reused()
 
 
-@pytest.fixture(scope="module")
-def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = Warehouse(tmp_path_factory.mktemp("reused"))
-    with serve(letta) as server:
-        warehouse.load(server)
-    return warehouse
-
-
 @pytest.fixture
-def tables(loaded: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
-    with loaded.pipeline.sql_client() as client:
+def tables(story: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with story.pipeline.sql_client() as client:
         connection: duckdb.DuckDBPyConnection = client.native_connection
         connection.begin()
         yield connection
@@ -78,13 +47,13 @@ def outcome(call: Call) -> str:
     return "denied" if call.denied else call.status or "never_returned"
 
 
-def test_ids_do_repeat(loaded: Warehouse) -> None:
-    ids = Counter(loaded.rows("agent_messages__tool_calls", "agent_id", "tool_call_id"))
+def test_ids_do_repeat(story: Warehouse) -> None:
+    ids = Counter(story.rows("agent_messages__tool_calls", "agent_id", "tool_call_id"))
     assert max(ids.values()) >= 4
 
 
-def test_calls_are_those_that_were_made(letta: Letta, loaded: Warehouse) -> None:
-    calls = to_arrow(loaded.pipeline, "tool_calls")
+def test_calls_are_those_that_were_made(letta: Letta, story: Warehouse) -> None:
+    calls = to_arrow(story.pipeline, "tool_calls")
     assert calls.schema.names == [column.name for column in TOOL_CALLS.columns]
     found = Counter((row["agent_id"], row["tool_name"], row["outcome"]) for row in calls.to_pylist())
     made = expected(letta).calls
@@ -92,8 +61,8 @@ def test_calls_are_those_that_were_made(letta: Letta, loaded: Warehouse) -> None
     assert {"denied", "error", "success", "never_returned"} <= {key[2] for key in found}
 
 
-def test_each_return_is_of_one_call(loaded: Warehouse) -> None:
-    rows = to_arrow(loaded.pipeline, "tool_calls").to_pylist()
+def test_each_return_is_of_one_call(story: Warehouse) -> None:
+    rows = to_arrow(story.pipeline, "tool_calls").to_pylist()
     keys = Counter(
         (row["agent_id"], row["return_message_id"], row["return_position"], row["return_idx"])
         for row in rows
@@ -102,7 +71,7 @@ def test_each_return_is_of_one_call(loaded: Warehouse) -> None:
     assert set(keys.values()) == {1}
     returns = dict(
         ((*key,), text)
-        for *key, text in loaded.rows(
+        for *key, text in story.rows(
             "agent_messages__tool_returns", "agent_id", "message_id", "position", "idx", "tool_return"
         )
     )
@@ -113,18 +82,18 @@ def test_each_return_is_of_one_call(loaded: Warehouse) -> None:
             assert row["returned_at"] >= row["called_at"]
 
 
-def test_filters_choose_calls_after_they_were_paired(loaded: Warehouse) -> None:
-    everything = to_arrow(loaded.pipeline, "tool_calls").to_pylist()
+def test_filters_choose_calls_after_they_were_paired(story: Warehouse) -> None:
+    everything = to_arrow(story.pipeline, "tool_calls").to_pylist()
     agent_id = max(everything, key=lambda row: row["call_number"])["agent_id"]
     dates = sorted({row["called_at"] for row in everything})
     start, end = dates[len(dates) // 4], dates[-1]
-    found = to_arrow(loaded.pipeline, "tool_calls", agent_ids=[agent_id], start_date=start, end_date=end)
+    found = to_arrow(story.pipeline, "tool_calls", agent_ids=[agent_id], start_date=start, end_date=end)
     assert found.to_pylist() == [
         row for row in everything if row["agent_id"] == agent_id and start <= row["called_at"] < end
     ]
-    assert to_arrow(loaded.pipeline, "tool_calls", agent_ids=["agent-0"]).num_rows == 0
+    assert to_arrow(story.pipeline, "tool_calls", agent_ids=["agent-0"]).num_rows == 0
     with pytest.raises(ConfigError, match="no message_type"):
-        to_arrow(loaded.pipeline, "tool_calls", message_types=["user_message"])
+        to_arrow(story.pipeline, "tool_calls", message_types=["user_message"])
 
 
 def test_the_joins_of_the_recipes_have_a_row_for_each_call(
@@ -165,8 +134,8 @@ def cells() -> list[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def test_the_numbers_of_the_notebook(letta: Letta, loaded: Warehouse) -> None:
-    space: dict[str, Any] = {"pipeline": loaded.pipeline, "to_pandas": to_pandas, "pd": pd}
+def test_the_numbers_of_the_notebook(letta: Letta, story: Warehouse) -> None:
+    space: dict[str, Any] = {"pipeline": story.pipeline, "to_pandas": to_pandas, "pd": pd}
     for cell in cells()[1:]:
         if "plt" not in cell and "conversation(" not in cell:
             exec(cell, space)
@@ -205,9 +174,9 @@ def test_the_command_prints_the_query_and_exports_the_rows(server: Server, letta
     assert "--sql is for tool_calls" in refused.err
 
 
-def test_without_tables_of_approvals_and_returns(tmp_path: Path, loaded: Warehouse) -> None:
+def test_without_tables_of_approvals_and_returns(tmp_path: Path, story: Warehouse) -> None:
     path = tmp_path / "old.duckdb"
-    with duckdb.connect(str(path)) as old, loaded.pipeline.sql_client() as client:
+    with duckdb.connect(str(path)) as old, story.pipeline.sql_client() as client:
         source = client.native_connection
         old.execute("CREATE SCHEMA letta")
         for name in ("agent_messages", "agent_messages__tool_calls", "_dlt_loads"):

@@ -17,16 +17,7 @@ from letta_source.export.transcript import _CHILDREN, _COLUMNS, Conversation
 from letta_source.export.transcript_formats import _quoted
 from tests.report.test_page import Parsed
 from tests.support.command import one_of
-from tests.support.letta import recorded_letta
 from tests.support.library_loads import Warehouse, quiet_agent, small_letta
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = Warehouse(tmp_path_factory.mktemp("recorded"))
-    with serve(recorded_letta()) as server:
-        warehouse.load(server, "agents", "agent_messages", "runs")
-    return warehouse
 
 
 def unquoted(text: str) -> str:

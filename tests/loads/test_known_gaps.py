@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -146,7 +145,7 @@ def test_nothing_around_a_known_gap_is_lost(dialect: Dialect, change: str) -> No
         place = town.ids.index
         before = town.merged
         for how in ("sweep", "refresh"):
-            town.merged = deepcopy(before)
+            town.merged = before.copy()
             town.load(server, "runs", "agent_messages", **LOADS[how])
             # What was read before it became unreadable stays.
             assert town.missing() == [one for one in unreadable if one == bad], how

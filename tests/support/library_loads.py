@@ -99,6 +99,15 @@ class Merged:
         self.tables: dict[str, dict[Row, dict[Row, dict[str, Any]]]] = {}
         self.states: dict[str, dict[str, Any]] = {}
 
+    def copy(self) -> Merged:
+        """Return the same, to be loaded into apart: loads replace rows and states, and change none."""
+        other = Merged(self._upserts)
+        other.states = dict(self.states)
+        other.tables = {
+            name: {key: dict(rows) for key, rows in held.items()} for name, held in self.tables.items()
+        }
+        return other
+
     def load(self, server: Server, *resources: str, host: Host | None = None, **settings: Any) -> Session:
         session = Session(host=host or Host())
         # As `letta_source.letta` does, without the time that dlt takes to look up its configuration.
@@ -139,8 +148,7 @@ class Merged:
 
     def ids(self, table: str, column: str = "id") -> list[str]:
         """Return one column, sorted."""
-        place = columns_of(table).index(column)
-        return sorted(row[place] for row in self.rows(table))
+        return sorted(row[column] for rows in self.tables.get(table, {}).values() for row in rows.values())
 
     def everything(self) -> dict[str, list[Row]]:
         return {name: self.rows(name) for name in TABLES}
