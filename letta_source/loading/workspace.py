@@ -22,7 +22,7 @@ from letta_source.destinations.duckdb import (
     unlimited,
 )
 from letta_source.destinations.existing_rows import erased_ids, has_rows
-from letta_source.destinations.iceberg import add_columns, append_new_rows
+from letta_source.destinations.iceberg import add_columns, merge_in_one_commit
 from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
@@ -276,7 +276,7 @@ class Workspace:
             drop_empty(self.pipeline)
         if self.capabilities.hints.get("table_format") == "iceberg":
             add_columns(self.pipeline)
-            append_new_rows()
+            merge_in_one_commit()
         if not (self.capabilities.takes_empty and self._shard.is_whole):
             make_tables(self.pipeline, self._shard)
         self._index(index_staging)

@@ -1,4 +1,4 @@
-"""Rows that an Iceberg table lacks are appended at once; each arrives once, whatever happens between."""
+"""Rows come into an Iceberg table in one commit; each arrives once, whatever happens between."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Transaction
 
 from letta_source.destinations import iceberg
 from letta_source.destinations.dlt_internals import iceberg_library
-from letta_source.destinations.iceberg import append_new_rows
+from letta_source.destinations.iceberg import merge_in_one_commit
 from letta_source.errors import ConfigError
 from letta_source.rows.arrow import to_arrays
 from letta_source.schema.resources import RESOURCES
@@ -42,22 +43,16 @@ def table(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def by_dlt(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The rows that dlt merges, by their first two columns."""
-    append_new_rows()
-    found: list[tuple[str, ...]] = []
-    merge = iceberg._merge_by_dlt[0]
-
-    def seen(data: pa.Table, **named: Any) -> None:
-        found.extend(tuple(row.values())[:2] for row in data.to_pylist())
-        merge(data=data, **named)
-
-    monkeypatch.setattr(iceberg, "_merge_by_dlt", [seen])
+def by_dlt(monkeypatch: pytest.MonkeyPatch) -> list[list[str | None]]:
+    """The ids of the rows that each merge by dlt gets; it does nothing."""
+    merge_in_one_commit()
+    found: list[list[str | None]] = []
+    monkeypatch.setattr(iceberg, "_merge_by_dlt", [lambda data, **_: found.append(data["id"].to_pylist())])
     return found
 
 
 def merged(table: Any, data: pa.Table) -> list[tuple[Any, ...]]:
-    append_new_rows()
+    merge_in_one_commit()
     iceberg_library().merge_iceberg_table(table=table, data=data, schema=SCHEMA, load_table_name="agents")
     found = table.scan().to_arrow().select(["id", "name"]).to_pylist()
     return sorted((row["id"], row["name"]) for row in found)
@@ -73,50 +68,46 @@ def test_many_first_rows_are_one_snapshot(table: Any) -> None:
     assert snapshots(table) == 1
 
 
-def test_rows_that_come_again_replace_themselves(table: Any) -> None:
+def test_rows_that_come_again_replace_themselves(table: Any, by_dlt: list[list[str | None]]) -> None:
     """As after a kill between dlt's file and its note that the file was loaded."""
     for name in ("first", "second"):
         assert merged(table, rows("agent-1", "agent-2", name=name)) == [("agent-1", name), ("agent-2", name)]
-
-
-def test_of_new_and_known_rows_only_the_known_are_merged(table: Any, by_dlt: list[tuple[str, ...]]) -> None:
-    merged(table, rows("agent-1", "agent-2"))
     ids = ("agent-3", "agent-2", "agent-4")
-    expected = [("agent-1", "first"), *[(f"agent-{number}", "second") for number in (2, 3, 4)]]
-    assert merged(table, rows(*ids, name="second")) == expected
-    assert by_dlt == [("agent-2", "second")]
+    expected = [("agent-1", "second"), *[(f"agent-{number}", "third") for number in (2, 3, 4)]]
+    assert merged(table, rows(*ids, name="third")) == expected
+    assert by_dlt == []
 
 
-def test_a_kill_between_the_new_and_the_known_rows_loses_and_repeats_none(
-    table: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["delete", "append"])
+def test_a_kill_within_a_commit_changes_nothing(
+    table: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     merged(table, rows("agent-1"))
     later = rows("agent-1", "agent-2", name="second")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(iceberg, "_merge_by_dlt", [_killed])
+        patch.setattr(Transaction, step, killed)
         with pytest.raises(KeyboardInterrupt):
             merged(table, later)
+    table.refresh()
+    assert table.scan().to_arrow()["name"].to_pylist() == ["first"]
     assert merged(table, later) == [("agent-1", "second"), ("agent-2", "second")]
 
 
-def _killed(**_: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def test_all_columns_of_a_key_tell_whether_a_row_is_new(table: Any, by_dlt: list[tuple[str, ...]]) -> None:
+def test_a_row_is_replaced_only_by_one_with_the_same_whole_key(table: Any) -> None:
     blocks = RESOURCES["agent_blocks"].root
     shape = pa.schema([blocks.arrow_schema.field(one) for one in ("agent_id", "id", "label")])
     shared = table.catalog.create_table("letta.agent_blocks", shape)
-    hints = {name: {**SCHEMA["columns"]["id"], "name": name} for name in ("agent_id", "id")}
 
     def merge(*keys: tuple[str, str], label: str) -> list[tuple[str, ...]]:
+        data = pa.Table.from_arrays(
+            [*map(pa.array, zip(*keys, strict=True)), [label] * len(keys)], schema=shape
+        )
         iceberg_library().merge_iceberg_table(
-            table=shared,
-            data=pa.Table.from_pylist(
-                [dict(zip(shape.names, (*key, label), strict=True)) for key in keys], shape
-            ),
-            schema={**SCHEMA, "name": "agent_blocks", "columns": hints},
-            load_table_name="agent_blocks",
+            table=shared, data=data, schema={}, load_table_name="agent_blocks"
         )
         return sorted(tuple(row.values()) for row in shared.scan().to_arrow().to_pylist())
 
@@ -127,18 +118,14 @@ def test_all_columns_of_a_key_tell_whether_a_row_is_new(table: Any, by_dlt: list
         ("agent-2", "block-1", "old"),
         ("agent-2", "block-2", "new"),
     ]
-    assert by_dlt == [("agent-1", "block-1")]
 
 
-def test_a_key_with_a_null_is_not_appended(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A NULL equals nothing: such a row would seem new each time."""
-    append_new_rows()
-    seen: list[int] = []
-    monkeypatch.setattr(iceberg, "_merge_by_dlt", [lambda data, **_: seen.append(data.num_rows)])
+def test_a_key_with_a_null_is_left_to_dlt(table: Any, by_dlt: list[list[str | None]]) -> None:
+    """A NULL equals nothing: such a row would be added each time."""
     data = rows("agent-1", "agent-2")
     data = data.set_column(0, pa.field("id", pa.string()), pa.array(["agent-1", None]))
     assert merged(table, data) == []
-    assert seen == [2]
+    assert by_dlt == [["agent-1", None]]
 
 
 def test_a_table_that_lost_its_rows_or_got_columns_is_empty_too(table: Any) -> None:
@@ -147,18 +134,15 @@ def test_a_table_that_lost_its_rows_or_got_columns_is_empty_too(table: Any) -> N
     assert snapshots(table) == 2
 
 
-def test_a_row_that_comes_twice_is_not_appended(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    append_new_rows()
-    seen: list[int] = []
-    monkeypatch.setattr(iceberg, "_merge_by_dlt", [lambda data, **_: seen.append(data.num_rows)])
+def test_a_row_that_comes_twice_is_left_to_dlt(table: Any, by_dlt: list[list[str | None]]) -> None:
     assert merged(table, rows("agent-1", "agent-1")) == []
-    assert seen == [2]
+    assert by_dlt == [["agent-1", "agent-1"]]
 
 
 def test_a_dlt_that_has_no_such_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(iceberg_library(), "merge_iceberg_table")
     with pytest.raises(ConfigError, match=r"^dlt .* has no merge_iceberg_table as letta_source knows it"):
-        append_new_rows()
+        merge_in_one_commit()
 
 
 @pytest.mark.parametrize("known", [[], ["agent-2"]], ids=["empty", "not empty"])
@@ -174,3 +158,4 @@ def test_of_no_rows_the_columns_are_added_all_the_same(table: Any) -> None:
     merged(table, rows("agent-1"))
     merged(table, rows().append_column("description", pa.array([], pa.string())))
     assert table.schema().column_names == ["id", "name", "description"]
+    assert snapshots(table) == 1
