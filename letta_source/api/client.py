@@ -53,6 +53,7 @@ class _Asked:
     read: Reader | None = None
     is_search: bool = False
     page_retries: int | None = None
+    is_probe: bool = False
 
 
 class Client:
@@ -198,7 +199,8 @@ class Client:
                 answers = self._answers
                 lease = self.server.memory.lease()
                 try:
-                    asked = _Asked(lease, may_lack=True)
+                    # With a shape, as some gateways answer 200 for a server that is down.
+                    asked = _Asked(lease, shape="list", may_lack=True, is_probe=True)
                     await self._tried(self._exchange.request("GET", path, {"limit": 1}), retries, asked)
                 except (RequestFailed, Unreachable) as error:
                     failed: Exception = error
@@ -223,6 +225,7 @@ class Client:
                     error,
                     retries,
                     asked.page_retries,
+                    is_probe=asked.is_probe,
                     first_contact=not self._looks_again and not self.server.lets_read,
                     on_retry=self.server.traffic.count_retry,
                     level=logging.DEBUG if asked.is_search else logging.INFO,

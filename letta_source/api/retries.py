@@ -43,6 +43,7 @@ async def retried(
     retries: int,
     page_retries: int | None,
     first_contact: bool,
+    is_probe: bool,
     on_retry: Callable[[float], None],
     level: int = logging.INFO,
 ) -> Any:
@@ -52,6 +53,8 @@ async def retried(
         failed: the error of the first try.
         page_retries: see `letta_source.api.client.Client.get`.
         first_contact: nothing was read yet: a web page is most likely another server's, and not retried.
+        is_probe: it waits for the server to come back; else other paths may be answered, and an answer that
+            is not Letta's, such as an error with status 200, is retried for half a minute.
         on_retry: called before each retry with the seconds until then.
         level: of the log's message about each retry.
     """
@@ -69,7 +72,7 @@ async def retried(
         enough = retries
         if page_retries is not None and error and may_be_the_page(error):
             enough = min(retries, page_retries)
-        if isinstance(error, StatusError) and error.status < 500 and error.status not in PASSING_STATUSES:
+        if not is_probe and _is_foreign(error):
             enough = min(enough, _RETRIES_OF_FOREIGN)
         waited = max(state.seconds_since_start or 0, state.idle_for) + state.upcoming_sleep
         return state.attempt_number > enough or waited > LONGEST_WAIT
@@ -90,6 +93,13 @@ async def retried(
         reraise=True,
     )
     return await retrying(attempt)
+
+
+def _is_foreign(error: BaseException | None) -> bool:
+    """Return True if something other than Letta answered, such as a proxy without a route for this path."""
+    if isinstance(error, StatusError):
+        return error.status < 500 and error.status not in PASSING_STATUSES
+    return isinstance(error, (WebPage, WrongShape))
 
 
 def worth_a_retry(error: BaseException) -> bool:

@@ -281,6 +281,33 @@ def test_nobody_is_blamed_for_an_outage() -> None:
     assert outage.paths == ["/good"] * 2 + ["/v1/agents/", "/v1/runs/"] + ["/v1/agents/"] * 2 + ["/good"]
 
 
+SAYS_200 = [httpx.Response(200, json={"data": None}), web_page(200)]
+"""Answers of something in front of Letta that look like a success."""
+
+
+@pytest.mark.parametrize("foreign", SAYS_200, ids=repr)
+def test_an_error_with_status_200_of_one_path_is_retried_for_half_a_minute(
+    foreign: httpx.Response, waits: list[float]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return foreign if request.url.path == "/bad" else httpx.Response(200, json=[])
+
+    with answering(answer), pytest.raises(RequestFailed):
+        get(path="/bad", shape="list", looks_again=True)
+    assert 30 < sum(waits) < 40
+
+
+@pytest.mark.parametrize("foreign", SAYS_200, ids=repr)
+def test_an_error_with_status_200_of_all_paths_is_an_outage_that_is_waited_for(
+    foreign: httpx.Response, waits: list[float]
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return foreign if sum(waits) < 150 else httpx.Response(200, json=[])
+
+    with answering(answer):
+        assert get(path="/good", shape="list", looks_again=True) == []
+
+
 def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if len(requests) in (3, 4, 5):

@@ -18,6 +18,7 @@ import tenacity
 
 from letta_source.api import server as server_module
 from letta_source.api.client import Client
+from letta_source.api.responses import Shape
 from letta_source.api.server import Server, Traffic
 from letta_source.demo.api import Dialect, answer, joined_params
 from letta_source.errors import LettaError
@@ -168,13 +169,14 @@ def get(
     path: str = "/v1/agents/",
     page_retries: int | None = None,
     looks_again: bool = False,
+    shape: Shape | None = None,
     **given: Any,
 ) -> Any:
     """Return the response to one request."""
 
     async def main() -> Any:
         async with Client(settings(base_url, **given), looks_again=looks_again) as client:
-            return await client.get(path, page_retries=page_retries)
+            return await client.get(path, page_retries=page_retries, shape=shape)
 
     return asyncio.run(main())
 
