@@ -29,6 +29,7 @@ _COLUMNS = (
     *("created_at", "message_type", "run_id", "text", "reasoning", "hidden_reasoning", "name", "is_err"),
     *("approve", "reason", "summary", "event_type", "event_data", "id"),
 )
+_DECISIONS = {True: "approved", False: "denied", None: "not decided"}
 _SPEAKERS = {
     "user_message": "User",
     "assistant_message": "Assistant",
@@ -246,15 +247,14 @@ def _tools(row: dict[str, Any], calls: Mapping[str | None, Mapping[str, Any]]) -
             yield Part(approval["tool_return"] or "", "block", ("", name, f", run by the caller: {status}"))
         else:
             why = f": {approval['reason']}" if approval["reason"] else ""
-            done = "approved" if approval["approve"] else "denied"
+            done = _DECISIONS[approval["approve"]]
             # Several calls of one tool may wait: their arguments tell which is meant.
             given = _shortened(call.get("arguments") or "", _LONGEST_ARGUMENTS)
             yield Part(
                 None, label=("", name, " ", given, f" {done}{why}") if given else ("", name, f" {done}{why}")
             )
     if row["message_type"] == "approval_response_message" and not row["approvals"]:
-        done = "denied" if row["approve"] is False else "approved" if row["approve"] else "not decided"
-        yield Part(None, label=(done,))
+        yield Part(None, label=(_DECISIONS[row["approve"]],))
 
 
 def event_of(text: str) -> str | None:

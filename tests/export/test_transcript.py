@@ -218,7 +218,7 @@ def test_an_approval_tells_which_call_it_is_of() -> None:
     told = [
         '`rm` `{"path": "*.bak"}` approved',
         f"`rm` `{long[:98]} …` denied: too long",
-        "`mail` denied",
+        "`mail` not decided",
         '`rm` `{"path": "*.bak"}` approved',
         "`rm`, run by the caller: success",
         "`call_9` approved",
