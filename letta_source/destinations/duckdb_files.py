@@ -25,6 +25,8 @@ _DESTINATIONS = {
 }  # fmt: skip
 # SQLAlchemy refuses most of these, in words about connection strings.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# What dlt raises while it reads its settings.
+_IN_MEMORY = "in-memory instance of duckdb"
 # DuckDB takes a SQLite file for a database, and wants to download its extension for these.
 _NO_DATABASE = re.compile(r'The file "(.*?)" exists, but it is not a valid DuckDB database|"sqlite_scanner"')
 
@@ -33,6 +35,8 @@ WAIT = "wait until it has ended, or give --wait SECONDS"
 _LOCKED = re.compile(
     r'Could not set lock on file "(.*?)"(?:: Conflicting lock is held in (.*? \(PID \d+\)))?'
 )
+# DuckDB's message within one process, such as a notebook: a file is open to read or to write, not both.
+_OPEN_OTHERWISE = "same database file with a different configuration"
 _SECONDS_BETWEEN = 0.5
 
 
@@ -60,8 +64,8 @@ def configured_file(client: Any) -> Path | None:
     """Return the file of a DuckDB destination; None for other destinations.
 
     Raises:
-        ConfigError: its credentials are the address of a host or of another database. dlt would load into a
-            file called as the end of it, or into the default file.
+        ConfigError: its credentials are the address of a host or of another database, blank or in quotes. dlt
+            would load into a file called so, or as the end of it, or into the default file.
     """
     if client.config.destination_type != "duckdb" or (file := database_file(client)) is None:
         return None
@@ -70,6 +74,10 @@ def configured_file(client: Any) -> Path | None:
         raise ConfigError(
             f"{_CREDENTIALS}: duckdb://{host} names a host and no file: write three slashes before the path"
         )
+    # `docker --env-file` keeps quotes as part of a value.
+    quote = file.name[-1:]
+    if not file.name.strip() or (quote in "\"'" and any(part.startswith(quote) for part in file.parts)):
+        raise ConfigError(f"{_CREDENTIALS} or --database: must not be blank or in quotes: {file}")
     url = None if credentials.drivername == "duckdb" else _URL.match(f"{credentials.drivername}://")
     if found := url or _NO_FILE.match(file.name):
         raise _address(_CREDENTIALS, found)
@@ -103,10 +111,14 @@ def assert_usable_file(client: Any) -> None:
 
 
 def not_a_database(message: str) -> ConfigError | None:
-    """Return the error for a file that is no DuckDB database; None if DuckDB's message is another.
+    """Return the error for what is no DuckDB file; None if the message of DuckDB or dlt is another.
 
     The file is not read to find out: closing it would end the locks that this process has on it.
     """
+    if _IN_MEMORY in message:
+        return ConfigError(
+            f"{_CREDENTIALS}: nothing of a database in memory would be left: name a file such as letta.duckdb"
+        )
     if (found := _NO_DATABASE.search(message)) is None:
         return None
     what = f"{found[1]} is" if found[1] else "the file is a SQLite database,"
@@ -114,7 +126,12 @@ def not_a_database(message: str) -> ConfigError | None:
 
 
 def in_use(message: str) -> InUse | None:
-    """Return the error for a DuckDB file that another process holds; None if the message is another."""
+    """Return the error for a DuckDB file that is open already; None if the message is another."""
+    if _OPEN_OTHERWISE in message:
+        return InUse(
+            "this program has the DuckDB file open already, one to read and one to write: close that"
+            " connection first (`connection.close()`), or wait until the load has ended"
+        )
     if (found := _LOCKED.search(message)) is None:
         return None
     return InUse(f"{found[1]} is in use by {found[2] or 'another process'}: {WAIT}")

@@ -185,6 +185,8 @@ def _unreadable(error: BaseException) -> str:
             return f"{files} is no TOML" + (f": the key {key[1]} is there twice" if key else "")
         if isinstance(seen, UnicodeDecodeError):
             return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
+        if isinstance(seen, ValueError) and str(seen).startswith("Unknown level"):
+            return "runtime.log_level, a setting of dlt, must be a level such as WARNING or INFO"
         if isinstance(seen, OSError):
             return f"{seen.filename or files or 'a file of dlt'} cannot be read: {seen.strerror}"
         seen = seen.__cause__ or seen.__context__

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from letta_source.destinations.dataset_names import assert_pipeline_name
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, InUse
 from letta_source.loading.target import Target
 
 CREDENTIALS = "DESTINATION__DUCKDB__CREDENTIALS"
@@ -67,6 +68,13 @@ def test_what_is_no_path_of_a_file_is_refused(folder: Path, database: str, named
         # The default file would be used.
         ("duckdb://w.duckdb", "three slashes"),
         ("duckdb://loader:hunter2@db/w.duckdb", "three slashes"),
+        # dlt refuses it in words about its own parts.
+        (":memory:", "nothing of a database in memory would be left"),
+        ("duckdb:///:memory:", "nothing of a database in memory would be left"),
+        # Files of these names would be made.
+        ("  ", "must not be blank or in quotes"),
+        ('"w.duckdb"', "must not be blank or in quotes"),
+        ("'/srv/w.duckdb'", "must not be blank or in quotes"),
     ],
 )
 def test_addresses_of_others_in_the_credentials_are_refused(
@@ -97,6 +105,16 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(folder: Path, kind: st
     before = file.read_bytes()
     assert "not a DuckDB database: name another file, or move it away" in refusal("w.duckdb")
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_file_that_this_program_has_open_otherwise_is_told_so(folder: Path, reads: bool) -> None:
+    """A notebook may keep its own connection: DuckDB opens a file either to read or to write."""
+    duckdb.connect(folder / "w.duckdb").close()
+    with duckdb.connect(folder / "w.duckdb", read_only=reads):
+        target = Target("letta", "duckdb", "letta", database="w.duckdb", read_only=not reads)
+        with pytest.raises(InUse, match=r"this program has .* open already, .*: close that connection first"):
+            target.resolved().check()
 
 
 @pytest.mark.parametrize("name", ["w.duckdb", "a:b", "my file ü\u00a0.duckdb", "C:w", "md", "100%.duckdb"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,17 @@ def test_a_wrong_variable_is_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=why.replace("(", r"\(").replace(")", r"\)")):
+        seen()
+
+
+def test_a_wrong_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt sets its log's level while it finds its files; its error does not name the setting."""
+
+    def found(_: object) -> None:
+        logging.getLogger("of a test").setLevel("nonsense")
+
+    monkeypatch.setattr(type(dlt.config), "config_providers", property(found))
+    with pytest.raises(ConfigError, match="runtime.log_level, a setting of dlt, must be a level such as"):
         seen()
 
 
