@@ -105,7 +105,9 @@ def load(
     session.pipeline_name = what.pipeline_name
     # Before dlt reads its files: for a broken one it shows a traceback.
     providers()
-    with dlt_settings(), sections_only():
+    # The observer shows all that is logged, from the first setting to the last count.
+    watching = observer(session, what.destination) if observer else nullcontext()
+    with watching, dlt_settings(), sections_only():
         try:
             source = parts.source(**what.settings, session=session)
         except DltException as error:  # Such as a SCHEMA__NAMING that is not there.
@@ -127,7 +129,7 @@ def load(
         if what.wait:
             target = replace(target, wait=what.wait)
         cleaned_before = cleaned()
-        with observer(session, what.destination) if observer else nullcontext(), closing(session):
+        with closing(session):
             settings = session.settings
             place = settings.place_of("base_url")
             masks, where = settings.masking, target.where()

@@ -242,6 +242,17 @@ def test_it_is_said_before_the_key_is_sent(
     assert not CANARY.is_in(said.err)
 
 
+def test_it_is_said_in_the_form_of_the_log(own: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is logged before the first request goes through the log's handler, too."""
+    monkeypatch.setenv("LETTA_API_KEY", KEY)
+    with answering_all(lambda _: httpx.Response(401, json={"detail": "No."})):
+        said = own("run", "--base-url", "http://letta.test", "--log-format", "json")
+    *lines, why = said.err.splitlines()
+    warned = [json.loads(line)["message"] for line in lines]
+    assert "http://letta.test: the key goes over the network unencrypted; use https" in warned
+    assert why.startswith("letta-source: ")
+
+
 CREDENTIALS = {
     "list": [{"id": "1", "key": "TOKEN", "value": KEY, "value_enc": KEY, "description": None}],
     "by name": {"TOKEN": KEY},
