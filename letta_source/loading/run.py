@@ -16,6 +16,7 @@ from letta_source.api.redact import keep_our_frames
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
 from letta_source.destinations.dlt_internals import sections_only
+from letta_source.destinations.duckdb_files import in_use
 from letta_source.destinations.existing_rows import row_counts
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
@@ -170,7 +171,8 @@ def _drivers_errors(lease: Lease | None) -> Iterator[None]:
         if isinstance(root(error), KeyboardInterrupt):
             # dlt reports it as a failed step.
             raise KeyboardInterrupt from error
-        raise LoadFailed(one_line(error)) from error
+        # Between two packages of a load, another process may open its DuckDB file.
+        raise LoadFailed(str(in_use(one_line(error)) or one_line(error))) from error
 
 
 def _loaded(what: Load, workspace: Workspace, source: DltSource, session: Session) -> Loaded:

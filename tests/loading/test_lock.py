@@ -198,6 +198,17 @@ def test_what_is_left_is_loaded_only_if_nobody_loaded_since(
     assert not workspace._was_leased_to_others()
 
 
+def test_a_duckdb_file_that_another_process_opens_during_a_load_is_told_so() -> None:
+    with (
+        pytest.raises(LoadFailed, match=r"^/srv/w\.duckdb is in use by python \(PID 17\): wait until"),
+        _drivers_errors(None),
+    ):
+        raise RuntimeError(
+            'IO Error: Could not set lock on file "/srv/w.duckdb": Conflicting lock is held in python'
+            " (PID 17). See also https://duckdb.org"
+        )
+
+
 @pytest.mark.parametrize("error", [RuntimeError("division by zero"), ConfigError("cannot be opened")])
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_load_that_fails_says_whether_the_lease_was_lost(

@@ -192,7 +192,7 @@ def test_a_wrong_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         logging.getLogger("of a test").setLevel("nonsense")
 
     monkeypatch.setattr(type(dlt.config), "config_providers", property(found))
-    with pytest.raises(ConfigError, match="runtime.log_level, a setting of dlt, must be a level such as"):
+    with pytest.raises(ConfigError, match=r"runtime\.log_level, a setting of dlt, must be a level such as"):
         seen()
 
 
