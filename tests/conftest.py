@@ -76,6 +76,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish() -> None:
     """Exclude the collected tests from garbage collection, which took a quarter of all time."""
+    if "dlt" in sys.modules:
+        import tests.support.type_hints  # noqa: F401
     gc.collect()
     gc.freeze()
 

@@ -20,7 +20,8 @@ _IMPORTED = (
     "anyio._backends._asyncio", "httpcore", "pandas", "pyarrow.parquet",
     "dlt.destinations.impl.postgres.postgres", "adbc_driver_manager.dbapi",
     "dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client", "dlt.destinations.impl.filesystem.filesystem",
-    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg", "tests.support.frozen",
+    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg",
+    "tests.support.type_hints", "tests.support.frozen",
 )  # fmt: skip
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(list(_IMPORTED))
