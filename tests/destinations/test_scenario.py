@@ -68,11 +68,12 @@ def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) 
     def calls() -> list[tuple[int, str]]:
         return parts("agent_messages__tool_calls", "message_id", "name")
 
+    messages = ("--resources", "agent_messages")
     shrunk = story.longest_young()
-    said = loads.run()
+    said = loads.run(*messages)
     before = items()
     story.a_shrunk_message()
-    loads.run()
+    loads.run(*messages)
     now = (0, "reasoning_message")
     if place.kind == "replaces":
         assert (items(), calls()) == ([now], [])
@@ -82,7 +83,7 @@ def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) 
     else:
         assert (before, items()) == ([], [])
         story.quiet()
-        loads.run()
+        loads.run(*messages)
         assert (items(), calls()) == ([now], [])
     assert [line for line in said if "can only" in line] == [
         line for line in said if any(limit in line for limit in LIMITS[place.kind])
@@ -95,12 +96,13 @@ def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) 
 def test_what_is_read_again_for_want_of_a_cursor_is_not_added_again(
     loads: Loads, place: Place, story: Story
 ) -> None:
-    loads.run("--lag", "0")
+    all_messages = ("--resources", "agent_messages", "--lag", "0")
+    loads.run(*all_messages)
     before = place.rows("agent_messages")
     agent_id = story.agents[0]
     story.letta.delete_message(story.letta.list_of("agent", agent_id).ids()[-1])
     story.old_messages()
-    loads.run("--lag", "0")
+    loads.run(*all_messages)
     rows = place.rows("agent_messages")
     assert set(before) < set(rows)
     assert len(rows) == len(set(rows))

@@ -198,41 +198,48 @@ def test_a_load_sets_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dict(os.environ) == before
 
 
+# Two loads prove all: each setting by itself would fail the test.
+DANGEROUS = {
+    "everywhere": {
+        "REFRESH": "drop_sources",
+        "LOAD__RAISE_ON_FAILED_JOBS": "false",
+        "LOAD__AUTO_ABORT_ON_TERMINAL_ERROR": "true",
+        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID": "true",
+        "NORMALIZE__JSON_NORMALIZER__ADD_DLT_LOAD_ID": "false",
+        "WORKERS": "0",
+    },
+    # Where it is set, dlt reads no other `REFRESH`.
+    "of the pipeline": {
+        "PIPELINES__LETTA__REFRESH": "drop_resources",
+        "DEV_MODE": "true",
+        "DATASET_NAME_LAYOUT": "my_%s",
+    },
+}
+
+
 @pytest.mark.whole
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("REFRESH", "drop_sources"),
-        ("PIPELINES__LETTA__REFRESH", "drop_resources"),
-        ("DEV_MODE", "true"),
-        ("DATASET_NAME_LAYOUT", "my_%s"),
-        ("LOAD__RAISE_ON_FAILED_JOBS", "false"),
-        ("LOAD__AUTO_ABORT_ON_TERMINAL_ERROR", "true"),
-        ("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true"),
-        ("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID", "true"),
-        ("NORMALIZE__JSON_NORMALIZER__ADD_DLT_LOAD_ID", "false"),
-        ("WORKERS", "0"),
-    ],
-)
+@pytest.mark.parametrize("settings", DANGEROUS.values(), ids=DANGEROUS)
 def test_settings_that_would_lose_rows_lose_none(
     letta_source: Command,
     letta: Letta,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    value: str,
+    settings: dict[str, str],
 ) -> None:
     """Load several packages, then load again, which must continue where the first load ended."""
-    monkeypatch.setenv(name, value)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("SOURCES__LETTA__CHECKPOINT_ROWS", "1")
     assert letta_source.load(server).code == 0
     letta.add_message(one_of(letta), date=ago(hours=1))
     said = letta_source.load(server)
     assert (said.code, said.column("new")["agent_messages"]) == (0, "1")
-    dataset = "my_letta" if "LAYOUT" in name else "letta"
+    dataset = "my_letta" if "DATASET_NAME_LAYOUT" in settings else "letta"
     assert letta_source.count("agent_messages", dataset=dataset) == messages(letta)
-    if name.startswith(("LOAD", "NORMALIZE")):
-        assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is ignored" in said.err
+    for name, value in settings.items():
+        if name.startswith(("LOAD", "NORMALIZE")):
+            assert f"{name.replace('__', '.').lower()} = {value}, a setting of dlt, is ignored" in said.err
 
 
 @pytest.mark.whole
