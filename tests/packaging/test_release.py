@@ -241,14 +241,12 @@ def test_the_sdists_tests_run(released: Path, tmp_path: Path) -> None:
     tracked = set(run(["git", "ls-files"], released).splitlines())
     # The workflow built it from a tree with a changed README.
     assert tracked - has == set()
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    # Rewriting the assertions takes longer than to import everything.
-    everything = run([*pytest_, "--collect-only", "--assert=plain", "-m", ""], unpacked)
-    assert int(re.findall(r"(\d+) tests? collected", everything)[0]) > 2_000
-    run(
-        [*pytest_, "tests/rows/test_flatten.py", "tests/docs/test_docs.py", "tests/packaging/test_lock.py"],
-        unpacked,
-    )
+    # All are collected, and those of three files run. Rewriting the assertions would take longer than both.
+    some = "test_flatten.py or test_docs.py or test_lock.py"
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", "-k", some]
+    [(passed, others)] = re.findall(r"^(\d+) passed, (\d+) deselected", run(pytest_, unpacked), re.MULTILINE)
+    assert int(passed) > 100
+    assert int(passed) + int(others) > 2_000
 
 
 @pytest.mark.release
