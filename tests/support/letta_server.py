@@ -16,7 +16,7 @@ from tests.support.environments import environment_python
 from tests.support.language_model import serve_model
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres
-from tests.support.tethered import free_port, run_to_end, tethered, wait_for
+from tests.support.tethered import free_port, tethered, wait_for
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,11 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 
 # The package has no migrations: the tables are created from its models. Those leave the default of
 # `messages.sequence_id` to a sequence that only the migrations would create.
-CREATE_SCHEMA = """
+# The same process then serves, because Letta's imports take seconds.
+CREATE_SCHEMA_AND_SERVE = """
 import os
 import letta.orm
+from letta.main import app
 from letta.orm.base import Base
 from sqlalchemy import create_engine, text
 engine = create_engine(os.environ["LETTA_PG_URI"])
@@ -40,6 +42,8 @@ with engine.begin() as connection:
     connection.execute(
         text("alter table messages alter column sequence_id set default nextval('message_seq_id')")
     )
+engine.dispose()
+app()
 """
 
 
@@ -71,13 +75,11 @@ def letta_server(work_dir: Path) -> Iterator[LettaServer]:
     with serve_model() as model_url, postgres(work_dir) as postgres_url:
         database_url = create_database(postgres_url, "letta")
         environment = _server_environment(python, work_dir, database_url, model_url)
-        with _timed("schema"):
-            run_to_end([str(python), "-c", CREATE_SCHEMA], environment, work_dir)
         port = free_port()
         base_url = f"http://127.0.0.1:{port}"
-        command = [str(python.with_name("letta")), "server", "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(python), "-c", CREATE_SCHEMA_AND_SERVE, "server", "--host", "127.0.0.1"]
         log = work_dir / "letta.log"
-        with tethered(command, log, "TERM", cwd=work_dir, env=environment) as process:
+        with tethered([*command, "--port", str(port)], log, "TERM", cwd=work_dir, env=environment) as process:
             with _timed("Letta"):
                 wait_for(process, log, lambda: _is_healthy(base_url))
             yield LettaServer(base_url, database_url, model_url)
