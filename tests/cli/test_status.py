@@ -66,7 +66,7 @@ def test_it_is_readable_for_people(letta_source: Command, letta: Letta, server: 
 
 
 def test_of_many_runs_the_last_ones_are_told(letta_source: Command, server: Server) -> None:
-    for _ in range(7):
+    for _ in range(6):
         letta_source("run", "--base-url", server.base_url, "--resources", "agents")
     runs = told(letta_source)["runs"]
     began = letta_source.rows("SELECT DISTINCT began_at FROM letta.load_log ORDER BY 1 DESC")

@@ -261,42 +261,31 @@ def _away(patch: pytest.MonkeyPatch, status: int, body: object) -> None:
     patch.setattr("letta_source.demo.server.answer", lambda *of_request, **how: Answer(status, body))
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "why"),
-    [
-        (503, {"detail": "starting"}, "503"),
-        (401, {"detail": "Unauthorized"}, "401"),
-        (500, {"detail": "An unknown error occurred"}, "500"),
-    ],
-)
-def test_a_run_that_is_refused_is_in_the_next_runs_log(
-    letta_source: Command,
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    status: int,
-    body: object,
-    why: str,
+def test_runs_that_are_refused_are_in_the_next_runs_log(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
     letta_source.load(server)
-    with monkeypatch.context() as patch:
-        _away(patch, status, body)
-        for _ in range(2):
-            said = letta_source.load(server)
-            assert said.code == 2
-    found = json.loads(letta_source("status", "--json").out)
-    assert [(run["outcome"], run["exit_code"]) for run in found["not_written"]] == [("failed", 2)] * 2
-    assert found["not_written"][1]["reason"] in said.err
-    assert (
-        f"Not yet in load_log: the run of {found['not_written'][0]['began_at'][:4]}"
-        in letta_source("status").out
-    )
+    answers = {503: "starting", 401: "Unauthorized", 500: "An unknown error occurred"}
+    for count, (status, detail) in enumerate(answers.items(), 1):
+        with monkeypatch.context() as patch:
+            _away(patch, status, {"detail": detail})
+            for _ in range(2):
+                said = letta_source.load(server)
+                assert said.code == 2
+        waiting = json.loads(letta_source("status", "--json").out)["not_written"]
+        assert [(run["outcome"], run["exit_code"]) for run in waiting] == [("failed", 2)] * 2 * count
+        assert waiting[-1]["reason"] in said.err
+    assert f"Not yet in load_log: the run of {waiting[0]['began_at'][:4]}" in letta_source("status").out
     assert letta_source.load(server).code == 0
     assert not journal(letta_source).exists()
     rows = logged(letta_source, "exit_code", "outcome", "reason IS NOT NULL", "requests IS NULL")
-    refused = [(2, "not_read", True, True)] * 4
+    # There is a row for each of two resources.
+    refused = [(2, "not_read", True, True)] * 2 * 2 * len(answers)
     assert rows == [(0, "loaded", False, False)] * 2 + refused + [(0, "loaded", False, False)] * 2
-    assert why in logged(letta_source, "reason")[2][0]
+    reasons = [reason for (reason,) in logged(letta_source, "reason")[2:-2]]
+    for place, status in enumerate(answers):
+        assert all(str(status) in reason for reason in reasons[4 * place : 4 * place + 4])
 
 
 def test_a_key_that_is_refused_is_not_in_the_log(
