@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from .letta import Letta
 from .recorded import month_letta, recorded_letta
 from .server import Request, Server, serve
-from .store import Store
 
 __all__ = [
+    "Letta",
     "Request",
     "Server",
-    "Store",
     "month_letta",
     "recorded_letta",
     "serve",

@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 from . import lists, message_lists
 from .calls import Call, row_of
 from .filters import conversations, not_ended, not_hidden, runs, steps
+from .letta import Letta
 from .lists import getter, lister, rank_in
 from .pages import Listing, Problem, read_page
 from .renderings import UnreadableMessageError
 from .search import search
 from .shapes import Json, recorded
-from .store import Store
 
 Dialect = Literal["self-hosted", "cloud"]
 Family = Literal[
@@ -74,7 +74,7 @@ def joined_params(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def answer(
-    letta: Store,
+    letta: Letta,
     dialect: Dialect,
     method: str,
     path: str,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .letta import Letta
 from .pages import Problem, not_found
 from .shapes import Json
-from .store import Kind, Store
+from .store import Kind
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -18,7 +19,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 class Call:
     """A routed request."""
 
-    letta: Store
+    letta: Letta
     cloud: bool
     params: Mapping[str, str]
     body: Any = None

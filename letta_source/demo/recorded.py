@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from .letta import Letta
 from .shapes import Json, agent_template, moment, recorded, wire_time
-from .store import Message, Store
+from .store import Message
 
 MONTH = Path(__file__).with_name("month.jsonl.gz")
 """A month of conversations, one stored object a line; `tests/support/month` makes them up."""
 _PLAIN_TEXT = {"message_type": "reasoning_message", "source": "non_reasoner_model", "signature": None}
 
 
-def month_letta() -> Store:
+def month_letta() -> Letta:
     """Return a Letta that holds a month of made-up conversations and everything recorded."""
-    letta = Store()
+    letta = Letta()
     with gzip.open(MONTH, "rt", encoding="utf-8") as lines:
         for kind, row, created in map(json.loads, lines):
             if kind == "messages":
@@ -26,19 +27,16 @@ def month_letta() -> Store:
                 letta.store(Message(**{**row, **lists, "created_at": moment(row["created_at"])}))
             else:
                 letta.put(kind, row, datetime.fromisoformat(created) if created else None)
-    add_recordings(letta)
-    return letta
+    return recorded_letta(letta)
 
 
-def recorded_letta() -> Store:
-    """Return a Letta that holds everything recorded."""
-    letta = Store()
-    add_recordings(letta)
-    return letta
+def recorded_letta(letta: Letta | None = None) -> Letta:
+    """Return a Letta that holds everything recorded; later additions come after that, with random ids.
 
-
-def add_recordings(letta: Store) -> None:
-    """Add everything that was recorded."""
+    Args:
+        letta: A Letta that already holds something, by default a new one.
+    """
+    letta = letta or Letta()
     for agent in _rows("agents", "/v1/agents/"):
         letta.put("agents", agent)
     for group in _rows("group_messages", "/v1/groups/"):
@@ -55,6 +53,7 @@ def add_recordings(letta: Store) -> None:
             letta.put("batches", line["body"])
     _store_agents_messages(letta)
     _store_conversations(letta)
+    return letta
 
 
 def _rows(name: str, path: str) -> Iterator[Json]:
@@ -87,7 +86,7 @@ def _by_id(items: list[Json]) -> dict[str, list[Json]]:
     return grouped
 
 
-def _store_agents_messages(letta: Store) -> None:
+def _store_agents_messages(letta: Letta) -> None:
     """Store the agents' messages in the order of the list of all messages."""
     steps = _parents("step_messages", "steps")
     groups = _parents("group_messages", "groups")
@@ -159,7 +158,7 @@ def _as_stored(item: Json) -> Json:
     return {**common, **_PLAIN_TEXT, "reasoning": item["content"]}
 
 
-def _store_conversations(letta: Store) -> None:
+def _store_conversations(letta: Letta) -> None:
     """Store the conversations and their agent, of which nothing else was recorded."""
     conversations = list(_rows("conversations", "/v1/conversations/"))
     for conversation in conversations:

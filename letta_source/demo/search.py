@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from .letta import Letta
 from .pages import unprocessable
 from .renderings import UnreadableMessageError, sent_text
 from .shapes import SEND_MESSAGE, Json, moment
-from .store import Store
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100
 _RRF_CONSTANT = 60
 
 
-def search(letta: Store, body: Any) -> list[Json]:
+def search(letta: Letta, body: Any) -> list[Json]:
     """Return the newest messages whose text contains the query, ignoring case.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .api import Answer, Dialect, answer, joined_params
-from .store import Store
+from .letta import Letta
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -72,7 +72,7 @@ class Server:
 
 @contextmanager
 def serve(
-    letta: Store,
+    letta: Letta,
     dialect: Dialect = "self-hosted",
     api_key: str | None = None,
     missing: Collection[str] = (),
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def make_reply(
-    letta: Store,
+    letta: Letta,
     dialect: Dialect,
     request: Request,
     body: Any,

@@ -74,8 +74,6 @@ class Store:
         self.messages: Table[Message] = Table()
         self.step_dates: dict[str, datetime] = {}
         self.poisoned: dict[str, int] = {}
-        # How often a list of tools stored Letta's own tools again.
-        self.tools_stored = 0
         self._lists: dict[tuple[str, str], Index] = {}
         # The messages of each conversation that are in its context.
         self._in_context: dict[str, list[str]] = {}

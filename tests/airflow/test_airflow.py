@@ -11,10 +11,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from tests.support.airflow_server import Airflow, Json, airflow
 from tests.support.airflow_tables import assert_same_tables
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, small_letta
 from tests.support.postgres import create_database, postgres
 

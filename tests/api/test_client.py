@@ -11,9 +11,8 @@ import pytest
 from letta_source.api.client import Client
 from letta_source.api.responses import BadBody, RequestFailed, StatusError, parse_body
 from letta_source.api.server import Server
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
-from tests.support.letta import Letta
 from tests.support.wire import HOST, Answer, answering, get, one_by_one, settings
 
 pytestmark = pytest.mark.usefixtures("waits")

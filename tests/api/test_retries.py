@@ -16,9 +16,8 @@ import pytest
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, WebPage
 from letta_source.api.retries import retry_after
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, QuotaExceeded, Unreachable
-from tests.support.letta import Letta
 from tests.support.wire import Answer, answering, client_of, get, one_by_one, settings, web_page
 
 pytestmark = pytest.mark.usefixtures("waits")

@@ -19,13 +19,12 @@ from pydantic import SecretStr
 from letta_source.api.client import Client
 from letta_source.api.redact import Redactor
 from letta_source.api.responses import RequestFailed
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import LettaError
 from letta_source.loading.preflight import check_families
 from letta_source.settings import Settings
 from tests.support.canary import CANARY, KEY, every_line
 from tests.support.faults import FAULTS, Faults
-from tests.support.letta import Letta
 from tests.support.wire import no_waits, settings
 
 

@@ -19,9 +19,8 @@ import pytest
 from letta_source.api import transport
 from letta_source.api.client import Client
 from letta_source.api.transport import find_proxy, make_connector
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, ConfigError, LettaError, Unreachable
-from tests.support.letta import Letta
 from tests.support.wire import get, settings
 
 SECRETS = ("s3cret", "corp-user", "Pass")

@@ -10,9 +10,8 @@ from contextlib import closing
 import duckdb
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Server, recorded_letta, serve
 from tests.support.command import Command
-from tests.support.letta import recorded_letta
 
 
 @pytest.fixture

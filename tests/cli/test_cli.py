@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from letta_source.api import server as api_server
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.errors import ConfigError
 from letta_source.loading.run import Parts
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from tests.support.command import KEY, Command, web_server
-from tests.support.letta import Letta, recorded_letta
 from tests.support.paths import ROOT
 
 OPTIONS = {

@@ -12,12 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import ConfigError
 from letta_source.export.selection import select
 from letta_source.export.write import Form, form_of
 from tests.support.command import Command
-from tests.support.letta import Letta
 from tests.support.paths import ROOT
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.loading import load_log, run, workspace
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, messages
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

@@ -15,11 +15,10 @@ import pytest
 
 from letta_source.cli import main
 from letta_source.cli.streams import tell
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ExitCode
 from letta_source.loading.outcome import LoadFailed
 from tests.support.command import Command
-from tests.support.letta import Letta
 from tests.support.paths import ROOT
 
 

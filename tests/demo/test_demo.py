@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, recorded_letta, serve
 from letta_source.demo.shapes import recorded
-from tests.support.letta import Letta, recorded_letta
 from tests.support.socketless import serve_without_sockets
 
 FILES = (

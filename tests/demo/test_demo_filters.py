@@ -8,8 +8,7 @@ from datetime import datetime, timedelta, timezone
 import httpx
 import pytest
 
-from letta_source.demo import serve
-from tests.support.letta import Letta, recorded_letta
+from letta_source.demo import Letta, recorded_letta, serve
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)

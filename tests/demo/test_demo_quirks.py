@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.demo.shapes import recorded
 from tests.support.full_letta import FullLetta
-from tests.support.letta import Letta
 
 LOSSLESS = {"use_assistant_message": "false"}
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)

@@ -15,9 +15,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from tests.support.faults import FAULTS, Fault, Faults, route_of
-from tests.support.letta import Letta
 
 AGENTS = "/v1/agents/"
 LIMITED = {"detail": "Too many requests"}

@@ -15,20 +15,19 @@ import pytest
 from pydantic import BaseModel
 
 from letta_source import models
-from letta_source.demo import month_letta
+from letta_source.demo import Letta, month_letta, recorded_letta
 from letta_source.demo.api import answer
-from letta_source.demo.recorded import MONTH, add_recordings
+from letta_source.demo.recorded import MONTH
 from letta_source.demo.shapes import Json, moment
-from letta_source.demo.store import Kind, Message, Store
+from letta_source.demo.store import Kind, Message
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta import Letta, recorded_letta
 from tests.support.month import lines_of, played_month
 
 KINDS: tuple[Kind, ...] = ("agents", "groups", "runs", "steps", "conversations", "batches")
 
 
 @cache
-def month() -> Store:
+def month() -> Letta:
     return month_letta()
 
 
@@ -59,7 +58,7 @@ def get(path: str, **params: str) -> list[Json]:
     return listed
 
 
-def everything(letta: Store) -> tuple[list[Message], list[dict[str, Json]]]:
+def everything(letta: Letta) -> tuple[list[Message], list[dict[str, Json]]]:
     return list(letta.messages.rows.values()), [letta.tables[kind].rows for kind in KINDS]
 
 
@@ -79,8 +78,7 @@ def test_the_package_holds_what_is_played() -> None:
 
 
 def test_it_holds_the_same_lists_as_when_it_was_played_and_another_seed_plays_another() -> None:
-    again, other = played_month(), played_month(seed=21)
-    add_recordings(again)
+    again, other = recorded_letta(played_month()), played_month(seed=21)
     assert everything(again) == everything(month())
     lists, held = ({key: index.ids() for key, index in one._lists.items()} for one in (again, month()))
     assert lists == held

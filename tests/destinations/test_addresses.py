@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.dlt_internals import PostgresCredentials
 from letta_source.destinations.dlt_paths import quote_addresses
 from tests.destinations.conftest import Databases
 from tests.support.command import Command, Said
 from tests.support.configuration import configure, forget
-from tests.support.letta import Letta
 
 # All special characters, and letters beyond ASCII; its words occur in no other output.
 ODD = "zebra @yacht:/xylem?#[wharf]%25+ &=vixen'\"\\`~!$*()<>|{}^;,ümlaut日 "

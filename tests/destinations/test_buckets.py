@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from tests.support.command import ago, messages, one_of, two_agents
-from tests.support.letta import Letta
 from tests.support.s3_server import BUCKET, Buckets, buckets
 
 pytestmark = pytest.mark.destinations

@@ -13,14 +13,13 @@ import dlt
 import pytest
 from dlt.load.load import Load
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer
 from letta_source.destinations.duckdb import take_back
 from letta_source.extract.gathered_rows import Repeats
 from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, ago, messages, one_of, two_agents
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

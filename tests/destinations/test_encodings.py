@@ -12,13 +12,12 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from sqlalchemy.schema import CreateSchema
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.encoding import ODD_TEXT, assert_texts_arrive, assert_written_texts_arrive
 from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 from tests.destinations.conftest import Databases
 from tests.support.command import Command, ago, one_of
-from tests.support.letta import Letta
 
 
 @pytest.fixture

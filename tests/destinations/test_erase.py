@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from letta_source.demo import Server, serve
+from letta_source.demo.shapes import user_item
 from letta_source.schema.resources import RESOURCES
 from tests.support.command import Command, ago
 from tests.support.full_letta import FullLetta
-from tests.support.letta.shapes import user_item
 from tests.support.library_loads import Row
 from tests.support.places import Place
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
+from letta_source.demo.shapes import call, tool_return_item
 from tests.destinations.conftest import Databases
 from tests.support.cli_loads import Loads
 from tests.support.hours import Story
-from tests.support.letta import Letta
-from tests.support.letta.shapes import call, tool_return_item
 from tests.support.library_loads import TABLES, columns_of, quiet_agent
 from tests.support.places import Place, chosen, make_place
 

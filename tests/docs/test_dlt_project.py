@@ -13,9 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import recorded_letta, serve
 from tests.support.environments import environment_python
-from tests.support.letta import recorded_letta
 from tests.support.paths import ROOT
 
 KEY = "of-this-test"

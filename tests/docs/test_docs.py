@@ -11,9 +11,8 @@ import pytest
 
 import letta_source
 from docs import generate
-from letta_source.demo import serve
+from letta_source.demo import recorded_letta, serve
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta import recorded_letta
 from tests.support.library_loads import EVERY_RESOURCE, TABLES, Merged, columns_of, small_letta
 from tests.support.paths import ROOT
 

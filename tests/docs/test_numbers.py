@@ -18,12 +18,11 @@ from typing import Any
 import pytest
 
 from letta_source import __version__
-from letta_source.demo import Store, month_letta
+from letta_source.demo import Letta, month_letta, recorded_letta
 from letta_source.demo.api import answer
 from letta_source.demo.shapes import Json, moment
 from tests.support.command import Command
 from tests.support.dbt_expected import expected
-from tests.support.letta import recorded_letta
 from tests.support.paths import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Dockerfile", *ROOT.glob("pipelines/*")]
@@ -32,7 +31,7 @@ DEMO = "letta_demo.duckdb"
 
 
 @cache
-def month() -> Store:
+def month() -> Letta:
     return month_letta()
 
 

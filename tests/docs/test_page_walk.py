@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 
 from letta_source import source
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.paging.pages import Pages
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
-from tests.support.letta import Letta
 from tests.support.library_loads import quiet_agent
 from tests.support.paths import ROOT
 

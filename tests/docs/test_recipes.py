@@ -16,14 +16,13 @@ from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 
 import letta_source
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, recorded_letta, serve
 from letta_source.export import tool_calls_sql
 from letta_source.loading.run import Load, load
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
 from tests.support.command import Command, ago, two_agents
 from tests.support.driverless_clients import configured
-from tests.support.letta import Letta, recorded_letta
 from tests.support.library_loads import Warehouse
 from tests.support.paths import ROOT
 from tests.support.postgres import create_database, postgres

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import recorded_letta, serve
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta import recorded_letta
 from tests.support.library_loads import Warehouse
 from tests.support.reused_ids import reused
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.shapes import Json
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import chats, to_arrow
@@ -19,7 +19,6 @@ from letta_source.export.chat_model import LeftOut
 from tests.support.chat_rules import RULES, validate_trajectories
 from tests.support.command import Command
 from tests.support.dbt_expected import expected
-from tests.support.letta import Letta
 from tests.support.library_loads import Warehouse
 from tests.support.reused_ids import reused
 

@@ -16,12 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from letta_source import letta as letta_source
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import batches, readers, to_arrow, to_pandas
 from letta_source.schema.resources import RESOURCES
 from tests.support.command import two_agents
-from tests.support.letta import Letta
 from tests.support.library_loads import TABLES, Warehouse, columns_of, in_order
 
 ROOTS = {resource.root.name: resource for resource in RESOURCES.values()}

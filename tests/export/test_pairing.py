@@ -13,14 +13,13 @@ import duckdb
 import pandas as pd
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.shapes import moment
 from letta_source.errors import ConfigError
 from letta_source.export import to_arrow, to_pandas, tool_calls_sql
 from letta_source.export.pairing import TOOL_CALLS
 from tests.support.command import Command
 from tests.support.dbt_expected import Call, expected
-from tests.support.letta import Letta
 from tests.support.library_loads import Warehouse
 from tests.support.paths import ROOT
 from tests.support.recipes import recipe

@@ -10,14 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.extract.collect import extract
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.settings import make_settings
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
-from tests.support.letta import Letta
 from tests.support.library_loads import TABLES, Merged, quiet_agent
 from tests.support.socketless import serve_without_sockets
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.errors import FatalError
 from letta_source.extract.append_only import HeldPages
 from letta_source.state.session import Packages
 from tests.extract.test_append_only import OLD, Added, whole
-from tests.support.letta import Letta
 
 ODD: list[dict[str, Any]] = [
     {"id": "step-1", "text": "\ud800 half a pair, \x00 and \u2028"},

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ExitCode, LettaError
 from letta_source.loading.error_text import in_one_line, one_line
 from letta_source.loading.recovery import discard_if_damaged
 from tests.support.command import SOME, Command, one_of
-from tests.support.letta import Letta
 
 STATE = {"_state_engine_version": 4, "schema_names": ["letta"], "_local": {}}
 SCHEMA = {"engine_version": 11, "name": "letta", "tables": {}}

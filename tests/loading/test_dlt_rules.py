@@ -10,7 +10,7 @@ from typing import Any
 import dlt
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError
 from letta_source.loading.dlt_rules import (
     OURS,
@@ -20,7 +20,6 @@ from letta_source.loading.dlt_rules import (
     ours,
 )
 from tests.support.command import Command, ago, log_lines, messages, one_of
-from tests.support.letta import Letta
 
 UNSAFE = {
     "LOAD__WORKERS": ("0", "less than 1"),

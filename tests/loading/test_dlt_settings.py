@@ -14,8 +14,7 @@ from threading import Thread
 
 import pytest
 
-from letta_source.demo import serve
-from tests.support.letta import Letta
+from letta_source.demo import Letta, serve
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.whole

@@ -12,11 +12,10 @@ import duckdb
 import pytest
 from filelock import FileLock
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.destinations.duckdb_files import in_use, waited_for
 from letta_source.errors import InUse
 from tests.support.command import Command, messages, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

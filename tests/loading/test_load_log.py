@@ -11,12 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer, answer
 from letta_source.loading import load_log, lock, run
 from letta_source.schema.tables import LOAD_LOG
 from tests.support.command import SOME, Command, ago, messages, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

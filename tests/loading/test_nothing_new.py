@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import serve
-from tests.support.letta import Letta
+from letta_source.demo import Letta, serve
 from tests.support.library_loads import quiet_agent
 
 pytestmark = pytest.mark.whole

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.destinations.dlt_paths import as_pattern, path_of_uri
 from tests.support.command import Command, ago, messages, one_of
-from tests.support.letta import Letta
 
 # The warnings come from dlt's merge into SQLite, and from pyiceberg's in-memory catalog.
 pytestmark = [

@@ -17,10 +17,9 @@ from dlt.common.schema.utils import new_table
 from dlt.common.storages import FileStorage, PackageStorage
 from dlt.extract.extract import Extract
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.loading.recovery import drop_empty, mend_after_kill
 from tests.support.command import Command, messages, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.loading import load_log, preflight
 from letta_source.loading.preflight import _address
 from tests.support.command import SOME, Command, messages, one_of, two_agents
-from tests.support.letta import Letta
 
 HOSTS = "SELECT DISTINCT host FROM letta.load_log"
 REFUSED = "SELECT DISTINCT host, outcome, rows_written FROM letta.load_log WHERE exit_code = 2"

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.dataset_names import legacy_name, staging_name
 from tests.support.command import Command, ago, log_lines, messages, one_of, two_agents
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, log_lines, messages, one_of
-from tests.support.letta import Letta
 
 # The warning comes from dlt's merge into SQLite.
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")]

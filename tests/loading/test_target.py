@@ -15,12 +15,11 @@ import pytest
 from dlt.common.destination.exceptions import DestinationTransientException
 from filelock import FileLock
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.destinations.tables import make_tables
 from letta_source.loading.target import Target
 from letta_source.shards import WHOLE, Shard
 from tests.support.command import Command, ago, messages, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer
 from tests.loads.test_run import before_answers
 from tests.support.command import SOME, Command, ago, messages
-from tests.support.letta import Letta
 from tests.support.library_loads import columns_of, paths, quiet_agent
 
 pytestmark = pytest.mark.whole

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer
 from letta_source.loading import run
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, one_of
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
 
 pytestmark = pytest.mark.whole

@@ -11,13 +11,13 @@ from typing import Any, get_args
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Dialect
+from letta_source.demo.letta import AgentType
 from letta_source.errors import FatalError
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
 from tests.support.faults import FAULTS, Faults, route_of
-from tests.support.letta import AgentType, Letta
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, in_order
 
 pytestmark = pytest.mark.usefixtures("waits")

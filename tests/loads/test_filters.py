@@ -8,11 +8,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.store import Kind
 from letta_source.errors import ConfigError
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta import Letta
 from tests.support.library_loads import EVERY_RESOURCE, Merged, columns_of, quiet_agent, small_letta
 from tests.support.socketless import serve_without_sockets
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer, Dialect, answer
 from tests.support.command import ago
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, quiet_agent
 from tests.support.socketless import serve_without_sockets
 

@@ -11,7 +11,7 @@ import pytest
 
 from letta_source import source
 from letta_source.api.client import Client
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.extract import collect as extract
 from letta_source.paging.events import Event
 from letta_source.paging.pages import Endpoint
@@ -21,7 +21,6 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.state.counts import Counts
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Packages, Session
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, Warehouse, issues, paths, quiet_agent
 from tests.support.socketless import serve_without_sockets
 

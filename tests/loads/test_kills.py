@@ -24,13 +24,12 @@ import duckdb
 import pytest
 from hypothesis import settings
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.state import session as state_session
 from tests.support.command import ago
-from tests.support.letta import Letta
 from tests.support.library_loads import Row, Warehouse, columns_of, in_order, quiet_agent
 from tests.support.processes import started
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.api import Dialect
 from letta_source.state.session import Session
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
 from tests.support.socketless import serve_without_sockets
 

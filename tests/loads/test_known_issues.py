@@ -6,11 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.demo.api import Answer, answer
 from letta_source.loading.issues_view import current_issues
 from tests.support.command import Command, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

@@ -16,10 +16,9 @@ import httpx
 import pytest
 
 from letta_source import letta
-from letta_source.demo import Request, Server, serve
+from letta_source.demo import Letta, Request, Server, recorded_letta, serve
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.session import Session
-from tests.support.letta import Letta, recorded_letta
 from tests.support.library_loads import EVERY_RESOURCE, Merged, Row, Warehouse, columns_of, issues
 from tests.support.paths import ROOT
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, messages, one_of
-from tests.support.letta import Letta
 
 pytestmark = pytest.mark.whole
 

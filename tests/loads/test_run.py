@@ -16,10 +16,9 @@ import duckdb
 import pytest
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
 from tests.support.command import SOME, Command, ago, messages, one_of
-from tests.support.letta import Letta
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.whole

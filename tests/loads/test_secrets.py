@@ -27,14 +27,13 @@ from pydantic import ValidationError
 
 from letta_source import letta
 from letta_source.api.client import Client
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
 from letta_source.errors import ConfigError
 from letta_source.settings import Settings
 from letta_source.state.session import Session
 from tests.support.canary import CANARY, KEY, Canary, every_line
 from tests.support.command import Command
-from tests.support.letta import Letta
 from tests.support.paths import ROOT
 from tests.support.wire import answering as answering_all
 from tests.support.wire import settings

@@ -16,12 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letta_source import letta as letta_of
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.loading.shard_state import State, adopted_state
 from letta_source.schema.resources import RESOURCES
 from letta_source.shards import BUCKETS, WHOLE, Shard, bucket_of
 from tests.support.command import Command, messages
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, Warehouse, paths, quiet_agent
 
 pytestmark = pytest.mark.whole

@@ -10,9 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.state.host import Host
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, issues, paths
 from tests.support.socketless import serve_without_sockets
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from letta_source.demo import Letta
 from letta_source.demo.api import Answer
 from letta_source.errors import NotLetta
 from letta_source.loading.outcome import exit_code, why_failed
 from letta_source.state.session import Session
 from tests.loads.test_run import before_answers
 from tests.support.command import ago
-from tests.support.letta import Letta
 from tests.support.library_loads import Merged, quiet_agent
 from tests.support.socketless import serve_without_sockets
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from letta_source import models
+from letta_source.demo.shapes import run_template
 from letta_source.schema.resources import RESOURCES
-from tests.support.letta.shapes import run_template
 from tests.support.paths import ROOT
 
 Item = dict[str, Any]

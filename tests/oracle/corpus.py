@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from letta_source.demo.shapes import Json, agent_template, batch_message_template, indexed_otid, recorded
-from tests.oracle.dumps import MESSAGES, Page
-from tests.support.letta.shapes import (
+from letta_source.demo.shapes import (
+    Json,
+    agent_template,
     approval_response_item,
     assistant_item,
+    batch_message_template,
     batch_template,
     call,
     conversation_template,
     group_template,
+    indexed_otid,
     reasoning_item,
+    recorded,
     run_template,
     step_template,
     system_item,
@@ -28,6 +31,7 @@ from tests.support.letta.shapes import (
     tool_return_item,
     user_item,
 )
+from tests.oracle.dumps import MESSAGES, Page
 
 # Placeholders for values that Python's json cannot write; their bytes go into the body as they are.
 _RAW = {

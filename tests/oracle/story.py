@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from letta_source.demo.shapes import Json
-from tests.support.letta import AgentType, Letta
-from tests.support.letta.shapes import user_item
+from letta_source.demo import Letta
+from letta_source.demo.letta import AgentType
+from letta_source.demo.shapes import Json, user_item
 
 _START = datetime(2024, 5, 4, 8, tzinfo=timezone.utc)
 DAYS = 3

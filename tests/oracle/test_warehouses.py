@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from tests.oracle import kept
 from tests.oracle.additions import COVERED, comparable
 from tests.oracle.cases import (
@@ -21,7 +21,6 @@ from tests.oracle.cases import (
     rows_of,
 )
 from tests.oracle.story import DAYS, Story
-from tests.support.letta import Letta
 from tests.support.processes import started
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is kept belongs to /proc/self/cwd")

@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, recorded_letta, serve
 from letta_source.demo.api import Dialect
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
 from letta_source.paging.events import Page, Restarted
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.whole_lists import get_one, walk_whole
 from letta_source.times import created_at
-from tests.support.letta import Letta, recorded_letta
 from tests.support.wire import HOST, Walked, answering, gather, no_waits, playing, walk
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)

@@ -14,6 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from letta_source.api.client import Client
+from letta_source.demo.letta import AgentType
+from letta_source.demo.shapes import assistant_item
 from letta_source.paging.events import Event, Gap, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.plan import renumbered
@@ -21,8 +23,6 @@ from letta_source.plan.renumbered import walk_renumbered
 from letta_source.state.cursors import Cursors
 from letta_source.times import Overlap
 from tests.support.full_letta import FullLetta
-from tests.support.letta import AgentType
-from tests.support.letta.shapes import assistant_item
 from tests.support.wire import gather, no_waits, playing
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)

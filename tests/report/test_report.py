@@ -10,12 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError
 from letta_source.report.model import PRICES, read_prices
 from tests.report.test_page import Parsed
 from tests.support.command import Command, one_of
-from tests.support.letta import Letta
 from tests.support.paths import ROOT
 
 HEAD = ",".join(("model", *PRICES))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from letta_source import letta
-from letta_source.demo import Server, serve
+from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
 from letta_source.errors import ConfigError
 from letta_source.rows.flatten import Rows
@@ -26,7 +26,6 @@ from letta_source.schema.tables import CHILDREN
 from letta_source.settings import make_settings
 from tests.support.canary import Canary, every_line
 from tests.support.command import Command
-from tests.support.letta import Letta
 from tests.support.library_loads import EVERY_RESOURCE, Warehouse
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 import letta_source
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.errors import ConfigError, FatalError
 from letta_source.rows.flatten import Rows
 from letta_source.rows.mask import Mask
@@ -21,7 +21,6 @@ from letta_source.settings.places import Layer
 from letta_source.state.session import Session
 from tests.support.command import Command
 from tests.support.configuration import configure, forget
-from tests.support.letta import Letta
 
 HERE = "http://localhost:8283"
 MASK_KEY = "long-enough-to-be-a-key"

@@ -15,9 +15,8 @@ import duckdb
 import pytest
 
 from letta_source.cli import main
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from tests.support.full_letta import FullLetta
-from tests.support.letta import Letta
 from tests.support.library_loads import quiet_agent
 
 KEY = "sk-let-canary"

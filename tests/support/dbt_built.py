@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from letta_source.demo import serve
+from letta_source.demo import Letta, serve
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
 from tests.support.dbt_project import LAYERS, Project
 from tests.support.dbt_story import told
 from tests.support.dbt_warehouses import DbtWarehouse
-from tests.support.letta import Letta
 
 ON_REQUEST = {f"letta__using_{r.name}": True for r in RESOURCES.values() if r.on_request}
 # The families that every host must have.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from letta_source.demo import Store
+from letta_source.demo import Letta
 from letta_source.demo.shapes import Json, moment
 from tests.support.dbt_project import PACKAGE
 
@@ -74,7 +74,7 @@ class ExpectedModels:
         }
 
 
-def expected(letta: Store) -> ExpectedModels:
+def expected(letta: Letta) -> ExpectedModels:
     made = ExpectedModels()
     made.costs = _costs(letta)
     runs = letta.tables["runs"].rows
@@ -110,7 +110,7 @@ def expected(letta: Store) -> ExpectedModels:
     return made
 
 
-def _placed(letta: Store, agent_id: str) -> Iterator[tuple[Where, Json]]:
+def _placed(letta: Letta, agent_id: str) -> Iterator[tuple[Where, Json]]:
     """Yield the items of an agent by date, with their turns."""
     messages = (message for message in letta.messages.rows.values() if message.agent_id == agent_id)
     in_order = [item for message in sorted(messages, key=lambda m: m.sequence) for item in message.items]
@@ -139,7 +139,7 @@ def _is_systems(item: Json) -> bool:
     return isinstance(said, dict) and said.get("type") in SERVERS_OWN
 
 
-def _calls(letta: Store, agent_id: str) -> list[Call]:
+def _calls(letta: Letta, agent_id: str) -> list[Call]:
     made: list[Call] = []
     by_id: dict[str, list[Call]] = defaultdict(list)
     denied_last: dict[str, Call] = {}
@@ -170,7 +170,7 @@ def _calls(letta: Store, agent_id: str) -> list[Call]:
     return made
 
 
-def _costs(letta: Store) -> dict[str, float | None]:
+def _costs(letta: Letta) -> dict[str, float | None]:
     """Return the cost of each step in US dollars."""
     with (PACKAGE / "seeds" / "letta_model_prices.csv").open() as file:
         prices = {row["model"]: row for row in csv.DictReader(file)}

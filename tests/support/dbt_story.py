@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from letta_source.demo.shapes import Json, recorded
-from tests.support.letta import Letta, recorded_letta
-from tests.support.letta.shapes import run_template
+from letta_source.demo import Letta, recorded_letta
+from letta_source.demo.shapes import Json, recorded, run_template
 
 # Longer than any chunk, with multi-byte characters.
 LONG = "Long ✅ " * 150_000

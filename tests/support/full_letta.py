@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from letta_source.demo.shapes import Json, memory_template, wire_time
-from tests.support.letta import Letta
-from tests.support.letta.shapes import assistant_item, user_item
+from letta_source.demo import Letta
+from letta_source.demo.shapes import Json, assistant_item, memory_template, user_item, wire_time
 
 _TOOLS = "/v1/tools/"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from letta_source.api import server
+from letta_source.demo import Letta
 from letta_source.state import session
-from tests.support.letta import Letta
 
 MINUTE = timedelta(minutes=1)
 

@@ -12,7 +12,7 @@ import duckdb
 import orjson
 
 from letta_source import letta
-from letta_source.demo import Server
+from letta_source.demo import Letta, Server
 from letta_source.extract.collect import extract
 from letta_source.schema.columns import DELETED, LOAD_ID, SEQUENCE
 from letta_source.schema.resources import RESOURCES, all_tables
@@ -22,7 +22,6 @@ from letta_source.state.host import Host
 from letta_source.state.resource_state import ResourceState
 from letta_source.state.session import Session
 from tests.support.full_letta import FullLetta
-from tests.support.letta import Letta
 
 Row = tuple[Any, ...]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from letta_source.demo import Letta
 from tests.support.dbt_story import told
-from tests.support.letta import Letta
 
 
 @cache

@@ -11,7 +11,7 @@ from itertools import count
 import httpx
 import pytest
 
-from letta_source.demo import Request, Server, Store
+from letta_source.demo import Letta, Request, Server
 from letta_source.demo.api import Dialect, joined_params
 from letta_source.demo.server import make_reply
 
@@ -30,7 +30,7 @@ class _Connection:
 
 @contextmanager
 def serve_without_sockets(
-    letta: Store, dialect: Dialect = "self-hosted", missing: Collection[str] = ()
+    letta: Letta, dialect: Dialect = "self-hosted", missing: Collection[str] = ()
 ) -> Iterator[Server]:
     """Do as `letta_source.demo.serve` does, in half the time; only clients of this process can reach it."""
     host = f"letta-{next(_NUMBERS)}.localhost"

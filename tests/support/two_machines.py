@@ -10,8 +10,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from letta_source.demo import Server
-from tests.support.letta import Letta
+from letta_source.demo import Letta, Server
 from tests.support.places import Place
 from tests.support.processes import is_stopped, resume, started
 

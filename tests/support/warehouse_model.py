@@ -15,12 +15,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer
 from letta_source.rows.flatten import Rows
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import Table
-from tests.support.letta import Letta
 from tests.support.library_loads import Row, columns_of
 
 Item = dict[str, Any]

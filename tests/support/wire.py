@@ -20,13 +20,13 @@ from letta_source.api import server as server_module
 from letta_source.api.client import Client
 from letta_source.api.responses import Shape
 from letta_source.api.server import Server, Traffic
+from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer, joined_params
 from letta_source.errors import LettaError
 from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import walk_pages
 from letta_source.settings import Settings, make_settings
-from tests.support.letta import Letta
 
 HOST = "http://letta.test"
 Answer = httpx.Response | Exception

@@ -12,17 +12,18 @@ from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from random import Random
 
-from letta_source.demo.shapes import Json, wire_time
-from letta_source.demo.store import Kind
-from tests.support.letta import Letta
-from tests.support.letta.shapes import (
+from letta_source.demo.letta import Letta
+from letta_source.demo.shapes import (
+    Json,
     batch_template,
     call,
     reasoning_item,
     tool_call_item,
     tool_return_item,
     user_item,
+    wire_time,
 )
+from letta_source.demo.store import Kind
 
 from . import office
 from .cast import NEWSROOM, ROLES, SUPERVISOR, Role

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from letta_source.demo.shapes import SEND_MESSAGE, Json, wire_time
-from tests.support.letta import Letta
-from tests.support.letta.shapes import (
+from letta_source.demo.letta import Letta
+from letta_source.demo.shapes import (
+    SEND_MESSAGE,
+    Json,
     approval_response_item,
     assistant_item,
     call,
@@ -20,6 +21,7 @@ from tests.support.letta.shapes import (
     tool_call_item,
     user_item,
     wire_naive,
+    wire_time,
 )
 
 from .cast import Role

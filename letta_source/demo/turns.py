@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from letta_source.demo.shapes import SEND_MESSAGE, Json
-
 from .shapes import (
+    SEND_MESSAGE,
+    Json,
     approval_response_item,
     assistant_item,
     call,

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from letta_source.demo.recorded import add_recordings
-from letta_source.demo.shapes import Json, agent_template, moment, wire_time
-
 from .messages import Messages
 from .shapes import (
+    Json,
+    agent_template,
     batch_template,
     conversation_template,
     group_template,
+    moment,
     run_template,
     step_template,
     system_item,
     wire_naive,
+    wire_time,
 )
 from .turns import batch_drafts, boot_drafts, turn_drafts
 
@@ -279,10 +280,3 @@ class Letta(Messages):
         for step_id in self.list_of("run steps", run_id).ids():
             if self.tables["steps"].rows[step_id]["status"] == "pending":
                 self.replace_row("steps", step_id, status=step_status, stop_reason=stop_reason)
-
-
-def recorded_letta() -> Letta:
-    """Return a Letta that holds everything recorded, and can change."""
-    letta = Letta()
-    add_recordings(letta)
-    return letta

@@ -8,10 +8,8 @@ from datetime import datetime, timezone
 from random import Random
 from uuid import UUID
 
-from letta_source.demo.shapes import Json, indexed_otid, wire_time
-from letta_source.demo.store import Message, Store
-
-from .shapes import system_item, user_item, wire_date
+from .shapes import Json, indexed_otid, system_item, user_item, wire_date, wire_time
+from .store import Message, Store
 
 
 def _utc_now() -> datetime:
@@ -25,7 +23,12 @@ class Messages(Store):
         seed: Makes the ids of a sequence of mutators repeatable.
         now: Returns the server's time. It may be replaced later, separately from `touched_at`, which dates
             what a turn moves.
+
+    Attributes:
+        tools_stored: How often a list of tools stored Letta's own tools again.
     """
+
+    tools_stored = 0
 
     def __init__(self, seed: int | None = None, now: Callable[[], datetime] = _utc_now) -> None:
         super().__init__()
