@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.cli_loads import NEW_COLUMN, Loads, make_older
 from tests.support.expected_rows import LOADED, Expected
+from tests.support.exported_rows import check_exports
 from tests.support.hours import Story
 from tests.support.places import Kind, Place, chosen
 
@@ -23,7 +24,9 @@ LIMITS: dict[Kind, list[str]] = {
 }
 
 
-def test_a_day(loads: Loads, expected: Expected, place: Place, story: Story) -> None:
+def test_a_day_and_what_is_exported_after_it(
+    loads: Loads, expected: Expected, place: Place, story: Story
+) -> None:
     for happens in (
         story.nothing,
         story.nothing,
@@ -41,6 +44,8 @@ def test_a_day(loads: Loads, expected: Expected, place: Place, story: Story) -> 
     # Without an overlap nothing is too young.
     loads.run("--lag", "0")
     expected.check("0")
+    # Here, because a day's loads take far longer than the reads.
+    check_exports(place)
 
 
 def test_a_newer_version_with_a_new_column(
