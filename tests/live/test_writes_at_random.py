@@ -1,6 +1,7 @@
 """Rounds of random writes to the real server, each loaded by change detection alone: nothing is missed.
 
-`LIVE_ROUNDS` and `LIVE_AGENTS` make it longer: how many rounds, and among how many silent agents.
+`LIVE_ROUNDS` and `LIVE_AGENTS` make it longer: how many rounds, and among how many silent agents. It sorts
+last, because the other tests would read its agents too.
 """
 
 from __future__ import annotations
