@@ -200,15 +200,18 @@ def test_without_runs_there_is_the_way_back_from_the_newest(
 ) -> None:
     talked = Talked("self-hosted")
     (bad,) = talked.poison(20)
+    refused = []
 
     def without_runs(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
         if path == "/v1/runs/" and "agent_id" in args[0]:
+            refused.append(path)
             return Answer(status, {"detail": "no"})
         return answer(letta, dialect, method, path, *args, **kwargs)
 
     monkeypatch.setattr("letta_source.demo.server.answer", without_runs)
     with serve_without_sockets(talked.letta) as server:
         assert (talked.load(server), talked.missing()) == (1, [bad])
+    assert refused
 
 
 def returns(letta: Letta, agent: str) -> list[str]:
