@@ -209,7 +209,7 @@ def test_what_a_failed_load_left_is_finished_first(
         failed = in_a_process(server)
     assert (failed.returncode, failed.stdout) == (1, "")
     [line] = [line for line in failed.stderr.splitlines() if "Z info: " not in line]
-    assert line.startswith("letta-source: IOException: IO Error: Could not set lock on file ")
+    assert line.startswith(f"letta-source: {os.path.abspath('letta_db.duckdb')} is in use by ")
     server.requests.clear()
     letta.add_message(one_of(letta))
     said = letta_source.load(server)
