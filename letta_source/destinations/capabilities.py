@@ -16,6 +16,7 @@ from dlt.pipeline.exceptions import PipelineNotActive
 
 from letta_source.destinations.dlt_internals import (
     DltCapabilities,
+    FilesystemClient,
     dlt_capabilities,
     file_formats,
     is_kind,
@@ -26,6 +27,7 @@ from letta_source.destinations.mysql import widen_texts
 from letta_source.errors import ConfigError
 from letta_source.schema.tables import Table
 from letta_source.settings import Settings
+from letta_source.shards import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -97,19 +99,37 @@ def _file_format(known: DltCapabilities, hints: dict[str, Any]) -> str | None:
     return next((one for one in ("parquet", "insert_values") if one in supported), None)
 
 
-def assert_own_staging() -> None:
-    """Refuse a shard that shares its staging dataset, in a user's own pipeline.
+def assert_divisible(settings: Settings) -> None:
+    """Refuse a shard, in a user's own pipeline, where shards would lose each other's rows.
 
     Raises:
-        ConfigError: it would load through dlt's default staging dataset, which all shards share.
+        ConfigError: it would load through dlt's default staging dataset, which all shards share; or into
+            Iceberg tables.
     """
     with suppress(PipelineNotActive):
         client: Any = dlt.current.pipeline().destination_client()
+        assert_writers_known(client, settings.shard, settings.table_format)
         if sql_client_of(client) and client.config.staging_dataset_name_layout == "%s_staging":
             raise ConfigError(
                 "shards that share a staging dataset merge each other's rows: give each destination a"
                 " staging_dataset_name_layout of its own, or load by letta_source.load, which does"
             )
+
+
+def assert_writers_known(client: Any, shard: Shard, table_format: str | None) -> None:
+    """Refuse a shard that loads into Iceberg tables in files.
+
+    dlt commits to them through a catalog in memory, which knows of no other writer: of several commits at the
+    same time one is kept, and the others' rows are lost.
+
+    Raises:
+        ConfigError: says what to do.
+    """
+    if table_format == "iceberg" and not shard.is_whole and isinstance(client, FilesystemClient):
+        raise ConfigError(
+            "shards that load into Iceberg tables lose each other's rows: leave out --shard, or use"
+            " --table-format delta"
+        )
 
 
 def fitted(rows: pa.Table, table: Table, capabilities: Capabilities) -> pa.Table:

@@ -394,3 +394,21 @@ def test_what_a_destination_has_not_is_refused(
     monkeypatch.setenv("DESTINATION__FILESYSTEM__LAYOUT", "{table_name}/{file_id}.{ext}")
     refused = letta_source.load(server, "--destination", "filesystem")
     assert (refused.code, "must hold {load_id}" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_shards_into_iceberg_tables_are_refused(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """dlt's catalog in memory does not notice other writers: of four shards, the rows of one stayed."""
+    pytest.importorskip("pyiceberg")
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+    monkeypatch.setenv("SOURCES__LETTA__SHARD", "0/4")
+    monkeypatch.setenv("SOURCES__LETTA__TABLE_FORMAT", "iceberg")
+    to = ("--destination", "filesystem", "--base-url", server.base_url)
+    refused = letta_source(command, *to)
+    assert (refused.code, refused.out) == (2, "")
+    assert "shards that load into Iceberg tables lose each other's rows: leave out" in refused.errors[-1]
+    assert letta_source.files() == []
+    monkeypatch.setenv("SOURCES__LETTA__TABLE_FORMAT", "delta")
+    assert letta_source("check", *to).code == 0

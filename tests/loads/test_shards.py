@@ -222,6 +222,16 @@ def test_shards_of_a_users_own_pipeline_must_not_share_their_staging(tmp_path: P
     assert {row[0] for row in agents} == set(letta.tables["agents"].ids())
 
 
+def test_shards_of_a_users_own_pipeline_must_not_fill_iceberg_tables(tmp_path: Path) -> None:
+    pytest.importorskip("pyiceberg")
+    lake = dlt.destinations.filesystem((tmp_path / "lake").as_uri())
+    pipeline = dlt.pipeline("shard_0", str(tmp_path), destination=lake, dataset_name="letta")
+    with serve(Letta(seed=5)) as server:
+        source = letta_of(server.base_url, shard="0/2", table_format="iceberg")
+        with pytest.raises(PipelineStepFailed, match="shards that load into Iceberg tables lose"):
+            pipeline.run(source.with_resources("agents"))
+
+
 def test_what_a_shard_left_unfinished_gives_way_to_what_others_loaded_since(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
