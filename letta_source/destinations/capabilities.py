@@ -99,7 +99,7 @@ def _file_format(known: DltCapabilities, hints: dict[str, Any]) -> str | None:
     return next((one for one in ("parquet", "insert_values") if one in supported), None)
 
 
-def assert_divisible(settings: Settings) -> None:
+def assert_safe_for_shards(settings: Settings) -> None:
     """Refuse a shard, in a user's own pipeline, where shards would lose each other's rows.
 
     Raises:
@@ -108,7 +108,7 @@ def assert_divisible(settings: Settings) -> None:
     """
     with suppress(PipelineNotActive):
         client: Any = dlt.current.pipeline().destination_client()
-        assert_writers_known(client, settings.shard, settings.table_format)
+        assert_no_iceberg_shard(client, settings.shard, settings.table_format)
         if sql_client_of(client) and client.config.staging_dataset_name_layout == "%s_staging":
             raise ConfigError(
                 "shards that share a staging dataset merge each other's rows: give each destination a"
@@ -116,7 +116,7 @@ def assert_divisible(settings: Settings) -> None:
             )
 
 
-def assert_writers_known(client: Any, shard: Shard, table_format: str | None) -> None:
+def assert_no_iceberg_shard(client: Any, shard: Shard, table_format: str | None) -> None:
     """Refuse a shard that loads into Iceberg tables in files.
 
     dlt commits to them through a catalog in memory, which knows of no other writer: of several commits at the

@@ -1,4 +1,4 @@
-"""What dlt would compute anew in every step of a load, computed once."""
+"""Capabilities and schemas, found once: dlt would find them anew in every step of a load."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _quoted(text: str) -> str:
 def _set_in_iceberg(iceberg: Any, table: Table, column: str, time: datetime, rows: Rows) -> None:
     from pyiceberg import expressions
 
-    # pyiceberg's types do not say that it accepts a column's name.
+    # Typed as in `is_one_of`.
     is_null: Any = expressions.IsNull
     # A new column must be in a snapshot first.
     iceberg.append(empty(table))
@@ -166,7 +166,7 @@ def _forget_iceberg(files: Files, table: str, iceberg: Any) -> None:
 
 
 def is_one_of(column: str, values: Sequence[str]) -> Any:
-    """Return pyiceberg's expression; it is imported only where it is used."""
+    """Return pyiceberg's expression that a column has one of the values."""
     from pyiceberg import expressions
 
     # pyiceberg's types do not say that it accepts a column's name.

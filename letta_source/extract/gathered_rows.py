@@ -58,7 +58,7 @@ class GatheredRows:
     the resource leaves `session.before.empty`, and rows are merged from then on.
 
     Args:
-        mask: for the digest of a list, see `letta_source.extract.gathered_rows`.
+        mask: for the digest of a list, see `UnchangedList`.
         tombstones: see `letta_source.rows.flatten.Rows`.
     """
 

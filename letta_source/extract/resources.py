@@ -12,7 +12,12 @@ from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineNotActive
 
-from letta_source.destinations.capabilities import Capabilities, assert_divisible, capabilities_of, fitted
+from letta_source.destinations.capabilities import (
+    Capabilities,
+    assert_safe_for_shards,
+    capabilities_of,
+    fitted,
+)
 from letta_source.destinations.dlt_internals import is_column_hint_warning
 from letta_source.destinations.existing_rows import loaded_ids
 from letta_source.errors import FatalError
@@ -66,7 +71,7 @@ def _is_due(resource: Resource, session: Session) -> bool:
         return False
     shard = session.settings.shard
     if not shard.is_whole:
-        assert_divisible(session.settings)
+        assert_safe_for_shards(session.settings)
     return resource.divided or not shard.index
 
 

@@ -14,7 +14,7 @@ import dlt
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.api.redact import keep_our_frames
-from letta_source.destinations.capabilities import assert_writers_known
+from letta_source.destinations.capabilities import assert_no_iceberg_shard
 from letta_source.destinations.computed_once import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dataset_names import (
     Holds,
@@ -145,7 +145,7 @@ class Target:
             # Before it is opened: a refused setting must not create a DuckDB file.
             assert_dlt_settings(self.name, client)
             assert_usable_path(client, table_format)
-            assert_writers_known(client, self.shard, table_format)
+            assert_no_iceberg_shard(client, self.shard, table_format)
             assert_not_reserved(client, self.called or self.dataset_name)
             assert_not_called_otherwise(
                 client, self.dataset_name, lambda name: replace(self, called=name).destination_client()
