@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,15 +109,30 @@ def _held_there(target: Target, steal: bool) -> Iterator[Target]:
 
 
 @contextmanager
-def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Lock a local file or folder by a lock file beside it."""
-    lock = place.with_name(f".{place.stem}.{name}.lock")
+def only_writer(target: Target, table_format: str | None) -> Iterator[None]:
+    """Keep other pipelines of this machine out of Iceberg tables in a folder while the block runs.
+
+    They would lose each other's rows, see `assert_no_iceberg_shard`.
+
+    Raises:
+        InUse: another pipeline is being loaded into them.
+    """
+    place = local_place(target.destination_client()) if table_format == "iceberg" else None
+    with _locked_beside(place, None, target.wait) if place else nullcontext():
+        yield
+
+
+@contextmanager
+def _locked_beside(place: Path, name: str | None, wait: float = 0.0) -> Iterator[None]:
+    """Lock a local file or folder by a lock file beside it, for one pipeline or, without a name, for all."""
+    lock = place.with_name(f".{place.stem}.{name}.lock" if name else f".{place.stem}.lock")
     if len(os.fsencode(lock.name)) > _LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(lock.name)).hexdigest()
         lock = place.with_name(f".{digest[:_DIGITS]}.lock")
+    who = f"the pipeline {name}" if name else "another pipeline"
     taken = InUse(
-        f"the pipeline {name} is being loaded into {place} by another process, which holds the lock {lock}:"
-        " wait for it (--wait SECONDS) or end it"
+        f"{who} is being loaded into {place} by another process, which holds the lock {lock}: wait for it"
+        " (--wait SECONDS) or end it"
     )
     with ExitStack() as stack:
         try:
@@ -130,7 +145,7 @@ def _locked_beside(place: Path, name: str, wait: float = 0.0) -> Iterator[None]:
         except _CannotLock as error:
             logger.warning(
                 "%s could be loaded from another working folder at the same time, because no lock could be"
-                " taken: %s", name, error,
+                " taken: %s", name or place, error,
             )  # fmt: skip
         yield
 

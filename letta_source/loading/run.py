@@ -23,7 +23,7 @@ from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, root
 from letta_source.loading.load_log import noted, recorded
-from letta_source.loading.lock import held
+from letta_source.loading.lock import held, only_writer
 from letta_source.loading.outcome import Loaded, LoadFailed, why_failed
 from letta_source.loading.preflight import assert_same_server, check_reachable
 from letta_source.loading.target import Target
@@ -141,6 +141,7 @@ def load(
                 target.check(session.settings.table_format)
             with (
                 parts.held(target, what.steal_lock) as leased,
+                only_writer(target, session.settings.table_format),
                 _drivers_errors(leased.lease),
                 closing(parts.workspace(leased, session.settings)) as workspace,
                 parts.recorded(workspace, session, selected),

@@ -14,6 +14,7 @@ import pytest
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseTerminalException, DatabaseTransientException
 
+from letta_source.demo import Server
 from letta_source.destinations import lease_sql
 from letta_source.destinations.dlt_internals import sql_client_of
 from letta_source.destinations.lease import Lease, LeaseLost
@@ -278,3 +279,21 @@ def test_a_lock_is_open_to_whom_the_file_is(tmp_path: Path, of_file: int | None,
             assert stat.S_IMODE(file.stat().st_mode) == of_lock
     finally:
         os.umask(before)
+
+
+def test_pipelines_take_turns_in_iceberg_tables(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two commits at the same time, dlt's catalog in memory would lose one."""
+    pytest.importorskip("pyiceberg")
+    lake = letta_source.folder / "lake"
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())
+    to = ("--destination", "filesystem", "--resources", "agents")
+    with lock._locked_beside(lake / "letta", None):
+        refused = letta_source.load(server, *to, "--table-format", "iceberg")
+        assert refused.code == 2
+        assert f"another pipeline is being loaded into {lake / 'letta'} by another" in refused.errors[-1]
+        # Their catalog is in the files.
+        assert letta_source.load(server, *to, "--table-format", "delta", "--dataset-name", "d").code == 0
+    again = letta_source.load(server, *to, "--table-format", "iceberg", "--pipeline-name", "second")
+    assert again.code == 0
