@@ -10,8 +10,11 @@ from typing import Any
 
 import httpx
 
+from letta_source.api.gateways import CHALLENGES, challenge_of, is_login
 from letta_source.api.memory_budget import MemoryLease, parsed_size
-from letta_source.api.responses import BadBody, Shape, TooLarge, checked
+from letta_source.api.redact import redactor_of
+from letta_source.api.responses import BadBody, Shape, TooLarge, WebPage, WrongShape, detail_of
+from letta_source.safe_text import parse_json
 
 # Encoded pieces of at least this many bytes are decoded in another thread.
 _LARGE_PIECE = 1 << 15
@@ -187,3 +190,64 @@ class _Inflate:
     def end(self) -> None:
         if self._has_begun and not self._stream.eof:
             raise BadBody("its content coding is cut short")
+
+
+def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
+    """Return the JSON of a successful answer.
+
+    Raises:
+        WebPage: it is a web page.
+        BadBody: it is not JSON.
+        WrongShape: it has another shape.
+    """
+    if is_web_page(response):
+        raise web_page(response, body)
+    found = parse_body(body)
+    if shape and not _has_shape(found, shape, response.url.path):
+        kind, shown = type(found).__name__, detail_of(found, redactor_of(response.request))
+        # No traceback frame may show it, as it may echo the request.
+        del found
+        raise WrongShape(f"expected a JSON {shape}, got {kind}: {shown}")
+    return found
+
+
+def is_web_page(response: httpx.Response) -> bool:
+    """Return True if an answer is a web page, by its header fields."""
+    headers = response.headers
+    return "html" in headers.get("content-type", "") or any(name in headers for name in CHALLENGES)
+
+
+def web_page(response: httpx.Response, body: bytes) -> WebPage:
+    """Return the error to raise for an answer that is a web page.
+
+    Args:
+        body: its start is enough.
+    """
+    what = challenge_of(response, body) or ("a login page" if is_login(body) else "a web page")
+    return WebPage(
+        f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
+        " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
+        " front of it asks for as `headers`."
+    )
+
+
+def _has_shape(found: Any, shape: Shape, path: str) -> bool:
+    """Check the shape: null is an empty list; an object has the requested id, unlike a gateway's error."""
+    if shape == "object":
+        # A step's metrics have the step's id: `/v1/steps/{id}/metrics`.
+        return isinstance(found, dict) and found.get("id") in path.rstrip("/").split("/")[-2:]
+    return found is None or not isinstance(found, (dict, str, int, float))
+
+
+def parse_body(body: bytes) -> Any:
+    """Return the value of a JSON body.
+
+    Raises:
+        BadBody: it is not JSON.
+    """
+    try:
+        return parse_json(body)
+    except ValueError as error:
+        why = str(error)
+    # Not within `except`: the parser's error and its frames hold the body, which may echo the request.
+    raise BadBody(why)

@@ -17,6 +17,11 @@ _PROBLEM = {"title", "status", "instance"}
 _CLOUD = ".letta.com"
 NOT_LETTAS = "not Letta's own answer"
 GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
+CHALLENGES = {
+    "cf-mitigated": "a challenge of Cloudflare for browsers",
+    "x-amzn-waf-action": "a challenge of AWS WAF for browsers",
+}
+"""Challenges that let only browsers through, by the header field that tells of each."""
 _CHALLENGE = re.compile(
     r"challenge-platform|cf-chl|just a moment|captcha|attention required|_Incapsula_", re.IGNORECASE
 )
@@ -62,10 +67,9 @@ def describe_foreign(response: httpx.Response, body: bytes, redact: Redactor) ->
 def challenge_of(response: httpx.Response, body: bytes) -> str:
     """Return the kind of challenge that lets only browsers through; empty if it is none."""
     headers: Mapping[str, str] = response.headers
-    if "cf-mitigated" in headers:
-        return "a challenge of Cloudflare for browsers"
-    if "x-amzn-waf-action" in headers:
-        return "a challenge of AWS WAF for browsers"
+    for name, challenge in CHALLENGES.items():
+        if name in headers:
+            return challenge
     if "html" in headers.get("content-type", "") and _CHALLENGE.search(body[:20_000].decode("latin-1")):
         return "a challenge for browsers"
     return ""

@@ -1,4 +1,4 @@
-"""The meaning of an answer.
+"""The meaning of an error that a server answers with.
 
 A status is meaningful only if Letta sent it: reverse proxies, gateways and firewalls answer 404 during a
 deployment, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`; those of
@@ -19,7 +19,6 @@ from letta_source.api.gateways import (
     challenge_of,
     describe_foreign,
     is_lettas,
-    is_login,
 )
 from letta_source.api.redact import Redactor, redactor_of
 from letta_source.errors import AuthError, QuotaExceeded
@@ -150,8 +149,8 @@ def to_error(
     """
     redact = redactor_of(response.request)
     try:
-        sent = parse_body(body)
-    except BadBody:
+        sent = parse_json(body)
+    except ValueError:
         sent = None
     status = response.status_code
     verdict = judge(status, sent, response.url.host)
@@ -161,7 +160,7 @@ def to_error(
     from_letta = is_json and is_lettas(sent, status, response.url.host)
     if not is_json and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
-    detail = _detail(sent, redact) if is_json else describe_foreign(response, body, redact)
+    detail = detail_of(sent, redact) if is_json else describe_foreign(response, body, redact)
     if is_json and not from_letta and status in (401, 403):
         detail = f"{detail}: {NOT_LETTAS}: {GATEWAY_REFUSES}"
     if verdict is Verdict.QUOTA:
@@ -230,68 +229,8 @@ def refused(host: str, error: StatusError) -> AuthError:
     )
 
 
-def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
-    """Return the JSON of a successful answer.
-
-    Raises:
-        WebPage: it is a web page.
-        BadBody: it is not JSON.
-        WrongShape: it has another shape.
-    """
-    if is_web_page(response):
-        raise web_page(response, body)
-    found = parse_body(body)
-    if shape and not _has_shape(found, shape, response.url.path):
-        kind, shown = type(found).__name__, _detail(found, redactor_of(response.request))
-        # No traceback frame may show it, as it may echo the request.
-        del found
-        raise WrongShape(f"expected a JSON {shape}, got {kind}: {shown}")
-    return found
-
-
-def is_web_page(response: httpx.Response) -> bool:
-    """Return True if an answer is a web page, by its header fields."""
-    return "html" in response.headers.get("content-type", "") or bool(challenge_of(response, b""))
-
-
-def web_page(response: httpx.Response, body: bytes) -> WebPage:
-    """Return the error to raise for an answer that is a web page.
-
-    Args:
-        body: its start is enough.
-    """
-    what = challenge_of(response, body) or ("a login page" if is_login(body) else "a web page")
-    return WebPage(
-        f"{response.url.host} answers with {what}, not with Letta's API: set the base URL to the API's,"
-        " such as https://api.letta.com or http://localhost:8283, or give the headers that a gateway in"
-        " front of it asks for as `headers`."
-    )
-
-
-def _has_shape(found: Any, shape: Shape, path: str) -> bool:
-    """Check the shape: null is an empty list; an object has the requested id, unlike a gateway's error."""
-    if shape == "object":
-        # A step's metrics have the step's id: `/v1/steps/{id}/metrics`.
-        return isinstance(found, dict) and found.get("id") in path.rstrip("/").split("/")[-2:]
-    return found is None or not isinstance(found, (dict, str, int, float))
-
-
-def parse_body(body: bytes) -> Any:
-    """Return the value of a JSON body.
-
-    Raises:
-        BadBody: it is not JSON.
-    """
-    try:
-        return parse_json(body)
-    except ValueError as error:
-        why = str(error)
-    # Not within `except`: the parser's error and its frames hold the body, which may echo the request.
-    raise BadBody(why)
-
-
-def _detail(body: Any, redact: Redactor) -> str:
-    # On one line, as it goes into the log.
+def detail_of(body: Any, redact: Redactor) -> str:
+    """Return the error in a JSON body as text for the log: its beginning, on one line."""
     detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
     # Some proxies echo the request.
     return redact(detail[:_DETAIL_CHARS])

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from letta_source.api.bodies import Take, pieces_of, read_start
+from letta_source.api.bodies import Take, is_web_page, parse_body, pieces_of, read_start, web_page
 from letta_source.api.json_elements import Element, Elements, ListStart
 from letta_source.api.memory_budget import MemoryBudget, MemoryLease, parsed_size
-from letta_source.api.responses import BadBody, RequestFailed, TooLarge, is_web_page, parse_body, web_page
+from letta_source.api.responses import BadBody, RequestFailed, TooLarge
 from letta_source.items import id_of
 
 # An answer with fewer bytes needs no file.

@@ -132,15 +132,13 @@ def assert_no_iceberg_shard(client: Any, shard: Shard, table_format: str | None)
         )
 
 
-def fitted(rows: pa.Table, table: Table, capabilities: Capabilities) -> pa.Table:
-    """Truncate texts to what the destination holds; log how many."""
-    if capabilities.longest_text is None:
-        return rows
+def fitted(rows: pa.Table, table: Table, longest: int) -> pa.Table:
+    """Truncate texts to the bytes that the destination holds; log how many."""
     json = {column.name for column in table.columns if column.type == "json"}
-    rows, cut = within(rows, capabilities.longest_text, json)
+    rows, cut = within(rows, longest, json)
     if cut:
-        longest = f"{capabilities.longest_text:,}"
-        logger.warning("%s: %s texts were cut to the %s bytes that fit", table.name, f"{cut:,}", longest)
+        shown = f"{cut:,}", f"{longest:,}"
+        logger.warning("%s: %s texts were cut to the %s bytes that fit", table.name, *shown)
     return rows
 
 

@@ -18,7 +18,7 @@ from letta_source.extract.issues import Issues
 from letta_source.extract.tracker import Tracker
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, Shortage, stream
 from letta_source.items import split_page
-from letta_source.paging.events import UNREADABLE, Gap, Page, Restarted, Retried
+from letta_source.paging.walk import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
 from letta_source.plan.job import Job, ParentSeen
 from letta_source.rows.children import search_result
@@ -110,9 +110,7 @@ class _Collector:
         self._mask = Mask(resource, settings)
         self._tracker = Tracker(state)
         self.rows = GatheredRows(resource, state, counts, self._mask, tombstones)
-        self._issues = Issues(
-            resource, session.started_at, counts, self._mask, settings.validate_items, state.issues
-        )
+        self._issues = Issues(resource, session.started_at, counts, self._mask, state.issues)
         self.append_only = AppendOnly(resource, state, loaded, self._mask) if loaded else None
         self._handlers: dict[type, Callable[[Job, str, Any], None]] = {
             Begun: self._begin,
@@ -173,7 +171,9 @@ class _Collector:
     def tables(self) -> Tables:
         """Return the rows gathered so far, with those of load_issues, and start afresh."""
         load_id = self._session.packages.load_id
-        made = self.rows.tables(load_id) + self._issues.tables(load_id)
+        made = self.rows.tables(load_id)
+        if self._issues.rows:
+            made.append(self._issues.table(load_id))
         self._release_pages()
         return [(name, self._mask.table(name, rows)) for name, rows in made]
 
@@ -184,12 +184,14 @@ class _Collector:
         self._tracker.begin(job)
 
     def _page(self, job: Job, parent_id: str, page: Page) -> None:
-        self._issues.misfits(parent_id, page.items)
+        if self._state.settings.validate_items:
+            self._issues.misfits(parent_id, page.items)
         sent = page.items
         if self._resource.wrapped_in:
             sent = [search_result(item) for item in sent]
         items, others = split_page(sent)
-        self._issues.without_id(parent_id, others)
+        if others:
+            self._issues.without_id(parent_id, others)
         passed = self._tracker.page(job, parent_id, items, page.in_order)
         if self.append_only:
             items = self.append_only.page(job, parent_id, items, passed, page.in_order, page.size)

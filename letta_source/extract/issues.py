@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from letta_source.items import Nameless
-from letta_source.paging.events import UNREADABLE, Gap, Retried
+from letta_source.paging.walk import UNREADABLE, Gap, Retried
 from letta_source.rows.arrow import table_of, to_arrays
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
@@ -27,8 +27,10 @@ class Issues:
 
     Args:
         mask: applied to details as to rows.
-        validate: validate every item against the models; a misfit is an issue.
         known: issues of earlier loads; updated by this one.
+
+    Attributes:
+        rows: rows of load_issues that were not handed over yet.
     """
 
     def __init__(
@@ -37,17 +39,16 @@ class Issues:
         started_at: datetime,
         counts: Counts,
         mask: Mask,
-        validate: bool,
         known: KnownIssues,
     ) -> None:
+        self._card = resource
         self._resource = resource.name
         self._started_at = started_at
         self._counts = counts
         self._mask = mask
-        self._misfit = _validator(resource) if validate else None
         self._known = known
         self._reported: set[tuple[str, Key]] = set()
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
 
     def gap(self, parent_id: str, gap: Gap, job_id: str, instead_of: Retried | None = None) -> bool:
         """Report unreadable messages between two others; return True if they are known.
@@ -69,9 +70,15 @@ class Issues:
             self.report("no_id", parent_id, detail, after_id, before_id)
 
     def misfits(self, parent_id: str, items: Sequence[Any]) -> None:
-        """Report items that do not fit the models, if `validate` is set."""
-        for item in items if self._misfit else ():
-            if self._misfit and (wrong := self._misfit(item)):
+        """Report items that do not fit the models; without their content."""
+        from pydantic import ValidationError
+
+        for item in items:
+            try:
+                self._card.adapter.validate_python(item)
+            except ValidationError as error:
+                first = error.errors(include_input=False, include_url=False)[0]
+                wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']} ({error.error_count()} in all)"
                 item_id = str(item.get("id", "")) if isinstance(item, dict) else ""
                 self.report("invalid", parent_id, wrong, item_id, item_id)
 
@@ -106,7 +113,7 @@ class Issues:
                 # A sweep meets again what is left of a gap that was retried before it.
                 return bool(row["known"])
             self._reported.add((parent_id, key))
-        self._rows.append(row)
+        self.rows.append(row)
         if row["known"]:
             self._counts.count_known(row["next_try_at"])
             return True
@@ -131,7 +138,7 @@ class Issues:
                 self._known.resolve(parent_id, key)
                 kind, after_id, before_id = key
                 row = self._row(kind, parent_id, None, after_id, before_id)
-                self._rows.append({**row, "known": True, "resolved": True})
+                self.rows.append({**row, "known": True, "resolved": True})
                 logger.info("%s: %s is no longer %s", self._resource, parent_id or "the list", kind)
 
     def summarize(self, waiting: Collection[str] = ()) -> None:
@@ -166,26 +173,9 @@ class Issues:
             "resolved": None,
         }
 
-    def tables(self, load_id: str) -> list[tuple[str, pa.Table]]:
-        """Return the rows of load_issues since the last call, as one table or none."""
-        if not self._rows:
-            return []
-        columns = {name: [issue[name] for issue in self._rows] for name in self._rows[0]}
-        part = len(self._rows), to_arrays(LOAD_ISSUES, columns)
-        self._rows = []
-        return [(LOAD_ISSUES.name, table_of(LOAD_ISSUES, [part], load_id))]
-
-
-def _validator(resource: Resource) -> Callable[[Any], str | None]:
-    """Return a function that tells what is wrong with an item of this resource, without its content."""
-    from pydantic import ValidationError
-
-    def wrong(item: Any) -> str | None:
-        try:
-            resource.adapter.validate_python(item)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            return f"{'.'.join(map(str, first['loc']))}: {first['msg']} ({error.error_count()} in all)"
-        return None
-
-    return wrong
+    def table(self, load_id: str) -> tuple[str, pa.Table]:
+        """Return the name of load_issues and the rows since the last call, at least one."""
+        columns = {name: [issue[name] for issue in self.rows] for name in self.rows[0]}
+        part = len(self.rows), to_arrays(LOAD_ISSUES, columns)
+        self.rows = []
+        return LOAD_ISSUES.name, table_of(LOAD_ISSUES, [part], load_id)

@@ -119,7 +119,9 @@ class _Handover:
 
     def rows(self, rows: Any, table: Table) -> Any:
         hinting = self._appending if self._appends and table is not LOAD_ISSUES else self._merging
-        return hinting(fitted(rows, table, self._capabilities), table)
+        if longest := self._capabilities.longest_text:
+            rows = fitted(rows, table, longest)
+        return hinting(rows, table)
 
     def switch(self) -> Iterator[Any]:
         """Have dlt also merge the rows handed over before, once a row has come again."""

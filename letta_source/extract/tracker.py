@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from letta_source.items import Item
-from letta_source.paging.events import Gap, Retried
+from letta_source.paging.walk import Gap, Retried
 from letta_source.plan.job import Job
 from letta_source.state.resource_state import ResourceState
 

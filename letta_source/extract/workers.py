@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from letta_source.api.client import Client
 from letta_source.api.server import Server
 from letta_source.errors import FamilyMissing, ParentError
-from letta_source.paging.events import Event, Page
+from letta_source.paging.walk import Event, Page
 from letta_source.plan.job import Job, ParentSeen, nothing
 from letta_source.settings import Settings
 

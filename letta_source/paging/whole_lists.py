@@ -11,8 +11,8 @@ from letta_source.api.responses import RequestFailed, StatusError, TooLarge, Ver
 from letta_source.api.spool import Spool, read_list
 from letta_source.errors import FamilyMissing, ParentGone, Unreadable
 from letta_source.items import Items
-from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint, as_list, get_whole_or_without, smaller_limit
+from letta_source.paging.walk import Gap, Page
 from letta_source.schema.card import Params
 
 # More than any batch holds; the server accepts a limit of this size.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, is_gone
 from letta_source.items import ids_of
-from letta_source.paging.events import Page
+from letta_source.paging.walk import Page
 from letta_source.plan.job import Events, Job
 from letta_source.plan.newest import changed_since
 from letta_source.plan.news import News, mark_newest, news_since

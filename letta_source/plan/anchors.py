@@ -15,10 +15,9 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.items import ids_of
-from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, Pages
 from letta_source.paging.unreadable import AnchorIds
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Page, walk_pages
 from letta_source.plan.lists import has_id, runs_endpoint
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings

@@ -8,8 +8,8 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Item
-from letta_source.paging.events import Page
 from letta_source.paging.pages import Endpoint, as_list
+from letta_source.paging.walk import Page
 from letta_source.paging.whole_lists import walk_whole
 from letta_source.plan.active_agents import jobs_of_active
 from letta_source.plan.filters import assert_loadable, has_agent, is_wanted, joint_key, list_keys
@@ -133,15 +133,7 @@ async def _each_parent(client: Client, state: ResourceState, card: Resource) -> 
     def read(parent: Item, asked_for: bool = False) -> Job:
         agent_id = parent.get(card.anchored_by) if card.anchored_by else None
         return messages_job(
-            state,
-            card.path_of(parent["id"]),
-            parent["id"],
-            card.params,
-            page_size=card.page_size,
-            asked_for=asked_for,
-            anchors_of=agent_id if isinstance(agent_id, str) else "",
-            has_system_message=card.has_system_message,
-            renumbered=card.renumbered,
+            state, card, parent["id"], asked_for, agent_id if isinstance(agent_id, str) else ""
         )
 
     async def own() -> AsyncIterator[str]:
@@ -198,7 +190,7 @@ def _active_agents(state: ResourceState) -> set[str] | None:
 
 
 async def _everything(client: Client, state: ResourceState, card: Resource) -> Jobs:
-    yield messages_job(state, card.path, "", card.params, card.family, card.page_size)
+    yield messages_job(state, card, "")
 
 
 async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jobs:

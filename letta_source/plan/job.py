@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from letta_source.api.client import Client
-from letta_source.paging.events import Event
+from letta_source.paging.walk import Event
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing
 from letta_source.items import Item
-from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Gap, Page, walk_pages
 from letta_source.paging.whole_lists import get_one
 from letta_source.plan.job import Events, Job, Moves, Read
 from letta_source.plan.lists import has_id, list_endpoint, list_events, slim

@@ -10,9 +10,8 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, StatusError, Verdict, is_missing
 from letta_source.errors import FamilyMissing, Unreadable
 from letta_source.items import Item, id_of
-from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Gap, Page, Restarted, walk_pages
 from letta_source.schema.card import Params, Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings

@@ -7,15 +7,14 @@ from dataclasses import replace
 
 from letta_source.api.client import Client
 from letta_source.items import Item
-from letta_source.paging.events import UNREADABLE, Event, Gap, Page, Retried
 from letta_source.paging.pages import Endpoint, Pages
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import UNREADABLE, Event, Gap, Page, Retried, walk_pages
 from letta_source.plan.anchors import AgentAnchors
 from letta_source.plan.job import Events, Job
 from letta_source.plan.lists import has_id
 from letta_source.plan.news import until_named
 from letta_source.plan.renumbered import system_message_of, walk_renumbered
-from letta_source.schema.card import Params
+from letta_source.schema.card import Resource
 from letta_source.state.cursors import Between
 from letta_source.state.resource_state import ResourceState
 from letta_source.times import parse_time
@@ -25,35 +24,27 @@ _FIRST = 8
 
 
 def messages_job(
-    state: ResourceState,
-    path: str,
-    parent_id: str,
-    params: Params | None = None,
-    family: str | None = None,
-    page_size: int | None = None,
-    asked_for: bool = False,
-    anchors_of: str = "",
-    has_system_message: bool = False,
-    renumbered: bool = False,
+    state: ResourceState, card: Resource, parent_id: str, asked_for: bool = False, anchors_of: str = ""
 ) -> Job:
-    """Return the job that reads a parent's messages.
+    """Return the job that reads a parent's messages; without a parent, those in the list of all messages.
 
     Args:
         anchors_of: an agent whose runs' messages are among them, see `letta_source.plan.anchors`.
-        has_system_message: the first message is one, edited in place: a sweep reads it again.
-        renumbered: see `letta_source.plan.renumbered`.
     """
     state.note_parent(parent_id)
     cursor = state.cursors.get(parent_id)
     gaps = [
         gap for gap in state.cursors.gaps(parent_id) if state.issues.is_due(parent_id, (UNREADABLE, *gap))
     ]
-    endpoint = Endpoint(path, params or {}, page_size or state.settings.page_size, family)
+    size = card.page_size or state.settings.page_size
+    endpoint = Endpoint(card.path, card.params, size, card.family)
+    if parent_id:
+        endpoint = Endpoint(card.path_of(parent_id), card.params, size)
 
     async def events(client: Client) -> Events:
-        # A walk from the start meets it anyway.
-        rereads = has_system_message and state.rereads_window and cursor and cursor[1]
-        if rereads and not renumbered and (first := await _system_message(client, endpoint)):
+        # It is edited in place. A walk from the start meets it anyway.
+        rereads = card.has_system_message and state.rereads_window and cursor and cursor[1]
+        if rereads and not card.renumbered and (first := await _system_message(client, endpoint)):
             yield parent_id, Page(first, in_order=False)
         for gap in gaps:
             async for event in _retried(client, endpoint, gap):
@@ -63,7 +54,7 @@ def messages_job(
             gap: is_due and gap not in gaps
             for gap, is_due in state.issues.gaps(parent_id, UNREADABLE).items()
         }
-        if renumbered:
+        if card.renumbered:
             # Small pages around a gap have more ends, where messages that share a place may be missed.
             rereads_all = state.rereads_window or bool(gaps)
             async for event in walk_renumbered(client, endpoint, cursor, rereads_all, known):

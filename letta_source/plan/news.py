@@ -11,9 +11,8 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.items import Item, ids_of, is_id
-from letta_source.paging.events import Event, Gap, Page, Restarted
 from letta_source.paging.pages import Endpoint, Pages
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Gap, Page, Restarted, walk_pages
 from letta_source.plan.lists import has_id
 from letta_source.schema.resources import FIXED_PAGE, RESOURCES
 from letta_source.state.resource_state import ResourceState

@@ -16,10 +16,9 @@ from operator import itemgetter
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.items import Item, ids_of
-from letta_source.paging.events import Event, Gap, Page
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Known
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Gap, Page, walk_pages
 from letta_source.plan.lists import has_id
 from letta_source.state.cursors import Cursor
 from letta_source.times import created_at, earlier, parse_time

@@ -11,9 +11,8 @@ from typing import Any
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError, ParentGone, Unreadable
 from letta_source.items import Item
-from letta_source.paging.events import UNREADABLE, Event, Page, Retried
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import UNREADABLE, Event, Page, Retried, walk_pages
 from letta_source.paging.whole_lists import get_one
 from letta_source.plan.filters import may_hold
 from letta_source.plan.job import Events, Job, ParentSeen, Read, nothing

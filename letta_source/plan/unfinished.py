@@ -12,9 +12,8 @@ from datetime import timedelta
 from letta_source.api.client import Client
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.items import Item
-from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Gap, Page, walk_pages
 from letta_source.plan.lists import has_id
 from letta_source.plan.news import news_since
 from letta_source.schema.card import Params

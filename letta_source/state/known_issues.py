@@ -41,6 +41,9 @@ class KnownIssues:
         now: when the load began.
         frozen: issues are not changed, for a window of time.
         eager: all issues are retried, for reading everything again.
+
+    Attributes:
+        changed: the issues of the parents whose issues changed, not yet stored.
     """
 
     def __init__(
@@ -49,22 +52,22 @@ class KnownIssues:
         self._now = now
         self._frozen = frozen
         self._eager = eager
-        self._changed: dict[str, dict[Key, StoredIssue]] = {}
+        self.changed: dict[str, dict[Key, StoredIssue]] = {}
         self.bind(state)
 
     def bind(self, state: MutableMapping[str, Any]) -> None:
         """Continue with the state dict of the next load package."""
         self._state = state
         self._steps: dict[str, list[str]] = {}
-        for parent_id, issues in {**state.get("issues", {}), **self._changed}.items():
+        for parent_id, issues in {**state.get("issues", {}), **self.changed}.items():
             stored = issues.values() if isinstance(issues, dict) else issues
             for job_id in {one["job"] for one in stored if "job" in one}:
                 self._steps.setdefault(job_id, []).append(parent_id)
 
     def of(self, parent_id: str) -> Mapping[Key, StoredIssue]:
         """Return the known issues of a parent."""
-        if parent_id in self._changed:
-            return self._changed[parent_id]
+        if parent_id in self.changed:
+            return self.changed[parent_id]
         stored = self._state.get("issues", {}).get(parent_id, ())
         return {(one["kind"], one["after_id"], one["before_id"]): one for one in stored}
 
@@ -116,7 +119,7 @@ class KnownIssues:
             issues[key]["job"] = job_id
             if parent_id not in self._steps.setdefault(job_id, []):
                 self._steps[job_id].append(parent_id)
-        self._changed[parent_id] = issues
+        self.changed[parent_id] = issues
         return before is not None or instead_of is not None
 
     def _like(self, issues: Mapping[Key, StoredIssue], key: Key) -> Key | None:
@@ -129,20 +132,20 @@ class KnownIssues:
 
     def resolve(self, parent_id: str, key: Key) -> None:
         """Note that an issue is resolved, as it was read after all."""
-        self._changed[parent_id] = {one: kept for one, kept in self.of(parent_id).items() if one != key}
+        self.changed[parent_id] = {one: kept for one, kept in self.of(parent_id).items() if one != key}
 
     def keep_only(self, parents: Collection[str]) -> None:
         """Forget the issues of all other parents, except those of whole lists."""
-        for parent_id in {*self._state.get("issues", {}), *self._changed} - {"", *parents}:
-            self._changed[parent_id] = {}
+        for parent_id in {*self._state.get("issues", {}), *self.changed} - {"", *parents}:
+            self.changed[parent_id] = {}
 
     def commit(self) -> None:
         """Store the changes."""
-        if not self._frozen and self._changed:
-            stored = self._state.setdefault("issues", {})
-            for parent_id, issues in self._changed.items():
-                stored[parent_id] = list(issues.values())
-                if not issues:
-                    del stored[parent_id]
-        if not self._frozen:
-            self._changed.clear()
+        if self._frozen:
+            return
+        stored = self._state.setdefault("issues", {})
+        for parent_id, issues in self.changed.items():
+            stored[parent_id] = list(issues.values())
+            if not issues:
+                del stored[parent_id]
+        self.changed.clear()

@@ -249,7 +249,8 @@ class ResourceState:
     def commit(self) -> None:
         """Move all cursors past the rows that were handed over."""
         self.cursors.commit()
-        self.issues.commit()
+        if self.issues.changed:
+            self.issues.commit()
         for worklist in self._worklists.values():
             worklist.commit()
         if self._digests and not self.settings.window:

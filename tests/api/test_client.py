@@ -8,8 +8,9 @@ import logging
 import httpx
 import pytest
 
+from letta_source.api.bodies import parse_body
 from letta_source.api.client import Client
-from letta_source.api.responses import BadBody, RequestFailed, StatusError, parse_body
+from letta_source.api.responses import BadBody, RequestFailed, StatusError
 from letta_source.api.server import Server
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta

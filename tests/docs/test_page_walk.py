@@ -25,7 +25,7 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "letta_source"
 # Values and descriptions that every package uses; the page names them once.
 EVERYWHERE = {"models", "schema", "settings", "errors", "items", "safe_text", "shards", "times"}
-LONGEST_WALK = 14
+LONGEST_WALK, MOST_MODULES = 13, 24
 
 
 def described() -> tuple[list[str], set[str]]:
@@ -90,3 +90,4 @@ def test_the_walk_of_a_page_is_as_described(monkeypatch: pytest.MonkeyPatch) -> 
     steps, named = described()
     assert {name for name in found if name.partition("/")[0] not in {*EVERYWHERE, "demo"}} == named
     assert len(steps) <= LONGEST_WALK
+    assert len(named) <= MOST_MODULES

@@ -16,9 +16,8 @@ from letta_source.api.client import Client
 from letta_source.demo import Letta, serve
 from letta_source.errors import AuthError, FamilyMissing, ParentGone, Unreachable, Unreadable
 from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent, stream
-from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Page, walk_pages
 from letta_source.plan.job import Job
 from tests.support.wire import noting, settings
 

@@ -13,9 +13,8 @@ from letta_source import source
 from letta_source.api.client import Client
 from letta_source.demo import Letta, Server
 from letta_source.extract import collect as extract
-from letta_source.paging.events import Event
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, walk_pages
 from letta_source.plan import messages as message_jobs
 from letta_source.schema.resources import RESOURCES
 from letta_source.state.counts import Counts

@@ -13,8 +13,7 @@ import pytest
 
 from letta_source.api.client import Client
 from letta_source.errors import Unreadable
-from letta_source.paging.events import Event, Page
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Page, walk_pages
 from letta_source.paging.whole_lists import get_one
 from letta_source.plan.lists import list_endpoint
 from letta_source.plan.newest import changed_items

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from letta_source.api import spool
 from letta_source.errors import ParentGone, Unreadable
 from letta_source.items import Nameless, split_page
-from letta_source.paging.events import Gap, Page
 from letta_source.paging.pages import Endpoint
+from letta_source.paging.walk import Gap, Page
 from letta_source.paging.whole_lists import walk_whole
 from letta_source.rows.flatten import Rows
 from letta_source.schema.resources import RESOURCES

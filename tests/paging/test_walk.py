@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from letta_source.demo import Letta, recorded_letta, serve
 from letta_source.demo.api import Dialect
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
-from letta_source.paging.events import Page, Restarted
 from letta_source.paging.pages import Endpoint
+from letta_source.paging.walk import Page, Restarted
 from letta_source.paging.whole_lists import get_one, walk_whole
 from letta_source.times import created_at
 from tests.support.wire import HOST, Walked, answering, gather, no_waits, playing, walk

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from letta_source.demo import Letta, serve
 from letta_source.demo.api import Dialect
 from letta_source.errors import ParentError, ParentGone, Unreadable
-from letta_source.paging.events import Gap, Restarted
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Gap, Restarted, walk_pages
 from tests.support.wire import HOST, Walked, answering, gather, no_waits, playing, walk
 
 LOSSLESS = {"use_assistant_message": "false"}

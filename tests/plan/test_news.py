@@ -10,7 +10,7 @@ import pytest
 
 from letta_source.api.client import Client
 from letta_source.demo import Letta
-from letta_source.paging.events import Event, Page
+from letta_source.paging.walk import Event, Page
 from letta_source.plan import news
 from letta_source.plan.news import until_named
 from tests.support.wire import playing, settings

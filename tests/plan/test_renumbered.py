@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from letta_source.api.client import Client
 from letta_source.demo.letta import AgentType
 from letta_source.demo.shapes import assistant_item
-from letta_source.paging.events import Event, Gap, Page
 from letta_source.paging.pages import Endpoint
+from letta_source.paging.walk import Event, Gap, Page
 from letta_source.plan import renumbered
 from letta_source.plan.renumbered import walk_renumbered
 from letta_source.state.cursors import Cursors

@@ -23,9 +23,8 @@ from letta_source.api.server import Server, Traffic
 from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer, joined_params
 from letta_source.errors import LettaError
-from letta_source.paging.events import Event, Page
 from letta_source.paging.pages import Endpoint
-from letta_source.paging.walk import walk_pages
+from letta_source.paging.walk import Event, Page, walk_pages
 from letta_source.settings import Settings, make_settings
 
 HOST = "http://letta.test"
