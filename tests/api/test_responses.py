@@ -270,6 +270,9 @@ def to(where: str) -> httpx.Response:
         (to("https://www.corp.test/v1/"), NotLetta, "redirects to www.corp"),
         (httpx.Response(200, html="<input type='password'>"), WebPage, "answers with a login page"),
         (httpx.Response(200, html="<h1>Welcome</h1>"), WebPage, "answers with a web page"),
+        # Without HTML, only the header field tells.
+        (httpx.Response(200, json=[], headers={"cf-mitigated": "challenge"}), WebPage, "of Cloudflare"),
+        (httpx.Response(200, json=[], headers={"x-amzn-waf-action": "challenge"}), WebPage, "of AWS WAF"),
         (
             httpx.Response(400, html="The plain HTTP request was sent to HTTPS port"),
             StatusError,
