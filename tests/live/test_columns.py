@@ -181,31 +181,34 @@ def test_a_message_that_was_unreadable_is_named_and_said_to_be_resolved(loaded: 
 
 @pytest.fixture(scope="module")
 def loaded(letta: Letta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    bad = fill(letta)
-    warehouse = LoadedDuckDB(tmp_path_factory.mktemp("columns"), letta.server.base_url)
-    finished = [f"--batch-id={letta.ids.batches[name]}" for name in ("completed", "empty")]
-    with Tables(letta.server.database_url) as tables:
-        newest = tables.one("select message_ids ->> -1 from agents where id = %s", bad)
-    with pytest.MonkeyPatch.context() as environment:
-        # Unreadable messages stay so, and more retries only take longer.
-        environment.setenv("SOURCES__LETTA__RETRIES", "1")
-        environment.setenv("SOURCES__LETTA__PROJECT", "a-project")
-        with changed(letta, {newest: {"content": [IMAGE_BY_URL]}}):
-            listed = warehouse.run("--resources", "agents")
-            assert listed.returncode == 0, listed.stderr
-            rows = warehouse.rows(f"SELECT id, {RELATIONS} FROM agents")
-            by_id = warehouse.run("--resources", "agents,agent_messages", "--agent-id", bad)
-            assert by_id.returncode == 3, by_id.stderr
-        # Without `--refresh`, the next try would be in an hour.
-        cured = warehouse.run("--resources", EVERYTHING, "--refresh", *finished)
-        assert cured.returncode == 0, cured.stderr
-    then = {agent: (tags, approval) for agent, tags, approval in rows}
-    yield Loaded(warehouse, bad, (listed.stderr, by_id.stderr), then)
-    # Other tests request what is not hidden, and count the seed's rows.
-    with Tables(letta.server.database_url) as tables:
-        tables.delete_sent_by(SENDER)
-        tables.change("agents", letta.ids.agents["v1"], hidden=None)
-        tables.change("groups", letta.ids.groups["supervised"], hidden=None)
+    try:
+        bad = fill(letta)
+        warehouse = LoadedDuckDB(tmp_path_factory.mktemp("columns"), letta.server.base_url)
+        finished = [f"--batch-id={letta.ids.batches[name]}" for name in ("completed", "empty")]
+        with Tables(letta.server.database_url) as tables:
+            newest = tables.one("select message_ids ->> -1 from agents where id = %s", bad)
+        with pytest.MonkeyPatch.context() as environment:
+            # Unreadable messages stay so. For all else, the server's bad connection must be recycled, see
+            # `letta_server`: three retries wait longer than that takes.
+            environment.setenv("SOURCES__LETTA__RETRIES", "3")
+            environment.setenv("SOURCES__LETTA__PROJECT", "a-project")
+            with changed(letta, {newest: {"content": [IMAGE_BY_URL]}}):
+                listed = warehouse.run("--resources", "agents")
+                assert listed.returncode == 0, listed.stderr
+                rows = warehouse.rows(f"SELECT id, {RELATIONS} FROM agents")
+                by_id = warehouse.run("--resources", "agents,agent_messages", "--agent-id", bad)
+                assert by_id.returncode == 3, by_id.stderr
+            # Without `--refresh`, the next try would be in an hour.
+            cured = warehouse.run("--resources", EVERYTHING, "--refresh", *finished)
+            assert cured.returncode == 0, cured.stderr
+        then = {agent: (tags, approval) for agent, tags, approval in rows}
+        yield Loaded(warehouse, bad, (listed.stderr, by_id.stderr), then)
+    finally:
+        # Other tests request what is not hidden, and count the seed's rows.
+        with Tables(letta.server.database_url) as tables:
+            tables.delete_sent_by(SENDER)
+            tables.change("agents", letta.ids.agents["v1"], hidden=None)
+            tables.change("groups", letta.ids.groups["supervised"], hidden=None)
 
 
 UNUSED_TOOL = '''
