@@ -221,7 +221,7 @@ class Elements:
             self._found.append(Element(text, size))
             self._place = _Place.AFTER_ELEMENT
             return
-        # A value too large to be kept is replaced by a string, which is no list either.
+        # A value too large to be kept is replaced by a string, which is not a list either.
         value = "" if text is None else parse_json(text)
         if self._place is _Place.KEY:
             self._is_wanted = value == self._key

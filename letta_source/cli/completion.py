@@ -28,7 +28,7 @@ _letta_source() {{
         *) case "${{COMP_WORDS[1]}}" in
 {options}
             esac
-            # What is no option may be a file.
+            # A word that is not an option may be a file.
             case "$cur" in -*) ;; *) words="" ;; esac ;;
         esac
     fi

@@ -54,7 +54,7 @@ def erase(options: argparse.Namespace) -> int:
         raise ConfigError("name what to erase: --agent-id, --conversation-id or --identity-id")
     for one in (one for ids in named for one in ids or ()):
         if not is_id(one):
-            raise ConfigError(f"{one!r} is no id: erase takes ids only, and no names")
+            raise ConfigError(f"{one!r} is not an id: erase takes ids, not names")
     from letta_source.cli.signals import stopping
     from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from

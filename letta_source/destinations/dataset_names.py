@@ -21,9 +21,9 @@ from letta_source.errors import ConfigError
 from letta_source.schema.resources import all_tables
 
 _HASH = 8
-# Of pipeline names, in characters, including what a shard's has at its end.
+# Characters of a pipeline's name, including the suffix of a shard.
 _LONGEST = 64
-# Windows has no folder of such a name.
+# Windows allows no folder of such a name.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
 
 _RESERVED = {
@@ -64,7 +64,7 @@ def assert_pipeline_name(name: str) -> None:
         shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
         raise ConfigError(
             f"the pipeline name {shown!r} cannot be used: it may have letters, digits and underscores, starts"
-            f" with a letter, has at most {_LONGEST} characters, and is no name of a device such as con"
+            f" with a letter, has at most {_LONGEST} characters, and is not the name of a device such as con"
         )
 
 

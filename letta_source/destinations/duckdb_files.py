@@ -57,7 +57,9 @@ def _address(what: str, found: re.Match[str]) -> ConfigError:
     """Return the error for an address; it may have a password, so only its beginning is shown."""
     other = _DESTINATIONS.get(found[1].lower())
     use = f"use --destination {other} for it, or name" if other else "name"
-    return ConfigError(f"{what}: {found[0]}… is no path of a DuckDB file: {use} a file such as letta.duckdb")
+    return ConfigError(
+        f"{what}: {found[0]}… is not the path of a DuckDB file: {use} a file such as letta.duckdb"
+    )
 
 
 def configured_file(client: Any) -> Path | None:
@@ -104,14 +106,14 @@ def assert_usable_file(client: Any) -> None:
     if os.path.exists(place):
         # DuckDB would wait for ever for whoever reads a pipe.
         if not place.is_file():
-            raise ConfigError(f"{file} is no file, so DuckDB cannot open it: name another one")
+            raise ConfigError(f"{file} is not a file, so DuckDB cannot open it: name another one")
     elif not place.parent.is_dir():
-        why = "is no folder" if place.parent.exists() else "does not exist: create it first"
+        why = "is not a folder" if place.parent.exists() else "does not exist: create it first"
         raise ConfigError(f"DuckDB cannot create {file}: the folder {place.parent} {why}")
 
 
 def not_a_database(message: str) -> ConfigError | None:
-    """Return the error for what is no DuckDB file; None if the message of DuckDB or dlt is another.
+    """Return the error for a file that is not DuckDB's; None if the message of DuckDB or dlt is another.
 
     The file is not read to find out: closing it would end the locks that this process has on it.
     """

@@ -49,8 +49,8 @@ _STORED_AS: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Changed:
-    """Changes that somebody made to the tables by hand.
+class Drift:
+    """Differences between the tables and the stored schema: somebody changed them by hand.
 
     Attributes:
         tables: missing tables.
@@ -86,7 +86,7 @@ class Changed:
         return sorted(names.intersection(self.left))
 
 
-def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Changed:
+def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Drift:
     """Return how the tables of these resources, and dlt's own, differ from the stored schema."""
     wanted = {LOAD_ISSUES.name, *(table.name for name in resources for table in RESOURCES[name].tables)}
     with Files.opened(pipeline) as files:
@@ -94,10 +94,10 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Chang
             known = files.loaded_tables() if files.stored_tables() else {}
             made = [name for name in sorted(wanted & known.keys()) if _has_seen_rows(known[name])]
             gone = [name for name in made if not files.of_table(name)]
-            return Changed(gone, left=[name for name in made if name not in gone])
+            return Drift(gone, left=[name for name in made if name not in gone])
     with pipeline.destination_client() as client:
         if (sql_client := sql_client_of(client)) is None or not client.is_storage_initialized():
-            return Changed()
+            return Drift()
         known = _known(client, pipeline, wanted)
         changed = _compared(stored_columns(client, known), known, _STORED_AS.get(dialect_of(sql_client)))
         views = [f"{name} is a view, not a table" for name in _views(sql_client) if name in known]
@@ -165,7 +165,7 @@ def _has_seen_rows(table: Any) -> bool:
 
 def _compared(
     there: dict[str, dict[str, Any]], known: dict[str, Any], stored_as: Mapping[str, str] | None
-) -> Changed:
+) -> Drift:
     """Return the differences; types are compared only if `stored_as` is given."""
     gone, columns, types = [], [], []
     for table, described in known.items():
@@ -180,7 +180,7 @@ def _compared(
                 columns.append(f"{table}.{name}")
             elif stored_as is not None and (other := _other_type(column, now, stored_as)):
                 types.append(f"{table}.{name} {other}")
-    return Changed(gone, columns, types)
+    return Drift(gone, columns, types)
 
 
 def _other_type(column: Any, now: Any, stored_as: Mapping[str, str]) -> str | None:

@@ -56,7 +56,7 @@ def _section(message: Message) -> str:
 def _paragraphs(part: Part) -> Iterator[str]:
     if part.label:
         label = enumerate(part.label)
-        # A mark such as `*` is no mark in code.
+        # In code, a mark such as `*` has no effect.
         yield "".join(f"`{_code(one, '`')}`" if at % 2 else _without_html(one) for at, one in label)
     if part.text is not None:
         text = part.text if part.kind == "block" else _without_html(part.text)

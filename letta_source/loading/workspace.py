@@ -27,7 +27,7 @@ from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
-from letta_source.destinations.tables import Changed, changed_by_hand, make_tables, mend_staging
+from letta_source.destinations.tables import Drift, changed_by_hand, make_tables, mend_staging
 from letta_source.errors import ConfigError
 from letta_source.loading.error_text import failure_logged
 from letta_source.loading.recovery import (
@@ -73,7 +73,7 @@ class Workspace:
         self._shard = settings.shard
         self.lease = target.lease
         self.load_ids: list[str] = []
-        self._gone = Changed()
+        self._gone = Drift()
         self._file, self._large_rows = ExitStack(), ExitStack()
         self._has_large_rows = self._is_unlimited = False
         try:
@@ -271,7 +271,7 @@ class Workspace:
         mend_staging(self.pipeline)
         if self._gone:
             make_tables_again(self.pipeline, None)
-            self._gone = Changed()
+            self._gone = Drift()
         if not self.capabilities.takes_empty:
             drop_empty(self.pipeline)
         if self.capabilities.hints.get("table_format") == "iceberg":

@@ -28,7 +28,7 @@ from letta_source.export.readers import open_reader
 from letta_source.loading.error_text import in_one_line
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
-from letta_source.operate.traces import Part, Traces, Whom
+from letta_source.operate.traces import MatchingRows, Traces, Whom
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import ERASED
 
@@ -60,7 +60,7 @@ class Erasure:
 
 @dataclass(frozen=True)
 class _Found:
-    parts: list[Part]
+    parts: list[MatchingRows]
     keys: dict[str, list[dict[str, Any]]]
     kept_ids: Mapping[str, Sequence[str]]
     erasure: Erasure

@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 _TOGETHER = 1000
 
 
-class Server:
+class ServerReader:
     """A Letta server, read agent by agent.
 
     Args:

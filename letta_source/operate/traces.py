@@ -42,8 +42,8 @@ class Whom:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of one table.
+class MatchingRows:
+    """Rows of one table that match.
 
     Attributes:
         key: columns that identify a row, or all rows of a message.
@@ -105,7 +105,7 @@ class Traces:
                 found |= dict.fromkeys(self._ids(card.root, "id", *within))
         return list(found)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[MatchingRows]:
         """Return the matching rows of each table that may have some, in the order to delete them in."""
         found = []
         for card in self._cards:
@@ -113,11 +113,11 @@ class Traces:
                 root = card.root
                 condition, values = _either(conditions)
                 rank = 1 if self._names_nobody(card) else 2 if "SELECT" in condition else 3
-                found.append(Part(root, condition, values, root.merge_key or root.primary_key, rank))
+                found.append(MatchingRows(root, condition, values, root.merge_key or root.primary_key, rank))
                 for child in (card.children or {}).values():
                     if self._reader.columns_of(child.name):
                         hanging = self._hanging(child, root, condition)
-                        found.append(Part(child, hanging, values, child.merge_key, 0))
+                        found.append(MatchingRows(child, hanging, values, child.merge_key, 0))
         if is_there(self._reader, LOAD_ISSUES.name):
             found.append(self._issues())
         return sorted(found, key=lambda part: part.rank)
@@ -170,7 +170,7 @@ class Traces:
     def _names_nobody(self, card: Resource) -> bool:
         return card.has_messages and agent_of(card.root) is None
 
-    def _issues(self) -> Part:
+    def _issues(self) -> MatchingRows:
         whom = self.whom
         ids = [*whom.agents, *whom.conversations, *whom.identities, *self.runs]
         conditions = [self._in(LOAD_ISSUES, "parent_id", ids)]
@@ -182,7 +182,7 @@ class Traces:
                     column = self._column(LOAD_ISSUES, "parent_id")
                     conditions.append((f"{column} IN ({of_them} WHERE {condition})", values))
         condition, values = _either(conditions)
-        return Part(LOAD_ISSUES, condition, values, ("parent_id",), 0)
+        return MatchingRows(LOAD_ISSUES, condition, values, ("parent_id",), 0)
 
     def unknown(self) -> list[str]:
         """Return the tables that may hold more, as their rows do not say whose they are."""
@@ -195,7 +195,7 @@ class Traces:
             return True
         return card.has_messages and not any(self._direct(card))
 
-    def kept_ids(self, parts: Iterable[Part]) -> dict[str, list[str]]:
+    def kept_ids(self, parts: Iterable[MatchingRows]) -> dict[str, list[str]]:
         """Return the ids by which later loads leave out these rows, by kind."""
         whom = self.whom
         messages = dict.fromkeys(self.messages)
@@ -218,13 +218,13 @@ class Traces:
             "item": items,
         }
 
-    def count(self, part: Part) -> int:
+    def count(self, part: MatchingRows) -> int:
         """Return the number of rows."""
         table = self._reader.table(part.table.name)
         sql = f"SELECT count(*) AS found FROM {table} WHERE {part.condition} ORDER BY 1"
         return int(query(self._reader, sql, [bigint("found", "")], part.values)[0]["found"])
 
-    def keys(self, part: Part) -> list[dict[str, Any]]:
+    def keys(self, part: MatchingRows) -> list[dict[str, Any]]:
         """Return the distinct keys of the rows."""
         columns: list[Column] = [text(name, "", nullable=False) for name in part.key]
         names = ", ".join(self._column(part.table, name) for name in part.key)

@@ -71,7 +71,7 @@ def _embedded(drawn: str) -> str:
         root.attrib.pop(name, None)
     for element in root.iter():
         label = element.attrib.pop("aria-label", None)
-        # An axis is one, too; how Vega describes it is no help under the mouse.
+        # An axis is one, too, but how Vega describes it does not help under the mouse.
         is_mark = element.attrib.get("aria-roledescription") != "axis"
         if label and is_mark and element.attrib.get("role") == "graphics-symbol":
             title = ElementTree.Element(f"{{{_SVG}}}title")

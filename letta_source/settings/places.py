@@ -176,13 +176,13 @@ def _unreadable(error: BaseException) -> str:
             files = " or ".join(str(path) for path in paths)
         if isinstance(seen, tomlkit.exceptions.ParseError):
             return (
-                f"{files or 'a file of dlt'} is no TOML: see line {seen.line}, column {seen.col}"
+                f"{files or 'a file of dlt'} is not valid TOML: see line {seen.line}, column {seen.col}"
                 " (a file from Windows may begin with a byte order mark: save it without)"
             )
         if isinstance(seen, tomlkit.exceptions.TOMLKitError):
-            # It tells no line. The name of a key is no secret.
+            # It does not say which line. The name of a key is not a secret.
             key = _TWICE.fullmatch(str(seen))
-            return f"{files} is no TOML" + (f": the key {key[1]} is there twice" if key else "")
+            return f"{files} is not valid TOML" + (f": the key {key[1]} is set twice" if key else "")
         if isinstance(seen, UnicodeDecodeError):
             return f"{files or 'a file of .dlt'} is not in UTF-8 at byte {seen.start}: save it as UTF-8"
         if isinstance(seen, ValueError) and str(seen).startswith("Unknown level"):

@@ -73,7 +73,7 @@ def ids_value(value: Any) -> Any:
         raise ValueError("must be ids, in a list or with commas between them")
     if not all(map(is_id, ids)):
         # A slash or a question mark would change which URL is requested.
-        raise ValueError("one is no id: they look like agent-123e4567-e89b-42d3-8456-426614174000")
+        raise ValueError("one is not an id: ids look like agent-123e4567-e89b-42d3-8456-426614174000")
     return tuple(dict.fromkeys(ids))
 
 

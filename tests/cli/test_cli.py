@@ -112,7 +112,7 @@ def test_help_names_the_commands(letta_source: Command) -> None:
         ("--destination postgres", "postgres cannot be opened: "),
         ("--destination filesystem", "filesystem cannot be opened: "),
         ("--pipeline-name a/b", "the pipeline name 'a/b' cannot be used: it may have letters, "),
-        ("--database md:chats", "--database: md:… is no path of a DuckDB file: use --destination "),
+        ("--database md:chats", "--database: md:… is not the path of a DuckDB file: use --destination "),
     ],
 )
 def test_wrong_usage_is_one_line_and_touches_nothing(

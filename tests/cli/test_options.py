@@ -174,7 +174,7 @@ def test_what_is_erased_is_named_by_ids(letta_source: Command) -> None:
     for option in ("--agent-id", "--conversation-id", "--identity-id"):
         said = letta_source("erase", option, "support desk", "--yes")
         assert (said.code, said.out, letta_source.files()) == (2, "", [])
-        assert "'support desk' is no id: erase takes ids only, and no names" in said.err
+        assert "'support desk' is not an id: erase takes ids, not names" in said.err
 
 
 @pytest.mark.whole

@@ -132,5 +132,5 @@ def test_a_pipe_in_place_of_a_duckdb_file_is_refused(tmp_path: Path) -> None:
     """DuckDB would wait for ever."""
     file = tmp_path / "letta_db.duckdb"
     os.mkfifo(file)
-    with pytest.raises(ConfigError, match="is no file"):
+    with pytest.raises(ConfigError, match="is not a file"):
         assert_usable_path(made_by(dlt.destinations.duckdb(str(file))), None)

@@ -116,7 +116,7 @@ def test_a_malformed_id_is_wrong_usage_before_any_request(
 ) -> None:
     said = letta_source.load(server, *option)
     assert (said.code, len(said.errors)) == (2, 1)
-    assert f"{option[0][2:].replace('-', '_')}s: one is no id" in said.err
+    assert f"{option[0][2:].replace('-', '_')}s: one is not an id" in said.err
     assert server.requests == []
     assert letta_source.files() == []
 

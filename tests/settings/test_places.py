@@ -398,14 +398,14 @@ def test_settings_are_the_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (b"[sources.letta\n", "config.toml is no TOML: see line 1, column 14"),
+        (b"[sources.letta\n", "config.toml is not valid TOML: see line 1, column 14"),
         (b"\xef\xbb\xbf[sources.letta]\n", "byte order mark"),
         ("# f\u00fcr alle\n".encode("latin-1"), "config.toml is not in UTF-8"),
-        (b"[sources.letta]\npage_size = 'abc\n", "is no TOML"),
-        (b"[sources.letta]\nlag = 5\nlag = 6\n", "config.toml is no TOML: the key lag is there twice"),
-        (b"[sources.letta]\n[sources.letta]\n", "is no TOML"),
-        (b"[a]\nb = 1\n[a.b]\nc = 2\n", "is no TOML"),
-        (b"api_key = sk-let-canary-of-a-file\n", "is no TOML"),
+        (b"[sources.letta]\npage_size = 'abc\n", "is not valid TOML"),
+        (b"[sources.letta]\nlag = 5\nlag = 6\n", "config.toml is not valid TOML: the key lag is set twice"),
+        (b"[sources.letta]\n[sources.letta]\n", "is not valid TOML"),
+        (b"[a]\nb = 1\n[a.b]\nc = 2\n", "is not valid TOML"),
+        (b"api_key = sk-let-canary-of-a-file\n", "is not valid TOML"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(
