@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"letta-source: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("letta-source: stopped; the next run goes on from the last finished load", file=sys.stderr)
+        print("letta-source: stopped", file=sys.stderr)
         return ExitCode.INTERRUPTED
 
 

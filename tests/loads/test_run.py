@@ -263,7 +263,7 @@ def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pyt
     monkeypatch.setattr("letta_source.extract.collect.split_page", stop)
     said = letta_source.load(server)
     assert (said.code, said.out) == (130, "")
-    assert said.errors == ["letta-source: stopped; the next run goes on from the last finished load"]
+    assert said.errors == ["letta-source: stopped"]
 
 
 def test_the_state_of_shards_of_another_count_is_read_once(
