@@ -44,8 +44,11 @@ class Call:
     keep: Callable[[str], object] | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return all variables: no setting for Letta or dlt from outside reaches a run."""
-        ours = ("LETTA_", "SOURCES__", "DESTINATION__", "PYTHONPATH")
+        """Return all variables: no setting for Letta or dlt from outside reaches a run.
+
+        Nor does the one that would have each run compile all modules again.
+        """
+        ours = ("LETTA_", "SOURCES__", "DESTINATION__", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {**kept, **self.settings}
 
