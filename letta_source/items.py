@@ -59,11 +59,10 @@ def _are_plain(ids: list[str]) -> bool:
 
 
 class Nameless(NamedTuple):
-    """Elements of a page that cannot be rows, and the ids around them (empty at the page's ends)."""
+    """Elements of a page that cannot be rows, and the id before them (empty at the page's start)."""
 
     elements: list[Any]
     after_id: str
-    before_id: str
 
 
 def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
@@ -77,5 +76,5 @@ def split_page(page: Sequence[Any]) -> tuple[Sequence[Item], list[Nameless]]:
             others.setdefault(len(items), []).append(element)
         else:
             items.append(element)
-    ids = ["", *(item["id"] for item in items), ""]
-    return items, [Nameless(elements, ids[at], ids[at + 1]) for at, elements in others.items()]
+    ids = ["", *(item["id"] for item in items)]
+    return items, [Nameless(elements, ids[at]) for at, elements in others.items()]

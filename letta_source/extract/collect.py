@@ -20,6 +20,7 @@ from letta_source.extract.workers import FINDING, Begun, Done, Failed, JobEvent,
 from letta_source.items import split_page
 from letta_source.paging.walk import UNREADABLE, Gap, Page, Restarted, Retried
 from letta_source.plan.catalog import find_jobs
+from letta_source.plan.filters import reads_whole
 from letta_source.plan.job import Job, ParentSeen
 from letta_source.rows.children import search_result
 from letta_source.rows.mask import Mask
@@ -191,7 +192,7 @@ class _Collector:
             sent = [search_result(item) for item in sent]
         items, others = split_page(sent)
         if others:
-            self._issues.without_id(parent_id, others)
+            self._issues.without_id(parent_id, others, page.after_id)
         passed = self._tracker.page(job, parent_id, items, page.in_order)
         if self.append_only:
             items = self.append_only.page(job, parent_id, items, passed, page.in_order, page.size)
@@ -272,7 +273,7 @@ class _Collector:
         self.rows.end_list()
         self._tell_vanished()
         if not self._state.settings.window:
-            self._issues.settle("")
+            self._issues.settle("", whole=reads_whole(self._resource, self._state))
         self._issues.summarize(self._state.waiting)
 
     def _tell_vanished(self) -> None:
@@ -290,7 +291,8 @@ class _Collector:
             known = self._state.issues
             for parent_id in known.parents(job.id):
                 gaps = [(UNREADABLE, *gap) for gap in self._state.cursors.gaps(parent_id)]
-                self._issues.settle(parent_id, [key for key in gaps if not known.is_due(parent_id, key)])
+                waiting = [key for key in gaps if not known.is_due(parent_id, key)]
+                self._issues.settle(parent_id, waiting, reads_whole(self._resource, self._state))
 
     def _finish_rows(self, job: Job, finished: bool) -> None:
         self.rows.end(job)

@@ -14,12 +14,15 @@ from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.state.counts import Counts
-from letta_source.state.known_issues import Key, KnownIssues
+from letta_source.state.known_issues import NO_ID, Key, KnownIssues
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
+
+# More places without an id are not kept for a parent: a server might omit every other id.
+_MOST_WITHOUT_ID = 100
 
 
 class Issues:
@@ -62,12 +65,18 @@ class Issues:
             UNREADABLE, parent_id, gap.detail, gap.after_id, gap.before_id, True, before, job_id
         )
 
-    def without_id(self, parent_id: str, others: Sequence[Nameless]) -> None:
-        """Report elements of a page that cannot be rows."""
-        for elements, after_id, before_id in others:
+    def without_id(self, parent_id: str, others: Sequence[Nameless], page_after: str) -> None:
+        """Report elements of a page that cannot be rows; the first places of a parent are known later on.
+
+        Args:
+            page_after: id of the item before the page.
+        """
+        # Where the page ends, and what comes later, changes between loads; the item before stays.
+        for elements, after_id in others:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
-            self.report("no_id", parent_id, detail, after_id, before_id)
+            is_kept = len(self._known.of(parent_id)) < _MOST_WITHOUT_ID
+            self.report(NO_ID, parent_id, detail, after_id or page_after, tracked=is_kept)
 
     def misfits(self, parent_id: str, items: Sequence[Any]) -> None:
         """Report items that do not fit the models; without their content."""
@@ -123,16 +132,17 @@ class Issues:
         logger.warning("%s: %s %s%s: %s", self._resource, parent_id or "the list", kind, between, shown)
         return False
 
-    def settle(self, parent_id: str, waiting: Collection[Key] = ()) -> None:
+    def settle(self, parent_id: str, waiting: Collection[Key] = (), whole: bool = True) -> None:
         """End a parent that was read: known issues that were not reported again are resolved.
 
         Args:
             waiting: known issues that were not retried this time.
+            whole: its list was read from start to end. If not, an issue may lie in the rest of it.
         """
         for key in list(self._known.of(parent_id)):
             if (parent_id, key) in self._reported:
                 continue
-            if key in waiting:
+            if key in waiting or not (whole or self._is_met(key)):
                 self._counts.count_known(self._known.next_try(parent_id, key))
             else:
                 self._known.resolve(parent_id, key)
@@ -140,6 +150,12 @@ class Issues:
                 row = self._row(kind, parent_id, None, after_id, before_id)
                 self.rows.append({**row, "known": True, "resolved": True})
                 logger.info("%s: %s is no longer %s", self._resource, parent_id or "the list", kind)
+
+    def _is_met(self, key: Key) -> bool:
+        """Return True if each load meets the issue, also one that does not read the list from its start."""
+        kind, *ends = key
+        # A cursor passes elements without an id; without a cursor, only changes or some agents are read.
+        return kind != NO_ID and not (self._card.walk == "list" and any(ends))
 
     def summarize(self, waiting: Collection[str] = ()) -> None:
         """Log the number of known issues still open, in one line.

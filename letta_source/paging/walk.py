@@ -29,6 +29,7 @@ class Page:
     """Items of one parent, in ascending order, as sent; never empty.
 
     Attributes:
+        after_id: id of the item before them, where known; empty at the start of the list.
         in_order: false beyond an unreadable item: cursors do not move over such a page.
         lease: the memory that it takes; the receiver of the page releases it.
     """
@@ -36,6 +37,7 @@ class Page:
     items: Sequence[Any]
     in_order: bool = True
     lease: MemoryLease | None = field(default=None, compare=False, repr=False)
+    after_id: str = field(default="", compare=False)
 
     @property
     def size(self) -> int:
@@ -185,8 +187,11 @@ class _Walk:
                 yield Retried(*gap, None)
             if not fresh:
                 return
+            # More elements without an id than fit into a page would hide what follows.
+            is_end = is_end or bool(self._cursor and not ids_of(fresh) and len(fresh) < self._pages.size)
+            after_id = self._cursor or ""
             moved = self._move_over(fresh)
-            yield Page(fresh, self._in_order, self._pages.take_lease())
+            yield Page(fresh, self._in_order, self._pages.take_lease(), after_id)
             if is_end:
                 return
             if not moved:
@@ -253,8 +258,9 @@ class _Walk:
                 yield self._page(passed.edge)
 
     def _page(self, items: Sequence[Any]) -> Page:
+        after_id = self._cursor or ""
         self._move_over(items)
-        return Page(items, self._in_order, self._pages.take_lease())
+        return Page(items, self._in_order, self._pages.take_lease(), after_id)
 
     async def _expected(self, cursors: Mapping[str, str | None], size: int) -> Sequence[Any] | None:
         """Return a page's new items on the way to a known gap; None if the page is not as expected."""

@@ -10,6 +10,7 @@ from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings import Settings
 from letta_source.settings.masking import AS_GIVEN
+from letta_source.state.resource_state import ResourceState
 from letta_source.times import created_at
 
 
@@ -92,3 +93,9 @@ def may_hold(settings: Settings, run: Mapping[str, Any]) -> bool:
     begun, ended = created_at(run), created_at({"date": run.get("completed_at")})
     start, end = settings.start_date, settings.end_date
     return not ((start and ended and ended < start) or (end and begun and begun >= end))
+
+
+def reads_whole(card: Resource, state: ResourceState) -> bool:
+    """Return True if the load reads the resource's lists from start to end, not only news or some agents."""
+    is_whole = card.walk == "list" and not (state.asks_for_changes or state.settings.agent_ids)
+    return is_whole or card.walk == "each_list" or state.settings.refresh

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _FIRST_WAIT = timedelta(minutes=50)
 _LONGEST_WAIT = timedelta(hours=23)
 
+NO_ID = "no_id"
+"""The issue kind of elements without an id."""
+
 Key = tuple[str, str, str]
 """Key of a parent's issue: its kind, and the ids that it lies between."""
 
@@ -85,13 +88,14 @@ class KnownIssues:
         return [job_id, *self._steps.get(job_id, ())]
 
     def waits(self, job_id: str) -> bool:
-        """Return True if the job has known issues, and no retry is due."""
-        keys = [(parent_id, key) for parent_id in self.parents(job_id) for key in self.of(parent_id)]
+        """Return True if the job has known issues that are retried, and no retry is due."""
+        parents = self.parents(job_id)
+        keys = [(one, key) for one in parents for key in self.of(one) if key[0] != NO_ID]
         return bool(keys) and not any(self.is_due(*one) for one in keys)
 
-    def next_try(self, parent_id: str, key: Key) -> datetime:
-        """Return the earliest time of the next retry."""
-        return parse_time(self.of(parent_id)[key]["next_try"])
+    def next_try(self, parent_id: str, key: Key) -> datetime | None:
+        """Return the earliest time of the next retry; None if every load that meets it is one."""
+        return None if key[0] == NO_ID else parse_time(self.of(parent_id)[key]["next_try"])
 
     def fail(self, parent_id: str, key: Key, instead_of: Key | None = None, job_id: str = "") -> bool:
         """Note an issue; return True if an earlier load had it too.

@@ -96,6 +96,44 @@ def test_a_parent_that_cannot_be_read_is_known_until_it_can(
     assert letta_source.rows(OPEN) == []
 
 
+def test_an_agent_without_an_id_is_known_until_a_whole_list_is_read_without_it(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    letta.add_agent()
+    last = letta.tables["agents"].ids()[-1]
+    letta.tables["agents"].rows[last]["id"] = None
+
+    def load(*options: str) -> tuple[int, str]:
+        said = letta_source.load(server, "--resources", "agents", *options)
+        return said.code, said.column("problems")["agents"]
+
+    assert [load() for _ in range(2)] == [(3, "1"), (0, "1")]
+    assert load("--strict")[0] == 3
+    # Neither of these reads the whole list, so it proves nothing.
+    assert load("--changes", "on") == (0, "1")
+    assert load("--agent-id", one_of(letta)) == (0, "1")
+    assert [row[2] for row in letta_source.rows(OPEN)] == ["no_id"]
+    letta.tables["agents"].rows[last]["id"] = last
+    assert (load(), letta_source.rows(OPEN)) == ((0, "0"), [])
+
+
+def test_a_last_message_without_an_id_ends_the_list_and_is_known(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
+    letta_source.load(server)
+    agent, bad = one_of(letta), letta.add_message(one_of(letta), text="no id")
+    (item,) = letta.messages.rows[bad].items
+    item["id"] = None
+    assert [letta_source.load(server).code for _ in range(2)] == [3, 0]
+    kinds = letta_source.rows("SELECT DISTINCT parent_id, kind FROM letta.load_issues")
+    assert kinds == [(agent, "no_id")]
+    letta.add_message(agent, text="later")
+    # The cursor passes it, so that only reading everything again can prove that it has an id now.
+    assert (letta_source.load(server, "--lag", "0").code, len(letta_source.rows(OPEN))) == (0, 1)
+    item["id"] = bad
+    assert (letta_source.load(server, "--refresh").code, letta_source.rows(OPEN)) == (0, [])
+
+
 def test_a_window_raises_no_alarm_for_what_is_known(letta_source: Command, server: Server, bad: str) -> None:
     letta_source.load(server)
     assert letta_source.load(server, "--start-date", "2020-01-01").code == 0

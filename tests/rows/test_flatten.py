@@ -385,9 +385,9 @@ def test_rows_are_numbered_message_by_message_as_they_came_and_on_from_page_to_p
 def test_what_has_no_text_as_id_is_no_row() -> None:
     others = [{"id": ""}, {"id": 5}, {"id": None}, {}, [], "a", None]
     a, b = {"id": "a"}, {"id": "b"}
-    assert split_page([a, *others, b]) == ([a, b], [(others, "a", "b")])
-    assert split_page([{}, a, b, 1]) == ([a, b], [([{}], "", "a"), ([1], "b", "")])
-    assert split_page([1, 2]) == ([], [([1, 2], "", "")])
+    assert split_page([a, *others, b]) == ([a, b], [(others, "a")])
+    assert split_page([{}, a, b, 1]) == ([a, b], [([{}], ""), ([1], "b")])
+    assert split_page([1, 2]) == ([], [([1, 2], "")])
     assert split_page([]) == ([], [])
 
 
@@ -395,7 +395,7 @@ def test_what_has_no_text_as_id_is_no_row() -> None:
     "unfit", ["a\0", "\ud800", "a/b", "..", "a?b", "a#b", "a%2Fb", "a b", "a\n", "a" * 256]
 )
 def test_an_id_that_no_url_or_key_can_hold_is_none(unfit: str) -> None:
-    assert split_page([{"id": unfit}]) == ([], [([{"id": unfit}], "", "")])
+    assert split_page([{"id": unfit}]) == ([], [([{"id": unfit}], "")])
 
 
 @pytest.mark.parametrize(
