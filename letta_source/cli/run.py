@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import (
@@ -154,7 +152,6 @@ def run(options: argparse.Namespace) -> int:
     from letta_source.loading.run import Load, load
     from letta_source.state.session import Session
 
-    _spare_pandas()
     session = Session()
     what = Load(
         settings=_settings(options),
@@ -177,26 +174,6 @@ def run(options: argparse.Namespace) -> int:
     if loaded.new_problems:
         print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code
-
-
-def _spare_pandas() -> None:
-    """Keep pyarrow from importing pandas, which takes a tenth of a small load's time.
-
-    pyarrow imports it once, with the first array, to recognize pandas' own objects; a load has none. Let it
-    find a pandas that is too old for it; `to_pandas` and the like look again.
-    """
-    import pyarrow as pa
-
-    if "pandas" not in sys.modules:
-        too_old = ModuleType("pandas")
-        too_old.__version__ = "0"  # type: ignore[attr-defined]
-        sys.modules["pandas"] = too_old
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                pa.array([])
-        finally:
-            del sys.modules["pandas"]
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
