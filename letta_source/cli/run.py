@@ -16,6 +16,7 @@ from letta_source.cli.arguments import (
     text,
     watched,
 )
+from letta_source.cli.imports import importing
 from letta_source.cli.streams import tell
 from letta_source.errors import ExitCode
 
@@ -147,10 +148,11 @@ def add_options(run: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, and print the outcome."""
-    from letta_source.cli.signals import stopping, what_is_kept
-    from letta_source.loading.outcome import LoadFailed
-    from letta_source.loading.run import Load, load
-    from letta_source.state.session import Session
+    with importing():
+        from letta_source.cli.signals import stopping, what_is_kept
+        from letta_source.loading.outcome import LoadFailed
+        from letta_source.loading.run import Load, load
+        from letta_source.state.session import Session
 
     session = Session()
     what = Load(
