@@ -20,7 +20,7 @@ _IMPORTED = (
     "anyio._backends._asyncio", "httpcore", "pandas", "pyarrow.parquet",
     "dlt.destinations.impl.postgres.postgres", "adbc_driver_manager.dbapi",
     "dlt.destinations.impl.sqlalchemy.sqlalchemy_job_client", "dlt.destinations.impl.filesystem.filesystem",
-    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg",
+    "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg", "pyiceberg.catalog.sql",
     "tests.support.type_hints", "tests.support.frozen",
 )  # fmt: skip
 _FORKS = multiprocessing.get_context("forkserver")

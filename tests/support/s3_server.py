@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from tests.support.environments import environment_python
+from tests.support.forks import Forks
 from tests.support.paths import ROOT
 from tests.support.tethered import free_port, tethered, wait_for
 
@@ -18,18 +19,28 @@ BUCKET = "of-the-tests"
 # It accepts any key; these contain characters that URLs must quote.
 _KEY, _SECRET = "AKIAOFTHETESTS", "secret/of+the=tests"
 
+# Its first argument is code to run first.
+_PROGRAM = """
+import sys
+exec(sys.argv.pop(1))
+from letta_source.cli import command
+command()
+"""
+_IMPORTED = (
+    "letta_source.cli.run", "letta_source.loading.run", "letta_source.export",
+    "dlt.destinations.impl.filesystem.filesystem", "dlt.destinations.impl.filesystem.sql_client",
+    "dlt.sources.helpers.requests", "anyio._backends._asyncio", "httpcore", "pandas", "pyarrow.parquet",
+    "s3fs", "dlt.common.libs.deltalake", "dlt.common.libs.pyiceberg", "pyiceberg.catalog.sql",
+    "pyiceberg.io.pyarrow", "tests.support.type_hints", "tests.support.frozen",
+)  # fmt: skip
+
 
 class Buckets:
-    """Commands of `letta-source` that load into buckets.
+    """Commands of `letta-source` that load into buckets."""
 
-    Attributes:
-        python: the environment's Python.
-        url: the server's URL.
-    """
-
-    def __init__(self, python: Path, url: str) -> None:
-        self.python = python
-        self.url = url
+    def __init__(self, forks: Forks, url: str) -> None:
+        self._forks = forks
+        self._url = url
 
     def run(
         self, folder: Path, arguments: list[str], environment: Mapping[str, str], code: str = ""
@@ -42,20 +53,11 @@ class Buckets:
         credentials = {
             "AWS_ACCESS_KEY_ID": _KEY,
             "AWS_SECRET_ACCESS_KEY": _SECRET,
-            "ENDPOINT_URL": self.url,
+            "ENDPOINT_URL": self._url,
             "REGION_NAME": "us-east-1",
         }
         named = {f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}": one for name, one in credentials.items()}
-        program = f"{code}\nfrom letta_source.cli import command\ncommand()"
-        return subprocess.run(
-            [self.python, "-c", program, *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **named, **environment},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return self._forks.run([code, *arguments], folder, {**os.environ, **named, **environment})
 
 
 @contextmanager
@@ -75,7 +77,9 @@ def buckets(folder: Path) -> Iterator[Buckets]:
         # This one request does not need a library.
         with urlopen(Request(f"{url}/{BUCKET}", method="PUT")):
             pass
-        yield Buckets(python, url)
+        forks = Forks(python, _PROGRAM, _IMPORTED, variables={"PYTHONPATH": str(ROOT)})
+        with closing(forks):
+            yield Buckets(forks, url)
 
 
 def _answers(url: str) -> bool:
