@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from letta_source.demo import Server
     from tests.support.command import Command
+    from tests.support.first_loads import FirstLoads, Loaded
     from tests.support.full_letta import FullLetta
 
 # The folder of cached environments; not a setting of the source.
@@ -155,3 +156,24 @@ def server(letta: FullLetta) -> Iterator[Server]:
 
     with serve(letta) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def all_first_loads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstLoads]:
+    from tests.support.first_loads import first_loads
+
+    with first_loads(tmp_path_factory.mktemp("first_loads")) as loads:
+        yield loads
+
+
+@pytest.fixture
+def loaded(
+    request: pytest.FixtureRequest,
+    letta_source: Command,
+    all_first_loads: FirstLoads,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Loaded]:
+    """Yield what one load left, or as many as the parameter says; it has the settings of `letta_source`."""
+    with all_first_loads.after(getattr(request, "param", 1), monkeypatch, capsys) as loaded:
+        yield loaded

@@ -9,23 +9,23 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from tests.support.command import Command, ago, log_lines, messages, one_of
+from tests.support.first_loads import Loaded
 
 # The warning comes from dlt's merge into SQLite.
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")]
 
 
-def loads(command: Command, letta: Letta, server: Server, times: int) -> None:
-    """Load several times: the first load appends, the others go through staging."""
-    for _ in range(times):
-        assert command.load(server).code == 0
-        letta.add_message(one_of(letta), date=ago(hours=1))
+def went_on(loaded: Loaded) -> Loaded:
+    """Add a message that is not loaded yet."""
+    loaded.letta.add_message(one_of(loaded.letta), date=ago(hours=1))
+    return loaded
 
 
 def by_hand(command: Command, statement: str) -> None:
     command.rows(f"{statement}; SELECT 1")
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("loaded", [1, 2], indirect=True)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -39,10 +39,8 @@ def by_hand(command: Command, statement: str) -> None:
         "DROP SCHEMA letta CASCADE",
     ],
 )
-def test_a_table_that_is_gone_is_made_and_read_again(
-    letta_source: Command, letta: Letta, server: Server, statement: str, times: int
-) -> None:
-    loads(letta_source, letta, server, times)
+def test_a_table_that_is_gone_is_made_and_read_again(loaded: Loaded, statement: str) -> None:
+    letta_source, letta, server = went_on(loaded)
     children = letta_source.count("agent_messages__content")
     by_hand(letta_source, statement)
     said = letta_source.load(server)
@@ -56,10 +54,11 @@ def test_a_table_that_is_gone_is_made_and_read_again(
     assert (again.code, again.column("new")["agent_messages"], log_lines(again)) == (0, "0", [])
 
 
+@pytest.mark.parametrize("loaded", [2], indirect=True)
 def test_a_load_that_is_stopped_then_leaves_nothing_out(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads(letta_source, letta, server, 2)
+    letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, "DROP TABLE letta.agent_messages")
 
     def stop(*_: object, **__: object) -> None:
@@ -74,6 +73,7 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
+@pytest.mark.parametrize("loaded", [2], indirect=True)
 @pytest.mark.parametrize(
     ("change", "back", "said"),
     [
@@ -92,9 +92,9 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
     ],
 )
 def test_a_column_that_is_another_is_refused(
-    letta_source: Command, letta: Letta, server: Server, change: str, back: str | None, said: str
+    loaded: Loaded, change: str, back: str | None, said: str
 ) -> None:
-    loads(letta_source, letta, server, 2)
+    letta_source, letta, server = went_on(loaded)
     asked = len(server.requests)
     by_hand(letta_source, f"ALTER TABLE letta.agent_messages {change}")
     refused = letta_source.load(server)
@@ -109,10 +109,11 @@ def test_a_column_that_is_another_is_refused(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
+@pytest.mark.parametrize("loaded", [2], indirect=True)
 def test_without_dlts_copy_of_the_schema_a_new_machine_finds_what_is_gone(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads(letta_source, letta, server, 2)
+    letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, "DROP TABLE letta._dlt_version; DROP TABLE letta.agent_messages")
     monkeypatch.setenv("DLT_DATA_DIR", str(letta_source.folder / "elsewhere"))
     for _ in range(2):
@@ -121,8 +122,8 @@ def test_without_dlts_copy_of_the_schema_a_new_machine_finds_what_is_gone(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_a_view_in_a_tables_place_is_refused(letta_source: Command, letta: Letta, server: Server) -> None:
-    loads(letta_source, letta, server, 1)
+def test_a_view_in_a_tables_place_is_refused(loaded: Loaded) -> None:
+    letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, "ALTER TABLE letta.agent_messages RENAME TO kept")
     by_hand(letta_source, "CREATE VIEW letta.agent_messages AS FROM letta.kept")
     refused = letta_source.load(server)
@@ -132,16 +133,15 @@ def test_a_view_in_a_tables_place_is_refused(letta_source: Command, letta: Letta
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_tables_that_are_not_loaded_now_do_not_matter(
-    letta_source: Command, letta: Letta, server: Server
-) -> None:
-    loads(letta_source, letta, server, 1)
+def test_tables_that_are_not_loaded_now_do_not_matter(loaded: Loaded) -> None:
+    letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, "DROP TABLE letta.agent_messages")
     assert log_lines(letta_source("run", "--base-url", server.base_url, "--resources", "agents")) == []
     assert letta_source.load(server).code == 0
     assert letta_source.count("agent_messages") == messages(letta)
 
 
+@pytest.mark.parametrize("loaded", [2], indirect=True)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -150,10 +150,8 @@ def test_tables_that_are_not_loaded_now_do_not_matter(
         "DROP SCHEMA letta__letta_staging CASCADE",
     ],
 )
-def test_the_staging_dataset_is_mended(
-    letta_source: Command, letta: Letta, server: Server, statement: str
-) -> None:
-    loads(letta_source, letta, server, 2)
+def test_the_staging_dataset_is_mended(loaded: Loaded, statement: str) -> None:
+    letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, statement)
     for _ in range(2):
         assert log_lines(letta_source.load(server)) == []
