@@ -12,6 +12,7 @@ import pytest
 from letta_source.demo import Server
 from letta_source.destinations.capabilities import LONGEST_TEXT
 from tests.support.command import SOME, Command, Said, ago, messages, one_of
+from tests.support.first_loads import Loaded
 from tests.support.full_letta import FullLetta
 
 pytestmark = pytest.mark.whole
@@ -168,10 +169,8 @@ def test_what_is_not_compared_is_named(letta_source: Command, letta: FullLetta, 
         assert (said.code, says in said.err) == (2, True), said.err
 
 
-def test_what_is_marked_and_there_again_differs(
-    letta_source: Command, letta: FullLetta, server: Server
-) -> None:
-    letta_source.load(server)
+def test_what_is_marked_and_there_again_differs(loaded: Loaded) -> None:
+    letta_source, _, server = loaded
     change(letta_source, "UPDATE agents SET _letta_deleted_at = now()")
     (one, _) = told(letta_source, server, 0, "--resources", "agents", "--repair")["found"]["agents"]
     assert one["tables"]["agents"]["edited_columns"] == ["_letta_deleted_at"]
@@ -273,10 +272,8 @@ def test_tables_of_delta_and_iceberg_are_repaired(
     assert (said.code, "give --table-format" in said.err) == (2, True)
 
 
-def test_much_that_is_gone_is_repaired_only_where_that_is_meant(
-    letta_source: Command, letta: FullLetta, server: Server
-) -> None:
-    letta_source.load(server)
+def test_much_that_is_gone_is_repaired_only_where_that_is_meant(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     agent = one_of(letta)
     held = letta_source.rows(f"SELECT count(*) FROM letta.agent_messages WHERE agent_id = '{agent}'")[0][0]
     letta.delete_agent(agent)
@@ -294,10 +291,8 @@ def test_much_that_is_gone_is_repaired_only_where_that_is_meant(
     assert letta_source.count(f"agent_messages WHERE _letta_deleted_at IS NULL AND agent_id = '{agent}'") == 0
 
 
-def test_what_is_gone_is_asked_for_twice(
-    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    letta_source.load(server)
+def test_what_is_gone_is_asked_for_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    letta_source, letta, server = loaded
     agent = one_of(letta)
     letta.delete_message(ids_of_messages(letta, agent)[0])
     answers = iter([True, *[False] * 9])
@@ -334,8 +329,8 @@ def test_a_table_of_an_older_version_gets_the_column(
     assert letta_source.count("agent_messages WHERE _letta_deleted_at IS NOT NULL") == 1
 
 
-def test_it_takes_agents_and_a_sample(letta_source: Command, letta: FullLetta, server: Server) -> None:
-    letta_source.load(server)
+def test_it_takes_agents_and_a_sample(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     one, other = letta.tables["agents"].rows
     change(letta_source, f"DELETE FROM agents WHERE id = '{one}'")
     assert told(letta_source, server, 0, "--agent-id", other)["found"]["agents_compared"] == 1
@@ -348,8 +343,8 @@ def test_it_takes_agents_and_a_sample(letta_source: Command, letta: FullLetta, s
     assert asked(letta_source, server, "--sample", "1").out.count("1 agents compared") == 1
 
 
-def test_what_makes_no_sense_is_refused(letta_source: Command, server: Server) -> None:
-    letta_source.load(server)
+def test_what_makes_no_sense_is_refused(loaded: Loaded) -> None:
+    letta_source, _, server = loaded
     for options, says in (
         ("--agent-id agent-00000000-0000-4000-8000-000000000000", "neither the server nor the warehouse"),
         ("--resources groups", "groups cannot be verified here: there are agents, agent_messages"),

@@ -20,6 +20,7 @@ from letta_source.extract.gathered_rows import Repeats
 from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, ago, messages, one_of, two_agents
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
@@ -56,10 +57,8 @@ def is_whole(letta_source: Command, letta: Letta) -> bool:
     return once == [[(0,)]] * 4 and letta_source.count("agent_messages") == messages(letta)
 
 
-def test_the_first_load_appends_and_the_next_merges(
-    letta_source: Command, letta: Letta, server: Server
-) -> None:
-    assert letta_source.load(server).code == 0
+def test_the_first_load_appends_and_the_next_merges(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     assert not merged(letta_source)
     assert is_whole(letta_source, letta)
     letta.add_message(one_of(letta))
@@ -68,8 +67,8 @@ def test_the_first_load_appends_and_the_next_merges(
     assert is_whole(letta_source, letta)
 
 
-def test_tables_with_rows_are_merged_into(letta_source: Command, letta: Letta, server: Server) -> None:
-    assert letta_source.load(server).code == 0
+def test_tables_with_rows_are_merged_into(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     assert letta_source.load(server, "--pipeline-name", "other", "--dataset-name", "letta").code == 0
     assert letta_source.load(server, "--refresh").code == 0
     assert is_whole(letta_source, letta)
@@ -253,9 +252,9 @@ def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(stop
 
 @pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content", "agent_messages__tool_calls"])
 def test_a_table_that_was_emptied_by_hand_is_filled_and_the_others_are_not_doubled(
-    letta_source: Command, letta: Letta, server: Server, table: str
+    loaded: Loaded, table: str
 ) -> None:
-    assert letta_source.load(server).code == 0
+    letta_source, letta, server = loaded
     letta_source.rows(f"DELETE FROM letta.{table} RETURNING 1")
     assert letta_source.load(server, "--refresh").code == 0
     assert is_whole(letta_source, letta)

@@ -12,10 +12,10 @@ import duckdb
 import pytest
 from filelock import FileLock
 
-from letta_source.demo import Letta, Server
 from letta_source.destinations.duckdb_files import in_use, waited_for
 from letta_source.errors import InUse
 from tests.support.command import Command, messages, one_of
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
@@ -40,20 +40,20 @@ def held_open(file: Path, how: str, seconds: float = 60) -> Iterator[int]:
             process.kill()
 
 
-def test_readers_read_beside_a_reader(letta_source: Command, letta: Letta, server: Server) -> None:
-    assert letta_source.load(server).code == 0
+def test_readers_read_beside_a_reader(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     with held_open(letta_source.folder / "letta_db.duckdb", "reads") as process_id:
         exported = letta_source("export", "agent_messages", "--columns", "id")
         assert (exported.code, exported.out.count("\n")) == (0, messages(letta))
         for command in (["transcript", one_of(letta)], ["status"], ["report"]):
             assert letta_source(*command).code == 0
-        loaded = letta_source.load(server)
-    assert (loaded.code, len(loaded.errors)) == (2, 1)
-    assert f"(PID {process_id}): wait until it has ended, or give --wait SECONDS" in loaded.err
+        refused = letta_source.load(server)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert f"(PID {process_id}): wait until it has ended, or give --wait SECONDS" in refused.err
 
 
-def test_a_writer_is_named_and_waited_for(letta_source: Command, letta: Letta, server: Server) -> None:
-    assert letta_source.load(server).code == 0
+def test_a_writer_is_named_and_waited_for(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     file = letta_source.folder / "letta_db.duckdb"
     commands = (["export", "agents"], ["transcript", one_of(letta)], ["status"], ["report"])
     with held_open(file, "writes") as process_id:
@@ -67,11 +67,9 @@ def test_a_writer_is_named_and_waited_for(letta_source: Command, letta: Letta, s
             assert letta_source(*command, "--wait", "20").code == 0
 
 
-def test_only_loads_open_the_file_to_write(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_loads_open_the_file_to_write(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     # Write-protection would prove it, but root ignores that.
-    assert letta_source.load(server).code == 0
+    letta_source, letta, _ = loaded
     opened = []
     connect = duckdb.connect
 
@@ -85,8 +83,8 @@ def test_only_loads_open_the_file_to_write(
     assert {read_only for name, read_only in opened if name == "letta_db.duckdb"} == {True}
 
 
-def test_a_pipeline_that_is_run_is_waited_for(letta_source: Command, server: Server) -> None:
-    assert letta_source.load(server).code == 0
+def test_a_pipeline_that_is_run_is_waited_for(loaded: Loaded) -> None:
+    letta_source, _, server = loaded
     lock = FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock", mode=0o600)
     with lock:
         refused = letta_source.load(server)

@@ -16,6 +16,7 @@ from letta_source.demo.api import Answer, answer
 from letta_source.loading import load_log, lock, run
 from letta_source.schema.tables import LOAD_LOG
 from tests.support.command import SOME, Command, ago, messages, one_of
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
@@ -126,9 +127,9 @@ def test_a_journal_keeps_what_the_destination_did_not_take(
     assert not file.exists()
 
 
-def test_a_journal_that_was_written_already_is_written_once(letta_source: Command, server: Server) -> None:
+def test_a_journal_that_was_written_already_is_written_once(loaded: Loaded) -> None:
     """The process was killed after writing the rows, and before it deleted the journal."""
-    letta_source.load(server)
+    letta_source, _, server = loaded
     rows = logged(letta_source, *(column.name for column in LOAD_LOG.columns))
     found = [
         dict(zip((column.name for column in LOAD_LOG.columns), map(_text, row), strict=True)) for row in rows
@@ -287,10 +288,8 @@ def test_runs_that_are_refused_are_in_the_next_runs_log(
         assert all(str(status) in reason for reason in reasons[4 * place : 4 * place + 4])
 
 
-def test_a_key_that_is_refused_is_not_in_the_log(
-    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    letta_source.load(server)
+def test_a_key_that_is_refused_is_not_in_the_log(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    letta_source, _, server = loaded
     monkeypatch.setenv("LETTA_API_KEY", "sk-let-0815-secret")
     with monkeypatch.context() as patch:
         _away(patch, 401, {"detail": "wrong key sk-let-0815-secret\x1b[2J"})

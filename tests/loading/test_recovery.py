@@ -20,6 +20,7 @@ from dlt.extract.extract import Extract
 from letta_source.demo import Letta, Server
 from letta_source.loading.recovery import drop_empty, mend_after_kill
 from tests.support.command import Command, messages, one_of
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
@@ -88,10 +89,8 @@ def test_a_package_whose_schema_was_not_kept_is_loaded(
 
 
 @pytest.mark.parametrize("left", ["normalize/1b2c/rows.parquet", "schemas/0123456789abcdef"])
-def test_what_was_being_written_at_a_kill_leaves_the_disk(
-    letta_source: Command, server: Server, left: str
-) -> None:
-    letta_source.load(server)
+def test_what_was_being_written_at_a_kill_leaves_the_disk(loaded: Loaded, left: str) -> None:
+    letta_source, _, server = loaded
     file = letta_source.folder / "dlt" / "pipelines" / "letta" / left
     file.parent.mkdir(exist_ok=True)
     file.touch()
@@ -100,11 +99,9 @@ def test_what_was_being_written_at_a_kill_leaves_the_disk(
     assert not file.exists()
 
 
-def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(
-    letta_source: Command, letta: Letta, server: Server
-) -> None:
+def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(loaded: Loaded) -> None:
     """Its tables were merged, its state was not stored, and since then a message lost its calls."""
-    letta_source.load(server)
+    letta_source, letta, server = loaded
     with duckdb.connect("letta_db.duckdb") as connection:
         for table in ("_dlt_pipeline_state", "_dlt_loads"):
             connection.execute(f"DELETE FROM letta.{table}")

@@ -13,6 +13,7 @@ from letta_source.demo import Letta, Server, serve
 from letta_source.loading import load_log, preflight
 from letta_source.loading.preflight import _address
 from tests.support.command import SOME, Command, messages, one_of, two_agents
+from tests.support.first_loads import Loaded
 
 HOSTS = "SELECT DISTINCT host FROM letta.load_log"
 REFUSED = "SELECT DISTINCT host, outcome, rows_written FROM letta.load_log WHERE exit_code = 2"
@@ -67,10 +68,8 @@ def test_the_last_run_tells_whose_the_dataset_is(
 
 
 @pytest.mark.whole
-def test_another_host_is_refused_before_it_is_read(
-    letta_source: Command, letta: Letta, server: Server, other: Server
-) -> None:
-    letta_source.load(server)
+def test_another_host_is_refused_before_it_is_read(loaded: Loaded, other: Server) -> None:
+    letta_source, letta, server = loaded
     said = letta_source.load(other)
     assert (said.code, said.out) == (2, "")
     (line,) = [line for line in said.err.splitlines() if line.startswith("letta-source: ")]
@@ -91,10 +90,8 @@ def test_another_host_is_refused_before_it_is_read(
 
 @pytest.mark.whole
 @pytest.mark.parametrize("how", ["option", "setting"])
-def test_a_server_that_moved_goes_on(
-    letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    letta_source.load(server)
+def test_a_server_that_moved_goes_on(loaded: Loaded, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    letta_source, letta, server = loaded
     letta.add_message(one_of(letta))
     if how == "setting":
         monkeypatch.setenv("SOURCES__LETTA__SAME_SERVER", "true")

@@ -20,6 +20,7 @@ from letta_source.destinations.tables import make_tables
 from letta_source.loading.target import Target
 from letta_source.shards import WHOLE, Shard
 from tests.support.command import Command, ago, messages, one_of
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
@@ -230,8 +231,8 @@ def test_a_database_server_that_cannot_be_reached_is_refused(
     assert "s3cret" not in refused.err
 
 
-def test_a_refused_load_moves_no_state(letta_source: Command, letta: Letta, server: Server) -> None:
-    letta_source.load(server)
+def test_a_refused_load_moves_no_state(loaded: Loaded) -> None:
+    letta_source, _, server = loaded
     kept = {
         file: (letta_source.folder / file).read_bytes()
         for file in letta_source.files()
@@ -246,9 +247,9 @@ def test_a_refused_load_moves_no_state(letta_source: Command, letta: Letta, serv
     assert len(attached) == 2
 
 
-def test_cursors_belong_to_one_place(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_cursors_belong_to_one_place(loaded: Loaded) -> None:
     """With dlt's single state per pipeline, what another place got would never be loaded here."""
-    letta_source.load(server)
+    letta_source, letta, server = loaded
     for _ in range(2):
         letta.add_message(one_of(letta), date=ago(hours=1))
         assert letta_source.load(server, "--dataset-name", "other").code == 0
@@ -300,9 +301,9 @@ def test_each_dataset_of_each_bucket_has_its_own_cursors(
         assert sum(pq.read_metadata(file).num_rows for file in files) == messages(letta)
 
 
-def test_a_place_that_is_loaded_again_keeps_its_working_folder(letta_source: Command, server: Server) -> None:
+def test_a_place_that_is_loaded_again_keeps_its_working_folder(loaded: Loaded) -> None:
     """The destination has no state, so without the folder everything would be read again."""
-    letta_source.load(server)
+    letta_source, _, server = loaded
     letta_source.rows("DELETE FROM letta._dlt_pipeline_state")
     server.requests.clear()
     assert letta_source.load(server).code == 0
@@ -376,8 +377,8 @@ def test_the_file_lies_in_the_current_folder(
         assert letta_source.count("agents", f"{folder}/letta_db.duckdb") == 2
 
 
-def test_a_pipeline_that_is_being_run_is_not_run_again(letta_source: Command, server: Server) -> None:
-    assert letta_source.load(server).code == 0
+def test_a_pipeline_that_is_being_run_is_not_run_again(loaded: Loaded) -> None:
+    letta_source, _, server = loaded
     with FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock"):
         refused = letta_source.load(server)
         assert (refused.code, "the pipeline letta is being run already" in refused.err) == (2, True)

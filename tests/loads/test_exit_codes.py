@@ -13,6 +13,7 @@ from letta_source.demo.api import Answer
 from letta_source.loading import run
 from tests.loads.test_run import before_answers
 from tests.support.command import Command, one_of
+from tests.support.first_loads import Loaded
 from tests.support.library_loads import Merged, quiet_agent
 
 pytestmark = pytest.mark.whole
@@ -46,10 +47,8 @@ def test_most_parents_unreadable_is_a_failed_load(
     assert letta_source.rows("SELECT DISTINCT agent_id FROM letta.agent_messages") == [(readable,)]
 
 
-def test_parents_that_were_read_before_count_as_well(
-    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert letta_source.load(server).code == 0
+def test_parents_that_were_read_before_count_as_well(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    letta_source, _, server = loaded
     before_answers(monkeypatch, breaks("/v1/agents/[^/]+/messages"))
     assert letta_source.load(server).code == 1
 
@@ -78,14 +77,9 @@ def test_an_unreadable_message_each_is_none_that_is_unreadable(
     ],
 )
 def test_every_list_unreadable_is_a_failed_load(
-    letta_source: Command,
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    broken: str,
-    resources: str,
-    code: int,
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, broken: str, resources: str, code: int
 ) -> None:
-    assert letta_source.load(server).code == 0
+    letta_source, _, server = loaded
     without_check = replace(run.PARTS, check_server=lambda *_: None)
     monkeypatch.setattr(run, "PARTS", without_check)
     before_answers(monkeypatch, breaks(broken))

@@ -19,6 +19,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
 from tests.support.command import SOME, Command, ago, messages, one_of
+from tests.support.first_loads import Loaded
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.whole
@@ -77,8 +78,8 @@ def test_the_last_states_are_kept(
     )
 
 
-def test_state_comes_back_from_the_warehouse(letta_source: Command, letta: Letta, server: Server) -> None:
-    letta_source.load(server)
+def test_state_comes_back_from_the_warehouse(loaded: Loaded) -> None:
+    letta_source, letta, server = loaded
     letta.add_message(one_of(letta))
     shutil.rmtree(letta_source.folder / "dlt")
     server.requests.clear()
