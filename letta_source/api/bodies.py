@@ -250,4 +250,4 @@ def parse_body(body: bytes) -> Any:
     except ValueError as error:
         why = str(error)
     # Not within `except`: the parser's error and its frames hold the body, which may echo the request.
-    raise BadBody(why)
+    raise BadBody(f"the answer is not JSON: {why}")

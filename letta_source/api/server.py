@@ -149,6 +149,7 @@ class Server:
         traffic: traffic of the resource being read.
         page_limits: by kind of path, the largest limit that it accepts, if less than requested.
         given_without: relations that it cannot return for some items.
+        ignores_order: a list came newest first although the oldest were asked for.
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
@@ -160,6 +161,7 @@ class Server:
     page_limits: dict[str, int] = field(default_factory=dict)
     given_without: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
+    ignores_order: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Server:
@@ -172,6 +174,7 @@ class Server:
         self.memory = MemoryBudget(settings.memory_limit)
         self.given_without.clear()
         self.given_up.clear()
+        self.ignores_order = False
 
 
 def kind_of(path: str) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from letta_source.items import id_of, ids_of
 from letta_source.paging.pages import Lost, Pages
 from letta_source.times import created_at
+
+logger = logging.getLogger(__name__)
 
 
 class SeenPages:
@@ -57,6 +62,7 @@ class Direction:
 
     Attributes:
         forward: name of the cursor that moves forward, as far as it is known.
+        is_newest_first: the server ignores the requested order: no cursor leads to what is new.
     """
 
     def __init__(self, pages: Pages, seen: SeenPages, start: str | None, since: datetime | None) -> None:
@@ -66,6 +72,7 @@ class Direction:
         self._start = start
         self._since = since
         self._is_proven = False
+        self.is_newest_first = False
 
     async def items_after(self, cursor: str | None) -> Sequence[Any]:
         """Return the next page's items without those seen before; none at the end.
@@ -90,7 +97,32 @@ class Direction:
         # A first page proves nothing: for a deleted cursor, runs and agents return the start of the list.
         if cursor and (self._since is None or self._seen.count):
             self._is_proven = True
+        if cursor is None:
+            self.is_newest_first = await self._begins_with_newest(fresh)
         return fresh
+
+    async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
+        """Return True if the list of a parent's messages begins with the same message in both orders.
+
+        A gateway that drops the parameter `order` leaves Letta's default, newest first. Dates alone prove
+        nothing, as a message can be stored later with an older date.
+        """
+        endpoint, server = self._pages.endpoint, self._pages.client.server
+        if endpoint.family is not None or not _descends(items):
+            return False
+        one = Pages(self._pages.client, replace(endpoint, page_size=1))
+        newest = await one.tried({}, "desc")
+        one.take_lease().release()
+        if not newest or id_of(newest[0]) != id_of(items[0]):
+            return False
+        if not server.ignores_order:
+            server.ignores_order = True
+            logger.warning(
+                "%s: order=asc is ignored and the newest come first, so all is read again each time:"
+                " does a gateway drop the parameter?",
+                endpoint.path,
+            )
+        return True
 
     def _can_tell(self, cursor: str | None) -> bool:
         """Return True if the other cursor's items can be told apart from those already read."""
@@ -135,3 +167,12 @@ class Direction:
             return None
         self.forward = "before"
         return fresh
+
+
+def _descends(items: Sequence[Any]) -> bool:
+    """Return True if the items have at least three dates, and mostly go back in time."""
+    times = [time for item in items if isinstance(item, dict) and (time := created_at(item))]
+    later = sum(time > before for before, time in pairwise(times))
+    earlier = sum(time < before for before, time in pairwise(times))
+    # One step back may be a late commit, also in a group without a manager, which ignores `order`.
+    return earlier > max(later, 1)

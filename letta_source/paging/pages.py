@@ -85,7 +85,7 @@ class Pages:
     """
 
     def __init__(self, client: Client, endpoint: Endpoint) -> None:
-        self._client = client
+        self.client = client
         self.endpoint = endpoint
         self._kind = kind_of(endpoint.path)
         self.answered = False
@@ -116,7 +116,7 @@ class Pages:
         params = {**self.endpoint.params, "order": order, "limit": self.size, **given}
         family = self.endpoint.family
         self._lease.release()
-        self._lease = self._client.server.memory.lease(can_be_less=self.size > 1)
+        self._lease = self.client.server.memory.lease(can_be_less=self.size > 1)
         try:
             found = await self._get(params)
         except RequestFailed as error:
@@ -132,7 +132,7 @@ class Pages:
         return as_list(found)
 
     async def _get(self, params: Params) -> Any:
-        endpoint, client = self.endpoint, self._client
+        endpoint, client = self.endpoint, self.client
 
         async def get(params: Params, retries: int) -> Any:
             may_lack = endpoint.family is not None
@@ -153,7 +153,7 @@ class Pages:
 
     def take_lease(self) -> MemoryLease:
         """Hand over the lease of the last page."""
-        lease, self._lease = self._lease, self._client.server.memory.lease()
+        lease, self._lease = self._lease, self.client.server.memory.lease()
         return lease
 
     async def tried(self, cursors: Mapping[str, str | None], order: str = "asc") -> Sequence[Any] | None:
@@ -191,7 +191,7 @@ class Pages:
             # Each page that is too large costs a timeout, or part of a body.
             self.largest = self.size
         if is_limit:
-            self._client.server.page_limits[self._kind] = self.size
+            self.client.server.page_limits[self._kind] = self.size
         return True
 
     def grow(self) -> None:

@@ -30,6 +30,7 @@ class Page:
 
     Attributes:
         after_id: id of the item before them, where known; empty at the start of the list.
+        newest_first: the server ignores the order asked for: cursors do not move either.
         in_order: false beyond an unreadable item: cursors do not move over such a page.
         lease: the memory that it takes; the receiver of the page releases it.
     """
@@ -38,6 +39,7 @@ class Page:
     in_order: bool = True
     lease: MemoryLease | None = field(default=None, compare=False, repr=False)
     after_id: str = field(default="", compare=False)
+    newest_first: bool = False
 
     @property
     def size(self) -> int:
@@ -191,7 +193,8 @@ class _Walk:
             is_end = is_end or bool(self._cursor and not ids_of(fresh) and len(fresh) < self._pages.size)
             after_id = self._cursor or ""
             moved = self._move_over(fresh)
-            yield Page(fresh, self._in_order, self._pages.take_lease(), after_id)
+            newest_first = self._direction.is_newest_first
+            yield Page(fresh, self._in_order, self._pages.take_lease(), after_id, newest_first)
             if is_end:
                 return
             if not moved:

@@ -73,7 +73,9 @@ def messages_job(
         named = state.session.host.named.get(parent_id, ()) if ends else ()
         async for event in until_named(walk, named, endpoint.page_size):
             # The cursor may pass a gap, because the state keeps the gap.
-            yield parent_id, replace(event, in_order=True) if isinstance(event, Page) else event
+            if isinstance(event, Page):
+                event = replace(event, in_order=not event.newest_first)
+            yield parent_id, event
 
     read_again = state.loaded_before or cursor is not None
     return Job(parent_id, events, "cursor", read_again=read_again, asked_for=asked_for)

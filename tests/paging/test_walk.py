@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from letta_source.demo import Letta, recorded_letta, serve
-from letta_source.demo.api import Dialect
+from letta_source.demo.api import Dialect, answer
 from letta_source.errors import FamilyMissing, NoProgress, ParentGone, Unreadable
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import Page, Restarted
@@ -328,6 +328,23 @@ def test_a_server_that_goes_in_circles(
     assert isinstance(walked.error, NoProgress)
     assert len(requests) < 100
     assert isinstance(walked.events[0], Page)
+
+
+def test_messages_that_come_newest_first_are_marked_as_such() -> None:
+    small = Small()
+    endpoint, ids = small.lists()["agent messages"]
+
+    def without_order(request: httpx.Request) -> httpx.Response:
+        params = {name: value for name, value in request.url.params.items() if name != "order"}
+        found = answer(small.letta, "cloud", request.method, request.url.path, params, {})
+        return httpx.Response(found.status, json=found.body)
+
+    with answering(without_order):
+        walked = walk(HOST, endpoint).whole()
+    assert walked.ids == ids[::-1]
+    assert all(page.newest_first for page in walked.pages)
+    with playing(small.letta, "cloud"):
+        assert not any(page.newest_first for page in walk(HOST, endpoint).whole().pages)
 
 
 def whole(base_url: str, batch: str, size: int, **given: Any) -> Walked:
