@@ -20,7 +20,7 @@ from tests.support.postgres import create_database, postgres
 pytestmark = pytest.mark.airflow
 
 KEY = "sk-let-canary"
-SHARDS = 3
+SHARDS = 2
 
 
 @dataclass

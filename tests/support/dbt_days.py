@@ -125,11 +125,11 @@ class DayTests:
                 " WHERE stop_reason LIKE 'mark %'"
             )
 
-        (whole := tmp_path / "whole").mkdir()
-        rebuilt = replace(project, warehouse=project.warehouse.copy(whole))
-        rebuilt.run("build", "--full-refresh", *MADE)
-        for model in _made(built):
-            assert _content(project, model) == _content(rebuilt, model), model
+        grown = {model: _content(project, model) for model in _made(built)}
+        # In the same warehouse, because dbt parses all files again where its address differs.
+        project.run("build", "--full-refresh", *MADE)
+        for model, rows in grown.items():
+            assert rows == _content(project, model), model
 
 
 def _made(built: Built) -> list[str]:
