@@ -12,8 +12,8 @@ from tests.support.paths import ROOT
 
 # The packages that `python:…-slim` adds to Debian's slim image; Python is Debian's own here.
 _PACKAGES = "ca-certificates,netbase,tzdata,python3-venv,python-is-python3"
-# The machine's own settings for the package index.
-_NETWORK = ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# The machine's own settings of pip.
+_NETWORK = ("PIP_COMPILE", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
