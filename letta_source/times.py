@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from dateutil.parser import isoparse
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FIRST = datetime.min.replace(tzinfo=timezone.utc)
 _LAST = datetime.max.replace(tzinfo=timezone.utc)
 
@@ -46,11 +47,24 @@ def newest_of(texts: Sequence[object]) -> datetime | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from letta_source.arrays import text_array
+
     try:
-        newest: datetime | None = pc.max(pa.array(texts, pa.string()).cast(pa.timestamp("us", "UTC"))).as_py()
+        times = text_array(texts).cast(pa.timestamp("us", "UTC"))
+        # A time's own as_py imports pandas.
+        newest = pc.max(times.cast(pa.int64())).as_py()
+        return None if newest is None else from_microseconds(newest)
     except (TypeError, OverflowError) as error:
         raise ValueError("not all are times") from error
-    return newest
+
+
+def from_microseconds(since_1970: int) -> datetime:
+    """Return the time so many microseconds after 1970 began, in UTC.
+
+    Raises:
+        OverflowError: it lies in a year that Python does not support.
+    """
+    return _EPOCH + timedelta(microseconds=since_1970)
 
 
 def created_at(item: Mapping[str, object]) -> datetime | None:

@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from letta_source.arrays import bool_array, number_array, text_array
 from letta_source.safe_text import clean, to_json
 from letta_source.schema.columns import EXTRA, LOAD_ID, Column
 from letta_source.schema.tables import Table
-from letta_source.times import parse_time
+from letta_source.times import from_microseconds, parse_time
 
 Values = Sequence[Any]
 Arrays = dict[str, pa.Array]
@@ -60,7 +61,7 @@ def to_arrays(table: Table, columns: Columns, extras: Extras | None = None) -> A
 
 def empty(table: Table) -> pa.Table:
     """Return a pyarrow table with all columns and no rows, so that the table is created."""
-    return table.arrow_schema.empty_table()
+    return pa.Table.from_batches([], table.arrow_schema)
 
 
 def table_of(table: Table, parts: Sequence[tuple[int, Arrays]], load_id: str) -> pa.Table:
@@ -84,7 +85,7 @@ def table_of(table: Table, parts: Sequence[tuple[int, Arrays]], load_id: str) ->
                 nulls = 0
             chunks += array.chunks if isinstance(array, pa.ChunkedArray) else [array]
         if field.name == LOAD_ID.name:
-            chunks = [pa.repeat(pa.scalar(load_id, pa.string()), nulls)]
+            chunks = [pa.repeat(text_array([load_id])[0], nulls)]
         elif nulls:
             chunks.append(pa.nulls(nulls, field.type))
         columns.append(pa.chunked_array(chunks, field.type))
@@ -92,24 +93,27 @@ def table_of(table: Table, parts: Sequence[tuple[int, Arrays]], load_id: str) ->
 
 
 def _array(column: Column, values: Values, misfits: Extras) -> pa.Array:
-    type_ = column.arrow_type
     try:
-        if column.type in ("text", "json"):
-            return _text_array(values)
-        if column.type == "timestamp":
-            return _to_times(pa.array(values, pa.string()), type_)
-        if column.type in ("bigint", "double"):
-            return _number_array(values, type_)
-        return pa.array(values, type_)
+        return _fast_array(column, values)
     except _REFUSED:
-        fitting = []
+        fitting: list[Any] = []
         for row, value in enumerate(values):
             try:
                 fitting.append(None if value is None else _fit(column.type, value))
             except _Misfit:
                 fitting.append(None)
                 misfits.setdefault(row, {})[column.field] = value
-        return pa.array(fitting, type_)
+        return _fast_array(column, fitting)
+
+
+def _fast_array(column: Column, values: Values) -> pa.Array:
+    if column.type in ("text", "json"):
+        return _text_array(values)
+    if column.type == "timestamp":
+        return _to_times(text_array(values), column.arrow_type)
+    if column.type == "bool":
+        return bool_array(values)
+    return number_array(values, column.arrow_type)
 
 
 def _to_times(texts: pa.Array, type_: pa.DataType) -> pa.TimestampArray:
@@ -120,25 +124,19 @@ def _to_times(texts: pa.Array, type_: pa.DataType) -> pa.TimestampArray:
         OverflowError: a time lies in a year that Python does not support.
     """
     times = texts.cast(type_)
-    # pyarrow accepts the years 0 and 10000, which few readers support; as_py raises on them.
-    pc.min_max(times).as_py()
+    # pyarrow accepts the years 0 and 10000, which few readers support.
+    bounds = pc.min_max(times.cast(pa.int64())).as_py()
+    for microseconds in bounds.values():
+        if microseconds is not None:
+            from_microseconds(microseconds)
     return times
 
 
-def _number_array(values: Values, type_: pa.DataType) -> pa.Array:
-    array = pa.array(values)
-    # With an explicit type, pyarrow would truncate 1.5 to 1 and convert true to 1.
-    if array.type != type_ and not pa.types.is_null(array.type):
-        raise TypeError
-    return array.cast(type_)
-
-
 def _text_array(values: Values) -> pa.Array:
-    # Above 2 GB of text, pyarrow returns a chunked array.
-    array = pa.array(values, pa.string())
+    array = text_array(values)
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    if any(b"\0" in data.to_pybytes() for chunk in chunks if (data := chunk.buffers()[2]) is not None):
-        return pa.array([None if v is None else clean(v) for v in values], pa.string())
+    if any(b"\0" in chunk.buffers()[2].to_pybytes() for chunk in chunks):
+        return text_array([None if v is None else clean(v) for v in values])
     return array
 
 
@@ -146,10 +144,10 @@ def _fit(type_: str, value: Any) -> Any:
     if type_ in ("text", "json"):
         return clean(value) if isinstance(value, str) else to_json(value)
     if type_ == "timestamp" and isinstance(value, datetime):
-        return value
+        return value.isoformat()
     if type_ == "timestamp" and isinstance(value, str):
         try:
-            return parse_time(value)
+            return parse_time(value).isoformat()
         except ValueError as error:
             raise _Misfit from error
     if type_ == "bool" and isinstance(value, bool):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import SecretStr
 
+from letta_source.arrays import text_array
 from letta_source.safe_text import parse_json, to_json
 from letta_source.schema.columns import EXTRA
 from letta_source.settings.given import keyed_hash
@@ -39,7 +40,7 @@ class Images:
 
     def without(self, rows: pa.Table) -> pa.Table:
         """Return the rows without images: content parts, JSON of such parts, data URLs in any text."""
-        is_image = pc.is_in(rows.column("type"), pa.array(_TYPES)) if "type" in rows.column_names else None
+        is_image = pc.is_in(rows.column("type"), text_array(_TYPES)) if "type" in rows.column_names else None
         for at, field in enumerate(rows.schema):
             if field.type != pa.string() or not rows.num_rows:
                 continue
@@ -102,9 +103,7 @@ def _changed(column: pa.ChunkedArray, where: pa.ChunkedArray, change: Any) -> pa
     if not pc.any(where).as_py():
         return column
     changed = [None if one is None else change(one) for one in column.filter(where).to_pylist()]
-    return pa.chunked_array(
-        [pc.replace_with_mask(_whole(column), _whole(where), pa.array(changed, pa.string()))]
-    )
+    return pa.chunked_array([pc.replace_with_mask(_whole(column), _whole(where), text_array(changed))])
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

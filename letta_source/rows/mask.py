@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from letta_source.arrays import text_array
 from letta_source.errors import ConfigError, FatalError
 from letta_source.items import Item
 from letta_source.rows.images import Images
@@ -202,7 +203,7 @@ def _masked(column: Column, values: pa.ChunkedArray, masking: _Masking) -> pa.Ch
     masked = [None if value is None else masking(value) for value in values.to_pylist()]
     if column.type == "json":
         masked = [None if text is None else _as_json(text) for text in masked]
-    return pa.chunked_array([pa.array(masked, values.type)])
+    return pa.chunked_array([text_array(masked)])
 
 
 def _as_json(text: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from letta_source.arrays import number_array
 from letta_source.models import LettaMessage
 from letta_source.rows import children as shapes
 from letta_source.rows.arrow import Columns, Extras
@@ -127,7 +128,7 @@ class Children:
         for name, rows in self._rows.items():
             if rows.items:
                 columns = rows.in_order()
-                items = pa.array(rows.items, pa.int64())
+                items = number_array(rows.items, pa.int64())
                 taken = {key: values.take(items) for key, values in keys.items()}
                 yield name, {**taken, INDEX.name: rows.idx, **columns}
 

@@ -24,7 +24,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "letta_source"
 # Values and descriptions that every package uses; the page names them once.
-EVERYWHERE = {"models", "schema", "settings", "errors", "items", "safe_text", "shards", "times"}
+EVERYWHERE = {"arrays", "models", "schema", "settings", "errors", "items", "safe_text", "shards", "times"}
 LONGEST_WALK, MOST_MODULES = 13, 24
 
 

@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "letta_source"
 LINES = 300
-TOP = {"__init__", "__main__", "source", "errors", "items", "times", "shards", "safe_text"}
+TOP = {"__init__", "__main__", "source", "arrays", "errors", "items", "times", "shards", "safe_text"}
 
 
 @pytest.mark.parametrize(
