@@ -28,7 +28,7 @@ class VariantTests:
         assert "Set the variable letta_schema" in said
 
     def test_it_builds_without_families_and_columns(self, smaller: Project, built: Built) -> None:
-        statuses = smaller.build(letta_document_chunk_size=300, letta__using_batches=False)
+        statuses = smaller.build(letta_document_chunk_size=1000, letta__using_batches=False)
         assert set(statuses.values()) == {"success", "pass"}
         # Missing tables give empty models; a disabled model that nothing reads is not built.
         assert smaller.rows("SELECT * FROM stg_letta__steps") == []
@@ -55,7 +55,7 @@ class VariantTests:
         assert names == {agent["name"] for agent in built.letta.tables["agents"].rows.values()}
         assert smaller.rows("SELECT * FROM letta__turns WHERE latency_source = 'runs'") == []
         ((longest,),) = smaller.rows("SELECT max(characters) FROM letta__document")
-        assert longest == 300
+        assert longest == 1000
 
     def test_prices_of_ones_own(self, built: Built, tmp_path: Path) -> None:
         warehouse = built.warehouse.copy(tmp_path)
