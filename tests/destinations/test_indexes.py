@@ -106,8 +106,17 @@ def merge_of(pipeline: dlt.Pipeline, place: Place, table: str) -> str:
     return next(one for one in sent if one.startswith("DELETE")).rstrip().rstrip(";")
 
 
-def test_each_merge_can_find_its_rows_by_an_index(place: Place, server: Server) -> None:
+def test_what_a_first_load_and_those_after_it_make_of_indexes(
+    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One first load serves all of these checks."""
     pipeline = loaded(place, server).pipeline
+    check_each_merge_can_find_its_rows_by_an_index(place, pipeline)
+    check_another_pipeline_has_its_own_staging_tables_with_indexes(place, server)
+    check_rows_of_large_tables_are_not_counted(place, server, pipeline, monkeypatch)
+
+
+def check_each_merge_can_find_its_rows_by_an_index(place: Place, pipeline: dlt.Pipeline) -> None:
     assert indexes(pipeline, place) == NAMES
     for table in (table for name in SOME[1].split(",") for table in RESOURCES[name].tables):
         merge = merge_of(pipeline, place, table.name)
@@ -119,16 +128,28 @@ def test_each_merge_can_find_its_rows_by_an_index(place: Place, server: Server) 
         assert f"{table.name}__merge" in " ".join(statements(pipeline, *plan[kind_of(place)]))
 
 
+def check_another_pipeline_has_its_own_staging_tables_with_indexes(place: Place, server: Server) -> None:
+    pipeline = loaded(place, server, "another").pipeline
+    assert set(indexes(pipeline, place)) == set(NAMES)
+
+
+def check_rows_of_large_tables_are_not_counted(
+    place: Place, server: Server, pipeline: dlt.Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {"agents": 2, "blocks": 0}
+    assert row_counts(pipeline, tables) == tables
+    analyze = {"postgres": "ANALYZE", "mysql": f"ANALYZE TABLE {pipeline.dataset_name}.agents"}
+    statements(pipeline, analyze.get(kind_of(place), "ANALYZE"))
+    monkeypatch.setattr(existing_rows, "_MOST", 1)
+    assert row_counts(pipeline, tables) == ({"blocks": 0} if kind_of(place) != "sqlite" else tables)
+    result = loaded(place, server, refresh=True)
+    assert result.new.get("agents") == (0 if kind_of(place) == "sqlite" else None)
+
+
 def test_those_that_are_missing_are_created_again(place: Place, server: Server) -> None:
     pipeline = loaded(place, server, indexes=False).pipeline
     assert indexes(pipeline, place) == []
     assert indexes(loaded(place, server, refresh=True).pipeline, place) == NAMES
-
-
-def test_another_pipeline_has_its_own_staging_tables_with_indexes(place: Place, server: Server) -> None:
-    loaded(place, server)
-    pipeline = loaded(place, server, "another").pipeline
-    assert set(indexes(pipeline, place)) == set(NAMES)
 
 
 def test_a_load_that_may_create_none_goes_on(
@@ -156,17 +177,3 @@ def test_a_table_that_stays_locked_is_not_waited_for(
     assert "an index could not be created" in caplog.text
     assert indexes(pipeline, place) == []
     assert indexes(loaded(place, server, refresh=True).pipeline, place) == NAMES
-
-
-def test_rows_of_large_tables_are_not_counted(
-    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipeline = loaded(place, server).pipeline
-    tables = {"agents": 2, "blocks": 0}
-    assert row_counts(pipeline, tables) == tables
-    analyze = {"postgres": "ANALYZE", "mysql": f"ANALYZE TABLE {pipeline.dataset_name}.agents"}
-    statements(pipeline, analyze.get(kind_of(place), "ANALYZE"))
-    monkeypatch.setattr(existing_rows, "_MOST", 1)
-    assert row_counts(pipeline, tables) == ({"blocks": 0} if kind_of(place) != "sqlite" else tables)
-    result = loaded(place, server, refresh=True)
-    assert result.new.get("agents") == (0 if kind_of(place) == "sqlite" else None)
