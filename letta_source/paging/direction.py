@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from letta_source.api.server import kind_of
+from letta_source.errors import Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.pages import Lost, Pages
 from letta_source.times import created_at
@@ -79,6 +81,7 @@ class Direction:
 
         Raises:
             Lost: the cursor leads nowhere.
+            Unreadable: the server ignores the order, and the first page is not the oldest.
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
         items = await self._pages.ask({self.forward: cursor})
@@ -99,6 +102,8 @@ class Direction:
             self._is_proven = True
         if cursor is None:
             self.is_newest_first = await self._begins_with_newest(fresh)
+            if not self.is_newest_first:
+                await self._assert_start(fresh)
         return fresh
 
     async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
@@ -110,9 +115,7 @@ class Direction:
         endpoint, server = self._pages.endpoint, self._pages.client.server
         if endpoint.family is not None or not _descends(items):
             return False
-        one = Pages(self._pages.client, replace(endpoint, page_size=1))
-        newest = await one.tried({}, "desc")
-        one.take_lease().release()
+        newest = await self._asked_once({}, "desc")
         if not newest or id_of(newest[0]) != id_of(items[0]):
             return False
         if not server.ignores_order:
@@ -123,6 +126,35 @@ class Direction:
                 endpoint.path,
             )
         return True
+
+    async def _assert_start(self, items: Sequence[Any]) -> None:
+        """Check, once per load and kind of list, that a full first page is the start of a list of messages.
+
+        Self-hosted, a gateway that drops the parameter `order` leaves the newest page, itself oldest first.
+
+        Raises:
+            Unreadable: there are messages before it.
+        """
+        pages, kinds = self._pages, self._pages.client.server.from_start
+        kind, ids = kind_of(pages.endpoint.path), ids_of(items)
+        is_full = pages.size == pages.endpoint.page_size <= len(items)
+        date = created_at(items[0]) if items and isinstance(items[0], dict) else None
+        if pages.endpoint.family is not None or kind in kinds or not (is_full and date and ids):
+            return
+        before = await self._asked_once({"before": ids[0]}, "asc") or ()
+        others = [item for item in before if isinstance(item, dict) and id_of(item) not in ids]
+        if any(time < date for item in others if (time := created_at(item))):
+            raise Unreadable(
+                f"{pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
+                " older messages would be missed: does a gateway drop the parameter?"
+            )
+        kinds.add(kind)
+
+    async def _asked_once(self, cursors: Mapping[str, str], order: str) -> Sequence[Any] | None:
+        one = Pages(self._pages.client, replace(self._pages.endpoint, page_size=1))
+        found = await one.tried(cursors, order)
+        one.take_lease().release()
+        return found
 
     def _can_tell(self, cursor: str | None) -> bool:
         """Return True if the other cursor's items can be told apart from those already read."""

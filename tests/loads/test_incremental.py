@@ -12,6 +12,7 @@ import pytest
 from letta_source import source
 from letta_source.api.client import Client
 from letta_source.demo import Letta, Server
+from letta_source.demo.api import answer
 from letta_source.extract import collect as extract
 from letta_source.paging.pages import Endpoint
 from letta_source.paging.walk import Event, walk_pages
@@ -45,6 +46,28 @@ def stored(letta: Letta, agent_id: str) -> list[str]:
 
 def message_paths(server: Server) -> list[tuple[str, str | None]]:
     return sorted((asked for asked in paths(server) if asked[0].endswith("/messages")), key=repr)
+
+
+def test_a_gateway_that_drops_the_order_hides_no_message(
+    letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_order(letta: Letta, *of_request: Any, **rest: Any) -> Any:
+        dialect, method, path, params, *others = of_request
+        kept = {name: value for name, value in params.items() if name != "order"}
+        return answer(letta, dialect, method, path, kept, *others, **rest)
+
+    agent, merged = quiet_agent(letta), Merged()
+    for hour in range(3):
+        letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
+    monkeypatch.setattr("letta_source.demo.server.answer", without_order)
+    with serve_without_sockets(letta, "cloud") as server:
+        merged.load(server, *AGENTS)
+        letta.talk(agent, "more", date=OLD + timedelta(hours=4))
+        assert merged.load(server, *AGENTS).problems == 0
+        assert {*merged.ids("agent_messages")} == {*stored(letta, agent)}
+    # Self-hosted sends the newest page, itself oldest first: what lies before it is missed, and this is told.
+    with serve_without_sockets(letta, "self-hosted") as server:
+        assert Merged().load(server, *AGENTS, page_size=4).problems == 1
 
 
 @pytest.mark.whole
