@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dlt
 
+from letta_source.destinations.dataset_names import assert_pipeline_name
 from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.dlt_paths import quote_addresses, show_duckdb_paths, take_paths_literally
 from letta_source.destinations.duckdb_files import named
@@ -22,6 +23,20 @@ DESTINATIONS = (
 )  # fmt: skip
 """Types to suggest for a misspelt one."""
 _DUCKDB = "dlt.destinations.duckdb"
+
+
+def assert_names(target: Target) -> None:
+    """Check the names that a caller gave: with an empty one, dlt would silently load to somewhere else.
+
+    Raises:
+        ConfigError: one is not a text or is empty, or dlt could not use the pipeline's name.
+    """
+    for name in ("pipeline_name", "destination", "dataset_name", "destination_name", "database"):
+        value = getattr(target, name)
+        is_left_out = value is None and name in ("destination_name", "database")
+        if not is_left_out and not (isinstance(value, str) and value.strip()):
+            raise ConfigError(f"{name} must be a text that is not empty, not {value!r}")
+    assert_pipeline_name(target.name)
 
 
 # Users' settings of DuckDB, in `destination.duckdb` and in its `credentials`; `Target` sets the others.

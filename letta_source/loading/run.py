@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,7 +32,7 @@ from letta_source.loading.workspace import Workspace
 from letta_source.plan.filters import assert_effective, assert_loadable
 from letta_source.safe_text import cleaned
 from letta_source.schema.resources import RESOURCES
-from letta_source.settings import Settings
+from letta_source.settings import SETTINGS, Settings
 from letta_source.settings.given import Given
 from letta_source.settings.places import providers
 from letta_source.source import letta
@@ -49,27 +50,48 @@ class Load:
 
     Attributes:
         settings: arguments of `letta_source.letta`; None means not given.
-        resources: names; empty for all except those that are only on request.
+        resources: names, or a text with commas between them; empty for all except those that are only on
+            request.
         destination_name: names dlt's config section and a DuckDB file, in place of type and pipeline name.
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
         steal_lock: take over the pipeline's lease in the destination, whoever holds it.
         wait: seconds to wait while another process uses the DuckDB file or runs the pipeline.
+
+    Raises:
+        ConfigError: an argument is of the wrong type, or a setting or a resource is unknown.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    resources: Sequence[str] = ()
+    resources: Iterable[str] | str = ()
     destination: str = "duckdb"
     dataset_name: str = "letta"
     pipeline_name: str = "letta"
     destination_name: str | None = None
-    database: str | None = None
+    database: str | os.PathLike[str] | None = None
     steal_lock: bool = False
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        # The repr of Given shows no secret.
-        object.__setattr__(self, "settings", Given.of(self.settings))
+        given, names = self.settings, self.resources or ()
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",")]
+        if not (isinstance(given, Mapping) and isinstance(names, Iterable)):
+            raise ConfigError('a Load takes settings and resources, as in Load({"lag": "1h"}, ["agents"])')
+        if not (isinstance(self.wait, (int, float)) and self.wait >= 0):
+            raise ConfigError(f"wait must be a number of seconds, 0 or more, not {self.wait!r}")
+        names = tuple(names)
+        assert_known("setting", map(str, given), SETTINGS)
+        assert_known("resource", map(str, names), list(RESOURCES))
+        file = self.database
+        plain = {
+            # Its repr shows no secret.
+            "settings": Given.of(given),
+            "resources": names,
+            "database": os.fspath(file) if isinstance(file, os.PathLike) else file,
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,8 @@ def load(
         ConfigError: or another LettaError, before anything is touched.
         LoadFailed: the load began and failed; the next one goes on from the last package that was loaded.
     """
+    if not isinstance(what, Load):
+        raise ConfigError('load takes a Load, as in load(Load({"base_url": "http://localhost:8283"}))')
     parts = parts or PARTS
     session = session or Session()
     session.pipeline_name = what.pipeline_name
@@ -114,7 +138,6 @@ def load(
         except DltException as error:  # Such as a SCHEMA__NAMING that is not there.
             raise ConfigError(one_line(error)) from error
         if what.resources:
-            assert_known("resource", what.resources, list(RESOURCES))
             source = source.with_resources(*what.resources)
         for name in source.selected_resources:
             assert_loadable(RESOURCES[name], session.settings)

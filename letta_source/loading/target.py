@@ -20,7 +20,6 @@ from letta_source.destinations.dataset_names import (
     Holds,
     assert_not_called_otherwise,
     assert_not_reserved,
-    assert_pipeline_name,
     dataset_called,
     is_legacy,
     legacy_name,
@@ -43,7 +42,7 @@ from letta_source.destinations.duckdb_files import configured_file, in_use, not_
 from letta_source.destinations.encoding import assert_texts_arrive
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
-from letta_source.loading.destination import DESTINATIONS, destination_of, settings_of_duckdb
+from letta_source.loading.destination import DESTINATIONS, assert_names, destination_of, settings_of_duckdb
 from letta_source.loading.dlt_rules import assert_dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, setting_hint
 from letta_source.loading.own_folder import close_to_others
@@ -101,7 +100,7 @@ class Target:
             ConfigError: there is no such destination, or its settings or the names cannot work.
         """
         assert_contract()
-        assert_pipeline_name(self.name)
+        assert_names(self)
         with self._tried() as pipeline:
             client = pipeline.destination_client()
             found, file = self._named(client), configured_file(client)
