@@ -60,8 +60,9 @@ def assert_pipeline_name(name: str) -> None:
     Raises:
         ConfigError: dlt could not use it.
     """
-    if not (name.isidentifier() and len(name) <= _LONGEST and name.casefold() not in _DEVICES):
-        shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    is_text = isinstance(name, str)
+    if not (is_text and name.isidentifier() and len(name) <= _LONGEST and name.casefold() not in _DEVICES):
+        shown = f"{name[:_LONGEST]}…" if is_text and len(name) > _LONGEST else name
         raise ConfigError(
             f"the pipeline name {shown!r} cannot be used: it may have letters, digits and underscores, starts"
             f" with a letter, has at most {_LONGEST} characters, and is not the name of a device such as con"

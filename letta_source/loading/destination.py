@@ -31,12 +31,12 @@ def assert_names(target: Target) -> None:
     Raises:
         ConfigError: one is not a text or is empty, or dlt could not use the pipeline's name.
     """
-    for name in ("pipeline_name", "destination", "dataset_name", "destination_name", "database"):
+    assert_pipeline_name(target.name)
+    for name in ("destination", "dataset_name", "destination_name", "database"):
         value = getattr(target, name)
         is_left_out = value is None and name in ("destination_name", "database")
         if not is_left_out and not (isinstance(value, str) and value.strip()):
             raise ConfigError(f"{name} must be a text that is not empty, not {value!r}")
-    assert_pipeline_name(target.name)
 
 
 # Users' settings of DuckDB, in `destination.duckdb` and in its `credentials`; `Target` sets the others.

@@ -16,6 +16,7 @@ from letta_source.api.memory_budget import MemoryBudget
 from letta_source.api.redact import keep_our_frames
 from letta_source.api.server import Server
 from letta_source.destinations.capabilities import limits_of
+from letta_source.destinations.dataset_names import assert_pipeline_name
 from letta_source.destinations.dlt_internals import sections_only
 from letta_source.destinations.duckdb_files import in_use
 from letta_source.destinations.existing_rows import row_counts
@@ -81,6 +82,7 @@ class Load:
         if not (isinstance(self.wait, (int, float)) and self.wait >= 0):
             raise ConfigError(f"wait must be a number of seconds, 0 or more, not {self.wait!r}")
         names = tuple(names)
+        assert_pipeline_name(self.pipeline_name)
         assert_known("setting", map(str, given), SETTINGS)
         assert_known("resource", map(str, names), list(RESOURCES))
         file = self.database

@@ -22,6 +22,8 @@ from letta_source.loading.target import Target
         ({"resources": 3}, "a Load takes settings and resources"),
         ({"resources": [None]}, "unknown resource 'None'"),
         ({"resources": "agents,run"}, "unknown resource 'run': did you mean runs?"),
+        ({"pipeline_name": None}, "the pipeline name None cannot be used"),
+        ({"pipeline_name": 3}, "the pipeline name 3 cannot be used"),
         ({"wait": -1}, "wait must be a number of seconds, 0 or more, not -1"),
         ({"wait": float("nan")}, "wait must be a number of seconds"),
         ({"wait": "5"}, "wait must be a number of seconds, 0 or more, not '5'"),
@@ -33,12 +35,12 @@ def test_wrong_arguments_are_refused(given: dict[str, Any], message: str) -> Non
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["pipeline_name", "destination", "dataset_name"])
+@pytest.mark.parametrize("name", ["destination", "dataset_name"])
 @pytest.mark.parametrize("value", [None, 3, "", "  ", Path("x")])
 def test_names_are_texts(name: str, value: Any) -> None:
-    names: dict[str, Any] = {"pipeline_name": "letta", "destination": "duckdb", "dataset_name": "letta"}
+    names: dict[str, Any] = {"destination": "duckdb", "dataset_name": "letta"}
     with pytest.raises(ConfigError, match=f"^{name} must be a text that is not empty, not"):
-        Target(**{**names, name: value}).resolved()
+        Target("letta", **{**names, name: value}).resolved()
 
 
 @pytest.mark.parametrize("name", ["destination_name", "database"])
