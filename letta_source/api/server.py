@@ -150,7 +150,6 @@ class Server:
         page_limits: by kind of path, the largest limit that it accepts, if less than requested.
         given_without: relations that it cannot return for some items.
         ignores_order: a list came newest first although the oldest were asked for.
-        from_start: kinds of paths whose first page was found to be the oldest.
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
@@ -163,7 +162,6 @@ class Server:
     given_without: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
     ignores_order: bool = False
-    from_start: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, settings: Settings) -> Server:
@@ -177,7 +175,6 @@ class Server:
         self.given_without.clear()
         self.given_up.clear()
         self.ignores_order = False
-        self.from_start.clear()
 
 
 def kind_of(path: str) -> str:

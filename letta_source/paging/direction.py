@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from letta_source.api.server import kind_of
 from letta_source.errors import Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.pages import Lost, Pages
@@ -75,6 +74,8 @@ class Direction:
         self._since = since
         self._is_proven = False
         self.is_newest_first = False
+        # Id and date of the first message, if the first page is full.
+        self._full_page_from: tuple[str, datetime | None] | None = None
 
     async def items_after(self, cursor: str | None) -> Sequence[Any]:
         """Return the next page's items without those seen before; none at the end.
@@ -84,6 +85,12 @@ class Direction:
             Unreadable: the server ignores the order, and the first page is not the oldest.
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
+        items = await self._items_after(cursor)
+        if not items and not self.is_newest_first:
+            await self._assert_start()
+        return items
+
+    async def _items_after(self, cursor: str | None) -> Sequence[Any]:
         items = await self._pages.ask({self.forward: cursor})
         fresh = self._seen.without(items)
         if not items:
@@ -102,8 +109,9 @@ class Direction:
             self._is_proven = True
         if cursor is None:
             self.is_newest_first = await self._begins_with_newest(fresh)
-            if not self.is_newest_first:
-                await self._assert_start(fresh)
+            if len(fresh) >= self._pages.size and self._pages.endpoint.family is None:
+                first = next((item for item in fresh if id_of(item)), None)
+                self._full_page_from = (id_of(first) or "", created_at(first)) if first else None
         return fresh
 
     async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
@@ -127,28 +135,25 @@ class Direction:
             )
         return True
 
-    async def _assert_start(self, items: Sequence[Any]) -> None:
-        """Check, once per load and kind of list, that a full first page is the start of a list of messages.
+    async def _assert_start(self) -> None:
+        """Check that a list of messages that ends after one full page has none before it.
 
-        Self-hosted, a gateway that drops the parameter `order` leaves the newest page, itself oldest first.
+        Self-hosted, a gateway that drops the parameter `order` leaves the newest page, itself oldest first,
+        and nothing follows it.
 
         Raises:
             Unreadable: there are messages before it.
         """
-        pages, kinds = self._pages, self._pages.client.server.from_start
-        kind, ids = kind_of(pages.endpoint.path), ids_of(items)
-        is_full = pages.size == pages.endpoint.page_size <= len(items)
-        date = created_at(items[0]) if items and isinstance(items[0], dict) else None
-        if pages.endpoint.family is not None or kind in kinds or not (is_full and date and ids):
+        (first_id, date), self._full_page_from = self._full_page_from or ("", None), None
+        if not date or self._seen.count > 1:
             return
-        before = await self._asked_once({"before": ids[0]}, "asc") or ()
-        others = [item for item in before if isinstance(item, dict) and id_of(item) not in ids]
-        if any(time < date for item in others if (time := created_at(item))):
+        before = await self._asked_once({"before": first_id}, "asc") or ()
+        times = (created_at(item) for item in before if isinstance(item, dict) and id_of(item) != first_id)
+        if any(time < date for time in times if time):
             raise Unreadable(
-                f"{pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
+                f"{self._pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
                 " older messages would be missed: does a gateway drop the parameter?"
             )
-        kinds.add(kind)
 
     async def _asked_once(self, cursors: Mapping[str, str], order: str) -> Sequence[Any] | None:
         one = Pages(self._pages.client, replace(self._pages.endpoint, page_size=1))
