@@ -17,6 +17,10 @@ from letta_source.times import created_at
 logger = logging.getLogger(__name__)
 
 
+class NotFromStart(Unreadable):
+    """A list began in its middle, as the server ignores the order: what lies before is missing."""
+
+
 class SeenPages:
     """Memory of just enough ids to detect any repeated page.
 
@@ -82,7 +86,7 @@ class Direction:
 
         Raises:
             Lost: the cursor leads nowhere.
-            Unreadable: the server ignores the order, and the first page is not the oldest.
+            NotFromStart: the list ended, and its first page was not the oldest.
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
         items = await self._items_after(cursor)
@@ -142,7 +146,7 @@ class Direction:
         and nothing follows it.
 
         Raises:
-            Unreadable: there are messages before it.
+            NotFromStart: there are messages before it.
         """
         (first_id, date), self._full_page_from = self._full_page_from or ("", None), None
         if not date or self._seen.count > 1:
@@ -150,7 +154,7 @@ class Direction:
         before = await self._asked_once({"before": first_id}, "asc") or ()
         times = (created_at(item) for item in before if isinstance(item, dict) and id_of(item) != first_id)
         if any(time < date for time in times if time):
-            raise Unreadable(
+            raise NotFromStart(
                 f"{self._pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
                 " older messages would be missed: does a gateway drop the parameter?"
             )

@@ -15,7 +15,7 @@ from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
-from letta_source.paging.direction import Direction, SeenPages
+from letta_source.paging.direction import Direction, NotFromStart, SeenPages
 from letta_source.paging.pages import Endpoint, Lost, Pages
 from letta_source.paging.unreadable import Anchors, Known, back_from_end, far_edge, past_known
 
@@ -168,6 +168,10 @@ class _Walk:
                 self._restart(lost)
                 yield Restarted()
                 continue
+            except NotFromStart:
+                # The cursor moved over what came; a later load must not go on from there.
+                yield Restarted()
+                raise
             except RequestFailed as error:
                 if self._known:
                     self._meets_known = True
@@ -189,21 +193,19 @@ class _Walk:
                 yield Retried(*gap, None)
             if not fresh:
                 return
+            has_ids = bool(ids_of(fresh))
             # More elements without an id than fit into a page would hide what follows.
-            is_end = is_end or bool(self._cursor and not ids_of(fresh) and len(fresh) < self._pages.size)
-            after_id = self._cursor or ""
-            moved = self._move_over(fresh)
-            newest_first = self._direction.is_newest_first
-            yield Page(fresh, self._in_order, self._pages.take_lease(), after_id, newest_first)
+            is_end = is_end or bool(self._cursor and not has_ids and len(fresh) < self._pages.size)
+            yield self._page(fresh)
             if is_end:
                 return
-            if not moved:
+            if not has_ids:
                 path = self._pages.endpoint.path
                 raise NoProgress(f"{path} sends items without an id after {self._cursor}")
             self._pages.grow()
 
-    def _move_over(self, items: Sequence[Any]) -> bool:
-        """Move the cursor to the last item with an id; return False if none has one."""
+    def _move_over(self, items: Sequence[Any]) -> None:
+        """Move the cursor to the last item with an id."""
         self._seen.add(items)
         self._asked_again = False
         for item in reversed(items):
@@ -211,8 +213,7 @@ class _Walk:
                 self._cursor = found
                 # The whole item may be large.
                 self._reached = {name: item.get(name) for name in ("run_id", "date", "created_at")}
-                return True
-        return False
+                return
 
     def _resolved_by(self, fresh: Sequence[Any]) -> list[tuple[str, str]]:
         """Return the known gaps that these items prove to be closed; no items are the end of the list."""
@@ -261,9 +262,9 @@ class _Walk:
                 yield self._page(passed.edge)
 
     def _page(self, items: Sequence[Any]) -> Page:
-        after_id = self._cursor or ""
+        after_id, newest_first = self._cursor or "", self._direction.is_newest_first
         self._move_over(items)
-        return Page(items, self._in_order, self._pages.take_lease(), after_id)
+        return Page(items, self._in_order, self._pages.take_lease(), after_id, newest_first)
 
     async def _expected(self, cursors: Mapping[str, str | None], size: int) -> Sequence[Any] | None:
         """Return a page's new items on the way to a known gap; None if the page is not as expected."""

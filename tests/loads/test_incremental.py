@@ -66,8 +66,15 @@ def test_a_gateway_that_drops_the_order_hides_no_message(
         assert merged.load(server, *AGENTS).problems == 0
         assert {*merged.ids("agent_messages")} == {*stored(letta, agent)}
     # Self-hosted sends the newest page, itself oldest first: what lies before it is missed, and this is told.
+    later = Merged()
     with serve_without_sockets(letta, "self-hosted") as server:
-        assert Merged().load(server, *AGENTS, page_size=4).problems == 1
+        assert later.load(server, *AGENTS, page_size=4).problems == 1
+        again = later.load(server, *AGENTS, page_size=4).counts["agent_messages"]
+        assert (again.problems, again.known) == (1, 1)
+    monkeypatch.undo()
+    with serve_without_sockets(letta, "self-hosted") as server:
+        assert later.load(server, *AGENTS, page_size=4).problems == 0
+    assert {*later.ids("agent_messages")} == {*stored(letta, agent)}
 
 
 @pytest.mark.whole
