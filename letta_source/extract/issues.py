@@ -75,8 +75,9 @@ class Issues:
         for elements, after_id in others:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
-            is_kept = len(self._known.of(parent_id)) < _MOST_WITHOUT_ID
-            self.report(NO_ID, parent_id, detail, after_id or page_after, tracked=is_kept)
+            before, known = after_id or page_after, self._known.of(parent_id)
+            is_kept = (NO_ID, before, "") in known or len(known) < _MOST_WITHOUT_ID
+            self.report(NO_ID, parent_id, detail, before, tracked=is_kept)
 
     def misfits(self, parent_id: str, items: Sequence[Any]) -> None:
         """Report items that do not fit the models; without their content."""

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class NotFromStart(Unreadable):
-    """A list began in its middle, as the server ignores the order: what lies before is missing."""
+    """The first page did not follow the start: the server ignores the order."""
 
 
 class SeenPages:
@@ -86,7 +86,7 @@ class Direction:
 
         Raises:
             Lost: the cursor leads nowhere.
-            NotFromStart: the list ended, and its first page was not the oldest.
+            NotFromStart: the list ended, and its first page did not follow the start.
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
         items = await self._items_after(cursor)
@@ -113,9 +113,9 @@ class Direction:
             self._is_proven = True
         if cursor is None:
             self.is_newest_first = await self._begins_with_newest(fresh)
-            if len(fresh) >= self._pages.size and self._pages.endpoint.family is None:
-                first = next((item for item in fresh if id_of(item)), None)
-                self._full_page_from = (id_of(first) or "", created_at(first)) if first else None
+        if not self._seen.count and len(fresh) >= self._pages.size and self._pages.endpoint.family is None:
+            first = next((item for item in fresh if id_of(item)), None)
+            self._full_page_from = (id_of(first) or "", created_at(first)) if first else None
         return fresh
 
     async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
@@ -140,26 +140,26 @@ class Direction:
         return True
 
     async def _assert_start(self) -> None:
-        """Check that a list of messages that ends after one full page has none before it.
+        """Check that nothing lies between the start and the first page, if that is full and the only one.
 
         Self-hosted, a gateway that drops the parameter `order` leaves the newest page, itself oldest first,
         and nothing follows it.
 
         Raises:
-            NotFromStart: there are messages before it.
+            NotFromStart: there are messages between.
         """
         (first_id, date), self._full_page_from = self._full_page_from or ("", None), None
         if not date or self._seen.count > 1:
             return
-        before = await self._asked_once({"before": first_id}, "asc") or ()
-        times = (created_at(item) for item in before if isinstance(item, dict) and id_of(item) != first_id)
+        between = await self._asked_once({"after": self._start, "before": first_id}, "asc") or ()
+        times = (created_at(one) for one in between if isinstance(one, dict) and id_of(one) != first_id)
         if any(time < date for time in times if time):
             raise NotFromStart(
                 f"{self._pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
                 " older messages would be missed: does a gateway drop the parameter?"
             )
 
-    async def _asked_once(self, cursors: Mapping[str, str], order: str) -> Sequence[Any] | None:
+    async def _asked_once(self, cursors: Mapping[str, str | None], order: str) -> Sequence[Any] | None:
         one = Pages(self._pages.client, replace(self._pages.endpoint, page_size=1))
         found = await one.tried(cursors, order)
         one.take_lease().release()

@@ -26,20 +26,20 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Page:
-    """Items of one parent, in ascending order, as sent; never empty.
+    """Items of one parent, in ascending order if the server can, as sent; never empty.
 
     Attributes:
-        after_id: id of the item before them, where known; empty at the start of the list.
-        newest_first: the server ignores the order asked for: cursors do not move either.
         in_order: false beyond an unreadable item: cursors do not move over such a page.
         lease: the memory that it takes; the receiver of the page releases it.
+        after_id: id of the item before them, where known; empty at the start of the list.
+        newest_first: the server ignores the order asked for: no cursor may move.
     """
 
     items: Sequence[Any]
     in_order: bool = True
     lease: MemoryLease | None = field(default=None, compare=False, repr=False)
     after_id: str = field(default="", compare=False)
-    newest_first: bool = False
+    newest_first: bool = field(default=False, compare=False)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,15 @@ def message_paths(server: Server) -> list[tuple[str, str | None]]:
     return sorted((asked for asked in paths(server) if asked[0].endswith("/messages")), key=repr)
 
 
+def without_order(letta: Letta, *of_request: Any, **rest: Any) -> Any:
+    dialect, method, path, params, *others = of_request
+    kept = {name: value for name, value in params.items() if name != "order"}
+    return answer(letta, dialect, method, path, kept, *others, **rest)
+
+
 def test_a_gateway_that_drops_the_order_hides_no_message(
     letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_order(letta: Letta, *of_request: Any, **rest: Any) -> Any:
-        dialect, method, path, params, *others = of_request
-        kept = {name: value for name, value in params.items() if name != "order"}
-        return answer(letta, dialect, method, path, kept, *others, **rest)
-
     agent, merged = quiet_agent(letta), Merged()
     for hour in range(3):
         letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
@@ -65,16 +67,49 @@ def test_a_gateway_that_drops_the_order_hides_no_message(
         letta.talk(agent, "more", date=OLD + timedelta(hours=4))
         assert merged.load(server, *AGENTS).problems == 0
         assert {*merged.ids("agent_messages")} == {*stored(letta, agent)}
-    # Self-hosted sends the newest page, itself oldest first: what lies before it is missed, and this is told.
-    later = Merged()
+
+
+@pytest.mark.parametrize("loaded_before", [False, True])
+def test_a_first_page_that_does_not_follow_the_cursor_is_told(
+    letta: Letta, monkeypatch: pytest.MonkeyPatch, loaded_before: bool
+) -> None:
+    """Self-hosted sends, without `order`, the newest page, itself oldest first."""
+    agent, merged = quiet_agent(letta), Merged()
+
+    def load() -> Counts:
+        with serve_without_sockets(letta, "self-hosted") as server:
+            return merged.load(server, *AGENTS, page_size=4).counts["agent_messages"]
+
+    if loaded_before:
+        letta.talk(agent, "hi", date=OLD)
+        assert load().problems == 0
+    for hour in range(1, 4):
+        letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
+    with monkeypatch.context() as patch:
+        patch.setattr("letta_source.demo.server.answer", without_order)
+        assert (load().problems, load().known) == (1, 1)
+    assert load().problems == 0
+    assert {*merged.ids("agent_messages")} == {*stored(letta, agent)}
+
+
+def test_of_many_elements_without_an_id_the_first_are_known(
+    letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_nameless(*of_request: Any, **rest: Any) -> Any:
+        found = answer(*of_request, **rest)
+        if of_request[3].endswith("/messages"):
+            found = replace(found, body=[each for item in found.body for each in (item, None)])
+        return found
+
+    agent, merged = quiet_agent(letta), Merged()
+    for _ in range(60):
+        letta.talk(agent, "hi", date=OLD)
+    monkeypatch.setattr("letta_source.demo.server.answer", with_nameless)
     with serve_without_sockets(letta, "self-hosted") as server:
-        assert later.load(server, *AGENTS, page_size=4).problems == 1
-        again = later.load(server, *AGENTS, page_size=4).counts["agent_messages"]
-        assert (again.problems, again.known) == (1, 1)
-    monkeypatch.undo()
-    with serve_without_sockets(letta, "self-hosted") as server:
-        assert later.load(server, *AGENTS, page_size=4).problems == 0
-    assert {*later.ids("agent_messages")} == {*stored(letta, agent)}
+        first = merged.load(server, *AGENTS).counts["agent_messages"]
+        again = merged.load(server, *AGENTS, refresh=True).counts["agent_messages"]
+    assert (first.known, again.known, again.problems) == (0, 100, first.problems)
+    assert first.problems > 110
 
 
 @pytest.mark.whole
