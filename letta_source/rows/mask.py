@@ -13,7 +13,7 @@ from letta_source.arrays import text_array
 from letta_source.errors import ConfigError, FatalError
 from letta_source.items import Item
 from letta_source.rows.images import Images
-from letta_source.safe_text import parse_json, to_json, visible
+from letta_source.safe_text import clean, parse_json, to_json, visible
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import DELETED, EXTRA, GONE, SEQUENCE, Column
 from letta_source.schema.resources import RESOURCES
@@ -68,7 +68,7 @@ class Mask:
 
     def _masking(self, how: MaskAction) -> _Masking:
         if callable(how):
-            return how
+            return _checked(how)
         return {"drop": _drop, "redact": _redact, "hash": self._hash}[how]
 
     def _hash(self, text: str) -> str:
@@ -204,6 +204,24 @@ def _masked(column: Column, values: pa.ChunkedArray, masking: _Masking) -> pa.Ch
     if column.type == "json":
         masked = [None if text is None else _as_json(text) for text in masked]
     return pa.chunked_array([text_array(masked)])
+
+
+def _checked(function: _Masking) -> _Masking:
+    """Return a user's function whose errors quote nothing, and whose result every warehouse can hold."""
+
+    def masking(text: str) -> str | None:
+        try:
+            masked = function(text)
+        except Exception as error:  # It may raise anything.
+            what = f"raised {type(error).__name__}, whose message may quote what is masked"
+        else:
+            if masked is None or isinstance(masked, str):
+                return masked and clean(masked)
+            what = f"returned {type(masked).__name__}: it must return a text or None"
+        # Raised outside `except`: dlt stores the messages of chained errors in the pipeline's folder.
+        raise FatalError(f"mask: the function {getattr(function, '__name__', '')} {what}")
+
+    return masking
 
 
 def _as_json(text: str) -> str | None:

@@ -150,7 +150,8 @@ class _Check:
         if first in self._sub_sections:
             if (*path, first) in self._at:
                 return
-            for name in parts[1:]:
+            # `schema` is a section of dlt: SCHEMA__CONTRACT would be read as one of its settings.
+            for name in (*parts[1:], "_".join(parts)):
                 meant = name if len(parts) == 2 and name in self._names else _protects(name)
                 if meant:
                     raise ConfigError(f"{called} is not read: did you mean {shown(path, meant)}?")

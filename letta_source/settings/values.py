@@ -105,8 +105,8 @@ def mask_value(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, str):
-        if not value.strip():
-            # An empty text comes from an unset variable and would mask nothing.
+        if not value.strip(", \t\r\n"):
+            # Such a text comes from unset variables and would mask nothing.
             raise ValueError("must not be empty: leave it out to mask nothing")
         pairs = (part.partition("=") for part in value.split(",") if part.strip())
         value = _of_json(value, "{") or _once((name.strip(), how.strip()) for name, _, how in pairs)
@@ -123,6 +123,8 @@ def _flat(mask: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
     """Flatten nested tables: TOML reads an unquoted key such as agents.system as a table with a key."""
     for name, how in mask.items():
         if isinstance(how, Mapping):
+            if not how:
+                raise ValueError(f"{above}{name} has no columns: name them, as in {above}{name}.text=redact")
             yield from _flat(how, f"{above}{name}.")
         else:
             yield f"{above}{name}", how
@@ -143,8 +145,11 @@ def contract_value(value: Any) -> Any:
 
 def mask_key_value(value: Any) -> Any:
     """Read a mask key; refuse a short one."""
+    if isinstance(value, bytes):
+        # pydantic would take them unchecked.
+        raise ValueError("must be a text")
     key = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(key, str) and len(key) < 16:
+    if isinstance(key, str) and len(key.strip()) < 16:
         raise ValueError("must have at least 16 characters: a shorter one can be guessed")
     return value
 

@@ -16,7 +16,7 @@ import pytest
 from letta_source import letta
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer, answer
-from letta_source.errors import ConfigError
+from letta_source.errors import ConfigError, FatalError
 from letta_source.rows.flatten import Rows
 from letta_source.rows.mask import Mask
 from letta_source.schema.card import Resource
@@ -148,6 +148,30 @@ def test_a_function_of_ones_own() -> None:
     mask = {"text": lambda text: text.replace("Ann", "A."), "metadata": lambda text: text.upper()}
     assert one("agent_messages", {"content": "Ann says"}, mask=mask)["text"] == "A. says"
     assert json.loads(one("runs", {"metadata": {"a": "b"}}, mask=mask)["metadata"]) == {"A": "B"}
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda text: int(text), "raised ValueError"),
+        (lambda text: {"a": text}, "returned dict: it must return a text or None"),
+        (lambda text: text.encode(), "returned bytes: it must return a text or None"),
+    ],
+)
+def test_the_error_of_a_function_quotes_nothing(function: Any, why: str) -> None:
+    """dlt stores an error with all that it is chained to."""
+    with pytest.raises(FatalError) as failed:
+        one("agent_messages", {"content": SECRET}, mask={"text": function})
+    assert why in str(failed.value)
+    error: BaseException | None = failed.value
+    while error:
+        assert not CANARY.is_in(str(error))
+        error = error.__cause__ or error.__context__
+
+
+def test_what_a_function_returns_fits_every_warehouse() -> None:
+    row = one("agent_messages", {"content": "hi"}, mask={"text": lambda text: f"{text}\0\ud800"})
+    assert row["text"] == "hi\ufffd\ufffd"
 
 
 def test_the_more_exact_name_wins() -> None:
@@ -299,6 +323,8 @@ def test_what_is_no_image_stays() -> None:
         ({"mask": {"text": "hash"}}, "hash needs a mask_key"),
         ({"mask": ["text"]}, "must be actions by column"),
         ({"mask_key": "short-canary"}, "at least 16 characters"),
+        ({"mask_key": "canary" + " " * 20}, "at least 16 characters"),
+        ({"mask_key": b"canary"}, "must be a text"),
         ({"images": "blur"}, "images: must be 'keep', 'drop' or 'hash'"),
     ],
     ids=str,

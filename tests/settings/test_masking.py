@@ -114,6 +114,20 @@ def test_a_mask_that_disagrees_with_itself_is_refused(mask: Any) -> None:
         told({"mask": mask})
 
 
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (" , ", "mask: must not be empty"),
+        (",\n", "mask: must not be empty"),
+        ({"agents": {}}, "mask: agents has no columns"),
+        ('{"agents": {"system": {}}}', "mask: agents.system has no columns"),
+    ],
+)
+def test_a_mask_that_would_mask_nothing_is_refused(mask: Any, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        told({"mask": mask})
+
+
 def test_the_same_mask_twice_is_one() -> None:
     assert told({"mask": "text=hash,text=hash"})["agent_messages.text"] == "_hash"
 

@@ -226,6 +226,7 @@ def test_a_wrong_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SOURCES__LETTA_SOURCE__MASK", "SOURCES__LETTA__MASK"),
         ("SOURCES__LETTA__AGENT_MESSAGES__MASKS", "SOURCES__LETTA__MASK"),
         ("SOURCES__LETTA__RUNS__IMAGE", "SOURCES__LETTA__IMAGES"),
+        ("SOURCES__LETTA__SCHEMA__CONTRACT", "SOURCES__LETTA__SCHEMA_CONTRACT"),
         ("SOURCES__LETTA__ZZZZ", "the README lists the settings"),
     ],
 )
