@@ -16,12 +16,12 @@ from typing import Literal
 from benchmarks.mixed import STORED, Turn
 
 Kind = Literal["mixed", "plain"]
-"""Of data: turns of six plain items each, or turns as in `benchmarks.mixed`."""
+"""Kind of data: turns of six plain items each, or turns as in `benchmarks.mixed`."""
 
 KINDS: tuple[Kind, ...] = ("mixed", "plain")
 
 TURN_ITEMS = 6
-"""Of a turn of plain items."""
+"""Number of items in a turn of plain items."""
 
 # Even the last turn of a million items is long ago, outside the overlap that loads read again.
 _BEGIN = datetime(2025, 1, 1, tzinfo=timezone.utc)

@@ -11,11 +11,11 @@ from benchmarks.data import Agent
 
 One = TypeVar("One")
 Place = tuple[int, int]
-"""Of a message: its agent's number, and which of the agent's messages it is."""
+"""Place of a message: its agent's number, and its number among the agent's messages."""
 
 
 class Lists:
-    """What is new since the server began.
+    """Changes since the server began.
 
     Each time an agent shows more messages, they belong to one finished run with one step.
 

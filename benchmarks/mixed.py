@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 STORED = 8
-"""Ids that one turn needs at most."""
+"""The most ids that one turn needs."""
 
 SHARES = {
     "content in parts, with an image by its id": 0.12,
@@ -23,7 +23,7 @@ SHARES = {
     "a summary": 0.02,
     "an event with free-form data": 0.02,
 }
-"""Of turns; of turns with a tool where a tool is named."""
+"""Shares of all turns, or, where a tool is named, of turns with a tool."""
 
 
 class Turn:

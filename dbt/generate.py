@@ -51,11 +51,11 @@ If a family has a parent, its key and its columns begin with the parent's id. -#
 {% macro letta_schema() %}
 """
 _PAIRING = """\
-{{#- Made by generate.py: the rule of letta_source/export/pairing.py, which the export runs, too.
+{{#- Made by generate.py from letta_source/export/pairing.py, whose rule the export runs, too.
 
-letta_events are common table expressions over calls, approvals and returns (staging rows) that end
-in `event`. letta_pairs are some over `happened`, events with their times, that end in `paired`: a row a
-call, with the keys of its decision and of its end. -#}}
+letta_events returns common table expressions over calls, approvals and returns (staging rows); the last is
+`event`. letta_pairs returns some over `happened` (events with their times); the last is `paired`, one row per
+call with the keys of its decision and of its end. -#}}
 {{% macro letta_events() %}}
 {events}
 {{%- endmacro %}}

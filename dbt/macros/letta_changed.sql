@@ -1,8 +1,7 @@
-{#- What makes a model incremental by agent: the rows of agents that changed are deleted and made anew.
+{#- Make a model incremental by agent: the rows of agents that changed are deleted and rebuilt.
 
-A row carries the version that its agent had (`int_letta__agent_versions`). A turn, a call and a chunk depend on
-all that precedes them in the agent's messages, and rows come late, so an agent is the smallest part that can be
-made by itself.
+Each row has the version of its agent (`int_letta__agent_versions`). A turn, a call and a chunk depend on all
+earlier messages of the agent, and rows may come late, so an agent is the smallest part that can be rebuilt alone.
 -#}
 {% macro letta_incremental() %}
 {{- config(
@@ -13,8 +12,8 @@ made by itself.
 ) -}}
 {% endmacro %}
 
-{#- Whether this run adds to a table that an earlier one made. One of a version of this package that built whole
-tables has no versions: its rows are all deleted. -#}
+{#- Return true if this run adds to an existing table. A table without versions, built by an early version of this
+package, does not count: all its rows are deleted. -#}
 {% macro letta_adds() %}
 {%- if not is_incremental() -%}{{- return(false) -}}{%- endif -%}
 {%- set columns = adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list -%}
@@ -30,7 +29,7 @@ where agent_version not in (select agent_version from {{ ref('int_letta__agent_v
 {%- endif -%}
 {% endmacro %}
 
-{#- A condition: the row is of an agent that is to be made. -#}
+{#- Return the condition that a row belongs to an agent to be rebuilt. -#}
 {% macro letta_is_changed(agent_id='agent_id') %}
 {%- set versions = ref('int_letta__agent_versions') -%}
 {%- if letta_adds() -%}

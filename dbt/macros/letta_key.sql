@@ -1,4 +1,4 @@
-{#- One column for a key of several: the same from load to load. -#}
+{#- Combine several key columns into one, which stays the same from load to load. -#}
 {% macro letta_key(columns) %}
 {%- set parts = [] -%}
 {%- for column in columns -%}

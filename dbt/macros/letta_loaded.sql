@@ -1,15 +1,14 @@
-{#- What the user says of a family: true (it must be loaded), false (it is left out), none (what is there counts).
+{#- Return the user's choice for a family: true (it must be loaded), false (it is left out), none (if it exists).
 
-A family that is loaded on request is left out unless it is named.
+A family that is loaded on request is left out by default.
 -#}
 {% macro letta_using(family) %}
 {{- return(var('letta__using_' ~ family, none if letta_schema()['families'][family]['on'] else false)) -}}
 {% endmacro %}
 
-{#- Whether a table of the source is there and its family not left out. Only while `execute`.
+{#- Return true if a table of the source exists and its family is not left out. Call it only while `execute`.
 
-Raises a compiler error where no load of letta_source is in the schema, and where a family that must be loaded
-is not there.
+Raises a compiler error if the schema has no load of letta_source, or lacks a family that must be loaded.
 -#}
 {% macro letta_loaded(name) %}
 {%- set family = name.split('__')[0] -%}
@@ -29,7 +28,7 @@ is not there.
 {{- return((using or using is none) and load_relation(source('letta', name)) is not none) -}}
 {% endmacro %}
 
-{#- A query of the keys of a table's rows of finished loads; of none where the table is not loaded. -#}
+{#- Select the keys of a table's rows of completed loads; no rows if the table is not loaded. -#}
 {% macro letta_loaded_keys(name, columns) %}
 {%- set table, loads = source('letta', name), source('letta', '_dlt_loads') -%}
 {%- if execute and not letta_loaded(name) -%}

@@ -1,5 +1,5 @@
-{#- The order of messages. Dates are whole seconds; within one, the server's own order, which rows of an older
-version of letta_source do not have. The id only makes the order the same each time. -#}
+{#- Return the order of messages. Dates are whole seconds; within one, the server's sequence decides, which is null
+in rows of early versions of letta_source. The id only makes the order stable. -#}
 {% macro letta_order(table=none) %}
 {%- set prefix = table ~ '.' if table else '' -%}
 {%- for column in ['created_at', 'sequence', 'position', 'id'] -%}
@@ -7,7 +7,7 @@ version of letta_source do not have. The id only makes the order the same each t
 {%- endfor -%}
 {% endmacro %}
 
-{#- Whether the text of a user's message is the server's: JSON that begins with one of its own types. -#}
+{#- Return the condition that the server wrote a user's message: its text is JSON that begins with one of these types. -#}
 {% macro letta_is_event(text) %}
 {%- set start -%}
 replace(replace(replace(replace(substring({{ text }}, 1, 40), ' ', ''), chr(9), ''), chr(10), ''), chr(13), '')

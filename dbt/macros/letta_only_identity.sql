@@ -1,4 +1,4 @@
-{#- The one id in a JSON array of ids; null where there is none, or several. -#}
+{#- Return the only id in a JSON array of ids; null if there are none or several. -#}
 {% macro letta_only_identity(ids) %}
 {%- set text -%}
 cast({{ ids }} as {{ dbt.type_string() }})

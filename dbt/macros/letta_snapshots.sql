@@ -1,4 +1,4 @@
-{#- What the snapshots share. A version begins with the load that brought it, not with the build. -#}
+{#- Configure a snapshot. A version begins with the load that brought it, not with the build. -#}
 {% macro letta_snapshot(key, checked, of_ids, also=true) %}
 {{- config(
     enabled=var('letta_snapshots', false) and also,
@@ -10,7 +10,7 @@
 ) -}}
 {% endmacro %}
 
-{#- When the loads were finished; dbt wants the type of its own times. -#}
+{#- Select the end of each completed load, in the type of dbt's own times. -#}
 {% macro letta_load_times() %}
 select
     load_id,
@@ -20,7 +20,7 @@ where status = 0
 group by load_id
 {%- endmacro %}
 
-{#- Delete what `letta-source erase` removed from the tables: versions are rows of their own. -#}
+{#- Delete the versions of rows that `letta-source erase` removed from the tables. -#}
 {% macro letta_forget(columns) %}
 {%- if execute and load_relation(source('letta', 'erased')) -%}
 delete from {{ this }}

@@ -1,10 +1,10 @@
-{#- One table of the source, as every model may rely on it: only finished loads, the newest of each key.
+{#- Select a source table's rows of completed loads, the newest row of each key.
 
-A table that no load has made has its columns and no rows, a column that the table lacks is null.
+A missing table counts as empty; a column that it lacks is null.
 
 Args:
-    name: Of the table, in `letta_schema`.
-    always: Whether the model is built where its family is switched off, too: without rows.
+    name: The table's name in `letta_schema`.
+    always: True to build the model, without rows, even if its family is switched off.
 -#}
 {% macro letta_staging(name, always=false) %}
 {%- set schema, parts = letta_schema(), name.split('__') -%}
@@ -44,7 +44,7 @@ with kept as (
         1 as version_number
         {%- endif %}
     from {{ table }}
-    -- Rows of a load that was cut off are of no finished one: its next run brings them again.
+    -- The next run brings the rows of an interrupted load again.
     where _dlt_load_id in (select load_id from {{ loads }} where status = 0)
 
 )

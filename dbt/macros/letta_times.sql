@@ -1,4 +1,4 @@
-{#- Seconds from one time to a later one, with their fraction. -#}
+{#- Return the seconds between two times, with their fraction. -#}
 {% macro letta_seconds(earlier, later) %}
 {{- adapter.dispatch('letta_seconds', 'letta')(earlier, later) -}}
 {% endmacro %}
@@ -19,12 +19,12 @@ cast(date_diff('microsecond', {{ earlier }}, {{ later }}) / 1000000.0 as {{ lett
 cast(extract(epoch from ({{ later }} - {{ earlier }})) as {{ letta_type('double') }})
 {%- endmacro %}
 
-{#- The day of a time, in the time zone of the variable letta_time_zone. -#}
+{#- Return the day of a time, in the time zone of the variable letta_time_zone. -#}
 {% macro letta_day(moment) %}
 {{- adapter.dispatch('letta_day', 'letta')(moment) -}}
 {% endmacro %}
 
-{#- Where a warehouse keeps times without a zone they are in UTC. -#}
+{#- Times without a zone are in UTC. -#}
 {% macro default__letta_day(moment) %}cast({{ moment }} as date){% endmacro %}
 
 {% macro duckdb__letta_day(moment) %}
@@ -39,7 +39,7 @@ cast({{ moment }} at time zone '{{ var("letta_time_zone", "UTC") }}' as date)
 cast(convert_timezone('{{ var("letta_time_zone", "UTC") }}', {{ moment }}) as date)
 {%- endmacro %}
 
-{#- A time in UTC, without a zone where dbt's snapshots have none. -#}
+{#- Return a time in UTC, without a zone if dbt's snapshots have none. -#}
 {% macro letta_utc(moment) %}
 {{- adapter.dispatch('letta_utc', 'letta')(moment) -}}
 {% endmacro %}

@@ -1,4 +1,4 @@
-{#- The warehouse's name of a type of letta_source. -#}
+{#- Return the warehouse's name for a type of letta_source. -#}
 {% macro letta_type(kind) %}
 {%- if kind == 'text' -%}{{ dbt.type_string() }}
 {%- elif kind == 'bigint' -%}{{ dbt.type_bigint() }}
@@ -12,7 +12,7 @@
 
 {% macro default__letta_type_double() %}{{ dbt.type_float() }}{% endmacro %}
 
-{#- There a float has four bytes. -#}
+{#- Databases whose FLOAT has four bytes. -#}
 {% macro duckdb__letta_type_double() %}double{% endmacro %}
 
 {% macro default__letta_type_timestamp() %}{{ dbt.type_timestamp() }}{% endmacro %}
@@ -21,10 +21,10 @@
 
 {% macro postgres__letta_type_timestamp() %}timestamp with time zone{% endmacro %}
 
-{#- There a timestamp has no time zone. -#}
+{#- Databases whose TIMESTAMP has no time zone. -#}
 {% macro snowflake__letta_type_timestamp() %}timestamp_tz{% endmacro %}
 
-{#- letta_source writes json as text where a warehouse is not one of these. -#}
+{#- In all warehouses but these, letta_source writes json as text. -#}
 {% macro default__letta_type_json() %}{{ dbt.type_string() }}{% endmacro %}
 
 {% macro duckdb__letta_type_json() %}json{% endmacro %}

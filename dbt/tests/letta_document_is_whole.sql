@@ -1,4 +1,4 @@
--- No chunk is too long, and no character is lost: between two pieces of a chunk stands one line break.
+-- No chunk is too long, and no character is lost: one line break separates two pieces of a chunk.
 {%- set size = var('letta_document_chunk_size', 4000) | int %}
 {%- set most = var('letta_document_longest_message', 16777216) | int %}
 

@@ -1,4 +1,4 @@
--- Every tool call that was loaded is a part of exactly one call.
+-- Every row of agent_messages__tool_calls belongs to exactly one tool call.
 with loaded as (
 
     {{ letta_loaded_keys('agent_messages__tool_calls', ['agent_id', 'message_id', 'position', 'idx']) | indent(4) }}

@@ -28,7 +28,7 @@ _MESSAGE = (
 )
 TOOL_CALLS = Table(
     "tool_calls",
-    "A row for each time that an agent called a tool, with what became of it.",
+    "One row per tool call, with its approval and its result.",
     (
         text("agent_id", "The agent that called.", nullable=False, references="agents.id"),
         text("message_id", "The message that called.", nullable=False, references=f"{ROOT}.id"),
@@ -43,11 +43,11 @@ TOOL_CALLS = Table(
         timestamp("called_at", "When it was first seen."),
         SEQUENCE,
         bigint("times_seen", "Items that hold it; more than 1 where it waited for approval."),
-        boolean("is_approval_requested", "Whether it waited for approval."),
+        boolean("is_approval_requested", "True if it waited for approval."),
         boolean("is_approved", "The last decision; null if there was none."),
         timestamp("decided_at", "When that was."),
         text("decision_reason", "Why.", content=True),
-        boolean("is_returned", "Whether a result is there."),
+        boolean("is_returned", "True if there is a result."),
         timestamp("returned_at", "When it came."),
         text("return_status", "success or error."),
         text("tool_return", "The result.", content=True),

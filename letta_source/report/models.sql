@@ -45,7 +45,7 @@ opened as (
         following.*,
         case
             when message_type <> 'user_message' then 0
-            -- Several messages of one request.
+            -- Several messages of one request are one turn.
             when last_type = 'user_message' and coalesce(last_run_id, '') = coalesce(run_id, '') then 0
             else 1
         end as opens_turn
@@ -108,7 +108,7 @@ left join int_letta__agent_versions as versions
     on versions.agent_id = named.agent_id;
 
 CREATE TABLE int_letta__tool_events AS
--- What happened to tool calls, in order: seen (a call), decided (an answer to a request for approval), returned.
+-- Events of tool calls: seen (a call), decided (an answer to a request for approval), returned.
 with messages as (
     select * from int_letta__messages
     where 1 = 1
@@ -198,8 +198,8 @@ left join returns
     and returns.idx = event.idx;
 
 CREATE TABLE int_letta__tool_calls AS
--- One row for each time a tool was called, with what became of it. What a model calls the same (agent,
--- tool_call_id) can be several calls; how they are told apart is in macros/letta_pairing.sql.
+-- One row per tool call, with its approval and its return. Several calls may have the same (agent, tool_call_id);
+-- macros/letta_pairing.sql distinguishes them.
 with events as (
     select * from int_letta__tool_events
     where 1 = 1
@@ -352,7 +352,7 @@ left join events as returns
     and returns.idx = paired.return_idx;
 
 CREATE TABLE int_letta__run_turns AS
--- A run belongs to the turn in which it said its first word.
+-- A run belongs to the turn of its first message.
 with messages as (
     select
         agent_id,
@@ -411,7 +411,7 @@ priced as (
         coalesce(by_handle.output_price, by_model.output_price) as output_price,
         coalesce(steps.cached_input_tokens, 0) as cached,
         coalesce(steps.cache_write_tokens, 0) as written,
-        -- Providers count what was cached as a part of the prompt; one that did not would make this negative.
+        -- Providers count cached tokens as part of the prompt; otherwise this would be negative.
         case
             when coalesce(steps.prompt_tokens, 0)
                 < coalesce(steps.cached_input_tokens, 0) + coalesce(steps.cache_write_tokens, 0) then 0
@@ -430,7 +430,7 @@ select
     coalesce(priced.agent_id, runs.agent_id, said.agent_id) as agent_id,
     said.conversation_key,
     coalesce(said.turn_id, run_turns.turn_id) as turn_id,
-    -- The API gives a step no date of its own.
+    -- Steps have no date in the API.
     coalesce(said.created_at, runs.created_at) as created_at,
     priced.status,
     priced.stop_reason,
@@ -495,7 +495,7 @@ opening as (
     select
         turn_id,
         text as user_text,
-        -- Agents write to agents, too: no user did.
+        -- Agents write to agents, too: their ids are not users.
         case when sender_id like 'agent-%' then null else sender_id end as sender_id,
         row_number() over (partition by turn_id order by message_index) as row_index
     from messages
@@ -523,7 +523,7 @@ runs as (
     select
         turn_id,
         count(*) as runs,
-        -- A run whose duration is not known leaves that of the turn unknown, too.
+        -- If the duration of one run is unknown, so is that of the turn.
         case when count(*) = count(seconds) then sum(seconds) end as seconds,
         cast(max(case when run_index = 1 then ttft_ns end) / 1000000000.0 as double)
             as seconds_to_first_token,
@@ -565,7 +565,7 @@ select
     turns.conversation_key,
     turns.conversation_id,
     turns.turn_index,
-    -- What an identity sends names it on some hosts only; an agent with one identity is that one's.
+    -- Only some hosts name the identity that sent a message; an agent with a single identity belongs to it.
     coalesce(opening.sender_id, case
         when cast(agents.identity_ids as TEXT) like '["%"]' and cast(agents.identity_ids as TEXT) not like '%,%'
             then replace(replace(cast(agents.identity_ids as TEXT), '["', ''), '"]', '')

@@ -1,5 +1,5 @@
--- A row for each agent, with a hash of all that its messages, turns and calls are made of: what is there, by count
--- and by the newest load that wrote it. Agents and conversations are written by each load, so theirs is the content.
+-- One row per agent, with a hash that changes whenever its messages, turns or calls may change. Tables count by
+-- their number of rows and their newest load; agents and conversations, which each load writes, by content.
 {%- set counted = {
     'messages': 'agent_messages',
     'content': 'agent_messages__content',
@@ -7,7 +7,7 @@
     'tool_returns': 'agent_messages__tool_returns',
     'approvals': 'agent_messages__approvals',
 } %}
-{#- Of the package: another number makes every row anew. -#}
+{#- The package's version of the models: another number rebuilds every row. -#}
 {%- set made_by = ['2'] %}
 {%- for name in [
     'letta_document_chunk_size', 'letta_document_message_types', 'letta_document_longest_message', 'letta_deduplicate',
@@ -27,7 +27,7 @@ with parts as (
 
     union all
 {% endfor %}
-    -- Of other agents, too, where messages name them.
+    -- Including runs of other agents that messages name.
     select
         messages.agent_id,
         'runs',

@@ -1,5 +1,5 @@
 {{ config(materialized='view') }}
--- The text of each message, in pieces that are no longer than a chunk: most messages are one.
+-- The text of each message, in pieces no longer than a chunk; most messages are one piece.
 {%- set size = var('letta_document_chunk_size', 4000) | int %}
 {%- set most = var('letta_document_longest_message', 16777216) | int %}
 
@@ -30,14 +30,14 @@ with messages as (
 
 ),
 
--- As many as the longest message may have pieces; only the few long messages meet them.
+-- As many numbers as the longest message may have pieces; only the few long messages are joined with them.
 numbers as (
 
     {{ dbt.generate_series(most // size + 1) | indent(4) }}
 
 ),
 
--- Grouped, so that no database measures a long text once for each number.
+-- Grouped, so that databases measure each long text once, not once for each number.
 long_messages as (
 
     select

@@ -52,7 +52,7 @@ opened as (
         following.*,
         case
             when message_type <> 'user_message' then 0
-            -- Several messages of one request.
+            -- Several messages of one request are one turn.
             when last_type = 'user_message' and coalesce(last_run_id, '') = coalesce(run_id, '') then 0
             else 1
         end as opens_turn

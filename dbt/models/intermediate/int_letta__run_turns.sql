@@ -1,4 +1,4 @@
--- A run belongs to the turn in which it said its first word.
+-- A run belongs to the turn of its first message.
 with messages as (
 
     select

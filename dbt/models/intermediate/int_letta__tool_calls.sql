@@ -1,6 +1,6 @@
 {{ letta_incremental() }}
--- One row for each time a tool was called, with what became of it. What a model calls the same (agent,
--- tool_call_id) can be several calls; how they are told apart is in macros/letta_pairing.sql.
+-- One row per tool call, with its approval and its return. Several calls may have the same (agent, tool_call_id);
+-- macros/letta_pairing.sql distinguishes them.
 
 with events as (
 

@@ -1,5 +1,5 @@
 {{ letta_incremental() }}
--- What happened to tool calls, in order: seen (a call), decided (an answer to a request for approval), returned.
+-- Events of tool calls: seen (a call), decided (an answer to a request for approval), returned.
 {%- set item = ['event.agent_id', 'event.message_id', 'event.position', 'event.idx'] %}
 {%- set named %}case event.kind when 0 then 'seen' when 1 then 'decided' else 'returned' end{% endset %}
 

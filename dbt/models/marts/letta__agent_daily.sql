@@ -1,4 +1,4 @@
--- One row for each agent and each day on which something of it happened.
+-- One row per agent and day with activity.
 {%- set counted = [
     'messages', 'user_messages', 'turns', 'answered_turns', 'latency_seconds', 'runs', 'failed_runs', 'steps',
     'failed_steps', 'prompt_tokens', 'cached_input_tokens', 'completion_tokens', 'reasoning_tokens',

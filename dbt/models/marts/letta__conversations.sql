@@ -1,4 +1,4 @@
--- One row for each conversation of an agent, and one for what was said outside of any.
+-- One row per conversation of an agent, and one per agent for messages outside of any.
 with messages as (
 
     select

@@ -1,10 +1,10 @@
 {{ letta_incremental() }}
 -- A conversation as text, in chunks of at most letta_document_chunk_size characters.
 --
--- A piece (a message, or a part of one that is longer than a chunk) of more than half a chunk is a chunk of its
--- own. The others go together by where they begin: those whose start falls into the same half of a chunk's
--- length. As each is at most half a chunk long, none of these is longer than a chunk; as a piece's place is the
--- length of what precedes it, what is said later changes no chunk but the last, and no recursion is needed.
+-- A piece is a message, or a part of a message that is longer than a chunk. A piece longer than half a chunk is a
+-- chunk of its own. Shorter pieces are grouped by their start: those that start in the same half of a chunk's length
+-- are one chunk. Each is at most half a chunk long, so no group is longer than a chunk. A piece's start is the length
+-- of everything before it, so later messages change only the last chunk, and no recursion is needed.
 {%- set half = (var('letta_document_chunk_size', 4000) | int) // 2 %}
 {%- set in_order = "partition by conversation_key order by message_index, piece_index"
     ~ " rows between unbounded preceding and current row" %}
@@ -13,7 +13,7 @@ with pieces as (
 
     select
         pieces.*,
-        -- With the line break that follows it.
+        -- Includes the line break after it.
         length(piece) + 1 as characters,
         case when length(piece) + 1 > {{ half }} then 1 else 0 end as is_alone
     from {{ ref('int_letta__document_pieces') }} as pieces

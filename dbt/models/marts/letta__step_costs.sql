@@ -40,7 +40,7 @@ priced as (
         coalesce(by_handle.output_price, by_model.output_price) as output_price,
         coalesce(steps.cached_input_tokens, 0) as cached,
         coalesce(steps.cache_write_tokens, 0) as written,
-        -- Providers count what was cached as a part of the prompt; one that did not would make this negative.
+        -- Providers count cached tokens as part of the prompt; otherwise this would be negative.
         case
             when coalesce(steps.prompt_tokens, 0)
                 < coalesce(steps.cached_input_tokens, 0) + coalesce(steps.cache_write_tokens, 0) then 0
@@ -61,7 +61,7 @@ select
     coalesce(priced.agent_id, runs.agent_id, said.agent_id) as agent_id,
     said.conversation_key,
     coalesce(said.turn_id, run_turns.turn_id) as turn_id,
-    -- The API gives a step no date of its own.
+    -- Steps have no date in the API.
     coalesce(said.created_at, runs.created_at) as created_at,
     priced.status,
     priced.stop_reason,

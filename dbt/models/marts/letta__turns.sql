@@ -31,7 +31,7 @@ opening as (
     select
         turn_id,
         text as user_text,
-        -- Agents write to agents, too: no user did.
+        -- Agents write to agents, too: their ids are not users.
         case when sender_id like 'agent-%' then null else sender_id end as sender_id,
         row_number() over (partition by turn_id order by message_index) as row_index
     from messages
@@ -65,7 +65,7 @@ runs as (
     select
         turn_id,
         count(*) as runs,
-        -- A run whose duration is not known leaves that of the turn unknown, too.
+        -- If the duration of one run is unknown, so is that of the turn.
         case when count(*) = count(seconds) then sum(seconds) end as seconds,
         cast(max(case when run_index = 1 then ttft_ns end) / 1000000000.0 as {{ letta_type('double') }})
             as seconds_to_first_token,
@@ -115,7 +115,7 @@ select
     turns.conversation_key,
     turns.conversation_id,
     turns.turn_index,
-    -- What an identity sends names it on some hosts only; an agent with one identity is that one's.
+    -- Only some hosts name the identity that sent a message; an agent with a single identity belongs to it.
     coalesce(opening.sender_id, {{ letta_only_identity('agents.identity_ids') }}) as user_id,
     turns.started_at,
     turns.ended_at,

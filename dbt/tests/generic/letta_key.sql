@@ -1,5 +1,5 @@
 {% test letta_key(model, columns) %}
--- Every key is whole, and there once.
+-- Keys are unique, and no part of them is null.
 select {{ columns | join(', ') }}
 from {{ model }}
 group by {{ columns | join(', ') }}

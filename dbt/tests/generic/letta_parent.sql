@@ -1,5 +1,5 @@
 {% test letta_parent(model, column_name, to, table) %}
--- Every row that names a parent has it, where parents are loaded: a load of messages alone has none.
+-- Every parent that a row names exists, if parents are loaded: a load of messages alone has none.
 select child.{{ column_name }}
 from {{ model }} as child
 {%- if execute and not letta_loaded(table) %}
