@@ -42,19 +42,19 @@ def test_booleans_equal_pyarrows(values: list[bool | None]) -> None:
 
 
 @pytest.mark.parametrize("value", [1, b"a", ["a"], {}])
-def test_only_a_text_is_a_text(value: object) -> None:
+def test_only_texts_are_accepted_as_texts(value: object) -> None:
     with pytest.raises(TypeError):
         text_array(["a", value])
 
 
 @pytest.mark.parametrize("type_", [pa.int64(), pa.float64()])
 @pytest.mark.parametrize("value", [True, "1", [1], {}])
-def test_only_a_number_is_a_number(type_: pa.DataType, value: object) -> None:
+def test_only_numbers_are_accepted_as_numbers(type_: pa.DataType, value: object) -> None:
     with pytest.raises(TypeError):
         number_array([None, value], type_)
 
 
-def test_numbers_keep_their_kind() -> None:
+def test_integers_and_floats_are_not_mixed() -> None:
     for value, type_ in ((1.5, pa.int64()), (2**53 + 1, pa.float64())):
         with pytest.raises(TypeError):
             number_array([value], type_)
@@ -63,7 +63,7 @@ def test_numbers_keep_their_kind() -> None:
 
 
 @pytest.mark.parametrize("value", [1, 0, "true"])
-def test_only_a_boolean_is_a_boolean(value: object) -> None:
+def test_only_booleans_are_accepted_as_booleans(value: object) -> None:
     with pytest.raises(TypeError):
         bool_array([True, value])
 

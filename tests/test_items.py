@@ -22,18 +22,18 @@ ELEMENTS: st.SearchStrategy[Any] = (
 
 
 @pytest.mark.parametrize("id_", FIT)
-def test_an_id_that_fits(id_: str) -> None:
+def test_valid_ids(id_: str) -> None:
     assert id_of({"id": id_}) == id_
     assert ids_of([{"id": id_}]) == [id_]
 
 
 @pytest.mark.parametrize("id_", [*UNFIT, *NO_TEXT])
-def test_an_id_that_does_not(id_: Any) -> None:
+def test_invalid_ids(id_: Any) -> None:
     assert id_of({"id": id_}) is None
     assert ids_of([{"id": ID}, {"id": id_}]) == [ID]
 
 
 @given(st.lists(ELEMENTS, max_size=4))
-def test_the_ids_of_a_page_are_those_of_its_elements(page: list[Any]) -> None:
+def test_the_ids_of_a_page_match_its_elements(page: list[Any]) -> None:
     expected = [found for element in page if (found := id_of(element)) is not None]
     assert ids_of(page) == ids_of(Items(page)) == Items(page).ids == expected

@@ -31,7 +31,7 @@ def _texts(value: Any) -> list[str]:
 
 
 @given(texts)
-def test_clean_takes_out_nul_and_replaces_each_lone_surrogate(text: str) -> None:
+def test_clean_replaces_nul_and_lone_surrogates(text: str) -> None:
     assert clean(text) == "".join(
         "\ufffd" if 0xD800 <= ord(char) <= 0xDFFF else char for char in text if char != "\0"
     )
@@ -74,7 +74,7 @@ def test_json_reads_as_sent(value: Any) -> None:
 
 @pytest.mark.parametrize("beside", [b'"a"', b'"\\ud800 [{ \\" \\\\"'])
 @pytest.mark.parametrize("depth", [1, MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, 500, 20_000])
-def test_where_the_text_begins_is_the_same_whatever_stands_beside(beside: bytes, depth: int) -> None:
+def test_deep_parts_become_text_whatever_surrounds_them(beside: bytes, depth: int) -> None:
     # The surrounding list counts as a level too.
     first, inner, last = parse_json(b"[%b,%b1%b,2]" % (beside, b"[" * depth, b"]" * depth))
     assert (first, last) == (json.loads(beside), 2)
@@ -86,7 +86,7 @@ def test_where_the_text_begins_is_the_same_whatever_stands_beside(beside: bytes,
     assert inner == ("[" * (depth - levels) + "1" + "]" * (depth - levels) if depth > levels else 1)
 
 
-def test_what_lies_deeper_is_the_text_it_came_as() -> None:
+def test_parts_beyond_the_deepest_level_stay_text_as_sent() -> None:
     sent = b"[" * MAX_DEPTH + b'{"a" : ["\xc3\xa9\\n]"]}, [ ]' + b"]" * MAX_DEPTH
     read = parse_json(sent)
     for _ in range(MAX_DEPTH - 1):
@@ -98,12 +98,12 @@ def test_what_lies_deeper_is_the_text_it_came_as() -> None:
 @pytest.mark.parametrize(
     "sent", [b"", b"[", b"[" * 5_000, b"[}" * 5_000, b'"\xff"', b"[" * 300 + b"]" * 299, b'["a]', b"nul"]
 )
-def test_what_is_no_json_raises(sent: bytes) -> None:
+def test_invalid_json_raises(sent: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(sent)
 
 
-def test_an_integer_that_python_refuses_stays_text() -> None:
+def test_a_huge_integer_stays_text() -> None:
     assert parse_json(b"[1%b, 2]" % (b"0" * 5_000)) == ["1" + "0" * 5_000, 2]
 
 
@@ -123,16 +123,16 @@ def test_an_integer_that_python_refuses_stays_text() -> None:
         ("two\nlines\tand a tab", r"two\x0alines\x09and a tab"),
     ],
 )
-def test_what_acts_and_is_not_seen_is_made_visible(text: str, shown: str) -> None:
+def test_control_and_invisible_characters_are_made_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(shown) == shown
 
 
-def test_some_may_stay() -> None:
+def test_kept_characters_stay() -> None:
     assert visible("a\n\tb\r", keep="\n\t") == "a\n\tb\\x0d"
 
 
-def test_all_that_formats_and_is_not_seen_is_made_visible() -> None:
+def test_all_invisible_format_characters_are_made_visible() -> None:
     """By Unicode's categories; some format characters, such as Arabic number signs, are visible."""
     seen = {0x200C, 0x200D, *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
     # These arrange Egyptian hieroglyphs in quadrats.

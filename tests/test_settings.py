@@ -70,7 +70,7 @@ def test_settings_do_not_change() -> None:
         made().page_size = 5
 
 
-def test_what_was_given_wins_over_the_environment() -> None:
+def test_given_values_win_over_the_environment() -> None:
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://there", "LETTA_PROJECT": "zoo"}
     settings = make_settings({"base_url": None, "api_key": None}, environ)
     assert (settings.base_url, settings.project) == ("http://there", "zoo")
@@ -81,7 +81,7 @@ def test_what_was_given_wins_over_the_environment() -> None:
     assert make_settings({"base_url": HOME}, {"LETTA_API_KEY": ""}).api_key is None
 
 
-def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LETTA_BASE_URL", "http://there")
     assert make_settings({}).base_url == "http://there"
 
@@ -213,14 +213,14 @@ PLAIN = "must be plain ASCII, without line breaks"
         ("page_zise", 5, "not permitted"),
     ],
 )
-def test_a_wrong_value_is_named(name: str, value: Any, message: str) -> None:
+def test_an_invalid_value_is_named(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         made(**{name: value})
     assert name in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_all_that_is_wrong_is_named_at_once() -> None:
+def test_all_invalid_values_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"lag: must be .*; page_size: "):
         made(lag="soon", page_size=0)
 

@@ -25,7 +25,7 @@ def test_times_come_back_in_utc_to_the_microsecond(moment: datetime, beyond: str
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "9999-12-31T23:59:59-12:00", "9999-12-31T24:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(text)
 
@@ -58,7 +58,7 @@ WRITTEN = [
 
 
 @given(st.lists(st.sampled_from([*WRITTEN, None, 5]) | moments.map(datetime.isoformat), max_size=4))
-def test_the_newest_of_many_times_is_that_of_each_or_none_is_told(texts: list[object]) -> None:
+def test_newest_of_equals_the_newest_parsed_time_or_raises(texts: list[object]) -> None:
     times = [time for text in texts if (time := created_at({"date": text})) is not None]
     try:
         newest = newest_of(texts)
@@ -67,7 +67,7 @@ def test_the_newest_of_many_times_is_that_of_each_or_none_is_told(texts: list[ob
     assert newest == max(times, default=None)
 
 
-def test_many_times_as_the_server_writes_them_are_told_at_once() -> None:
+def test_newest_of_accepts_times_as_the_server_writes_them() -> None:
     texts = ["2026-11-21T08:09:27+00:00", None, "2026-11-21T08:09:28+00:00", "2026-11-21T08:09:26.5+00:00"]
     assert newest_of(texts) == SECOND
     assert newest_of([None]) is newest_of([]) is None

@@ -84,14 +84,14 @@ def test_every_shard_is_loaded(schedule: Schedule) -> None:
     assert re.findall(r"^letta_shard_(\d+)", states, re.MULTILINE) == [str(index) for index in range(SHARDS)]
 
 
-def test_settings_are_not_sought_among_the_variables_of_others(schedule: Schedule) -> None:
+def test_other_airflow_variables_are_not_read_as_settings(schedule: Schedule) -> None:
     log = (schedule.logs / "api-server.log").read_text()
     asked = set(re.findall(r"path=/execution/variables/(\w+) ", log))
     assert {"letta_shards", "dlt_secrets_toml"} <= asked
     assert asked <= {"letta_shards", "dlt_secrets_toml", "sources", "destination"}
 
 
-def test_a_try_goes_on_from_what_the_one_before_left(schedule: Schedule) -> None:
+def test_a_retry_continues_where_the_failed_try_stopped(schedule: Schedule) -> None:
     schedule.letta.talk(schedule.agents()[-1], "again", tools=["roll"])
     with closing(psycopg2.connect(schedule.warehouse)) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER ROLE postgres SET lock_timeout = '100ms'")
@@ -110,7 +110,7 @@ def test_a_try_goes_on_from_what_the_one_before_left(schedule: Schedule) -> None
     schedule.assert_loaded()
 
 
-def test_what_cannot_be_read_fails_the_run_and_no_load(schedule: Schedule) -> None:
+def test_unreadable_items_fail_the_run_but_no_load(schedule: Schedule) -> None:
     agent_id, *_ = schedule.agents()
     schedule.letta.talk(agent_id, "this one the server cannot render")
     poisoned = schedule.letta.list_of("agent", agent_id).ids()[-1]

@@ -74,7 +74,7 @@ def github_actions() -> Iterator[Command]:
     ],
     ids=["kubernetes", "github_actions"],
 )
-def test_all_that_it_runs_loads_everything(commands: Any, names: dict[str, str], tmp_path: Path) -> None:
+def test_its_commands_together_load_everything(commands: Any, names: dict[str, str], tmp_path: Path) -> None:
     expected = Merged()
     with serve(small_letta(agents=6), api_key="sk-let-canary") as server, postgres(tmp_path) as url:
         secrets = {"key": "sk-let-canary", "warehouse": create_database(url, "warehouse")}

@@ -45,7 +45,7 @@ def deflate(data: bytes) -> bytes:
 
 
 @given(st.binary(max_size=5000), st.integers(1, 700))
-def test_one_coding_is_undone(data: bytes, piece: int) -> None:
+def test_one_content_coding_is_decoded(data: bytes, piece: int) -> None:
     assert body_of(response(data, None, piece)) == data
     assert body_of(response(data, "identity", piece)) == data
     for naming in ("none", "UTF-8", "utf8", ",", "identity, identity"):
@@ -57,7 +57,7 @@ def test_one_coding_is_undone(data: bytes, piece: int) -> None:
     assert body_of(response(deflate(data), "deflate", 1 << 20)) == data
 
 
-def test_members_of_gzip_are_one_text_and_padding_is_none() -> None:
+def test_gzip_members_are_joined_and_padding_is_ignored() -> None:
     members = gzip.compress(b"[1,") + gzip.compress(b"") + gzip.compress(b"2]")
     assert body_of(response(members, "gzip", 7)) == b"[1,2]"
     assert body_of(response(gzip.compress(b"[]") + b"\0" * 512, "gzip")) == b"[]"
@@ -90,7 +90,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
 
 
 @pytest.mark.parametrize(("make", "coding"), BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_given_up_early(make: Callable[[], bytes], coding: str | None) -> None:
+def test_a_decompression_bomb_is_stopped_early(make: Callable[[], bytes], coding: str | None) -> None:
     raw = make()
     answer, start = response(raw, coding), response(raw, coding)
     tracemalloc.start()
@@ -114,21 +114,21 @@ def test_a_bomb_is_given_up_early(make: Callable[[], bytes], coding: str | None)
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_codings_that_were_not_asked_for_are_refused(raw: bytes, coding: str) -> None:
+def test_content_codings_that_were_not_requested_are_refused(raw: bytes, coding: str) -> None:
     with pytest.raises(BadBody, match="its content coding was not asked for"):
         body_of(response(raw, coding))
     assert asyncio.run(read_start(response(raw, coding), 10)) == b""
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_what_is_broken_or_cut_short(coding: str) -> None:
+def test_broken_or_truncated_bodies_are_refused(coding: str) -> None:
     whole = gzip.compress(b"[" * 999) if coding == "gzip" else zlib.compress(b"[" * 999)
     for raw in (whole[:-5], whole[:9], b"[1, 2, 3]", whole[:14] + b"\xff" * 9):
         with pytest.raises(BadBody, match="its content coding is"):
             body_of(response(raw, coding))
 
 
-def test_a_length_beyond_all_bounds_is_believed() -> None:
+def test_a_huge_content_length_is_refused_without_reading() -> None:
     for length in ("1000001", "9" * 30):
         with pytest.raises(TooLarge) as caught:
             body_of(response(b"", length=length))

@@ -137,14 +137,14 @@ def said_by(url: str, **given: Any) -> str:
         ("old.pem", "certificate is out of date (certificate has expired): have it renewed"),
     ],
 )
-def test_a_certificate_that_does_not_fit(pems: Path, pem: str, said: str) -> None:
+def test_a_certificate_for_another_name(pems: Path, pem: str, said: str) -> None:
     with port_of(speaks_tls(pems / pem)) as port:
         found = said_by(f"https://localhost:{port}", ca_bundle=str(pems / "ca.pem"))
     assert f"https://localhost:{port} cannot be reached: its {said}" in found
     assert "ca_bundle" not in found
 
 
-def test_a_certificate_that_nobody_trusts(pems: Path) -> None:
+def test_an_untrusted_certificate(pems: Path) -> None:
     with port_of(speaks_tls(pems / "good.pem")) as port:
         assert get(f"https://localhost:{port}", ca_bundle=str(pems / "ca.pem")) == []
         assert "is not trusted (unable to get local issuer certificate): name" in said_by(
@@ -152,7 +152,7 @@ def test_a_certificate_that_nobody_trusts(pems: Path) -> None:
         )
 
 
-def test_a_client_certificate_that_is_asked_for_after_the_handshake(pems: Path) -> None:
+def test_a_client_certificate_requested_after_the_handshake(pems: Path) -> None:
     """With TLS 1.3 the refusal comes with the first response, as an error that httpcore does not wrap."""
     with port_of(speaks_tls(pems / "good.pem", client_ca=pems / "ca.pem")) as port:
         asked = said_by(f"https://localhost:{port}", ca_bundle=str(pems / "ca.pem"))
@@ -161,9 +161,7 @@ def test_a_client_certificate_that_is_asked_for_after_the_handshake(pems: Path) 
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-def test_an_error_of_tls_in_the_middle_is_a_failed_request(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tls_error_during_a_load_is_a_failed_request(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tls_error("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
 
     class Stream(httpcore.AsyncNetworkStream):
@@ -206,7 +204,7 @@ def test_an_error_of_tls_in_the_middle_is_a_failed_request(
     ],
     ids=["hangs up", "resets", "ssh"],
 )
-def test_a_port_of_something_else(url: str, play: Play, said: tuple[str, str]) -> None:
+def test_the_port_of_another_service(url: str, play: Play, said: tuple[str, str]) -> None:
     with port_of(play) as port:
         found = said_by(f"{url}:{port}")
     assert said[url.startswith("http:")] in found or "closed the connection" in found
@@ -229,7 +227,7 @@ def test_a_server_that_never_answers() -> None:
         ("504 Gateway Timeout", "the proxy cannot reach letta.test (504)"),
     ],
 )
-def test_what_a_proxy_answers_to_connect(status: str, said: str) -> None:
+def test_proxy_responses_to_connect(status: str, said: str) -> None:
     with port_of(says(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as port:
         found = said_by("https://letta.test", proxy=f"http://corp-user:{PASSWORD}@127.0.0.1:{port}")
     assert f"https://letta.test cannot be reached: {said}" in found
@@ -237,7 +235,7 @@ def test_what_a_proxy_answers_to_connect(status: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://letta.test", "http://letta.test"])
-def test_a_proxy_that_is_none(url: str, pems: Path) -> None:
+def test_a_server_that_is_not_a_proxy(url: str, pems: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         away = closed.getsockname()[1]
     refused = said_by(url, proxy=f"http://corp-user:{PASSWORD}@127.0.0.1:{away}")
@@ -286,13 +284,13 @@ def tls_error(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLEr
         ("TLSV1_ALERT_INTERNAL_ERROR", "TLS failed (TLSV1_ALERT_INTERNAL_ERROR)", False),
     ],
 )
-def test_reasons_of_openssl(reason: str, said: str, lasts: bool) -> None:
+def test_openssl_reasons_are_explained(reason: str, said: str, lasts: bool) -> None:
     error = failed(tls_error(reason))
     assert said in describe_cause(error, Route("letta.test", is_tls=True))
     assert is_lasting(error) is lasts
 
 
-def test_what_a_time_out_waited_for_is_no_cause() -> None:
+def test_the_wait_that_timed_out_is_not_reported_as_the_cause() -> None:
     error = httpx.ReadTimeout("")
     error.__context__ = ssl.SSLWantReadError()
     assert "no answer from letta.test" in describe_broken_answer(error, Route("letta.test"))
@@ -301,7 +299,7 @@ def test_what_a_time_out_waited_for_is_no_cause() -> None:
     assert "attempt to connect to the proxy p:1" in describe_cause(slow, Route("letta.test", proxy="p:1"))
 
 
-def test_in_the_middle_of_a_load_nobody_asks_whether_the_port_is_right() -> None:
+def test_no_hint_about_the_port_during_a_load() -> None:
     async def main(base_url: str) -> None:
         async with Client(settings(base_url, retries=0), looks_again=False) as client:
             client.server.lets_read = True

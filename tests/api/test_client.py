@@ -22,7 +22,7 @@ KEY = "sk-let-0123456789abcdef"
 
 
 @pytest.mark.parametrize("body", [b"", b"[1", b"OK", b"\xff", b"[" * 100_000], ids=len)
-def test_what_is_no_json(body: bytes) -> None:
+def test_a_body_that_is_not_json(body: bytes) -> None:
     with pytest.raises(BadBody):
         parse_body(body)
 
@@ -46,7 +46,7 @@ def test_lone_surrogates_are_json() -> None:
         (b'"' + b"x" * 999 + b'"', "x" * 300),
     ],
 )
-def test_what_the_server_said(body: bytes, detail: str) -> None:
+def test_error_details_are_reported(body: bytes, detail: str) -> None:
     with answering(lambda _: httpx.Response(404, content=body)), pytest.raises(StatusError) as caught:
         get()
     assert caught.value.detail == detail
@@ -68,7 +68,7 @@ def test_headers_and_body() -> None:
     assert str(second.url) == f"{HOST}/v1/agents/?limit=5"
 
 
-def test_a_slash_too_many_or_too_few_is_followed_with_the_key() -> None:
+def test_a_redirect_for_a_slash_is_followed_with_the_key() -> None:
     letta = Letta()
     agent = letta.add_agent()
     with serve(letta, api_key=KEY) as server:
@@ -91,13 +91,13 @@ def redirect(there: str) -> httpx.Response:
         ("https://letta.test", f"{HOST}:8283/v1/agents/"),
     ],
 )
-def test_the_key_goes_nowhere_else(here: str, there: str) -> None:
+def test_the_key_is_sent_to_no_other_host(here: str, there: str) -> None:
     with answering(lambda _: redirect(there)) as requests, pytest.raises(NotLetta, match="redirects to"):
         get(here, api_key=KEY)
     assert len(requests) == 1
 
 
-def test_what_is_no_url_is_a_failed_request() -> None:
+def test_an_invalid_redirect_url_is_a_failed_request() -> None:
     with answering(lambda _: redirect("mailto:nobody")), pytest.raises(RequestFailed, match="InvalidURL on"):
         get()
     with pytest.raises(RequestFailed, match="InvalidURL on"):
@@ -111,7 +111,7 @@ def test_the_same_host_is_followed_to_https() -> None:
     assert [request.headers["authorization"] for request in requests] == [f"Bearer {KEY}"] * 2
 
 
-def test_a_circle_ends() -> None:
+def test_a_redirect_loop_ends() -> None:
     with answering(lambda _: redirect("/v1/agents/")) as requests, pytest.raises(NotLetta, match="circle"):
         get()
     assert len(requests) <= 5

@@ -36,7 +36,7 @@ def skew_by(*headers: dict[str, str]) -> timedelta:
 
 
 @pytest.mark.parametrize("minutes", [-60 * 24 * 400, -20, 0, 20, 60 * 23])
-def test_now_is_the_servers(minutes: int) -> None:
+def test_now_is_the_server_time(minutes: int) -> None:
     assert skew_by({"date": http_date(timedelta(minutes=minutes))}) == timedelta(minutes=minutes)
 
 
@@ -53,7 +53,7 @@ def test_now_is_the_servers(minutes: int) -> None:
     ],
     ids=str,
 )
-def test_without_a_date_that_can_be_believed_now_is_ours(headers: dict[str, str]) -> None:
+def test_without_a_credible_date_now_is_local_time(headers: dict[str, str]) -> None:
     assert skew_by(headers) == timedelta(0)
 
 
@@ -62,20 +62,20 @@ def test_a_date_of_year_1_overflows_nowhere() -> None:
     assert now - timedelta(days=365 * 1900) < OURS
 
 
-def test_a_cached_answer_is_as_old_as_it_says() -> None:
+def test_the_age_of_a_cached_response_is_added() -> None:
     headers = {"date": http_date(timedelta(minutes=-30)), "age": "1800"}
     assert skew_by(headers) == timedelta(0)
     assert skew_by({**headers, "age": "9" * 30}) <= timedelta(0)
     assert skew_by({**headers, "age": "soon"}) == timedelta(minutes=-30)
 
 
-def test_of_several_servers_the_one_that_is_behind_counts() -> None:
+def test_the_slowest_clock_of_several_servers_counts() -> None:
     dates = [{"date": http_date(timedelta(minutes=minutes))} for minutes in (3, -4, 5)]
     assert skew_by(*dates) == timedelta(minutes=-4)
 
 
 @pytest.mark.parametrize(("minutes", "said"), [(-20, "0:20:00 behind"), (20, "0:20:00 ahead of"), (5, None)])
-def test_a_skew_beyond_the_overlap_is_told(
+def test_a_skew_larger_than_the_overlap_is_logged(
     caplog: pytest.LogCaptureFixture, minutes: int, said: str | None
 ) -> None:
     headers = {"date": http_date(timedelta(minutes=minutes))}
@@ -87,7 +87,7 @@ def test_a_skew_beyond_the_overlap_is_told(
     assert not said or f"the server's clock is {said} this machine's" in warned[0]
 
 
-def test_errors_tell_the_time_too() -> None:
+def test_error_responses_set_the_clock_too() -> None:
     clock = Clock()
     with answering(lambda _: httpx.Response(200)):
         assert clock.observe(httpx.Headers({"date": http_date(timedelta(0))}))

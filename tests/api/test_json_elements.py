@@ -68,7 +68,7 @@ def dumped(value: Any, space: str, ascii_only: bool) -> bytes:
 @example([["\\", '\\"', '"']], "", True, list(range(40)))
 @example({"a": {"messages": [1]}, KEY: [{"id": "x"}, 1.5, "]"], "b": "[}"}, " ", True, list(range(99)))
 @example({KEY: None}, "", True, [3])
-def test_any_value_is_read_as_from_the_whole_text(
+def test_any_value_is_parsed_as_from_the_whole_text(
     value: Any, space: str, ascii_only: bool, at: list[int]
 ) -> None:
     for sent in (value, {KEY: value}, {"a": value, KEY: [value, value], "z": value}, [value]):
@@ -96,7 +96,7 @@ BROKEN = st.text(st.sampled_from('[]{}",:\\ 1tnull-e.'), max_size=14)
 @example("{1:[]}", [], "{}")
 @example('["a"b]', [], "{}")
 @example('{"a":1]', [], "[{}]")
-def test_what_is_no_json_as_a_whole_is_none_in_pieces(text: str, at: list[int], form: str) -> None:
+def test_text_that_is_not_json_is_refused_in_pieces_too(text: str, at: list[int], form: str) -> None:
     sent = form.format(text).encode()
     try:
         expected = repr(whole(sent))
@@ -109,17 +109,17 @@ def test_what_is_no_json_as_a_whole_is_none_in_pieces(text: str, at: list[int], 
 
 @pytest.mark.parametrize("depth", [197, 198, 199, 200, 201, 202, 5000])
 @pytest.mark.parametrize("form", ["[%s]", '{"messages":[%s,1]}'])
-def test_what_is_nested_too_deep_is_cut_at_the_same_level(depth: int, form: str) -> None:
+def test_deep_nesting_is_cut_at_the_same_level(depth: int, form: str) -> None:
     text = (form % ('{"a":' * (depth // 2) + "[" * depth + "]" * depth + "}" * (depth // 2))).encode()
     assert repr(streamed(text, list(range(0, len(text), 7)))) == repr(whole(text))
 
 
 @pytest.mark.parametrize("at", [[], [1], [2], [1, 2, 3, 4]])
-def test_a_mark_of_byte_order_is_no_part_of_the_text(at: list[int]) -> None:
+def test_a_byte_order_mark_is_skipped(at: list[int]) -> None:
     assert streamed(b"\xef\xbb\xbf[1]", at) == [1]
 
 
-def test_what_is_too_large_is_not_held_and_does_not_move_its_neighbours() -> None:
+def test_elements_that_are_too_large_are_skipped_and_others_keep_their_positions() -> None:
     large = json.dumps("\\" * 40_000 + "]" * 20_000)
     text = f'{{"messages":[1,{large},{{"id":"b"}}]}}'.encode()
     elements = Elements(KEY, 1000)
@@ -134,7 +134,7 @@ def test_what_is_too_large_is_not_held_and_does_not_move_its_neighbours() -> Non
 
 
 @pytest.mark.parametrize("text", ['"%s"', '{"messages":"%s"}', '{"messages":{"a":"%s"}}'])
-def test_what_is_too_large_and_no_list_is_not_taken_for_an_empty_one(text: str) -> None:
+def test_a_large_value_that_is_not_a_list_is_not_an_empty_list(text: str) -> None:
     elements, found = cut((text % ("a" * 5000)).encode(), [], most=1000)
     assert not found
     assert elements.other is not None

@@ -23,7 +23,7 @@ from tests.support.wire import answering, client_of, settings
 LIMIT = 400
 
 
-def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
+def test_a_reader_that_needs_more_waits_until_others_release() -> None:
     async def main() -> None:
         memory, told = MemoryBudget(LIMIT), []
         held, waits = memory.lease(), memory.lease()
@@ -42,7 +42,7 @@ def test_whoever_asks_for_more_waits_until_others_give_back() -> None:
     asyncio.run(main())
 
 
-def test_of_readers_that_all_wait_one_goes_on() -> None:
+def test_if_all_readers_wait_one_may_exceed_the_budget() -> None:
     async def read(memory: MemoryBudget, ended: list[int]) -> None:
         lease = memory.lease()
         for _ in range(10):
@@ -63,7 +63,7 @@ def test_of_readers_that_all_wait_one_goes_on() -> None:
     assert max(asyncio.run(main())) <= 100 + 100
 
 
-def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
+def test_no_reader_exceeds_the_budget_while_another_can_release() -> None:
     memory = MemoryBudget(LIMIT)
     held, first, second = memory.lease(), memory.lease(), memory.lease()
     assert held.try_grow(60)
@@ -80,7 +80,7 @@ def test_nobody_goes_beyond_while_somebody_can_give_back() -> None:
     assert second.try_grow(50)
 
 
-def test_less_is_given_out_once_messages_are_large() -> None:
+def test_the_budget_shrinks_once_messages_are_large() -> None:
     for is_large, is_given in ((False, True), (True, False)):
         memory = MemoryBudget(LIMIT)
         if is_large:
@@ -94,7 +94,7 @@ def test_less_is_given_out_once_messages_are_large() -> None:
         assert more.try_grow(40)
 
 
-def test_what_nobody_refers_to_is_given_back() -> None:
+def test_a_garbage_collected_lease_is_released() -> None:
     memory = MemoryBudget(LIMIT)
     lease = memory.lease()
     assert lease.try_grow(10)
@@ -103,7 +103,7 @@ def test_what_nobody_refers_to_is_given_back() -> None:
     assert memory.used == 0
 
 
-def test_another_thread_gives_back() -> None:
+def test_another_thread_may_release_a_lease() -> None:
     async def main() -> None:
         memory = MemoryBudget(LIMIT)
         held, waits = memory.lease(), memory.lease()
@@ -133,7 +133,7 @@ def test_another_thread_gives_back() -> None:
     ],
     ids=lambda body: body[:12].decode(),
 )
-def test_what_json_takes_once_it_is_parsed_is_not_underestimated(body: bytes) -> None:
+def test_the_size_of_parsed_json_is_not_underestimated(body: bytes) -> None:
     tracemalloc.start()
     kept = parse_json(body)
     taken = tracemalloc.get_traced_memory()[0]
@@ -143,7 +143,7 @@ def test_what_json_takes_once_it_is_parsed_is_not_underestimated(body: bytes) ->
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no such holes")
-def test_large_blocks_are_given_back_whatever_was_freed_before() -> None:
+def test_large_blocks_are_returned_to_the_system_whatever_was_freed_before() -> None:
     class Info(ctypes.Structure):
         _fields_ = tuple((f"field{at}", ctypes.c_size_t) for at in range(10))
 
@@ -166,7 +166,7 @@ def test_large_blocks_are_given_back_whatever_was_freed_before() -> None:
     assert mappings() - before > len(messages) // 2
 
 
-def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
+def test_the_first_page_that_is_too_large_makes_large_blocks_return_to_the_system(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not earlier, because for pages of small messages it would cost time."""
@@ -181,7 +181,7 @@ def test_with_the_first_page_that_is_too_large_large_blocks_are_given_back(
     assert called == [1]
 
 
-def test_a_try_that_failed_holds_no_memory_while_others_wait_for_it() -> None:
+def test_a_failed_try_holds_no_memory_while_others_wait() -> None:
     """The check whether the server is up is another request: it would wait for ever."""
     used: list[int] = []
 

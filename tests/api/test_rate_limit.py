@@ -69,18 +69,18 @@ def moments(clock: Clock, waiting: RateLimit, readers: int, turns: int, held: fl
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-def test_without_a_cap_nobody_waits(clock: Clock, readers: int) -> None:
+def test_without_a_limit_requests_do_not_wait(clock: Clock, readers: int) -> None:
     assert moments(clock, RateLimit(), readers, 5) == [0.0] * 5 * readers
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-def test_the_cap_holds_for_all_readers_together(clock: Clock, readers: int) -> None:
+def test_the_limit_applies_to_all_readers_together(clock: Clock, readers: int) -> None:
     came = moments(clock, RateLimit(requests_per_second=2), readers, 6)
     assert came == [0.5 * number for number in range(6 * readers)]
 
 
 @pytest.mark.parametrize("cap", [None, 1.0])
-def test_nobody_goes_while_the_server_asks_to_wait(clock: Clock, cap: float | None) -> None:
+def test_no_request_is_sent_while_the_server_asks_to_wait(clock: Clock, cap: float | None) -> None:
     came = moments(clock, RateLimit(cap), readers=3, turns=4, held=7)
     # Before the server asked, the readers had all their turns without a cap, and only one turn with it.
     assert came == ([0.0] * 12 if cap is None else [0.0, *(7.0 + number for number in range(11))])
@@ -93,7 +93,7 @@ def test_a_shorter_wait_does_not_end_a_longer_one(clock: Clock) -> None:
     assert moments(clock, waiting, readers=2, turns=1) == [5.0, 5.0]
 
 
-def test_one_reader_that_is_asked_to_wait_holds_the_others(clock: Clock) -> None:
+def test_a_retry_after_pauses_all_readers(clock: Clock) -> None:
     """All share the load's rate limiter, though each resource has a client of its own."""
     busy, server = httpx.Response(429, headers={"retry-after": "30"}), Server()
     answered: list[float] = []
@@ -110,7 +110,7 @@ def test_one_reader_that_is_asked_to_wait_holds_the_others(clock: Clock) -> None
     assert len(requests) == 5
 
 
-def test_the_cap_of_the_settings_holds(clock: Clock) -> None:
+def test_the_limit_from_the_settings_applies(clock: Clock) -> None:
     async def read() -> None:
         async with Client(settings(requests_per_second=4)) as client:
             for _ in range(9):

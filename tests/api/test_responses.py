@@ -48,7 +48,7 @@ MESSAGE = "message-00000000-0000-4000-8000-000000000000"
         (400, "Job with id job-1 not found"),
     ],
 )
-def test_letta_says_that_something_is_gone(status: int, detail: str) -> None:
+def test_not_found_from_letta_means_gone(status: int, detail: str) -> None:
     assert judge(status, {"detail": detail}) is Verdict.GONE
 
 
@@ -75,12 +75,12 @@ def test_letta_says_that_something_is_gone(status: int, detail: str) -> None:
     ],
     ids=str,
 )
-def test_nobody_else_can_say_that_something_is_gone(said: Any) -> None:
+def test_not_found_from_anything_else_is_transient(said: Any) -> None:
     assert judge(404, said) is Verdict.PASSING
 
 
 @pytest.mark.parametrize("status", [400, 402, 409, 410, 413, 418, 421, 422, 431, 451, 499, 501])
-def test_json_without_a_detail_is_a_gateways(status: int) -> None:
+def test_json_without_a_detail_comes_from_a_gateway(status: int) -> None:
     error = {"code": status, "message": "no"}
     answers: list[dict[str, object]] = [{"message": "no"}, {"error": error}, {"errors": []}, {}]
     for said in answers:
@@ -89,7 +89,7 @@ def test_json_without_a_detail_is_a_gateways(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, *range(520, 531), 598, 599])
-def test_all_that_begins_with_five_may_pass(status: int) -> None:
+def test_all_5xx_are_transient(status: int) -> None:
     foreign = httpx.Response(status, text=f"error code: {status}", headers={"server": "cloudflare"})
     with answering(one_by_one([foreign, foreign, httpx.Response(200, json=[])])):
         assert get() == []
@@ -134,7 +134,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda answer: f"{answer.status_code} {answer.text[:30]}")
-def test_trouble_on_the_way_passes(foreign: httpx.Response) -> None:
+def test_gateway_errors_are_transient(foreign: httpx.Response) -> None:
     answers = [httpx.Response(200, json=[1]), foreign, foreign, httpx.Response(200, json=[2])]
     with client_of(one_by_one(answers)) as get:
         assert get("/v1/agents/", shape="list") == [1]
@@ -142,7 +142,7 @@ def test_trouble_on_the_way_passes(foreign: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize("foreign", FOREIGN, ids=lambda answer: f"{answer.status_code} {answer.text[:30]}")
-def test_trouble_that_stays_is_named_and_nothing_is_gone(foreign: httpx.Response) -> None:
+def test_lasting_gateway_errors_are_named_and_nothing_counts_as_gone(foreign: httpx.Response) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=[]) if request.url.path == "/v1/agents/" else foreign
 
@@ -154,13 +154,13 @@ def test_trouble_that_stays_is_named_and_nothing_is_gone(foreign: httpx.Response
     assert str(caught.value)
 
 
-def test_a_proxy_that_rewrites_answers_may_send_203() -> None:
+def test_a_203_from_a_rewriting_proxy_is_a_success() -> None:
     with client_of(one_by_one([httpx.Response(203, json=[1])])) as get:
         assert get("/v1/agents/", shape="list") == [1]
 
 
 @pytest.mark.parametrize("status", [202, 204, 206])
-def test_an_answer_that_is_not_whole_is_not_read_as_a_stream(status: int) -> None:
+def test_a_partial_response_is_not_read_as_a_stream(status: int) -> None:
     answers = [httpx.Response(status, json={"messages": []}), httpx.Response(200, json={"messages": [{}]})]
 
     async def main() -> int:
@@ -174,7 +174,7 @@ def test_an_answer_that_is_not_whole_is_not_read_as_a_stream(status: int) -> Non
         assert asyncio.run(main()) == 1
 
 
-def test_an_object_is_one_of_lettas_with_an_id() -> None:
+def test_an_object_must_have_the_requested_id() -> None:
     answers: list[Any] = [
         {"error": "upstream timed out"},
         [],
@@ -194,7 +194,7 @@ def test_an_object_is_one_of_lettas_with_an_id() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_concerns_what_was_asked_for_once_something_was_read(status: int) -> None:
+def test_after_a_success_a_refusal_concerns_only_that_request(status: int) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/groups/":
             return httpx.Response(status, json={"detail": "Groups are not part of your plan"})
@@ -222,7 +222,7 @@ def test_a_refusal_concerns_what_was_asked_for_once_something_was_read(status: i
         ("letta.com.corp.test", {"error": "Unauthorized"}, False),
     ],
 )
-def test_only_lettas_own_answer_blames_the_key(host: str, said: Any, blames: bool) -> None:
+def test_only_a_refusal_by_letta_blames_the_key(host: str, said: Any, blames: bool) -> None:
     with (
         answering(lambda _: httpx.Response(401, json=said)),
         pytest.raises(AuthError) as caught,
@@ -232,7 +232,7 @@ def test_only_lettas_own_answer_blames_the_key(host: str, said: Any, blames: boo
     assert ("a gateway or proxy in front refuses" in str(caught.value)) is not blames
 
 
-def test_where_a_redirect_leads_tells_no_secret() -> None:
+def test_redirect_targets_are_redacted() -> None:
     key = "sk-let-0123456789abcdef"
     for where in (f"https://{key}.corp.test/login", f"https://{key}.corp.test/x"):
         with answering(one_by_one([to(where)])), pytest.raises((AuthError, NotLetta)) as caught:
@@ -286,7 +286,7 @@ def to(where: str) -> httpx.Response:
     ],
     ids=lambda one: getattr(one, "text", None),
 )
-def test_who_refuses_is_said_and_what_to_do(
+def test_a_refusal_says_who_refuses_and_what_to_do(
     answer: httpx.Response, error: type[Exception], said: str
 ) -> None:
     with answering(lambda _: answer), pytest.raises(error, match=said) as caught:
@@ -299,7 +299,7 @@ def pages() -> Iterator[httpx.Response]:
     yield httpx.Response(200, json=["group"])
 
 
-def test_where_tls_ends_at_a_proxy_https_goes_on() -> None:
+def test_behind_a_tls_proxy_redirects_stay_https() -> None:
     """The server sees plain http and redirects to it, which would send the key unencrypted."""
     with answering(one_by_one(pages())) as requests:
         assert get("https://letta.test", "/v1/groups/", api_key="sk-let-0123456789") == ["group"]
@@ -309,7 +309,7 @@ def test_where_tls_ends_at_a_proxy_https_goes_on() -> None:
     ]
 
 
-def test_with_a_slash_or_without_nothing_is_there() -> None:
+def test_a_redirect_loop_between_slash_variants_is_a_missing_family() -> None:
     """A route without a slash behind a proxy that adds one."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -346,7 +346,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("detail", "bound"), LIMITS, ids=str)
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_limit_that_is_too_large(status: int, detail: Any, bound: int | None) -> None:
+def test_a_page_limit_that_is_too_large(status: int, detail: Any, bound: int | None) -> None:
     detail = [detail] if isinstance(detail, dict) else detail
     with (
         answering(lambda _: httpx.Response(status, json={"detail": detail})),
@@ -359,5 +359,5 @@ def test_a_limit_that_is_too_large(status: int, detail: Any, bound: int | None) 
 @pytest.mark.parametrize(
     "detail", ["String should match pattern 'agent-{uuid4}'", "image by URL", "no limit"]
 )
-def test_other_errors_are_no_limit(detail: str) -> None:
+def test_other_errors_are_not_about_the_page_limit(detail: str) -> None:
     assert judge(422, json.loads(json.dumps({"detail": detail}))) is Verdict.ERROR

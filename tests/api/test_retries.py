@@ -45,14 +45,14 @@ NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
     ],
     ids=repr,
 )
-def test_what_may_pass_is_tried_again(failure: Answer) -> None:
+def test_transient_failures_are_retried(failure: Answer) -> None:
     with answering(one_by_one([failure, failure, httpx.Response(200, json=[1])])) as requests:
         assert get(retries=2) == [1]
     assert len(requests) == 3
 
 
 @pytest.mark.parametrize("status", [400, 402, 409, 410, 422, 501])
-def test_what_letta_refuses_is_not_tried_again(status: int) -> None:
+def test_refusals_by_letta_are_not_retried(status: int) -> None:
     with (
         answering(lambda _: httpx.Response(status, json={"detail": "No."})) as requests,
         pytest.raises(StatusError, match=f"{status}: No.") as caught,
@@ -81,13 +81,13 @@ def test_retries_are_counted(retries: int) -> None:
     ],
     ids=repr,
 )
-def test_what_a_smaller_page_may_help_is_tried_less_often(failure: Answer, tries: int) -> None:
+def test_failures_that_a_smaller_page_may_avoid_are_retried_less(failure: Answer, tries: int) -> None:
     with answering(one_by_one([failure] * 9)) as requests, pytest.raises(RequestFailed):
         get(retries=5, page_retries=2)
     assert len(requests) == tries
 
 
-def test_the_waits_grow(waits: list[float]) -> None:
+def test_waits_grow_exponentially(waits: list[float]) -> None:
     with answering(lambda _: httpx.Response(503)), pytest.raises(StatusError):
         get(retries=10)
     assert len(waits) == 10
@@ -96,7 +96,7 @@ def test_the_waits_grow(waits: list[float]) -> None:
     assert 30 <= waits[-1] <= 30.25
 
 
-def test_the_waits_end(waits: list[float]) -> None:
+def test_retries_end(waits: list[float]) -> None:
     with answering(lambda _: httpx.Response(503)) as requests, pytest.raises(StatusError):
         get(retries=100)
     assert 500 <= sum(waits) <= 600
@@ -118,7 +118,7 @@ NO_DATES = [
 ]
 
 
-def test_the_wait_that_the_server_asks_for_is_obeyed(waits: list[float]) -> None:
+def test_retry_after_is_obeyed(waits: list[float]) -> None:
     asked = [httpx.Response(429, headers={"retry-after": value}) for value in ("7", "20")]
     with answering(one_by_one([*asked, httpx.Response(200, json=[])])):
         get()
@@ -138,7 +138,7 @@ def test_no_wait_is_shorter_than_the_backoff(odd: str, waits: list[float]) -> No
 
 
 @pytest.mark.parametrize("asked", ["3600", "2678400", "5, 3600"])
-def test_a_wait_of_more_than_ten_minutes_is_not_waited_for_but_told(asked: str, waits: list[float]) -> None:
+def test_a_retry_after_of_more_than_ten_minutes_ends_the_load(asked: str, waits: list[float]) -> None:
     asks = httpx.Response(429, headers={"retry-after": asked}, json={"detail": "Slow down."})
     with answering(lambda _: asks) as requests, pytest.raises(Unreachable, match=r"asks to wait [\d,]+ s"):
         get(retries=3)
@@ -180,19 +180,19 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("order", [("5", "60"), ("60", "5"), ("soon", "60"), ("-1", "60", "0")])
-def test_of_several_fields_the_longest_wait_counts(order: tuple[str, ...]) -> None:
+def test_the_longest_of_several_retry_after_fields_counts(order: tuple[str, ...]) -> None:
     assert retry_after(httpx.Headers([("Retry-After", one) for one in order]), NOW) == 60
 
 
 @pytest.mark.parametrize("odd", ["1000000000", "9" * 400, "Fri, 31 Dec 2100 23:59:59 GMT"])
-def test_a_wait_that_nobody_means_does_not_end_the_load(odd: str) -> None:
+def test_an_absurd_retry_after_does_not_end_the_load(odd: str) -> None:
     asks = httpx.Response(503, headers={"retry-after": odd})
     with answering(lambda _: asks) as requests, pytest.raises(StatusError, match="503"):
         get(retries=3)
     assert len(requests) == 4
 
 
-def test_dates_of_retry_after_are_held_against_the_servers_own() -> None:
+def test_retry_after_dates_are_compared_with_the_servers_clock() -> None:
     dates = {"retry-after": "Mon, 04 May 2026 12:01:00 GMT", "date": "Mon, 04 May 2026 12:00:50 GMT"}
     assert retry_after(dates, NOW) == 10
 
@@ -212,7 +212,7 @@ def test_a_quota_ends_the_load_with_its_reason(status: int, reason: str) -> None
 @pytest.mark.parametrize(
     "said", [{"error": "Rate limited", "reasons": ["rate-limit-exceeded"]}, {"reasons": 5}]
 )
-def test_a_rate_limit_is_no_quota(said: dict[str, Any]) -> None:
+def test_a_rate_limit_is_not_a_quota(said: dict[str, Any]) -> None:
     with answering(one_by_one([httpx.Response(429, json=said), httpx.Response(200, json=[])])):
         assert get() == []
 
@@ -227,7 +227,7 @@ def test_a_refused_key_ends_the_load_at_once(status: int) -> None:
     assert len(requests) == 1
 
 
-def test_nobody_at_home_ends_the_load() -> None:
+def test_an_unreachable_server_ends_the_load() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port} cannot be reached: .*refused"):
@@ -243,7 +243,7 @@ def test_a_web_page_is_not_letta() -> None:
     assert len(requests) == 1
 
 
-def test_a_web_page_in_the_middle_of_a_load_may_pass() -> None:
+def test_a_web_page_during_a_load_is_transient() -> None:
     with answering(one_by_one([web_page(200), httpx.Response(200, json=[])])):
         assert get(looks_again=True) == []
 
@@ -273,7 +273,7 @@ def test_a_request_that_fails_alone_is_given_up() -> None:
     assert outage.paths == ["/bad", "/bad", "/v1/agents/"]
 
 
-def test_nobody_is_blamed_for_an_outage() -> None:
+def test_an_outage_is_not_blamed_on_a_request() -> None:
     outage = _Outage(5)
     with answering(outage):
         assert get(path="/good", retries=1, looks_again=True) == []
@@ -285,7 +285,7 @@ SAYS_200 = [httpx.Response(200, json={"data": None}), web_page(200)]
 
 
 @pytest.mark.parametrize("foreign", SAYS_200, ids=repr)
-def test_an_error_with_status_200_of_one_path_is_retried_for_half_a_minute(
+def test_a_status_200_error_on_one_path_is_retried_for_half_a_minute(
     foreign: httpx.Response, waits: list[float]
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
@@ -297,9 +297,7 @@ def test_an_error_with_status_200_of_one_path_is_retried_for_half_a_minute(
 
 
 @pytest.mark.parametrize("foreign", SAYS_200, ids=repr)
-def test_an_error_with_status_200_of_all_paths_is_an_outage_that_is_waited_for(
-    foreign: httpx.Response, waits: list[float]
-) -> None:
+def test_status_200_errors_on_all_paths_are_an_outage(foreign: httpx.Response, waits: list[float]) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return foreign if sum(waits) < 150 else httpx.Response(200, json=[])
 
@@ -307,7 +305,7 @@ def test_an_error_with_status_200_of_all_paths_is_an_outage_that_is_waited_for(
         assert get(path="/good", shape="list", looks_again=True) == []
 
 
-def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
+def test_a_server_that_fails_and_then_goes_down_is_waited_for() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if len(requests) in (3, 4, 5):
             raise httpx.ConnectError("refused")
@@ -317,7 +315,7 @@ def test_a_server_that_fails_and_then_is_not_there_is_waited_for() -> None:
         assert get(path="/good", retries=3, page_retries=1, looks_again=True) == []
 
 
-def test_the_simplest_question_may_be_refused() -> None:
+def test_the_probe_of_the_server_may_be_refused() -> None:
     """Where a family is missing, or a list contains something that the server cannot render."""
     answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
     no_route = {"detail": "Not Found"}
@@ -335,7 +333,7 @@ def test_a_server_that_is_gone_for_good(status: int) -> None:
         get(path="/good", retries=1, looks_again=True)
 
 
-def test_another_reader_that_is_answered_shows_that_the_server_is_there() -> None:
+def test_a_response_to_another_reader_proves_that_the_server_is_up() -> None:
     letta = Letta()
     agent = letta.add_agent()
     letta.poison(letta.list_of("agent", agent).ids()[0])
@@ -354,7 +352,7 @@ def test_another_reader_that_is_answered_shows_that_the_server_is_there() -> Non
     assert {request.path for request in server.requests} == {"/v1/groups/", bad}
 
 
-def test_an_answer_that_drips_is_given_up() -> None:
+def test_a_response_that_trickles_in_times_out() -> None:
     async def drip() -> AsyncIterator[bytes]:
         while True:
             yield b" "
@@ -369,7 +367,7 @@ def test_an_answer_that_drips_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_proxy_that_refuses_may_think_again(status: int) -> None:
+def test_a_refusing_proxy_is_retried(status: int) -> None:
     with answering(one_by_one([web_page(status), httpx.Response(200, json=[])])):
         assert get() == []
     with answering(lambda _: web_page(status)) as requests, pytest.raises(AuthError):
@@ -377,7 +375,7 @@ def test_a_proxy_that_refuses_may_think_again(status: int) -> None:
     assert len(requests) == 3
 
 
-def test_a_500_costs_the_next_request_nothing() -> None:
+def test_after_a_500_the_next_request_does_not_fail() -> None:
     letta = Letta()
     agent, other = letta.add_agent(), letta.add_agent()
     letta.poison(letta.list_of("agent", agent).ids()[0])
@@ -413,7 +411,7 @@ def two_connections(body: bytes, requests: int) -> Iterator[str]:
         thread.join()
 
 
-def test_a_connection_that_was_reset_is_survived() -> None:
+def test_a_connection_reset_is_retried() -> None:
     async def main(base_url: str) -> list[Any]:
         async with Client(settings(base_url, retries=1)) as client:
             return [await client.get("/v1/agents/"), await client.get("/v1/agents/")]
@@ -441,7 +439,7 @@ def test_a_body_cut_short_is_a_failed_request() -> None:
     ],
     ids=repr,
 )
-def test_what_was_given_up_once_is_not_waited_for_a_thousand_times(
+def test_a_kind_of_path_that_was_given_up_once_is_retried_less(
     failure: httpx.Response, waits: list[float]
 ) -> None:
     """A gateway fails for one kind of path; all others are answered."""

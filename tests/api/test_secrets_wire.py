@@ -103,7 +103,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("echo", ECHOES)
-def test_a_server_that_tells_what_it_was_sent(echo: str, log: list[str]) -> None:
+def test_a_server_that_echoes_the_request(echo: str, log: list[str]) -> None:
     told: list[str] = []
     with answering(ECHOES[echo]) as (url, heads):
         for ask in (_get, check_families):
@@ -137,7 +137,7 @@ def test_every_fault_of_the_connection(log: list[str], monkeypatch: pytest.Monke
     assert [line for line in log if CANARY.is_in(line)] == []
 
 
-def test_nobody_at_home(log: list[str]) -> None:
+def test_an_unreachable_host(log: list[str]) -> None:
     with pytest.raises(LettaError) as caught:
         _get(settings("http://127.0.0.1:1", api_key=KEY, retries=0))
     assert [line for line in [*traceback.format_exception(caught.value), *log] if CANARY.is_in(line)] == []
@@ -166,7 +166,7 @@ def test_redaction(secret: str) -> None:
     assert redacted("nothing at all", "another key", "on") == "nothing at all"
 
 
-def test_a_piece_of_the_key_is_redacted_and_no_more() -> None:
+def test_pieces_of_the_key_are_redacted_and_nothing_else() -> None:
     assert redacted(f"[{KEY}] [{KEY[5:20]}] [{KEY[:7]}]", KEY) == f"[***] [***] [{KEY[:7]}]"
 
 
@@ -183,7 +183,7 @@ def test_every_secret_is_redacted() -> None:
     assert redact("a \x1b[31m\u202e\n b") == "a \\x1b[31m\\u202e\n b"
 
 
-def test_nothing_that_redacts_shows_a_secret() -> None:
+def test_redactors_do_not_show_their_secrets() -> None:
     client = Client(settings(api_key=KEY, headers={"X-Gate": KEY[::-1]}, mask_key=KEY))
     exchange = client._exchange
     parts = (client, vars(client), vars(exchange), exchange._headers, vars(exchange.redact._pieces))

@@ -88,7 +88,7 @@ def test_addresses_and_networks_need_no_proxy(url: str, no_proxy: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST.", "api.localhost", "[::1]"]
 )
-def test_nothing_of_this_machine_goes_through_a_proxy(host: str) -> None:
+def test_requests_to_this_machine_need_no_proxy(host: str) -> None:
     assert find_proxy(settings(f"http://{host}:8283", proxy="http://proxy.test"), {"http": "bad://"}) is None
 
 
@@ -119,9 +119,7 @@ def test_the_setting_names_a_proxy_or_none() -> None:
         ),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_named_without_a_secret(
-    value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_proxy_is_named_without_its_password(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", value)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(ConfigError, match=r"^HTTPS_PROXY") as caught:
@@ -139,7 +137,7 @@ def test_socks_needs_a_package(scheme: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_ca_bundle_that_cannot_be_used_is_named(
+def test_an_unusable_ca_bundle_is_named(
     variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
@@ -232,7 +230,7 @@ def test_certificates_of_a_server(pems: Path, monkeypatch: pytest.MonkeyPatch) -
         assert get(f"https://{where}", client_cert=str(pems / "both.pem")) == []
 
 
-def test_why_no_connection_came_about(waits: list[float]) -> None:
+def test_connection_failures_are_explained(waits: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert "the connection was refused" in said_by(f"http://127.0.0.1:{port}")
@@ -263,7 +261,7 @@ def test_a_proxy_that_refuses(status: str, waits: list[float]) -> None:
         assert not [secret for secret in SECRETS if secret in str(caught.value)]
 
 
-def test_large_answers_are_read_in_large_pieces() -> None:
+def test_large_responses_are_read_in_large_pieces() -> None:
     """httpcore reads pieces of 64 kB, each in a turn of the event loop: a fifth of a page's time."""
     body = b"[" + b" " * 3_000_000 + b"]"
     sizes: list[int] = []

@@ -36,7 +36,7 @@ def row(**values: Any) -> pa.Table:
         ({"extra": "[1]"}, {"extra": '{"text": "a"}'}, ["extra"]),
     ],
 )
-def test_what_an_older_version_kept_in_extra(
+def test_a_value_that_an_older_version_kept_in_extra_is_no_difference(
     sent: dict[str, Any], held: dict[str, Any], differ: list[str]
 ) -> None:
     names = [name for name in SCHEMA.names if sent.get(name) != held.get(name)]

@@ -20,7 +20,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def test_says_what_is_read_where_it_goes_and_what_is_masked(letta_source: Command, server: Server) -> None:
+def test_prints_the_server_the_destination_and_the_masks(letta_source: Command, server: Server) -> None:
     said = letta_source("check", "--base-url", server.base_url, "--dataset-name", "talk")
     assert (said.code, said.err) == (0, "")
     assert f"{server.base_url} answers without a key." in said.out
@@ -39,7 +39,7 @@ def test_as_json(letta_source: Command, server: Server, monkeypatch: pytest.Monk
     assert "content=redact" in found["masks"]
 
 
-def test_settings_of_the_pipeline_alone_count(
+def test_settings_of_the_pipelines_section_count(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO__SOURCES__LETTA__MASK", "content=drop")
@@ -51,7 +51,7 @@ def test_settings_of_the_pipeline_alone_count(
 EVIL = "\x1b]0;owned\x07 \u202e\x9b2J\u200f\u061c"
 
 
-def test_what_servers_and_settings_say_is_sanitized(
+def test_text_from_servers_and_settings_is_sanitized(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -77,7 +77,7 @@ def test_a_destination_that_cannot_be_opened_is_one_line(
 
 @pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
 @pytest.mark.parametrize("destination", ["duckdb", "sqlalchemy"])
-def test_writes_a_text_if_it_is_asked_to(
+def test_write_round_trips_a_text(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, destination: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:///warehouse.db")

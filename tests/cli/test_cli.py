@@ -133,7 +133,7 @@ def test_missing_credentials_are_named(letta_source: Command, server: Server, de
 
 
 @pytest.mark.parametrize("options", ["--page-size x", *(f"{one}=" for one in NOT_EMPTY)])
-def test_options_without_sense_are_refused(letta_source: Command, options: str) -> None:
+def test_invalid_option_values_are_refused(letta_source: Command, options: str) -> None:
     said = letta_source("run", *options.split())
     assert said.code == 2
     assert f"error: argument {options.replace('=', ' ').split()[0]}: " in said.errors[-1]
@@ -168,7 +168,7 @@ def test_a_wrong_key_is_refused(letta_source: Command, monkeypatch: pytest.Monke
         (503, "text/plain", b"", "{url}/v1/agents/: answers 503: "),
     ],
 )
-def test_what_is_no_letta_is_refused(
+def test_a_server_that_is_not_letta_is_refused(
     letta_source: Command,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
@@ -230,7 +230,7 @@ def test_options_win_over_config_and_config_over_lettas_variables(
     assert (seen.base_url, seen.refresh) == ("http://option.test", True)
 
 
-def test_check_of_a_server_of_ones_own(letta_source: Command) -> None:
+def test_check_of_a_self_hosted_server(letta_source: Command) -> None:
     with serve(recorded_letta(), missing=["groups"]) as server:
         said = letta_source("check", "--base-url", server.base_url)
     first, *families, where, masks = said.out.splitlines()
@@ -270,7 +270,7 @@ def test_discover_lists_every_resource(letta_source: Command) -> None:
             )
 
 
-def test_discover_for_machines(letta_source: Command) -> None:
+def test_discover_prints_json(letta_source: Command) -> None:
     said = letta_source("discover", "--json")
     found = {
         each["resource"]: (
@@ -304,7 +304,7 @@ def test_discover_for_machines(letta_source: Command) -> None:
 
 
 @pytest.mark.whole
-def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
+def test_the_demo_runs_twice_and_ignores_the_users_settings(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LETTA_API_KEY", "LETTA_PROJECT", "SOURCES__LETTA__API_KEY", "SOURCES__LETTA__PROJECT"):
@@ -351,7 +351,7 @@ def test_the_demo_works_twice_and_takes_nothing_of_the_users_own(
     assert not [value for value in sent if KEY in value]
 
 
-def test_the_demo_proposes_what_works_where_the_environment_is_not_activated(
+def test_the_demo_suggests_commands_that_work_without_an_activated_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from letta_source.cli.demo import typed_again
@@ -370,7 +370,7 @@ def test_the_demo_proposes_what_works_where_the_environment_is_not_activated(
     assert typed_again() == "letta-source"
 
 
-def test_a_demo_without_what_draws_says_what_to_install(
+def test_a_demo_without_the_report_extra_says_what_to_install(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from letta_source.cli import demo
@@ -380,14 +380,14 @@ def test_a_demo_without_what_draws_says_what_to_install(
     assert not list(letta_source.folder.glob("*.html"))
 
 
-def test_a_reader_that_had_enough_is_no_error(letta_source: Command) -> None:
+def test_a_closed_pipe_is_not_an_error(letta_source: Command) -> None:
     pipe = f"{sys.executable} -m letta_source discover --json | head -1"
     said = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
     assert (said.stdout, said.stderr) == ("[\n", "")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["discover"], 0), (["runn"], 2), ([], 2)])
-def test_the_exit_code_is_the_process_own(arguments: list[str], code: int) -> None:
+def test_the_process_ends_with_the_exit_code(arguments: list[str], code: int) -> None:
     said = subprocess.run(
         [sys.executable, "-m", "letta_source", *arguments],
         capture_output=True,

@@ -65,7 +65,7 @@ def test_nothing_of_an_agent_is_left_nor_comes_back(
     assert letta_source("status").code == 0
 
 
-def test_it_asks_before(letta_source: Command, server: Server, agent: str) -> None:
+def test_it_needs_yes(letta_source: Command, server: Server, agent: str) -> None:
     letta_source.load(server)
     before = left(letta_source, agent)
     for options, code in ((("--dry-run",), 0), ((), 2)):
@@ -85,7 +85,7 @@ def test_it_asks_before(letta_source: Command, server: Server, agent: str) -> No
         assert (refused.code, refused.out, says in refused.err) == (2, "", True)
 
 
-def test_files_are_left_to_the_user(
+def test_plain_files_are_not_erased(
     letta_source: Command, server: Server, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
@@ -97,7 +97,9 @@ def test_files_are_left_to_the_user(
     assert "agents: 1 rows would be removed" in said.out
 
 
-def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: FullLetta, server: Server) -> None:
+def test_a_conversation_is_found_by_its_runs_too(
+    letta_source: Command, letta: FullLetta, server: Server
+) -> None:
     what = ("--resources", "agents,runs,agent_messages,conversations")
     assert letta_source("run", "--base-url", server.base_url, *what).code == 0
     ((run_id, rows),) = letta_source.rows(
@@ -114,7 +116,7 @@ def test_a_conversation_goes_by_its_runs_too(letta_source: Command, letta: FullL
     assert letta_source.count("agent_messages")
 
 
-def test_memory_goes_with_its_agent_but_for_what_others_have_too(
+def test_memory_is_erased_with_its_agent_unless_other_agents_share_it(
     letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agent, other = letta.tables["agents"].ids()[:2]

@@ -20,7 +20,7 @@ print(code, gc.isenabled(), gc.get_freeze_count() > 50_000)
 """
 
 
-def test_collections_of_a_run_leave_modules_out(tmp_path: Path) -> None:
+def test_garbage_collections_of_a_run_skip_modules(tmp_path: Path) -> None:
     with serve(recorded_letta()) as server:
         said = subprocess.run(
             [sys.executable, "-c", _RUN, "run", "--base-url", server.base_url, "--resources", "agents"],
@@ -30,7 +30,7 @@ def test_collections_of_a_run_leave_modules_out(tmp_path: Path) -> None:
     assert said.stdout.splitlines()[-1] == "0 True True", said.stderr
 
 
-def test_in_a_process_that_does_more_all_stays_collectable() -> None:
+def test_in_other_processes_everything_stays_collectable() -> None:
     import dlt  # noqa: F401
 
     before = gc.get_freeze_count()

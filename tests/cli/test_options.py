@@ -33,7 +33,7 @@ def loaded(letta_source: Command) -> Command:
 
 
 @pytest.mark.whole
-def test_names_come_with_commas_and_repeated(loaded: Command) -> None:
+def test_names_may_be_separated_by_commas_or_repeated(loaded: Command) -> None:
     ids = [str(row[0]) for row in loaded.rows("SELECT id FROM letta.agents ORDER BY id")]
     both = loaded("export", "agent_messages", "--agent-id", ",".join(ids)).out.splitlines()
     repeated = loaded("export", "agent_messages", "--agent-id", ids[0], "--agent-id", ids[1]).out.splitlines()
@@ -53,7 +53,7 @@ def test_an_empty_name_is_refused(letta_source: Command, option: str, value: str
 @pytest.mark.parametrize(
     "words", [["run", "--resource", "agents"], ["run", "--page", "9"], ["report", "--day", "3"]]
 )
-def test_nothing_is_abbreviated(letta_source: Command, words: list[str]) -> None:
+def test_options_cannot_be_abbreviated(letta_source: Command, words: list[str]) -> None:
     said = letta_source(*words)
     assert said.code == 2
     assert "unrecognized arguments" in said.err
@@ -75,12 +75,12 @@ def test_the_version_is_that_of_the_distribution(letta_source: Command) -> None:
         ("a.gz", "jsonl", Form("jsonl", "gzip")),
     ],
 )
-def test_a_files_name_says_its_form(name: str, wanted: str | None, form: Form) -> None:
+def test_the_file_name_chooses_the_format(name: str, wanted: str | None, form: Form) -> None:
     assert form_of(Path(name), wanted) == form
 
 
 @pytest.mark.parametrize("name", ["a", "a.xlsx", "a.gz", "a.csv.bz2", "a.json"])
-def test_a_name_that_says_no_form_is_refused(name: str) -> None:
+def test_a_file_name_without_a_known_format_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"format of \S+ is unknown: name it \.parquet, \.csv"):
         form_of(Path(name), None)
 
@@ -91,7 +91,7 @@ def test_parquet_is_not_compressed_again() -> None:
 
 
 @pytest.mark.whole
-def test_compressed_files_hold_what_plain_ones_do(loaded: Command) -> None:
+def test_compressed_files_have_the_same_content(loaded: Command) -> None:
     for name in ("plain.csv", "packed.csv.gz", "packed.csv.zst"):
         assert loaded("export", "agent_messages", "--output", name).code == 0
     plain = (loaded.folder / "plain.csv").read_bytes()
@@ -105,13 +105,13 @@ def test_compressed_files_hold_what_plain_ones_do(loaded: Command) -> None:
     ("name", "meant"),
     [("user", "user_message"), ("tool_call", "tool_call_message"), ("asistant_message", "assistant_message")],
 )
-def test_a_type_that_is_nearly_known_is_refused(name: str, meant: str) -> None:
+def test_a_misspelt_message_type_is_refused(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown message type '{name}': did you mean {meant}\\?"):
         select("agent_messages", message_types=[name])
 
 
 @pytest.mark.parametrize("name", ["user_message", "summary", "event", "a_type_of_tomorrow"])
-def test_other_types_are_asked_for(name: str) -> None:
+def test_unknown_message_types_are_accepted(name: str) -> None:
     assert select("agent_messages", message_types=[name]).filters.message_types == (name,)
 
 
@@ -137,7 +137,7 @@ def test_the_package_runs_as_a_module() -> None:
         (["verify", "--yes"], "--yes needs --repair"),
     ],
 )
-def test_what_has_no_effect_is_refused(
+def test_options_without_effect_are_refused(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
 ) -> None:
     monkeypatch.setenv("LETTA_BASE_URL", "http://localhost:1")
@@ -146,7 +146,7 @@ def test_what_has_no_effect_is_refused(
     assert says in said.err
 
 
-def test_what_is_configured_may_be_meant_for_other_loads(
+def test_configured_settings_without_effect_are_accepted(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__LETTA__SEARCH_QUERY", "x")
@@ -170,7 +170,7 @@ def test_an_empty_value_is_refused(letta_source: Command, words: list[str]) -> N
     assert "must not be empty" in said.err
 
 
-def test_what_is_erased_is_named_by_ids(letta_source: Command) -> None:
+def test_erase_takes_ids_only(letta_source: Command) -> None:
     for option in ("--agent-id", "--conversation-id", "--identity-id"):
         said = letta_source("erase", option, "support desk", "--yes")
         assert (said.code, said.out, letta_source.files()) == (2, "", [])
@@ -178,7 +178,7 @@ def test_what_is_erased_is_named_by_ids(letta_source: Command) -> None:
 
 
 @pytest.mark.whole
-def test_what_came_of_a_load_or_an_erasure_is_json_too(loaded: Command) -> None:
+def test_the_outcome_of_a_load_or_an_erasure_can_be_json(loaded: Command) -> None:
     letta = Letta()
     letta.talk(letta.add_agent(), "hi")
     with serve(letta) as server:

@@ -118,7 +118,7 @@ def test_records_do_not_run_into_the_moving_line() -> None:
     }
 
 
-def test_records_of_a_log_come_from_info_up() -> None:
+def test_debug_records_are_not_shown_by_default() -> None:
     out = io.StringIO()
     with Progress(session(), "duckdb", out):
         logger.debug("too much")
@@ -140,13 +140,13 @@ def test_it_ends_with_the_load_and_leaves_the_log_as_it_was(caplog: pytest.LogCa
     package.removeHandler(own)
 
 
-def test_it_writes_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_to_the_current_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(session(), "duckdb"):
         logger.warning("here")
     assert "warning: here\n" in capsys.readouterr().err
 
 
-def test_a_log_for_machines_is_an_object_a_line() -> None:
+def test_the_json_log_has_one_object_per_line() -> None:
     out = io.StringIO()
     with Progress(session(agents=Counts(items=1, ended=1.0)), "duckdb", out, form="json"):
         wait_for(lambda: "writing" in out.getvalue())
@@ -167,7 +167,7 @@ def test_a_log_for_machines_is_an_object_a_line() -> None:
         (logging.DEBUG, {"debug", "info", "warning"}),
     ],
 )
-def test_more_or_less_is_said(level: int, seen: set[str]) -> None:
+def test_verbose_and_quiet_change_what_is_logged(level: int, seen: set[str]) -> None:
     out = io.StringIO()
     with Progress(session(), "duckdb", out, level=level):
         for said in (logger.debug, logger.info, logger.warning):

@@ -29,7 +29,9 @@ def of_resources(found: dict[str, Any], name: str) -> dict[str, Any]:
     return {one["resource"]: one[name] for one in found["resources"] if one["rows"] is not None}
 
 
-def test_it_says_where_the_data_is_and_how_fresh(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_it_shows_where_the_data_is_and_how_fresh(
+    letta_source: Command, letta: Letta, server: Server
+) -> None:
     for _ in range(2):
         letta_source.load(server)
     server.requests.clear()
@@ -64,7 +66,7 @@ def test_it_is_readable_for_people(letta_source: Command, letta: Letta, server: 
     assert f"agent_messages: {agent_id} unreadable" in said.out
 
 
-def test_of_many_runs_the_last_ones_are_told(letta_source: Command, server: Server) -> None:
+def test_only_the_last_runs_are_shown(letta_source: Command, server: Server) -> None:
     for _ in range(6):
         letta_source("run", "--base-url", server.base_url, "--resources", "agents")
     runs = told(letta_source)["runs"]
@@ -72,7 +74,7 @@ def test_of_many_runs_the_last_ones_are_told(letta_source: Command, server: Serv
     assert [datetime.fromisoformat(one["began_at"]) for one in runs] == [row[0] for row in began[:5]]
 
 
-def test_a_warehouse_of_an_older_version_has_loads_only(
+def test_a_warehouse_without_load_log_shows_loads_only(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_log, "write", lambda *of_run: None)
@@ -88,7 +90,7 @@ def test_a_warehouse_of_an_older_version_has_loads_only(
 
 
 @pytest.mark.parametrize("shard", [None, "1/2"])
-def test_a_load_that_is_running_is_told(
+def test_a_running_load_is_shown(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, shard: str | None
 ) -> None:
     options = ("--shard", shard) if shard else ()
@@ -110,7 +112,7 @@ def test_a_load_that_is_running_is_told(
     assert (after["running"], after["not_written"]) == ([], [])
 
 
-def test_a_file_that_is_being_written_is_no_error(
+def test_a_file_that_is_being_written_is_not_an_error(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only one process at a time can open a DuckDB file for writing."""
@@ -132,7 +134,7 @@ def test_a_file_that_is_being_written_is_no_error(
     assert (found["running"], found["runs"]) == (["letta"], [])
 
 
-def test_what_a_pending_package_holds_is_told(
+def test_the_contents_of_a_pending_package_are_shown(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -159,7 +161,7 @@ def test_what_a_pending_package_holds_is_told(
     assert [one["outcome"] for one in after["runs"]] == ["loaded", "failed", "loaded"]
 
 
-def test_where_nothing_was_loaded_it_says_so(letta_source: Command) -> None:
+def test_an_empty_dataset_is_an_error(letta_source: Command) -> None:
     said = letta_source("status")
     assert (said.code, said.out) == (2, "")
     assert "`letta-source run` creates it" in said.err

@@ -112,7 +112,7 @@ def test_commands_that_print(monkeypatch: pytest.MonkeyPatch, name: str) -> None
 
 
 @pytest.mark.parametrize("err", [full, gone, unread, closed, missing])
-def test_what_cannot_be_said_on_standard_error_is_not(
+def test_failed_writes_to_standard_error_are_ignored(
     monkeypatch: pytest.MonkeyPatch, err: Callable[[], Any]
 ) -> None:
     out = io.StringIO()
@@ -140,7 +140,7 @@ class Done:
 
 
 @pytest.mark.parametrize("out", [full, gone, unread, closed, missing])
-def test_a_load_that_was_done_has_its_exit_code(
+def test_a_completed_load_keeps_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, out: Callable[[], Any]
 ) -> None:
     monkeypatch.setattr("letta_source.loading.run.load", lambda *given: Done())
@@ -154,9 +154,7 @@ def test_a_load_that_was_done_has_its_exit_code(
 
 
 @pytest.mark.parametrize("out", [full, unread, missing])
-def test_a_load_that_failed_has_its_exit_code(
-    monkeypatch: pytest.MonkeyPatch, out: Callable[[], Any]
-) -> None:
+def test_a_failed_load_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch, out: Callable[[], Any]) -> None:
     def load(*given: object) -> None:
         done: Any = Done()
         raise LoadFailed("the lists were empty", done)
@@ -167,7 +165,7 @@ def test_a_load_that_failed_has_its_exit_code(
 
 
 @pytest.mark.whole
-def test_a_load_and_what_reads_it(
+def test_a_load_whose_output_is_piped(
     letta_source: Command, server: Server, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Progress and log are written to standard error from several threads.
@@ -196,7 +194,7 @@ def test_a_load_and_what_reads_it(
     assert (refused.code, "BrokenPipeError" in refused.errors[-1]) == (ExitCode.FAILED, True)
 
 
-def test_outside_of_a_command_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tell_prints_outside_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     tell("loaded")
     assert capsys.readouterr() == ("loaded\n", "")
 
@@ -214,7 +212,7 @@ command()
 
 
 @pytest.mark.parametrize("missing", [(0, 1, 2), (2,), (1,)])
-def test_no_file_has_the_number_of_a_closed_stream(tmp_path: Path, missing: tuple[int, ...]) -> None:
+def test_no_file_gets_the_descriptor_of_a_closed_stream(tmp_path: Path, missing: tuple[int, ...]) -> None:
     """Otherwise DuckDB's file would get it, and text for standard error would be written into that file."""
     reads, writes = os.pipe()
 

@@ -111,7 +111,7 @@ def test_each_kind_of_difference_is_named_and_repaired(
     assert told(letta_source, server, 0)["found"]["counts"] == QUIET
 
 
-def test_what_is_of_no_single_agent_is_compared_as_a_whole(
+def test_items_of_no_single_agent_are_compared_as_a_whole(
     letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agents = list(letta.tables["agents"].rows)
@@ -151,7 +151,9 @@ def test_what_is_of_no_single_agent_is_compared_as_a_whole(
     assert told(letta_source, server, 0)["found"]["counts"] == QUIET
 
 
-def test_what_is_not_compared_is_named(letta_source: Command, letta: FullLetta, server: Server) -> None:
+def test_tables_that_are_not_compared_are_named(
+    letta_source: Command, letta: FullLetta, server: Server
+) -> None:
     letta.add_group(list(letta.tables["agents"].rows), "supervisor")
     letta_source.load(server, "--resources", "agents,groups,step_messages")
     agent = one_of(letta)
@@ -169,7 +171,7 @@ def test_what_is_not_compared_is_named(letta_source: Command, letta: FullLetta, 
         assert (said.code, says in said.err) == (2, True), said.err
 
 
-def test_what_is_marked_and_there_again_differs(loaded: Loaded) -> None:
+def test_a_marked_row_that_is_back_differs(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     change(letta_source, "UPDATE agents SET _letta_deleted_at = now()")
     (one, _) = told(letta_source, server, 0, "--resources", "agents", "--repair")["found"]["agents"]
@@ -193,7 +195,7 @@ def mask(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
         ("content=drop", "", False),
     ],
 )
-def test_what_a_mask_hides_is_no_difference(
+def test_masked_values_are_no_difference(
     letta_source: Command,
     letta: FullLetta,
     server: Server,
@@ -218,7 +220,7 @@ def test_what_a_mask_hides_is_no_difference(
     assert all(one["tables"]["agent_messages"]["edited_columns"] == ["run_id"] for one in found["agents"])
 
 
-def test_what_was_cut_is_no_difference(
+def test_truncated_texts_are_no_difference(
     letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(LONGEST_TEXT, "duckdb", 400)
@@ -233,7 +235,7 @@ def test_what_was_cut_is_no_difference(
     assert told(letta_source, server, 3)["found"]["counts"]["edited"] == 2
 
 
-def test_files_are_only_reported_on(
+def test_plain_files_are_not_repaired(
     letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = letta_source.folder / "lake"
@@ -253,7 +255,7 @@ def test_files_are_only_reported_on(
 
 
 @pytest.mark.parametrize("form", ["delta", "iceberg"])
-def test_tables_of_delta_and_iceberg_are_repaired(
+def test_delta_and_iceberg_tables_are_repaired(
     letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[form])
@@ -272,7 +274,7 @@ def test_tables_of_delta_and_iceberg_are_repaired(
     assert (said.code, "give --table-format" in said.err) == (2, True)
 
 
-def test_much_that_is_gone_is_repaired_only_where_that_is_meant(loaded: Loaded) -> None:
+def test_many_gone_rows_are_marked_only_with_yes(loaded: Loaded) -> None:
     letta_source, letta, server = loaded
     agent = one_of(letta)
     held = letta_source.rows(f"SELECT count(*) FROM letta.agent_messages WHERE agent_id = '{agent}'")[0][0]
@@ -291,7 +293,7 @@ def test_much_that_is_gone_is_repaired_only_where_that_is_meant(loaded: Loaded) 
     assert letta_source.count(f"agent_messages WHERE _letta_deleted_at IS NULL AND agent_id = '{agent}'") == 0
 
 
-def test_what_is_gone_is_asked_for_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gone_rows_are_requested_twice(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     letta_source, letta, server = loaded
     agent = one_of(letta)
     letta.delete_message(ids_of_messages(letta, agent)[0])
@@ -300,7 +302,7 @@ def test_what_is_gone_is_asked_for_twice(loaded: Loaded, monkeypatch: pytest.Mon
     assert kinds(told(letta_source, server, 3)["found"]) == {"agent_messages": {"extra": 1}}
 
 
-def test_what_is_newer_than_the_last_load_is_no_difference(
+def test_changes_since_the_last_load_are_no_difference(
     letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     resources = ("--resources", "agents,runs,steps,agent_messages")
@@ -343,7 +345,7 @@ def test_it_takes_agents_and_a_sample(loaded: Loaded) -> None:
     assert asked(letta_source, server, "--sample", "1").out.count("1 agents compared") == 1
 
 
-def test_what_makes_no_sense_is_refused(loaded: Loaded) -> None:
+def test_contradictory_options_are_refused(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     for options, says in (
         ("--agent-id agent-00000000-0000-4000-8000-000000000000", "neither the server nor the warehouse"),
@@ -355,7 +357,7 @@ def test_what_makes_no_sense_is_refused(loaded: Loaded) -> None:
         assert (said.code, said.out.splitlines()[1:], says in said.err) == (2, [], True), said
 
 
-def test_memory_is_compared_and_what_was_detached_is_marked(
+def test_memory_is_compared_and_detached_memory_is_marked(
     letta_source: Command, letta: FullLetta, server: Server
 ) -> None:
     agent = one_of(letta)

@@ -140,7 +140,7 @@ def test_the_key_is_asked_for() -> None:
         assert httpx.get(f"{server.base_url}/v1/agents/", headers=key).json() == []
 
 
-def test_missing_families_and_the_log_of_requests() -> None:
+def test_missing_families_and_the_request_log() -> None:
     with serve(Letta(), missing=("runs", "messages")) as server:
         with httpx.Client(base_url=server.base_url) as client:
             client.get("/v1/health/")

@@ -100,7 +100,7 @@ def test_both_ends_of_a_span_of_steps_are_exclusive(letta: Letta, cloud: httpx.C
     assert between(in_berlin, None) == [second, third]
 
 
-def test_a_step_is_as_old_as_its_turn_and_its_date_is_not_shown(letta: Letta, cloud: httpx.Client) -> None:
+def test_a_step_is_dated_by_its_turn_without_showing_the_date(letta: Letta, cloud: httpx.Client) -> None:
     agent = letta.add_agent()
     late = letta.talk(agent, "hi", date=NOON)
     early = letta.talk(agent, "hi", date=NOON - timedelta(days=1))
@@ -111,7 +111,7 @@ def test_a_step_is_as_old_as_its_turn_and_its_date_is_not_shown(letta: Letta, cl
     assert listed(cloud, "/v1/steps/")[-1] == "step-of-now"
 
 
-def test_recorded_steps_are_as_old_as_their_runs() -> None:
+def test_recorded_steps_are_dated_by_their_runs() -> None:
     letta = recorded_letta()
     with serve(letta, dialect="cloud") as server, httpx.Client(base_url=server.base_url) as client:
         runs = client.get("/v1/runs/", params={"order": "asc"}).json()
@@ -123,7 +123,7 @@ def test_recorded_steps_are_as_old_as_their_runs() -> None:
     assert 0 < len(found) < len(steps)
 
 
-def test_a_date_that_is_none_is_refused(cloud: httpx.Client) -> None:
+def test_an_invalid_date_is_refused(cloud: httpx.Client) -> None:
     assert cloud.get("/v1/steps/", params={"start_date": "soon"}).status_code == 400
 
 

@@ -119,7 +119,7 @@ def test_dates_are_whole_seconds_and_the_order_is_the_sequence(letta: Letta, cli
     assert ids(client.get(f"/v1/agents/{agent}/messages", order="asc", after=early)) == [late, old]
 
 
-def test_desc_of_an_agent_takes_cursors_absolutely(letta: Letta, client: Client) -> None:
+def test_agents_take_cursors_absolutely_in_descending_order(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     stored = [letta.add_message(agent) for _ in range(6)]
     path = f"/v1/agents/{agent}/messages"
@@ -157,7 +157,7 @@ def test_groups_without_a_manager_ignore_the_order(letta: Letta, client: Client)
     assert client.get("/v1/agents/", order="asc", include="agent.tags")[0]["managed_group"] is None
 
 
-def test_what_waits_for_approval_is_looked_for_in_the_newest_message(letta: Letta, client: Client) -> None:
+def test_pending_approvals_come_from_the_newest_message(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     letta.poison(letta.list_of("agent", agent).ids()[-1])
     for path in ("/v1/agents/", f"/v1/agents/{agent}"):
@@ -174,7 +174,7 @@ def test_cursors_of_runs_are_swapped(letta: Letta, client: Client) -> None:
     assert client.status("/v1/runs/", limit=1001) == client.status("/v1/runs/", limit=0) == 422
 
 
-def test_steps_render_text_as_reasoning_and_turn_the_items_round(letta: Letta, client: Client) -> None:
+def test_steps_render_text_as_reasoning_and_reverse_the_items(letta: Letta, client: Client) -> None:
     run = letta.talk(letta.add_agent(), "hi", reasoning=True, date=NOON)
     step = client.get(f"/v1/runs/{run}/steps")[0]["id"]
     parts = client.get(f"/v1/steps/{step}/messages")[1:]
@@ -216,7 +216,7 @@ def test_a_vanished_cursor_and_a_vanished_agent(letta: Letta, client: Client) ->
     assert client.get("/v1/agents/") == client.get("/v1/messages/") == []
 
 
-def test_a_deleted_agent_takes_its_runs_and_conversations_along(letta: Letta, client: Client) -> None:
+def test_deleting_an_agent_deletes_its_runs_and_conversations(letta: Letta, client: Client) -> None:
     agent, other = letta.add_agent(), letta.add_agent()
     letta.talk(agent, "hi", conversation_id=letta.add_conversation(agent))
     kept = letta.talk(other, "hi")
@@ -239,7 +239,7 @@ def test_unknown_and_malformed_ids(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 400])
-def test_a_poisoned_message_poisons_its_pages(letta: Letta, client: Client, status: int) -> None:
+def test_an_unreadable_message_makes_its_pages_fail(letta: Letta, client: Client, status: int) -> None:
     agent = letta.add_agent()
     conversation = letta.add_conversation(agent)
     stored = [letta.add_message(agent, conversation_ids=[conversation]) for _ in range(3)]
@@ -257,7 +257,7 @@ def test_a_poisoned_message_poisons_its_pages(letta: Letta, client: Client, stat
     assert stored[1] in ids(client.get(path))
 
 
-def test_contents_are_passed_on_as_they_are(letta: Letta, client: Client) -> None:
+def test_contents_are_returned_unchanged(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     content = [
         {"type": "text", "text": "ö ☠ \ud83d"},
@@ -295,7 +295,7 @@ def test_a_vanished_cursor_of_a_conversation_is_ignored(letta: Letta, client: Cl
     assert [item["message_type"] for item in page] == ["system_message"]
 
 
-def test_what_is_unfinished_changes_later(letta: Letta, client: Client) -> None:
+def test_unfinished_runs_change_later(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     run, batch = letta.talk(agent, "hi", finished=False), letta.add_batch(agent)
 
@@ -311,7 +311,7 @@ def test_what_is_unfinished_changes_later(letta: Letta, client: Client) -> None:
     assert states() == ("completed", "completed", False, "success", False)
 
 
-def test_ended_batches_do_not_shorten_the_pages(letta: Letta, client: Client) -> None:
+def test_finished_batches_do_not_shorten_the_pages(letta: Letta, client: Client) -> None:
     agent = letta.add_agent()
     batches = [letta.add_batch(agent, 0) for _ in range(5)]
     letta.finish_batch(batches[1])
@@ -362,7 +362,7 @@ def test_seeded_ids_repeat() -> None:
     assert Letta(seed=2).add_agent() != Letta(seed=1).add_agent()
 
 
-def test_pages_cost_the_same_however_much_is_stored() -> None:
+def test_the_cost_of_a_page_does_not_grow_with_the_store() -> None:
     letta = Letta()
     agent = letta.add_agent()
     stored = [letta.add_message(agent, date=NOON) for _ in range(20_000)]

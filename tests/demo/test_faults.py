@@ -84,7 +84,7 @@ def letta() -> Letta:
     return letta
 
 
-def test_without_a_fault_all_comes_and_the_connection_stays(letta: Letta) -> None:
+def test_without_faults_the_connection_stays_open(letta: Letta) -> None:
     heard = right(letta)
     assert heard.head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert heard.promised == len(heard.body)
@@ -107,12 +107,12 @@ def test_resets(letta: Letta) -> None:
     assert 0 < len(within.head) < len(whole.head)
 
 
-def test_half_of_the_body_ends_in_good_order(letta: Letta) -> None:
+def test_half_of_the_body_closes_gracefully(letta: Letta) -> None:
     whole = right(letta)
     assert hear(letta, "half_body") == Heard(whole.head, whole.body[: len(whole.body) // 2], "closed")
 
 
-def test_half_of_no_body_is_less_than_promised_too(letta: Letta) -> None:
+def test_half_of_an_empty_body_is_truncated_too(letta: Letta) -> None:
     redirect = hear(letta, "half_body", "/v1/agents")
     assert redirect.head.startswith(b"HTTP/1.1 307 ")
     assert (redirect.promised, redirect.body, redirect.end) == (1, b"", "closed")
@@ -122,7 +122,7 @@ def test_a_stall_sends_nothing(letta: Letta) -> None:
     assert hear(letta, "stall") == Heard(b"", b"", "open")
 
 
-def test_a_drip_is_the_right_answer_byte_by_byte(letta: Letta) -> None:
+def test_a_drip_sends_the_right_response_byte_by_byte(letta: Letta) -> None:
     whole = right(letta)
     with serve(letta, between=Faults.of("drip", pause=0.01)) as server, connected(server) as connection:
         started = time.monotonic()
@@ -134,7 +134,7 @@ def test_a_drip_is_the_right_answer_byte_by_byte(letta: Letta) -> None:
 
 
 @pytest.mark.parametrize("fault", ["stall", "drip"])
-def test_endless_answers_end_with_the_client_or_the_server(letta: Letta, fault: Fault) -> None:
+def test_endless_responses_end_with_the_client_or_the_server(letta: Letta, fault: Fault) -> None:
     _until(lambda: _handlers() == 0)
     with ExitStack() as staying:
         with serve(letta, between=Faults.of(fault, times=2, pause=60)) as server:
@@ -187,7 +187,7 @@ def test_a_500_breaks_its_connection_and_gateway_errors_are_pages(letta: Letta) 
         assert client.get(AGENTS).status_code == 200
 
 
-def test_what_looks_right_and_is_not(letta: Letta) -> None:
+def test_faults_that_look_like_valid_responses(letta: Letta) -> None:
     whole = right(letta)
     faults = Faults.of("html", "no_json", "cut_json")
     with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:
@@ -217,7 +217,7 @@ def test_every_route_gets_every_fault_before_it_gets_one_twice(letta: Letta) -> 
         assert faults.played == {(route, fault): times for route in routes for fault in FAULTS}
 
 
-def test_the_rate_is_kept_and_the_seed_repeats_it() -> None:
+def test_the_fault_rate_is_kept_and_repeatable_by_seed() -> None:
     first, again, other = (
         [faults.next(AGENTS) for _ in range(1000)]
         for faults in (Faults(rate=0.3, seed=1), Faults(rate=0.3, seed=1), Faults(rate=0.3, seed=2))
@@ -230,7 +230,7 @@ def test_the_rate_is_kept_and_the_seed_repeats_it() -> None:
     assert {Faults(rate=1, kinds=["502"]).next(AGENTS) for _ in range(20)} == {"502"}
 
 
-def test_planned_faults_come_in_order_where_they_should(letta: Letta) -> None:
+def test_planned_faults_come_in_order_at_their_endpoints(letta: Letta) -> None:
     faults = Faults.of("502", "503", on="/v1/agents/{id}/messages", times=2)
     paths = [AGENTS, *(f"/v1/agents/{agent}/messages" for agent in letta.tables["agents"].ids() * 5)]
     with serve(letta, between=faults) as server, httpx.Client(base_url=server.base_url) as client:

@@ -72,12 +72,12 @@ def within(value: object) -> Iterator[BaseModel]:
             yield from within(one)
 
 
-def test_the_package_holds_what_is_played() -> None:
+def test_the_packaged_month_equals_the_played_one() -> None:
     with gzip.open(MONTH, "rt", encoding="utf-8") as lines:
         assert lines.read().splitlines() == list(lines_of(played_month()))
 
 
-def test_it_holds_the_same_lists_as_when_it_was_played_and_another_seed_plays_another() -> None:
+def test_the_loaded_month_has_the_played_lists_and_another_seed_differs() -> None:
     again, other = recorded_letta(played_month()), played_month(seed=21)
     assert everything(again) == everything(month())
     lists, held = ({key: index.ids() for key, index in one._lists.items()} for one in (again, month()))
@@ -85,14 +85,14 @@ def test_it_holds_the_same_lists_as_when_it_was_played_and_another_seed_plays_an
     assert not other.tables["runs"].rows.keys() & {run["id"] for run in rows("runs")}
 
 
-def test_the_recordings_stand_beside_it_untouched() -> None:
+def test_the_recordings_are_unchanged_beside_it() -> None:
     for kind in KINDS:
         assert recordings().tables[kind].rows.items() <= month().tables[kind].rows.items()
     kept = {one: message.items for one, message in month().messages.rows.items()}
     assert {one: message.items for one, message in recordings().messages.rows.items()}.items() <= kept.items()
 
 
-def test_there_is_enough_of_everything_to_look_at() -> None:
+def test_it_has_enough_of_every_kind() -> None:
     types = Counter(item["message_type"] for item in items())
     assert len(rows("agents")) == 30
     assert 3_000 < len(items()) < 5_000
@@ -116,7 +116,7 @@ def test_there_is_enough_of_everything_to_look_at() -> None:
     assert all(letters in said for letters in ("ü", "¿", "注文番号", "—", "🎁"))
 
 
-def test_the_pictures_are_pictures() -> None:
+def test_the_pictures_are_valid() -> None:
     parts = [
         part for item in items() if isinstance(item.get("content"), list) for part in item["content"][1:]
     ]
@@ -160,7 +160,7 @@ def test_a_batch_has_the_servers_own_shape() -> None:
         RESOURCES["batch_messages"].adapter.validate_python(message)
 
 
-def test_what_belongs_together_is_there() -> None:
+def test_all_references_resolve() -> None:
     agents, runs, steps = ({row["id"]: row for row in rows(kind)} for kind in ("agents", "runs", "steps"))
     conversations = {row["id"] for row in rows("conversations")}
     assert {run["agent_id"] for run in runs.values()} <= agents.keys()
@@ -174,7 +174,7 @@ def test_what_belongs_together_is_there() -> None:
             assert message.run_id
 
 
-def test_every_call_returns_unless_a_person_said_no_or_nothing() -> None:
+def test_every_call_returns_unless_denied_or_not_approved() -> None:
     waiting: set[str] = set()
     for item in items():
         waiting |= {one["tool_call_id"] for one in item.get("tool_calls", ())}
@@ -190,7 +190,7 @@ def test_every_call_returns_unless_a_person_said_no_or_nothing() -> None:
     assert waiting <= asked
 
 
-def test_times_and_tokens_add_up() -> None:
+def test_times_and_tokens_are_consistent() -> None:
     for run in rows("runs"):
         began, ended = moment(run["created_at"]), moment(run["completed_at"])
         assert run["total_duration_ns"] == (ended - began) // timedelta(microseconds=1) * 1000
@@ -204,7 +204,7 @@ def test_times_and_tokens_add_up() -> None:
         assert (step["reasoning_tokens"] or 0) <= step["completion_tokens"]
 
 
-def test_a_supervisors_calls_are_the_groups() -> None:
+def test_a_supervisors_messages_are_in_its_group() -> None:
     groups = {row["manager_type"]: row for row in rows("groups")}
     assert groups.keys() == {"supervisor", "round_robin"}
     for group in groups.values():

@@ -33,7 +33,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(texts, texts, texts, texts)
 @example(ODD, ODD, ODD, ODD)
 @example("a b", "+ +", "a/b", "-c search_path=a+b")
-def test_postgresql_reads_an_address_as_it_was_meant(
+def test_postgresql_parses_any_address_correctly(
     username: str, password: str, database: str, options: str
 ) -> None:
     quote_addresses()
@@ -112,7 +112,7 @@ def small() -> Iterator[Server]:
 
 @pytest.mark.destinations
 @pytest.mark.parametrize("account", [ODD[:60], "with space", "100%25", "a+b"], indirect=True)
-def test_an_account_with_an_odd_name(
+def test_an_account_with_an_unusual_name(
     letta_source: Command, small: Server, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = ("run", "--base-url", small.base_url, "--resources", "agents", "--destination", "postgres")

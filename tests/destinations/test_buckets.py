@@ -44,7 +44,7 @@ def server(letta: Letta) -> Iterator[Server]:
     ("table_format", "path"),
     [(None, "my lake [1] % ü"), ("delta", "my lake ü"), ("iceberg", "my lake % ü")],
 )
-def test_a_load_that_is_killed_goes_on_from_a_new_working_folder(
+def test_a_killed_load_continues_from_a_new_working_folder(
     s3: Buckets, letta: Letta, server: Server, tmp_path: Path, table_format: str | None, path: str
 ) -> None:
     to = ["--destination", "filesystem"]
@@ -71,7 +71,7 @@ def test_a_load_that_is_killed_goes_on_from_a_new_working_folder(
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_bucket_that_is_not_there(s3: Buckets, server: Server, tmp_path: Path, command: str) -> None:
+def test_a_missing_bucket(s3: Buckets, server: Server, tmp_path: Path, command: str) -> None:
     place = {"DESTINATION__FILESYSTEM__BUCKET_URL": "s3://forgotten/letta"}
     done = s3.run(tmp_path, [command, "--base-url", server.base_url, "--destination", "filesystem"], place)
     assert (done.returncode, done.stdout) == (2, "")

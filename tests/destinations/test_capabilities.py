@@ -15,9 +15,7 @@ WRITES = {"replace": "delete-insert", "upsert": "upsert", "append": "append"}
 
 
 @pytest.mark.parametrize("promise", promises(), ids=str)
-def test_what_the_docs_promise_is_chosen(
-    promise: Promise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_choices_match_the_docs(promise: Promise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:///:memory:")
     for staging, file_format in zip((None, "filesystem"), promise.files, strict=False):
         pipeline = dlt.pipeline(

@@ -67,7 +67,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_each_change_is_seen(kind: str, tmp_path: Path, databases: Databases) -> None:
+def test_each_change_is_detected(kind: str, tmp_path: Path, databases: Databases) -> None:
     if kind not in chosen():
         pytest.skip(f"ALL_DESTINATIONS leaves {kind} out")
     dataset = f"hand_{uuid4().hex[:8]}"

@@ -100,7 +100,7 @@ def test_each_example_resolves(example: Example, tmp_path: Path, monkeypatch: py
         ("clickhouse", 'database = "', 'database = "other_'),
     ],
 )
-def test_two_databases_of_one_account_are_two_places(
+def test_two_databases_of_one_account_have_different_location_ids(
     destination: str, setting: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the cursors of one place, rows would be missing in the other."""
@@ -110,7 +110,9 @@ def test_two_databases_of_one_account_are_two_places(
     assert first == again != elsewhere
 
 
-def test_two_folders_of_one_bucket_are_two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_folders_of_one_bucket_have_different_location_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [f'[destination.filesystem]\nbucket_url = "memory://bucket/{folder}"' for folder in "ab"]
     one, other = (place(text, "filesystem", tmp_path, monkeypatch) for text in texts)
     assert one != other
@@ -132,12 +134,12 @@ def test_each_destination_of_the_table_has_an_example() -> None:
     )
 
 
-def test_each_destination_that_is_known_is_named() -> None:
+def test_each_known_destination_is_named() -> None:
     assert [name for name in DESTINATIONS if f"`{name}`" not in DOCS] == []
 
 
 @each_promise
-def test_the_files_can_be_loaded(promise: Promise) -> None:
+def test_the_file_formats_are_supported(promise: Promise) -> None:
     capabilities = capabilities_of(promise.destination)
     directly, *staged = promise.files
     assert directly in (capabilities.supported_loader_file_formats or ())
@@ -145,7 +147,7 @@ def test_the_files_can_be_loaded(promise: Promise) -> None:
 
 
 @each_promise
-def test_rows_are_written_as_promised(promise: Promise) -> None:
+def test_rows_are_written_as_documented(promise: Promise) -> None:
     capabilities = capabilities_of(promise.destination)
     first, *others = promise.writes
     strategies = list(capabilities.supported_merge_strategies or ())
@@ -162,7 +164,7 @@ def _formatted(table_format: str | None) -> Any:
 
 
 @each_promise
-def test_names_fit_and_come_out_as_they_are(promise: Promise) -> None:
+def test_names_fit_and_are_not_changed(promise: Promise) -> None:
     capabilities = capabilities_of(promise.destination)
     made = schema(capabilities)
     assert verify_schema_capabilities(made, capabilities, promise.destination) == []
@@ -176,7 +178,7 @@ def test_names_fit_and_come_out_as_they_are(promise: Promise) -> None:
     assert len({fold(name).casefold() for name in made.tables}) == len(made.tables)
 
 
-def test_each_type_can_be_loaded_from_the_files(warehouse: Any) -> None:
+def test_each_type_can_be_loaded_from_the_file_format(warehouse: Any) -> None:
     (promise,) = (one for one in SQL if one.destination == warehouse.config.destination_type)
     types = warehouse.type_mapper
     for name in warehouse.schema.tables:
@@ -187,7 +189,7 @@ def test_each_type_can_be_loaded_from_the_files(warehouse: Any) -> None:
                 types.ensure_supported_type(column, table, file_format)
 
 
-def test_statements_that_make_the_tables_parse(warehouse: Any) -> None:
+def test_create_statements_parse(warehouse: Any) -> None:
     for name in [*(table.name for table in SHAPES), *warehouse.schema.dlt_table_names()]:
         columns = list(warehouse.schema.get_table_columns(name).values())
         (made,) = warehouse._get_table_update_sql(name, columns, generate_alter=False)
@@ -197,7 +199,7 @@ def test_statements_that_make_the_tables_parse(warehouse: Any) -> None:
         assert defined == {column["name"] for column in columns}
 
 
-def test_statements_that_merge_parse(warehouse: Any) -> None:
+def test_merge_statements_parse(warehouse: Any) -> None:
     for table in SHAPES:
         (job,) = warehouse._create_merge_followup_jobs([warehouse.prepare_load_table(table.name)])
         assert ParsedLoadJobFileName.parse(job.new_file_path()).table_name == table.name
@@ -218,7 +220,7 @@ def _parsed(sql: str, warehouse: Any) -> list[Any]:
     return [one for one in sqlglot.parse(sql, read=dialect, error_level=sqlglot.ErrorLevel.RAISE) if one]
 
 
-def test_the_schema_that_dlt_keeps_fits_a_statement(warehouse: Any) -> None:
+def test_the_stored_schema_fits_into_a_statement(warehouse: Any) -> None:
     """dlt compresses only what exceeds the longest text; ClickHouse's texts have no limit."""
     kept = json.dumps(warehouse.schema.to_dict())
     escaped = kept.replace("\\", "\\\\").replace("'", "\\'")

@@ -55,7 +55,7 @@ def shown(capabilities: Any) -> dict[str, str]:
     return {name: re.sub(" at 0x[0-9a-f]+", "", str(value)) for name, value in dict(capabilities).items()}
 
 
-def test_capabilities_of_a_given_configuration_are_found_each_time() -> None:
+def test_capabilities_with_a_given_configuration_are_not_cached() -> None:
     destination: Any = dlt.destinations.duckdb("w.duckdb", max_identifier_length=30)
     find_capabilities_once(destination)
     config = destination.spec()
@@ -93,7 +93,7 @@ def _with_table(name: str) -> Schema:
     return schema
 
 
-def test_a_schema_is_read_again_only_once_its_file_was_written(
+def test_a_schema_is_read_again_only_after_its_file_was_written(
     pipeline: dlt.Pipeline, reads: list[str]
 ) -> None:
     read_schemas_once(pipeline)
@@ -110,7 +110,7 @@ def test_a_schema_is_read_again_only_once_its_file_was_written(
         pipeline.schemas.load_schema("letta")
 
 
-def test_what_was_changed_in_memory_alone_is_not_what_the_file_holds(pipeline: dlt.Pipeline) -> None:
+def test_changes_in_memory_do_not_replace_the_files_schema(pipeline: dlt.Pipeline) -> None:
     """dlt reads the file to take back what a failed step changed."""
     read_schemas_once(pipeline)
     pipeline.default_schema.update_table(_with_table("agents").tables["agents"])
@@ -118,7 +118,7 @@ def test_what_was_changed_in_memory_alone_is_not_what_the_file_holds(pipeline: d
     assert "agents" not in pipeline.schemas.load_schema("letta").tables
 
 
-def test_a_folder_of_schemas_to_import_is_looked_at_each_time(
+def test_an_import_schema_path_is_read_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
     (tmp_path / "mine").mkdir()

@@ -31,12 +31,12 @@ def in_the_warehouse(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["letta", "Letta-Prod", "2026", "my data", "_x", "tenant__7"])
-def test_names_of_ascii_are_dlts(name: str) -> None:
+def test_ascii_names_are_those_of_dlt(name: str) -> None:
     assert dataset_called(name) == name
 
 
 @pytest.mark.parametrize("name", ["数据", "🙂", "--", "日本"])
-def test_one_without_letters_is_a_hash(name: str) -> None:
+def test_a_name_without_ascii_letters_becomes_a_hash(name: str) -> None:
     assert re.fullmatch("x_[0-9a-f]{8}", in_the_warehouse(name))
 
 
@@ -50,7 +50,7 @@ def test_one_without_letters_is_a_hash(name: str) -> None:
         ("📦1", "🎁1"),
     ],
 )
-def test_two_that_dlt_would_write_alike_are_two(one: str, other: str) -> None:
+def test_names_that_dlt_would_equate_stay_different(one: str, other: str) -> None:
     assert NAMING.normalize_table_identifier(one) == NAMING.normalize_table_identifier(other)
     assert in_the_warehouse(one) != in_the_warehouse(other)
 
@@ -59,21 +59,21 @@ names = st.text(st.sampled_from("aB1_ -Äß数🙂"), min_size=1)
 
 
 @given(names, names)
-def test_no_two_with_other_letters_become_one(one: str, other: str) -> None:
+def test_names_with_other_letters_stay_different(one: str, other: str) -> None:
     if one.isascii() and other.isascii():
         return
     assert (in_the_warehouse(one) == in_the_warehouse(other)) is (one == other)
 
 
 @pytest.mark.parametrize("dataset", ["temp", "SYSTEM", "information_schema", "pg_catalog"])
-def test_schemas_of_duckdbs_own_are_refused(dataset: str) -> None:
+def test_duckdbs_own_schemas_are_refused(dataset: str) -> None:
     client = made_by(dlt.destinations.duckdb(duckdb.connect(":memory:")))
     with pytest.raises(ConfigError, match=f"{dataset} is a schema of the database's own"):
         assert_not_reserved(client, dataset)
 
 
 @pytest.mark.parametrize("dataset", ["main", "letta", "memory", "select", "pg_catalogue"])
-def test_others_are_not(dataset: str) -> None:
+def test_other_names_are_accepted(dataset: str) -> None:
     assert_not_reserved(made_by(dlt.destinations.duckdb(duckdb.connect(":memory:"))), dataset)
     assert_not_reserved(made_by(dlt.destinations.filesystem("file:///srv/lake")), "temp")
 
@@ -82,7 +82,7 @@ def test_others_are_not(dataset: str) -> None:
     ("dialect", "dataset"),
     [("postgres", "pg_letta"), ("mysql", "sys"), ("mariadb", "performance_schema"), ("sqlite", "temp")],
 )
-def test_nor_are_those_of_other_databases(
+def test_names_reserved_in_other_databases_are_accepted(
     dialect: str, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset_names, "sql_client_of", lambda client: client)
@@ -95,24 +95,24 @@ def made_by(destination: Any, dataset: str = "letta") -> Any:
 
 
 @pytest.mark.parametrize("url", ["file://lake/letta", "file://localhost/srv/lake", "file://nas/letta"])
-def test_a_folder_with_a_host_is_refused(url: str) -> None:
+def test_a_file_url_with_a_host_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="names a host"):
         assert_usable_path(made_by(dlt.destinations.filesystem(url)), None)
 
 
 @pytest.mark.parametrize("url", ["file:///srv/lake", "/srv/lake", "lake/letta", "./lake"])
-def test_one_without_is_not(url: str) -> None:
+def test_a_file_url_without_a_host_is_accepted(url: str) -> None:
     assert_usable_path(made_by(dlt.destinations.filesystem(url)), None)
 
 
-def test_sqlites_own_dataset_has_the_databases_file(tmp_path: Path) -> None:
+def test_sqlites_main_dataset_is_the_database_file(tmp_path: Path) -> None:
     destination: Any = dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path / 'w.db'}")
     files = [database_file(made_by(destination, name)) for name in ("main", "letta")]
     assert files == [tmp_path / "w.db", tmp_path / "w__letta.db"]
 
 
 @pytest.mark.whole
-def test_what_an_earlier_version_loaded_is_named(letta_source: Command, server: Server) -> None:
+def test_a_dataset_of_an_earlier_version_is_named(letta_source: Command, server: Server) -> None:
     assert letta_source.load(server, "--dataset-name", "gr_e").code == 0
     name = ("--dataset-name", "größe")
     for said in (letta_source.load(server, *name), letta_source("export", "agents", *name)):
@@ -123,7 +123,7 @@ def test_what_an_earlier_version_loaded_is_named(letta_source: Command, server: 
 
 
 @pytest.mark.whole
-def test_reserved_ones_are_refused_before_reading(letta_source: Command, server: Server) -> None:
+def test_reserved_names_are_refused_before_reading(letta_source: Command, server: Server) -> None:
     refused = letta_source.load(server, "--dataset-name", "temp")
     assert (refused.code, len(log_lines(refused)), letta_source.files()) == (2, 1, [])
 

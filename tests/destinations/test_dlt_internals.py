@@ -134,19 +134,19 @@ OTHERS = {"argparse._ArgumentGroup", "os._exit"}
 
 
 @pytest.mark.parametrize("name", sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py")))
-def test_no_other_module_uses_what_is_not_documented(name: str) -> None:
+def test_no_other_module_uses_undocumented_dlt(name: str) -> None:
     if name not in ROOM:
         found = {*uses(ast.parse((PACKAGE / name).read_text("utf-8")))} - OTHERS
         assert {use for use in found if use.rpartition(".")[2] not in mine() or "dlt." in use} == set()
 
 
 @pytest.mark.parametrize("name", ROOM[2:])
-def test_what_belongs_to_it_takes_dlts_classes_from_there(name: str) -> None:
+def test_companion_modules_take_dlts_classes_from_it(name: str) -> None:
     found = {*uses(ast.parse((PACKAGE / name).read_text("utf-8")))}
     assert {one for one in found if one.startswith("dlt.")} == set()
 
 
-def test_the_source_that_is_being_made_and_the_active_pipeline(tmp_path: Path) -> None:
+def test_the_current_source_and_the_active_pipeline(tmp_path: Path) -> None:
     seen = []
 
     @dlt.source(name="zoo", section="letta")
@@ -227,7 +227,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_place_is_called_the_same_as_in_states_that_were_kept(name: str, tmp_path: Path) -> None:
+def test_location_ids_match_those_in_existing_states(name: str, tmp_path: Path) -> None:
     destination, place = PLACES[name]
     with pipeline(tmp_path, destination) as made:
         assert dlt_internals.place_of(made.destination_client(), "letta") == place
@@ -241,7 +241,7 @@ def test_a_duckdb_file_is_shown_as_dlt_shows_it(name: str, tmp_path: Path) -> No
         assert dlt_paths._shown(credentials) == dlt_paths._shown_by_dlt(credentials)
 
 
-def test_local_state_is_kept_beside_the_state_and_none_where_there_is_none(tmp_path: Path) -> None:
+def test_local_state_values_and_missing_ones(tmp_path: Path) -> None:
     with pipeline(tmp_path, dlt.destinations.duckdb(str(tmp_path / "w.duckdb"))) as made:
         assert dlt_internals.local_value(made, "letta_source_x") is None
         made.set_local_state_val("letta_source_x", ["a"])
@@ -250,7 +250,7 @@ def test_local_state_is_kept_beside_the_state_and_none_where_there_is_none(tmp_p
             assert dlt_internals.local_value(made, "letta_source_x") == ["a"]
 
 
-def test_capabilities_are_those_that_dlt_itself_loads_by(tmp_path: Path) -> None:
+def test_capabilities_equal_those_that_dlt_uses(tmp_path: Path) -> None:
     staging = dlt.destinations.filesystem("memory://bucket")
     for kind, staged in (("duckdb", None), ("postgres", None), ("filesystem", None), ("redshift", staging)):
         made = dlt.pipeline("contract", str(tmp_path), destination=kind, staging=staged, dataset_name="letta")
@@ -263,7 +263,7 @@ def test_capabilities_are_those_that_dlt_itself_loads_by(tmp_path: Path) -> None
             made.deactivate()
 
 
-def test_selectors_take_a_table_that_has_hints_only() -> None:
+def test_selectors_accept_a_table_with_hints_only() -> None:
     capabilities = dlt.destinations.filesystem("memory://bucket").capabilities()
     assert dlt_internals.merge_strategies(capabilities, {}) == []
     assert "upsert" in dlt_internals.merge_strategies(capabilities, {"table_format": "delta"})
@@ -271,7 +271,7 @@ def test_selectors_take_a_table_that_has_hints_only() -> None:
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
-def test_the_file_of_a_dataset_is_known_before_it_is_made(kind: str, tmp_path: Path) -> None:
+def test_the_file_of_a_dataset_is_known_before_it_exists(kind: str, tmp_path: Path) -> None:
     destination = {
         "duckdb": dlt.destinations.duckdb(str(tmp_path / "w.duckdb")),
         "sqlite": dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path}/w.db"),
@@ -285,7 +285,7 @@ def test_the_file_of_a_dataset_is_known_before_it_is_made(kind: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
-def test_texts_are_wide_in_mysql(kind: str) -> None:
+def test_mysql_texts_are_long(kind: str) -> None:
     from sqlalchemy import Column, Integer, MetaData, String, Table, Text
     from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
 
@@ -315,7 +315,7 @@ def loaded(kind: str, folder: Path, server: Server) -> Iterator[dlt.Pipeline]:
 
 
 @pytest.mark.parametrize("kind", DESTINATIONS)
-def test_the_state_that_a_destination_keeps(kind: str, tmp_path: Path, server: Server) -> None:
+def test_the_stored_state(kind: str, tmp_path: Path, server: Server) -> None:
     with loaded(kind, tmp_path, server) as made, made.destination_client() as client:
         newest = dlt_storage.newest_loads(client)
         assert [*newest] == ["contract"]
@@ -381,7 +381,7 @@ def test_load_packages_on_disk(tmp_path: Path, server: Server) -> None:
         assert "agents" in {dlt_internals.table_of_job(job) for job in completed}
 
 
-def test_files_that_are_being_written_have_random_names(
+def test_files_being_written_have_random_names(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stop while dlt writes a file with a state or a schema."""
@@ -416,7 +416,7 @@ def test_the_cause_of_a_failed_connection(tmp_path: Path) -> None:
     assert dlt_internals.cause_of(ValueError()) is None
 
 
-def test_the_warning_of_each_yield_is_known(
+def test_the_column_hint_warning_is_recognized(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without the filter, each page would log the warning."""
@@ -471,7 +471,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("owner", "name"), BROKEN)
-def test_what_another_dlt_lacks_is_said_in_a_line_before_data_moves(
+def test_a_missing_internal_is_one_line_before_data_moves(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -483,19 +483,19 @@ def test_what_another_dlt_lacks_is_said_in_a_line_before_data_moves(
 
 
 @pytest.mark.parametrize("name", ["list_table_files", "load_open_table"])
-def test_parameters_that_changed_are_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_changed_parameters_are_detected(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(dlt_internals.FilesystemClient, name, lambda client: None)
     with pytest.raises(ConfigError, match="client of files"):
         assert_contract()
 
 
-def test_names_that_changed_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_names_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PackageStorage, "NEW_JOBS_FOLDER", "waiting_jobs")
     with pytest.raises(ConfigError, match="folders of load packages"):
         assert_contract()
 
 
-def test_a_version_that_was_not_tested_warns_once(
+def test_an_untested_version_warns_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dlt, "__version__", "1.99.0")
@@ -506,11 +506,11 @@ def test_a_version_that_was_not_tested_warns_once(
     ]
 
 
-def test_the_version_that_is_installed_was_tested() -> None:
+def test_the_installed_version_is_listed_as_tested() -> None:
     assert ".".join(dlt.__version__.split(".")[:2]) in dlt_internals.TESTED
 
 
-def test_only_the_warning_of_merges_is_not_shown() -> None:
+def test_only_the_merge_warning_is_suppressed() -> None:
     with quiet_merges():
         warnings.warn("implicitly coercing SELECT object to scalar subquery; please use …", stacklevel=1)
         with pytest.raises(UserWarning, match="something else"):

@@ -67,7 +67,7 @@ def test_the_first_load_appends_and_the_next_merges(loaded: Loaded) -> None:
     assert is_whole(letta_source, letta)
 
 
-def test_tables_with_rows_are_merged_into(loaded: Loaded) -> None:
+def test_rows_are_merged_into_tables_with_rows(loaded: Loaded) -> None:
     letta_source, letta, server = loaded
     assert letta_source.load(server, "--pipeline-name", "other", "--dataset-name", "letta").code == 0
     assert letta_source.load(server, "--refresh").code == 0
@@ -75,7 +75,7 @@ def test_tables_with_rows_are_merged_into(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize("package_rows", ["1", "1000"])
-def test_what_is_read_twice_is_merged(
+def test_messages_read_twice_are_merged(
     letta_source: Command,
     letta: Letta,
     server: Server,
@@ -106,7 +106,7 @@ def test_what_is_read_twice_is_merged(
 
 
 @pytest.mark.parametrize("package_rows", ["1", "2"])
-def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
+def test_a_message_that_shrank_between_two_reads_has_no_old_children(
     letta_source: Command,
     letta: Letta,
     server: Server,
@@ -145,7 +145,7 @@ def test_a_message_that_shrank_before_it_was_read_twice_has_no_old_children(
         assert found
 
 
-def test_what_a_load_that_stopped_had_appended_comes_once(
+def test_rows_appended_by_a_stopped_load_come_once(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -210,7 +210,7 @@ def stopped(
 
 @pytest.mark.parametrize("started", [(), (0,), (-1,), (0, -1), None], ids=str)
 @pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content"])
-def test_what_was_begun_comes_once_whatever_was_finished_of_it(
+def test_a_partly_loaded_package_comes_once(
     stopped: Stopped, table: str, started: tuple[int, ...] | None
 ) -> None:
     """None, some or all of a table's files were being loaded when the load was killed."""
@@ -224,7 +224,7 @@ def test_what_was_begun_comes_once_whatever_was_finished_of_it(
 
 
 @pytest.mark.parametrize("state", ["completed", "retry", "failed"])
-def test_what_was_begun_is_loaded_though_it_was_noted_as_done(stopped: Stopped, state: str) -> None:
+def test_a_job_recorded_as_done_is_loaded_again(stopped: Stopped, state: str) -> None:
     """dlt records a job's end before it moves its file; the rows were removed, so the record is void."""
     package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
@@ -236,7 +236,7 @@ def test_what_was_begun_is_loaded_though_it_was_noted_as_done(stopped: Stopped, 
     assert is_whole(stopped.command, stopped.letta)
 
 
-def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(stopped: Stopped) -> None:
+def test_a_job_restarted_by_dlt_is_loaded_though_recorded_as_done(stopped: Stopped) -> None:
     """Its rows were removed, and then the load was killed again right after dlt restarted the job."""
     package = stopped.package
     job = min((package / "completed_jobs").glob("agent_messages.*"))
@@ -251,16 +251,14 @@ def test_what_dlt_itself_goes_on_with_is_loaded_though_it_was_noted_as_done(stop
 
 
 @pytest.mark.parametrize("table", ["agent_messages", "agent_messages__content", "agent_messages__tool_calls"])
-def test_a_table_that_was_emptied_by_hand_is_filled_and_the_others_are_not_doubled(
-    loaded: Loaded, table: str
-) -> None:
+def test_refilling_an_emptied_table_does_not_double_the_others(loaded: Loaded, table: str) -> None:
     letta_source, letta, server = loaded
     letta_source.rows(f"DELETE FROM letta.{table} RETURNING 1")
     assert letta_source.load(server, "--refresh").code == 0
     assert is_whole(letta_source, letta)
 
 
-def test_what_fails_in_little_memory_is_loaded_with_more(
+def test_a_load_that_fails_for_lack_of_memory_is_retried_with_more(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
@@ -278,7 +276,7 @@ def test_what_fails_in_little_memory_is_loaded_with_more(
     assert is_whole(letta_source, letta)
 
 
-def test_appending_is_sparing_and_merging_is_not(
+def test_appending_limits_memory_and_merging_does_not(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Sequence[Any]] = []

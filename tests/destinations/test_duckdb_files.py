@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Information_Schema.duckdb", "choose another name"),
     ],
 )
-def test_what_is_no_path_of_a_file_is_refused(folder: Path, database: str, named: str) -> None:
+def test_addresses_in_place_of_a_file_are_refused(folder: Path, database: str, named: str) -> None:
     """A file called `md:` or `https:` would be made; of a database in memory nothing would be left."""
     said = refusal(database)
     assert named in said
@@ -77,7 +77,7 @@ def test_what_is_no_path_of_a_file_is_refused(folder: Path, database: str, named
         ("'/srv/w.duckdb'", "must not be blank or in quotes"),
     ],
 )
-def test_addresses_of_others_in_the_credentials_are_refused(
+def test_addresses_of_other_databases_in_the_credentials_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, named: str
 ) -> None:
     """dlt takes the end of the URL for a file's name."""
@@ -108,7 +108,7 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(folder: Path, kind: st
 
 
 @pytest.mark.parametrize("reads", [False, True])
-def test_a_file_that_this_program_has_open_otherwise_is_told_so(folder: Path, reads: bool) -> None:
+def test_a_file_open_in_another_mode_in_this_process_is_named(folder: Path, reads: bool) -> None:
     """A notebook may keep its own connection: DuckDB opens a file either to read or to write."""
     duckdb.connect(folder / "w.duckdb").close()
     with duckdb.connect(folder / "w.duckdb", read_only=reads):
@@ -118,15 +118,13 @@ def test_a_file_that_this_program_has_open_otherwise_is_told_so(folder: Path, re
 
 
 @pytest.mark.parametrize("name", ["w.duckdb", "a:b", "my file ü\u00a0.duckdb", "C:w", "md", "100%.duckdb"])
-def test_any_other_name_is_used(folder: Path, name: str) -> None:
+def test_any_other_file_name_works(folder: Path, name: str) -> None:
     Target("letta", "duckdb", "letta", database=name).resolved().check()
     assert (folder / name).exists()
 
 
 @pytest.mark.parametrize("value", ["w.duckdb", "duckdb:///w.duckdb", "duckdb:///w.duckdb?read_only=false"])
-def test_credentials_that_name_a_file_are_used(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_credentials_that_name_a_file_work(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(CREDENTIALS, value)
     Target("letta", "duckdb", "letta").resolved().check()
     assert (folder / "w.duckdb").exists()
@@ -145,5 +143,5 @@ def test_pipeline_names_that_dlt_refuses_are_refused_in_one_line(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["letta", "_", "Chats2", "größe", "日本", "a" * 64, "console"])
-def test_other_pipeline_names_are_taken(name: str) -> None:
+def test_other_pipeline_names_are_accepted(name: str) -> None:
     assert_pipeline_name(name)

@@ -38,7 +38,7 @@ def insert(client: SqlClientBase[Any], size: int = 4000) -> None:
     client.execute_sql(f"INSERT INTO large SELECT range || repeat('x', {size}) FROM range(50)")
 
 
-def test_what_each_part_of_the_log_holds_stays_a_row_group_of_its_own(tmp_path: Path) -> None:
+def test_each_part_of_the_log_stays_a_row_group_of_its_own(tmp_path: Path) -> None:
     """At each checkpoint DuckDB would merge them into one row group, with all its values in memory."""
     into = pipeline(tmp_path)
     with into.sql_client() as client, kept_for_large_rows(into, MOST):
@@ -54,7 +54,7 @@ def test_what_each_part_of_the_log_holds_stays_a_row_group_of_its_own(tmp_path: 
 
 
 @pytest.mark.parametrize(("size", "rows_in_log"), [(4000, 50), (900_000, 0)])
-def test_the_log_is_written_once_it_is_large(tmp_path: Path, size: int, rows_in_log: int) -> None:
+def test_the_log_is_checkpointed_once_it_is_large(tmp_path: Path, size: int, rows_in_log: int) -> None:
     into = pipeline(tmp_path)
     log = tmp_path / "large.duckdb.wal"
     with into.sql_client() as client, kept_for_large_rows(into, MOST):
@@ -74,7 +74,7 @@ def test_the_log_is_written_once_it_is_large(tmp_path: Path, size: int, rows_in_
     ],
     ids=["pragmas", "aliases", "global_config", "statements"],
 )
-def test_what_the_user_has_set_stays(tmp_path: Path, given: Mapping[str, Any]) -> None:
+def test_the_users_settings_stay(tmp_path: Path, given: Mapping[str, Any]) -> None:
     into = pipeline(tmp_path, **given)
 
     def found(client: SqlClientBase[Any]) -> tuple[Any, Any]:

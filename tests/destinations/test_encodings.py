@@ -65,7 +65,9 @@ UTF8 = {"server_encoding": "UTF8", "client_encoding": "UTF8"}
         ("sqlite", {"SELECT %s": "?"}, "sends the text"),
     ],
 )
-def test_what_cannot_hold_a_text_is_refused(dialect: str, answers: dict[str, Any], said: str) -> None:
+def test_an_encoding_that_cannot_hold_all_texts_is_refused(
+    dialect: str, answers: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         assert_texts_arrive(Client(dialect, answers), ("letta",))
     assert said in str(refused.value)
@@ -73,7 +75,7 @@ def test_what_cannot_hold_a_text_is_refused(dialect: str, answers: dict[str, Any
 
 
 @pytest.mark.parametrize("dialect", ["duckdb", "sqlite", "snowflake"])
-def test_others_are_taken(dialect: str) -> None:
+def test_other_encodings_are_accepted(dialect: str) -> None:
     assert_texts_arrive(Client(dialect, {}), ("letta",))
     assert_texts_arrive(Client("postgres", UTF8), ("letta",))
     assert_texts_arrive(Client("mysql", {"schemata": [("DATABASE", "", "utf8mb4")]}), ("letta",))
@@ -96,7 +98,7 @@ class Table(Client):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252", "ascii"])
 @pytest.mark.parametrize("dialect", ["duckdb", "sqlite", "postgres", "mysql", "mariadb"])
-def test_a_text_goes_through_a_temporary_table(dialect: str, encoding: str) -> None:
+def test_a_text_survives_a_temporary_table(dialect: str, encoding: str) -> None:
     table = Table(dialect, encoding)
     if encoding == "utf-8":
         assert_written_texts_arrive(table)
@@ -112,7 +114,7 @@ MAKERS: tuple[Any, ...] = (mysql.dialect, MariaDBDialect, sqlite.dialect, postgr
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda one: str(one.name))
-def test_datasets_are_made_in_utf8_whatever_the_servers_default_is(make: Any) -> None:
+def test_datasets_are_created_in_utf8_whatever_the_servers_default(make: Any) -> None:
     dialect = make()
     widen_texts()
     widen_texts()
@@ -132,7 +134,7 @@ def run(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.destinations
 @pytest.mark.parametrize("where", ["environment", "database", "role", "url"])
-def test_postgres_gets_utf8_whatever_is_set(
+def test_postgres_gets_utf8_whatever_the_settings(
     letta_source: Command,
     server: Server,
     databases: Databases,

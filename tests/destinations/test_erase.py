@@ -107,7 +107,7 @@ def secrets_in_files(folder: Path) -> list[str]:
     return found
 
 
-def test_it_is_gone_and_all_else_stays(
+def test_erased_rows_are_gone_and_all_others_stay(
     letta_source: Command, place: Place, options: tuple[str, ...], server: Server, story: Story
 ) -> None:
     load = ("run", "--base-url", server.base_url, "--resources", WHAT, *options)

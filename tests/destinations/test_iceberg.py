@@ -62,13 +62,13 @@ def snapshots(table: Any) -> int:
     return len(table.metadata.snapshots)
 
 
-def test_many_first_rows_are_one_snapshot(table: Any) -> None:
+def test_a_large_first_load_is_one_snapshot(table: Any) -> None:
     ids = [f"agent-{number:04}" for number in range(2500)]
     assert [one for one, _ in merged(table, rows(*ids))] == ids
     assert snapshots(table) == 1
 
 
-def test_rows_that_come_again_replace_themselves(table: Any, by_dlt: list[list[str | None]]) -> None:
+def test_rows_that_come_again_replace_the_old_ones(table: Any, by_dlt: list[list[str | None]]) -> None:
     """As after a kill between dlt's file and its note that the file was loaded."""
     for name in ("first", "second"):
         assert merged(table, rows("agent-1", "agent-2", name=name)) == [("agent-1", name), ("agent-2", name)]
@@ -79,7 +79,7 @@ def test_rows_that_come_again_replace_themselves(table: Any, by_dlt: list[list[s
 
 
 @pytest.mark.parametrize("step", ["delete", "append"])
-def test_a_kill_within_a_commit_changes_nothing(
+def test_a_kill_during_a_commit_changes_nothing(
     table: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     merged(table, rows("agent-1"))
@@ -97,7 +97,7 @@ def test_a_kill_within_a_commit_changes_nothing(
     assert merged(table, later) == [("agent-1", "second"), ("agent-2", "second")]
 
 
-def test_a_row_is_replaced_only_by_one_with_the_same_whole_key(table: Any) -> None:
+def test_a_row_is_replaced_only_by_one_with_the_same_complete_key(table: Any) -> None:
     blocks = RESOURCES["agent_blocks"].root
     shape = pa.schema([blocks.arrow_schema.field(one) for one in ("agent_id", "id", "label")])
     shared = table.catalog.create_table("letta.agent_blocks", shape)
@@ -128,25 +128,25 @@ def test_a_key_with_a_null_is_left_to_dlt(table: Any, by_dlt: list[list[str | No
     assert by_dlt == [["agent-1", None]]
 
 
-def test_a_table_that_lost_its_rows_or_got_columns_is_empty_too(table: Any) -> None:
+def test_a_table_without_rows_counts_as_empty_whatever_its_snapshots(table: Any) -> None:
     table.append(rows())
     assert merged(table, rows("agent-1")) == [("agent-1", "first")]
     assert snapshots(table) == 2
 
 
-def test_a_row_that_comes_twice_is_left_to_dlt(table: Any, by_dlt: list[list[str | None]]) -> None:
+def test_duplicate_keys_are_left_to_dlt(table: Any, by_dlt: list[list[str | None]]) -> None:
     assert merged(table, rows("agent-1", "agent-1")) == []
     assert by_dlt == [["agent-1", "agent-1"]]
 
 
-def test_a_dlt_that_has_no_such_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dlt_without_the_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(iceberg_library(), "merge_iceberg_table")
     with pytest.raises(ConfigError, match=r"^dlt .* has no merge_iceberg_table as letta_source knows it"):
         merge_in_one_commit()
 
 
 @pytest.mark.parametrize("known", [[], ["agent-2"]], ids=["empty", "not empty"])
-def test_a_column_that_the_table_lacks_is_added(table: Any, known: list[str]) -> None:
+def test_a_missing_column_is_added(table: Any, known: list[str]) -> None:
     merged(table, rows(*known))
     more = rows("agent-1").append_column("description", pa.array(["new"]))
     assert merged(table, more) == [(one, "first") for one in ("agent-1", *known)]
@@ -154,7 +154,7 @@ def test_a_column_that_the_table_lacks_is_added(table: Any, known: list[str]) ->
     assert found == {"agent-1": "new"} | dict.fromkeys(known)
 
 
-def test_of_no_rows_the_columns_are_added_all_the_same(table: Any) -> None:
+def test_missing_columns_are_added_even_without_rows(table: Any) -> None:
     merged(table, rows("agent-1"))
     merged(table, rows().append_column("description", pa.array([], pa.string())))
     assert table.schema().column_names == ["id", "name", "description"]

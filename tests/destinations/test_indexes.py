@@ -106,7 +106,7 @@ def merge_of(pipeline: dlt.Pipeline, place: Place, table: str) -> str:
     return next(one for one in sent if one.startswith("DELETE")).rstrip().rstrip(";")
 
 
-def test_what_a_first_load_and_those_after_it_make_of_indexes(
+def test_indexes_after_a_first_load_and_later_ones(
     place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One first load serves all of these checks."""
@@ -146,13 +146,13 @@ def check_rows_of_large_tables_are_not_counted(
     assert result.new.get("agents") == (0 if kind_of(place) == "sqlite" else None)
 
 
-def test_those_that_are_missing_are_created_again(place: Place, server: Server) -> None:
+def test_missing_indexes_are_created_again(place: Place, server: Server) -> None:
     pipeline = loaded(place, server, indexes=False).pipeline
     assert indexes(pipeline, place) == []
     assert indexes(loaded(place, server, refresh=True).pipeline, place) == NAMES
 
 
-def test_a_load_that_may_create_none_goes_on(
+def test_a_load_without_the_right_to_create_indexes_continues(
     place: Place, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(

@@ -37,7 +37,7 @@ def database() -> Iterator[Database]:
     database.close()
 
 
-def test_a_table_is_made_when_there_is_none() -> None:
+def test_the_table_is_created_if_missing() -> None:
     database = Database()
     lease = database.lease()
     with pytest.raises(DestinationUndefinedEntity):
@@ -49,7 +49,7 @@ def test_a_table_is_made_when_there_is_none() -> None:
     database.close()
 
 
-def test_a_released_one_is_not_renewed_by_those_who_read_on(database: Database) -> None:
+def test_a_released_lease_is_not_renewed_by_later_reads(database: Database) -> None:
     first, second = database.lease(), database.lease()
     first.take()
     first.release()
@@ -60,7 +60,7 @@ def test_a_released_one_is_not_renewed_by_those_who_read_on(database: Database) 
     first.check()
 
 
-def test_one_that_is_held_is_refused_by_name(database: Database) -> None:
+def test_a_held_lease_is_refused_and_its_holder_named(database: Database) -> None:
     living(database, database.lease(host="crane-7 5f1e pid:[4]", pid=4711))
     with pytest.raises(ConfigError) as refused:
         database.lease().take()
@@ -70,7 +70,7 @@ def test_one_that_is_held_is_refused_by_name(database: Database) -> None:
     assert "--steal-lock" in said
 
 
-def test_one_that_was_given_back_costs_three_statements_and_one(database: Database) -> None:
+def test_taking_a_released_lease_takes_few_statements(database: Database) -> None:
     with taken(database.lease()).kept():
         pass
     before = database.statements
@@ -83,7 +83,7 @@ def test_one_that_was_given_back_costs_three_statements_and_one(database: Databa
 
 
 @pytest.mark.parametrize("waits", [0, 1, SECONDS - 1, SECONDS, SECONDS + 1])
-def test_one_that_is_not_renewed_is_waited_for_until_it_runs_out(database: Database, waits: float) -> None:
+def test_a_lease_that_is_not_renewed_is_waited_for_until_it_expires(database: Database, waits: float) -> None:
     first, second = taken(database.lease()), database.lease()
     began = database.now
     database.now += waits
@@ -92,16 +92,14 @@ def test_one_that_is_not_renewed_is_waited_for_until_it_runs_out(database: Datab
     assert (may_write(first, database), may_write(second, database)) == (False, True)
 
 
-def test_one_that_is_given_back_meanwhile_is_taken(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_released_meanwhile_is_taken(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     first = taken(database.lease())
     second = Lease(first._client, "letta", Holder("second", "here", 3), lambda seconds: first.release())
     second.take()
     assert may_write(second, database)
 
 
-def test_one_that_another_took_first_is_refused(database: Database) -> None:
+def test_a_lease_that_another_took_first_is_refused(database: Database) -> None:
     first, third = taken(database.lease()), database.lease(host="heron")
     second = Lease(
         first._client, "letta", Holder("second", "here", 3), lambda seconds: third.take(steal=True)
@@ -110,7 +108,7 @@ def test_one_that_another_took_first_is_refused(database: Database) -> None:
         second.take()
 
 
-def test_one_that_is_renewed_does_not(database: Database) -> None:
+def test_a_renewed_lease_is_not_taken_over(database: Database) -> None:
     first = taken(database.lease())
     for _ in range(5):
         database.now += SECONDS - 1
@@ -118,7 +116,7 @@ def test_one_that_is_renewed_does_not(database: Database) -> None:
     assert may_write(first, database)
 
 
-def test_who_stood_still_has_it_still_if_nobody_took_it(database: Database) -> None:
+def test_a_holder_that_paused_keeps_its_lease_if_nobody_took_it(database: Database) -> None:
     first = taken(database.lease())
     database.now += 10 * SECONDS
     assert may_write(first, database)
@@ -128,7 +126,7 @@ def test_who_stood_still_has_it_still_if_nobody_took_it(database: Database) -> N
         database.lease().take()
 
 
-def test_who_lost_it_is_told_and_gives_nothing_back(database: Database) -> None:
+def test_a_holder_that_lost_the_lease_gets_an_error_and_releases_nothing(database: Database) -> None:
     first, second = taken(database.lease()), database.lease(host="heron", pid=12)
     second.take(steal=True)
     with pytest.raises(LeaseLost, match="heron, process 12"):
@@ -142,7 +140,7 @@ def test_who_lost_it_is_told_and_gives_nothing_back(database: Database) -> None:
         database.lease().take()
 
 
-def test_a_row_that_is_gone_is_a_loss(database: Database) -> None:
+def test_a_deleted_row_is_a_lost_lease(database: Database) -> None:
     first = taken(database.lease())
     database.execute(f"DELETE FROM {TABLE}", ())
     with pytest.raises(LeaseLost):
@@ -150,7 +148,7 @@ def test_a_row_that_is_gone_is_a_loss(database: Database) -> None:
     assert not may_write(first, database)
 
 
-def test_sessions_of_who_lost_it_are_ended(database: Database) -> None:
+def test_sessions_of_the_former_holder_are_ended(database: Database) -> None:
     first = taken(database.lease())
     others = database.lease("another")
     for name in (first.session, f"{first.session}0", others.session, "psql"):
@@ -161,7 +159,7 @@ def test_sessions_of_who_lost_it_are_ended(database: Database) -> None:
 
 
 @pytest.mark.parametrize("name", ["letta_shard_0_of_2", "x" * 300, "é" * 100, "it's"])
-def test_other_pipelines_and_shards_go_on_side_by_side(database: Database, name: str) -> None:
+def test_other_pipelines_and_shards_have_leases_of_their_own(database: Database, name: str) -> None:
     taken(database.lease())
     lease = living(database, database.lease(name))
     assert may_write(lease, database)
@@ -181,7 +179,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(database: Database) -> Non
     assert database.now == began
 
 
-def test_a_dead_process_of_another_machine_cannot_be_known(database: Database) -> None:
+def test_a_process_of_another_machine_never_counts_as_dead(database: Database) -> None:
     taken(database.lease(host=f"{Holder.me().machine}x", pid=_dead()))
     began = database.now
     database.lease().take()
@@ -196,7 +194,7 @@ def _dead() -> int:
     return pid
 
 
-def test_it_is_renewed_in_the_background(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_is_renewed_in_the_background(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_RENEWALS", SECONDS / 0.001)
     renewed = threading.Event()
     lease = taken(database.lease())
@@ -223,7 +221,7 @@ ACTIONS = ["wait", "expire", "renew", "give back", "take", "steal"]
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(ACTIONS)), max_size=4), st.booleans())
-def test_whatever_happens_between_two_statements_one_at_most_may_write(
+def test_at_most_one_holder_may_write_whatever_happens_between_two_statements(
     meanwhile: list[tuple[int, str]], steal: bool
 ) -> None:
     database = Database()

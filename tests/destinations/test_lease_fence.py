@@ -31,7 +31,7 @@ def client_of(url: str, lease: Lease | None = None, dataset: str = "fenced") -> 
     return destination.client(Schema("letta"), destination.spec()._bind_dataset_name(dataset_name=dataset))
 
 
-def test_a_transaction_keeps_the_lease_and_a_loser_has_none(
+def test_a_transaction_keeps_the_lease_and_a_former_holder_gets_none(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = databases.mysql()

@@ -66,13 +66,13 @@ REMOTE = ["s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl"]
 
 
 @pytest.mark.parametrize("protocol", REMOTE)
-def test_one_that_is_not_there_is_named(protocol: str) -> None:
+def test_a_missing_bucket_is_named(protocol: str) -> None:
     with pytest.raises(ConfigError, match="there is no bucket conversations: make it"):
         assert_usable_path(client_of(protocol, Files(FileNotFoundError("b/conversations"))), None)
 
 
 @pytest.mark.parametrize("protocol", REMOTE)
-def test_one_that_is_there_is_asked_for_once(protocol: str) -> None:
+def test_an_existing_bucket_is_requested_once(protocol: str) -> None:
     files = Files(None)
     assert_usable_path(client_of(protocol, files), None)
     assert files.asked == ["conversations"]
@@ -86,7 +86,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize(("protocol", "answer"), FORBIDDEN)
-def test_who_may_not_ask_goes_on(protocol: str, answer: Exception) -> None:
+def test_without_permission_to_check_the_load_continues(protocol: str, answer: Exception) -> None:
     assert_usable_path(client_of(protocol, Files(answer)), None)
 
 
@@ -100,7 +100,7 @@ def test_other_errors_are_raised(protocol: str, answer: Exception) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["file", "sftp", "memory"])
-def test_others_are_not_asked(protocol: str) -> None:
+def test_other_destinations_are_not_checked(protocol: str) -> None:
     files = Files(FileNotFoundError())
     assert_usable_path(client_of(protocol, files), None)
     assert files.asked == []

@@ -69,7 +69,7 @@ def unfinish(pipeline: dlt.Pipeline, place: Place, load_id: str) -> None:
         client.execute_sql(f"DELETE FROM {table} WHERE load_id = %s", load_id)
 
 
-def test_the_last_finished_ones_are_kept(target: Target, place: Place) -> None:
+def test_the_states_of_the_last_completed_loads_are_kept(target: Target, place: Place) -> None:
     pipeline, other = target.pipeline(), _another(target).pipeline()
     of_other = [load(other, 1), load(other, 2)]
     loads = [load(pipeline, number) for number in range(4)]

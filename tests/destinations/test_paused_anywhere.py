@@ -20,7 +20,7 @@ TRIALS = 8 if settings.get_current_profile_name() != "long" else 30
 
 
 @pytest.mark.parametrize("stops", [one for one in STOPS if one not in OF_MYSQL])
-def test_a_holder_on_mysql_that_stands_still_elsewhere(of_mysql: Machines, stops: str) -> None:
+def test_a_holder_on_mysql_paused_at_other_points(of_mysql: Machines, stops: str) -> None:
     check_who_stands_still(of_mysql, stops, begins=True)
 
 

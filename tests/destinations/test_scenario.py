@@ -24,9 +24,7 @@ LIMITS: dict[Kind, list[str]] = {
 }
 
 
-def test_a_day_and_what_is_exported_after_it(
-    loads: Loads, expected: Expected, place: Place, story: Story
-) -> None:
+def test_a_day_of_loads_and_an_export(loads: Loads, expected: Expected, place: Place, story: Story) -> None:
     for happens in (
         story.nothing,
         story.nothing,
@@ -63,7 +61,7 @@ def test_a_newer_version_with_a_new_column(
     assert {row[0] for row in place.rows("agent_messages", NEW_COLUMN)} > {None}
 
 
-def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) -> None:
+def test_a_message_that_shrank(loads: Loads, place: Place, story: Story) -> None:
     def parts(table: str, column: str, kind: str) -> list[tuple[int, str]]:
         return [(row[1], row[2]) for row in place.rows(table, column, "position", kind) if row[0] == shrunk]
 
@@ -98,7 +96,7 @@ def test_what_a_message_no_longer_has(loads: Loads, place: Place, story: Story) 
 
 @pytest.mark.skipif("parquet" not in chosen(), reason="ALL_DESTINATIONS leaves plain files out")
 @pytest.mark.parametrize("place", ["parquet"], indirect=True)
-def test_what_is_read_again_for_want_of_a_cursor_is_not_added_again(
+def test_messages_read_again_without_a_cursor_are_not_added_again(
     loads: Loads, place: Place, story: Story
 ) -> None:
     all_messages = ("--resources", "agent_messages", "--lag", "0")

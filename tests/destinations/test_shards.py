@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-def test_four_shards_become_seven(loads: Loads, expected: Expected, story: Story) -> None:
+def test_four_shards_then_seven(loads: Loads, expected: Expected, story: Story) -> None:
     loads.run_shards(4)
     expected.check()
     story.an_hour()

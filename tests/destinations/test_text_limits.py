@@ -44,13 +44,13 @@ def test_json_stays_json(text: str, longest: int) -> None:
         assert kept == sent
 
 
-def test_json_that_is_cut_fills_what_there_is() -> None:
+def test_truncated_json_uses_the_whole_limit() -> None:
     made, _ = within(table(extra=["1" * 99]), 10, {"extra"})
     assert made["extra"].to_pylist() == ['"11111111"']
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_rows_that_fit_are_the_same_rows(chunks: int) -> None:
+def test_rows_that_fit_are_unchanged(chunks: int) -> None:
     rows = pa.concat_tables([table(text=["a", None, "é"]).append_column("idx", pa.array([1, 2, 3]))] * chunks)
     made, cut = within(rows, 2, ())
     assert made is rows

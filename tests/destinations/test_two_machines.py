@@ -18,7 +18,7 @@ from tests.support.two_machines import (
 pytestmark = pytest.mark.destinations
 
 
-def test_of_two_at_once_one_is_refused_by_name(machines: Machines) -> None:
+def test_the_second_of_two_loads_is_refused_and_the_first_named(machines: Machines) -> None:
     first = machines.start("crane", "--requests-per-second", "2")
     time.sleep(2)
     assert machines.run("heron") == 2
@@ -34,18 +34,16 @@ def test_of_two_at_once_one_is_refused_by_name(machines: Machines) -> None:
     ("stops", "begins"),
     [*((stops, True) for stops in STOPS), ("before copies", False), ("in a merge", False)],
 )
-def test_a_holder_that_stands_still_writes_nothing_when_it_wakes_up(
-    machines: Machines, stops: str, begins: bool
-) -> None:
+def test_a_paused_holder_writes_nothing_when_it_resumes(machines: Machines, stops: str, begins: bool) -> None:
     check_who_stands_still(machines, stops, begins)
 
 
 @pytest.mark.parametrize("stops", OF_MYSQL)
-def test_nor_does_it_on_mysql(of_mysql: Machines, stops: str) -> None:
+def test_a_paused_holder_on_mysql_writes_nothing_when_it_resumes(of_mysql: Machines, stops: str) -> None:
     check_who_stands_still(of_mysql, stops, begins=True)
 
 
-def test_who_steals_wins(machines: Machines) -> None:
+def test_steal_lock_takes_the_lease(machines: Machines) -> None:
     first = machines.start("crane", stops="in a merge")
     wait_until_stopped(first)
     assert machines.run("heron", "--steal-lock") == 0, machines.said("heron")
@@ -54,7 +52,7 @@ def test_who_steals_wins(machines: Machines) -> None:
     machines.check()
 
 
-def test_a_killed_machine_is_waited_for_as_long_as_its_lease_lasts(machines: Machines) -> None:
+def test_the_lease_of_a_killed_machine_delays_others_until_it_expires(machines: Machines) -> None:
     first = machines.start("crane", stops="before a merge")
     wait_until_stopped(first)
     first.kill()
@@ -63,7 +61,7 @@ def test_a_killed_machine_is_waited_for_as_long_as_its_lease_lasts(machines: Mac
     machines.check()
 
 
-def test_the_same_machine_goes_on_at_once_after_a_kill(machines: Machines) -> None:
+def test_the_same_machine_continues_at_once_after_a_kill(machines: Machines) -> None:
     first = machines.start("crane", stops="before a merge")
     wait_until_stopped(first)
     first.kill()

@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "dbt"
 
 
-def test_what_repeats_the_schema_and_the_pairing_is_as_generated() -> None:
+def test_generated_files_are_up_to_date() -> None:
     made = run_path(str(PACKAGE / "generate.py"))["files"]()
     macros = [PACKAGE / "macros" / name for name in ("letta_schema.sql", "letta_pairing.sql")]
     there = [*(PACKAGE / "models" / "staging").iterdir(), *macros]

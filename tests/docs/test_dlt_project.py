@@ -76,7 +76,7 @@ def commands() -> Iterator[list[str]]:
         ("schema", ["agent_messages__tool_calls"]),
     ],
 )
-def test_dlts_commands_show_it(
+def test_dlts_commands_show_the_pipeline(
     project: Path, environment: dict[str, str], command: str, shown: list[str]
 ) -> None:
     [words] = [words for words in commands() if words[-1] == command]
@@ -85,7 +85,7 @@ def test_dlts_commands_show_it(
     assert [one for one in shown if one not in said.stdout] == []
 
 
-def test_the_dashboard_comes_up(project: Path, environment: dict[str, str]) -> None:
+def test_the_dashboard_starts(project: Path, environment: dict[str, str]) -> None:
     [words] = [words for words in commands() if words[-1] == "show"]
     log = project / "dashboard.log"
     with log.open("wb") as out:

@@ -23,12 +23,12 @@ QUIRKS = re.split("^### ", (generate.PAGE.parent / "quirks.md").read_text("utf-8
 ON_CLOUD = ("steps", "message_search")
 
 
-def test_the_tables_are_those_of_the_code() -> None:
+def test_the_tables_page_is_up_to_date() -> None:
     assert generate.PAGE.read_text("utf-8") == generate.page(), "run python docs/generate.py"
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_items_come_from_the_endpoint_that_is_named(resource: str) -> None:
+def test_resources_name_the_endpoint_they_are_read_from(resource: str) -> None:
     method, path = RESOURCES[resource].endpoint.split()
     pattern = re.sub(r"\{\w+\}", "[^/]+", path)
     with serve(small_letta(), "cloud" if resource in ON_CLOUD else "self-hosted") as server:
@@ -61,7 +61,7 @@ def test_there_are_quirks() -> None:
 
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.partition("\n")[0])
-def test_what_a_quirk_names_is_there(quirk: str) -> None:
+def test_modules_and_tests_named_by_quirks_exist(quirk: str) -> None:
     found = re.search(r"^Where: (.+)\. Tests: (.+)\.$", quirk, re.MULTILINE)
     assert found, "says nothing of modules and tests"
     modules, tests = (re.findall("`([^`]+)`", names) for names in found.groups())
@@ -103,7 +103,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", sorted(set(PAGES)), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text_of(page))
     dead = []
     for path, anchor in links:
@@ -113,7 +113,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
-def test_the_architecture_names_modules_that_are_there() -> None:
+def test_modules_named_by_the_architecture_exist() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = re.findall(r"`([a-z_]+/[a-z_]+)`", page)
     assert len(named) > 20

@@ -27,7 +27,7 @@ Next, your own server:
 """
 
 
-def test_only_what_is_proposed_for_the_demo_is_typed() -> None:
+def test_only_commands_suggested_by_the_demo_are_run() -> None:
     assert list(PLAY["suggested"](SAID)) == [
         "letta-source status --database letta_demo.duckdb",
         "letta-source export --format chat",
@@ -47,14 +47,14 @@ def test_only_what_is_proposed_for_the_demo_is_typed() -> None:
         ("echo 'ERROR: no matching distribution' >&2", 1),
     ],
 )
-def test_what_needs_a_second_look_fails(tmp_path: Path, command: str, fails: int) -> None:
+def test_suspicious_output_fails(tmp_path: Path, command: str, fails: int) -> None:
     newcomer = PLAY["Newcomer"](tmp_path, tmp_path, tmp_path)
     newcomer.types(command, "")
     assert (newcomer.typed, newcomer.failed) == (1, fails)
 
 
 @pytest.mark.docs
-def test_five_minutes() -> None:
+def test_a_newcomer_needs_five_minutes() -> None:
     played = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False)
     assert played.returncode == 0, played.stdout + played.stderr
     figures = re.findall(r"^(\d+) commands in (\d+) s, 0 failed$", played.stdout, re.MULTILINE)

@@ -197,7 +197,7 @@ def test_calls_by_tool_and_outcome() -> None:
     assert max(calls.values()) > 1
 
 
-def test_how_long_runs_took() -> None:
+def test_durations_of_runs() -> None:
     _, *rows = shown(2)
     took: dict[str, list[float]] = defaultdict(list)
     for run in asked("/v1/runs/"):
@@ -262,7 +262,7 @@ def test_steps_by_stop_reason() -> None:
 
 
 @pytest.mark.docs
-def test_rows_that_the_demo_prints_and_the_report_of_all_of_it(letta_source: Command) -> None:
+def test_row_counts_printed_by_the_demo_and_its_report(letta_source: Command) -> None:
     said = letta_source("demo")
     assert said.code == 0
     printed = dict(re.findall(r"^  (\w+) +([\d,]+)$", said.out, re.MULTILINE))

@@ -24,7 +24,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
+def test_the_settings_table_is_up_to_date() -> None:
     assert settings_table.PAGE.read_text("utf-8") == settings_table.page(), (
         "run python docs/settings_table.py"
     )
@@ -47,7 +47,7 @@ def test_every_option_is_in_the_docs(capsys: pytest.CaptureFixture[str]) -> None
     assert {option for option in options if option not in docs} == set()
 
 
-def test_exit_codes_are_those_of_the_code() -> None:
+def test_exit_codes_match_the_code() -> None:
     codes = [str(code.value) for code in ExitCode]
     operate = (ROOT / "docs" / "operate.md").read_text("utf-8")
     assert re.findall(r"^\| (\d+) \|", operate, re.MULTILINE) == codes

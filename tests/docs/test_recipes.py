@@ -83,7 +83,7 @@ def test_the_sql_runs(recorded: Warehouse, recipe: Recipe) -> None:
     assert rows or recipe.title in EMPTY or not recipe.sql.startswith(("SELECT", "WITH"))
 
 
-def test_the_mask_of_the_example_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_mask_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     title = "Masked before anything is written"
     configured(tmp_path, code_of(title, language="toml"), monkeypatch)
     monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", "a-key-that-is-long-enough")
@@ -96,9 +96,7 @@ def test_the_mask_of_the_example_is_taken(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.docs
-def test_what_was_deleted_by_age_does_not_come_back(
-    warehouse: Warehouse, letta: Letta, server: Server
-) -> None:
+def test_rows_deleted_by_age_do_not_come_back(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     warehouse.load(server, *SOME)
     young = letta.add_message(letta.tables["agents"].ids()[0], date=ago(minutes=1))
     warehouse.load(server, *SOME)
@@ -111,7 +109,7 @@ def test_what_was_deleted_by_age_does_not_come_back(
 
 
 @pytest.mark.docs
-def test_agents_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, server: Server) -> None:
+def test_deleted_agents_are_found(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     gone = letta.tables["agents"].ids()[0]
     warehouse.load(server, *SOME)
     assert asked(warehouse, code_of("What was deleted on the server")) == []
@@ -121,7 +119,7 @@ def test_agents_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, serve
 
 
 @pytest.mark.docs
-def test_messages_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, server: Server) -> None:
+def test_deleted_messages_are_found(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     agent = letta.tables["agents"].ids()[0]
     gone = letta.list_of("agent", agent).ids()[0]
     warehouse.load(server, *SOME)
@@ -135,7 +133,7 @@ def test_messages_that_are_gone_are_told(warehouse: Warehouse, letta: Letta, ser
 
 
 @pytest.mark.docs
-def test_nothing_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_row_of_an_erased_agent_is_left(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", "true")
     letta = Letta()
     erased, other = letta.add_agent(), letta.add_agent()
@@ -176,9 +174,7 @@ def traces(warehouse: Warehouse) -> list[tuple[str, str]]:
 
 
 @pytest.mark.docs
-def test_an_incremental_model_has_what_a_full_one_has(
-    warehouse: Warehouse, letta: Letta, server: Server
-) -> None:
+def test_an_incremental_model_equals_a_full_one(warehouse: Warehouse, letta: Letta, server: Server) -> None:
     """Late rows, changed rows and agents with a history are found by their load, not by their date."""
     model = code_of("Incremental models", language="jinja")
     query = model.partition("}}")[2].replace("{{ this }}", "letta.model")
@@ -208,7 +204,7 @@ def test_an_incremental_model_has_what_a_full_one_has(
 
 
 @pytest.mark.docs
-def test_what_is_only_in_the_old_warehouse_is_brought_along(
+def test_rows_only_in_the_old_warehouse_are_copied(
     warehouse: Warehouse, letta: Letta, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = Warehouse(tmp_path / "old")
@@ -261,7 +257,7 @@ def test_the_sql_runs_in_postgres(cursor: Cursor, recipe: Recipe) -> None:
 
 
 @pytest.mark.docs
-def test_who_may_read_the_views_may_not_read_the_tables(cursor: Cursor) -> None:
+def test_rights_on_the_views_give_no_rights_on_the_tables(cursor: Cursor) -> None:
     for at in range(2):
         cursor.execute(code_of("Views without texts", at))
     cursor.execute("SET LOCAL ROLE analyst; SELECT max(text_length) FROM letta_safe.agent_messages")

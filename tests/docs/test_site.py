@@ -69,7 +69,7 @@ def read(site: Path) -> dict[Path, Page]:
 
 
 @pytest.mark.docs
-def test_nothing_leads_nowhere_or_comes_from_elsewhere(site: Path, read: dict[Path, Page]) -> None:
+def test_no_link_is_dead_and_no_resource_is_external(site: Path, read: dict[Path, Page]) -> None:
     dead = []
     for file, page in read.items():
         for link in [*page.links, *page.resources]:

@@ -125,7 +125,7 @@ def test_the_package_of_trajectories_accepts_every_line(
         validate_trajectories([[*found[0], {**found[0][1], "role": "tool", "tool_call_id": "?"}]])
 
 
-def test_calls_are_those_that_were_made_and_had_a_result(letta: Letta, story: Warehouse) -> None:
+def test_only_calls_with_a_result_are_exported(letta: Letta, story: Warehouse) -> None:
     left_out = LeftOut()
     found: Counter[Any] = Counter()
     chats_read = set()
@@ -142,7 +142,7 @@ def test_calls_are_those_that_were_made_and_had_a_result(letta: Letta, story: Wa
     )
 
 
-def test_what_was_said_is_in_the_order_of_the_server(story: Warehouse) -> None:
+def test_messages_are_in_the_servers_order(story: Warehouse) -> None:
     table = to_arrow(story.pipeline, "agent_messages", message_types=["assistant_message", "user_message"])
     for line in lines(story):
         agent_id = line["metadata"]["agent_id"]
@@ -154,7 +154,7 @@ def test_what_was_said_is_in_the_order_of_the_server(story: Warehouse) -> None:
                 at = said.index(text, at + 1)
 
 
-def test_the_odd_conversation_reads_as_it_was(strange: Warehouse) -> None:
+def test_an_unusual_conversation_is_exported_correctly(strange: Warehouse) -> None:
     left_out = LeftOut()
     [line] = lines(strange, left_out=left_out)
     messages = [one for one in line["messages"] if one["role"] != "system"]
@@ -171,7 +171,7 @@ def test_the_odd_conversation_reads_as_it_was(strange: Warehouse) -> None:
     assert (left_out.chats, left_out.calls, left_out.items) == (1, 1, Counter(hologram_message=1))
 
 
-def test_images_are_dropped_and_reasoning_comes_when_asked_for(strange: Warehouse) -> None:
+def test_options_drop_images_and_include_reasoning(strange: Warehouse) -> None:
     [line] = lines(strange, images="drop", reasoning=True)
     messages = [one for one in line["messages"] if one["role"] != "system"]
     assert messages[0]["content"] == "look"
@@ -184,7 +184,7 @@ def test_images_are_dropped_and_reasoning_comes_when_asked_for(strange: Warehous
     assert roles["reasoning"] == 1
 
 
-def test_arguments_that_are_no_object_are_kept(strange: Warehouse) -> None:
+def test_arguments_that_are_not_an_object_are_kept(strange: Warehouse) -> None:
     [line] = lines(strange, "trajectory")
     calls = [one for record in line for one in record.get("tool_calls", ())]
     assert json.loads(calls[0]["args"]) == {"_raw": '{"cut'}
@@ -193,9 +193,7 @@ def test_arguments_that_are_no_object_are_kept(strange: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5])
-def test_each_window_has_the_system_message_and_so_many_turns(
-    letta: Letta, story: Warehouse, turns: int
-) -> None:
+def test_each_window_has_the_system_message_and_n_turns(letta: Letta, story: Warehouse, turns: int) -> None:
     made: Counter[Any] = Counter(where[:2] for where in expected(letta).turns)
     silent = {where[:2] for where in to_conversations(story)} - made.keys()
     left_out = LeftOut()
@@ -223,7 +221,7 @@ def to_conversations(story: Warehouse) -> set[tuple[str, str | None]]:
     }
 
 
-def test_a_system_message_comes_once_and_every_conversation_has_one(story: Warehouse) -> None:
+def test_each_conversation_has_its_system_message_once(story: Warehouse) -> None:
     for line in lines(story):
         texts = [one["content"] for one in line["messages"] if one["role"] == "system"]
         prompts = [text for text in texts if not text.lstrip().startswith("{")]
@@ -250,12 +248,12 @@ def test_filters(story: Warehouse, strange: Warehouse) -> None:
         ({"agent_ids": []}, "agent_ids is empty"),
     ],
 )
-def test_refused(strange: Warehouse, options: dict[str, Any], said: str) -> None:
+def test_invalid_options_are_refused(strange: Warehouse, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         lines(strange, **options)
 
 
-def test_a_load_meanwhile_is_told(tmp_path: Path) -> None:
+def test_a_load_during_the_export_is_detected(tmp_path: Path) -> None:
     letta = odd()
     warehouse = Warehouse(tmp_path)
     with serve(letta) as server:
@@ -294,7 +292,7 @@ def test_the_command(server: Server, letta_source: Command) -> None:
         ([], "name a table"),
     ],
 )
-def test_the_command_refuses(letta_source: Command, options: list[str], said: str) -> None:
+def test_the_command_refuses_invalid_options(letta_source: Command, options: list[str], said: str) -> None:
     answer = letta_source("export", *options)
     assert answer.code == 2
     assert said in answer.err

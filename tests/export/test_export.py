@@ -99,7 +99,7 @@ def test_children_are_those_of_their_own_tables(recorded: Warehouse, root: str) 
         assert all(lists is not None for lists in nested.values())
 
 
-def test_only_what_is_asked_for(recorded: Warehouse) -> None:
+def test_only_selected_columns_and_rows_are_returned(recorded: Warehouse) -> None:
     everything = rows(to_arrow(recorded.pipeline, "agent_messages"))
     agent_id = everything[0]["agent_id"]
     dates = sorted({row["created_at"] for row in everything})
@@ -124,14 +124,14 @@ def test_only_what_is_asked_for(recorded: Warehouse) -> None:
     assert 0 < len(found) < len(everything)
 
 
-def test_dates_are_inclusive_and_exclusive(recorded: Warehouse) -> None:
+def test_the_start_is_inclusive_and_the_end_exclusive(recorded: Warehouse) -> None:
     date = rows(to_arrow(recorded.pipeline, "runs"))[0]["created_at"]
     after = date + timedelta(microseconds=1)
     assert to_arrow(recorded.pipeline, "runs", start_date=date, end_date=after).num_rows == 1
     assert to_arrow(recorded.pipeline, "runs", end_date=date).num_rows == 0
 
 
-def test_a_childs_rows_are_chosen_by_their_messages(recorded: Warehouse) -> None:
+def test_rows_of_a_child_are_filtered_by_their_messages(recorded: Warehouse) -> None:
     calls = rows(
         to_arrow(recorded.pipeline, "agent_messages__tool_calls", message_types=["tool_call_message"])
     )
@@ -145,7 +145,7 @@ def test_a_childs_rows_are_chosen_by_their_messages(recorded: Warehouse) -> None
 
 
 # Only their parent names an agent or has a date.
-def test_steps_are_chosen_by_their_run_and_their_messages_by_the_step(recorded: Warehouse) -> None:
+def test_steps_are_filtered_by_their_run_and_their_messages_by_the_step(recorded: Warehouse) -> None:
     runs = {row["id"]: row["created_at"] for row in rows(to_arrow(recorded.pipeline, "runs"))}
     steps = rows(to_arrow(recorded.pipeline, "steps"))
     middle = sorted(runs.values())[len(runs) // 2]
@@ -159,7 +159,7 @@ def test_steps_are_chosen_by_their_run_and_their_messages_by_the_step(recorded: 
     assert 0 < len(chosen) < len(messages)
 
 
-def test_rows_come_by_parent_date_and_sequence_null_first(own: Warehouse) -> None:
+def test_rows_are_sorted_by_parent_date_and_sequence_null_first(own: Warehouse) -> None:
     changed(own, "UPDATE agent_messages SET created_at = '2024-05-04T00:00:00Z'")
     changed(own, "UPDATE agent_messages SET sequence = NULL WHERE message_type = 'tool_return_message'")
     changed(own, "UPDATE agent_messages SET created_at = NULL WHERE message_type = 'assistant_message'")
@@ -174,7 +174,7 @@ def test_rows_come_by_parent_date_and_sequence_null_first(own: Warehouse) -> Non
     assert {row["sequence"] is None for row in found} == {True, False}
 
 
-def test_ids_that_languages_sort_otherwise_find_their_children(own: Warehouse) -> None:
+def test_ids_that_collations_sort_differently_find_their_children(own: Warehouse) -> None:
     ids = [row["id"] for row in rows(to_arrow(own.pipeline, "agent_messages", columns=["id"]))]
     for strange, id_ in zip(
         ["a-b", "aB", "ab", "Ab", "ä", "a", "_", "Z", "ß"], dict.fromkeys(ids), strict=False
@@ -201,7 +201,7 @@ def test_rows_of_a_load_that_has_not_finished_are_left_out(own: Warehouse) -> No
     assert to_arrow(own.pipeline, "agent_messages").num_rows == before.num_rows + 1
 
 
-def test_columns_that_an_older_version_had_not_are_null(own: Warehouse) -> None:
+def test_columns_missing_in_an_older_warehouse_are_null(own: Warehouse) -> None:
     changed(own, "ALTER TABLE agent_messages DROP COLUMN sequence")
     changed(own, "ALTER TABLE agent_messages__tool_calls DROP COLUMN arguments_json")
     changed(own, "DROP TABLE agent_messages__approvals")
@@ -211,7 +211,9 @@ def test_columns_that_an_older_version_had_not_are_null(own: Warehouse) -> None:
     assert [row["approvals"] for row in found] == [[]] * len(found)
 
 
-def test_batches_are_small_and_can_be_left(own: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_small_and_iteration_can_stop_early(
+    own: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(readers, "ROWS", 3)
     found = batches(own.pipeline, "agent_messages", children=True)
     assert next(found).num_rows == 3
@@ -267,14 +269,14 @@ def test_a_sort_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyte
         ("messages__content", {}, "messages was not loaded"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said(
+def test_impossible_selections_are_refused(
     recorded: Warehouse, table: str, what: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match="^" + said.replace("?", r"\?")):
         to_arrow(recorded.pipeline, table, **what)
 
 
-def test_nothing_loaded_is_said(tmp_path: Path) -> None:
+def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:
     pipeline = Warehouse(tmp_path).pipeline
     with pytest.raises(
         ConfigError, match="nothing was loaded into the dataset letta yet: `letta-source run`"
@@ -282,7 +284,7 @@ def test_nothing_loaded_is_said(tmp_path: Path) -> None:
         to_arrow(pipeline, "agents")
 
 
-def test_files_of_another_process_are_read_without_its_working_folder(tmp_path: Path, server: Server) -> None:
+def test_files_are_read_without_the_loads_working_folder(tmp_path: Path, server: Server) -> None:
     warehouse = Warehouse(tmp_path)
     warehouse.load(server, "agents")
     destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
@@ -292,7 +294,7 @@ def test_files_of_another_process_are_read_without_its_working_folder(tmp_path: 
 
 
 # Plain files have a row for each change of an agent, and those of a killed load stay for a while.
-def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
+def test_plain_files_return_the_newest_row_of_each_agent(
     tmp_path: Path, letta: Letta, server: Server
 ) -> None:
     pipeline = dlt.pipeline(
@@ -320,7 +322,7 @@ def test_of_plain_files_agents_are_as_the_last_finished_load_had_them(
         to_arrow(pipeline, "agent_messages")
 
 
-def test_of_plain_files_children_of_an_unfinished_load_are_left_out(tmp_path: Path, server: Server) -> None:
+def test_plain_files_leave_out_children_of_an_unfinished_load(tmp_path: Path, server: Server) -> None:
     """A load was killed between tables: messages belong to a completed load, some children do not."""
     lake = tmp_path / "lake" / "letta"
     pipeline = dlt.pipeline(
@@ -345,7 +347,7 @@ def test_of_plain_files_children_of_an_unfinished_load_are_left_out(tmp_path: Pa
     assert before["agent_messages__content"].num_rows > 0
 
 
-def test_a_load_between_the_reads_of_messages_and_children_is_told(own: Warehouse) -> None:
+def test_a_load_between_reading_messages_and_children_is_detected(own: Warehouse) -> None:
     """A message that a load has since replaced would appear without its children."""
     read = batches(own.pipeline, "agent_messages", children=True)
     next(read)

@@ -55,7 +55,7 @@ def expected(folder: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_parquet_by_the_name_of_the_file(there: Command, folder: Path) -> None:
+def test_the_file_name_chooses_parquet(there: Command, folder: Path) -> None:
     said = there("export", "agent_messages", "--output", "m.parquet", "--children", "tool_calls")
     found = pq.read_table("m.parquet")
     assert (said.code, said.out) == (0, "")
@@ -69,7 +69,7 @@ def test_parquet_by_the_name_of_the_file(there: Command, folder: Path) -> None:
     assert there.files() == ["m.parquet"]
 
 
-def test_json_lines_hold_json_and_not_its_text(there: Command, folder: Path) -> None:
+def test_json_lines_hold_json_objects_not_json_texts(there: Command, folder: Path) -> None:
     said = there("export", "agents", "--columns", "name,metadata,created_at,description")
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert [list(line) for line in lines] == [["name", "metadata", "created_at", "description"]] * 2
@@ -87,7 +87,7 @@ def test_json_of_several_lines_is_one_line() -> None:
     assert orjson.dumps([write._fragment('{\n "a\\n":\r\n 1}')]) == b'[{  "a\\n":   1}]'
 
 
-def test_csv_tells_an_empty_text_from_null(there: Command) -> None:
+def test_csv_distinguishes_an_empty_text_from_null(there: Command) -> None:
     said = there("export", "agents", "--columns", "name,description", "--format", "csv")
     assert said.out.splitlines()[0] == '"name","description"'
     assert '"",' in said.out.splitlines()
@@ -126,7 +126,7 @@ def test_csv_for_spreadsheets_has_no_formulas() -> None:
     assert _without_formulas(batch["count"]).equals(batch["count"])
 
 
-def test_csv_is_for_spreadsheets_unless_told_otherwise(there: Command, folder: Path) -> None:
+def test_csv_is_safe_for_spreadsheets_by_default(there: Command, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("letta_source.export.write._FORMULA", "^agent")
         ways = [
@@ -156,7 +156,7 @@ def test_csv_has_children_as_json(there: Command) -> None:
     assert {row["message_type"] for row in found} == {"tool_call_message"}
 
 
-def test_the_window_and_the_agent(there: Command, folder: Path) -> None:
+def test_filters_by_window_and_agent(there: Command, folder: Path) -> None:
     agent_id, date = expected(
         folder, "SELECT agent_id, max(created_at) FROM letta.agent_messages GROUP BY 1"
     )[0]
@@ -223,7 +223,9 @@ command()
 
 @pytest.mark.whole
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals, tmp_path: Path) -> None:
+def test_a_stopped_export_leaves_no_partial_file(
+    there: Command, number: signal.Signals, tmp_path: Path
+) -> None:
     spill = tmp_path / "spill"
     spill.mkdir()
     os.environ["TMPDIR"] = str(spill)
@@ -241,7 +243,7 @@ def test_who_stops_it_finds_no_half_file(there: Command, number: signal.Signals,
 
 
 @pytest.mark.whole
-def test_who_has_read_enough_is_no_error(there: Command) -> None:
+def test_a_closed_pipe_is_not_an_error(there: Command) -> None:
     program = (
         "import sys; from letta_source.cli import command\nsys.argv[1:] = ['export', 'agents']; command()"
     )
@@ -277,7 +279,7 @@ def test_wrong_usage_is_one_line_and_writes_nothing(there: Command, options: str
 
 
 @pytest.mark.parametrize("command", [("export", "agents"), ("transcript", "agent-1")])
-def test_a_database_that_is_not_there_is_not_made(letta_source: Command, command: tuple[str, str]) -> None:
+def test_a_missing_database_is_not_created(letta_source: Command, command: tuple[str, str]) -> None:
     said = letta_source(*command)
     file = letta_source.folder / "letta_db.duckdb"
     assert (said.code, said.err) == (
@@ -287,13 +289,13 @@ def test_a_database_that_is_not_there_is_not_made(letta_source: Command, command
     assert letta_source.files() == []
 
 
-def test_the_file_is_that_of_the_load(letta_source: Command, server: Server) -> None:
+def test_it_reads_the_file_of_the_load(letta_source: Command, server: Server) -> None:
     letta_source.load(server, "--pipeline-name", "mine", "--dataset-name", "letta")
     said = letta_source("export", "agents", "--pipeline-name", "mine", "--columns", "id")
     assert (said.code, len(said.out.splitlines())) == (0, 2)
 
 
-def test_help_says_what_there_is(letta_source: Command) -> None:
+def test_help_lists_the_options(letta_source: Command) -> None:
     said: Said = letta_source("export", "--help")
     for option in (
         *("--output", "--format", "--agent-id", "--type", "--start-date", "--end-date", "--columns"),
@@ -316,7 +318,7 @@ def test_transcript(there: Command, folder: Path) -> None:
 
 
 @pytest.mark.whole
-def test_an_agent_goes_by_its_name_where_no_other_has_it(there: Command, folder: Path) -> None:
+def test_an_agent_can_be_given_by_a_unique_name(there: Command, folder: Path) -> None:
     agent_id = expected(folder, "SELECT id FROM letta.agents WHERE name <> ''")[0][0]
     said = there("transcript", "agent 2")
     assert (said.code, said.out) == (0, there("transcript", agent_id).out)
@@ -331,7 +333,7 @@ def test_an_agent_goes_by_its_name_where_no_other_has_it(there: Command, folder:
         assert "no agent has the id or the name 'agent 3': the table agents lists them" in said.err
 
 
-def test_of_several_agents_of_one_name_the_ids_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ambiguous_agent_name_lists_the_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"id": f"agent-{number}", "name": "twin"} for number in range(12)] + [
         {"id": "twin", "name": None}
     ]
@@ -352,7 +354,7 @@ def test_of_several_agents_of_one_name_the_ids_are_told(monkeypatch: pytest.Monk
         ["report", "--output", "report.html"],
     ],
 )
-def test_what_fails_while_it_reads_says_so_and_leaves_no_file(
+def test_a_failed_export_leaves_no_file(
     there: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     def fail(*_: object) -> None:
@@ -365,7 +367,7 @@ def test_what_fails_while_it_reads_says_so_and_leaves_no_file(
     assert there.files() == before
 
 
-def test_a_load_meanwhile_fails_an_export(there: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_during_the_export_fails_it(there: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter([(1, 0), (1, 5)])
     monkeypatch.setattr("letta_source.export.readers.DuckDB.row", lambda *_: next(seen))
     said = there("export", "agent_messages", "--children")

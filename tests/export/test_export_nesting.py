@@ -56,7 +56,7 @@ SIZES = st.lists(st.integers(0, 4), min_size=1, max_size=3).filter(any)
     sizes=SIZES,
     child_sizes=SIZES,
 )
-def test_as_a_naive_join_does(
+def test_equals_a_naive_join(
     keys: list[Key], counts: list[int], sizes: list[int], child_sizes: list[int]
 ) -> None:
     children = [
@@ -69,14 +69,14 @@ def test_as_a_naive_join_does(
 
 
 @given(order=st.permutations([0, 1, 2]))
-def test_rows_that_a_database_takes_for_equal_may_come_in_any_order(order: list[int]) -> None:
+def test_keys_that_a_database_treats_as_equal_may_come_in_any_order(order: list[int]) -> None:
     keys: list[Key] = [("a", "x", 0), ("A", "x", 0), ("ä", "x", 0)]
     children = [(*keys[number], str(number)) for number in order]
     assert joined(keys, children, [3], [2]) == [(key, [str(number)]) for number, key in enumerate(keys)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_children_whose_row_is_gone_are_no_silent_loss(number: int) -> None:
+def test_children_without_their_parent_row_are_an_error(number: int) -> None:
     keys: list[Key] = [("a", "x", 0), ("a", "y", 0), ("b", "z", 0)]
     children = [(*key, "said") for key in keys]
     del keys[number]

@@ -51,7 +51,7 @@ def test_ids_do_repeat(story: Warehouse) -> None:
     assert max(ids.values()) >= 4
 
 
-def test_calls_are_those_that_were_made(letta: Letta, story: Warehouse) -> None:
+def test_calls_are_complete(letta: Letta, story: Warehouse) -> None:
     calls = to_arrow(story.pipeline, "tool_calls")
     assert calls.schema.names == [column.name for column in TOOL_CALLS.columns]
     found = Counter((row["agent_id"], row["tool_name"], row["outcome"]) for row in calls.to_pylist())
@@ -60,7 +60,7 @@ def test_calls_are_those_that_were_made(letta: Letta, story: Warehouse) -> None:
     assert {"denied", "error", "success", "never_returned"} <= {key[2] for key in found}
 
 
-def test_each_return_is_of_one_call(story: Warehouse) -> None:
+def test_each_return_belongs_to_one_call(story: Warehouse) -> None:
     rows = to_arrow(story.pipeline, "tool_calls").to_pylist()
     keys = Counter(
         (row["agent_id"], row["return_message_id"], row["return_position"], row["return_idx"])
@@ -81,7 +81,7 @@ def test_each_return_is_of_one_call(story: Warehouse) -> None:
             assert row["returned_at"] >= row["called_at"]
 
 
-def test_filters_choose_calls_after_they_were_paired(story: Warehouse) -> None:
+def test_filters_apply_after_pairing(story: Warehouse) -> None:
     everything = to_arrow(story.pipeline, "tool_calls").to_pylist()
     agent_id = max(everything, key=lambda row: row["call_number"])["agent_id"]
     dates = sorted({row["called_at"] for row in everything})
@@ -95,9 +95,7 @@ def test_filters_choose_calls_after_they_were_paired(story: Warehouse) -> None:
         to_arrow(story.pipeline, "tool_calls", message_types=["user_message"])
 
 
-def test_the_joins_of_the_recipes_have_a_row_for_each_call(
-    letta: Letta, tables: duckdb.DuckDBPyConnection
-) -> None:
+def test_the_recipes_joins_return_one_row_per_call(letta: Letta, tables: duckdb.DuckDBPyConnection) -> None:
     made = expected(letta).calls
     tables.execute(VIEW)
     rows = tables.execute(recipe("Joins")).fetchall()

@@ -29,7 +29,7 @@ def every(recorded: Warehouse) -> list[Conversation]:
     return [conversation(recorded.pipeline, agent_id) for agent_id in recorded.ids("agents")]
 
 
-def test_every_message_and_what_tools_did_is_in_it(recorded: Warehouse) -> None:
+def test_it_has_every_message_and_tool_result(recorded: Warehouse) -> None:
     said = every(recorded)
     rows = [row for one in said for row in one.rows]
     assert len(rows) == len(recorded.rows("agent_messages"))
@@ -50,7 +50,7 @@ def test_a_notebook_shows_it_as_markdown() -> None:
     assert said._repr_markdown_() == str(said)
 
 
-def test_what_nobody_said_is_no_users_message(recorded: Warehouse) -> None:
+def test_server_events_are_not_shown_as_user_messages(recorded: Warehouse) -> None:
     text = unquoted("\n".join(map(str, every(recorded))))
     assert "**System event, login** · " in text
     assert "**System event, system_alert** · " in text
@@ -65,7 +65,7 @@ def test_failures_thoughts_and_approvals_are_named(recorded: Warehouse) -> None:
     assert "` approved" in text or "` denied" in text
 
 
-def test_the_order_is_that_of_the_table_and_needs_no_sequence(tmp_path: Path, server: Server) -> None:
+def test_the_order_is_that_of_the_table_even_without_a_sequence(tmp_path: Path, server: Server) -> None:
     warehouse = Warehouse(tmp_path)
     warehouse.load(server, "agents", "agent_messages")
     agent_id = warehouse.ids("agents")[0]
@@ -78,7 +78,7 @@ def test_the_order_is_that_of_the_table_and_needs_no_sequence(tmp_path: Path, se
     assert sorted(row["id"] for row in conversation(warehouse.pipeline, agent_id).rows) == sorted(ids)
 
 
-def test_one_conversation_and_what_is_in_none(tmp_path: Path) -> None:
+def test_one_conversation_or_messages_outside_of_any(tmp_path: Path) -> None:
     letta = small_letta()
     agent_id = one_of(letta)
     other = letta.add_conversation(agent_id)
@@ -140,7 +140,7 @@ def row_of(kind: str, **values: Any) -> dict[str, Any]:
     return {**blank, "message_type": kind, **values}
 
 
-def test_thoughts_and_system_messages_are_whole_where_asked_for() -> None:
+def test_full_shows_reasoning_and_system_messages_whole() -> None:
     thought, system, secret = "deep " * 200 + "end", "rule " * 200 + "last", "hidden " * 99 + "too"
     rows = [
         row_of("reasoning_message", reasoning=thought),
@@ -159,7 +159,7 @@ def test_thoughts_and_system_messages_are_whole_where_asked_for() -> None:
 MARKUP = "</pre></p></title><script>alert(1)</script><img src=x onerror=alert(1)>&\x1b[31m\u202e"
 
 
-def test_a_return_has_the_name_of_its_call() -> None:
+def test_a_return_shows_the_name_of_its_call() -> None:
     """A message that returns several calls has one name, that of the first; and ids are used again."""
 
     def called(*names: str) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def decided(call_id: str | None, approve: bool | None = True, **values: Any) -> 
     return row_of("approval_response_message", approvals=[approval])
 
 
-def test_an_approval_tells_which_call_it_is_of() -> None:
+def test_an_approval_shows_its_call() -> None:
     asked = [("rm", '{"path": "*.bak"}'), ("rm", f'{{"path":"{"`x" * 90}"}}'), ("mail", "")]
     calls = [
         {"tool_call_id": f"call_{at}", "name": name, "arguments": text}
@@ -242,7 +242,7 @@ def test_a_long_text_without_spaces_is_cut_not_dropped(letter: str) -> None:
     assert f"{letter * 298} …" in said
 
 
-def test_in_html_what_others_wrote_is_text() -> None:
+def test_html_escapes_other_peoples_text() -> None:
     call = {"name": MARKUP, "arguments": MARKUP}
     answer = {
         "tool_call_id": MARKUP,
@@ -276,7 +276,7 @@ def test_in_html_what_others_wrote_is_text() -> None:
     assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in policy
 
 
-def test_html_tells_all_that_markdown_does(recorded: Warehouse) -> None:
+def test_html_has_everything_that_markdown_has(recorded: Warehouse) -> None:
     for one in every(recorded):
         text = Parsed(one.html()).text
         for row in one.rows:
@@ -288,7 +288,7 @@ def test_html_tells_all_that_markdown_does(recorded: Warehouse) -> None:
                 assert answer["tool_return"] in text
 
 
-def test_an_agent_without_messages_is_no_error(tmp_path: Path) -> None:
+def test_an_agent_without_messages_is_not_an_error(tmp_path: Path) -> None:
     letta = small_letta()
     silent = quiet_agent(letta)
     warehouse = Warehouse(tmp_path)
@@ -306,7 +306,7 @@ def test_unknown_agents_are_named_with_what_to_do(recorded: Warehouse) -> None:
         conversation(recorded.pipeline, " ")
 
 
-def test_no_text_ends_its_block() -> None:
+def test_no_text_can_end_its_block() -> None:
     assert _quoted("a\n```\nb") == "````\na\n```\nb\n````"
 
 
@@ -370,7 +370,7 @@ def test_a_message_cannot_look_like_another_speakers(text: str, where: str) -> N
     ],
 )
 @pytest.mark.parametrize("where", ["text", "reasoning", "summary", "reason", "agent_name", "message_type"])
-def test_no_html_of_a_message_is_obeyed_where_markdown_is_rendered(text: str, where: str) -> None:
+def test_rendered_markdown_obeys_no_html_of_a_message(text: str, where: str) -> None:
     """A tag would end the quotation, a comment would hide all that comes after."""
     kinds: dict[str, dict[str, Any]] = {
         "summary": {"message_type": "summary_message"},
@@ -386,7 +386,7 @@ def test_no_html_of_a_message_is_obeyed_where_markdown_is_rendered(text: str, wh
         assert text in re.sub("^> ?", "", said, flags=re.MULTILINE).replace("&lt;", "<")
 
 
-def test_arguments_of_tools_are_blocks_in_which_html_is_text() -> None:
+def test_tool_arguments_are_blocks_with_html_as_text() -> None:
     code = "</blockquote><!-- <b>"
     assert f"> {code}" in told(tool_calls=[{"name": "run", "arguments": code}])
 
@@ -403,6 +403,6 @@ def test_control_characters_are_made_visible() -> None:
     assert text.count(SHOWN) == 7
 
 
-def test_nesting_without_end_is_a_message() -> None:
+def test_endless_nesting_is_shown() -> None:
     for text in ('{"type":' * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, "{" + "[" * 100_000):
         assert text[:50] in told(text=text)

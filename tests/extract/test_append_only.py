@@ -97,7 +97,7 @@ def whole(server: Server) -> Merged:
     return merged
 
 
-def test_what_is_old_comes_once(letta: Letta, server: Server) -> None:
+def test_old_messages_are_loaded_once(letta: Letta, server: Server) -> None:
     talks(letta)
     letta.add_batch(letta.add_agent())
     added = Added()
@@ -108,7 +108,7 @@ def test_what_is_old_comes_once(letta: Letta, server: Server) -> None:
     assert added.ids("steps") == whole(server).ids("steps") != []
 
 
-def test_what_is_young_comes_when_it_is_old(letta: Letta, server: Server) -> None:
+def test_young_messages_are_loaded_once_they_are_old(letta: Letta, server: Server) -> None:
     agent = talks(letta)
     young = letta.add_message(agent)
     behind = letta.add_message(agent, date=OLD)
@@ -135,7 +135,7 @@ def test_a_vanished_cursor_repeats_nothing(letta: Letta, server: Server) -> None
     assert news in added.ids("agent_messages")
 
 
-def test_a_list_that_is_read_again_repeats_nothing(letta: Letta, server: Server) -> None:
+def test_a_list_read_again_repeats_nothing(letta: Letta, server: Server) -> None:
     talks(letta)
     doomed = talks(letta, 4)
     added = Added()
@@ -148,7 +148,7 @@ def test_a_list_that_is_read_again_repeats_nothing(letta: Letta, server: Server)
     assert set(whole(server).ids("step_messages")) <= set(added.ids("step_messages"))
 
 
-def test_a_batch_that_is_asked_for_repeats_nothing(letta: Letta) -> None:
+def test_a_requested_batch_repeats_nothing(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent())
     letta.finish_batch(batch)
     added = Added()
@@ -161,7 +161,7 @@ def test_a_batch_that_is_asked_for_repeats_nothing(letta: Letta) -> None:
 
 
 @pytest.mark.parametrize("again", [{"refresh": True}, {"start_date": "2024-01-01"}])
-def test_what_is_asked_for_again_is_not_added_again(letta: Letta, server: Server, again: Any) -> None:
+def test_a_refresh_adds_nothing_twice(letta: Letta, server: Server, again: Any) -> None:
     talks(letta)
     letta.add_batch(letta.add_agent())
     added = Added()
@@ -172,7 +172,7 @@ def test_what_is_asked_for_again_is_not_added_again(letta: Letta, server: Server
 
 
 @pytest.mark.parametrize("part", ["window", "agents"])
-def test_a_load_of_a_part_and_one_of_all_add_nothing_twice(letta: Letta, server: Server, part: str) -> None:
+def test_partial_and_complete_loads_add_nothing_twice(letta: Letta, server: Server, part: str) -> None:
     """A window moves no cursor, and lists of some agents have cursors of their own."""
     agents = [talks(letta, hours=1), talks(letta, hours=1)]
     part_of: dict[str, Any] = {"window": {"start_date": OLD}, "agents": {"agent_ids": agents[:1]}}
@@ -198,7 +198,7 @@ def test_groups_of_other_agents_come_with_a_load_of_all(letta: Letta, server: Se
     assert added.ids("groups") == sorted(groups)
 
 
-def test_what_is_beyond_an_unreadable_message_comes_once(
+def test_messages_beyond_an_unreadable_one_are_loaded_once(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the third load would be too early for a retry.
@@ -218,7 +218,7 @@ def test_what_is_beyond_an_unreadable_message_comes_once(
     assert set(added.ids("agent_messages")) == set(stored(letta, agent))
 
 
-def test_agents_come_each_time_they_changed(letta: Letta, server: Server) -> None:
+def test_agents_are_added_each_time_they_change(letta: Letta, server: Server) -> None:
     agent, _ = letta.add_agent(), letta.add_agent()
     added = Added()
     for _ in range(2):
@@ -231,7 +231,7 @@ def test_agents_come_each_time_they_changed(letta: Letta, server: Server) -> Non
     assert len(added.rows["agents"]) == 3
 
 
-def test_what_was_erased_stays_away_from_what_was_held_back(letta: Letta, server: Server) -> None:
+def test_erased_items_are_dropped_from_held_pages(letta: Letta, server: Server) -> None:
     """Messages of steps wait until these have ended, and are handed on from another place."""
     agent, other = talks(letta), letta.add_agent()
     letta.talk(other, "hi", date=OLD)

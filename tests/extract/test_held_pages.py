@@ -23,7 +23,7 @@ ODD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("most", [0, 10**9], ids=["in the file", "in memory"])
-def test_pages_come_back_as_they_were_and_in_order(most: int) -> None:
+def test_pages_come_back_unchanged_and_in_order(most: int) -> None:
     held = HeldPages(most)
     for number in range(3):
         held.add("run-1", f"parent-{number}", [*ODD, {"id": str(number)}], 100)
@@ -68,7 +68,7 @@ def test_a_temporary_folder_that_cannot_be_written_is_named(
         held.add("run-1", "", ODD, 100)
 
 
-def test_a_batch_that_is_larger_than_the_memory_comes_in_parts_and_once(
+def test_a_batch_larger_than_memory_is_loaded_in_parts_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     letta = Letta(seed=0)

@@ -51,7 +51,7 @@ def test_a_list_is_written_once_until_something_in_it_changes(letta: FullLetta, 
     assert names(merged) == ["first", "fourth", "third"]
 
 
-def test_whatever_leaves_or_enters_it_the_rest_is_written_too(letta: FullLetta, server: Server) -> None:
+def test_if_an_item_enters_or_leaves_the_whole_list_is_written(letta: FullLetta, server: Server) -> None:
     """Else what left it could not be told by its older load."""
     merged = Merged()
     written(merged, server)
@@ -61,7 +61,7 @@ def test_whatever_leaves_or_enters_it_the_rest_is_written_too(letta: FullLetta, 
     assert written(merged, server) == 3
 
 
-def test_other_resources_too(letta: FullLetta, server: Server) -> None:
+def test_lists_of_other_resources(letta: FullLetta, server: Server) -> None:
     letta.add_conversation(agent_called(letta, "first"))
     merged = Merged()
     resources = ["agents", "groups", "conversations", "tools", "identities", "blocks"]
@@ -84,7 +84,7 @@ def test_a_sweep_and_a_refresh_write_it_again(server: Server, settings: dict[str
 
 
 @pytest.mark.parametrize("between", ["window", "agent_ids"])
-def test_what_another_load_wrote_meanwhile_is_written_back(
+def test_a_list_changed_by_another_load_is_written_back(
     letta: FullLetta, server: Server, between: str
 ) -> None:
     """A list that is again as it was is not what the warehouse has."""
@@ -102,7 +102,7 @@ def test_what_another_load_wrote_meanwhile_is_written_back(
     assert names(merged) == NAMES
 
 
-def test_another_mask_writes_it_again(server: Server) -> None:
+def test_a_changed_mask_writes_it_again(server: Server) -> None:
     merged = Merged()
     written(merged, server)
     mask = {"agents.name": "drop"}
@@ -121,9 +121,7 @@ class _Ends(Faults):
         return "500" if path == "/v1/agents/" and self.seen > 1 else None
 
 
-def test_a_list_that_cannot_be_read_to_its_end_is_written_as_far_as_it_came(
-    letta: FullLetta, server: Server
-) -> None:
+def test_an_incomplete_list_is_written_as_far_as_it_was_read(letta: FullLetta, server: Server) -> None:
     merged = Merged()
     written(merged, server)
     with serve(letta, between=_Ends()) as failing:

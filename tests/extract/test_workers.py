@@ -100,7 +100,7 @@ def of(job_events: list[JobEvent], name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
-def test_what_one_job_gives_comes_in_order(workers: int) -> None:
+def test_events_of_one_job_come_in_order(workers: int) -> None:
     names = [f"agent-{number}" for number in range(20)]
     job_events = run(*(counting(name, 7) for name in names), max_workers=workers)
     assert all(of(job_events, name) == [Begun, *range(7), Done] for name in names)
@@ -114,7 +114,7 @@ def test_no_jobs_at_all() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_so_many_jobs_at_once(workers: int) -> None:
+def test_max_workers_limits_concurrent_jobs(workers: int) -> None:
     running: set[str] = set()
     most: list[int] = []
 
@@ -132,7 +132,7 @@ def test_so_many_jobs_at_once(workers: int) -> None:
     assert max(most) == workers
 
 
-def test_who_does_not_take_holds_up_the_jobs() -> None:
+def test_a_caller_that_takes_nothing_holds_up_the_jobs() -> None:
     made = 0
 
     def tireless(name: str) -> Job:
@@ -162,7 +162,7 @@ def test_who_does_not_take_holds_up_the_jobs() -> None:
     assert made > 50
 
 
-def test_no_more_jobs_are_found_than_wait_to_be_done() -> None:
+def test_the_search_for_jobs_waits_for_the_workers() -> None:
     found: list[int] = []
 
     async def find(client: Client) -> AsyncIterator[Job]:
@@ -245,7 +245,7 @@ def test_leaving_early_ends_the_requests() -> None:
 
 
 @pytest.mark.parametrize("error", [AuthError("no"), Unreachable("gone"), KeyError("a bug")])
-def test_a_fatal_error_reaches_the_caller_and_ends_the_others(error: Exception) -> None:
+def test_a_fatal_error_reaches_the_caller_and_ends_other_jobs(error: Exception) -> None:
     ended: list[str] = []
     with pytest.raises(type(error)) as caught:
         run(waiting("a", ended), counting("b", 2, error), waiting("c", ended), max_workers=3)
@@ -253,7 +253,7 @@ def test_a_fatal_error_reaches_the_caller_and_ends_the_others(error: Exception) 
     assert {"a", "c"} >= set(ended) >= {"a"}
 
 
-def test_what_came_before_a_fatal_error_was_given() -> None:
+def test_events_before_a_fatal_error_are_delivered() -> None:
     taken: list[JobEvent] = []
     jobs = finding(counting("a", 2, AuthError("no")))
     with stream(settings(), jobs) as job_events, pytest.raises(AuthError):
@@ -262,7 +262,7 @@ def test_what_came_before_a_fatal_error_was_given() -> None:
 
 
 @pytest.mark.parametrize("error", [ParentGone("gone"), Unreadable("500"), FamilyMissing("groups")])
-def test_a_parent_that_fails_leaves_the_others_alone(error: ParentGone | Unreadable | FamilyMissing) -> None:
+def test_a_failing_parent_does_not_affect_others(error: ParentGone | Unreadable | FamilyMissing) -> None:
     job_events = run(counting("a", 5), counting("b", 1, error), counting("c", 5), max_workers=2)
     assert of(job_events, "b") == [Begun, 0, Failed]
     assert of(job_events, "a") == of(job_events, "c") == [Begun, 0, 1, 2, 3, 4, Done]

@@ -18,9 +18,7 @@ EDITED = [{"type": "text", "text": "Edited in place."}]
 FAILED = [{"type": "text", "text": "Of a failed step."}]
 
 
-def test_what_changed_after_it_was_read_arrives(
-    letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_later_changes_are_loaded(letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api(letta.server, letta.client)
     agent = api.create_agent("changed", "letta_v1_agent", list(letta.ids.tools.values()))
     conversation, untouched = api.create_conversation(agent), api.create_conversation(agent)

@@ -17,7 +17,7 @@ from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_LOG, Table
 from tests.live.conftest import Letta
 from tests.live.test_live import EVERYTHING
-from tests.live.test_poison import IMAGE_BY_URL, changed
+from tests.live.test_unreadable import IMAGE_BY_URL, changed
 from tests.support.loaded_duckdb import LoadedDuckDB
 from tests.support.rare_rows import (
     SENDER,
@@ -93,7 +93,7 @@ UNFILLED: dict[str, set[tuple[str, str]]] = {
     "Null but in a row that takes others out, which is not kept": _of(EVERYWHERE, DELETED.name),
     "Of fields that this version does not know: the pinned server has none": _of(EVERYWHERE, EXTRA.name),
     "Written by `verify --repair`: tests/live/test_verify.py": _of(EVERYWHERE, GONE.name),
-    "Of an unreadable message that is not the newest: tests/live/test_poison.py": {
+    "Of an unreadable message that is not the newest: tests/live/test_unreadable.py": {
         ("load_issues", "before_id")
     },
     "Of a sweep, and of loads that share the parents": _of((LOAD_LOG.name,), "missed shard"),
@@ -124,7 +124,7 @@ class Loaded:
     then: dict[str, tuple[str, str | None]]
 
 
-def test_every_column_is_filled_or_its_reason_stands_here(loaded: Loaded) -> None:
+def test_every_column_is_filled_or_explained_here(loaded: Loaded) -> None:
     tables = (*all_tables(), LOAD_LOG)
     columns = {(table.name, column.name) for table in tables for column in table.columns}
     there = loaded.warehouse.counts().keys()
@@ -146,7 +146,7 @@ def filled(warehouse: LoadedDuckDB, table: Table) -> set[tuple[str, str]]:
     return {(table.name, name) for name, is_filled in zip(names, found, strict=True) if is_filled}
 
 
-def test_relations_that_are_not_asked_for_fill_their_columns_where_a_host_sends_them(letta: Letta) -> None:
+def test_relations_sent_without_request_fill_their_columns(letta: Letta) -> None:
     agent = letta.ids.agents["v1"]
     answer = letta.client.get(f"/v1/agents/{agent}").json()
     rows = Rows(RESOURCES["agents"], tombstones=False)
@@ -157,7 +157,7 @@ def test_relations_that_are_not_asked_for_fill_their_columns_where_a_host_sends_
     assert "of this agent" not in row["secrets"] + row["tool_exec_environment_variables"]
 
 
-def test_an_agent_whose_newest_message_is_bad_comes_without_its_pending_approval(
+def test_an_agent_with_an_unreadable_newest_message_comes_without_its_pending_approval(
     letta: Letta, loaded: Loaded
 ) -> None:
     """Its other relations and other agents' are loaded; once the message is readable, the approval too."""
@@ -172,7 +172,7 @@ def test_an_agent_whose_newest_message_is_bad_comes_without_its_pending_approval
     assert "danger" in approval
 
 
-def test_a_message_that_was_unreadable_is_named_and_said_to_be_resolved(loaded: Loaded) -> None:
+def test_an_unreadable_message_is_reported_and_later_resolved(loaded: Loaded) -> None:
     issues = loaded.warehouse.rows(
         "SELECT parent_id, kind, resolved FROM load_issues ORDER BY load_started_at"
     )

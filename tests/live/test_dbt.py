@@ -17,7 +17,7 @@ pytestmark = pytest.mark.live
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
-def test_the_models_hold_what_the_server_does(letta: Letta, tmp_path: Path, kind: str) -> None:
+def test_the_models_equal_the_servers_database(letta: Letta, tmp_path: Path, kind: str) -> None:
     if kind == "duckdb":
         build_and_compare(letta, DbtDuckDB, tmp_path)
         return

@@ -115,7 +115,7 @@ def test_batch_messages(letta: Letta) -> None:
     assert served == truth.batch_messages
 
 
-def test_the_seed_holds_every_kind(letta: Letta) -> None:
+def test_the_seed_has_every_kind_of_message(letta: Letta) -> None:
     truth = letta.truth()
     kinds = {kind for _, _, kind in truth.counts(truth.agent_items)}
     assert kinds == {
@@ -139,7 +139,7 @@ def test_the_seed_holds_every_kind(letta: Letta) -> None:
     assert sorted(sizes)[-1] >= 120
 
 
-def test_the_seed_holds_every_outcome_of_a_tool(letta: Letta) -> None:
+def test_the_seed_has_every_tool_outcome(letta: Letta) -> None:
     agent = letta.ids.agents["v1"]
     served = get(letta.client, f"/v1/agents/{agent}/messages", **LOSSLESS)
     returns = [one for item in served for one in item.get("tool_returns") or ()]

@@ -25,7 +25,7 @@ def verified(warehouse: LoadedDuckDB, code: int, *options: str) -> dict[str, Any
     return found
 
 
-def test_planted_faults_are_found_and_nothing_else(letta: Letta, tmp_path: Path) -> None:
+def test_planted_differences_are_found_and_no_others(letta: Letta, tmp_path: Path) -> None:
     warehouse = LoadedDuckDB(tmp_path, letta.server.base_url)
     loaded = warehouse.run("--resources", EVERYTHING)
     assert loaded.returncode == 0, loaded.stderr

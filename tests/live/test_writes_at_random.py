@@ -95,7 +95,7 @@ class Writer:
         return kinds
 
 
-def test_whatever_is_written_is_found(letta: Letta, tmp_path: Path) -> None:
+def test_random_writes_are_all_loaded(letta: Letta, tmp_path: Path) -> None:
     writer = Writer(letta, seed=ROUNDS)
     with Tables(letta.server.database_url) as tables:
         tables.copy_agent(letta.ids.agents["v1 silent"], SILENT)

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_whole_folder_is_left_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_undamaged_folder_is_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = sorted(folder.rglob("*"))
     discard_if_damaged(folder)
     assert sorted(folder.rglob("*")) == before
@@ -53,7 +53,7 @@ def test_a_whole_folder_is_left_alone(folder: Path, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("left", ["nothing", "schemas"])
-def test_a_new_folder_is_left_alone(tmp_path: Path, left: str) -> None:
+def test_a_new_folder_is_kept(tmp_path: Path, left: str) -> None:
     (tmp_path / "schemas").mkdir()
     discard_if_damaged(tmp_path / "missing" if left == "nothing" else tmp_path)
     assert (tmp_path / "schemas").is_dir()
@@ -88,7 +88,7 @@ def other_json(file: Path) -> None:
         ROWS,
     ],
 )
-def test_one_with_an_incomplete_file_is_discarded(
+def test_a_folder_with_an_incomplete_file_is_discarded(
     folder: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], name: str
 ) -> None:
     damage(folder / name)
@@ -100,13 +100,13 @@ def test_one_with_an_incomplete_file_is_discarded(
 
 
 @pytest.mark.parametrize("name", ["state.json", "schemas/letta.schema.json"])
-def test_fields_that_dlt_needs_must_be_there(folder: Path, name: str) -> None:
+def test_files_must_have_the_fields_that_dlt_needs(folder: Path, name: str) -> None:
     (folder / name).write_text("{}")
     discard_if_damaged(folder)
     assert not folder.exists()
 
 
-def test_a_schema_that_the_state_names_must_be_there(folder: Path) -> None:
+def test_schemas_named_by_the_state_must_exist(folder: Path) -> None:
     (folder / "schemas/letta.schema.json").unlink()
     discard_if_damaged(folder)
     assert not folder.exists()
@@ -130,14 +130,14 @@ def test_loads_continue_from_the_destination(
     assert "incomplete" not in letta_source.load(server, *SOME).err
 
 
-def test_a_full_disk_is_named_where_duckdb_does_not() -> None:
+def test_a_full_disk_is_named_even_if_duckdb_does_not() -> None:
     """Its first error is lost, as dlt asks for more after it."""
     invalidated = "FATAL Error: Failed: database has been invalidated because of a previous fatal error."
     assert one_line(RuntimeError(invalidated)) == f"RuntimeError: {invalidated}: is the disk full?"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("two\nlines")])
-def test_what_fails_is_one_line_that_says_what_to_do(error: Exception) -> None:
+def test_a_failure_is_one_line_that_says_what_to_do(error: Exception) -> None:
     with pytest.raises(LettaError) as failed, in_one_line("do it again"):
         raise error
     assert failed.value.exit_code is ExitCode.FAILED

@@ -67,17 +67,17 @@ def test_each_setting_is_decided_once() -> None:
     assert [key for key, times in Counter(decided()).items() if times > 1] == []
 
 
-def test_nothing_is_decided_that_dlt_does_not_have() -> None:
+def test_every_decided_setting_exists_in_dlt() -> None:
     assert set(decided()) - of_dlt() - {"PGCLIENTENCODING"} == set()
 
 
-def test_each_destination_with_a_chapter_is_among_them() -> None:
+def test_every_documented_destination_is_covered() -> None:
     page = (ROOT / "docs" / "warehouses.md").read_text("utf-8")
     table = page.partition("| destination | file format |")[2].partition("\n\n")[0]
     assert {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")} == set(CLASSES)
 
 
-def test_the_docs_are_as_generated() -> None:
+def test_the_docs_are_up_to_date() -> None:
     assert dlt_settings_table.PAGE.read_text("utf-8") == dlt_settings_table.page(), (
         "run python docs/dlt_settings_table.py"
     )

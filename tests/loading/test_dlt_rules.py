@@ -59,7 +59,9 @@ UNSAFE = {
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_what_cannot_be_overridden_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_unsafe_settings_that_cannot_be_overridden_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     value, why = UNSAFE[name]
     monkeypatch.setenv(name, value)
     key = name.removeprefix("LETTA__").replace("__", ".").lower()
@@ -88,7 +90,7 @@ SAFE = {
 
 
 @pytest.mark.parametrize("name", SAFE)
-def test_the_rest_is_taken(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_other_values_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, SAFE[name])
     assert_dlt_settings("letta", client_of("duckdb"))
 
@@ -111,11 +113,11 @@ def test_settings_of_destinations(kind: str, name: str, unsafe: object, safe: ob
         assert_dlt_settings("letta", client_of(kind, **{name: unsafe}))
 
 
-def test_every_rule_of_a_destination_is_tried() -> None:
+def test_every_rule_of_a_destination_is_tested() -> None:
     assert {f"{kind}.{name}" for kind, name, _, _ in OF_DESTINATIONS} == set(REFUSED_OF_DESTINATION)
 
 
-def test_every_rule_is_tried() -> None:
+def test_every_rule_is_tested() -> None:
     tried = {name.replace("__", ".").lower() for name, (_, why) in UNSAFE.items()}
     assert [key for key in REFUSED if not any(one.endswith(key) for one in tried)] == [
         # An alias of `extract.workers`.
@@ -131,7 +133,7 @@ def client_of(kind: str, **settings: object) -> Any:
 @pytest.mark.parametrize(
     "name", ["LOAD__WORKERS", "DATA_WRITER__VERSION", "NORMALIZE__NORMALIZE_VOLUME_PATH"]
 )
-def test_it_is_refused_before_anything_is_read(
+def test_settings_are_refused_before_anything_is_read(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, UNSAFE[name][0])
@@ -140,7 +142,7 @@ def test_it_is_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("value", ["no_such_naming", "dlt.no_such_naming"])
-def test_a_naming_that_is_not_there_is_a_line(
+def test_an_unknown_naming_convention_is_one_line(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("SCHEMA__NAMING", value)
@@ -175,7 +177,7 @@ def test_layouts_that_mix_up_files_are_refused(
 @pytest.mark.parametrize(
     "layout", ["{table_name}.{load_id}.{file_id}.{ext}", "x/{table_name}/{load_id}/{file_id}.{ext}"]
 )
-def test_other_layouts_are_taken(
+def test_other_layouts_are_accepted(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
@@ -186,7 +188,7 @@ def test_other_layouts_are_taken(
     assert (said.code, said.out.count("\n")) == (0, messages(letta))
 
 
-def test_a_load_sets_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_overrides_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LETTA__LOAD__RAISE_ON_FAILED_JOBS", "false")
     before = dict(os.environ)
     with ours("letta", shards=4):
@@ -242,7 +244,7 @@ def test_settings_that_would_lose_rows_lose_none(
 
 
 @pytest.mark.whole
-def test_plain_files_are_gone_on_with_whatever_dlt_restores(
+def test_plain_files_continue_whatever_restore_from_destination_says(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())

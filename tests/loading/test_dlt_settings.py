@@ -80,13 +80,13 @@ def test_a_load_reports_nothing_and_leaves_no_prompt_on_disk(tmp_path: Path) -> 
     assert [file for file in files if PROMPT.encode() in file.read_bytes() or file.suffix == ".parquet"] == []
 
 
-def test_another_pipeline_goes_on_reporting(tmp_path: Path) -> None:
+def test_telemetry_of_another_pipeline_continues(tmp_path: Path) -> None:
     with reports() as (address, came):
         load(tmp_path, address, "another")
     assert came.count("pipeline_load") == 2
 
 
-def test_who_wants_reports_has_them(tmp_path: Path) -> None:
+def test_telemetry_can_be_turned_on(tmp_path: Path) -> None:
     with reports() as (address, came):
         load(tmp_path, address, RUNTIME__DLTHUB_TELEMETRY="true")
     assert "pipeline_load" in came

@@ -40,7 +40,7 @@ def held_open(file: Path, how: str, seconds: float = 60) -> Iterator[int]:
             process.kill()
 
 
-def test_readers_read_beside_a_reader(loaded: Loaded) -> None:
+def test_readers_share_the_file(loaded: Loaded) -> None:
     letta_source, letta, server = loaded
     with held_open(letta_source.folder / "letta_db.duckdb", "reads") as process_id:
         exported = letta_source("export", "agent_messages", "--columns", "id")
@@ -83,7 +83,7 @@ def test_only_loads_open_the_file_to_write(loaded: Loaded, monkeypatch: pytest.M
     assert {read_only for name, read_only in opened if name == "letta_db.duckdb"} == {True}
 
 
-def test_a_pipeline_that_is_run_is_waited_for(loaded: Loaded) -> None:
+def test_a_running_pipeline_is_waited_for(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     lock = FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock", mode=0o600)
     with lock:
@@ -112,12 +112,12 @@ def test_seconds_to_wait(letta_source: Command, seconds: str) -> None:
         ("IO Error: No such file", None),
     ],
 )
-def test_what_duckdb_says(said: str, error: str | None) -> None:
+def test_duckdbs_messages_are_recognized(said: str, error: str | None) -> None:
     found = in_use(said)
     assert (found and str(found).startswith(error or "")) if error else found is None
 
 
-def test_nothing_else_is_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     tries = []
 
     def attempt() -> None:

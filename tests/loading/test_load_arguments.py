@@ -37,26 +37,26 @@ def test_wrong_arguments_are_refused(given: dict[str, Any], message: str) -> Non
 
 @pytest.mark.parametrize("name", ["destination", "dataset_name"])
 @pytest.mark.parametrize("value", [None, 3, "", "  ", Path("x")])
-def test_names_are_texts(name: str, value: Any) -> None:
+def test_names_must_be_texts(name: str, value: Any) -> None:
     names: dict[str, Any] = {"destination": "duckdb", "dataset_name": "letta"}
     with pytest.raises(ConfigError, match=f"^{name} must be a text that is not empty, not"):
         Target("letta", **{**names, name: value}).resolved()
 
 
 @pytest.mark.parametrize("name", ["destination_name", "database"])
-def test_names_that_can_be_left_out_are_not_empty(name: str) -> None:
+def test_optional_names_must_not_be_empty(name: str) -> None:
     given: dict[str, Any] = {name: ""}
     with pytest.raises(ConfigError, match=f"^{name} must be a text that is not empty, not ''"):
         Target("letta", "duckdb", "letta", **given).resolved()
 
 
-def test_a_load_of_something_else() -> None:
+def test_load_takes_only_a_load() -> None:
     settings: Any = {"base_url": "http://localhost:8283"}
     with pytest.raises(ConfigError, match="load takes a Load"):
         letta_source.load(settings)
 
 
-def test_what_is_not_a_text_or_a_list() -> None:
+def test_resources_must_be_a_text_or_a_list() -> None:
     what = Load(resources="agents, runs", database=Path("letta.duckdb"))
     assert what.resources == ("agents", "runs")
     assert what.database == "letta.duckdb"

@@ -73,21 +73,21 @@ def test_each_run_has_a_row_for_each_resource(letta_source: Command, letta: Lett
         (("--end-date", "2099-01-01"), "window"),
     ],
 )
-def test_the_mode_says_how_it_was_read(
+def test_the_mode_is_recorded(
     letta_source: Command, server: Server, options: tuple[str, ...], mode: str
 ) -> None:
     assert letta_source.load(server, *options).code == 0
     assert {row[0] for row in logged(letta_source, "mode")} == {mode}
 
 
-def test_masks_in_force_are_named(letta_source: Command, server: Server) -> None:
+def test_masks_in_force_are_recorded(letta_source: Command, server: Server) -> None:
     letta_source.load(server, "--mask", "content=drop", "--mask", "name=keep")
     ((masks,),) = set(logged(letta_source, "masks"))
     assert "content=drop" in masks
     assert "name=keep" in masks
 
 
-def test_what_could_not_be_read_is_counted(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_unreadable_items_are_counted(letta_source: Command, letta: Letta, server: Server) -> None:
     letta.poison(next(reversed(letta.messages.rows)))
     assert letta_source.load(server).code == 3
     assert logged(letta_source, "resource", "outcome", "exit_code", "new_problems") == [
@@ -96,7 +96,7 @@ def test_what_could_not_be_read_is_counted(letta_source: Command, letta: Letta, 
     ]
 
 
-def test_a_load_that_fails_says_how_far_it_came(
+def test_a_failed_load_records_what_was_read(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(letta: Letta, dialect: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
@@ -112,7 +112,7 @@ def test_a_load_that_fails_says_how_far_it_came(
     ]
 
 
-def test_a_journal_keeps_what_the_destination_did_not_take(
+def test_the_journal_keeps_rows_that_could_not_be_written(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -127,7 +127,7 @@ def test_a_journal_keeps_what_the_destination_did_not_take(
     assert not file.exists()
 
 
-def test_a_journal_that_was_written_already_is_written_once(loaded: Loaded) -> None:
+def test_rows_already_written_from_the_journal_are_not_doubled(loaded: Loaded) -> None:
     """The process was killed after writing the rows, and before it deleted the journal."""
     letta_source, _, server = loaded
     rows = logged(letta_source, *(column.name for column in LOAD_LOG.columns))
@@ -150,7 +150,7 @@ def _text(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def test_a_run_that_was_killed_is_known_to_the_next(
+def test_the_next_run_records_a_killed_run(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = b""
@@ -175,7 +175,7 @@ def test_a_run_that_was_killed_is_known_to_the_next(
     ]
 
 
-def test_a_load_that_broke_off_is_in_the_journal(
+def test_an_interrupted_load_is_in_the_journal(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
@@ -192,7 +192,7 @@ def test_a_load_that_broke_off_is_in_the_journal(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_a_log_of_an_older_version_gets_new_columns(
+def test_load_log_of_an_older_version_gets_new_columns(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -202,7 +202,7 @@ def test_a_log_of_an_older_version_gets_new_columns(
     assert logged(letta_source, "masks") == [(None,), (None,), ("none",), ("none",)]
 
 
-def test_the_dataset_has_it(letta_source: Command, server: Server) -> None:
+def test_dlts_dataset_shows_load_log(letta_source: Command, server: Server) -> None:
     from letta_source import Load, load
 
     loaded = load(Load({"base_url": server.base_url}, ["agents"]))
@@ -220,7 +220,7 @@ def test_shards_log_their_own_runs(letta_source: Command, letta: Letta, server: 
     ]
 
 
-def test_files_get_one_small_file_a_run(
+def test_each_run_adds_one_small_file(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = letta_source.folder / "lake"
@@ -244,7 +244,7 @@ def test_files_get_one_small_file_a_run(
 
 
 @pytest.mark.filterwarnings("ignore:implicitly coercing SELECT")
-def test_sqlite_holds_it_too(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_has_load_log(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlite3
 
     credentials = f"sqlite:///{letta_source.folder / 'warehouse.db'}"
@@ -261,7 +261,7 @@ def _away(patch: pytest.MonkeyPatch, status: int, body: object) -> None:
     patch.setattr("letta_source.demo.server.answer", lambda *of_request, **how: Answer(status, body))
 
 
-def test_runs_that_are_refused_are_in_the_next_runs_log(
+def test_refused_runs_are_logged_by_the_next_run(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCES__LETTA__RETRIES", "0")
@@ -301,7 +301,7 @@ def test_a_key_that_is_refused_is_not_in_the_log(loaded: Loaded, monkeypatch: py
 
 
 @pytest.mark.parametrize("why", ["never loaded", "wrong option", "somebody runs it"])
-def test_what_is_refused_before_is_in_no_log(
+def test_wrong_usage_is_not_logged(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     if why != "never loaded":
@@ -320,7 +320,7 @@ def test_what_is_refused_before_is_in_no_log(
     assert not journal(letta_source).exists()
 
 
-def test_of_a_long_outage_the_last_runs_are_kept(
+def test_the_journal_keeps_the_last_runs_of_a_long_outage(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_log, "_MOST_RUNS", 3)

@@ -46,7 +46,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_two_working_folders_load_into_one_place_one_after_the_other(
+def test_loads_from_two_working_folders_do_not_overlap(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
 ) -> None:
     destination, environment = PLACES[place]
@@ -72,7 +72,7 @@ def at(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["letta", "p" * 240, "é" * 124])
-def test_the_lock_beside_a_place_has_a_name_that_fits(tmp_path: Path, name: str) -> None:
+def test_the_lock_files_name_is_never_too_long(tmp_path: Path, name: str) -> None:
     for file in ("warehouse.duckdb", f"{'w' * 230}.duckdb"):
         place = tmp_path / file
         with (
@@ -85,9 +85,7 @@ def test_the_lock_beside_a_place_has_a_name_that_fits(tmp_path: Path, name: str)
             pass
 
 
-def test_a_place_that_cannot_be_locked_is_loaded_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_lock_the_load_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     # A folder has the lock file's name.
     (tmp_path / ".warehouse.letta.lock").mkdir()
     with caplog.at_level(logging.WARNING), lock._locked_beside(tmp_path / "warehouse.duckdb", "letta"):
@@ -117,7 +115,7 @@ def test_a_database_keeps_a_lease_while_the_block_runs(target: Target, database:
     database.lease().take()
 
 
-def test_who_may_make_no_table_loads_without_a_lease(
+def test_without_the_right_to_create_the_table_there_is_no_lease(
     target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refused(self: Lease) -> None:
@@ -139,7 +137,7 @@ def test_a_lease_that_cannot_be_taken_is_one_line(target: Target, monkeypatch: p
         pass
 
 
-def test_one_that_cannot_be_given_back_is_told(
+def test_a_lease_that_cannot_be_released_is_logged(
     target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(self: Lease) -> None:
@@ -150,7 +148,7 @@ def test_one_that_cannot_be_given_back_is_told(
     assert "could not be given back" in caplog.text
 
 
-def test_dlts_client_of_sqlalchemy_takes_the_statements(
+def test_dlts_sqlalchemy_client_runs_the_statements(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(lease_sql._CLOCKS, "sqlite", "(julianday('now') - 2440587.5) * 86400.0")
@@ -186,7 +184,7 @@ def test_dlts_client_of_sqlalchemy_takes_the_statements(
         (9, 9, True),
     ],
 )
-def test_what_is_left_is_loaded_only_if_nobody_loaded_since(
+def test_a_pending_package_is_loaded_only_if_nobody_loaded_since(
     generation: int, kept: int | None, is_dropped: bool
 ) -> None:
     state = {} if kept is None else {"letta_source_lease_generation": kept}
@@ -199,7 +197,7 @@ def test_what_is_left_is_loaded_only_if_nobody_loaded_since(
     assert not workspace._was_leased_to_others()
 
 
-def test_a_duckdb_file_that_another_process_opens_during_a_load_is_told_so() -> None:
+def test_another_process_that_opens_the_file_during_a_load_is_named() -> None:
     with (
         pytest.raises(LoadFailed, match=r"^/srv/w\.duckdb is in use by python \(PID 17\): wait until"),
         _drivers_errors(None),
@@ -212,9 +210,7 @@ def test_a_duckdb_file_that_another_process_opens_during_a_load_is_told_so() -> 
 
 @pytest.mark.parametrize("error", [RuntimeError("division by zero"), ConfigError("cannot be opened")])
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_a_load_that_fails_says_whether_the_lease_was_lost(
-    database: Database, is_lost: bool, error: Exception
-) -> None:
+def test_a_failed_load_reports_a_lost_lease(database: Database, is_lost: bool, error: Exception) -> None:
     lease = database.lease()
     lease.make_table()
     lease.take()
@@ -266,7 +262,7 @@ def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("of_file", "of_lock"), [(0o664, 0o664), (0o600, 0o600), (0o777, 0o666), (None, 0o644)]
 )
-def test_a_lock_is_open_to_whom_the_file_is(tmp_path: Path, of_file: int | None, of_lock: int) -> None:
+def test_the_lock_has_the_permissions_of_its_file(tmp_path: Path, of_file: int | None, of_lock: int) -> None:
     """Others who may write a shared file have to be able to lock it, too."""
     place = tmp_path / "warehouse.duckdb"
     if of_file is not None:

@@ -27,7 +27,7 @@ with letta_source.open_dataset().sql_client() as client:
 """
 
 
-def test_it_completes_no_load_and_no_run_imports_sqlalchemy(tmp_path: Path) -> None:
+def test_it_completes_no_load_and_does_not_import_sqlalchemy(tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy")
     letta = Letta(seed=0)
     # Within the overlap, messages are read again by each load.

@@ -39,7 +39,7 @@ def test_a_resource_whose_parents_mostly_failed_fails_the_load(
         (9, 4, 0, False),
     ],
 )
-def test_where_only_news_is_asked_for_what_failed_before_fails_no_load(
+def test_if_only_news_is_asked_for_known_failures_do_not_fail_the_load(
     parents: int, failed: int, known: int, is_failure: bool
 ) -> None:
     """In a quiet hour, one unreadable agent may be the only one of 100,000 that is read."""
@@ -50,7 +50,7 @@ def test_where_only_news_is_asked_for_what_failed_before_fails_no_load(
     assert bool(why_failed(session)) == is_failure
 
 
-def test_what_ended_the_load_is_said_first() -> None:
+def test_the_fatal_error_is_reported_first() -> None:
     session = Session()
     session.counts["agent_messages"] = Counts(parents=1, failed=1)
     session.packages.fatal = "the server is away"

@@ -34,7 +34,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.whole
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077], indirect=True, ids=oct)
-def test_whatever_the_umask(letta_source: Command, server: Server, umask: int) -> None:
+def test_permissions_do_not_depend_on_the_umask(letta_source: Command, server: Server, umask: int) -> None:
     assert letta_source.load(server).code == 0
     own = letta_source.folder / "dlt" / "pipelines"
     found = [path for path in own.rglob("*") if not path.is_symlink()]
@@ -47,7 +47,7 @@ def test_whatever_the_umask(letta_source: Command, server: Server, umask: int) -
 
 
 @pytest.mark.parametrize("umask", [0o022], indirect=True)
-def test_what_is_replaced_becomes_no_looser(tmp_path: Path, umask: int) -> None:
+def test_a_replaced_file_gets_no_wider_permissions(tmp_path: Path, umask: int) -> None:
     for before, after in ((0o600, 0o600), (0o640, 0o640), (0o666, 0o644), (0o755, 0o644), (0o400, 0o400)):
         file = tmp_path / oct(before)
         file.write_text("old")
@@ -58,7 +58,7 @@ def test_what_is_replaced_becomes_no_looser(tmp_path: Path, umask: int) -> None:
         assert (mode(file), file.read_text()) == (after, "new")
 
 
-def test_what_waits_under_the_name_of_the_part_is_not_written_to(tmp_path: Path) -> None:
+def test_a_planted_temporary_file_is_not_written_to(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     file = tmp_path / "out.csv"
@@ -81,7 +81,7 @@ def test_a_link_of_another_user_is_not_followed(tmp_path: Path, monkeypatch: pyt
     assert victim.read_text() == "mine"
 
 
-def test_it_is_made_with_its_parents(tmp_path: Path) -> None:
+def test_missing_parent_folders_are_created(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "pipelines" / "letta"
     make_own_folder(folder)
     assert [mode(path) for path in (folder, *list(folder.parents)[:2])] == [0o700] * 3
@@ -90,7 +90,7 @@ def test_it_is_made_with_its_parents(tmp_path: Path) -> None:
     assert mode(folder) == 0o700
 
 
-def test_links_are_left_alone(tmp_path: Path) -> None:
+def test_permissions_behind_links_are_not_changed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("")
     outside.chmod(0o666)
@@ -114,7 +114,9 @@ def test_links_are_left_alone(tmp_path: Path) -> None:
         (0o755, False),
     ],
 )
-def test_what_everybody_can_write_to(tmp_path: Path, which: str, permissions: int, is_refused: bool) -> None:
+def test_folders_that_everybody_can_write_to_are_refused(
+    tmp_path: Path, which: str, permissions: int, is_refused: bool
+) -> None:
     folder = tmp_path / "data" / "pipelines" / "letta"
     make_own_folder(folder)
     (tmp_path / "data" / {"letta": "pipelines/letta", "pipelines": "pipelines", "data": ""}[which]).chmod(
@@ -137,7 +139,7 @@ def test_what_everybody_can_write_to(tmp_path: Path, which: str, permissions: in
         ({"letta": 0}, None),
     ],
 )
-def test_what_belongs_to_another(
+def test_folders_of_other_users_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: dict[str, int], why: str | None
 ) -> None:
     """In a folder such as /tmp, the owner of a folder can replace what is below it."""
@@ -155,7 +157,7 @@ def test_what_belongs_to_another(
         make_own_folder(folder)
 
 
-def test_a_link_to_a_folder_of_ours_is_another_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_link_to_our_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "pipelines" / "letta"
     make_own_folder(tmp_path / "elsewhere")
     folder.parent.mkdir()
@@ -166,7 +168,7 @@ def test_a_link_to_a_folder_of_ours_is_another_users(tmp_path: Path, monkeypatch
         make_own_folder(folder)
 
 
-def test_a_user_without_a_number_owns_what_was_made_just_now_alone(
+def test_an_unmapped_user_owns_only_folders_created_just_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with `unshare --user`, all unmapped users are the user `nobody`, this one included."""
@@ -225,7 +227,7 @@ def test_a_load_is_refused_before_any_row_moves(letta_source: Command, server: S
         ("/data/my%20data/pipelines", "postgres"),
     ],
 )
-def test_paths_that_dlt_takes_for_something_else_are_refused(folder: str, destination: str) -> None:
+def test_paths_that_dlt_misinterprets_are_refused(folder: str, destination: str) -> None:
     """dlt would fail after everything is read, with `unsupported format character` or a parser's error."""
     with pytest.raises(ConfigError, match="set DLT_DATA_DIR"):
         assert_loadable_path(Path(folder), destination)
@@ -235,5 +237,5 @@ def test_paths_that_dlt_takes_for_something_else_are_refused(folder: str, destin
     ("folder", "destination"),
     [("/home/o'neill/pipelines", "postgres"), ("/home/my data ü/[1]*{x}?/#;$", "duckdb")],
 )
-def test_other_paths_are_not(folder: str, destination: str) -> None:
+def test_other_paths_are_accepted(folder: str, destination: str) -> None:
     assert_loadable_path(Path(folder), destination)

@@ -91,7 +91,7 @@ def test_a_sqlite_file(
         ("la\\ke", [], "DuckDB"),
     ],
 )
-def test_what_a_library_mistakes_for_another_folder_is_refused(
+def test_paths_that_a_library_misinterprets_are_refused(
     letta_source: Command,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -130,7 +130,7 @@ def test_an_escaped_uri(uri: str, path: str) -> None:
     assert path_of_uri(uri) == path
 
 
-def test_only_paths_that_a_url_escapes_lose_their_scheme(tmp_path: Path) -> None:
+def test_only_escaped_paths_lose_their_scheme(tmp_path: Path) -> None:
     # Older tables have the URL in their metadata, and are found by it.
     from letta_source.destinations.dlt_paths import _undecoded
 

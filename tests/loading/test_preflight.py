@@ -15,9 +15,7 @@ pytestmark = pytest.mark.usefixtures("waits")
 
 
 @pytest.mark.parametrize("failure", [httpx.ConnectError("refused"), httpx.Response(502), httpx.Response(503)])
-def test_a_load_waits_for_a_server_that_is_being_started(
-    failure: httpx.Response | Exception, waits: list[float]
-) -> None:
+def test_a_load_waits_for_a_starting_server(failure: httpx.Response | Exception, waits: list[float]) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if len(requests) > 7:
             return httpx.Response(200, json=[])
@@ -33,7 +31,7 @@ def test_a_load_waits_for_a_server_that_is_being_started(
     assert len(requests) == 2
 
 
-def test_another_server_is_told_from_letta_at_once() -> None:
+def test_another_server_is_recognized_at_once() -> None:
     with answering(lambda _: httpx.Response(200, html="<html>Hi</html>")) as requests:
         with pytest.raises(NotLetta, match="answers with a web page"):
             check_reachable(settings())
@@ -51,9 +49,7 @@ def test_another_server_is_told_from_letta_at_once() -> None:
     ],
     ids=lambda answer: answer.text,
 )
-def test_what_is_refused_for_one_family_is_asked_of_the_others(
-    refusal: httpx.Response, waits: list[float]
-) -> None:
+def test_if_one_family_refuses_the_others_are_tried(refusal: httpx.Response, waits: list[float]) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return refusal if request.url.path == "/v1/agents/" else httpx.Response(200, json=[])
 
@@ -66,7 +62,7 @@ def test_what_is_refused_for_one_family_is_asked_of_the_others(
     assert sum(waits) < 60
 
 
-def test_in_a_notebook_an_event_loop_runs_already() -> None:
+def test_it_works_in_a_notebook_with_a_running_event_loop() -> None:
     async def cell() -> None:
         check_reachable(settings())
 

@@ -48,7 +48,7 @@ def stop_before_the_move(storage: FileStorage, source: str, target: str) -> None
         (FileStorage, "rename_tree", stop_before_the_move),
     ],
 )
-def test_the_next_load_goes_on(
+def test_the_next_load_continues(
     letta_source: Command,
     letta: Letta,
     server: Server,
@@ -74,7 +74,7 @@ def test_the_next_load_goes_on(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_a_package_whose_schema_was_not_kept_is_loaded(
+def test_a_package_whose_schema_was_not_saved_is_loaded(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta_source.load(server, "--resources", "agents")
@@ -89,7 +89,7 @@ def test_a_package_whose_schema_was_not_kept_is_loaded(
 
 
 @pytest.mark.parametrize("left", ["normalize/1b2c/rows.parquet", "schemas/0123456789abcdef"])
-def test_what_was_being_written_at_a_kill_leaves_the_disk(loaded: Loaded, left: str) -> None:
+def test_files_being_written_at_a_kill_are_deleted(loaded: Loaded, left: str) -> None:
     letta_source, _, server = loaded
     file = letta_source.folder / "dlt" / "pipelines" / "letta" / left
     file.parent.mkdir(exist_ok=True)
@@ -99,7 +99,7 @@ def test_what_was_being_written_at_a_kill_leaves_the_disk(loaded: Loaded, left: 
     assert not file.exists()
 
 
-def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(loaded: Loaded) -> None:
+def test_rows_of_a_load_killed_elsewhere_are_replaced(loaded: Loaded) -> None:
     """Its tables were merged, its state was not stored, and since then a message lost its calls."""
     letta_source, letta, server = loaded
     with duckdb.connect("letta_db.duckdb") as connection:
@@ -118,7 +118,7 @@ def test_what_a_load_that_was_killed_elsewhere_left_is_replaced(loaded: Loaded) 
     assert (calling,) not in calls
 
 
-def test_each_package_is_mended_by_how_far_it_came(tmp_path: Path) -> None:
+def test_each_package_is_repaired_according_to_its_stage(tmp_path: Path) -> None:
     """Of several packages, only those that dlt cannot continue with are deleted."""
     pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
     folder = Path(pipeline.working_dir)
@@ -176,7 +176,7 @@ def test_the_newer_schema_is_kept(tmp_path: Path, kept: int | None, extracted: i
     assert len([name for name in found.tables if name.startswith("table_")]) == after
 
 
-def test_of_a_package_only_the_files_without_rows_go(tmp_path: Path) -> None:
+def test_only_files_without_rows_are_deleted(tmp_path: Path) -> None:
     pipeline = dlt.pipeline(
         "emptied", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta"
     )
@@ -189,7 +189,7 @@ def test_of_a_package_only_the_files_without_rows_go(tmp_path: Path) -> None:
     assert sorted(file.name for file in jobs.iterdir()) == ["null.parquet", "rows.parquet", "state.jsonl"]
 
 
-def test_of_loaded_packages_the_last_is_kept(letta_source: Command, server: Server) -> None:
+def test_only_the_last_loaded_package_is_kept(letta_source: Command, server: Server) -> None:
     for _ in range(3):
         letta_source.load(server, "--resources", "agents")
         loaded = sorted((letta_source.folder / "dlt/pipelines/letta/load/loaded").iterdir())

@@ -56,7 +56,7 @@ def test_addresses_of_one_server(one: str, another: str, is_same: bool) -> None:
         (None, "http://a", None),
     ],
 )
-def test_the_last_run_tells_whose_the_dataset_is(
+def test_the_last_run_decides_the_server(
     logged: Any, host: str, other: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = SimpleNamespace(
@@ -90,7 +90,7 @@ def test_another_host_is_refused_before_it_is_read(loaded: Loaded, other: Server
 
 @pytest.mark.whole
 @pytest.mark.parametrize("how", ["option", "setting"])
-def test_a_server_that_moved_goes_on(loaded: Loaded, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_same_server_accepts_a_new_address(loaded: Loaded, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     letta_source, letta, server = loaded
     letta.add_message(one_of(letta))
     if how == "setting":
@@ -110,7 +110,7 @@ def test_a_server_that_moved_goes_on(loaded: Loaded, monkeypatch: pytest.MonkeyP
     [("--shard", "0/2"), ("--pipeline-name", "another", "--refresh")],
     ids=" ".join,
 )
-def test_whoever_loads_is_told(
+def test_every_kind_of_load_is_refused(
     letta_source: Command,
     server: Server,
     other: Server,
@@ -125,14 +125,16 @@ def test_whoever_loads_is_told(
 
 
 @pytest.mark.whole
-def test_a_first_run_with_a_wrong_address_binds_nobody(letta_source: Command, server: Server) -> None:
+def test_a_first_run_with_a_wrong_address_does_not_bind_the_dataset(
+    letta_source: Command, server: Server
+) -> None:
     with serve(Letta()) as empty:
         assert letta_source.load(empty).code == 0
     assert letta_source.load(server).code == 0
 
 
 @pytest.mark.whole
-def test_older_warehouses_have_no_log_and_go_on(
+def test_warehouses_without_load_log_accept_any_server(
     letta_source: Command, server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -143,7 +145,7 @@ def test_older_warehouses_have_no_log_and_go_on(
 
 
 @pytest.mark.whole
-def test_files_know_their_host_too(
+def test_files_record_their_host_too(
     letta_source: Command, server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())

@@ -36,24 +36,24 @@ def ahead(cursor: list[str], half: int) -> dict[str, list[str]]:
     return {str(bucket): cursor for bucket in HALVES[half].buckets}
 
 
-def test_a_list_is_read_on_from_who_is_farthest_behind() -> None:
+def test_a_list_continues_from_the_shard_farthest_behind() -> None:
     found = joined(state(**lists(EARLY)), state(**lists(LATE)))
     assert found["cursors"] == {"": EARLY}
     assert found["ahead"] == {"": ahead(LATE, 1)}
 
 
-def test_what_all_have_read_needs_no_other_cursor() -> None:
+def test_equal_cursors_leave_no_cursors_of_other_shards() -> None:
     found = joined(state(**lists(EARLY)), state(**lists(EARLY)))
     assert (found["cursors"], found["ahead"]) == ({"": EARLY}, {})
 
 
 @pytest.mark.parametrize("never_read", [None, [None, None], [None, "step-1"]], ids=str)
-def test_a_list_that_one_never_read_or_not_by_date_is_read_from_its_start(never_read: Any) -> None:
+def test_a_list_that_one_shard_never_read_starts_anew(never_read: Any) -> None:
     found = joined(state(**lists(never_read)), state(**lists(LATE)))
     assert (found["cursors"], found["ahead"]) == ({}, {"": ahead(LATE, 1)})
 
 
-def test_what_an_earlier_owner_had_read_is_kept_where_it_is_farther() -> None:
+def test_a_farther_position_of_an_earlier_owner_is_kept() -> None:
     first, second = HALVES[0].buckets[0], HALVES[1].buckets[0]
     known = {"": {str(first): LATE, str(second): LATE}}
     found = joined(state(**lists(EARLY, ahead=known)), state(**lists(MIDDLE)))
@@ -63,7 +63,7 @@ def test_what_an_earlier_owner_had_read_is_kept_where_it_is_farther() -> None:
     assert behind["ahead"] == {"": ahead(LATE, 1)}
 
 
-def test_lists_of_several_agents_are_apart() -> None:
+def test_lists_of_several_agents_have_separate_cursors() -> None:
     one = state(step_messages={"cursors": {"agent-1": EARLY, "agent-2": LATE}})
     other = state(step_messages={"cursors": {"agent-1": LATE}})
     found = joined(one, other)
@@ -71,7 +71,7 @@ def test_lists_of_several_agents_are_apart() -> None:
     assert found["ahead"] == {"agent-1": ahead(LATE, 1), "agent-2": ahead(LATE, 0)}
 
 
-def test_the_latest_turn_of_who_has_anything_owns_a_bucket() -> None:
+def test_the_highest_turn_with_any_state_owns_a_bucket() -> None:
     """A shard that never read anything has nothing to hand over, even with the latest turn."""
     parents = [of_bucket(0), of_bucket(1)]
 
@@ -88,7 +88,7 @@ def test_the_latest_turn_of_who_has_anything_owns_a_bucket() -> None:
     assert set(adopted["resources"]["agent_messages"]) == {"cursors"}
 
 
-def test_who_has_nothing_to_take_over_goes_on_as_it_is() -> None:
+def test_without_anything_to_take_over_the_state_stays() -> None:
     mine = state(2, agent_messages={"cursors": {of_bucket(0): EARLY}})
     older = state(1, agents={"cursors": {}})
     nothing: list[dict[Shard, State]] = [{}, {Shard(0, 2): {}}, {Shard(0, 2): state(1)}, {Shard(1, 3): older}]
@@ -97,7 +97,7 @@ def test_who_has_nothing_to_take_over_goes_on_as_it_is() -> None:
     assert adopted_state(Shard(1, 2), {}, {}) == {}
 
 
-def test_what_is_not_divided_goes_from_first_shard_to_first_shard() -> None:
+def test_undivided_resources_move_from_shard_0_to_shard_0() -> None:
     def listed(turn: int, name: str) -> State:
         return state(turn, runs={"cursors": {"": [EARLY[0], name]}}, agent_messages={"cursors": {}})
 
@@ -107,7 +107,7 @@ def test_what_is_not_divided_goes_from_first_shard_to_first_shard() -> None:
     assert "runs" not in adopted_state(Shard(2, 3), {}, others)["resources"]
 
 
-def test_rows_that_any_may_have_added_count_as_added_by_all() -> None:
+def test_the_latest_added_until_of_all_shards_counts() -> None:
     early, late = (state(**lists(EARLY, added_until=time)) for time in (EARLY[0], LATE[0]))
     assert joined(early, late)["added_until"] == joined(late, early)["added_until"] == LATE[0]
     assert joined(early, state(**lists(LATE)))["added_until"] == EARLY[0]

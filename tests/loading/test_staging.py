@@ -26,7 +26,7 @@ WAREHOUSE = "warehouse.duckdb"
         ("letta_staging", "prod", "letta_staging__prod_staging"),
     ],
 )
-def test_plain_names_are_in_it_as_they_are(dataset: str, pipeline: str, name: str) -> None:
+def test_plain_names_are_kept(dataset: str, pipeline: str, name: str) -> None:
     assert staging_name(dataset, pipeline) == name
 
 
@@ -34,18 +34,18 @@ names = st.text(st.sampled_from("ab_-.Ä数 "), min_size=1, max_size=50)
 
 
 @given(names, names, names, names)
-def test_no_two_pipelines_have_the_same(a: str, b: str, c: str, d: str) -> None:
+def test_no_two_pipelines_share_a_name(a: str, b: str, c: str, d: str) -> None:
     one, other = staging_name(a, b), staging_name(c, d)
     assert re.fullmatch("[a-z0-9_]{1,63}", one)
     assert one.endswith("_staging")
     assert (one == other) == ((a, b) == (c, d))
 
 
-def test_where_the_separator_is_does_not_matter() -> None:
+def test_the_position_of_the_separator_does_not_matter() -> None:
     assert staging_name("a__b", "c") != staging_name("a", "b__c")
 
 
-def test_older_names() -> None:
+def test_names_of_earlier_versions() -> None:
     assert legacy_name("letta", "letta") == "letta_staging"
     assert legacy_name("letta", "letta_shard_2_of_4") == "letta_staging_2"
 
@@ -68,7 +68,7 @@ def load_twice(command: Command, letta: Letta, server: Server, *options: str) ->
     assert command.load(server, *options).code == 0
 
 
-def test_a_pipeline_has_its_own(warehouse: Command, letta: Letta, server: Server) -> None:
+def test_each_pipeline_has_its_own(warehouse: Command, letta: Letta, server: Server) -> None:
     load_twice(warehouse, letta, server)
     load_twice(warehouse, letta, server, "--pipeline-name", "other")
     assert schemas(warehouse) == {"letta", "letta__letta_staging", "letta__other_staging"}
@@ -76,7 +76,7 @@ def test_a_pipeline_has_its_own(warehouse: Command, letta: Letta, server: Server
 
 
 @pytest.mark.parametrize("first", ["letta", "letta_staging"])
-def test_a_dataset_that_is_called_so_keeps_its_rows(
+def test_a_dataset_with_a_staging_name_keeps_its_rows(
     warehouse: Command, letta: Letta, server: Server, first: str
 ) -> None:
     other = two_agents()
@@ -92,9 +92,7 @@ def test_a_dataset_that_is_called_so_keeps_its_rows(
 
 
 @pytest.mark.parametrize("table", ["agent_messages__content", "_dlt_loads"])
-def test_what_is_not_ours_is_not_emptied(
-    warehouse: Command, letta: Letta, server: Server, table: str
-) -> None:
+def test_foreign_tables_are_not_emptied(warehouse: Command, letta: Letta, server: Server, table: str) -> None:
     warehouse.rows("CREATE SCHEMA letta__letta_staging; SELECT 1", WAREHOUSE)
     warehouse.rows(f"CREATE TABLE letta__letta_staging.{table} AS SELECT 1 AS a; SELECT 1", WAREHOUSE)
     said = warehouse.load(server)
@@ -104,14 +102,14 @@ def test_what_is_not_ours_is_not_emptied(
     assert warehouse.rows(f"SELECT a FROM letta__letta_staging.{table}", WAREHOUSE) == [(1,)]
 
 
-def test_other_tables_there_are_left_alone(warehouse: Command, letta: Letta, server: Server) -> None:
+def test_unrelated_tables_there_are_kept(warehouse: Command, letta: Letta, server: Server) -> None:
     warehouse.rows("CREATE SCHEMA letta__letta_staging; SELECT 1", WAREHOUSE)
     warehouse.rows("CREATE TABLE letta__letta_staging.notes AS SELECT 1 AS a; SELECT 1", WAREHOUSE)
     load_twice(warehouse, letta, server)
     assert warehouse.rows("SELECT a FROM letta__letta_staging.notes", WAREHOUSE) == [(1,)]
 
 
-def test_the_name_of_a_user_is_used(
+def test_a_name_from_the_users_settings_is_used(
     warehouse: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__STAGING_DATASET_NAME_LAYOUT", "scratch_%s")
@@ -130,7 +128,7 @@ def test_the_name_of_a_user_is_used(
     assert warehouse.count("agent_messages", WAREHOUSE) == messages(letta)
 
 
-def test_a_dataset_is_not_its_own_staging(
+def test_a_dataset_cannot_be_its_own_staging_dataset(
     warehouse: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__STAGING_DATASET_NAME_LAYOUT", "letta")
@@ -153,14 +151,14 @@ def as_older_versions_left_it(command: Command, letta: Letta, server: Server) ->
     command.rows("DROP SCHEMA letta__letta_staging CASCADE; SELECT 1", WAREHOUSE)
 
 
-def test_the_older_name_goes_on_being_used(warehouse: Command, letta: Letta, server: Server) -> None:
+def test_the_legacy_name_stays_in_use(warehouse: Command, letta: Letta, server: Server) -> None:
     as_older_versions_left_it(warehouse, letta, server)
     load_twice(warehouse, letta, server)
     assert schemas(warehouse) == {"letta", "letta_staging"}
     assert warehouse.count("agent_messages", WAREHOUSE) == messages(letta)
 
 
-def test_the_older_name_is_not_shared(warehouse: Command, letta: Letta, server: Server) -> None:
+def test_the_legacy_name_is_not_shared(warehouse: Command, letta: Letta, server: Server) -> None:
     as_older_versions_left_it(warehouse, letta, server)
     load_twice(warehouse, letta, server, "--pipeline-name", "second")
     assert schemas(warehouse) == {"letta", "letta_staging", "letta__second_staging"}
@@ -175,7 +173,7 @@ def test_the_older_name_is_not_shared(warehouse: Command, letta: Letta, server: 
         (["--pipeline-name", "b", "--dataset-name", "b_staging"], "b_db.duckdb"),
     ],
 )
-def test_a_pipeline_may_be_called_as_a_staging_dataset(
+def test_a_pipeline_may_have_a_staging_datasets_name(
     letta_source: Command, letta: Letta, server: Server, options: list[str], file: str
 ) -> None:
     load_twice(letta_source, letta, server, *options)
@@ -185,7 +183,7 @@ def test_a_pipeline_may_be_called_as_a_staging_dataset(
 @pytest.mark.parametrize(
     ("file", "code"), [("letta_staging.duckdb", 0), ("letta__letta_staging.duckdb", 2), ("LETTA.duckdb", 2)]
 )
-def test_a_file_may_not_be_called_as_a_dataset(
+def test_a_file_may_not_have_a_datasets_name(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, file: str, code: int
 ) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", file)

@@ -39,7 +39,7 @@ def by_hand(command: Command, statement: str) -> None:
         "DROP SCHEMA letta CASCADE",
     ],
 )
-def test_a_table_that_is_gone_is_made_and_read_again(loaded: Loaded, statement: str) -> None:
+def test_a_dropped_table_is_created_and_read_again(loaded: Loaded, statement: str) -> None:
     letta_source, letta, server = went_on(loaded)
     children = letta_source.count("agent_messages__content")
     by_hand(letta_source, statement)
@@ -55,7 +55,7 @@ def test_a_table_that_is_gone_is_made_and_read_again(loaded: Loaded, statement: 
 
 
 @pytest.mark.parametrize("loaded", [2], indirect=True)
-def test_a_load_that_is_stopped_then_leaves_nothing_out(
+def test_a_load_stopped_after_that_leaves_nothing_out(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta_source, letta, server = went_on(loaded)
@@ -91,9 +91,7 @@ def test_a_load_that_is_stopped_then_leaves_nothing_out(
         ),
     ],
 )
-def test_a_column_that_is_another_is_refused(
-    loaded: Loaded, change: str, back: str | None, said: str
-) -> None:
+def test_a_changed_column_is_refused(loaded: Loaded, change: str, back: str | None, said: str) -> None:
     letta_source, letta, server = went_on(loaded)
     asked = len(server.requests)
     by_hand(letta_source, f"ALTER TABLE letta.agent_messages {change}")
@@ -110,7 +108,7 @@ def test_a_column_that_is_another_is_refused(
 
 
 @pytest.mark.parametrize("loaded", [2], indirect=True)
-def test_without_dlts_copy_of_the_schema_a_new_machine_finds_what_is_gone(
+def test_without_dlts_schema_a_new_machine_finds_dropped_tables(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta_source, letta, server = went_on(loaded)
@@ -133,7 +131,7 @@ def test_a_view_in_a_tables_place_is_refused(loaded: Loaded) -> None:
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_tables_that_are_not_loaded_now_do_not_matter(loaded: Loaded) -> None:
+def test_tables_of_other_resources_do_not_matter(loaded: Loaded) -> None:
     letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, "DROP TABLE letta.agent_messages")
     assert log_lines(letta_source("run", "--base-url", server.base_url, "--resources", "agents")) == []
@@ -150,7 +148,7 @@ def test_tables_that_are_not_loaded_now_do_not_matter(loaded: Loaded) -> None:
         "DROP SCHEMA letta__letta_staging CASCADE",
     ],
 )
-def test_the_staging_dataset_is_mended(loaded: Loaded, statement: str) -> None:
+def test_the_staging_dataset_is_repaired(loaded: Loaded, statement: str) -> None:
     letta_source, letta, server = went_on(loaded)
     by_hand(letta_source, statement)
     for _ in range(2):

@@ -58,7 +58,7 @@ def test_file_and_schema_of_duckdb(
 
 
 @pytest.mark.parametrize("options", [[], ["--database", "other.duckdb"]], ids=["default", "database"])
-def test_settings_of_duckdb_count_whatever_its_file_is_called(
+def test_duckdb_settings_apply_whatever_the_file_name(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     """The default file belongs to a destination with a name of its own: dlt looks under no other name."""
@@ -72,7 +72,7 @@ def test_settings_of_duckdb_count_whatever_its_file_is_called(
     assert (config.credentials.pragmas, config.create_indexes) == (["threads=1"], True)
 
 
-def test_a_file_that_an_older_version_made_is_gone_on_with(letta_source: Command, server: Server) -> None:
+def test_a_file_of_an_earlier_version_stays_in_use(letta_source: Command, server: Server) -> None:
     """Its name was that of the pipeline alone, unless a dataset had the same name."""
     chats = ("--dataset-name", "chats")
     letta_source.load(server, "--resources", "agents", *chats, "--database", "letta.duckdb")
@@ -84,7 +84,7 @@ def test_a_file_that_an_older_version_made_is_gone_on_with(letta_source: Command
     assert [one for one in letta_source.files() if "duckdb" in one] == ["letta.duckdb", "letta_db.duckdb"]
 
 
-def test_a_dataset_called_as_the_file_is_refused(letta_source: Command, server: Server) -> None:
+def test_a_dataset_with_the_files_name_is_refused(letta_source: Command, server: Server) -> None:
     said = letta_source.load(server, "--dataset-name", "letta_db")
     assert (said.code, letta_source.files()) == (2, [])
     assert "DuckDB cannot tell the file" in said.err
@@ -99,7 +99,7 @@ def test_a_dataset_called_as_the_file_is_refused(letta_source: Command, server: 
         (("--dataset-name", "chats"), None),
     ],
 )
-def test_every_command_says_where_the_tables_are(
+def test_every_command_prints_where_the_tables_are(
     letta_source: Command,
     letta: Letta,
     server: Server,
@@ -158,7 +158,7 @@ def test_open_dataset_finds_what_this_folder_loaded(
     assert letta_source.folder not in Path(chats.working_dir).parents
 
 
-def test_credentials_choose_the_file(
+def test_credentials_name_the_file(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (letta_source.folder / "sub").mkdir()
@@ -168,7 +168,7 @@ def test_credentials_choose_the_file(
 
 
 @pytest.mark.parametrize("file", ["letta.duckdb", "sub/letta.duckdb", "LETTA.db"])
-def test_a_configured_file_called_as_the_dataset_is_refused(
+def test_a_configured_file_with_the_datasets_name_is_refused(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", file)
@@ -231,7 +231,7 @@ def test_a_database_server_that_cannot_be_reached_is_refused(
     assert "s3cret" not in refused.err
 
 
-def test_a_refused_load_moves_no_state(loaded: Loaded) -> None:
+def test_a_refused_load_changes_no_state(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     kept = {
         file: (letta_source.folder / file).read_bytes()
@@ -247,7 +247,7 @@ def test_a_refused_load_moves_no_state(loaded: Loaded) -> None:
     assert len(attached) == 2
 
 
-def test_cursors_belong_to_one_place(loaded: Loaded) -> None:
+def test_cursors_belong_to_one_location(loaded: Loaded) -> None:
     """With dlt's single state per pipeline, what another place got would never be loaded here."""
     letta_source, letta, server = loaded
     for _ in range(2):
@@ -301,7 +301,7 @@ def test_each_dataset_of_each_bucket_has_its_own_cursors(
         assert sum(pq.read_metadata(file).num_rows for file in files) == messages(letta)
 
 
-def test_a_place_that_is_loaded_again_keeps_its_working_folder(loaded: Loaded) -> None:
+def test_loading_into_the_same_location_keeps_the_working_folder(loaded: Loaded) -> None:
     """The destination has no state, so without the folder everything would be read again."""
     letta_source, _, server = loaded
     letta_source.rows("DELETE FROM letta._dlt_pipeline_state")
@@ -323,7 +323,7 @@ ADDRESS = "postgresql://me:s3cret@one.test:5432/warehouse"
         ("/warehouse", "/archive", False),
     ],
 )
-def test_a_database_server_and_a_database_in_it_are_a_place_and_a_password_is_not(
+def test_the_location_id_has_server_and_database_but_no_password(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
 ) -> None:
     kept = []
@@ -349,7 +349,7 @@ class Racing:
 
 
 @pytest.mark.parametrize("failing", [0, 1, 3])
-def test_shards_that_make_tables_at_once_try_again(failing: int) -> None:
+def test_shards_that_create_tables_at_once_retry(failing: int) -> None:
     pipeline: Any = Racing(failing, DestinationTransientException("made by another"))
     make_tables(pipeline, Shard(0, 2))
     assert pipeline.tries == failing + 1
@@ -359,7 +359,7 @@ def test_shards_that_make_tables_at_once_try_again(failing: int) -> None:
     ("shard", "error"),
     [(WHOLE, DestinationTransientException("no such disk")), (Shard(0, 2), OSError("no such disk"))],
 )
-def test_tables_that_cannot_be_made_are_an_error_at_once(shard: Shard, error: Exception) -> None:
+def test_tables_that_cannot_be_created_are_an_error_at_once(shard: Shard, error: Exception) -> None:
     """No other shard creates them, or the error is not the destination's."""
     pipeline: Any = Racing(9, error)
     with pytest.raises(type(error)):
@@ -377,7 +377,7 @@ def test_the_file_lies_in_the_current_folder(
         assert letta_source.count("agents", f"{folder}/letta_db.duckdb") == 2
 
 
-def test_a_pipeline_that_is_being_run_is_not_run_again(loaded: Loaded) -> None:
+def test_a_running_pipeline_is_not_run_again(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     with FileLock(letta_source.folder / "dlt" / "pipelines" / "letta.lock"):
         refused = letta_source.load(server)
@@ -386,7 +386,7 @@ def test_a_pipeline_that_is_being_run_is_not_run_again(loaded: Loaded) -> None:
     assert letta_source.load(server).code == 0
 
 
-def test_what_a_destination_has_not_is_refused(
+def test_unsupported_table_formats_are_refused(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = letta_source.load(server, "--table-format", "delta")

@@ -25,7 +25,7 @@ NO_LOCKS = sorted({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, 
 
 
 @pytest.mark.parametrize("line", ["run", "check", "status", "export agents", "report", "transcript agent-1"])
-def test_a_working_folder_that_was_deleted(
+def test_a_deleted_current_folder(
     letta_source: Command, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     folder = tmp_path / "deleted"
@@ -49,7 +49,7 @@ def test_a_working_folder_that_was_deleted(
         ("filesystem", "BUCKET_URL", "file/below/it"),
     ],
 )
-def test_a_place_that_cannot_be_made(
+def test_a_folder_that_cannot_be_created(
     letta_source: Command,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,7 +89,7 @@ def test_a_working_folder_without_locks(
 
 
 @pytest.mark.parametrize("number", NO_LOCKS)
-def test_a_place_without_locks(
+def test_a_destination_folder_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     no_locks(monkeypatch, number)
@@ -109,7 +109,7 @@ def denied(*given: object, **named: object) -> None:
         (lambda patch: patch.setattr(Path, "chmod", denied), "is not yours: Permission denied"),
     ],
 )
-def test_a_working_folder_that_cannot_be_written(
+def test_a_write_protected_working_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     break_it: Callable[[pytest.MonkeyPatch], None],
@@ -120,7 +120,7 @@ def test_a_working_folder_that_cannot_be_written(
         make_own_folder(tmp_path / "pipelines" / "letta")
 
 
-def test_a_lake_that_is_write_protected(
+def test_a_write_protected_destination_folder(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can still be read."""

@@ -238,7 +238,7 @@ def _answers(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Answers:
 @pytest.mark.whole
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(data=st.data())
-def test_any_value_anywhere_lands_or_is_named(data: st.DataObject) -> None:
+def test_any_value_is_loaded_or_reported(data: st.DataObject) -> None:
     answers = _answers(data.draw)
     merged = Merged()
     _check(merged, answers, _load(merged, answers))
@@ -286,7 +286,7 @@ def _replaced(value: Any, text: str) -> Any:
 
 
 @pytest.mark.whole
-def test_hard_cases_land_in_a_warehouse_and_do_not_stop_the_cursors(tmp_path: Path) -> None:
+def test_unusual_values_are_loaded_and_do_not_stop_the_cursors(tmp_path: Path) -> None:
     answers = deepcopy(_recorded())
     agents, runs = answers[LISTS["agents"]], answers[LISTS["runs"]]
     agents[1] |= {"llm_config": 5, "tags": "one", "created_at": 5, "hidden": "no", "max_files_open": 2**70}
@@ -340,7 +340,7 @@ def _named(answers: Answers, *resources: str, **settings: Any) -> tuple[Merged, 
     return merged, issues(merged.rows(LOAD_ISSUES.name))
 
 
-def test_an_agent_without_an_id_is_named_where_only_messages_are_loaded(answers: Answers) -> None:
+def test_an_agent_without_an_id_is_reported_when_only_messages_are_loaded(answers: Answers) -> None:
     answers[LISTS["agents"]].insert(1, {"id": 5})
     merged, named = _named(answers, "agent_messages")
     assert named == [("agent_messages", "", "unreadable")]
@@ -348,7 +348,7 @@ def test_an_agent_without_an_id_is_named_where_only_messages_are_loaded(answers:
     assert _named(answers, "agents", "agent_messages")[1] == [("agents", "", "no_id")]
 
 
-def test_one_step_that_cannot_be_read_does_not_stop_the_others_of_its_run(answers: Answers) -> None:
+def test_an_unreadable_step_does_not_stop_the_others_of_its_run(answers: Answers) -> None:
     run_id = _ids(answers[LISTS["runs"]])[0]
     steps = answers[f"/v1/runs/{run_id}/steps"]
     good, bad = steps[0], {**steps[0], "id": "step-bad"}
@@ -361,7 +361,9 @@ def test_one_step_that_cannot_be_read_does_not_stop_the_others_of_its_run(answer
 
 
 @pytest.mark.parametrize("members", [[[], {}], [{"id": "agent"}, None], [5]])
-def test_members_of_any_shape_are_none_of_the_agents_asked_for(answers: Answers, members: list[Any]) -> None:
+def test_group_members_of_any_shape_do_not_match_requested_agents(
+    answers: Answers, members: list[Any]
+) -> None:
     group, agent_id = answers[LISTS["groups"]][0], answers[LISTS["agents"]][0]["id"]
     for wanted, others in ([], members), ([group["id"]], [*members, agent_id]):
         group |= {"agent_ids": others, "manager_agent_id": []}
@@ -386,9 +388,7 @@ def _running(answers: Answers) -> tuple[str, Merged]:
 
 
 @pytest.mark.parametrize("sent", [{}, {"created_at": [], "status": {}}, {"id": {}}, {"id": "another"}])
-def test_a_run_that_comes_back_as_something_else_is_named_and_asked_for_again(
-    answers: Answers, sent: Any
-) -> None:
+def test_a_malformed_run_is_reported_and_requested_again(answers: Answers, sent: Any) -> None:
     run_id, merged = _running(answers)
     answers[f"/v1/runs/{run_id}"] = {"status": "completed", **sent}
     named = _load(merged, answers)
@@ -396,7 +396,7 @@ def test_a_run_that_comes_back_as_something_else_is_named_and_asked_for_again(
     assert _unfinished(merged) == [{run_id}] * 3
 
 
-def test_a_batch_without_messages_is_named(answers: Answers) -> None:
+def test_a_batch_without_messages_is_reported(answers: Answers) -> None:
     (batch_id, *_) = _ids(answers[LISTS["batches"]])
     answers[f"/v1/messages/batches/{batch_id}/messages"] = {"data": []}
     assert _named(answers, "batch_messages")[1] == [("batch_messages", batch_id, "unreadable")]

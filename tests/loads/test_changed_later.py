@@ -62,7 +62,7 @@ def aged_agent(letta: FullLetta, text: str = "You are an agent.") -> str:
     return agent
 
 
-def test_relations_of_agents_are_asked_for(letta: FullLetta, server: Server) -> None:
+def test_relations_of_agents_are_requested(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent(tags=["vip"])
     asked_for: dict[str, Any] = {"tool_call_id": "call-1", "id": "message-1"}
     letta.change_agent(
@@ -78,7 +78,7 @@ def test_relations_of_agents_are_asked_for(letta: FullLetta, server: Server) -> 
         assert "call-1" in row["pending_approval"]
 
 
-def test_archived_conversations_come_too(letta: FullLetta, server: Server) -> None:
+def test_archived_conversations_are_loaded(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     kept, archived = letta.add_conversation(agent), letta.add_conversation(agent)
     letta.talk(agent, "hi", conversation_id=archived, date=OLD)
@@ -90,7 +90,7 @@ def test_archived_conversations_come_too(letta: FullLetta, server: Server) -> No
         assert archived in merged.ids("conversation_messages", "conversation_id")
 
 
-def test_messages_of_failed_steps_come_too(letta: FullLetta, server: Server) -> None:
+def test_messages_of_failed_steps_are_loaded(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     conversation = letta.add_conversation(agent)
     failed = letta.add_message(
@@ -102,7 +102,7 @@ def test_messages_of_failed_steps_come_too(letta: FullLetta, server: Server) -> 
     assert failed in merged.ids("conversation_messages")
 
 
-def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: FullLetta) -> None:
+def test_feedback_arrives_at_once_if_the_host_lists_it(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=ago(days=2))
     letta.talk(agent, "later", date=ago(days=1))
@@ -116,7 +116,7 @@ def test_feedback_on_a_step_comes_at_once_where_the_host_lists_it(letta: FullLet
         assert feedback(merged) == ["None", "positive"]
 
 
-def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(letta: FullLetta) -> None:
+def test_feedback_on_an_old_step_arrives_with_the_sweep(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=OLD)
     letta.talk(agent, "later", date=OLD + timedelta(days=1))
@@ -131,7 +131,7 @@ def test_feedback_on_an_old_step_comes_with_the_sweep_where_the_host_lists_it(le
         assert feedback(merged) == ["None", "negative"]
 
 
-def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta: FullLetta) -> None:
+def test_without_a_list_of_steps_feedback_arrives_with_the_sweep(letta: FullLetta) -> None:
     agent = quiet_agent(letta)
     runs = [letta.talk(agent, "hi", date=ago(days=days)) for days in (30, 6, 2)]
     steps = [letta.list_of("run steps", run).ids()[0] for run in runs]
@@ -150,7 +150,7 @@ def test_feedback_comes_with_the_sweep_where_the_host_has_no_list_of_steps(letta
     assert not any(runs[0] in path for path in asked)
 
 
-def test_edits_within_the_window_come_with_the_sweep(letta: FullLetta, server: Server) -> None:
+def test_edits_within_the_window_arrive_with_the_sweep(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     group, conversation = letta.add_group([agent], "supervisor"), letta.add_conversation(agent)
     letta.delete_message(letta.list_of("conversation", conversation).ids()[0])
@@ -175,7 +175,7 @@ def test_edits_within_the_window_come_with_the_sweep(letta: FullLetta, server: S
 
 
 @pytest.mark.parametrize("window", ["1d", "3d", "40d", "999999d"])
-def test_the_window_is_as_long_as_it_is_set(letta: FullLetta, server: Server, window: str) -> None:
+def test_the_reread_window_can_be_set(letta: FullLetta, server: Server, window: str) -> None:
     agent = quiet_agent(letta)
     messages = {days: letta.add_message(agent, date=ago(days=days, hours=1)) for days in (35, 20, 2, 0)}
     merged = Merged()
@@ -199,7 +199,7 @@ def test_nothing_is_read_again_before_the_interval_is_over(letta: FullLetta, ser
     assert merged.load(server, *MESSAGES).counts["agent_messages"].items == 0
 
 
-def test_a_state_without_a_sweep_reads_nothing_twice(letta: FullLetta, server: Server) -> None:
+def test_a_state_without_a_sweep_starts_the_interval(letta: FullLetta, server: Server) -> None:
     """An earlier version left such a state: its first sweep is an interval after the first load since."""
     agent = quiet_agent(letta)
     letta.add_message(agent, date=ago(days=3))
@@ -211,7 +211,7 @@ def test_a_state_without_a_sweep_reads_nothing_twice(letta: FullLetta, server: S
     assert "swept" in merged.states["agent_messages"]
 
 
-def test_each_agents_system_message_comes_with_the_sweep(letta: FullLetta, server: Server) -> None:
+def test_each_agents_system_message_arrives_with_the_sweep(letta: FullLetta, server: Server) -> None:
     agents = [aged_agent(letta) for _ in range(3)]
     letta.add_message(agents[1], date=OLD)
     letta.add_message(agents[2], date=ago(days=1))
@@ -227,7 +227,7 @@ def test_each_agents_system_message_comes_with_the_sweep(letta: FullLetta, serve
     assert merged.everything() == afresh.everything()
 
 
-def test_a_poisoned_system_message_holds_nothing_up(letta: FullLetta, server: Server) -> None:
+def test_an_unreadable_system_message_does_not_stop_the_sweep(letta: FullLetta, server: Server) -> None:
     agent = aged_agent(letta)
     news = letta.add_message(agent, date=OLD)
     merged = Merged()
@@ -238,7 +238,7 @@ def test_a_poisoned_system_message_holds_nothing_up(letta: FullLetta, server: Se
     assert {news, later} <= set(merged.ids("agent_messages"))
 
 
-def test_a_gap_within_the_window_is_kept_once(letta: FullLetta, server: Server) -> None:
+def test_a_gap_within_the_window_is_stored_once(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     _, bad, _, _ = [letta.add_message(agent, date=ago(days=days)) for days in (4, 3, 2, 1)]
     letta.poison(bad)
@@ -278,7 +278,7 @@ def test_a_sweep_forgets_parents_that_are_gone(letta: FullLetta, server: Server)
     assert gone not in str(merged.states["agent_messages"])
 
 
-def test_what_can_only_be_added_is_not_read_again(letta: FullLetta, server: Server) -> None:
+def test_append_only_destinations_are_not_reread(letta: FullLetta, server: Server) -> None:
     agent = quiet_agent(letta)
     run = letta.talk(agent, "hi", date=ago(days=2))
     added = Added()

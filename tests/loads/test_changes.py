@@ -155,7 +155,7 @@ def lost(of_changes: Merged, afresh: Merged) -> dict[str, Counter[Any]]:
 @pytest.mark.whole
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_written_nothing_is_missed(dialect: Dialect, seed: int) -> None:
+def test_no_write_is_missed(dialect: Dialect, seed: int) -> None:
     world, merged = World(seed), Merged()
     with no_waits(), playing(world.letta, dialect):
         server = Server(HOST)
@@ -169,7 +169,7 @@ def test_whatever_is_written_nothing_is_missed(dialect: Dialect, seed: int) -> N
                 world.write()
 
 
-def test_nothing_new_costs_what_it_costs_of_one_agent(letta: FullLetta, server: Server) -> None:
+def test_requests_for_nothing_new_do_not_grow_with_the_agents(letta: FullLetta, server: Server) -> None:
     agents = [quiet_agent(letta) for _ in range(30)]
     for hour, agent in enumerate(agents):
         letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
@@ -186,7 +186,7 @@ def test_nothing_new_costs_what_it_costs_of_one_agent(letta: FullLetta, server: 
     assert sum(counts.items for counts in session.counts.values()) == 0
 
 
-def test_what_is_active_costs_what_it_costs(letta: FullLetta, server: Server) -> None:
+def test_requests_grow_only_with_active_agents(letta: FullLetta, server: Server) -> None:
     agents = [old_agent(letta) for _ in range(100)]
     merged, afresh = Merged(), Merged()
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_what_is_active_costs_what_it_costs(letta: FullLetta, server: Server) ->
     assert lost(merged, afresh) == {}
 
 
-def test_a_page_that_is_not_full_is_no_end_before_all_came_that_were_named(
+def test_a_short_page_is_not_the_end_before_all_named_messages_came(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server may return fewer items than requested."""
@@ -218,7 +218,7 @@ def test_a_page_that_is_not_full_is_no_end_before_all_came_that_were_named(
     assert lost(merged, afresh) == {}
 
 
-def test_a_compaction_that_nothing_names_has_all_agents_asked(
+def test_a_compaction_without_a_signal_makes_the_load_ask_all_agents(
     letta: FullLetta, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(5)]
@@ -236,7 +236,7 @@ def test_a_compaction_that_nothing_names_has_all_agents_asked(
     assert "could not be assigned to an agent" not in caplog.text
 
 
-def test_messages_of_others_have_no_agent_asked(
+def test_messages_of_other_organizations_are_ignored(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of all messages ignores organizations; those of another one answer 404 by their id."""
@@ -271,7 +271,7 @@ def test_agents_with_messages_in_the_overlap_are_asked_again(letta: FullLetta, s
     assert not [path for path, _ in paths(server) if agents[1] in path]
 
 
-def test_what_could_not_be_read_is_asked_for_again(
+def test_unreadable_agents_are_asked_again(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
@@ -289,7 +289,7 @@ def test_what_could_not_be_read_is_asked_for_again(
     assert lost(merged, afresh) == {}
 
 
-def test_an_agent_that_cannot_be_read_is_one_alarm_however_quiet_the_hours_are(
+def test_an_unreadable_agent_is_one_alarm_even_in_quiet_hours(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = [old_agent(letta) for _ in range(4)]
@@ -305,7 +305,7 @@ def test_an_agent_that_cannot_be_read_is_one_alarm_however_quiet_the_hours_are(
 
 
 @pytest.mark.parametrize("agents", [3, 301])
-def test_auto_is_on_where_there_are_many_agents(letta: FullLetta, agents: int) -> None:
+def test_auto_is_on_with_many_agents(letta: FullLetta, agents: int) -> None:
     for _ in range(agents):
         letta.add_message(quiet_agent(letta), date=OLD)
     merged = Merged()
@@ -320,7 +320,7 @@ def test_auto_is_on_where_there_are_many_agents(letta: FullLetta, agents: int) -
         assert sum(path.endswith("/messages") for path, _ in paths(server)) == agents
 
 
-def test_a_sweep_asks_all_and_counts_what_was_missed(
+def test_a_sweep_asks_all_and_counts_missed_items(
     letta: FullLetta, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
@@ -337,7 +337,7 @@ def test_a_sweep_asks_all_and_counts_what_was_missed(
     assert "the sweep found 2 messages that no change signal reported" in caplog.text
 
 
-def test_a_host_that_ignores_the_order_has_everything_asked(
+def test_a_host_that_ignores_the_order_is_asked_for_everything(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     agents = [letta.add_agent() for _ in range(4)]
@@ -357,7 +357,7 @@ def test_a_host_that_ignores_the_order_has_everything_asked(
 
 
 @pytest.mark.parametrize("status", [400, 404, 422, 500])
-def test_a_host_that_refuses_the_order_has_everything_asked(
+def test_a_host_that_refuses_the_order_is_asked_for_everything(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     def page(index: Index, listing: Listing, params: Mapping[str, str], *rest: Any) -> Page:
@@ -379,7 +379,7 @@ def test_a_host_that_refuses_the_order_has_everything_asked(
 
 
 @pytest.mark.parametrize("status", [404, 422, 500])
-def test_a_host_without_the_list_of_all_messages_has_all_agents_asked(
+def test_without_the_list_of_all_messages_all_agents_are_asked(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     agents = [letta.add_agent() for _ in range(3)]
@@ -393,7 +393,7 @@ def test_a_host_without_the_list_of_all_messages_has_all_agents_asked(
     assert set(news) <= set(merged.ids("agent_messages"))
 
 
-def test_an_unreadable_message_in_the_list_of_all_has_all_agents_asked(
+def test_if_the_list_of_all_messages_is_unreadable_all_agents_are_asked(
     letta: FullLetta, server: Server
 ) -> None:
     agents = [letta.add_agent() for _ in range(3)]
@@ -410,7 +410,7 @@ def test_an_unreadable_message_in_the_list_of_all_has_all_agents_asked(
     assert bad in merged.ids("agent_messages")
 
 
-def test_a_message_under_the_cursor_that_is_gone_has_all_agents_asked(
+def test_if_the_message_under_the_cursor_is_gone_all_agents_are_asked(
     letta: FullLetta, server: Server
 ) -> None:
     agents = [letta.add_agent() for _ in range(3)]
@@ -439,7 +439,7 @@ def test_a_window_and_a_refresh_ask_everything(letta: FullLetta, server: Server)
             assert merged.states["agent_messages"].get("changes") == before
 
 
-def test_shards_read_what_is_theirs(letta: FullLetta) -> None:
+def test_shards_read_only_their_agents(letta: FullLetta) -> None:
     agents = [letta.add_agent() for _ in range(24)]
     shards = {f"{index}/3": Merged() for index in range(3)}
     with serve_without_sockets(letta) as server:
@@ -475,7 +475,7 @@ def test_destinations_that_only_add_get_each_row_once(letta: FullLetta, server: 
     assert set(added.ids("agent_messages")) == set(letta.messages.ids())
 
 
-def test_missing_families_are_asked_for_again_by_the_sweep(letta: FullLetta) -> None:
+def test_the_sweep_requests_missing_families_again(letta: FullLetta) -> None:
     letta.add_agent()
     merged = Merged()
     for missing, sweep, asks in (

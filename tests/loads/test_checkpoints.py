@@ -60,7 +60,7 @@ def everything(command: Command) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_small_packages_ask_for_the_same_and_load_the_same(
+def test_small_packages_need_the_same_requests_and_load_the_same(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = letta_source.load(server, *EVERYTHING, *PAGES)
@@ -82,7 +82,7 @@ def test_small_packages_ask_for_the_same_and_load_the_same(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds open files in /proc")
-def test_others_may_open_the_file_while_a_load_reads(
+def test_other_processes_may_open_the_file_while_a_load_reads(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that has the file open for writing would keep all others out."""
@@ -110,7 +110,7 @@ def test_a_window_and_a_refresh_end_too(
     assert len(server.requests) < 200
 
 
-def test_a_failure_costs_what_was_not_loaded_yet(
+def test_a_failure_loses_only_the_current_package(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(monkeypatch, 100)
@@ -214,7 +214,7 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_a_signal_stops_where_nobody_reads_what_is_said(
+def test_a_signal_stops_a_load_whose_output_nobody_reads(
     letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, stopped = threading.Event(), threading.Event()

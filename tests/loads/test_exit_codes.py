@@ -53,7 +53,7 @@ def test_parents_that_were_read_before_count_as_well(loaded: Loaded, monkeypatch
     assert letta_source.load(server).code == 1
 
 
-def test_an_unreadable_message_each_is_none_that_is_unreadable(
+def test_parents_with_one_unreadable_message_are_not_unreadable(
     letta_source: Command, letta: Letta, server: Server
 ) -> None:
     """The rest of a parent is loaded; nothing lies beyond an unreadable newest message."""
@@ -142,7 +142,7 @@ def test_an_unknown_id_is_wrong_usage_after_one_request(
         (("--batch-id", f"batch-{UNKNOWN[6:]}"), f"batch batch-{UNKNOWN[6:]}", "job-123e"),
     ],
 )
-def test_an_id_whose_form_the_server_refuses_is_one_short_line(
+def test_an_id_that_the_server_refuses_is_one_short_line(
     letta_source: Command, server: Server, option: tuple[str, str], what: str, form: str
 ) -> None:
     said = letta_source.load(server, "--resources", "agents,agent_messages,batches", *option)
@@ -152,9 +152,7 @@ def test_an_id_whose_form_the_server_refuses_is_one_short_line(
     assert len(server.requests) == 1
 
 
-def test_a_run_whose_single_reading_failed_stays_unfinished(
-    letta: Letta, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_could_not_be_read_stays_unfinished(letta: Letta, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = one_of(letta)
     unfinished = letta.talk(agent, "hi", finished=False)
     batch = letta.add_batch(agent)

@@ -44,7 +44,7 @@ def untouched() -> Merged:
         ("cloud", {"runs", "steps"}, {"runs", "steps", "step_messages"}),
     ],
 )
-def test_a_missing_family_costs_nothing_else(
+def test_a_missing_family_does_not_affect_others(
     dialect: Any, missing: set[str], skipped: set[str], untouched: Merged, caplog: pytest.LogCaptureFixture
 ) -> None:
     merged = Merged()
@@ -72,7 +72,7 @@ def test_a_missing_family_is_a_warning_once(caplog: pytest.LogCaptureFixture) ->
     assert levels == ["WARNING", "INFO", "INFO"]
 
 
-def test_a_family_that_went_missing_is_named_once_in_a_load(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_vanished_family_is_reported_once_per_load(caplog: pytest.LogCaptureFixture) -> None:
     merged, letta = Merged(), small_letta()
     for missing in ([], ["groups"], ["groups"]):
         with serve_without_sockets(letta, missing=missing) as server:

@@ -162,7 +162,7 @@ def test_faults_change_nothing_in_a_warehouse(tmp_path: Path) -> None:
 
 @pytest.mark.whole
 @pytest.mark.parametrize(("seed", "retries"), [(1, 0), (2, 1)])
-def test_what_faults_cost_is_named_and_comes_with_the_next_load(seed: int, retries: int) -> None:
+def test_items_lost_to_faults_are_reported_and_loaded_next_time(seed: int, retries: int) -> None:
     world = World(agents=3)
     faults = Faults(rate=0.3, seed=seed, kinds=QUICK)
     undisturbed, merged = Merged(), Merged()

@@ -39,7 +39,7 @@ def owned_by(letta: Letta, agent: str, group: str) -> set[str]:
     return {agent, group, *owned, *letta.list_of("agent archives", agent).ids()}
 
 
-def test_only_the_agents_that_were_asked_for(letta: Letta, server: Server) -> None:
+def test_only_requested_agents_are_loaded(letta: Letta, server: Server) -> None:
     agent, other = letta.tables["agents"].ids()
     # A group's `agent_ids` do not include its manager.
     managed = letta.add_group([agent, other], "supervisor")
@@ -56,7 +56,7 @@ def test_only_the_agents_that_were_asked_for(letta: Letta, server: Server) -> No
         assert merged.rows(name) or session.counts[name].skipped, name
 
 
-def test_agents_come_small_and_hidden_ones_too() -> None:
+def test_agents_come_with_few_relations_and_hidden_ones_too() -> None:
     letta = Letta()
     hidden = letta.add_agent(hidden=True)
     group = letta.add_group([hidden], hidden=True)
@@ -87,12 +87,12 @@ def test_a_later_load_of_all_agents_misses_nothing(letta: Letta, server: Server)
     assert merged.everything() == whole.everything()
 
 
-def test_messages_of_no_known_agent_cannot_be_filtered(letta: Letta, server: Server) -> None:
+def test_the_list_of_all_messages_cannot_be_limited_to_agents(letta: Letta, server: Server) -> None:
     with pytest.raises(ConfigError, match="agent_messages"):
         Merged().load(server, "messages", agent_ids=letta.tables["agents"].ids())
 
 
-def test_an_unknown_agent_that_was_asked_for_is_named(letta: Letta, server: Server) -> None:
+def test_an_unknown_requested_agent_is_named(letta: Letta, server: Server) -> None:
     agent, other = letta.tables["agents"].ids()
     letta.delete_agent(other)
     merged = Merged()

@@ -61,7 +61,7 @@ class Talked:
 
 
 @pytest.mark.parametrize("places", [(7,), (30, 31), (5, 40, 78), (0, 9, 18, 27), (10, 11, 12, 13, 14, 15)])
-def test_all_but_the_poisoned_is_loaded(dialect: Dialect, places: tuple[int, ...]) -> None:
+def test_all_but_the_unreadable_messages_are_loaded(dialect: Dialect, places: tuple[int, ...]) -> None:
     talked = Talked(dialect)
     poisoned = talked.poison(*places)
     with serve_without_sockets(talked.letta, dialect) as server:
@@ -82,7 +82,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) -> None:
+def test_the_next_load_retries_only_the_gap(dialect: Dialect) -> None:
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
     with serve_without_sockets(talked.letta, dialect) as server:
@@ -100,7 +100,7 @@ def test_the_next_load_tries_the_gap_and_not_all_that_follows(dialect: Dialect) 
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
+def test_readable_messages_in_a_gap_are_loaded(dialect: Dialect) -> None:
     talked = Talked(dialect)
     first, _, last = talked.poison(20, 21, 22)
     with serve_without_sockets(talked.letta, dialect) as server:
@@ -116,7 +116,7 @@ def test_what_can_be_read_of_a_gap_is(dialect: Dialect) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_gap_shrinks_from_its_far_side_too(dialect: Dialect) -> None:
+def test_a_gap_also_shrinks_from_its_far_side(dialect: Dialect) -> None:
     """Messages without runs: no anchor lies between two unreadable ones, so they are one gap."""
     talked = Talked(dialect)
     for _ in range(40):
@@ -134,7 +134,7 @@ def test_a_gap_shrinks_from_its_far_side_too(dialect: Dialect) -> None:
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
 
 
-def test_a_gap_among_young_messages_is_met_again() -> None:
+def test_a_gap_within_the_overlap_is_met_again() -> None:
     talked = Talked("self-hosted")
     for _ in range(3):
         talked.letta.add_message(talked.agent)
@@ -148,7 +148,7 @@ def test_a_gap_among_young_messages_is_met_again() -> None:
 
 
 @pytest.mark.parametrize("deleted", [19, 20, 21])
-def test_what_is_deleted_leaves_no_gap(dialect: Dialect, deleted: int) -> None:
+def test_deleted_messages_leave_no_gap(dialect: Dialect, deleted: int) -> None:
     """Delete the unreadable message, or the one before it or after it."""
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
@@ -168,7 +168,7 @@ def test_a_reset_forgets_the_gaps(dialect: Dialect) -> None:
         assert (talked.load(server), talked.missing(), talked.gaps) == (0, [], [])
 
 
-def test_a_refresh_finds_the_gaps_anew(dialect: Dialect) -> None:
+def test_a_refresh_searches_for_gaps_again(dialect: Dialect) -> None:
     talked = Talked(dialect)
     (bad,) = talked.poison(20)
     with serve_without_sockets(talked.letta, dialect) as server:
@@ -195,7 +195,7 @@ def test_messages_of_a_managed_group() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 409, 500])
-def test_without_runs_there_is_the_way_back_from_the_newest(
+def test_without_runs_the_walk_goes_back_from_the_newest_message(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     talked = Talked("self-hosted")
@@ -263,20 +263,20 @@ def turns(request: pytest.FixtureRequest) -> Turns:
     return Turns(request.param)
 
 
-def test_what_lies_between_bad_tool_returns_of_neighbouring_turns(turns: Turns, dialect: Dialect) -> None:
+def test_messages_between_unreadable_returns_of_neighbouring_turns(turns: Turns, dialect: Dialect) -> None:
     """They are the last messages of a turn and the first of the next one."""
     a, _, _, next_a, *_ = returns(turns.letta, turns.agent)
     assert turns.missing(dialect, [a, next_a]) == {a, next_a}
 
 
-def test_the_run_that_the_cursor_lies_in_leads_on(turns: Turns, dialect: Dialect) -> None:
+def test_the_cursors_own_run_gives_an_anchor(turns: Turns, dialect: Dialect) -> None:
     """The last turn has no run after it, and the newest message is unreadable."""
     a = returns(turns.letta, turns.agent)[3]
     last = turns.letta.add_message(turns.agent, date=OLD + timedelta(hours=1))
     assert turns.missing(dialect, [a, last]) == {a, last}
 
 
-def test_the_steps_of_a_run_lead_on(turns: Turns, dialect: Dialect) -> None:
+def test_the_steps_of_a_run_give_anchors(turns: Turns, dialect: Dialect) -> None:
     """Both tool returns of one run are unreadable, with more than the call between them."""
     a, b = returns(turns.letta, turns.agent)[3:5]
     step = turns.letta.messages.rows[b].items[0]["step_id"]
@@ -287,7 +287,7 @@ def test_the_steps_of_a_run_lead_on(turns: Turns, dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("own", [1, 3])
-def test_another_agents_message_leads_to_what_no_run_has(own: int) -> None:
+def test_another_agents_messages_give_anchors_to_messages_without_a_run(own: int) -> None:
     """On a self-hosted server, any message's id is a cursor in any agent's list; ours have no run."""
     letta, merged = Letta(seed=0), Merged()
     agent, other = quiet_agent(letta), quiet_agent(letta)

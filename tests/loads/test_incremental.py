@@ -70,7 +70,7 @@ def test_a_gateway_that_drops_the_order_hides_no_message(
 
 
 @pytest.mark.parametrize("loaded_before", [False, True])
-def test_a_first_page_that_does_not_follow_the_cursor_is_told(
+def test_a_first_page_that_does_not_follow_the_cursor_is_reported(
     letta: Letta, monkeypatch: pytest.MonkeyPatch, loaded_before: bool
 ) -> None:
     """Self-hosted sends, without `order`, the newest page, itself oldest first."""
@@ -92,7 +92,7 @@ def test_a_first_page_that_does_not_follow_the_cursor_is_told(
     assert {*merged.ids("agent_messages")} == {*stored(letta, agent)}
 
 
-def test_of_many_elements_without_an_id_the_first_are_known(
+def test_only_the_first_of_many_elements_without_an_id_are_known(
     letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def with_nameless(*of_request: Any, **rest: Any) -> Any:
@@ -113,7 +113,7 @@ def test_of_many_elements_without_an_id_the_first_are_known(
 
 
 @pytest.mark.whole
-def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, tmp_path: Path) -> None:
+def test_a_second_run_requests_one_page_per_parent_and_changes_nothing(letta: Letta, tmp_path: Path) -> None:
     settled, young = quiet_agent(letta), letta.add_agent()
     old_group, young_group = letta.add_group([settled]), letta.add_group([young])
     letta.talk(settled, "hi", tools=["roll"], date=OLD)
@@ -144,9 +144,7 @@ def test_a_second_run_asks_one_page_a_parent_and_changes_nothing(letta: Letta, t
     assert {row[1] for row in before["agent_messages"]} == everyone
 
 
-def test_rows_of_one_second_sort_as_the_server_gave_them_load_after_load(
-    letta: Letta, server: Server
-) -> None:
+def test_rows_of_one_second_keep_the_servers_order_across_loads(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     held = Merged()
     for _ in range(3):
@@ -201,7 +199,7 @@ def test_messages_committed_late_are_found_inside_the_overlap(letta: Letta, serv
     assert merged.ids("agent_messages").count(late) == 1
 
 
-def test_reset_messages_stay_and_new_ones_come(letta: Letta, tmp_path: Path) -> None:
+def test_rows_of_reset_messages_stay_and_new_ones_are_loaded(letta: Letta, tmp_path: Path) -> None:
     agent = quiet_agent(letta)
     letta.talk(agent, "hi", tools=["roll"], date=OLD)
     warehouse = Warehouse(tmp_path)
@@ -221,7 +219,7 @@ def test_reset_messages_stay_and_new_ones_come(letta: Letta, tmp_path: Path) -> 
     assert message_paths(server) == [(f"/v1/agents/{agent}/messages", stored(letta, agent)[-1])]
 
 
-def test_a_vanished_cursor_is_asked_for_once(letta: Letta, server: Server) -> None:
+def test_a_vanished_cursor_is_requested_once(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     letta.talk(agent, "hi", date=OLD)
     merged = Merged()
@@ -250,7 +248,7 @@ def test_a_deleted_agents_rows_stay(letta: Letta, server: Server) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_agent_deleted_after_it_was_listed_is_no_issue(
+def test_an_agent_deleted_after_it_was_listed_is_not_an_issue(
     known: bool,
     letta: Letta,
     server: Server,
@@ -282,7 +280,7 @@ def test_an_agent_deleted_after_it_was_listed_is_no_issue(
     assert doomed not in merged.states["agent_messages"]["cursors"]
 
 
-def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta) -> None:
+def test_a_cursor_moves_only_after_its_rows_were_handed_over(letta: Letta) -> None:
     agent = quiet_agent(letta)
     for _ in range(6):
         letta.add_message(agent, date=OLD)
@@ -300,7 +298,7 @@ def test_a_cursor_moves_once_its_rows_were_handed_over(letta: Letta) -> None:
     assert state["cursors"][agent][1] == stored(letta, agent)[-1]
 
 
-def test_what_shrank_is_gone_from_root_and_children(letta: Letta, tmp_path: Path) -> None:
+def test_rows_that_a_shrunken_message_no_longer_has_are_deleted(letta: Letta, tmp_path: Path) -> None:
     agent = letta.add_agent()
     letta.talk(agent, "hi", tools=["roll"], reasoning=True, approval=True)
     warehouse, afresh = Warehouse(tmp_path), Merged()
@@ -338,7 +336,7 @@ def _text(text: str) -> dict[str, str]:
     return {"type": "text", "text": text}
 
 
-def test_every_kind_of_message_is_read_on(letta: Letta, server: Server) -> None:
+def test_every_resource_of_messages_continues_incrementally(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     conversation, group = letta.add_conversation(agent), letta.add_group([agent])
     merged, afresh = Merged(), Merged()
@@ -366,7 +364,7 @@ def test_dates_out_of_order_lose_nothing(letta: Letta, server: Server) -> None:
 
 @pytest.mark.parametrize("lag", [0, "10m"])
 @pytest.mark.parametrize("date", [OLD, None])
-def test_messages_of_one_second_are_told_apart(letta: Letta, server: Server, lag: Any, date: Any) -> None:
+def test_messages_of_one_second_are_all_loaded(letta: Letta, server: Server, lag: Any, date: Any) -> None:
     agent = quiet_agent(letta)
     merged = Merged()
     for _ in range(3):
@@ -388,7 +386,7 @@ def test_messages_without_a_date_are_loaded_once(letta: Letta, server: Server) -
         assert merged.ids("agent_messages") == sorted(stored(letta, agent))
 
 
-def test_an_unreadable_message_is_named_and_loaded_once_it_can_be(letta: Letta, tmp_path: Path) -> None:
+def test_an_unreadable_message_is_reported_and_loaded_once_readable(letta: Letta, tmp_path: Path) -> None:
     agent, other = quiet_agent(letta), quiet_agent(letta)
     letta.talk(agent, "hi", tools=["roll"], date=OLD)
     letta.talk(other, "hi", date=OLD)
@@ -410,7 +408,7 @@ def test_an_unreadable_message_is_named_and_loaded_once_it_can_be(letta: Letta, 
     assert set(warehouse.ids("agent_messages")) == everyone
 
 
-def test_an_unreadable_message_costs_nothing_else(letta: Letta, server: Server) -> None:
+def test_an_unreadable_message_does_not_affect_others(letta: Letta, server: Server) -> None:
     agent = quiet_agent(letta)
     # A group without a manager ignores `order`, so later messages cannot be reached.
     group = letta.add_group([agent, letta.add_agent()], "supervisor")

@@ -127,7 +127,7 @@ def _kind(path: Path, folder: Path) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds open folders in /proc")
 @pytest.mark.parametrize("part", range(2))
-def test_a_load_goes_on_wherever_it_was_killed(part: int, tmp_path: Path) -> None:
+def test_a_load_continues_wherever_it_was_killed(part: int, tmp_path: Path) -> None:
     talk = Talk(0)
     with serve(talk.letta) as server:
         load = Load(tmp_path, server, talk)

@@ -87,7 +87,7 @@ def counts(dialect: Dialect, places: tuple[int, ...] = ()) -> dict[str, int]:
 
 @both_dialects
 @pytest.mark.parametrize("places", [(0,), (9,), (5, 14)], ids=str)
-def test_no_load_takes_more_than_twice_the_requests(dialect: Dialect, places: tuple[int, ...]) -> None:
+def test_known_gaps_at_most_double_the_requests(dialect: Dialect, places: tuple[int, ...]) -> None:
     without, with_it = counts(dialect), counts(dialect, places)
     # A quiet load is short, and a try of its own reads a run again, and the gap from both sides.
     allowed = {name: 2 * without[name] + (13 * len(places) if name == "known" else 0) for name in LOADS}
@@ -157,7 +157,7 @@ def test_nothing_around_a_known_gap_is_lost(dialect: Dialect, change: str) -> No
 
 
 @both_dialects
-def test_many_gaps_in_whatever_order_they_came(dialect: Dialect) -> None:
+def test_many_gaps_in_any_order(dialect: Dialect) -> None:
     town, random = Town(dialect, turns=12), Random(5)
     with serve_without_sockets(town.letta, dialect) as server:
         town.load(server, "runs", "agent_messages")
@@ -176,7 +176,7 @@ def test_many_gaps_in_whatever_order_they_came(dialect: Dialect) -> None:
 
 
 @both_dialects
-def test_one_of_a_step_is_an_alarm_once(dialect: Dialect) -> None:
+def test_a_gap_in_a_step_is_one_alarm(dialect: Dialect) -> None:
     """By runs or by the list of steps: its run, or step, is read again only when a try is due."""
     town = Town(dialect)
     bad = town.ids[6]
@@ -194,7 +194,7 @@ def test_one_of_a_step_is_an_alarm_once(dialect: Dialect) -> None:
 
 
 @both_dialects
-def test_a_run_that_waits_is_read_again_when_a_try_is_due(
+def test_a_waiting_run_is_read_again_when_a_retry_is_due(
     dialect: Dialect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("letta_source.state.known_issues._FIRST_WAIT", timedelta())

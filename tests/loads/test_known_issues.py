@@ -32,7 +32,7 @@ def logged(letta_source: Command) -> list[tuple[object, ...]]:
     )
 
 
-def test_one_alarm_for_one_cause(
+def test_one_cause_is_one_alarm(
     letta_source: Command, letta: Letta, server: Server, bad: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = letta_source.load(server)
@@ -63,7 +63,7 @@ def test_one_alarm_for_one_cause(
     monkeypatch.undo()
 
 
-def test_a_new_one_beside_a_known_one_is_an_alarm(
+def test_a_new_issue_beside_a_known_one_is_an_alarm(
     letta_source: Command, letta: Letta, server: Server, bad: str
 ) -> None:
     letta_source.load(server)
@@ -76,7 +76,7 @@ def test_a_new_one_beside_a_known_one_is_an_alarm(
     assert {row[1] for row in letta_source.rows(OPEN)} == {one_of(letta), other}
 
 
-def test_a_parent_that_cannot_be_read_is_known_until_it_can(
+def test_an_unreadable_parent_is_known_until_it_is_readable(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta.add_agent()
@@ -134,13 +134,13 @@ def test_a_last_message_without_an_id_ends_the_list_and_is_known(
     assert (letta_source.load(server, "--refresh").code, letta_source.rows(OPEN)) == (0, [])
 
 
-def test_a_window_raises_no_alarm_for_what_is_known(letta_source: Command, server: Server, bad: str) -> None:
+def test_a_window_raises_no_alarm_for_known_issues(letta_source: Command, server: Server, bad: str) -> None:
     letta_source.load(server)
     assert letta_source.load(server, "--start-date", "2020-01-01").code == 0
     assert len(letta_source.rows(OPEN)) == 1
 
 
-def test_the_status_tells_what_is_open(letta_source: Command, letta: Letta, server: Server, bad: str) -> None:
+def test_status_shows_open_issues(letta_source: Command, letta: Letta, server: Server, bad: str) -> None:
     for _ in range(3):
         letta_source.load(server)
     said = letta_source("status").out
@@ -151,7 +151,7 @@ def test_the_status_tells_what_is_open(letta_source: Command, letta: Letta, serv
     assert "Unreadable when last tried: nothing." in letta_source("status").out
 
 
-def test_the_view_is_told_in_the_docs() -> None:
+def test_the_docs_show_the_views_query() -> None:
     from tests.support.paths import ROOT
 
     sql = current_issues("load_issues")
@@ -159,7 +159,7 @@ def test_the_view_is_told_in_the_docs() -> None:
     assert " ".join(sql.split()) in " ".join(shown.replace(";", "").split())
 
 
-def test_waits_grow_from_less_than_an_hour() -> None:
+def test_retry_waits_grow_from_less_than_an_hour() -> None:
     from letta_source.state.known_issues import _FIRST_WAIT, _LONGEST_WAIT
 
     assert timedelta() < _FIRST_WAIT < timedelta(hours=1) < _LONGEST_WAIT < timedelta(days=1)

@@ -139,7 +139,7 @@ def test_self_hosted_and_cloud_give_the_same() -> None:
             assert here.rows(table.name) == there.rows(table.name), table.name
 
 
-def test_tables_of_missing_families_are_not_made(loaded: Loaded) -> None:
+def test_tables_of_missing_families_are_not_created(loaded: Loaded) -> None:
     skipped = {name for name, counts in loaded.session.counts.items() if counts.skipped}
     assert loaded.tables.keys() == {
         "load_issues",
@@ -179,7 +179,7 @@ def _column(loaded: Loaded, table: str, column: str) -> list[Row]:
     return [(row[place],) for row in loaded.tables[table]]
 
 
-def test_what_does_not_fit_its_model_is_named_and_loaded(tmp_path: Path) -> None:
+def test_items_that_do_not_fit_their_model_are_reported_and_loaded(tmp_path: Path) -> None:
     small = Letta(seed=0)
     agent = small.add_agent()
     wrong = small.add_message(agent, [{"message_type": "reasoning_message", "reasoning": ["no", "text"]}])

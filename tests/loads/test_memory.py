@@ -74,7 +74,7 @@ def loaded(pages: Pages, **given: Any) -> Merged:
     return warehouse
 
 
-def test_pages_that_are_too_large_are_asked_for_smaller(peak: list[int]) -> None:
+def test_pages_that_are_too_large_are_requested_smaller(peak: list[int]) -> None:
     warehouse = loaded(listed)
     ids = [message(number, 0)["id"] for number in range(MESSAGES)]
     assert sorted(warehouse.ids("agent_messages")) == sorted(AGENTS * ids)
@@ -82,7 +82,7 @@ def test_pages_that_are_too_large_are_asked_for_smaller(peak: list[int]) -> None
     assert 0 < peak[0] <= LIMIT // 4 + 3 * LARGEST
 
 
-def test_a_message_beyond_all_bounds_is_named_and_the_others_come(peak: list[int]) -> None:
+def test_a_huge_message_is_reported_and_the_others_are_loaded(peak: list[int]) -> None:
     def pages(agent: str, start: int, limit: int) -> httpx.Response:
         sizes = {number: 2 * LARGEST if number == 7 else 100 for number in range(MESSAGES)}
         found = [message(number, sizes[number]) for number in range(start, min(MESSAGES, start + limit))]
@@ -133,7 +133,7 @@ BOMBS: dict[str, Callable[[], httpx.Response]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_named(bomb: Callable[[], httpx.Response], peak: list[int]) -> None:
+def test_a_decompression_bomb_is_reported(bomb: Callable[[], httpx.Response], peak: list[int]) -> None:
     def pages(agent: str, start: int, limit: int) -> httpx.Response:
         return bomb() if agent == "agent-1" else listed(agent, start, limit)
 

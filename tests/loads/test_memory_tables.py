@@ -40,7 +40,7 @@ def values(merged: Merged, table: str, *columns: str) -> list[tuple[object, ...]
     return sorted(tuple(row[place] for place in places) for row in merged.rows(table))
 
 
-def test_they_are_loaded_on_request_only(letta: FullLetta, server: Server) -> None:
+def test_memory_is_loaded_only_on_request(letta: FullLetta, server: Server) -> None:
     merged = Merged()
     merged.load(server)
     assert all(RESOURCES[name].on_request for name in NEW)
@@ -48,7 +48,7 @@ def test_they_are_loaded_on_request_only(letta: FullLetta, server: Server) -> No
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 100])
-def test_blocks_are_those_in_use_the_free_the_hidden_and_templates(
+def test_blocks_include_unused_hidden_and_template_blocks(
     letta: FullLetta, server: Server, page_size: int
 ) -> None:
     agents = [letta.add_agent(), letta.add_agent()]
@@ -69,7 +69,7 @@ def test_blocks_are_those_in_use_the_free_the_hidden_and_templates(
     assert values(merged, "blocks", "extra") == [(None,)] * 5
 
 
-def test_a_block_that_was_edited_is_loaded_anew_also_where_only_changes_are_asked_for(
+def test_edited_blocks_are_loaded_even_if_only_changes_are_requested(
     letta: FullLetta, server: Server
 ) -> None:
     block, tool = letta.add_block("old"), letta.add_tool("roll")
@@ -86,7 +86,7 @@ def test_a_block_that_was_edited_is_loaded_anew_also_where_only_changes_are_aske
     assert values(merged, "identities", "id", "name") == [(identity, "Ada Lovelace")]
 
 
-def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: FullLetta) -> None:
+def test_a_block_deleted_between_two_pages_loses_no_other(letta: FullLetta) -> None:
     blocks = [letta.add_block(str(number)) for number in range(6)]
     pages = []
 
@@ -103,7 +103,7 @@ def test_a_block_that_vanishes_between_two_pages_costs_no_other(letta: FullLetta
     assert set(merged.ids("blocks")) >= set(blocks) - {blocks[3]}
 
 
-def test_reading_tools_stores_none_anew(letta: FullLetta, server: Server) -> None:
+def test_reading_tools_does_not_store_them_again(letta: FullLetta, server: Server) -> None:
     own = [
         letta.add_tool(name, own=True) for name in ("archival_memory_search", "send_message", "web_search")
     ]
@@ -118,7 +118,7 @@ def test_reading_tools_stores_none_anew(letta: FullLetta, server: Server) -> Non
     assert values(merged, "tools", "extra") == [(None,)] * 6
 
 
-def test_a_host_that_refuses_an_unknown_cursor_gives_its_tools_too(
+def test_tools_are_read_even_if_the_host_refuses_an_unknown_cursor(
     letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = [letta.add_tool(f"mine_{number}") for number in range(3)]
@@ -130,7 +130,7 @@ def test_a_host_that_refuses_an_unknown_cursor_gives_its_tools_too(
     assert merged.ids("tools") == sorted(tools)
 
 
-def test_identities_hold_what_the_user_says_of_them(letta: FullLetta, server: Server) -> None:
+def test_identities_have_the_users_properties(letta: FullLetta, server: Server) -> None:
     letta.add_identity("k-1", "Ada")
     letta.add_identity("k-2", "Grace")
     merged = Merged()
@@ -143,7 +143,7 @@ def test_identities_hold_what_the_user_says_of_them(letta: FullLetta, server: Se
 
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
-def test_each_step_that_succeeded_has_its_times(letta: FullLetta, dialect: str) -> None:
+def test_each_successful_step_has_metrics(letta: FullLetta, dialect: str) -> None:
     agent = letta.add_agent()
     for number in range(3):
         letta.talk(agent, "hi", tools=["roll"] * number, date=OLD)
@@ -172,7 +172,7 @@ def metrics_asked(server: Server) -> int:
     return found
 
 
-def test_only_new_steps_are_asked_for(letta: FullLetta, server: Server) -> None:
+def test_metrics_are_requested_for_new_steps_only(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent()
     for hours in range(4):
         letta.talk(agent, "hi", tools=["roll"], date=OLD + timedelta(hours=hours))
@@ -191,7 +191,7 @@ def test_only_new_steps_are_asked_for(letta: FullLetta, server: Server) -> None:
     assert merged.ids("step_metrics") == sorted(letta.tables["steps"].ids())
 
 
-def test_a_step_whose_times_cannot_be_read_is_named_and_costs_no_other(letta: FullLetta) -> None:
+def test_unreadable_metrics_are_reported_and_affect_no_other_step(letta: FullLetta) -> None:
     agent = letta.add_agent()
     run = letta.talk(agent, "hi", tools=["roll", "shout"], date=OLD)
     bad, *good = letta.list_of("run steps", run).ids()
@@ -213,13 +213,15 @@ def test_a_step_whose_times_cannot_be_read_is_named_and_costs_no_other(letta: Fu
 
 
 @pytest.mark.parametrize("name", ["blocks", "tools", "identities"])
-def test_what_names_no_agent_cannot_be_limited_to_agents(letta: FullLetta, server: Server, name: str) -> None:
+def test_resources_without_agents_cannot_be_limited_to_agents(
+    letta: FullLetta, server: Server, name: str
+) -> None:
     agent = letta.add_agent()
     with pytest.raises(ConfigError, match=f"{name} cannot be limited to agents"):
         Merged().load(server, name, agent_ids=[agent])
 
 
-def test_the_times_of_some_agents_steps(letta: FullLetta, server: Server) -> None:
+def test_metrics_of_some_agents_steps(letta: FullLetta, server: Server) -> None:
     agents = [letta.add_agent(), letta.add_agent()]
     for agent in agents:
         letta.talk(agent, "hi", date=OLD)
@@ -229,7 +231,7 @@ def test_the_times_of_some_agents_steps(letta: FullLetta, server: Server) -> Non
 
 
 @pytest.mark.parametrize("page_size", [1, 100])
-def test_agents_share_blocks_and_passages_each_has_its_own_rows(
+def test_shared_blocks_and_passages_have_rows_for_each_agent(
     letta: FullLetta, server: Server, page_size: int
 ) -> None:
     one, two, _ = (letta.add_agent() for _ in range(3))
@@ -254,7 +256,7 @@ def test_agents_share_blocks_and_passages_each_has_its_own_rows(
     assert session.problems == 0
 
 
-def test_the_vector_of_a_passage_is_nowhere(letta: FullLetta, server: Server) -> None:
+def test_vectors_of_passages_are_not_stored(letta: FullLetta, server: Server) -> None:
     agent = letta.add_agent()
     letta.add_passage(letta.add_archive("notes", [agent]), "was in Rome")
     assert letta.tables["passages"].rows[letta.tables["passages"].ids()[0]]["embedding"]
@@ -289,7 +291,7 @@ def test_blocks_and_passages_of_some_agents(letta: FullLetta, server: Server) ->
     assert len(merged.ids("archives")) == 2
 
 
-def test_memory_of_quiet_agents_is_read_where_only_changes_are_asked_for(
+def test_memory_of_quiet_agents_is_read_even_if_only_changes_are_requested(
     letta: FullLetta, server: Server
 ) -> None:
     talkative, quiet = letta.add_agent(), letta.add_agent()
@@ -304,7 +306,7 @@ def test_memory_of_quiet_agents_is_read_where_only_changes_are_asked_for(
     assert values(merged, "agent_blocks", "agent_id", "value") == [(quiet, "new")]
 
 
-def test_an_agent_that_is_gone_meanwhile_costs_no_other(letta: FullLetta) -> None:
+def test_an_agent_deleted_meanwhile_does_not_affect_others(letta: FullLetta) -> None:
     agents = [letta.add_agent() for _ in range(3)]
     for agent in agents:
         letta.add_block("mine", agent_ids=[agent])

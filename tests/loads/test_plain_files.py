@@ -76,7 +76,7 @@ def test_files_of_loads_that_never_finished_are_replaced(
     assert {load_id: files_of(lake, load_id) for load_id in kept} == kept
 
 
-def test_what_a_load_that_never_finished_left_is_read_again(
+def test_rows_of_an_unfinished_load_are_read_again(
     letta_source: Command, letta: Letta, server: Server, lake: Path
 ) -> None:
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_what_a_load_that_never_finished_left_is_read_again(
     assert is_whole(lake, letta)
 
 
-def test_a_working_folder_that_knows_of_loads_deletes_nothing(
+def test_a_working_folder_with_earlier_loads_deletes_nothing(
     letta_source: Command, letta: Letta, server: Server, lake: Path
 ) -> None:
     """Another pipeline may be loading, which nothing there would show."""
@@ -105,7 +105,7 @@ def keys(lake: Path, table: str, *columns: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("again", [(), ("--refresh",)], ids=["vanished cursors", "refresh"])
-def test_each_parent_that_is_read_again_adds_only_what_is_new(
+def test_a_parent_read_again_adds_only_new_rows(
     letta_source: Command, letta: Letta, server: Server, lake: Path, again: tuple[str, ...]
 ) -> None:
     """Two agents lose the message of their cursor, so the rows of each are looked up in the destination."""

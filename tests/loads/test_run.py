@@ -34,7 +34,7 @@ def before_answers(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer 
     monkeypatch.setattr("letta_source.demo.server.answer", acting)
 
 
-def test_the_table_counts_what_was_added(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_the_summary_counts_added_rows(letta_source: Command, letta: Letta, server: Server) -> None:
     first = letta_source.load(server)
     assert (first.code, first.errors) == (0, [])
     head, *rows = first.out.splitlines()
@@ -78,7 +78,7 @@ def test_the_last_states_are_kept(
     )
 
 
-def test_state_comes_back_from_the_warehouse(loaded: Loaded) -> None:
+def test_the_state_is_restored_from_the_warehouse(loaded: Loaded) -> None:
     letta_source, letta, server = loaded
     letta.add_message(one_of(letta))
     shutil.rmtree(letta_source.folder / "dlt")
@@ -97,7 +97,7 @@ def test_a_deleted_warehouse_is_filled_again(letta_source: Command, letta: Letta
         (letta_source.folder / "letta_db.duckdb").unlink()
 
 
-def test_what_cannot_be_read_is_named(letta_source: Command, letta: Letta, server: Server) -> None:
+def test_unreadable_items_are_named(letta_source: Command, letta: Letta, server: Server) -> None:
     agent_id, bad = one_of(letta), next(reversed(letta.messages.rows))
     letta.poison(bad)
     said = letta_source.load(server)
@@ -185,9 +185,7 @@ def in_a_process(server: Server, *options: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_rows_that_the_database_refuses_end_the_load_without_a_traceback(
-    letta_source: Command, server: Server
-) -> None:
+def test_refused_rows_end_the_load_without_a_traceback(letta_source: Command, server: Server) -> None:
     with duckdb.connect("letta_db.duckdb") as connection:
         connection.execute("CREATE SCHEMA letta; CREATE TABLE letta.agents (name integer[])")
     failed = in_a_process(server, "--resources", "agents")
@@ -196,7 +194,7 @@ def test_rows_that_the_database_refuses_end_the_load_without_a_traceback(
     assert said.startswith("letta-source: ConversionException: Conversion Error: ")
 
 
-def test_what_a_failed_load_left_is_finished_first(
+def test_a_pending_package_is_finished_first(
     letta_source: Command, letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, ExitStack() as held:
@@ -234,14 +232,14 @@ def test_resources_and_destination_are_chosen(
     assert list((letta_source.folder / "bucket" / "letta" / "agents").iterdir())
 
 
-def test_missing_families_stand_in_the_table(letta_source: Command, letta: Letta) -> None:
+def test_the_summary_shows_missing_families(letta_source: Command, letta: Letta) -> None:
     with serve(letta, missing=["groups"]) as server:
         said = letta_source.load(server, "--resources", "agents,groups")
     assert said.code == 0
     assert said.out.splitlines()[-1].split() == ["groups", "groups", "missing"]
 
 
-def test_the_scheduled_load_ends_with_the_same_codes(
+def test_the_scheduled_load_has_the_same_exit_codes(
     letta_source: Command, letta: Letta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = letta.add_message(one_of(letta))
@@ -257,7 +255,7 @@ def test_the_scheduled_load_ends_with_the_same_codes(
     assert letta_source.count("agent_messages") == messages(letta)
 
 
-def test_stopped_by_hand(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_a_load(letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(sent: object) -> None:
         raise KeyboardInterrupt
 

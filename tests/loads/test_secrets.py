@@ -222,16 +222,14 @@ def test_wrong_settings_made_by_hand() -> None:
         ("http://example.com", None, False),
     ],
 )
-def test_a_key_in_plain_text_is_warned_of(
-    log: list[str], base_url: str, key: str | None, warns: bool
-) -> None:
+def test_an_unencrypted_key_is_a_warning(log: list[str], base_url: str, key: str | None, warns: bool) -> None:
     letta(base_url=base_url, api_key=key)
     said = [line for line in log if "unencrypted" in line]
     assert said == [f"{base_url}: the key goes over the network unencrypted; use https"] * warns
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_it_is_said_before_the_key_is_sent(
+def test_the_warning_comes_before_the_key_is_sent(
     own: Command, log: list[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("LETTA_API_KEY", KEY)
@@ -241,7 +239,7 @@ def test_it_is_said_before_the_key_is_sent(
     assert not CANARY.is_in(said.err)
 
 
-def test_it_is_said_in_the_form_of_the_log(own: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_warning_uses_the_log_format(own: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is logged before the first request goes through the log's handler, too."""
     monkeypatch.setenv("LETTA_API_KEY", KEY)
     with answering_all(lambda _: httpx.Response(401, json={"detail": "No."})):
@@ -293,7 +291,7 @@ def test_the_password_of_the_destination(
     assert _shown(own.folder, [said.out, said.err, *log], Canary(PASSWORD)) == []
 
 
-def test_a_canary_is_found_wherever_it_is(tmp_path: Path) -> None:
+def test_the_search_finds_a_planted_secret(tmp_path: Path) -> None:
     """The search that found nothing would find a secret."""
     piece = KEY[9:21]
     packed = b64encode(zlib.compress(json.dumps({"state": "a long one " * 9, "key": KEY}).encode())).decode()

@@ -66,14 +66,14 @@ def test_a_wrong_shard_is_refused(text: str, said: str) -> None:
         Shard.parse(text)
 
 
-def test_an_id_falls_into_the_same_bucket_for_ever() -> None:
+def test_an_id_always_has_the_same_bucket() -> None:
     # Stored state is found by the bucket.
     ids = ("agent-00000000-0000-4000-8000-000000000000", "run-1", "é")
     assert [bucket_of(one) for one in ids] == [63, 35, 62]
 
 
 @given(st.integers(1, BUCKETS), st.text())
-def test_each_parent_has_one_shard(count: int, parent_id: str) -> None:
+def test_each_parent_belongs_to_one_shard(count: int, parent_id: str) -> None:
     owners = [index for index in range(count) if Shard(index, count).owns(parent_id)]
     assert len(owners) == 1
     assert bucket_of(parent_id) in Shard(owners[0], count).buckets
@@ -90,7 +90,7 @@ def busy(letta: Letta, agents: int, date: datetime | None = OLD) -> None:
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 @pytest.mark.parametrize("count", [2, 7])
-def test_shards_together_load_what_one_load_does(dialect: Any, count: int) -> None:
+def test_shards_together_load_what_one_load_loads(dialect: Any, count: int) -> None:
     letta, whole, sharded = Letta(seed=1), Merged(), Sharded()
     busy(letta, 6)
     with serve(letta, dialect) as server:
@@ -102,7 +102,7 @@ def test_shards_together_load_what_one_load_does(dialect: Any, count: int) -> No
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 @pytest.mark.parametrize("counts", [(1, 4, 7), (7, 4, 1), (2, 3, 2)])
-def test_other_numbers_of_shards_read_nothing_again(dialect: Any, counts: tuple[int, ...]) -> None:
+def test_changing_the_number_of_shards_rereads_nothing(dialect: Any, counts: tuple[int, ...]) -> None:
     letta, whole, sharded = Letta(seed=2), Merged(), Sharded()
     busy(letta, 6)
     with serve(letta, dialect) as server:
@@ -126,7 +126,7 @@ def of_parents(server: Server) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
-def test_a_shard_that_lags_behind_is_read_on_from_where_it_was(dialect: Any) -> None:
+def test_a_shard_that_lags_behind_continues_from_its_position(dialect: Any) -> None:
     letta, whole, sharded = Letta(seed=3), Merged(), Sharded()
     busy(letta, 8)
     with serve(letta, dialect) as server:
@@ -145,7 +145,7 @@ def test_a_shard_that_lags_behind_is_read_on_from_where_it_was(dialect: Any) -> 
 
 @settings(max_examples=10, deadline=None)
 @given(st.data())
-def test_shards_come_and_go_and_fail_and_nothing_is_lost(data: st.DataObject) -> None:
+def test_changing_and_failing_shards_lose_nothing(data: st.DataObject) -> None:
     letta, whole, sharded = Letta(seed=4), Merged(), Sharded()
     with serve(letta, data.draw(st.sampled_from(["self-hosted", "cloud"]))) as server:
         for day in range(data.draw(st.integers(1, 4))):
@@ -160,7 +160,7 @@ def test_shards_come_and_go_and_fail_and_nothing_is_lost(data: st.DataObject) ->
     assert sharded.everything() == whole.everything()
 
 
-def test_who_took_a_bucket_over_last_has_its_state() -> None:
+def test_the_last_owner_of_a_bucket_has_its_state() -> None:
     parent = next(one for one in map(str, range(1000)) if bucket_of(one) == 2)
 
     def state(turn: int, cursor: str) -> State:
@@ -187,7 +187,7 @@ def everyones(count: int) -> dict[Shard, State]:
 
 
 @pytest.mark.parametrize(("count", "before"), [(1, 4), (4, 1), (3, 2), (64, 5)])
-def test_a_shard_takes_over_what_is_of_its_buckets_and_no_more(count: int, before: int) -> None:
+def test_a_shard_takes_over_only_the_state_of_its_buckets(count: int, before: int) -> None:
     """Else each shard's state would grow by all others' whenever the number of shards changes."""
     for index in {0, count // 2, count - 1}:
         shard = Shard(index, count)
@@ -232,7 +232,7 @@ def test_shards_of_a_users_own_pipeline_must_not_fill_iceberg_tables(tmp_path: P
             pipeline.run(source.with_resources("agents"))
 
 
-def test_what_a_shard_left_unfinished_gives_way_to_what_others_loaded_since(
+def test_an_unfinished_load_is_discarded_if_other_shards_loaded_since(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letta = Letta(seed=6)

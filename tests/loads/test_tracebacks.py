@@ -114,7 +114,7 @@ def answers() -> Iterator[Callable[[int, bytes], str]]:
         (302, b""),
     ],
 )
-def test_answers_of_a_server(answers: Callable[[int, bytes], str], status: int, body: bytes) -> None:
+def test_server_errors(answers: Callable[[int, bytes], str], status: int, body: bytes) -> None:
     given = {**GIVEN, "base_url": answers(status, body)}
     with pytest.raises(LettaError) as failed:
         load(Load(given))
@@ -172,7 +172,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("way", ["http", "https", "http through a proxy", "https through a proxy"])
-def test_connections_that_break(breaks: Callable[[bytes | None], int], sent: bytes | None, way: str) -> None:
+def test_broken_connections(breaks: Callable[[bytes | None], int], sent: bytes | None, way: str) -> None:
     """There the frames of HTTP libraries hold the request as it was sent, and the proxy's password."""
     scheme, _, through = way.partition(" through ")
     at = f"127.0.0.1:{breaks(sent)}"

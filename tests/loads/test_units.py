@@ -44,7 +44,7 @@ def asked_for(server: Server, unit_id: str) -> int:
 
 
 @pytest.mark.parametrize("lag", [0, "10m"])
-def test_an_unfinished_run_is_read_until_it_ended(letta: Letta, server: Server, lag: Any) -> None:
+def test_an_unfinished_run_is_read_until_it_is_finished(letta: Letta, server: Server, lag: Any) -> None:
     run = letta.talk(letta.add_agent(), "hi", date=OLD, finished=False)
     letta.talk(letta.add_agent(), "done", date=OLD + timedelta(hours=1))
     merged = Merged()
@@ -61,7 +61,7 @@ def test_an_unfinished_run_is_read_until_it_ended(letta: Letta, server: Server, 
     assert Counter(merged.ids("steps", "status")) == {"success": 3}
 
 
-def test_a_run_that_ended_before_the_overlap_is_not_read_again(letta: Letta, server: Server) -> None:
+def test_a_run_finished_before_the_overlap_is_not_read_again(letta: Letta, server: Server) -> None:
     run = letta.talk(letta.add_agent(), "hi", date=OLD, finished=False)
     merged = Merged()
     merged.load(server, *RUNS)
@@ -79,7 +79,7 @@ def test_a_run_that_ended_before_the_overlap_is_not_read_again(letta: Letta, ser
     assert not [path for path, _ in paths(server) if any(one in path for one in (run, step, *steps))]
 
 
-def test_what_is_written_just_after_a_step_ended_is_found(letta: Letta, server: Server) -> None:
+def test_messages_written_just_after_the_end_of_a_step_are_found(letta: Letta, server: Server) -> None:
     agent = letta.add_agent()
     runs = [letta.talk(agent, "hi") for _ in range(2)]
     merged = Merged()
@@ -103,7 +103,7 @@ def test_steps_committed_late_are_found_inside_the_overlap(letta: Letta) -> None
     assert late in merged.ids("steps")
 
 
-def test_messages_of_a_step_committed_late_are_found_before_one_without_messages(letta: Letta) -> None:
+def test_late_messages_of_a_step_before_an_empty_step_are_found(letta: Letta) -> None:
     """A step has only its messages' dates; one without messages does not count as old."""
     agent = letta.add_agent()
     run = letta.talk(agent, "hi", date=OLD)
@@ -126,7 +126,7 @@ def test_messages_of_a_step_committed_late_are_found_before_one_without_messages
     assert asked.count(f"/v1/steps/{empty}/messages") == 1
 
 
-def test_requests_do_not_grow_with_settled_runs(letta: Letta, server: Server) -> None:
+def test_requests_do_not_grow_with_finished_runs(letta: Letta, server: Server) -> None:
     agent = letta.add_agent()
     unfinished = letta.talk(agent, "hi", date=OLD, finished=False)
     needed = []
@@ -161,7 +161,7 @@ def test_new_runs_are_found_load_after_load(letta: Letta, server: Server, page_s
     assert len(merged.rows("runs")) == 8
 
 
-def test_runs_are_read_on_after_the_last_one_known_was_deleted(letta: Letta, server: Server) -> None:
+def test_runs_continue_after_the_last_known_one_was_deleted(letta: Letta, server: Server) -> None:
     kept, doomed = letta.add_agent(), letta.add_agent()
     runs = [letta.talk(agent, "hi", date=OLD + timedelta(hours=n)) for n, agent in enumerate([kept, doomed])]
     merged = Merged()
@@ -173,7 +173,7 @@ def test_runs_are_read_on_after_the_last_one_known_was_deleted(letta: Letta, ser
     assert merged.ids("runs") == sorted(runs)
 
 
-def test_a_deleted_unfinished_run_stays_and_is_not_asked_for_again(letta: Letta, server: Server) -> None:
+def test_a_deleted_unfinished_run_stays_and_is_not_requested_again(letta: Letta, server: Server) -> None:
     doomed, kept = letta.add_agent(), letta.add_agent()
     run = letta.talk(doomed, "hi", date=OLD, finished=False)
     letta.talk(kept, "hi", date=OLD + timedelta(hours=1))
@@ -204,7 +204,7 @@ def test_a_step_with_an_unreadable_message_is_read_again(letta: Letta, server: S
     assert merged.rows("step_messages") == afresh.rows("step_messages")
 
 
-def test_a_batch_is_read_to_its_end_though_the_list_forgot_it(letta: Letta) -> None:
+def test_a_batch_is_read_until_it_is_finished_though_no_longer_listed(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent(), messages=2)
     merged = Merged()
     with serve_without_sockets(letta) as server:
@@ -233,7 +233,7 @@ def test_finished_batches_are_read_when_named(letta: Letta) -> None:
     assert merged.ids("batch_messages") == sorted(letta.list_of("batch", batch).ids())
 
 
-def test_an_unknown_batch_is_named_and_the_others_go_on(letta: Letta) -> None:
+def test_an_unknown_batch_is_named_and_the_others_are_read(letta: Letta) -> None:
     known, unknown = letta.add_batch(letta.add_agent()), f"job-{uuid4()}"
     merged = Merged()
     with serve_without_sockets(letta) as server:
@@ -247,7 +247,7 @@ def test_an_unknown_batch_is_named_and_the_others_go_on(letta: Letta) -> None:
 
 
 @pytest.mark.parametrize("messages", [1, 2, 3, 8, 9])
-def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> None:
+def test_batches_larger_than_a_page_are_complete(letta: Letta, messages: int) -> None:
     batch = letta.add_batch(letta.add_agent(), messages=messages)
     merged = Merged()
     with serve_without_sockets(letta) as server:
@@ -259,7 +259,7 @@ def test_batches_larger_than_a_page_come_whole(letta: Letta, messages: int) -> N
     assert limits == [*doubled, "1"]
 
 
-def test_a_long_list_is_read_again_rather_than_kept(letta: Letta, server: Server) -> None:
+def test_a_long_list_is_read_again_instead_of_kept(letta: Letta, server: Server) -> None:
     agent = letta.add_agent()
     for hour in range(5):
         letta.talk(agent, "hi", date=OLD + timedelta(hours=hour))
@@ -274,7 +274,7 @@ def test_a_long_list_is_read_again_rather_than_kept(letta: Letta, server: Server
 
 @pytest.mark.parametrize("page_size", [1, 1000])
 @pytest.mark.parametrize(("before", "later"), [(0, 0), (1, 1)])
-def test_runs_of_one_time_are_all_found(
+def test_runs_with_the_same_time_are_all_found(
     letta: Letta, server: Server, page_size: int, before: int, later: int
 ) -> None:
     """Where the server swaps cursors, the items' dates tell on which side of the cursor a page lies."""
@@ -317,7 +317,7 @@ def test_many_runs_that_never_finish_cost_a_few_requests(letta: Letta, server: S
     assert len(later(server, merged)) < 30
 
 
-def test_one_of_many_that_finishes_is_read(letta: Letta, server: Server) -> None:
+def test_one_of_many_unfinished_runs_is_read_when_it_finishes(letta: Letta, server: Server) -> None:
     runs = never_ending(letta, 60)
     merged, afresh = Merged(), Merged()
     for _ in range(2):
@@ -331,7 +331,7 @@ def test_one_of_many_that_finishes_is_read(letta: Letta, server: Server) -> None
 
 
 @pytest.mark.parametrize("limit", [7, 19])
-def test_pages_of_active_runs_that_are_not_full_are_no_end(
+def test_short_pages_of_active_runs_are_not_the_end(
     letta: Letta, server: Server, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """A host may return fewer than requested; the runs of the next page are active, too."""
@@ -348,7 +348,7 @@ def test_pages_of_active_runs_that_are_not_full_are_no_end(
     assert Counter(merged.ids("runs", "status")) == {"running": 19, "completed": 1}
 
 
-def test_one_of_many_that_goes_on_is_read(letta: Letta, server: Server) -> None:
+def test_one_of_many_unfinished_runs_is_read_when_messages_name_it(letta: Letta, server: Server) -> None:
     runs = never_ending(letta, 60)
     merged = Merged()
     for _ in range(2):
@@ -359,7 +359,7 @@ def test_one_of_many_that_goes_on_is_read(letta: Letta, server: Server) -> None:
     assert not [path for path in asked if runs[4] in path]
 
 
-def test_one_of_many_that_moves_is_read(letta: Letta, server: Server) -> None:
+def test_one_of_many_unfinished_runs_is_read_when_its_status_changes(letta: Letta, server: Server) -> None:
     runs = never_ending(letta, 30)
     merged = Merged()
     merged.load(server, *RUNS)
@@ -384,7 +384,7 @@ def test_a_host_that_does_not_list_active_runs_is_asked_by_id(
 @pytest.mark.parametrize(
     ("days", "swept", "is_read"), [(3, 1, True), (16.5, 1, True), (20, 1, False), (300, 5, False)]
 )
-def test_what_never_finishes_is_read_ever_more_rarely(
+def test_runs_that_never_finish_are_read_more_and_more_rarely(
     letta: Letta, days: float, swept: int, is_read: bool
 ) -> None:
     runs = never_ending(letta, 20, days=days)
@@ -400,7 +400,7 @@ def test_what_never_finishes_is_read_ever_more_rarely(
     assert any(runs[0] in path for path in asked) == is_read
 
 
-def test_a_status_that_could_not_be_read_whole_is_read_again(letta: Letta, server: Server) -> None:
+def test_a_run_that_was_read_in_part_is_read_again(letta: Letta, server: Server) -> None:
     run, *_ = never_ending(letta, 20)
     bad = letta.list_of("run", run).ids()[-1]
     letta.poison(bad, status=400)

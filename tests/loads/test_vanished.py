@@ -44,7 +44,7 @@ NOTHING_LEFT = "agents: nothing is left of what was read before"
 @pytest.mark.parametrize(
     "settings", [{}, {"sweep_interval": 0}, {"lag": 0}, {"changes": "on", "lag": 0}], ids=str
 )
-def test_another_server_is_told_once_and_the_cursors_stay(letta: Letta, settings: dict[str, Any]) -> None:
+def test_another_server_is_reported_once_and_the_cursors_stay(letta: Letta, settings: dict[str, Any]) -> None:
     told = NOTHING_LEFT.replace("agents", "agent_messages" if "changes" in settings else "agents")
     merged = Merged()
     with serve_without_sockets(letta) as server:
@@ -66,7 +66,7 @@ def of_issues(merged: Merged) -> list[dict[str, Any]]:
     return [row for rows in merged.tables["load_issues"].values() for row in rows.values()]
 
 
-def test_an_empty_list_of_agents_is_told_where_there_were_some(letta: Letta) -> None:
+def test_an_empty_list_of_agents_is_reported_if_there_were_some(letta: Letta) -> None:
     merged = Merged()
     with serve_without_sockets(letta) as server:
         merged.load(server, "agents")
@@ -76,7 +76,7 @@ def test_an_empty_list_of_agents_is_told_where_there_were_some(letta: Letta) -> 
         assert code(Merged().load(empty, *READ)) == 0
 
 
-def test_some_that_stay_are_enough(letta: Letta) -> None:
+def test_a_few_remaining_parents_are_enough(letta: Letta) -> None:
     merged = Merged()
     with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
@@ -87,7 +87,7 @@ def test_some_that_stay_are_enough(letta: Letta) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"refresh": True}, {"start_date": "2024-01-01"}], ids=str)
-def test_who_reads_all_or_a_window_is_not_told(letta: Letta, settings: dict[str, Any]) -> None:
+def test_a_refresh_or_a_window_reports_nothing(letta: Letta, settings: dict[str, Any]) -> None:
     merged = Merged()
     with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
@@ -107,7 +107,7 @@ def test_parents_that_are_listed_and_gone(letta: Letta, monkeypatch: pytest.Monk
     assert told is None if kept else told and "all 3 were gone from the server" in told
 
 
-def test_parents_that_only_have_news_and_are_all_gone(letta: Letta) -> None:
+def test_parents_with_news_that_are_all_gone(letta: Letta) -> None:
     """Young messages cause their agents to be read without a list."""
     merged = Merged()
     agents = letta.tables["agents"].ids()
@@ -122,7 +122,7 @@ def test_parents_that_only_have_news_and_are_all_gone(letta: Letta) -> None:
         assert code(merged.load(server, "agents", "agent_messages", changes="on")) == 1
 
 
-def test_unfinished_runs_that_are_all_gone_are_none_that_vanished(letta: Letta) -> None:
+def test_deleted_unfinished_runs_do_not_count_as_vanished(letta: Letta) -> None:
     agent = letta.tables["agents"].ids()[0]
     letta.talk(agent, "hi", finished=False)
     merged = Merged()
@@ -175,7 +175,7 @@ def test_missing_and_unreadable_lists_add_up(
 
 
 @pytest.mark.parametrize("missing", [{"groups"}, {"runs"}, {"conversations"}], ids=str)
-def test_a_family_that_was_there_is_an_issue_once(letta: Letta, missing: set[str]) -> None:
+def test_a_vanished_family_is_an_issue_once(letta: Letta, missing: set[str]) -> None:
     merged = Merged()
     with serve_without_sockets(letta) as server:
         merged.load(server, *READ)
@@ -205,7 +205,7 @@ CIRCLES: dict[str, Callable[[str, str], str]] = {
 
 @pytest.mark.parametrize("circle", CIRCLES)
 @pytest.mark.parametrize("family", ["groups", "runs", "conversations", "messages/batches"])
-def test_a_redirect_in_a_circle_is_no_proof_that_a_family_is_missing(
+def test_a_redirect_loop_does_not_prove_that_a_family_is_missing(
     letta: Letta, monkeypatch: pytest.MonkeyPatch, family: str, circle: str
 ) -> None:
     path, resource = f"/v1/{family}", family.removeprefix("messages/")

@@ -352,13 +352,13 @@ def test_recordings_cover_every_resource_but_search() -> None:
 
 
 @pytest.mark.parametrize("resource", RECORDED)
-def test_recorded_items_come_back_as_they_were_sent(resource: str) -> None:
+def test_recorded_items_round_trip(resource: str) -> None:
     for item in RECORDED[resource]:
         assert _dump(resource, _check(resource, item)) == item
 
 
 @pytest.mark.parametrize("resource", RECORDED)
-def test_recorded_items_hold_nothing_undeclared(resource: str) -> None:
+def test_recorded_items_have_no_undeclared_fields(resource: str) -> None:
     for item in RECORDED[resource]:
         assert not _undeclared(_check(resource, item))
 

@@ -161,7 +161,7 @@ FOUND = {"message_id": "message-1", "created_at": "2026-01-02T03:04:05.678901Z",
         ),
     ],
 )
-def test_wrong_shapes_fail_and_say_where(resource: str, item: object, where: str, says: str) -> None:
+def test_wrong_shapes_fail_with_their_place(resource: str, item: object, where: str, says: str) -> None:
     with pytest.raises(ValidationError) as failure:
         RESOURCES[resource].adapter.validate_python(item)
     found = {".".join(map(str, error["loc"])): error["msg"] for error in failure.value.errors()}
@@ -169,7 +169,7 @@ def test_wrong_shapes_fail_and_say_where(resource: str, item: object, where: str
     assert says in str(failure.value)
 
 
-def test_every_shape_can_be_had_from_the_package() -> None:
+def test_every_model_is_exported() -> None:
     shapes = {shape.__name__ for shape in _shapes() if not shape.__subclasses__()}
     assert shapes <= set(models.__all__)
 
@@ -197,7 +197,7 @@ def test_singular_doubles_are_marked_deprecated(shape: type[BaseModel], doubles:
     assert {name for name, of in shape.model_fields.items() if of.deprecated} == doubles
 
 
-def test_import_builds_no_validator() -> None:
+def test_importing_builds_no_validators() -> None:
     code = (
         "from letta_source.models import Wire;"
         "import letta_source.schema.tables;"

@@ -56,7 +56,7 @@ def texts(notebook: Path) -> list[list[dict[str, str]]]:
     ]
 
 
-def test_what_is_stored_came_of_a_run_and_names_no_machine() -> None:
+def test_the_stored_notebook_was_run_and_names_no_machine() -> None:
     cells = code_cells(NOTEBOOK)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     shown = [output for cell in texts(NOTEBOOK) for output in cell]
@@ -67,7 +67,7 @@ def test_what_is_stored_came_of_a_run_and_names_no_machine() -> None:
 
 
 @pytest.mark.docs
-def test_what_is_stored_is_what_comes_of_it(tmp_path: Path) -> None:
+def test_the_stored_outputs_are_up_to_date(tmp_path: Path) -> None:
     python = environment_python("notebook", Path(__file__).with_name("notebook.txt"))
     executed = tmp_path / "executed.ipynb"
     folders = {

@@ -100,11 +100,11 @@ def test_each_kind_of_difference(held: list[Row], sent: list[Row], kind: str) ->
         ({"_dlt_load_id": LOAD}, {"_dlt_load_id": "another"}),
     ],
 )
-def test_how_it_is_written_is_no_difference(held: Row, sent: Row) -> None:
+def test_columns_about_the_load_are_not_compared(held: Row, sent: Row) -> None:
     assert compared([message(**held)], [message(**sent)]) == {}
 
 
-def test_what_is_not_sent_is_gone_unreadable_or_extra() -> None:
+def test_rows_that_are_not_sent_are_gone_unreadable_or_extra() -> None:
     key = ("agent-1", "message-1", 0)
     assert of_messages([message()], [], gone=[key]) == {"gone": 1}
     assert of_messages([message()], [], gone=[key], incomplete=True) == {"gone": 1}
@@ -126,13 +126,13 @@ def test_what_is_not_sent_is_gone_unreadable_or_extra() -> None:
         (SINCE.replace(microsecond=0) - timedelta(seconds=1), False),
     ],
 )
-def test_what_came_since_the_last_load_is_newer(moment: datetime, is_newer: bool) -> None:
+def test_changes_since_the_last_load_are_newer(moment: datetime, is_newer: bool) -> None:
     assert of_messages([], [message(created_at=moment)]) == {"newer" if is_newer else "missing": 1}
     held, sent = [message(created_at=moment)], [message(created_at=moment, text="changed")]
     assert of_messages(held, sent) == {"newer" if is_newer else "edited": 1}
 
 
-def test_children_are_compared_where_both_have_the_message() -> None:
+def test_children_are_compared_if_both_sides_have_the_message() -> None:
     both = [message()]
     assert compared(both, both, sent_calls=[call()]) == {CALLS: {"missing": 1}}
     assert compared(both, both, held_calls=[call()]) == {CALLS: {"extra": 1}}
@@ -146,7 +146,7 @@ def test_children_are_compared_where_both_have_the_message() -> None:
     assert compared(newer, newer, held_calls=[call()]) == {CALLS: {"newer": 1}}
 
 
-def test_a_step_is_as_new_as_its_run() -> None:
+def test_a_step_is_dated_by_its_run() -> None:
     (name,) = (one.name for one in STEPS.tables)
     for changed, kind in (({"runs": {"run-1"}}, "newer"), ({"runs": {"run-2"}}, "missing"), ({}, "missing")):
         settings = make_settings({"base_url": "http://localhost:8283"}, {})
@@ -183,7 +183,7 @@ KEYED = {"mask_key": "0123456789abcdef"}
         ({}, {"is_err": None}, {}, {"edited": 1}),
     ],
 )
-def test_what_a_mask_hides_is_not_comparable(
+def test_masked_values_are_not_comparable(
     masks: dict[str, str], held: Row, settings: dict[str, Any], expected: dict[str, int]
 ) -> None:
     assert of_messages(
@@ -201,7 +201,7 @@ def test_what_a_mask_hides_is_not_comparable(
         ("012345678X", {"not_comparable": 1, "edited": 1}),
     ],
 )
-def test_what_was_cut_is_not_comparable(held: str, expected: dict[str, int]) -> None:
+def test_truncated_texts_are_not_comparable(held: str, expected: dict[str, int]) -> None:
     assert of_messages([message(text=held)], [message(text="0123456789abc")], longest=10) == expected
 
 
@@ -216,7 +216,7 @@ def test_images_hidden_by_another_setting_are_not_comparable() -> None:
     assert of_messages(texts["held"], texts["sent"], masks=said) == {"edited": 1}
 
 
-def test_columns_and_keys_are_named_and_what_is_newer_is_told_to_those_that_hang_from_it() -> None:
+def test_newer_rows_make_their_dependents_newer() -> None:
     settings = make_settings({"base_url": "http://localhost:8283", "mask": {"name": "drop"}}, {})
     held = {one.name: table(one.name, []) for one in CARD.tables}
     held[CARD.name] = table(CARD.name, [message(1, text="0123456789"), message(2, run_id="run-1")])

@@ -32,7 +32,7 @@ TEXT = next(column for column in MESSAGES.root.columns if column.name == "text")
         ("abcdefghijkl", None, False),
     ],
 )
-def test_only_a_text_that_reaches_the_limit_is_cut(sent: str, held: str | None, hidden: bool) -> None:
+def test_only_a_text_at_the_limit_counts_as_truncated(sent: str, held: str | None, hidden: bool) -> None:
     hiding = Hiding(MESSAGES, settings(), {"1": ""}, longest=10)
     assert hiding.hides("agent_messages", TEXT, "1", sent, held) == hidden
     without = Hiding(MESSAGES, settings(), {"1": ""})

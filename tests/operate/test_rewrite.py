@@ -28,7 +28,7 @@ def made(file: Path) -> None:
         "letta_source_new.duckdb", "no-suffix", "größe 1.2.duckdb", ".hidden",
     ],
 )  # fmt: skip
-def test_the_copy_has_what_is_left(tmp_path: Path, name: str) -> None:
+def test_the_rewritten_file_has_the_remaining_rows(tmp_path: Path, name: str) -> None:
     """DuckDB reserves some names of databases, which are those of their files."""
     file = tmp_path / name
     made(file)
@@ -39,7 +39,7 @@ def test_the_copy_has_what_is_left(tmp_path: Path, name: str) -> None:
         assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
 
 
-def test_a_copy_that_fails_leaves_the_file_and_nothing_else(
+def test_a_failed_rewrite_leaves_only_the_original_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "w.duckdb"

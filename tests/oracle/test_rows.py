@@ -27,7 +27,7 @@ def _by_key(table: str, rows: Rows) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("page", "expected"), PAGES.values(), ids=PAGES)
-def test_a_page_becomes_the_same_rows(page: Page, expected: dict[str, Rows]) -> None:
+def test_pages_become_the_same_rows(page: Page, expected: dict[str, Rows]) -> None:
     tables = tables_of(page)
     found = rows_dump(tables)
     assert found.keys() & SCHEMA.keys() == expected.keys()

@@ -30,7 +30,7 @@ def test_a_resource_keeps_what_it_loads(resource: str) -> None:
     assert list(kept.differences(KEPT["resources"][resource], FOUND["resources"].get(resource))) == []
 
 
-def test_resources_are_read_in_the_order_of_then() -> None:
+def test_resources_keep_their_order() -> None:
     # Later resources use what earlier ones listed.
     assert [name for name in FOUND["resources"] if name in KEPT["resources"]] == list(KEPT["resources"])
 
@@ -44,6 +44,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Json:
 
 @pytest.mark.whole
 @pytest.mark.parametrize("destination", DESTINATIONS)
-def test_dlt_is_told_the_same(destination: str, told: Json) -> None:
+def test_dlt_hints_are_unchanged(destination: str, told: Json) -> None:
     assert KEPT["dlt"][destination]
     assert list(kept.differences(KEPT["dlt"][destination], told[destination])) == []

@@ -69,7 +69,7 @@ def assert_in_order(letta: Letta, case: Case, folder: Path) -> None:
     "name",
     [pytest.param(name, marks=pytest.mark.proof if name in _LONG else pytest.mark.whole) for name in CASES],
 )
-def test_what_was_left_is_gone_on_with(name: str, tmp_path: Path) -> None:
+def test_loads_continue_from_old_warehouses(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     kept.unpack(case.left or name, tmp_path)
     story = Story()
@@ -93,7 +93,7 @@ def test_what_was_left_is_gone_on_with(name: str, tmp_path: Path) -> None:
         pytest.param("delta", marks=pytest.mark.proof),
     ],
 )
-def test_what_is_gone_on_with_holds_what_a_first_load_does(name: str, tmp_path: Path) -> None:
+def test_a_continued_warehouse_equals_a_first_load(name: str, tmp_path: Path) -> None:
     story = Story()
     for _ in range(1, DAYS):
         story.day()

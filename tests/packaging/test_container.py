@@ -23,7 +23,7 @@ def of(word: str) -> list[str]:
     return [rest for one, rest in STEPS if one == word]
 
 
-def test_images_are_named_by_their_full_version() -> None:
+def test_images_are_pinned() -> None:
     assert len(of("FROM")) == 2
     assert len({image.split()[0] for image in of("FROM")}) == 1
     assert all(
@@ -31,7 +31,7 @@ def test_images_are_named_by_their_full_version() -> None:
     )
 
 
-def test_it_is_not_root_and_owns_what_it_writes() -> None:
+def test_it_is_not_root_and_owns_its_volume() -> None:
     last = STEPS[[word for word, _ in STEPS].index("FROM", 1) :]
     words = [word for word, _ in last]
     assert dict(last)["USER"] == "1000:1000"
@@ -40,7 +40,7 @@ def test_it_is_not_root_and_owns_what_it_writes() -> None:
     assert dict(last)["WORKDIR"] == dict(last)["VOLUME"] == "/data"
 
 
-def test_what_is_copied_is_not_ignored_and_nothing_else_is_sent() -> None:
+def test_the_build_context_has_only_what_is_copied() -> None:
     allowed = [
         line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line[0] == "!"
     ]
@@ -99,7 +99,7 @@ def test_the_image_loads_as_its_user_and_is_healthy_after_a_load(image: Image) -
 
 
 @pytest.mark.release
-def test_the_image_writes_nowhere_but_in_its_volume(image: Image) -> None:
+def test_the_image_writes_only_to_its_volume(image: Image) -> None:
     refused = image.run(["touch", "/opt/letta-source/new"])
     assert "Permission denied" in refused.stderr
     assert image.run(["touch", "/data/new"]).returncode == 0

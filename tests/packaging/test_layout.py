@@ -22,7 +22,7 @@ def test_modules_are_short(file: Path) -> None:
     assert len(file.read_text("utf-8").splitlines()) <= LINES
 
 
-def test_all_else_is_in_a_sub_package() -> None:
+def test_few_modules_are_at_the_top() -> None:
     assert {file.stem for file in PACKAGE.glob("*.py")} == TOP
 
 

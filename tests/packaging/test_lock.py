@@ -23,7 +23,7 @@ def pins(text: str) -> dict[tuple[str, str], str]:
     return {(name, "".join(marker)): version for name, version, *marker in found}
 
 
-def test_versions_are_those_of_the_constraints() -> None:
+def test_versions_match_the_constraints() -> None:
     constraints = {
         (name, version) for (name, _), version in pins((ROOT / "constraints.txt").read_text("utf-8")).items()
     }
@@ -39,7 +39,7 @@ def test_every_version_has_hashes_and_nothing_names_an_index() -> None:
     assert "://" not in LOCK
 
 
-def test_all_that_is_needed_is_locked() -> None:
+def test_all_requirements_are_locked() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     needed = {
         re.split(r"[\[<>=]", one)[0].lower()
@@ -55,7 +55,7 @@ def test_all_that_is_needed_is_locked() -> None:
 
 
 @pytest.mark.parametrize("file", ["docs/install.md", "pipelines/github_actions.yml", "Dockerfile"])
-def test_what_the_docs_install(file: str) -> None:
+def test_the_docs_install_locked_packages(file: str) -> None:
     text = re.sub(r"\s+", " ", (ROOT / file).read_text("utf-8"))
     assert all(command in text for command in INSTALL)
 
@@ -69,7 +69,7 @@ def test_actions_are_pinned_by_commit() -> None:
     assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one)] == []
 
 
-def test_postgresql_is_shown_encrypted() -> None:
+def test_postgresql_examples_use_encryption() -> None:
     files = [
         *ROOT.glob("docs/*.md"),
         ROOT / "README.md",
@@ -87,7 +87,7 @@ def test_postgresql_is_shown_encrypted() -> None:
 
 
 @pytest.mark.newest
-def test_it_installs(tmp_path: Path) -> None:
+def test_the_lock_installs(tmp_path: Path) -> None:
     """It does so without an isolated build environment, too."""
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)

@@ -56,9 +56,7 @@ def test_a_file_is_read_if_it_may_have_wanted_tests(tmp_path: Path, marks: str, 
         ("PORT = [1]\npytestmark = []\n@pytest.mark.live\ndef test_one(): ...", "not live", True),
     ],
 )
-def test_a_file_all_of_whose_tests_are_unwanted_is_not_read(
-    tmp_path: Path, line: str, marks: str, read: bool
-) -> None:
+def test_a_file_without_wanted_tests_is_not_read(tmp_path: Path, line: str, marks: str, read: bool) -> None:
     file = tmp_path / "test_one.py"
     file.write_text(f"import pytest\n\n{line}\n", "utf-8")
     assert is_read(file, marks) == read
@@ -71,7 +69,9 @@ def test_folders_are_always_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marks", "refused"), [(["proof", "whole"], True), (["whole", "usefixtures"], False), ([], False)]
 )
-def test_a_test_is_of_one_suite(request: pytest.FixtureRequest, marks: list[str], refused: bool) -> None:
+def test_each_test_belongs_to_one_suite(
+    request: pytest.FixtureRequest, marks: list[str], refused: bool
+) -> None:
     marked: Any = SimpleNamespace(
         config=request.config,
         nodeid="test_one",
@@ -81,7 +81,7 @@ def test_a_test_is_of_one_suite(request: pytest.FixtureRequest, marks: list[str]
         pytest_itemcollected(marked)
 
 
-def test_marks_are_named_in_full_where_they_are() -> None:
+def test_marks_are_written_out_in_each_file() -> None:
     other = re.compile(
         r"add_mark[e]r|from pytest impor[t]|import pytestmar[k]|\bmark = pytes[t]|\(pytest\.mar[k],"
     )

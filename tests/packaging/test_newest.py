@@ -46,7 +46,7 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-def test_what_was_loaded_comes_out(newest: Path, tmp_path: Path) -> None:
+def test_loaded_rows_can_be_exported(newest: Path, tmp_path: Path) -> None:
     assert_what_was_loaded_comes_out(newest, tmp_path)
 
 

@@ -23,5 +23,5 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-def test_what_was_loaded_comes_out(oldest: Path, tmp_path: Path) -> None:
+def test_loaded_rows_can_be_exported(oldest: Path, tmp_path: Path) -> None:
     assert_what_was_loaded_comes_out(oldest, tmp_path)

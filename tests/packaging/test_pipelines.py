@@ -46,7 +46,7 @@ def cron(folder: Path) -> str:
     return done.stdout
 
 
-def test_cron_mails_only_what_went_wrong(letta_source: Command) -> None:
+def test_cron_mails_only_failures(letta_source: Command) -> None:
     secrets = letta_source.folder / ".dlt" / "secrets.toml"
     secrets.parent.mkdir()
     letta = two_agents()
@@ -63,7 +63,7 @@ def test_cron_mails_only_what_went_wrong(letta_source: Command) -> None:
     assert "letta-source: " in cron(letta_source.folder).splitlines()[-1]
 
 
-def test_every_schedule_can_be_read() -> None:
+def test_every_schedule_is_valid() -> None:
     workflow = yaml.safe_load((PIPELINES / "github_actions.yml").read_text())
     job = yaml.safe_load((PIPELINES / "kubernetes_job.yaml").read_text())
     # YAML parses the key `on` as true.

@@ -14,7 +14,7 @@ import letta_source
 from tests.support.paths import ROOT
 
 
-def test_public_names_stay_what_they_are_once_all_modules_are_imported() -> None:
+def test_importing_all_modules_keeps_the_public_names() -> None:
     """Importing a sub-package with a public name would replace that name."""
     program = (
         "import importlib, pkgutil, letta_source\n"
@@ -41,7 +41,7 @@ def test_the_public_names() -> None:
     ]
 
 
-def test_the_page_of_the_public_names_has_all() -> None:
+def test_the_python_page_has_all_public_names() -> None:
     page = (ROOT / "docs" / "python.md").read_text("utf-8")
     described = re.findall(r"^::: letta_source\.([\w.]+)$", page, re.MULTILINE)
     places = [one.rpartition(".") for one in described if one != "export"]
@@ -56,12 +56,12 @@ def test_no_public_name_is_a_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["Load", "LoadFailed", "Loaded", "load"])
-def test_imports_of_version_0_1_go_on_with_a_warning(name: str) -> None:
+def test_imports_of_version_0_1_work_with_a_warning(name: str) -> None:
     moved = importlib.import_module("letta_source.run")
     with pytest.warns(DeprecationWarning, match=rf"letta_source\.run\.{name} is letta_source\.{name} now"):
         assert getattr(moved, name) is getattr(letta_source, name)
 
 
-def test_what_was_not_in_the_module_is_not_there() -> None:
+def test_other_names_of_the_old_module_are_missing() -> None:
     with pytest.raises(ImportError):
         exec("from letta_source.run import nothing")

@@ -36,7 +36,7 @@ def steps(workflow: Path, *jobs: str) -> list[dict[str, Any]]:
     return [step for name, job in found.items() if not jobs or name in jobs for step in job["steps"]]
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     version = STEPS["version"]()
     written = [file for file in (ROOT / "letta_source").rglob("*.py") if version in file.read_text("utf-8")]
     assert written == []
@@ -78,7 +78,7 @@ def test_links_of_every_kind(link: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.stem)
-def test_actions_are_pinned_by_commit_and_keys_are_not_kept(workflow: Path) -> None:
+def test_actions_are_pinned_by_commit_and_credentials_not_persisted(workflow: Path) -> None:
     text = workflow.read_text("utf-8")
     used = re.findall(r"uses: (\S+)(.*)", text)
     assert used
@@ -106,7 +106,7 @@ def test_the_test_workflow_runs_what_ci_runs() -> None:
     assert pythons == re.findall(r"Python :: (3\.\d+)", PROJECT)
 
 
-def test_hooks_run_what_is_there() -> None:
+def test_pre_commit_hooks_run_existing_files() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
     folder = Path(sys.executable).parent
     for hook in hooks:
@@ -115,7 +115,7 @@ def test_hooks_run_what_is_there() -> None:
         assert [one for one in arguments if one.endswith(".py") and not (ROOT / one).exists()] == []
 
 
-def test_what_a_stranger_looks_for_is_there() -> None:
+def test_the_usual_project_files_exist() -> None:
     for file in ("LICENSE", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"):
         assert (ROOT / file).stat().st_size > 500
     assert "Apache License" in (ROOT / "LICENSE").read_text("utf-8")
@@ -177,7 +177,7 @@ def run_step(script: str, tools: Path, checkout: Path, tag: str) -> None:
 
 
 @pytest.mark.release
-def test_workflows_keep_to_their_schema(tools: Path) -> None:
+def test_workflows_match_their_schema(tools: Path) -> None:
     check = str(tools / "check-jsonschema")
     run([check, "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS)], ROOT)
 
@@ -191,7 +191,7 @@ def test_only_the_tools_of_the_extra_are_installed() -> None:
 
 
 @pytest.mark.release
-def test_an_unsigned_tag_is_no_release(released: Path, tools: Path) -> None:
+def test_an_unsigned_tag_is_not_released(released: Path, tools: Path) -> None:
     [signed] = [step["run"] for step in steps(RELEASE, "build") if "verify-tag" in step.get("run", "")]
     with pytest.raises(subprocess.CalledProcessError):
         run_step(signed, tools, released, "v9.unsigned")
@@ -250,7 +250,7 @@ def test_the_sdists_tests_run(released: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.release
-def test_the_list_of_what_is_in_it(released: Path) -> None:
+def test_the_sbom_lists_the_dependencies(released: Path) -> None:
     listed = json.loads((released / "sbom.cdx.json").read_text("utf-8"))
     assert listed["metadata"]["component"]["name"] == "dlt-source-letta"
     assert listed["metadata"]["component"]["version"] == STEPS["version"]()

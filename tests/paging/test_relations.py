@@ -52,7 +52,7 @@ def pending(items: list[Any]) -> dict[str, bool]:
 @pytest.mark.parametrize("size", [1000, 3, 1])
 @pytest.mark.parametrize("status", [500, 400])
 @pytest.mark.parametrize("unreadable", [(0,), (4,), (9,), (2, 3, 7), tuple(range(10))], ids=str)
-def test_only_those_agents_lack_it(
+def test_only_agents_with_an_unreadable_message_lack_pending_approval(
     unreadable: tuple[int, ...], status: int, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     letta, agents = letta_of(10, *unreadable, status=status)
@@ -66,7 +66,7 @@ def test_only_those_agents_lack_it(
     assert said.startswith(f"the server cannot return agent.pending_approval for every item ({status}): ")
 
 
-def test_what_failed_for_it_once_is_not_waited_for_again(waits: list[float]) -> None:
+def test_after_one_failure_the_relation_is_not_retried(waits: list[float]) -> None:
     letta, _ = letta_of(50, 10)
     with playing(letta):
         listed()
@@ -78,7 +78,7 @@ def test_what_failed_for_it_once_is_not_waited_for_again(waits: list[float]) -> 
     assert 0 < sum(waits) < once + 2
 
 
-def test_without_such_an_agent_nothing_more_is_asked() -> None:
+def test_without_such_an_agent_there_are_no_more_requests() -> None:
     letta, agents = letta_of(5)
     with playing(letta) as requests:
         assert pending(listed().items) == dict.fromkeys(agents, True)
@@ -86,7 +86,7 @@ def test_without_such_an_agent_nothing_more_is_asked() -> None:
     assert len(requests) <= 3
 
 
-def test_an_agent_that_is_read_by_its_id() -> None:
+def test_an_agent_read_by_its_id() -> None:
     letta, agents = letta_of(2, 0)
 
     def read(agent: str) -> list[Any]:
@@ -116,7 +116,7 @@ def test_agents_by_their_last_change() -> None:
     assert found == {agent: at not in (1, 4) for at, agent in enumerate(agents)}
 
 
-def test_an_agent_that_cannot_be_read_at_all_is_named() -> None:
+def test_an_unreadable_agent_is_reported() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"detail": "An unknown error occurred"})
 

@@ -94,7 +94,7 @@ def loaded(pages: Sequence[Sequence[Any]]) -> tuple[dict[str, list[dict[str, Any
 
 @hypothesis_settings(max_examples=30)
 @given(ELEMENTS, st.integers(1, 40), st.booleans())
-def test_rows_positions_sequence_and_issues_are_those_of_the_whole_answer(
+def test_rows_and_issues_equal_those_of_the_whole_response(
     elements: list[Any], piece: int, is_bare: bool
 ) -> None:
     form = (lambda found: found) if is_bare else (lambda found: {"next": None, "messages": found})
@@ -103,13 +103,13 @@ def test_rows_positions_sequence_and_issues_are_those_of_the_whole_answer(
     assert loaded([page.items for page in walked.pages]) == loaded([elements] if elements else [])
 
 
-def test_it_comes_in_pages_of_the_size_that_was_asked_for() -> None:
+def test_pages_have_the_requested_size() -> None:
     walked = read(serving([{"id": f"message-{number}"} for number in range(8)])).whole()
     assert [len(page.items) for page in walked.pages] == [3, 3, 2]
 
 
 @pytest.mark.parametrize("twice", [0, 1, 5])
-def test_all_of_one_id_are_on_one_page_however_far_apart(twice: int) -> None:
+def test_items_of_one_id_are_on_one_page_however_far_apart(twice: int) -> None:
     names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"]
     names[8] = names[twice]
     walked = read(serving([{"id": name} for name in names])).whole()
@@ -146,7 +146,7 @@ BREAKS: dict[str, Callable[[bytes], httpx.Response]] = {
 @pytest.mark.parametrize(
     "breaks", [[one] for one in BREAKS.values()] + [list(BREAKS.values())], ids=[*BREAKS, "all"]
 )
-def test_an_answer_that_breaks_off_is_asked_for_again_and_no_row_comes_twice(
+def test_a_truncated_response_is_retried_without_double_rows(
     breaks: list[Callable[[bytes], httpx.Response]],
 ) -> None:
     elements = [{"id": f"message-{number}", "content": "a" * number} for number in range(20)]
@@ -155,21 +155,23 @@ def test_an_answer_that_breaks_off_is_asked_for_again_and_no_row_comes_twice(
 
 
 @pytest.mark.parametrize("broken", [one for name, one in BREAKS.items() if name != "an error"])
-def test_of_an_answer_that_always_breaks_off_nothing_comes(broken: Callable[[bytes], httpx.Response]) -> None:
+def test_a_response_that_is_always_truncated_yields_nothing(
+    broken: Callable[[bytes], httpx.Response],
+) -> None:
     walked = read(_Breaks([{"id": "message-1"}] * 20, [broken] * 9), page_size=100, retries=2)
     assert not walked.events
     assert isinstance(walked.error, Unreadable)
 
 
 @pytest.mark.parametrize("text", ['"no list"', "7", '{"messages":{}}', "{}", '{"detail":"busy"}'])
-def test_what_is_no_list_is_unreadable(text: str) -> None:
+def test_a_response_that_is_not_a_list_is_unreadable(text: str) -> None:
     walked = read(lambda request: answer_of(text.encode()))
     assert isinstance(walked.error, Unreadable)
     assert "a list was expected" in str(walked.error)
 
 
 @pytest.mark.parametrize("text", ["null", "[]", '{"messages":[]}', '{"messages":null}'])
-def test_an_empty_list_gives_nothing(text: str) -> None:
+def test_an_empty_list_yields_nothing(text: str) -> None:
     assert not read(lambda request: answer_of(text.encode())).whole().events
 
 
@@ -185,7 +187,7 @@ MANY_VALUES = {"id": "message-x", "content": [[]] * 300_000}
 @pytest.mark.parametrize(
     ("large", "at", "count"), [(LARGE, 0, 1), (LARGE, 2, 2), (LARGE, 4, 1), (MANY_VALUES, 2, 1)]
 )
-def test_a_message_beyond_its_bound_is_named_and_passed_over(
+def test_a_message_that_is_too_large_is_reported_and_skipped(
     large: dict[str, Any], at: int, count: int
 ) -> None:
     others = [{"id": f"message-{number}"} for number in range(4)]
@@ -200,7 +202,7 @@ def test_a_message_beyond_its_bound_is_named_and_passed_over(
     assert "memory_limit" in gap.detail
 
 
-def test_a_capped_answer_whose_newest_message_is_too_large_is_no_whole_one() -> None:
+def test_a_capped_response_with_a_huge_newest_message_is_incomplete() -> None:
     elements = [{"id": f"message-{number}"} for number in range(9)] + [LARGE]
 
     def capped(request: httpx.Request) -> httpx.Response:
@@ -210,7 +212,7 @@ def test_a_capped_answer_whose_newest_message_is_too_large_is_no_whole_one() -> 
     assert isinstance(read(capped, page_size=100).error, Unreadable)
 
 
-def test_a_batch_of_many_times_the_memory_is_read_in_little_of_it() -> None:
+def test_a_batch_larger_than_memory_needs_little_memory() -> None:
     def body() -> Iterator[bytes]:
         yield b'{"messages":['
         for number in range(500):
@@ -267,16 +269,14 @@ def endless(element: bytes) -> Callable[[httpx.Request], httpx.Response]:
     ],
     ids=["messages", "numbers", "texts", "arrays", "spaces"],
 )
-def test_an_endless_answer_ends(element: bytes) -> None:
+def test_an_endless_response_is_stopped(element: bytes) -> None:
     walked = read(endless(element), page_size=1)
     assert not walked.events
     assert isinstance(walked.error, Unreadable)
     assert "memory_limit" in str(walked.error)
 
 
-def test_what_waits_in_a_file_is_the_owners_alone_and_has_no_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_temporary_file_is_private_and_unnamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(spool, "_IN_MEMORY", 10)
     seen: list[tuple[int, list[str]]] = []
@@ -299,7 +299,7 @@ def test_what_waits_in_a_file_is_the_owners_alone_and_has_no_name(
     assert not os.listdir(tmp_path)
 
 
-def test_a_full_disk_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -339,7 +339,7 @@ def every_variable(error: BaseException | None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("telling", TELLING.values(), ids=TELLING)
-def test_no_frame_shows_what_a_proxy_says_that_it_was_sent(telling: Callable[[], httpx.Response]) -> None:
+def test_no_frame_shows_an_echoed_request(telling: Callable[[], httpx.Response]) -> None:
     walked = read(lambda request: telling())
     assert isinstance(walked.error, Unreadable)
     # Frames of the test itself, of the server it simulates, and of the connection below our code.

@@ -125,7 +125,7 @@ def test_every_item_once_and_in_order(
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("dialect", "name"), LISTED)
-def test_from_any_cursor_on(dialect: Dialect, name: str, size: int) -> None:
+def test_every_item_after_any_cursor(dialect: Dialect, name: str, size: int) -> None:
     endpoint, ids = SMALL.lists()[name]
     with playing(SMALL.letta, dialect):
         whole = walk(HOST, endpoint).whole()
@@ -200,7 +200,7 @@ def test_only_an_empty_page_is_the_end(lengths: list[int]) -> None:
     }
 
 
-def test_null_is_an_empty_list_and_an_object_is_none() -> None:
+def test_null_is_an_empty_list_and_an_object_is_unreadable() -> None:
     with answering(lambda _: httpx.Response(200, content=b"null")):
         assert walk(HOST, Endpoint("/v1/agents/")).whole().events == []
     with answering(lambda _: httpx.Response(200, json={"agents": []})):
@@ -255,7 +255,7 @@ def test_a_vanished_cursor_without_a_date_that_is_ignored(dialect: Dialect, size
     assert set(walked.ids) == set(kept)
 
 
-def test_items_without_an_order_of_dates_are_not_judged_by_them() -> None:
+def test_lists_that_are_not_sorted_by_date_are_not_checked_by_date() -> None:
     """The cursor of steps carries the date of their messages."""
     pages = iter([[{"id": "5", "created_at": "2026-01-01"}], []])
     with answering(lambda _: httpx.Response(200, json=next(pages))):
@@ -291,7 +291,7 @@ def test_a_family_that_this_host_lacks(status: int, after: str | None) -> None:
 
 
 @pytest.mark.parametrize("status", NO_ROUTE)
-def test_a_family_that_is_missed_once_is_there(status: int) -> None:
+def test_a_family_missing_once_is_not_missing(status: int) -> None:
     """A gateway made with FastAPI returns the same while the server is replaced."""
     empty = [page_of()] * 2
     pages = iter([httpx.Response(status, json=NO_ROUTE[status]), page_of("a"), page_of("a"), *empty])
@@ -315,7 +315,7 @@ CIRCLES = {
 
 @pytest.mark.parametrize("family", [None, "runs"])
 @pytest.mark.parametrize("circle", CIRCLES.values(), ids=CIRCLES)
-def test_a_server_that_goes_in_circles(
+def test_a_server_that_repeats_pages(
     circle: Callable[[str | None], httpx.Response], family: str | None
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
@@ -355,7 +355,7 @@ def whole(base_url: str, batch: str, size: int, **given: Any) -> Walked:
 @pytest.mark.parametrize(
     ("stored", "requests"), [(0, 1), (1, 2), (3, 2), (4, 3), (5, 3), (8, 4), (9, 4), (40, 6)]
 )
-def test_a_batch_is_read_with_one_limit_larger_than_it_is(stored: int, requests: int) -> None:
+def test_a_batch_is_read_with_one_large_limit(stored: int, requests: int) -> None:
     letta = Letta(seed=6)
     batch = letta.add_batch(letta.add_agent(), stored)
     with serve(letta) as server:

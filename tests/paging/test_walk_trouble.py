@@ -87,7 +87,7 @@ def held(walked: Walked) -> list[tuple[str, bool]]:
     [*product(["agents", "conversations"], DIALECTS), ("groups", "self-hosted")],
 )
 @pytest.mark.parametrize("poisoned", [(0,), (5,), (9,), (3, 6), (4, 5), (0, 9)], ids=str)
-def test_all_but_the_poisoned_comes(
+def test_all_but_the_unreadable_messages_are_read(
     dialect: Dialect, status: int, size: int, kind: str, poisoned: tuple[int, ...]
 ) -> None:
     ten = Ten()
@@ -105,7 +105,7 @@ def test_all_but_the_poisoned_comes(
     assert walked.requests < 150
 
 
-def test_all_but_the_poisoned_comes_over_connections_that_break() -> None:
+def test_all_but_the_unreadable_messages_are_read_over_broken_connections() -> None:
     ten = Ten()
     ten.poison((5,))
     with serve(ten.letta) as server:
@@ -116,7 +116,7 @@ def test_all_but_the_poisoned_comes_over_connections_that_break() -> None:
 
 @both_dialects
 @pytest.mark.parametrize("cursor", [2, 4])
-def test_a_gap_met_again_is_told_again(dialect: Dialect, cursor: int) -> None:
+def test_a_gap_met_again_is_reported_again(dialect: Dialect, cursor: int) -> None:
     ten = Ten()
     ten.poison((5,))
     with playing(ten.letta, dialect):
@@ -127,7 +127,7 @@ def test_a_gap_met_again_is_told_again(dialect: Dialect, cursor: int) -> None:
     ]
 
 
-def test_far_beyond_the_gap_pages_are_large() -> None:
+def test_pages_far_beyond_the_gap_are_large() -> None:
     ten = Ten()
     for _ in range(990):
         ten.letta.add_message(ten.agent, PARTS)
@@ -140,7 +140,7 @@ def test_far_beyond_the_gap_pages_are_large() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 @pytest.mark.parametrize("poisoned", [0, 5, 9])
-def test_beyond_a_gap_of_a_group_without_a_manager_nothing_can_be_read(size: int, poisoned: int) -> None:
+def test_nothing_beyond_a_gap_of_a_group_without_a_manager_is_readable(size: int, poisoned: int) -> None:
     """The endpoint ignores the order, so the newest messages cannot be requested first."""
     ten = Ten()
     ten.poison((poisoned,))
@@ -159,7 +159,7 @@ def newest_first(requests: list[httpx.Request]) -> int:
 @pytest.mark.parametrize(
     ("kind", "dialect"), [*product(["agents"], DIALECTS), *product(["groups", "flat"], DIALECTS[:1])]
 )
-def test_trouble_that_passes_leaves_no_gap(kind: str, dialect: Dialect, poisoned: int) -> None:
+def test_transient_failures_leave_no_gap(kind: str, dialect: Dialect, poisoned: int) -> None:
     ten = Ten()
     ten.poison((poisoned,))
 
@@ -178,7 +178,7 @@ def test_trouble_that_passes_leaves_no_gap(kind: str, dialect: Dialect, poisoned
 @pytest.mark.parametrize(
     ("size", "places"), [(1, (3, 7)), (1, (0, 9)), (1, (2, 5, 8)), (3, (3, 7)), (3, (0, 9))], ids=str
 )
-def test_trouble_that_passes_again_and_again_leaves_no_gap(
+def test_repeated_transient_failures_leave_no_gap(
     dialect: Dialect, size: int, places: tuple[int, ...]
 ) -> None:
     """Each outage begins after the previous one was passed, and ends while its far side is looked for."""
@@ -205,7 +205,7 @@ def test_trouble_that_passes_again_and_again_leaves_no_gap(
 
 
 @both_dialects
-def test_an_agent_that_goes_while_it_is_read(dialect: Dialect) -> None:
+def test_an_agent_deleted_while_it_is_read(dialect: Dialect) -> None:
     ten = Ten()
     ten.poison((5,))
 
@@ -236,7 +236,7 @@ def listing(request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize(
     "failure", [httpx.Response(504), httpx.ReadTimeout("slow"), httpx.Response(200, content=b"[")]
 )
-def test_pages_that_are_too_large_are_asked_for_smaller(failure: httpx.Response | Exception) -> None:
+def test_pages_that_are_too_large_are_requested_smaller(failure: httpx.Response | Exception) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if int(request.url.params["limit"]) <= 100:
             return listing(request)
@@ -272,7 +272,7 @@ def test_the_search_for_an_unreadable_message_is_one_line(
 @pytest.mark.parametrize(
     "failure", [httpx.Response(500), httpx.ReadTimeout("slow"), httpx.Response(200, content=b"[")]
 )
-def test_a_page_is_tried_three_times_a_part_of_it_once_and_a_message_five(
+def test_the_number_of_tries_depends_on_the_page_size(
     failure: httpx.Response | Exception, retries: int
 ) -> None:
     """A page can be made smaller; a single message cannot, so it gets more tries unless settings cap them."""
@@ -290,7 +290,7 @@ def test_a_page_is_tried_three_times_a_part_of_it_once_and_a_message_five(
     assert found[:4] == [("asc", 8, pages), ("asc", 2, 1), ("asc", 1, message), ("desc", 1, message)]
 
 
-def test_what_took_too_long_once_is_not_asked_for_again() -> None:
+def test_a_page_size_that_timed_out_is_not_requested_again() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if int(request.url.params["limit"]) > 100:
             raise httpx.ReadTimeout("slow")
@@ -305,7 +305,7 @@ def limits(requests: list[httpx.Request]) -> list[int]:
     return [int(request.url.params["limit"]) for request in requests]
 
 
-def test_pages_grow_again_once_trouble_is_over() -> None:
+def test_pages_grow_again_after_a_failure() -> None:
     with answering(
         lambda request: listing(request) if len(requests) > 3 else httpx.Response(504)
     ) as requests:
@@ -314,7 +314,7 @@ def test_pages_grow_again_once_trouble_is_over() -> None:
 
 
 @pytest.mark.parametrize("place", [4, 299, 499])
-def test_what_can_only_be_read_from_the_other_side(place: int) -> None:
+def test_messages_that_are_readable_only_from_the_other_side(place: int) -> None:
     """All messages are readable, but a request after one id fails."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -350,7 +350,7 @@ def test_a_second_gap_is_another() -> None:
 @both_dialects
 @pytest.mark.parametrize("size", [3, 1000])
 @pytest.mark.parametrize("known", [1, 3, 5, 7, 8, 9, (1, 5, 9), (9, 1, 7), (3, 4, 5, 6)], ids=str)
-def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size: int, known: Any) -> None:
+def test_messages_between_two_gaps_are_read_from_known_ids(dialect: Dialect, size: int, known: Any) -> None:
     """The ids may lie before, in, at and beyond the unreadable messages."""
     ten = Ten()
     ten.poison((2, 6))
@@ -381,7 +381,7 @@ def test_between_two_gaps_is_read_from_ids_that_are_known(dialect: Dialect, size
 
 
 @pytest.mark.parametrize("status", [400, 408, 500, 502, 503, 504])
-def test_after_these_errors_a_page_is_asked_for_smaller(status: int) -> None:
+def test_errors_after_which_a_smaller_page_is_requested(status: int) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return (
             listing(request)
@@ -405,7 +405,7 @@ def test_other_errors_concern_the_parent(status: int) -> None:
 
 
 @pytest.mark.parametrize("where", ["/login", "https://sso.corp.test/", "https://status.corp.test/sorry"])
-def test_a_login_in_the_middle_concerns_the_parent(where: str) -> None:
+def test_a_login_page_during_a_load_concerns_the_parent(where: str) -> None:
     """A gateway's session expired, or a proxy shows a page of its own."""
     pages = iter([httpx.Response(200, json=[{"id": "message-1"}])])
 
@@ -429,7 +429,7 @@ def test_a_login_in_the_middle_concerns_the_parent(where: str) -> None:
 )
 # Overlapping pages, each of which has something new, for ever.
 @example(seed=141110837, ids=6, failing=0.0, family=None, after=None)
-def test_whatever_a_server_answers_the_walk_ends(
+def test_the_walk_ends_whatever_the_server_returns(
     seed: int, ids: int, failing: float, family: str | None, after: str | None
 ) -> None:
     """Each query has a fixed answer without any order."""

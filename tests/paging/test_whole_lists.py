@@ -46,7 +46,7 @@ def whole(
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["silently", "by 422"])
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 50])
-def test_what_two_capped_answers_hold_comes_whole(count: int, refuses: bool) -> None:
+def test_two_capped_responses_that_overlap_are_complete(count: int, refuses: bool) -> None:
     walked, _ = whole(stored(count), 25, refuses)
     ids = [item["id"] for item in walked.items]
     assert sorted(ids) == [item["id"] for item in stored(count)]
@@ -56,7 +56,7 @@ def test_what_two_capped_answers_hold_comes_whole(count: int, refuses: bool) -> 
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["silently", "by 422"])
 @pytest.mark.parametrize("cap", [2, 25, 40])
-def test_both_ends_come_and_the_rest_is_named(cap: int, refuses: bool) -> None:
+def test_both_ends_are_read_and_the_rest_is_reported(cap: int, refuses: bool) -> None:
     walked, _ = whole(stored(300), cap, refuses)
     assert len({item["id"] for item in walked.items}) == len(walked.items) == 2 * cap
     assert isinstance(walked.error, Unreadable)
@@ -70,7 +70,7 @@ def test_the_limit_does_not_double_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(walked.error, Unreadable)
 
 
-def test_of_a_batch_beyond_all_bounds_the_ends_come_and_the_rest_is_named(
+def test_a_huge_batch_yields_both_ends_and_a_gap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(MemoryBudget, "largest_stream", 200_000)
@@ -79,6 +79,6 @@ def test_of_a_batch_beyond_all_bounds_the_ends_come_and_the_rest_is_named(
     assert isinstance(walked.error, Unreadable)
 
 
-def test_a_batch_larger_than_a_page_may_be_comes_whole() -> None:
+def test_a_batch_larger_than_any_page_is_complete() -> None:
     walked, _ = whole(stored(100, size=200_000), 10**6, memory_limit=64_000_000)
     assert len(walked.whole().items) == 100

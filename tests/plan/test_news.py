@@ -34,7 +34,7 @@ def read(pages: list[Page], named: set[str], unless: str | None = None) -> list[
     return asyncio.run(main())
 
 
-def test_a_short_page_ends_a_walk_once_all_named_have_come() -> None:
+def test_a_short_page_ends_a_walk_once_all_named_messages_came() -> None:
     pages = [page("a", "b"), page("c"), page("d")]
     assert read(pages, {"a", "c"}) == ["a", "b", "c"]
     assert read(pages, {"a", "z"}) == read(pages, set()) == ["a", "b", "c", "d"]
@@ -48,7 +48,7 @@ def test_a_page_that_may_hide_others_does_not_end_a_walk() -> None:
 
 
 @pytest.mark.parametrize(("most", "tells"), [(3, True), (2, False)])
-def test_beyond_a_number_of_messages_all_agents_are_asked(
+def test_with_too_many_new_messages_all_agents_are_asked(
     most: int, tells: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(news, "_MOST", most)

@@ -106,7 +106,7 @@ WRITES = st.one_of(
 
 @given(st.lists(WRITES, max_size=14).filter(lambda writes: sum(name == "compact" for name, _ in writes) < 5))
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_however_often_it_is_compacted_nothing_is_missed(writes: list[tuple[str, int]]) -> None:
+def test_repeated_compactions_lose_nothing(writes: list[tuple[str, int]]) -> None:
     loads = Loads()
     for name, number in writes:
         getattr(loads, name)(number)
@@ -114,7 +114,7 @@ def test_however_often_it_is_compacted_nothing_is_missed(writes: list[tuple[str,
     assert loads.known == set(loads.stored)
 
 
-def test_a_summary_in_second_place_comes_with_the_next_load() -> None:
+def test_a_summary_in_second_place_is_loaded_next() -> None:
     loads = Loads()
     loads.talk(times=20)
     loads.load()
@@ -125,7 +125,7 @@ def test_a_summary_in_second_place_comes_with_the_next_load() -> None:
     assert set(loads.load()) == {summary, *last_turn}
 
 
-def test_turns_that_take_places_before_the_cursor_come_with_the_next_load() -> None:
+def test_turns_placed_before_the_cursor_are_loaded_next() -> None:
     loads = Loads()
     loads.talk(times=20)
     loads.load()
@@ -138,7 +138,7 @@ def test_turns_that_take_places_before_the_cursor_come_with_the_next_load() -> N
     assert loads.known == set(loads.stored)
 
 
-def test_messages_that_share_a_place_at_the_end_of_a_page_come() -> None:
+def test_messages_that_share_a_place_at_the_end_of_a_page_are_loaded() -> None:
     loads = Loads()
     loads.talk(times=20)
     loads.compact()
@@ -147,7 +147,7 @@ def test_messages_that_share_a_place_at_the_end_of_a_page_come() -> None:
     assert loads.known == set(loads.stored)
 
 
-def test_what_was_read_before_does_not_come_again() -> None:
+def test_messages_read_before_are_not_loaded_again() -> None:
     loads = Loads()
     loads.talk(times=20)
     summary = loads.compact()
@@ -161,7 +161,7 @@ def test_what_was_read_before_does_not_come_again() -> None:
 
 
 @pytest.mark.parametrize(("turns", "requests"), [(0, 1), (20, 2)])
-def test_where_nothing_is_new_a_conversation_costs(turns: int, requests: int) -> None:
+def test_requests_for_a_conversation_without_news(turns: int, requests: int) -> None:
     loads = Loads()
     loads.talk(turns)
     loads.say()
@@ -170,7 +170,7 @@ def test_where_nothing_is_new_a_conversation_costs(turns: int, requests: int) ->
     assert loads.requests == requests
 
 
-def test_a_return_that_is_stored_after_the_load_of_its_call_comes_with_the_next() -> None:
+def test_a_return_stored_after_its_call_was_loaded_is_loaded_next() -> None:
     """A page that has a call of send_message hides its return."""
     loads = Loads("memgpt_v2_agent")
     loads.talk()
@@ -191,7 +191,7 @@ def test_a_return_that_is_stored_after_the_load_of_its_call_comes_with_the_next(
 
 
 @pytest.mark.parametrize(("time", "requests"), [(timedelta(0), 2), (timedelta(days=1), 1)])
-def test_where_the_last_answer_is_a_day_old_no_return_is_looked_for(time: timedelta, requests: int) -> None:
+def test_no_return_is_looked_for_a_day_after_the_last_answer(time: timedelta, requests: int) -> None:
     loads = Loads()
     loads.say([assistant_item("Done.")])
     loads.load()
@@ -200,7 +200,7 @@ def test_where_the_last_answer_is_a_day_old_no_return_is_looked_for(time: timede
     assert loads.requests == requests
 
 
-def test_a_fork_whose_system_message_is_newer_is_not_taken_for_renumbered() -> None:
+def test_a_fork_with_a_newer_system_message_does_not_count_as_renumbered() -> None:
     loads = Loads()
     loads.talk(times=20)
     loads.conversation = loads.letta.fork_conversation(loads.conversation)
@@ -214,7 +214,7 @@ def test_a_fork_whose_system_message_is_newer_is_not_taken_for_renumbered() -> N
     assert loads.requests == 3
 
 
-def test_the_system_message_of_a_fork_comes_once() -> None:
+def test_the_system_message_of_a_fork_is_loaded_once() -> None:
     """Items of one id are told apart by their place on the page: one that comes twice would be two rows."""
     loads = Loads()
     loads.talk()
@@ -245,7 +245,7 @@ def test_a_newer_system_message_does_not_hide_messages_of_earlier_dates(unreadab
 
 
 @pytest.mark.parametrize("place", [1, 4, 40])
-def test_once_an_unreadable_message_can_be_read_nothing_is_missing(place: int) -> None:
+def test_nothing_is_missing_once_an_unreadable_message_is_readable(place: int) -> None:
     loads = Loads()
     loads.talk(times=20)
     loads.load()
@@ -263,7 +263,7 @@ def test_once_an_unreadable_message_can_be_read_nothing_is_missing(place: int) -
 
 
 @pytest.mark.parametrize("seed", [26, 33, 41, 42])
-def test_where_an_unreadable_message_can_be_read_again_nothing_new_is_missing(seed: int) -> None:
+def test_no_new_message_is_missing_where_a_gap_was_closed(seed: int) -> None:
     """Pages end where it was, and a cursor skips what shares the place of a page's last message."""
     random, loads = Random(seed), Loads()
     writes = (

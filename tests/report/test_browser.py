@@ -99,14 +99,14 @@ def test_only_tables_scroll_sideways(browser: Browser, width: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(browser: Browser, scheme: str) -> None:
+def test_text_has_enough_contrast(browser: Browser, scheme: str) -> None:
     browser.show(*WIDTHS["desktop"], scheme)
     assert browser.ask(PALE) == []
     background = browser.ask("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background))) > 600) == (scheme == "light")
 
 
-def test_headings_tables_and_charts_say_what_they_are(browser: Browser) -> None:
+def test_headings_tables_and_charts_are_labelled(browser: Browser) -> None:
     browser.show(*WIDTHS["desktop"])
     levels = browser.ask(
         "return [...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))"
@@ -118,7 +118,7 @@ def test_headings_tables_and_charts_say_what_they_are(browser: Browser) -> None:
     assert browser.ask("return document.querySelectorAll('[role=img]:not([aria-label])').length") == 0
 
 
-def test_nothing_leaves_the_file(browser: Browser, report: Path) -> None:
+def test_the_page_makes_no_requests(browser: Browser, report: Path) -> None:
     browser.log("performance"), browser.log("browser")
     browser.show(*WIDTHS["desktop"])
     assert browser.log("browser") == []
@@ -133,7 +133,7 @@ def test_nothing_leaves_the_file(browser: Browser, report: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_paper(browser: Browser, scheme: str) -> None:
+def test_printed(browser: Browser, scheme: str) -> None:
     browser.show(*PRINTED, scheme, "print")
     assert browser.ask("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for chart in browser.ask(CHARTS):

@@ -69,7 +69,7 @@ def store() -> Iterator[duckdb.DuckDBPyConnection]:
         yield store
 
 
-def test_a_choice_has_the_figures_of_a_report_of_it(store: duckdb.DuckDBPyConnection) -> None:
+def test_filtered_figures_equal_those_of_a_filtered_report(store: duckdb.DuckDBPyConnection) -> None:
     data = json.loads(as_json(find(store, NINE_DAYS, None).cells or {}))
 
     def reported(first: int, last: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_bars_of_a_year_are_weeks_cut_to_the_period() -> None:
     assert data["days"][bar] == ["2 Mar 2026", "8 Mar 2026"]
 
 
-def test_conversations_and_agents_are_told_apart() -> None:
+def test_conversations_and_agents_are_counted_once() -> None:
     case = Case()
     for agent in ("agent-1", "agent-2"):
         case.agent(agent, "same")
@@ -141,7 +141,9 @@ def test_data_cannot_end_its_script() -> None:
     assert (told["agents"], told["tools"], told["models"]) == ([shown], [shown], [shown])
 
 
-def test_too_much_data_is_none(store: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_data_means_no_filter(
+    store: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What has too many values is not even read; of the rest the size is known when it is made."""
     data = find(store, NINE_DAYS, None).cells
     assert data

@@ -23,7 +23,7 @@ def _latencies(case: Case) -> list[float]:
     return sorted(row["latency"] for row in case.facts().slowest)
 
 
-def test_a_turn_is_up_to_the_next_user_message(case: Case) -> None:
+def test_a_turn_ends_at_the_next_user_message(case: Case) -> None:
     case.say("system", 0)
     case.say("user", 0)
     case.say("assistant", 4)
@@ -34,7 +34,7 @@ def test_a_turn_is_up_to_the_next_user_message(case: Case) -> None:
     assert _latencies(case) == [2, 4]
 
 
-def test_within_a_second_the_server_says_what_came_first(case: Case) -> None:
+def test_within_a_second_the_sequence_decides_the_order(case: Case) -> None:
     case.say("user", 0, sequence=5, id="b")
     case.say("assistant", 0, sequence=6, id="a")
     case.say("user", 0, sequence=7, id="c")
@@ -42,7 +42,7 @@ def test_within_a_second_the_server_says_what_came_first(case: Case) -> None:
     assert _latencies(case) == [0, 3]
 
 
-def test_conversations_of_one_agent_are_told_apart_by_their_runs(case: Case) -> None:
+def test_runs_separate_the_conversations_of_an_agent(case: Case) -> None:
     case.run("run-1", conversation_id="conversation-1")
     case.run("run-2", conversation_id="conversation-2")
     case.say("user", 0, "run-1")
@@ -54,7 +54,7 @@ def test_conversations_of_one_agent_are_told_apart_by_their_runs(case: Case) -> 
     assert _latencies(case) == [5, 6]
 
 
-def test_conversations_are_letta_s_and_what_is_outside_of_any_is_told_apart(case: Case) -> None:
+def test_messages_outside_of_conversations_are_counted_separately(case: Case) -> None:
     case.run("run-1", conversation_id="conversation-1")
     case.say("user", 0, "run-1")
     case.say("user", 9)
@@ -64,7 +64,7 @@ def test_conversations_are_letta_s_and_what_is_outside_of_any_is_told_apart(case
     assert (headline["conversations"], headline["outside"]) == (1, 2)
 
 
-def test_agents_that_no_person_wrote_to_are_told_apart(case: Case) -> None:
+def test_agents_that_no_person_wrote_to_are_counted_separately(case: Case) -> None:
     case.say("user", 0)
     case.agent("agent-of-memory")
     case.event(1)
@@ -112,7 +112,7 @@ def test_several_messages_without_a_run_are_one_turn(case: Case) -> None:
     assert case.facts().headline["turns"] == 5
 
 
-def test_letta_itself_writes_as_a_user(case: Case) -> None:
+def test_server_events_with_the_user_role_start_no_turn(case: Case) -> None:
     case.event(0)
     case.say("user", 1)
     case.call(2, "roll", "c")
@@ -122,7 +122,7 @@ def test_letta_itself_writes_as_a_user(case: Case) -> None:
     assert _latencies(case) == [8]
 
 
-def test_a_run_says_more_exactly_how_long_it_took(case: Case) -> None:
+def test_latency_uses_the_exact_durations_of_runs(case: Case) -> None:
     case.run("run-1", 0, 2.25)
     case.run("run-2", 60, 100, total_duration_ns=1_500_000_000)
     case.say("user", 0, "run-1")
@@ -133,7 +133,7 @@ def test_a_run_says_more_exactly_how_long_it_took(case: Case) -> None:
     assert _latencies(case) == [3.75]
 
 
-def test_a_run_that_goes_on_leaves_the_dates(case: Case) -> None:
+def test_an_unfinished_run_makes_latency_use_message_dates(case: Case) -> None:
     case.run("run-1", 0, 2)
     case.run("run-2", 3)
     case.say("user", 0, "run-1")
@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_leaves_the_dates(case: Case) -> None:
     assert _latencies(case) == [7]
 
 
-def test_the_median_and_the_95th_percentile_lie_between_turns(case: Case) -> None:
+def test_the_median_and_the_95th_percentile_are_interpolated(case: Case) -> None:
     for number in range(21):
         case.say("user", number * 100)
         case.say("assistant", number * 100 + number)
@@ -151,7 +151,7 @@ def test_the_median_and_the_95th_percentile_lie_between_turns(case: Case) -> Non
     assert (headline["median_latency"], headline["p95_latency"]) == (10, 19)
 
 
-def test_what_a_tool_call_came_to(case: Case) -> None:
+def test_outcomes_of_tool_calls(case: Case) -> None:
     case.call(0, "roll", "good", "bad", "lost")
     case.answer(3, "success", "good")
     case.answer(5, "error", "bad")
@@ -160,7 +160,7 @@ def test_what_a_tool_call_came_to(case: Case) -> None:
     assert (roll["median_seconds"], roll["seconds"]) == (4, 8)
 
 
-def test_a_call_that_needs_approval_comes_twice(case: Case) -> None:
+def test_a_call_that_needs_approval_counts_once(case: Case) -> None:
     case.call(0, "pay", "c", kind="approval_request")
     case.decide(10, {"tool_call_id": "c", "type": "approval", "approve": True})
     case.call(10, "pay", "c")
@@ -194,7 +194,7 @@ def test_a_tool_that_the_caller_ran_returns_as_an_approval(case: Case) -> None:
     assert (local["calls"], local["errors"], local["seconds"]) == (2, 1, 11)
 
 
-def test_an_answer_without_a_status_is_no_error_whatever_repeats_it(case: Case) -> None:
+def test_a_return_without_a_status_is_not_an_error(case: Case) -> None:
     case.call(0, "local", "c", kind="approval_request")
     case.decide(4, {"tool_call_id": "c", "type": "tool"})
     case.answer(4, "error", "c")
@@ -202,7 +202,7 @@ def test_an_answer_without_a_status_is_no_error_whatever_repeats_it(case: Case) 
     assert (local["calls"], local["errors"], local["never_returned"], local["error_rate"]) == (1, 0, 0, 0)
 
 
-def test_calls_without_an_id_are_told_apart(case: Case) -> None:
+def test_calls_without_an_id_are_separate_calls(case: Case) -> None:
     """A return without an id does not tell which of them it belongs to."""
     case.call(0, "roll", None, None)
     case.call(1, "roll", None)
@@ -213,7 +213,7 @@ def test_calls_without_an_id_are_told_apart(case: Case) -> None:
     assert (roll["calls"], roll["errors"], roll["never_returned"]) == (4, 0, 3)
 
 
-def test_an_answer_that_is_dated_before_its_call_is_its_answer(case: Case) -> None:
+def test_a_return_dated_before_its_call_is_paired_with_it(case: Case) -> None:
     """Messages can be stored with an older date."""
     case.answer(0, "error", "c")
     case.call(1, "roll", "c")
@@ -222,7 +222,7 @@ def test_an_answer_that_is_dated_before_its_call_is_its_answer(case: Case) -> No
     assert (roll["calls"], roll["errors"], roll["never_returned"]) == (2, 1, 1)
 
 
-def test_a_decision_that_says_neither_yes_nor_no_ends_nothing(case: Case) -> None:
+def test_a_decision_without_a_value_ends_no_call(case: Case) -> None:
     case.call(0, "pay", "c", kind="approval_request")
     case.decide(10, {"tool_call_id": "c", "type": "approval", "approve": None})
     case.call(10, "pay", "c")
@@ -231,7 +231,7 @@ def test_a_decision_that_says_neither_yes_nor_no_ends_nothing(case: Case) -> Non
     assert (pay["calls"], pay["denied"], pay["never_returned"], pay["seconds"]) == (1, 0, 0, 12)
 
 
-def test_a_model_may_use_an_id_again(case: Case) -> None:
+def test_a_model_may_reuse_an_id(case: Case) -> None:
     for at in (0, 100):
         case.call(at, "roll", "same")
         case.answer(at + 2, "success", "same")
@@ -267,7 +267,7 @@ def test_the_cost_of_a_step(case: Case, step: dict[str, int], cost: float) -> No
     assert case.facts(prices=PRICES).headline["cost"] == pytest.approx(cost)
 
 
-def test_a_model_is_called_by_its_handle_where_it_has_one(case: Case) -> None:
+def test_models_are_named_by_their_handle_if_they_have_one(case: Case) -> None:
     case.say("assistant", 0, step="step-1")
     case.say("assistant", 0, step="step-2")
     case.step("step-1", model="gpt", model_handle="openai/gpt", total_tokens=1)
@@ -288,7 +288,7 @@ def test_a_model_without_a_price_is_named(case: Case) -> None:
     assert [(row["name"], row["cost"]) for row in facts.models] == [("gpt", 100), ("new", None)]
 
 
-def test_a_step_has_the_date_of_its_message_or_of_its_run(case: Case) -> None:
+def test_a_step_is_dated_by_its_message_or_its_run(case: Case) -> None:
     april = 30 * 24 * 3600
     case.run("run-1", april)
     case.step("step-1", run_id="run-1", total_tokens=1)
@@ -309,14 +309,14 @@ def test_days_begin_at_midnight_utc(case: Case) -> None:
     assert days == {1: (1, 1), 2: (2, 2), 3: (1, 1)}
 
 
-def test_days_on_which_nothing_happened_are_there(case: Case) -> None:
+def test_days_without_activity_are_included(case: Case) -> None:
     case.say("user", 0)
     days = case.facts().activity
     assert [row["day"].day for row in days] == list(range(1, 31))
     assert [row["messages"] for row in days[:3]] == [0, 1, 0]
 
 
-def test_a_long_period_is_in_weeks_from_monday(case: Case) -> None:
+def test_a_long_period_is_divided_into_weeks(case: Case) -> None:
     case.say("user", 0)
     year = Period(datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2027, 1, 1, tzinfo=timezone.utc))
     weeks = case.facts(year).activity
@@ -334,7 +334,7 @@ def test_a_turn_belongs_to_the_period_in_which_it_began(case: Case) -> None:
     assert facts.headline["median_latency"] == 10
 
 
-def test_the_period_before_is_compared_with_where_it_was_loaded_whole(case: Case) -> None:
+def test_the_previous_period_is_compared_if_it_was_loaded_completely(case: Case) -> None:
     case.say("user", -30 * 24 * 3600)
     case.say("user", 0)
     case.say("assistant", 0)
@@ -346,7 +346,7 @@ def test_the_period_before_is_compared_with_where_it_was_loaded_whole(case: Case
     assert case.facts(later).before is None
 
 
-def test_many_tools_and_agents_end_in_others(case: Case) -> None:
+def test_tools_and_agents_beyond_the_limit_are_summed_up(case: Case) -> None:
     for number in range(MOST + 3):
         case.agent(f"agent-{number:02}", f"name {number:02}")
         for call in range(MOST + 3 - number):
@@ -358,7 +358,7 @@ def test_many_tools_and_agents_end_in_others(case: Case) -> None:
         assert rows[-1][what] == 3 + 2 + 1
 
 
-def test_agents_of_one_name_are_two(case: Case) -> None:
+def test_agents_with_the_same_name_are_separate(case: Case) -> None:
     for number in (1, 2):
         case.agent(f"agent-{number}", "same")
         case.say("user", 0)
@@ -367,7 +367,7 @@ def test_agents_of_one_name_are_two(case: Case) -> None:
     assert [row["name"] for row in case.facts().agents] == ["same", "same", "agent-deleted"]
 
 
-def test_a_report_of_some_agents_has_nothing_of_others(case: Case) -> None:
+def test_a_report_of_some_agents_excludes_others(case: Case) -> None:
     def live(agent: str, at: float) -> None:
         """The same life each, but for names."""
         case.agent(agent, f"name of {agent}")
@@ -396,7 +396,7 @@ def test_failed_runs_and_steps_by_type(case: Case) -> None:
     assert errors == [("run", "llm_api_error", 2, "run-2"), ("step", "Timeout", 1, "step-1")]
 
 
-def test_what_the_slowest_turn_spent_its_time_on(case: Case) -> None:
+def test_the_slowest_turn_is_broken_down(case: Case) -> None:
     case.agent("agent-1", "slow")
     case.run("run-1", 0, 30)
     case.say("user", 0, "run-1")
@@ -414,7 +414,7 @@ def test_what_the_slowest_turn_spent_its_time_on(case: Case) -> None:
     assert turn["started_at"] == NOON
 
 
-def test_a_wait_for_approval_is_no_time_in_tools(case: Case) -> None:
+def test_waiting_for_approval_is_not_tool_time(case: Case) -> None:
     case.say("user", 0)
     case.call(1, "pay", "c", kind="approval_request")
     case.decide(50, {"tool_call_id": "c", "type": "approval", "approve": True})
@@ -441,7 +441,7 @@ YEARS = [
 
 
 @pytest.mark.parametrize(("first", "last", "step"), YEARS, ids=str)
-def test_a_period_of_centuries_has_some_hundred_bars(case: Case, first: int, last: int, step: str) -> None:
+def test_a_period_of_centuries_has_a_few_hundred_bars(case: Case, first: int, last: int, step: str) -> None:
     """The years 1 and 9999 are used for "all", and occur in data if a clock was wrong."""
     period = Period(datetime(first, 1, 1, tzinfo=timezone.utc), datetime(last, 12, 31, tzinfo=timezone.utc))
     for year in (first, last):

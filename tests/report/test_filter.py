@@ -100,7 +100,7 @@ CHOICES: list[tuple[Period, int, int, str | None]] = [
 
 
 @pytest.mark.parametrize(("period", "first", "last", "agent"), CHOICES, ids=str)
-def test_a_choice_shows_what_a_report_of_it_does(
+def test_the_filter_shows_the_figures_of_a_filtered_report(
     browser: Browser,
     store: duckdb.DuckDBPyConnection,
     tmp_path: Path,
@@ -160,7 +160,7 @@ def test_a_model_has_its_steps_tokens_and_cost(
     assert "No model in this choice." in browser.ask("return document.body.innerText")
 
 
-def test_formats_are_those_of_the_page(
+def test_the_filter_formats_figures_like_the_page(
     browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     shown(browser, tmp_path, find(store, DAYS, None))
@@ -178,7 +178,7 @@ def test_formats_are_those_of_the_page(
 
 
 @pytest.mark.parametrize("name", [EVIL, "<!--<script>", HIDDEN + "\u2028x", "${data}`", "constructor"])
-def test_names_are_text_whatever_is_chosen(browser: Browser, tmp_path: Path, name: str) -> None:
+def test_names_stay_text_with_any_filter(browser: Browser, tmp_path: Path, name: str) -> None:
     browser.log("browser")
     shown(browser, tmp_path, busy(name, name, name, name).facts())
     label = browser.ask("return document.querySelector('#choose-agent option:last-child').textContent")
@@ -214,7 +214,7 @@ def test_no_other_script_runs(browser: Browser, store: duckdb.DuckDBPyConnection
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", ["desktop", "small phone"])
-def test_a_choice_fits_and_can_be_read(
+def test_the_filtered_page_fits_and_is_readable(
     browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path, width: str, scheme: str
 ) -> None:
     shown(browser, tmp_path, find(store, DAYS, None), width, scheme=scheme)
@@ -231,7 +231,9 @@ def test_a_choice_fits_and_can_be_read(
     assert browser.ask("return document.getElementById('shown').role") == "status"
 
 
-def test_the_keyboard_is_enough(browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_the_filter_works_by_keyboard(
+    browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
     shown(browser, tmp_path, find(store, DAYS, None))
     tab, down, enter = "\ue004", "\ue015", "\ue007"
     focused = "return document.activeElement.id"
@@ -249,7 +251,7 @@ def test_the_keyboard_is_enough(browser: Browser, store: duckdb.DuckDBPyConnecti
     assert browser.ask(focused) == "choose-agent"
 
 
-def test_the_ends_of_the_time_do_not_cross(
+def test_the_start_cannot_pass_the_end(
     browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     shown(browser, tmp_path, find(store, DAYS, None))
@@ -258,7 +260,9 @@ def test_the_ends_of_the_time_do_not_cross(
     assert "21 Oct 2026 to 21 Oct 2026" in browser.ask(CHOOSE, {"to": "21 Oct 2026"})
 
 
-def test_paper_has_what_is_chosen(browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_the_printed_page_is_filtered(
+    browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
     seen = "return document.getElementById(arguments[0]).getClientRects().length > 0"
     shown(browser, tmp_path, find(store, DAYS, None), medium="print")
     assert not browser.ask(seen, "filter")
@@ -269,7 +273,7 @@ def test_paper_has_what_is_chosen(browser: Browser, store: duckdb.DuckDBPyConnec
     assert [row[0] for row in browser.ask(SHOWN)["tables"]["Agents"]] == ["Agent", "release-notes"]
 
 
-def test_charts_of_a_choice_tell_each_day(
+def test_filtered_charts_describe_each_day(
     browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     facts = find(store, DAYS, None)

@@ -75,7 +75,7 @@ def evil() -> str:
     return page(EVIL, facts, draw(facts), HEALTH, NOW)
 
 
-def test_names_are_text_wherever_they_stand(evil: str) -> None:
+def test_names_are_escaped_everywhere(evil: str) -> None:
     parsed = Parsed(evil)
     assert not {tag for tag, _ in parsed.tags} & {
         "img",
@@ -93,7 +93,7 @@ def test_names_are_text_wherever_they_stand(evil: str) -> None:
     assert parsed.text.count("<script>") >= 6, "the names are there, and as what they are"
 
 
-def test_nothing_is_asked_of_a_network(evil: str) -> None:
+def test_the_page_loads_nothing_from_a_network(evil: str) -> None:
     for tag, attributes in Parsed(evil).tags:
         for name, value in attributes.items():
             assert name not in ("src", "href", "srcset", "action", "xlink:href", "data", "poster"), (
@@ -130,7 +130,7 @@ def test_without_a_script_run_the_filter_is_hidden() -> None:
     ] == []
 
 
-def test_every_chart_is_drawn_for_both_places() -> None:
+def test_every_chart_is_drawn_in_both_widths() -> None:
     facts = busy().facts(prices=[Price("priced", 1, 1, 1, 1)])
     charts = draw(facts)
     assert set(charts) == {
@@ -146,7 +146,7 @@ def test_every_chart_is_drawn_for_both_places() -> None:
     assert ">$0.0002<" in charts["cost"].wide, "small figures are not cut"
 
 
-def test_bars_leave_out_all_others_and_say_so() -> None:
+def test_charts_leave_out_the_summed_rest_and_say_so() -> None:
     """Their bar would be many times as long as any other."""
     case = Case()
     for number in range(MOST + 2):
@@ -163,7 +163,7 @@ def test_bars_leave_out_all_others_and_say_so() -> None:
 
 
 @pytest.mark.parametrize(("years", "label"), [(1, ">5 Jan<"), (3, ">Jan 2026<"), (60, ">2026<")])
-def test_dates_of_a_long_time_have_the_year(years: int, label: str) -> None:
+def test_dates_of_a_long_period_have_the_year(years: int, label: str) -> None:
     case = Case()
     case.say("user", 0)
     period = Period(
@@ -202,14 +202,14 @@ def test_a_host_without_steps_shows_the_rest() -> None:
     assert "no steps were loaded" not in Parsed(html_of(busy().facts())).text
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_missing_data_is_named() -> None:
     text = " ".join(Parsed(html_of(busy(model="new-model").facts())).text.split())
     assert "No price is known for new-model, priced" in text
     assert "Something could not be read" in text
     assert "agents1,234" in text
 
 
-def test_a_load_that_stopped_is_said() -> None:
+def test_an_outdated_load_is_a_warning() -> None:
     stale = Health(datetime(2026, 3, 20), 1, None, datetime(2026, 3, 20), 0, {})
     assert "The last finished load began 13 d 0 h ago" in Parsed(html_of(Case().facts(), stale)).text
     assert "The last finished load began" not in Parsed(html_of(Case().facts())).text
@@ -277,7 +277,7 @@ def test_the_change_of_the_error_rate_is_points() -> None:
     assert '20.0% <span class="change bad">+10.0 points</span>' in html
 
 
-def test_feedback_is_told_where_there_is_some() -> None:
+def test_feedback_is_shown_if_there_is_any() -> None:
     case = busy()
     assert "<dt>Feedback" not in html_of(case.facts())
     for number, feedback in enumerate(("positive", "positive", "negative", None)):
@@ -286,7 +286,7 @@ def test_feedback_is_told_where_there_is_some() -> None:
     assert "Feedback 66.7% positive, of 3 steps with feedback" in text
 
 
-def test_the_last_runs_are_told() -> None:
+def test_the_last_runs_are_shown() -> None:
     began = datetime(2026, 4, 1, 6)
     runs = [
         LoadRun(began, 0.05, "incremental", "incomplete", 1234, 56, 7, 1, 2),
@@ -330,7 +330,7 @@ def test_no_period_begins_or_ends_beyond_the_years_there_are(days: int, year: in
     assert period.last >= period.start
 
 
-def test_messages_dated_in_the_future_are_told() -> None:
+def test_messages_dated_in_the_future_are_a_warning() -> None:
     facts = Case().facts()
     assert "3 items of messages are dated in the future" in page(
         "letta (duckdb)", facts, draw(facts), replace(HEALTH, ahead=3), NOW

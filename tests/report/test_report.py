@@ -74,7 +74,7 @@ def test_one_message_of_another_century_changes_no_period(
         ([], "does not exist yet"),
     ],
 )
-def test_refused(letta_source: Command, options: list[str], said: str) -> None:
+def test_invalid_options_are_refused(letta_source: Command, options: list[str], said: str) -> None:
     answer = letta_source("report", *options)
     assert answer.code == 2
     assert said in answer.err
@@ -139,12 +139,12 @@ def test_nothing_loaded_yet_but_agents(server: Server, letta_source: Command) ->
         ("gpt,1,,,1\ngpt,1,,,1", "line 3: the model is missing, or there twice"),
     ],
 )
-def test_prices_that_are_none(tmp_path: Path, line: str, said: str) -> None:
+def test_invalid_prices_are_refused(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_prices(_prices(tmp_path, line))
 
 
-def test_prices_lack_a_column(tmp_path: Path) -> None:
+def test_a_missing_price_column_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "prices.csv"
     file.write_text("model,input_price\n")
     with pytest.raises(
@@ -153,13 +153,13 @@ def test_prices_lack_a_column(tmp_path: Path) -> None:
         read_prices(str(file))
 
 
-def test_the_prices_are_those_of_the_dbt_package() -> None:
+def test_the_default_prices_are_those_of_the_dbt_package() -> None:
     ours = resources.files("letta_source.report") / "model_prices.csv"
     seed = ROOT / "dbt" / "seeds" / "letta_model_prices.csv"
     assert ours.read_bytes() == seed.read_bytes()
 
 
-def test_the_prices_of_the_package_are_prices() -> None:
+def test_the_default_prices_are_valid() -> None:
     prices = {price.model: price for price in read_prices()}
     assert prices["gpt-4o-mini"].input_price < prices["gpt-4o-mini"].output_price
 

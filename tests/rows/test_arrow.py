@@ -110,7 +110,7 @@ MISFITS: list[tuple[Type, Any]] = [
 
 
 @pytest.mark.parametrize(("type_", "value"), MISFITS)
-def test_values_that_do_not_fit_stand_in_extra(type_: Type, value: Any) -> None:
+def test_values_that_do_not_fit_go_to_extra(type_: Type, value: Any) -> None:
     field = SENT.get(type_, type_)
     for values in ([value], [None, value, GOOD[type_]]):
         landed = _landed(type_, *values)
@@ -121,12 +121,12 @@ def test_values_that_do_not_fit_stand_in_extra(type_: Type, value: Any) -> None:
         assert not any(other for row, (_, other) in enumerate(landed) if values[row] is not value)
 
 
-def test_misfits_join_what_extra_holds() -> None:
+def test_misfits_are_added_to_extra() -> None:
     (landed,) = _landed("bigint", "five", extra={"new": 99999999999999999999})
     assert landed == (None, {"new": 99999999999999999999, "bigint": "five"})
 
 
-def test_misfits_of_several_columns_join_in_their_rows() -> None:
+def test_misfits_of_several_columns_go_to_their_rows() -> None:
     columns = {"id": ["a", "b", "c"], "bigint": ["x", 1, 2], "timestamp": ["y", "z", None]}
     extras = to_arrays(TABLE, columns)["extra"].to_pylist()
     assert [extra and json.loads(extra) for extra in extras] == [
@@ -155,7 +155,7 @@ def test_an_empty_table_has_every_column() -> None:
     assert empty(TABLE).num_rows == 0
 
 
-def test_a_column_that_comes_in_chunks_lands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunked_column_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """pyarrow makes chunks of texts beyond 2 GB."""
     array = pa.array
 

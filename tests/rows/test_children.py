@@ -51,7 +51,7 @@ def _filled(child: str, row: Json) -> Json:
         {"type": "omitted_reasoning", "signature": "s"},
     ],
 )
-def test_parts_with_columns_of_their_fields_names(part: Json) -> None:
+def test_parts_whose_columns_have_the_names_of_their_fields(part: Json) -> None:
     assert _filled("content", _shaped(children.content_parts, part)[0]) == part
 
 
@@ -66,7 +66,7 @@ def test_parts_with_columns_of_their_fields_names(part: Json) -> None:
         ({**SUMMARIZED, "id": "r", "summary": [1]}, {**SUMMARIZED, "content_id": "r", "summary": "[1]"}),
     ],
 )
-def test_parts_with_columns_of_other_names(part: Json, row: Json) -> None:
+def test_parts_whose_columns_have_other_names(part: Json, row: Json) -> None:
     typed: Json = {"type": "image"}
     assert _filled("content", _shaped(children.content_parts, {**typed, **part})[0]) == {**typed, **row}
 
@@ -93,7 +93,7 @@ def test_parts_with_columns_of_other_names(part: Json, row: Json) -> None:
         ({"_deleted": True, "extra": 1}, {}, {"_deleted": True, "extra": 1}),
     ],
 )
-def test_unknown_parts_and_fields_stand_in_extra(part: Any, row: Json, extra: Any) -> None:
+def test_unknown_parts_and_fields_go_to_extra(part: Any, row: Json, extra: Any) -> None:
     filled = _filled("content", _shaped(children.content_parts, part)[0])
     assert json.loads(filled.pop("extra")) == extra
     assert filled == row
@@ -128,7 +128,7 @@ def test_tool_calls_in_lettas_form_and_in_openais(sent: Json) -> None:
         ('{"a": "x\\u0000y", "n": 99999999999999999999}', ..., '{"a":"x\ufffdy","n":99999999999999999999}'),
     ],
 )
-def test_arguments_stay_as_sent_beside_the_json_they_may_be(arguments: Any, text: Any, parsed: Any) -> None:
+def test_arguments_stay_as_sent_beside_their_parsed_json(arguments: Any, text: Any, parsed: Any) -> None:
     row, whole = _shaped(children.tool_calls, {"name": None, "arguments": arguments})
     assert row["arguments"] == (arguments if text is ... else text)
     assert row.get("arguments_json") == parsed
@@ -145,7 +145,7 @@ def test_arguments_stay_as_sent_beside_the_json_they_may_be(arguments: Any, text
         ("roll", {}),
     ],
 )
-def test_tool_calls_with_more_than_columns_hold(sent: Any, row: Json) -> None:
+def test_tool_calls_with_fields_without_a_column(sent: Any, row: Json) -> None:
     shaped, whole = _shaped(children.tool_calls, sent)
     assert _filled("tool_calls", shaped) == row
     assert not whole
@@ -163,9 +163,7 @@ def test_tool_calls_with_more_than_columns_hold(sent: Any, row: Json) -> None:
         (["4"], {}, False),
     ],
 )
-def test_tool_returns_also_where_they_answer_a_request_for_approval(
-    sent: Any, row: Json, whole: bool
-) -> None:
+def test_tool_returns_in_returns_and_approvals(sent: Any, row: Json, whole: bool) -> None:
     for child, shape in (("tool_returns", children.tool_returns), ("approvals", children.approvals)):
         shaped, complete = _shaped(shape, sent)
         assert (_filled(child, shaped), complete) == (row, whole)
@@ -190,7 +188,7 @@ def test_approvals(more: Json, approve: bool | None, whole: bool) -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, []), ([1, 2], [1, 2]), ({}, [{}]), ("a", ["a"])])
-def test_one_object_or_null_is_taken_where_a_list_is_documented(value: Any, expected: list[Any]) -> None:
+def test_one_object_or_null_is_accepted_in_place_of_a_list(value: Any, expected: list[Any]) -> None:
     assert listed(value) == expected
 
 
@@ -218,7 +216,7 @@ messages = st.dictionaries(
 
 
 @given(messages=messages, random=st.randoms())
-def test_positions_are_the_ranks_of_the_otids_indexes(messages: dict[str, set[int]], random: Random) -> None:
+def test_positions_follow_the_indexes_in_the_otids(messages: dict[str, set[int]], random: Random) -> None:
     items = [_item(message_id, index) for message_id, of in messages.items() for index in of]
     random.shuffle(items)
     ranks = [sorted(messages[item["id"]]).index(item["index"]) for item in items]
@@ -230,7 +228,7 @@ def test_positions_are_the_ranks_of_the_otids_indexes(messages: dict[str, set[in
     other=st.none() | st.integers() | st.text() | st.uuids().map(str),
     random=st.randoms(),
 )
-def test_positions_are_as_they_came_where_an_otid_lacks_an_index(
+def test_positions_follow_arrival_if_an_otid_lacks_an_index(
     messages: dict[str, set[int]], other: Any, random: Random
 ) -> None:
     items = [_item(message_id, index) for message_id, of in messages.items() for index in of]

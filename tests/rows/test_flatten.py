@@ -106,7 +106,7 @@ def _children(item: Json, child: str) -> list[Json]:
 
 
 @pytest.mark.parametrize("resource", sorted(RESOURCES.keys() - {"message_search"}))
-def test_recorded_items_land_value_by_value(resource: str) -> None:
+def test_recorded_items_are_loaded_value_by_value(resource: str) -> None:
     pages = [page for page in PAGES if page[0] == resource]
     assert pages
     for _, parent_id, items in pages:
@@ -129,7 +129,7 @@ def test_recorded_items_land_value_by_value(resource: str) -> None:
 
 @pytest.mark.parametrize("resource", [name for name, of in RESOURCES.items() if of.children])
 @pytest.mark.parametrize("child", sorted(CHILDREN))
-def test_recorded_children_land_value_by_value_and_once(resource: str, child: str) -> None:
+def test_recorded_children_are_loaded_value_by_value_and_once(resource: str, child: str) -> None:
     for _, parent_id, items in (page for page in PAGES if page[0] == resource):
         landed = _landed(resource, *items, parent=parent_id)
         rows = landed.get(f"{resource}__{child}", [])
@@ -165,7 +165,7 @@ def test_recorded_keys_are_unique() -> None:
             assert len(set(keys)) == len(keys)
 
 
-def test_an_item_has_one_position_on_every_endpoint_also_where_it_comes_in_reverse() -> None:
+def test_an_item_has_the_same_position_on_every_endpoint() -> None:
     found: dict[str, dict[Any, int]] = {"agent_messages": {}, "step_messages": {}}
     for resource, parent_id, items in PAGES:
         if resource in found:
@@ -208,7 +208,7 @@ BACK = {"tool_return": "4", "status": "success", "tool_call_id": "c", "stdout": 
         ),
     ],
 )
-def test_deprecated_doubles_make_rows_only_where_the_plural_is_missing(item: Json, ids: list[str]) -> None:
+def test_deprecated_singulars_make_rows_only_if_the_plural_is_missing(item: Json, ids: list[str]) -> None:
     root, *children = _landed("messages", {"id": "m", **item}).values()
     assert [[row["tool_call_id"] for row in rows] for rows in children] == [ids]
     assert root[0]["extra"] is None
@@ -246,17 +246,17 @@ def test_a_singular_fills_the_same_columns_as_the_plural() -> None:
         ({"is_err": "yes", "seq_id": 1.5, "date": "soon"}, ...),
     ],
 )
-def test_what_no_column_holds_stands_in_extra(item: Json, extra: Any) -> None:
+def test_fields_without_a_column_go_to_extra(item: Json, extra: Any) -> None:
     assert _extra("messages", {"id": "m", **item}) == (item if extra is ... else extra)
 
 
-def test_a_column_of_the_root_is_no_double_of_a_return() -> None:
+def test_a_root_column_does_not_count_as_a_deprecated_copy_of_a_return() -> None:
     item = {"id": "m", "role": "tool", "tool_call_id": "c"}
     (row,) = _landed("batch_messages", item)["batch_messages"]
     assert (row["tool_call_id"], row["extra"]) == ("c", None)
 
 
-def test_unknown_types_land_with_all_that_has_a_column() -> None:
+def test_unknown_types_fill_the_columns_that_they_have() -> None:
     item = {"id": "m", "message_type": "video_message", "content": "hi", "seq_id": 5, "frames": [1]}
     landed = _landed("messages", item)
     (row,), (part,) = landed["messages"], landed["messages__content"]
@@ -306,7 +306,7 @@ def test_contents_of_any_form(content: Any, text: str | None, parts: list[Any]) 
         (None, None),
     ],
 )
-def test_credentials_never_land_but_their_names_do(field: str, sent: Any, kept: Any) -> None:
+def test_only_the_names_of_credentials_are_loaded(field: str, sent: Any, kept: Any) -> None:
     (row,) = _landed("agents", {"id": "agent-1", field: sent, "metadata": {"value": "v"}})["agents"]
     assert (row[field] and json.loads(row[field])) == kept
     assert "sk" not in str(row)
@@ -332,7 +332,7 @@ def _tombstones(landed: Cells) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("child", sorted(CHILDREN))
-def test_a_message_read_again_gets_a_tombstone_where_it_has_nothing_left(child: str) -> None:
+def test_a_message_read_again_gets_tombstones_for_children_it_lost(child: str) -> None:
     left = {**FILLED, child: None}
     landed = _landed("agent_messages", left, {**left, "otid": "b"}, parent="agent-1", read_again=True)
     assert _tombstones(landed) == [(child, "agent-1", "m")]
@@ -340,7 +340,7 @@ def test_a_message_read_again_gets_a_tombstone_where_it_has_nothing_left(child: 
     assert (row["position"], row["idx"], row["_deleted"]) == (-1, -1, True)
 
 
-def test_a_child_of_any_item_of_a_message_spares_the_tombstone() -> None:
+def test_a_child_of_any_item_of_the_message_prevents_the_tombstone() -> None:
     landed = _landed("agent_messages", {"id": "m"}, FILLED, {"id": "m"}, parent="agent-1", read_again=True)
     assert _tombstones(landed) == []
 
@@ -361,7 +361,7 @@ def test_parents_that_share_a_message_do_not_shadow_each_other() -> None:
     assert [row["position"] for row in landed["agent_messages"]] == [0, 0]
 
 
-def test_rows_start_anew_once_their_tables_were_taken() -> None:
+def test_rows_start_anew_after_tables_were_returned() -> None:
     rows = Rows(RESOURCES["agent_messages"], tombstones=True)
     assert rows.tables("load-1") == []
     rows.add([FILLED], "agent-1")
@@ -370,7 +370,7 @@ def test_rows_start_anew_once_their_tables_were_taken() -> None:
     assert (rows.count, rows.tables("load-1")) == (0, [])
 
 
-def test_rows_are_numbered_message_by_message_as_they_came_and_on_from_page_to_page() -> None:
+def test_sequence_grows_by_message_across_pages() -> None:
     rows = Rows(RESOURCES["step_messages"], tombstones=True, sequence=100)
     otid = "0f7b1a52-93c4-4d58-a51e-64a2e0b8d4"
     backwards = [{"id": f"message-{otid}00", "otid": f"{otid}{index}"} for index in ("02", "01", "00")]
@@ -382,7 +382,7 @@ def test_rows_are_numbered_message_by_message_as_they_came_and_on_from_page_to_p
     ]  # fmt: skip
 
 
-def test_what_has_no_text_as_id_is_no_row() -> None:
+def test_items_without_a_text_id_are_not_rows() -> None:
     others = [{"id": ""}, {"id": 5}, {"id": None}, {}, [], "a", None]
     a, b = {"id": "a"}, {"id": "b"}
     assert split_page([a, *others, b]) == ([a, b], [(others, "a")])
@@ -394,7 +394,7 @@ def test_what_has_no_text_as_id_is_no_row() -> None:
 @pytest.mark.parametrize(
     "unfit", ["a\0", "\ud800", "a/b", "..", "a?b", "a#b", "a%2Fb", "a b", "a\n", "a" * 256]
 )
-def test_an_id_that_no_url_or_key_can_hold_is_none(unfit: str) -> None:
+def test_an_id_that_no_url_or_key_can_hold_is_invalid(unfit: str) -> None:
     assert split_page([{"id": unfit}]) == ([], [([{"id": unfit}], "")])
 
 
@@ -426,6 +426,6 @@ def test_credentials_lose_their_values_in_any_form(sent: Any, kept: Any) -> None
         ),
     ],
 )
-def test_only_otids_made_of_the_id_give_an_order(otids: list[Any], positions: list[int]) -> None:
+def test_only_otids_derived_from_the_id_give_an_order(otids: list[Any], positions: list[int]) -> None:
     ids = ["message-00000000-0000-4000-8000-000000000180"] * 3
     assert list(numbered(ids, otids, 0)[0]) == positions

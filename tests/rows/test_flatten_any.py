@@ -183,7 +183,7 @@ def _item_holds(resource: Resource, landed: Cells, root: Json, item: Json) -> bo
 @each_resource
 @quick
 @given(data=st.data())
-def test_every_field_sent_is_found_again(name: str, data: st.DataObject) -> None:
+def test_every_field_is_loaded(name: str, data: st.DataObject) -> None:
     items = data.draw(_items(RESOURCES[name], SAFE_TEXT))
     landed = _landed(RESOURCES[name], items)
     for root, item in zip(landed[name], items, strict=True):
@@ -193,7 +193,7 @@ def test_every_field_sent_is_found_again(name: str, data: st.DataObject) -> None
 @each_resource
 @quick
 @given(data=st.data())
-def test_no_cell_holds_nul_or_lone_surrogates(name: str, data: st.DataObject) -> None:
+def test_no_cell_has_nul_or_lone_surrogates(name: str, data: st.DataObject) -> None:
     items = data.draw(_items(RESOURCES[name], ANY_TEXT))
     landed = _landed(RESOURCES[name], items)
     assert len(landed[name]) == len(items)

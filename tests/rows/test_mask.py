@@ -144,7 +144,7 @@ def test_a_hash_is_an_hmac_and_the_same_everywhere() -> None:
     assert other != expected
 
 
-def test_a_function_of_ones_own() -> None:
+def test_a_mask_can_be_a_function() -> None:
     mask = {"text": lambda text: text.replace("Ann", "A."), "metadata": lambda text: text.upper()}
     assert one("agent_messages", {"content": "Ann says"}, mask=mask)["text"] == "A. says"
     assert json.loads(one("runs", {"metadata": {"a": "b"}}, mask=mask)["metadata"]) == {"A": "B"}
@@ -174,7 +174,7 @@ def test_what_a_function_returns_fits_every_warehouse() -> None:
     assert row["text"] == "hi\ufffd\ufffd"
 
 
-def test_the_more_exact_name_wins() -> None:
+def test_the_most_specific_name_wins() -> None:
     mask = {
         "content": "drop",
         "text": "redact",
@@ -196,14 +196,14 @@ def test_the_more_exact_name_wins() -> None:
     )
 
 
-def test_arguments_and_their_json_go_together() -> None:
+def test_arguments_and_their_json_are_masked_together() -> None:
     item = {"tool_calls": [{"name": "t", "arguments": '{"a": 1}'}]}
     for name in ("arguments", "arguments_json"):
         row = one("agent_messages", item, "agent_messages__tool_calls", mask={name: "drop"})
         assert row.keys() & {"arguments", "arguments_json"} == set()
 
 
-def test_unknown_fields_go_with_what_is_masked_unless_they_are_to_stay() -> None:
+def test_extra_is_dropped_with_any_mask_unless_kept() -> None:
     item = {"description": "d", "unknown": SECRET}
     assert "extra" not in one("agents", item, mask={"agents.description": "drop"})
     assert "extra" in one("agents", item, mask={"agents.description": "drop", "extra": "keep"})
@@ -212,7 +212,7 @@ def test_unknown_fields_go_with_what_is_masked_unless_they_are_to_stay() -> None
     assert "extra" not in one("agent_messages", parts, "agent_messages__content", mask={"name": "drop"})
 
 
-def test_what_is_no_text_can_be_dropped() -> None:
+def test_columns_that_are_not_text_can_only_be_dropped() -> None:
     assert "is_err" not in one("agent_messages", {"is_err": True}, mask={"is_err": "drop"})
 
 
@@ -223,7 +223,7 @@ def content(*parts: Any) -> Json:
 PART = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}
 
 
-def test_images_stay_unless_said_otherwise() -> None:
+def test_images_are_kept_by_default() -> None:
     assert one("agent_messages", content(PART), "agent_messages__content")["data"] == IMAGE
 
 
@@ -238,7 +238,7 @@ def test_images_are_replaced_by_hash_and_size(mask: Json) -> None:
     assert row["data"] == HASH
 
 
-def test_what_is_named_is_masked_also_of_images() -> None:
+def test_a_mask_that_names_image_columns_applies_to_images() -> None:
     mask = {"data": "redact"}
     row = one("agent_messages", content(PART), "agent_messages__content", images="hash", mask=mask)
     assert row["data"] == "[redacted]"
@@ -279,7 +279,7 @@ def test_images_wherever_they_are(item: Json, images: str) -> None:
 
 # A lenient decoder skips characters that are not base64; then the length decides whether it decodes.
 @pytest.mark.parametrize("beyond", range(8))
-def test_an_address_is_hashed_as_it_is(beyond: int) -> None:
+def test_an_image_url_is_hashed_as_text(beyond: int) -> None:
     url = f"https://example.org/a-b_c.png?{'x' * beyond}"
     part = {"type": "image", "source": {"type": "url", "url": url}}
     row = one("agent_messages", content(part), "agent_messages__content", images="hash")
@@ -287,7 +287,7 @@ def test_an_address_is_hashed_as_it_is(beyond: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [{}, {"type": None}, {"type": "file"}, {"type": 5}], ids=str)
-def test_only_what_is_called_an_image_is_spared(kind: Json) -> None:
+def test_only_parts_of_type_image_are_exempt_from_masks(kind: Json) -> None:
     """Without a type, a part may be anything, so it is masked as content."""
     part = {**kind, "data": IMAGE}
     settings: Json = {"mask": {"content": "hash"}, "mask_key": MASK_KEY, "images": "hash"}
@@ -297,7 +297,7 @@ def test_only_what_is_called_an_image_is_spared(kind: Json) -> None:
     assert rows[0]["data"] == hashed
 
 
-def test_what_is_no_image_stays() -> None:
+def test_other_data_is_not_changed() -> None:
     item = {
         "content": [
             {"type": "text", "text": "an image of data:text/plain,hi"},
@@ -329,14 +329,14 @@ def test_what_is_no_image_stays() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_masked_is_refused_before_any_request(settings: Json, why: str) -> None:
+def test_invalid_masks_are_refused_before_any_request(settings: Json, why: str) -> None:
     with pytest.raises(ConfigError) as refused:
         letta(base_url=URL, **settings)
     assert why in str(refused.value)
     assert "canary" not in str(refused.value)
 
 
-def test_a_digest_of_what_is_hidden_is_not_kept() -> None:
+def test_digests_do_not_cover_masked_values() -> None:
     def shown(description: str, **settings: Any) -> Json:
         mask = Mask(RESOURCES["agents"], make_settings({"base_url": URL, **settings}, {}))
         return mask.item({"id": "a", "description": description, "unknown": description, "name": "n"})
@@ -392,7 +392,7 @@ def test_a_run_leaves_no_trace(
     assert Canary(MASK_KEY).files(letta_source.folder) == []
 
 
-def test_the_trace_would_be_found(letta_source: Command, telltale: Server) -> None:
+def test_the_search_for_traces_finds_a_planted_one(letta_source: Command, telltale: Server) -> None:
     said = letta_source("run", "--base-url", telltale.base_url, "--resources", "agents,group_messages")
     assert (said.code, CANARY.is_in(said.err)) == (1, True)
     assert "letta_db.duckdb" in CANARY.files(letta_source.folder)
@@ -409,7 +409,7 @@ def test_settings_of_files_and_variables(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("how", "rows"), [("drop", 1), ("hash", 2)])
-def test_of_files_what_is_hidden_makes_no_new_row(
+def test_changes_of_masked_values_add_no_rows(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch, how: str, rows: int
 ) -> None:
     lake = letta_source.folder / "lake"

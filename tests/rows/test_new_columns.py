@@ -39,7 +39,7 @@ def test_of_a_summary(resource: str) -> None:
     assert "extra" not in row
 
 
-def test_of_a_hit_of_a_search() -> None:
+def test_of_a_search_hit() -> None:
     hit = {"message_id": "message-1", "created_at": WHEN, "agent_id": "agent-1", "reasoning": "so it is"}
     row = _row("message_search", search_result({**hit, "message_type": "reasoning_message"}), "why?")
     assert (row["id"], row["message_type"], row["reasoning"]) == (

@@ -82,11 +82,11 @@ def _assert_lands_as_alone(resource: str, page: list[Json], read_again: bool = F
 
 @pytest.mark.parametrize("resource", LETTA_MESSAGES)
 @pytest.mark.parametrize("read_again", [False, True])
-def test_every_kind_of_message_beside_all_others(resource: str, read_again: bool) -> None:
+def test_every_kind_of_message_among_all_others(resource: str, read_again: bool) -> None:
     _assert_lands_as_alone(resource, [*KINDS], read_again)
 
 
-def test_the_items_of_one_message_have_their_otids_order() -> None:
+def test_items_of_one_message_are_ordered_by_their_otids() -> None:
     items = [_item("reasoning_message", 0x80) | {"otid": f"{MESSAGE[8:]}{n:02x}"} for n in (0x82, 0x80, 0x81)]
     rows = _landed("agent_messages", [[KINDS[1], *items, KINDS[2]]])["agent_messages"]
     assert [(row["position"], row["sequence"]) for row in rows] == [(0, 0), (2, 3), (0, 1), (1, 2), (0, 4)]
@@ -128,7 +128,7 @@ ODD: dict[str, Json] = {
 
 @pytest.mark.parametrize("field", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("read_again", [False, True])
-def test_an_odd_item_changes_nothing_for_the_others(field: Json, read_again: bool) -> None:
+def test_an_unusual_item_does_not_affect_the_others(field: Json, read_again: bool) -> None:
     odd = {**KINDS[1], "id": f"{MESSAGE}{0x7F:02x}", **field}
     _assert_lands_as_alone("agent_messages", [*KINDS, odd], read_again)
     # The fields are the same; only a value is odd.
@@ -167,7 +167,7 @@ ITEMS = st.lists(
 @pytest.mark.parametrize("resource", ["agent_messages", "batch_messages"])
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(items=ITEMS, read_again=st.booleans())
-def test_any_page_lands_as_its_messages_alone(resource: str, items: list[Json], read_again: bool) -> None:
+def test_any_page_equals_its_messages_one_by_one(resource: str, items: list[Json], read_again: bool) -> None:
     _assert_lands_as_alone(resource, items, read_again)
 
 
@@ -179,7 +179,7 @@ def test_any_page_lands_as_its_messages_alone(resource: str, items: list[Json], 
         max_size=4,
     )
 )
-def test_small_pages_of_several_parents_land_as_each_alone(pages: Any) -> None:
+def test_small_pages_of_several_parents_equal_each_page_alone(pages: Any) -> None:
     together = Rows(RESOURCES["step_messages"], tombstones=True)
     alone = Rows(RESOURCES["step_messages"], tombstones=True)
     each: dict[str, list[Json]] = {}

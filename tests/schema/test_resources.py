@@ -112,7 +112,7 @@ def _two_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_two_more")
-def test_one_more_resource_is_loaded(tmp_path: Path) -> None:
+def test_a_new_resource_is_loaded(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     with noted() as base_url:
         warehouse.pipeline.run(letta(base_url=base_url).with_resources("notes", "note_messages"))
@@ -133,7 +133,7 @@ def test_one_more_resource_is_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_two_more")
-def test_one_more_resource_is_described_everywhere() -> None:
+def test_a_new_resource_is_documented() -> None:
     assert [one["resource"] for one in described()][-2:] == ["notes", "note_messages"]
     assert "| `words` | text | content | What it says. |" in generate.page()
     assert "- `notes`: `words`, `extra`" in generate.page()
@@ -149,7 +149,7 @@ def test_one_more_resource_is_described_everywhere() -> None:
 
 
 @pytest.mark.usefixtures("_two_more")
-def test_one_more_resource_is_validated_and_selected() -> None:
+def test_a_new_resource_can_be_validated_and_exported() -> None:
     assert NOTES.adapter.validate_python(ITEMS[0]).words == "hello"
     with pytest.raises(ValidationError, match="words"):
         NOTES.adapter.validate_python({"id": "note-3"})
@@ -158,12 +158,12 @@ def test_one_more_resource_is_validated_and_selected() -> None:
     assert agent_of(NOTE_MESSAGES.root) == ("note_id", "notes", "agent_id")
 
 
-def test_each_kind_of_walk_is_read_in_one_way() -> None:
+def test_each_kind_of_walk_has_one_job_finder() -> None:
     assert set(WALKS) == set(get_args(Walk)) == {card.walk for card in RESOURCES.values()}
     assert max(Counter(WALKS.values()).values()) == 1
 
 
-def test_what_a_card_names_is_there() -> None:
+def test_names_on_cards_exist() -> None:
     for card in RESOURCES.values():
         columns = {column.name: column for column in card.root.columns}
         assert card.parents is None or card.parents in RESOURCES
@@ -204,7 +204,7 @@ def _branches(path: Path) -> Iterator[str]:
                 yield f"{path.relative_to(PACKAGE)}:{one.lineno}: {one.value}"
 
 
-def test_no_branch_or_set_by_resource_name_stands_beside_the_cards() -> None:
+def test_no_code_branches_by_resource_name() -> None:
     # Names of other things: fields of OpenAI's and ShareGPT's chats and of agents, and keys of the state,
     # of a report as JSON, and of an option's resources.
     other = {

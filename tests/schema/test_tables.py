@@ -134,7 +134,7 @@ def test_messages_merge_by_parent_and_message(resource: str) -> None:
         assert list(child.primary_key) == [*parent, *CHILD_KEY]
 
 
-def test_entities_keep_their_id_and_what_is_unknown() -> None:
+def test_entities_have_an_id_and_extra() -> None:
     for name, key in ENTITIES.items():
         assert {"id", "extra", "_letta_deleted_at", "_dlt_load_id"} <= set(_names(name))
         assert TABLES[name].primary_key == key
@@ -145,7 +145,7 @@ def test_load_issues_have_the_columns_of_the_contract() -> None:
     assert sorted(_names("load_issues")) == sorted(LOAD_ISSUES)
 
 
-def test_what_loads_only_on_request() -> None:
+def test_resources_loaded_on_request() -> None:
     on_request = {name for name, resource in RESOURCES.items() if resource.on_request}
     messages = {"conversation_messages", "messages", "message_search"}
     memory = {"blocks", "agent_blocks", "archives", "passages"}
@@ -161,7 +161,7 @@ def test_keys_are_columns_that_are_never_null(table: Table) -> None:
 
 
 @each_table
-def test_columns_are_told_apart_and_described(table: Table) -> None:
+def test_columns_are_unique_and_described(table: Table) -> None:
     names = [column.name for column in table.columns]
     fields = [column.field for column in table.columns]
     assert len(set(names)) == len(names) == len(set(fields))
@@ -180,7 +180,7 @@ def test_free_form_fields_are_json_columns(table: str) -> None:
 
 
 @pytest.mark.parametrize("table", CONTENT)
-def test_what_can_quote_people_is_content(table: str) -> None:
+def test_columns_that_can_quote_people_are_content(table: str) -> None:
     assert sorted(column.name for column in TABLES[table].columns if column.content) == sorted(CONTENT[table])
 
 

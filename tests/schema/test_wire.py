@@ -52,7 +52,7 @@ class Map(Wire):
     title: Annotated[str, CONTENT] = Field(description="What is on it.")
 
 
-def test_each_field_is_the_column_that_its_type_and_mark_say() -> None:
+def test_columns_follow_the_types_and_marks_of_fields() -> None:
     assert [(c.name, c.type, c.content, c.references, c.field, c.description) for c in columns_of(Book)] == [
         ("type", "text", False, None, "type", "Always `book`."),
         ("title", "text", True, None, "title", "The title."),
@@ -82,7 +82,7 @@ def test_the_columns_of_a_union_are_those_of_its_members_in_order() -> None:
     assert by_name["state"].description == "new or worn."
 
 
-def test_a_computed_column_stands_where_its_field_is_met() -> None:
+def test_a_computed_column_takes_the_place_of_its_field() -> None:
     computed = {"loans": text("last_reader", "Who read it last."), "title": text("author", "Its author.")}
     names = [column.name for column in columns_of(Book | Map, computed)]
     assert names[1:3] == ["title", "author"]
@@ -117,7 +117,7 @@ def _descriptions(path: Path) -> Iterator[str]:
                 yield value.value
 
 
-def test_no_description_stands_twice() -> None:
+def test_descriptions_are_unique() -> None:
     counts = Counter(one for path in PACKAGE.rglob("*.py") for one in _descriptions(path))
     assert len(counts) > 200
     assert [text for text, times in counts.items() if times > 1] == []

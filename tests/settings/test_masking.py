@@ -52,7 +52,7 @@ def test_masks_add_up() -> None:
     assert found["agents.name"] == "_drop"
 
 
-def test_the_same_twice_is_no_disagreement() -> None:
+def test_equal_masks_of_two_places_agree() -> None:
     assert (
         told({"mask": "text=drop"}, {"mask": "text=drop,agents.system=keep"})["agent_messages.text"]
         == "_drop"
@@ -77,7 +77,7 @@ def test_the_same_twice_is_no_disagreement() -> None:
         (({"mask": "content=redact,text=keep"},), False),
     ],
 )
-def test_only_keep_takes_a_mask_away(places: tuple[dict[str, Any], ...], is_masked: bool) -> None:
+def test_only_keep_removes_a_mask(places: tuple[dict[str, Any], ...], is_masked: bool) -> None:
     assert ("agent_messages.text" in told(*places)) == is_masked
 
 
@@ -162,7 +162,7 @@ def test_masks_of_files_variables_and_arguments(monkeypatch: pytest.MonkeyPatch,
         forget()
 
 
-def test_what_tells_masks_apart() -> None:
+def test_digests_distinguish_masks() -> None:
     def digest(*places: dict[str, Any]) -> str:
         return masking_digest(merged([Layer(Given.of(place), {}) for place in places]), None)
 
@@ -195,7 +195,7 @@ def command(letta_source: Command) -> Command:
         ({}, "hash", True),
     ],
 )
-def test_only_a_hash_makes_another_key_another_mask(
+def test_the_key_matters_only_if_something_is_hashed(
     mask: dict[str, MaskAction], images: str | None, is_keyed: bool
 ) -> None:
     # Packages of a version that recorded no masks are loaded if nothing is masked, with or without a key.

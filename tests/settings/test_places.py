@@ -121,7 +121,7 @@ def test_a_source_under_another_name_has_its_own_section(monkeypatch: pytest.Mon
     assert session.settings.page_size == 78
 
 
-def test_what_asks_for_the_configuration_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_to_the_configuration_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__LETTA__API_KEY", KEY)
     monkeypatch.setenv("SOURCES__LETTA__PAGE_SIZE", "79")
     found = seen(api_key=dlt.secrets.value, page_size=dlt.config.value)
@@ -144,7 +144,7 @@ def test_what_asks_for_the_configuration_gets_it(monkeypatch: pytest.MonkeyPatch
         ("shard", "1/4", "1/4"),
     ],
 )
-def test_what_a_variable_says(monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: Any) -> None:
+def test_values_of_variables(monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: Any) -> None:
     monkeypatch.setenv(f"SOURCES__LETTA__{name.upper()}", value)
     got = getattr(seen(), "validate_items" if name == "validate" else name)
     assert (str(got) if name == "shard" else got) == found
@@ -177,7 +177,7 @@ def test_what_a_variable_says(monkeypatch: pytest.MonkeyPatch, name: str, value:
         ("LETTA_BASE_URL", "http://localhost:82830", "base_url: must be a URL"),
     ],
 )  # fmt: skip
-def test_a_wrong_variable_is_named(
+def test_an_invalid_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -185,7 +185,7 @@ def test_a_wrong_variable_is_named(
         seen()
 
 
-def test_a_wrong_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """dlt sets its log's level while it finds its files; its error does not name the setting."""
 
     def found(_: object) -> None:
@@ -230,7 +230,7 @@ def test_a_wrong_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SOURCES__LETTA__ZZZZ", "the README lists the settings"),
     ],
 )
-def test_a_variable_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
+def test_an_unknown_variable(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
     monkeypatch.setenv(variable, "content=redact")
     with pytest.raises(ConfigError) as refused:
         seen("mine")
@@ -251,7 +251,7 @@ def test_a_variable_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, variable:
         "LETTA_SOURCES_LETTA_MASKS",
     ],
 )
-def test_a_variable_that_nobody_reads_where_the_pipeline_is_called_as_the_source(
+def test_an_unknown_variable_of_a_pipeline_with_the_sources_name(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     """By default it is: then LETTA may be its name or ours."""
@@ -300,7 +300,7 @@ def test_a_variable_that_nobody_reads_where_the_pipeline_is_called_as_the_source
         ('Images = "drop"', "Images", "sources.letta.images"),
     ],
 )
-def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) -> None:
+def test_an_unknown_key(here: Path, text: str, key: str, meant: str) -> None:
     configure(here, text)
     with pytest.raises(ConfigError) as refused:
         seen("mine")
@@ -308,14 +308,14 @@ def test_a_key_that_nobody_reads(here: Path, text: str, key: str, meant: str) ->
 
 
 @pytest.mark.parametrize("text", ['[[sources]]\nletta = "text=drop"', 'sources = "text=drop"'])
-def test_sources_that_are_no_table(here: Path, text: str) -> None:
+def test_sources_that_is_not_a_table(here: Path, text: str) -> None:
     configure(here, text)
     with pytest.raises(ConfigError, match=r"^sources is not read: it must be one table"):
         seen("mine")
 
 
 @pytest.mark.parametrize("name", ["config.toml", "secrets.toml"])
-def test_a_file_of_settings_that_is_none(here: Path, name: str) -> None:
+def test_an_invalid_settings_file(here: Path, name: str) -> None:
     path = here / ".dlt" / name
     path.mkdir(parents=True)
     forget()
@@ -335,7 +335,7 @@ def test_a_file_of_settings_that_is_none(here: Path, name: str) -> None:
     "name",
     ["page_size", "max_workers", "retries", "requests_per_second", "checkpoint_rows", "keep_states"],
 )
-def test_true_is_no_number(monkeypatch: pytest.MonkeyPatch, here: Path, name: str) -> None:
+def test_true_is_not_a_number(monkeypatch: pytest.MonkeyPatch, here: Path, name: str) -> None:
     configure(here, f"[sources.letta]\n{name} = true\n")
     with pytest.raises(ConfigError, match=rf"{name}: must be a number \(sources.letta.{name} in"):
         seen()
@@ -346,7 +346,7 @@ def test_true_is_no_number(monkeypatch: pytest.MonkeyPatch, here: Path, name: st
 
 
 @pytest.mark.parametrize("text", ['[[sources.letta]]\nmask = "text=drop"', '[sources]\nletta = "text=drop"'])
-def test_a_section_that_is_no_table(here: Path, text: str) -> None:
+def test_a_section_that_is_not_a_table(here: Path, text: str) -> None:
     configure(here, text)
     with pytest.raises(ConfigError, match=r"^sources\.letta is not read: it must be one table"):
         seen("mine")
@@ -363,12 +363,12 @@ def test_a_section_that_is_no_table(here: Path, text: str) -> None:
         "[sources.letta.agent_messages]\nmax_table_nesting = 2",
     ],
 )
-def test_sections_of_others_are_theirs(here: Path, text: str) -> None:
+def test_sections_of_other_sources_are_ignored(here: Path, text: str) -> None:
     configure(here, text)
     assert not seen("mine").masking.layers
 
 
-def test_dlts_own_sections_are_its_own(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+def test_dlts_own_sections_are_ignored(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     configure(
         here,
         "[sources.letta.data_writer]\nbuffer_max_items = 7\n"
@@ -389,7 +389,7 @@ def test_dlts_own_sections_are_its_own(monkeypatch: pytest.MonkeyPatch, here: Pa
     assert seen("letta").page_size == 6
 
 
-def test_settings_are_the_arguments() -> None:
+def test_settings_equal_the_sources_arguments() -> None:
     import inspect
 
     arguments = set(inspect.signature(letta).parameters) - {"session"}
@@ -409,9 +409,7 @@ def test_settings_are_the_arguments() -> None:
         (b"api_key = sk-let-canary-of-a-file\n", "is not valid TOML"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_line(
-    letta_source: Command, here: Path, text: bytes, why: str
-) -> None:
+def test_an_unreadable_file_is_one_line(letta_source: Command, here: Path, text: bytes, why: str) -> None:
     configure(here, text)
     for arguments in (("run",), ("check",), ("export", "agents"), ("transcript", "agent-1"), ("report",)):
         said = letta_source(*arguments)
@@ -432,7 +430,7 @@ def test_a_secret_in_the_wrong_file(here: Path) -> None:
     assert {name: value.get_secret_value() for name, value in found.headers.items()} == {"X-A": "b"}
 
 
-def test_a_vault_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_vault_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("vault: token hvs.canary is not valid")
 
@@ -442,7 +440,7 @@ def test_a_vault_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert refused.value.__context__ is None
 
 
-def test_the_host_and_where_it_comes_from_are_said_before_the_first_request(
+def test_the_host_and_its_origin_are_logged_before_the_first_request(
     letta_source: Command, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     monkeypatch.setenv("SOURCES__LETTA__BASE_URL", server.base_url)

@@ -91,7 +91,7 @@ def test_a_page_moves_a_cursor_as_its_items_do_one_by_one(
     page=st.integers(1, 4),
     commit=st.booleans(),
 )
-def test_a_cursor_never_passes_what_is_young(ages: list[int | None], page: int, commit: bool) -> None:
+def test_a_cursor_never_passes_young_items(ages: list[int | None], page: int, commit: bool) -> None:
     items = [
         item(str(place), None if age is None else EDGE + timedelta(seconds=age))
         for place, age in enumerate(ages)
@@ -117,7 +117,7 @@ def test_cursors_move_only_when_committed() -> None:
     assert state["cursors"]["agent"][1] == "a"
 
 
-def test_items_without_a_date_do_not_hold_a_cursor() -> None:
+def test_items_without_a_date_do_not_stop_a_cursor() -> None:
     cursors = Cursors({}, OVERLAP)
     cursors.observe("agent", [item("a"), item("b", None)])
     cursors.commit()
@@ -251,7 +251,7 @@ def test_a_refresh_and_a_window_meet_the_gaps_anew() -> None:
 
 
 @pytest.mark.parametrize("status", ["created", "running", "pending", "queued", "unheard of", "", 7])
-def test_unfinished_units_are_read_again_until_they_end(status: Any) -> None:
+def test_unfinished_runs_are_read_again_until_they_finish(status: Any) -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a"), unit("unfinished", status), unit("c"))
     assert again.cursor == (OLD.isoformat(), "c")
@@ -267,7 +267,7 @@ def test_a_terminal_status_is_an_end(status: str) -> None:
 
 
 @pytest.mark.parametrize("status", [None, "requires_approval", "unheard of"])
-def test_an_unknown_status_is_an_end_once_something_else_says_so(status: str | None) -> None:
+def test_an_unknown_status_is_terminal_only_with_completed_at(status: str | None) -> None:
     assert not is_finished({"status": status, "completed_at": None, "stop_reason": None})
     assert is_finished({"status": status, "completed_at": "2026-05-04T11:00:00"})
     assert is_finished({"status": status, "stop_reason": "end_turn"}) == (status is None)
@@ -277,7 +277,7 @@ FAR = ["9999-12-31T23:59:59+00:00", "2099-01-01T00:00:00+00:00", "2026-05-04T12:
 
 
 @pytest.mark.parametrize("date", FAR)
-def test_a_date_that_is_yet_to_come_holds_no_cursor(date: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_future_date_stops_no_cursor(date: str, caplog: pytest.LogCaptureFixture) -> None:
     state: dict[str, Any] = {}
     cursors = Cursors(state, OVERLAP)
     assert cursors.observe("agent", [item("a"), {"id": "ahead", "date": date}]) == 2
@@ -290,7 +290,7 @@ def test_a_date_that_is_yet_to_come_holds_no_cursor(date: str, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("date", FAR)
-def test_a_list_by_date_is_read_on_before_what_is_yet_to_come(date: str) -> None:
+def test_a_list_by_date_continues_before_future_dates(date: str) -> None:
     """Items created before that date precede it in the list."""
     state: dict[str, Any] = {}
     ahead = {"id": "ahead", "status": "completed", "created_at": date}
@@ -299,20 +299,20 @@ def test_a_list_by_date_is_read_on_before_what_is_yet_to_come(date: str) -> None
     assert read(state, unit("b"), ahead).cursor == (OLD.isoformat(), "b")
 
 
-def test_one_that_ends_in_the_future_is_as_old_as_it_was_created() -> None:
+def test_a_run_that_ends_in_the_future_is_dated_by_its_creation() -> None:
     again = read({}, {**unit("a"), "completed_at": FAR[0]})
     assert (again.cursor, again.unfinished) == ((OLD.isoformat(), "a"), ())
 
 
 @pytest.mark.parametrize("lag", [timedelta(days=999_999), timedelta.max])
-def test_an_overlap_of_centuries_holds_everything(lag: timedelta) -> None:
+def test_an_overlap_of_centuries_stops_every_cursor(lag: timedelta) -> None:
     overlap = Overlap(EDGE, lag)
     assert overlap.start == datetime.min.replace(tzinfo=timezone.utc)
     assert overlap.is_young(OLD)
     assert not overlap.is_ahead(EDGE + timedelta(days=366))
 
 
-def test_one_that_cannot_be_read_keeps_the_date_that_is_known_of_it() -> None:
+def test_an_unreadable_run_keeps_its_known_date() -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a", "running"), unit("b"))
     again.close({"id": "a"}, complete=False)
@@ -320,7 +320,7 @@ def test_one_that_cannot_be_read_keeps_the_date_that_is_known_of_it() -> None:
     assert state["unsettled"][""] == {"a": OLD.isoformat()}
 
 
-def test_units_that_ended_just_now_are_read_once_more() -> None:
+def test_runs_that_finished_just_now_are_read_once_more() -> None:
     state: dict[str, Any] = {}
     assert read(state, unit("a", ended=EDGE)).unfinished == ("a",)
     later = Worklist(state, "", Overlap(EDGE + timedelta(minutes=1), timedelta(0)))
@@ -329,20 +329,20 @@ def test_units_that_ended_just_now_are_read_once_more() -> None:
     assert Worklist(state, "", OVERLAP).unfinished == ()
 
 
-def test_the_list_is_read_again_from_its_first_young_unit() -> None:
+def test_the_list_is_read_again_from_its_first_young_run() -> None:
     again = read({}, unit("a"), unit("young", created=EDGE), unit("old again", "running"))
     assert again.cursor == (OLD.isoformat(), "a")
     assert again.unfinished == ("young", "old again")
 
 
-def test_what_the_list_gives_is_not_asked_for_by_id() -> None:
+def test_listed_runs_are_not_requested_by_id() -> None:
     later = OLD + timedelta(seconds=1)
     again = read({}, unit("before", "running"), unit("a", created=later), unit("young", created=EDGE))
     assert again.cursor == (later.isoformat(), "a")
     assert again.beyond_list() == ("before",)
 
 
-def test_units_without_a_date_are_asked_for_by_id() -> None:
+def test_runs_without_a_date_are_requested_by_id() -> None:
     again = read({}, unit("a", "pending", created=None), unit("b", created=None))
     assert again.cursor == (None, "b")
     assert again.beyond_list() == ("a",)
@@ -352,7 +352,7 @@ def test_a_list_never_read_has_nothing_beyond_it() -> None:
     assert Worklist({"unsettled": {"": {"a": None}}}, "", OVERLAP).beyond_list() == ()
 
 
-def test_the_cursor_waits_for_units_that_were_not_read() -> None:
+def test_the_cursor_waits_for_runs_that_were_not_read() -> None:
     state: dict[str, Any] = {}
     units = Worklist(state, "", OVERLAP)
     first, second, third = (unit(name) for name in "abc")
@@ -367,7 +367,7 @@ def test_the_cursor_waits_for_units_that_were_not_read() -> None:
     assert units.cursor == (OLD.isoformat(), "c")
 
 
-def test_a_unit_read_in_part_is_read_again() -> None:
+def test_a_run_read_in_part_is_read_again() -> None:
     state: dict[str, Any] = {}
     units = Worklist(state, "", OVERLAP)
     units.add(unit("a"))
@@ -376,7 +376,7 @@ def test_a_unit_read_in_part_is_read_again() -> None:
     assert Worklist(state, "", OVERLAP).beyond_list() == ("a",)
 
 
-def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
+def test_a_deleted_run_is_not_requested_again() -> None:
     state: dict[str, Any] = {}
     again = read(state, unit("a", "running"))
     again.forget("a")
@@ -384,7 +384,7 @@ def test_a_unit_that_is_gone_is_not_asked_for_again() -> None:
     assert Worklist(state, "", OVERLAP).unfinished == ()
 
 
-def test_lists_with_other_filters_are_worked_off_apart() -> None:
+def test_lists_with_other_filters_have_separate_worklists() -> None:
     state: dict[str, Any] = {}
     read(state, unit("a", "running"), key="agent")
     unfiltered = Worklist(state, "", OVERLAP)

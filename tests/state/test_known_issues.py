@@ -31,7 +31,7 @@ def tries(state: dict[str, Any], hours: Sequence[float]) -> list[float]:
     return tried
 
 
-def test_what_stays_unreadable_is_tried_ever_less_often() -> None:
+def test_lasting_issues_are_retried_less_and_less_often() -> None:
     tried = tries({}, range(24 * 30))
     assert tried[:7] == [0, 1, 2, 4, 8, 15, 29]
     gaps = [later - earlier for earlier, later in pairwise(tried)]
@@ -42,11 +42,11 @@ def test_what_stays_unreadable_is_tried_ever_less_often() -> None:
 
 
 @pytest.mark.parametrize("late", [-0.1, 0, 0.05])
-def test_an_hourly_load_need_not_be_punctual(late: float) -> None:
+def test_an_hourly_load_may_start_early(late: float) -> None:
     assert tries({}, [0, 1 + late, 2]) == [0, 1 + late, 2]
 
 
-def test_the_second_time_it_is_known() -> None:
+def test_an_issue_is_known_the_second_time() -> None:
     state: dict[str, Any] = {}
     for hour, known in enumerate([False, True, True]):
         issues = at(state, hour)
@@ -64,7 +64,7 @@ def test_the_second_time_it_is_known() -> None:
         ("unreadable", "message-3", ""),
     ],
 )
-def test_a_gap_that_moved_an_end_is_the_same(now: Key) -> None:
+def test_a_gap_with_one_moved_end_is_the_same_issue(now: Key) -> None:
     state: dict[str, Any] = {}
     first = at(state)
     first.fail("agent-a", KEY)
@@ -76,14 +76,14 @@ def test_a_gap_that_moved_an_end_is_the_same(now: Key) -> None:
     assert second.is_due("agent-a", now)
 
 
-def test_two_open_ends_are_not_one() -> None:
+def test_two_open_ended_gaps_are_two_issues() -> None:
     issues = at({})
     issues.fail("agent-a", ("unreadable", "message-1", ""))
     assert issues.fail("agent-a", ("unreadable", "message-7", "")) is False
     assert len(issues.of("agent-a")) == 2
 
 
-def test_what_is_resolved_is_new_when_it_comes_again() -> None:
+def test_a_resolved_issue_is_new_when_it_returns() -> None:
     state: dict[str, Any] = {}
     issues = at(state)
     issues.fail("agent-a", KEY)
@@ -94,7 +94,7 @@ def test_what_is_resolved_is_new_when_it_comes_again() -> None:
     assert issues.fail("agent-a", KEY) is False
 
 
-def test_only_a_commit_moves_the_state() -> None:
+def test_only_commit_changes_the_state() -> None:
     state: dict[str, Any] = {}
     issues = at(state)
     issues.fail("agent-a", KEY)
@@ -106,7 +106,7 @@ def test_only_a_commit_moves_the_state() -> None:
     assert (state, [*other["issues"]]) == ({}, ["agent-a"])
 
 
-def test_a_window_knows_but_keeps_nothing() -> None:
+def test_a_window_recognizes_issues_but_stores_none() -> None:
     state: dict[str, Any] = {}
     issues = at(state)
     issues.fail("agent-a", KEY)
@@ -119,7 +119,7 @@ def test_a_window_knows_but_keeps_nothing() -> None:
     assert repr(state) == before
 
 
-def test_a_refresh_tries_all() -> None:
+def test_a_refresh_retries_all() -> None:
     state: dict[str, Any] = {}
     for hour in range(5):
         issues = at(state, hour)
@@ -129,5 +129,5 @@ def test_a_refresh_tries_all() -> None:
     assert at(state, 5, eager=True).is_due("agent-a", KEY)
 
 
-def test_what_an_older_version_left_is_due() -> None:
+def test_gaps_of_older_versions_are_due() -> None:
     assert at({"gaps": {"agent-a": [["message-3", "message-5"]]}}).is_due("agent-a", KEY)

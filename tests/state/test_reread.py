@@ -47,7 +47,7 @@ def test_a_sweep_reads_from_the_newest_item_before_the_window() -> None:
     assert cursors(state).get("agent") == ((NOW - DAY).isoformat(), "e")
 
 
-def test_a_sweep_moves_the_mark_on() -> None:
+def test_a_sweep_moves_the_mark() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 8), item("b", 6), item("c", 1)])
     read(state, [item("b", 6), item("c", 1)], days_later=2, sweeps=True)
@@ -57,7 +57,7 @@ def test_a_sweep_moves_the_mark_on() -> None:
     assert again_from(state, 9) == "c"
 
 
-def test_a_later_load_leaves_the_mark_where_it_is() -> None:
+def test_a_later_load_does_not_move_the_mark() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 8), item("b", 6)])
     read(state, [item("c", 1)])
@@ -72,20 +72,20 @@ def test_an_old_date_after_young_ones_does_not_hide_them_from_a_sweep() -> None:
     assert again_from(state) == "a"
 
 
-def test_what_all_lies_in_the_window_is_read_from_the_start() -> None:
+def test_a_parent_entirely_in_the_window_is_read_from_the_start() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 3), item("b", 1)])
     assert state["reread"] == {"agent": [None, None]}
     assert again_from(state) is None
 
 
-def test_what_an_earlier_version_read_is_not_read_again() -> None:
+def test_messages_read_by_an_earlier_version_are_not_read_again() -> None:
     state: dict[str, Any] = {"cursors": {"agent": [(NOW - 2 * DAY).isoformat(), "known"]}}
     read(state, [item("b", 1)])
     assert again_from(state) == "known"
 
 
-def test_a_parent_that_starts_anew_is_read_again_from_there() -> None:
+def test_a_restarted_parent_has_a_new_mark() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 8), item("b", 1)])
     load = cursors(state)
@@ -96,7 +96,7 @@ def test_a_parent_that_starts_anew_is_read_again_from_there() -> None:
     assert again_from(state) == "d"
 
 
-def test_of_what_is_quiet_nothing_is_kept() -> None:
+def test_quiet_parents_have_no_mark() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 30), item("b", None)], [item("c", 8)])
     assert state.keys() == {"cursors"}
@@ -124,7 +124,7 @@ def test_nothing_of_the_window_lies_before_the_mark(ages: list[float | None], si
 
 
 @pytest.mark.parametrize("how", [{"frozen": True}, {"ignored": True}])
-def test_a_window_and_a_refresh_read_from_where_they_always_do(how: dict[str, bool]) -> None:
+def test_windows_and_refreshes_ignore_the_marks(how: dict[str, bool]) -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 8), item("b", 1)])
     overlap = Overlap(NOW, timedelta(0), now=lambda: NOW)

@@ -30,7 +30,7 @@ def listing(stored: dict[str, Any], now: datetime, last_id: str | None, **given:
     state.finish()
 
 
-def test_a_list_without_dates_is_read_on_from_what_is_older_than_the_overlap() -> None:
+def test_a_list_without_dates_continues_before_the_overlap() -> None:
     stored: dict[str, Any] = {}
     for minutes in range(0, 60, 4):
         listing(stored, NOW + timedelta(minutes=minutes), f"step-{minutes}")
@@ -44,15 +44,13 @@ def test_a_list_without_dates_is_read_on_from_what_is_older_than_the_overlap() -
 
 
 @pytest.mark.parametrize(("seconds", "reached"), [(-1, None), (0, None), (1, "step-1")])
-def test_what_was_listed_at_the_edge_of_the_overlap_is_listed_again(
-    seconds: int, reached: str | None
-) -> None:
+def test_items_at_the_edge_of_the_overlap_are_listed_again(seconds: int, reached: str | None) -> None:
     stored: dict[str, Any] = {}
     listing(stored, NOW, "step-1")
     assert opened(stored, NOW + LAG + timedelta(seconds=seconds)).listed_to("") == reached
 
 
-def test_a_list_without_news_stays_where_it_was() -> None:
+def test_a_list_without_news_keeps_its_position() -> None:
     stored: dict[str, Any] = {}
     listing(stored, NOW, "step-1")
     listing(stored, NOW + 2 * LAG, None)
@@ -64,7 +62,7 @@ def test_a_list_without_news_stays_where_it_was() -> None:
     assert "listed" not in empty
 
 
-def test_digests_are_kept_once_the_rows_were_handed_over() -> None:
+def test_digests_are_stored_after_the_rows_were_handed_over() -> None:
     stored: dict[str, Any] = {}
     state = opened(stored)
     assert state.has_changed("agent-1", "old")
@@ -95,7 +93,7 @@ def moved(ahead: str, cursor: str | None) -> dict[str, Any]:
     return {"cursors": cursors, "ahead": {"": {str(bucket_of("run-1")): [ahead, "run-9"], "-": ["~", ""]}}}
 
 
-def test_what_another_shard_had_read_is_known_until_it_is_reached() -> None:
+def test_another_shards_cursor_is_kept_until_it_is_reached() -> None:
     early, late = "2026-05-01T00:00:00+00:00", "2026-05-02T00:00:00+00:00"
     stored = moved(late, early)
     state = opened(stored)
@@ -118,7 +116,7 @@ def test_what_another_shard_had_read_is_known_until_it_is_reached() -> None:
     assert unread == moved(late, None) | {"unsettled": {"": {}}}
 
 
-def test_the_end_of_a_reading_keeps_what_was_handed_over_last() -> None:
+def test_finish_stores_the_last_rows_handed_over() -> None:
     stored: dict[str, Any] = {}
     state = opened(stored)
     state.cursors.observe("agent-1", [{"id": "message-1", "date": "2026-05-01T00:00:00Z"}])
@@ -128,11 +126,11 @@ def test_the_end_of_a_reading_keeps_what_was_handed_over_last() -> None:
 
 
 @pytest.mark.parametrize("given", AGAIN, ids=str)
-def test_what_another_shard_had_read_is_read_again_if_all_is(given: dict[str, Any]) -> None:
+def test_a_refresh_ignores_another_shards_cursor(given: dict[str, Any]) -> None:
     assert opened(moved("2026-05-02", "2026-05-01"), **given).read_to("", "run-1") is None
 
 
-def test_what_another_shard_had_not_finished_is_read() -> None:
+def test_runs_that_another_shard_left_unfinished_are_read() -> None:
     stored = moved("2026-05-02", "2026-05-01") | {"unsettled": {"": {"run-1": None}}}
     assert opened(stored).read_to("", "run-1") is None
 
@@ -154,7 +152,7 @@ def test_what_may_have_been_loaded_before(
     assert (state.rereads, state.loaded_before) == (rereads, loaded_before)
 
 
-def test_the_state_of_the_next_package_goes_on() -> None:
+def test_the_next_package_continues_with_the_state() -> None:
     """Each load package has a state of its own, which starts as a copy of the previous one's."""
     first: dict[str, Any] = {}
     state = opened(first)

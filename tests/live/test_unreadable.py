@@ -104,7 +104,7 @@ def gaps(warehouse: LoadedDuckDB) -> list[tuple[str, str]]:
     return sorted((after, before) for _, after, before in issues)
 
 
-def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
+def test_unreadable_messages_are_loaded_once_they_are_readable(
     letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Unreadable messages stay so, and more retries only take longer.
@@ -147,7 +147,7 @@ def test_all_but_the_poisoned_is_loaded_and_that_once_it_is_cured(
     assert warehouse.doubled_keys() == []
 
 
-def test_between_bad_tool_returns_of_neighbouring_turns_everything_is_loaded(
+def test_messages_between_unreadable_returns_of_neighbouring_turns_are_loaded(
     letta: Letta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest message is unreadable too, so only runs, their steps and other agents lead there."""
