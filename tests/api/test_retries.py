@@ -316,7 +316,7 @@ def test_a_server_that_fails_and_then_goes_down_is_waited_for() -> None:
 
 
 def test_the_probe_of_the_server_may_be_refused() -> None:
-    """Where a family is missing, or a list contains something that the server cannot render."""
+    """A family may be missing, or its list may contain something that the server cannot render."""
     answers = {"/v1/agents/": 500, "/v1/runs/": 404, "/bad": 500}
     no_route = {"detail": "Not Found"}
     with (

@@ -1,4 +1,4 @@
-"""What a command imports, no garbage collection searches."""
+"""Garbage collections skip the modules that a command has imported."""
 
 from __future__ import annotations
 

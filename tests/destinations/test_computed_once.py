@@ -1,4 +1,4 @@
-"""What dlt would compute anew in each step is computed once, and the same comes of it."""
+"""Values that dlt would compute again in each step are computed once, with the same result."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_large_first_load_is_one_snapshot(table: Any) -> None:
 
 
 def test_rows_that_come_again_replace_the_old_ones(table: Any, by_dlt: list[list[str | None]]) -> None:
-    """As after a kill between dlt's file and its note that the file was loaded."""
+    """This happens after a kill between the commit of a file and dlt's record of it."""
     for name in ("first", "second"):
         assert merged(table, rows("agent-1", "agent-2", name=name)) == [("agent-1", name), ("agent-2", name)]
     ids = ("agent-3", "agent-2", "agent-4")

@@ -1,4 +1,4 @@
-"""Of two machines that load one pipeline into one PostgreSQL or MariaDB, one does; no row comes twice."""
+"""Two machines load one pipeline into one PostgreSQL or MariaDB: only one succeeds, and no row is doubled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `letta_source.load` is given from Python, where no parser of options checks it."""
+"""Arguments of `letta_source.load` from Python, which no option parser has checked."""
 
 from __future__ import annotations
 

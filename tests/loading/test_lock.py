@@ -280,7 +280,7 @@ def test_the_lock_has_the_permissions_of_its_file(tmp_path: Path, of_file: int |
 def test_pipelines_take_turns_in_iceberg_tables(
     letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two commits at the same time, dlt's catalog in memory would lose one."""
+    """dlt's catalog in memory would lose one of two simultaneous commits."""
     pytest.importorskip("pyiceberg")
     lake = letta_source.folder / "lake"
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", lake.as_uri())

@@ -171,7 +171,7 @@ def test_another_users_link_to_our_folder_is_refused(tmp_path: Path, monkeypatch
 def test_an_unmapped_user_owns_only_folders_created_just_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with `unshare --user`, all unmapped users are the user `nobody`, this one included."""
+    """With `unshare --user`, for instance, all unmapped users are `nobody`, including this one."""
     (tmp_path / "map").write_text("")
     monkeypatch.setattr(own_folder, "_UID_MAP", tmp_path / "map")
     folder = tmp_path / "pipelines" / "letta"

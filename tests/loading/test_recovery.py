@@ -119,7 +119,7 @@ def test_rows_of_a_load_killed_elsewhere_are_replaced(loaded: Loaded) -> None:
 
 
 def test_each_package_is_repaired_according_to_its_stage(tmp_path: Path) -> None:
-    """Of several packages, only those that dlt cannot continue with are deleted."""
+    """Only packages that dlt cannot continue with are deleted."""
     pipeline = dlt.pipeline("mended", pipelines_dir=str(tmp_path), destination="duckdb", dataset_name="letta")
     folder = Path(pipeline.working_dir)
     extracted, normalized = folder / "normalize" / "extracted", folder / "load" / "normalized"

@@ -200,7 +200,7 @@ def test_a_signal_stops_at_once_and_says_what_is_kept(
         loading = started(server, letta_source.folder, SOURCES__LETTA__CHECKPOINT_ROWS=rows)
         assert loading.stderr
         while kept and "3 items and their cursors are loaded" not in loading.stderr.readline():
-            """What is read from where comes first."""
+            pass
         assert asked.wait(30)
         loading.send_signal(number)
         sent = time.monotonic()

@@ -1,4 +1,4 @@
-"""What is known to be unreadable costs little in later loads, and hides nothing that changes around it."""
+"""Known unreadable messages cost few requests in later loads, and hide no change around them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Town:
 
     @property
     def ids(self) -> list[str]:
-        """Of the first agent's messages."""
+        """Ids of the first agent's messages."""
         return self.letta.list_of("agent", self.agents[0]).ids()
 
     def load(self, server: Server, *resources: str, **how: Any) -> Session:
@@ -97,7 +97,7 @@ def test_known_gaps_at_most_double_the_requests(dialect: Dialect, places: tuple[
 
 
 def changes() -> dict[str, Callable[[Town, str], None]]:
-    """What may happen around an unreadable message, by name."""
+    """Map names to events around an unreadable message."""
 
     def neighbour(step: int) -> Callable[[Town, str], None]:
         return lambda town, bad: town.letta.delete_message(town.ids[town.ids.index(bad) + step])

@@ -277,7 +277,7 @@ def test_a_long_list_is_read_again_instead_of_kept(letta: Letta, server: Server)
 def test_runs_with_the_same_time_are_all_found(
     letta: Letta, server: Server, page_size: int, before: int, later: int
 ) -> None:
-    """Where the server swaps cursors, the items' dates tell on which side of the cursor a page lies."""
+    """The server swaps cursors, so only dates show on which side of the cursor a page lies."""
     agent = letta.add_agent()
     for _ in range(before):
         letta.talk(agent, "before", date=OLD - timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""What a mask or a limit of the destination hides is not compared, and nothing else is left out."""
+"""Values that a mask or a limit hides are not compared; all others are."""
 
 from __future__ import annotations
 

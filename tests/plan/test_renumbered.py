@@ -227,7 +227,7 @@ def test_the_system_message_of_a_fork_is_loaded_once() -> None:
 
 @pytest.mark.parametrize("unreadable", [None, 3])
 def test_a_newer_system_message_does_not_hide_messages_of_earlier_dates(unreadable: int | None) -> None:
-    """Where the first page cannot be read, what is new is told by dates alone."""
+    """If the first page is unreadable, only dates show what is new."""
     loads = Loads()
     loads.talk(times=4)
     before = loads.letta.now()

@@ -144,7 +144,7 @@ def test_data_cannot_end_its_script() -> None:
 def test_too_much_data_means_no_filter(
     store: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has too many values is not even read; of the rest the size is known when it is made."""
+    """Too many values are not even read; the size of fewer is measured after serialization."""
     data = find(store, NINE_DAYS, None).cells
     assert data
     size = len(as_json(data))

@@ -26,7 +26,7 @@ from psycopg2.extras import register_default_json, register_default_jsonb
 from tests.support.library_loads import TABLES, Row, columns_of, in_order
 
 Kind = Literal["replaces", "upserts", "appends"]
-"""What becomes of a row that comes again: its message is replaced, it is itself, or both stay."""
+"""Effect of a row that comes again: its message is replaced, the row is replaced, or both rows stay."""
 
 Types = dict[str, frozenset[str]]
 """By a type of ours, what a destination calls it."""

@@ -54,7 +54,7 @@ UNICODE = "Grüße, 世界! 👩🏽‍🚀 שלום “quotes” \\backslash\tt
 
 @dataclass
 class Seeded:
-    """What was put in, by the names the tests use; the values are the server's ids."""
+    """The server's ids of the seeded objects, by the names that tests use."""
 
     agents: dict[str, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)

@@ -187,7 +187,7 @@ STOPS: dict[str, Callable[[], None]] = {
 
 
 OF_MYSQL = ("in a copy", "in a merge", "before commit")
-"""Where statements of MySQL's own matter; each takes some seconds."""
+"""Points at which MySQL's own statements matter; each takes some seconds."""
 
 
 def wait_until_stopped(process: BaseProcess) -> None:

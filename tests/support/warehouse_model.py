@@ -1,4 +1,4 @@
-"""What a warehouse may hold, given the Letta's content at each of the loads.
+"""The rows that a warehouse may hold, given the Letta's content at each load.
 
 Content is compared by table and merge key, so by message where one message is several rows. The model takes
 it straight from the demo's stores, with none of the code that walks. It requires that

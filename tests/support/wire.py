@@ -1,4 +1,4 @@
-"""What the tests of requests and of walks share: settings, a server made of a function, no waits."""
+"""Helpers for tests of requests and walks: settings, a server made of a function, no waits."""
 
 from __future__ import annotations
 
