@@ -6,7 +6,7 @@ LettaError
 ├── FatalError              the whole load ends
 │   ├── AuthError           401, 403
 │   ├── QuotaExceeded       402, 429: a quota is used up, which waiting does not cure
-│   ├── Unreachable         no usable answer after all retries
+│   ├── Unreachable         no usable response after all retries
 │   └── NotLetta            something other than a Letta server answered
 ├── FamilyMissing           this host has no such endpoint: its family is skipped
 ├── OutputFailed            rows were found, but could not be output
@@ -89,7 +89,7 @@ class ParentGone(ParentError):
 
 
 class Unreadable(ParentError):
-    """The server answers this page with an error, whatever is tried."""
+    """The server returns an error for this page, whatever is tried."""
 
 
 class NoProgress(Unreadable):

@@ -1,1 +1,1 @@
-"""HTTP with a Letta server: requests, retries, rate limit, and the meaning of answers."""
+"""HTTP with a Letta server: requests, retries, rate limit, and the meaning of responses."""

@@ -1,4 +1,4 @@
-"""Read the body of an answer in counted pieces, and parse it, within the memory that both may take."""
+"""Read the body of a response in counted pieces, and parse it, within the memory that both may take."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class _Inflate:
 
 
 def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
-    """Return the JSON of a successful answer.
+    """Return the JSON of a successful response.
 
     Raises:
         WebPage: it is a web page.
@@ -212,13 +212,13 @@ def checked(response: httpx.Response, body: bytes, shape: Shape | None) -> Any:
 
 
 def is_web_page(response: httpx.Response) -> bool:
-    """Return True if an answer is a web page, by its header fields."""
+    """Return True if a response is a web page, by its header fields."""
     headers = response.headers
     return "html" in headers.get("content-type", "") or any(name in headers for name in CHALLENGES)
 
 
 def web_page(response: httpx.Response, body: bytes) -> WebPage:
-    """Return the error to raise for an answer that is a web page.
+    """Return the error to raise for a response that is a web page.
 
     Args:
         body: its start is enough.
@@ -250,4 +250,4 @@ def parse_body(body: bytes) -> Any:
     except ValueError as error:
         why = str(error)
     # Not within `except`: the parser's error and its frames hold the body, which may echo the request.
-    raise BadBody(f"the answer is not JSON: {why}")
+    raise BadBody(f"the response is not JSON: {why}")

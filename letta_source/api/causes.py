@@ -22,7 +22,7 @@ _OLD_TLS = {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION
 _WAITING = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # Alerts that a server would repeat at each retry.
 _LASTING_MARKS = ("PROTOCOL_VERSION", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", *_OLD_TLS)
-# Answers of TLS servers to plain http: a TLS alert, the texts of Go and nginx.
+# Responses of TLS servers to plain http: a TLS alert, the texts of Go and nginx.
 _HTTPS_MARKS = (
     r"\x15\x03",
     "HTTP request to an HTTPS server",
@@ -61,12 +61,12 @@ def describe_cause(error: BaseException, route: Route) -> str:
         if described := _describe(cause, route):
             return described
     if isinstance(error, (httpx.ConnectTimeout, TimeoutError)):
-        return f"no answer to the attempt to connect to {route.peer}: does a firewall drop it?"
+        return f"no response to the attempt to connect to {route.peer}: does a firewall drop it?"
     return "is the URL right, is the server up?"
 
 
 def _describe_refusal(answer: str, route: Route) -> str:
-    """Return the meaning of a proxy's answer to CONNECT, which begins with the status."""
+    """Return the meaning of a proxy's response to CONNECT, which begins with the status."""
     status = answer[:3] if answer[:3].isdecimal() else ""
     if status == "407":
         return "the proxy asks for a user and password: give them as http://USER:PASSWORD@HOST:PORT"
@@ -91,12 +91,12 @@ def _is_lasting(error: ssl.SSLError) -> bool:
 
 
 def speaks_https(text: str) -> bool:
-    """Return True if an answer to plain http comes from a TLS server."""
+    """Return True if a response to plain http comes from a TLS server."""
     return any(mark in text for mark in _HTTPS_MARKS)
 
 
-def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
-    """Return why a first answer broke off, did not come, or is not HTTP; empty if unknown."""
+def describe_broken_response(error: httpx.RequestError, route: Route) -> str:
+    """Return why a first response broke off, did not come, or is not HTTP; empty if unknown."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and (described := _describe(cause, route)):
             return described
@@ -104,11 +104,11 @@ def describe_broken_answer(error: httpx.RequestError, route: Route) -> str:
         if speaks_https(str(error)):
             return _SPEAKS_HTTPS
         if "illegal" in str(error):
-            return f"{route.peer}'s answer is not HTTP: is the port right?"
+            return f"{route.peer}'s response is not HTTP: is the port right?"
     if isinstance(error, httpx.TimeoutException):
-        return f"no answer from {route.peer} in time: see the setting `timeout`"
+        return f"no response from {route.peer} in time: see the setting `timeout`"
     if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
-        # Some TLS servers, and some proxies, hang up on plain http without an answer.
+        # Some TLS servers, and some proxies, hang up on plain http without a response.
         is_plain = not (route.proxy_is_tls if route.proxy else route.is_tls)
         hint = ": is the port right, or does it speak https there?" if is_plain else ": is the port right?"
         return f"{route.peer} closed the connection{hint}"
@@ -141,10 +141,10 @@ def _describe_certificate(error: ssl.SSLCertVerificationError, route: Route) -> 
     if route.proxy_is_tls and not route.is_tls:
         whose = "the proxy's certificate"
     if error.verify_code in _NAME_MISMATCHES:
-        return f"{whose} is for another name ({why}): take the name that it is for as host of the URL"
+        return f"{whose} is for another name ({why}): use that name as the host in the URL"
     if error.verify_code in _OUT_OF_DATE:
         return f"{whose} is out of date ({why}): have it renewed, or set this machine's clock right"
-    between = "; a proxy that looks into TLS has its own" if route.proxy else ""
+    between = "; a proxy that inspects TLS has its own" if route.proxy else ""
     return (
         f"{whose} is not trusted ({why}): name the certificate authority's file as ca_bundle or"
         f" SSL_CERT_FILE{between}"
@@ -158,7 +158,7 @@ def _describe_tls(reason: str, error: ssl.SSLError, route: Route) -> str:
     if ("PROTOCOL" in reason and "ALERT" in reason) or reason in _OLD_TLS:
         return f"client and server share no TLS version ({reason}): TLS 1.2 or newer is required"
     if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
-        return f"it refuses the TLS handshake ({reason}): does it ask for a certificate, client_cert?"
+        return f"it refuses the TLS handshake ({reason}): does it require a client certificate (client_cert)?"
     if isinstance(error, ssl.SSLEOFError) or "EOF" in reason:
         return (
             "it closed the connection during the TLS handshake: is the port right, does a firewall close it?"

@@ -1,4 +1,4 @@
-"""Requests to Letta, with retries, redirects and checks of the answer; independent of pages and tables."""
+"""Requests to Letta, with retries, redirects and checks of the response; independent of pages and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from letta_source.api.bodies import parse_within_memory
-from letta_source.api.causes import describe_broken_answer, describe_cause
+from letta_source.api.causes import describe_broken_response, describe_cause
 from letta_source.api.exchange import Exchange, Reader
 from letta_source.api.memory_budget import MemoryLease
 from letta_source.api.redirects import CIRCLE, REDIRECTS, next_hop
@@ -45,7 +45,7 @@ _RETRIES_OF_GIVEN_UP = 2
 
 @dataclass(frozen=True)
 class _Asked:
-    """Options of a request for reading its answer, see `Client.get`."""
+    """Options of a request for reading its response, see `Client.get`."""
 
     lease: MemoryLease
     shape: Shape | None = None
@@ -117,7 +117,7 @@ class Client:
 
         Raises:
             RequestFailed: the last try failed too; a `StatusError` if the server said why.
-            FatalError: no key or a wrong one, no connection, not a Letta server, or no answers any more.
+            FatalError: the key is missing or wrong, the server is unreachable, or it is not Letta.
         """
         own = lease or self.server.memory.lease()
         try:
@@ -199,7 +199,7 @@ class Client:
                 answers = self._answers
                 lease = self.server.memory.lease()
                 try:
-                    # With a shape, as some gateways answer 200 for a server that is down.
+                    # With a shape, as some gateways return 200 for a server that is down.
                     asked = _Asked(lease, shape="list", may_lack=True, is_probe=True)
                     await self._tried(self._exchange.request("GET", path, {"limit": 1}), retries, asked)
                 except (RequestFailed, Unreachable) as error:
@@ -245,8 +245,8 @@ class Client:
         except (httpx.RequestError, httpx.InvalidURL) as error:
             hint = ""
             if isinstance(error, httpx.RequestError) and not self.server.lets_read:
-                hint = describe_broken_answer(error, self._route)
-            # Their texts quote answers that are not HTTP, and redirect targets.
+                hint = describe_broken_response(error, self._route)
+            # Their texts quote responses that are not HTTP, and redirect targets.
             self._exchange.redact.redact_error(error)
             what = f"{type(error).__name__} on {request.url.path}"
             raise RequestFailed(f"{what}: {hint}" if hint else what) from error

@@ -1,4 +1,4 @@
-"""Send one request and read its answer, over a connection of its own; without retries."""
+"""Send one request and read its response, over a connection of its own; without retries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if sys.version_info < (3, 11):
 logger = logging.getLogger(__name__)
 
 Reader = Callable[[httpx.Response, MemoryLease, Take], Awaitable[tuple[Any, int]]]
-"""Reads the body of a successful answer; returns the result, and the body's number of bytes."""
+"""Reads the body of a successful response; returns the result, and the body's number of bytes."""
 
 _CONNECT_SECONDS = 10.0
 # Bytes read of an error's body.
@@ -39,7 +39,7 @@ _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http1
 
 
 class Exchange:
-    """Sender of requests to one server, and reader of their answers; to be used in one event loop.
+    """Sender of requests to one server, and reader of their responses; to be used in one event loop.
 
     Args:
         settings: host, key, headers, timeout, proxy, certificates.
@@ -93,20 +93,20 @@ class Exchange:
     async def send(
         self, request: httpx.Request, lease: MemoryLease, read: Reader | None = None
     ) -> tuple[httpx.Response, Any]:
-        """Send a request and read its answer; only the start of it if it is an error.
+        """Send a request and read its response; only the start of it if it is an error.
 
         Args:
             lease: takes the memory of the body.
-            read: reads a successful answer that may be larger than the memory allows. The timeout then
+            read: reads a successful response that may be larger than the memory allows. The timeout then
                 applies to each part of the size of a page.
 
         Returns:
-            The answer, closed, and its body or the result of `read`.
+            The response, closed, and its body or the result of `read`.
         """
         self._server.traffic.count_request()
         connection = self._idle.pop() if self._idle else self._connect()
         try:
-            # httpx has no deadline for a whole answer: one that trickles in would take forever.
+            # httpx has no deadline for a whole response: one that trickles in would take forever.
             async with _Deadline(self._timeout) as deadline:
                 response = await connection.handle_async_request(request)
                 response.request = request
@@ -174,7 +174,7 @@ def _headers(settings: Settings) -> _Headers:
 
 
 class _Parts:
-    """Counter of a long answer's bytes that gives each part the time of a page."""
+    """Counter of a long response's bytes that gives each part the time of a page."""
 
     def __init__(self, lease: MemoryLease, deadline: _Deadline, part: int) -> None:
         self._lease = lease

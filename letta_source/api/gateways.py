@@ -1,4 +1,4 @@
-"""Answers from something in front of Letta: gateways, proxies, challenges and logins."""
+"""Responses from something in front of Letta: gateways, proxies, challenges and logins."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SERVER_CHARS = 40
 # Members of an RFC 9457 problem besides its detail: such an error is a gateway's.
 _PROBLEM = {"title", "status", "instance"}
 _CLOUD = ".letta.com"
-NOT_LETTAS = "not Letta's own answer"
-GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it asks for as `headers`"
+NOT_LETTAS = "not Letta's own response"
+GATEWAY_REFUSES = "a gateway or proxy in front refuses: give the headers that it requires as `headers`"
 CHALLENGES = {
     "cf-mitigated": "a challenge of Cloudflare for browsers",
     "x-amzn-waf-action": "a challenge of AWS WAF for browsers",
@@ -54,9 +54,7 @@ def describe_foreign(response: httpx.Response, body: bytes, redact: Redactor) ->
     if speaks_https(body[:1000].decode("latin-1")):
         return f"{reason}: it speaks https on this port: set the base URL to https://…"
     if challenge := challenge_of(response, body):
-        return (
-            f"{reason}: {challenge}: have it let this program through, or give it what it wants as `headers`"
-        )
+        return f"{reason}: {challenge}: let this program through, or give the headers it accepts as `headers`"
     server = redact(response.headers.get("server", ""))[:_SERVER_CHARS]
     who = f"{reason}: {NOT_LETTAS}" + (f", but that of {server}" if server else "")
     if status in (401, 403):

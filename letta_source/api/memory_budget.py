@@ -68,12 +68,12 @@ class MemoryBudget:
 
     @property
     def largest_body(self) -> int:
-        """The most bytes of an answer that cannot be requested in smaller parts, such as one message."""
+        """The most bytes of a response that cannot be requested in smaller parts, such as one message."""
         return self.limit // 8
 
     @property
     def largest_stream(self) -> int:
-        """The most bytes of an answer that is read in pieces, which wait in a temporary file."""
+        """The most bytes of a response that is read in pieces, which wait in a temporary file."""
         return self.limit * 2
 
     @property
@@ -114,7 +114,7 @@ class MemoryBudget:
         """Return a lease of the memory, empty at first.
 
         Args:
-            can_be_less: the answer could be requested in smaller parts.
+            can_be_less: the response could be requested in smaller parts.
         """
         return MemoryLease(self, self.largest_of_many if can_be_less else self.largest_body)
 
@@ -182,7 +182,7 @@ class MemoryLease:
     """A part of the memory; what is left of it is given back when it is garbage-collected.
 
     Attributes:
-        most: the most bytes that the answer may have.
+        most: the most bytes that the response may have.
         size: bytes taken.
         is_held: the collector of rows has it, and gives it back when memory is short.
     """

@@ -11,7 +11,7 @@ from letta_source.errors import AuthError, FatalError, NotLetta
 
 REDIRECTS = {301, 302, 303, 307, 308}
 CIRCLE = (
-    "redirects in a circle: is the URL right? A proxy at which TLS ends must tell the server so"
+    "redirects in a circle: is the URL right? A proxy that terminates TLS must tell the server so"
     " (X-Forwarded-Proto)"
 )
 _KEEP_METHOD = {307, 308}
@@ -39,7 +39,7 @@ def next_hop(
 
 
 def redirected(request: httpx.Request, response: httpx.Response, base_url: str) -> httpx.Request:
-    """Return the request that follows a redirect: the server answers 307 to a missing or extra slash.
+    """Return the request that follows a redirect: the server sends 307 for a missing or extra slash.
 
     A server behind a proxy that terminates TLS redirects to http:// on the same host: https is kept.
 
@@ -57,8 +57,8 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
     host = redactor_of(request)(there.host)
     if _is_login(here, there, is_same_host):
         raise AuthError(
-            f"{base_url} redirects to a login at {host}: a gateway in front asks for one. Give the"
-            " headers that it takes instead as `headers`, or have it let this program through."
+            f"{base_url} redirects to a login at {host}: a gateway in front requires one. Give the"
+            " headers that it accepts instead as `headers`, or let this program through."
         )
     if is_same_host and here.scheme == "https" and there.scheme == "http":
         port = here.port if there.port in (None, here.port) else there.port

@@ -1,6 +1,6 @@
-"""The meaning of an error that a server answers with.
+"""The meaning of an error response.
 
-A status is meaningful only if Letta sent it: reverse proxies, gateways and firewalls answer 404 during a
+A status is meaningful only if Letta sent it: reverse proxies, gateways and firewalls return 404 during a
 deployment, 403 with a challenge, 200 with an error. Letta's own errors are JSON with a `detail`; those of
 gateways have a `message` or an `error`, or are RFC 9457 problems, which have a `detail` too.
 """
@@ -42,11 +42,11 @@ class Verdict(Enum):
 
 
 class RequestFailed(Exception):
-    """A request got no usable answer, even at the last try; other requests may."""
+    """A request got no usable response, even at the last try; other requests may."""
 
 
 class StatusError(RequestFailed):
-    """The server, or something in front of it, answered with an error.
+    """The server, or something in front of it, returned an error.
 
     Attributes:
         status: the HTTP status.
@@ -127,8 +127,8 @@ _LIMIT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 SUCCESSES = {200, 203}
-"""Statuses of a whole answer. Letta sends 200, and some proxies that rewrite answers 203. Of the other 2xx,
-202 and 204 come without a list, and 206 with a part of one, which may be `[]`."""
+"""Statuses of a complete response. Letta sends 200, and some proxies that rewrite responses send 203. Of the
+other 2xx, 202 and 204 come without a list, and 206 with a part of one, which may be `[]`."""
 # Transient failures, whether of the server or of a gateway.
 PASSING_STATUSES = {408, 425, 429}
 # A page may be too large for the server, or hold an unreadable message. 524 is Cloudflare's 504.
@@ -138,7 +138,7 @@ PAGE_STATUSES = {400, 408, 413, 500, 502, 504, 520, 524}
 def to_error(
     response: httpx.Response, body: bytes, has_route: bool = True, wait: float | None = None
 ) -> RequestFailed:
-    """Return the error to raise for an answer with an error status.
+    """Return the error to raise for a response with an error status.
 
     Args:
         has_route: a missing endpoint is a transient failure; false if the server may lack it.
@@ -171,7 +171,7 @@ def to_error(
 
 
 def judge(status: int, sent: Any, host: str = "") -> Verdict:
-    """Return the verdict on an answer with an error status.
+    """Return the verdict on a response with an error status.
 
     Args:
         sent: the JSON of its body, None if that is not JSON.

@@ -53,7 +53,7 @@ async def retried(
         failed: the error of the first try.
         page_retries: see `letta_source.api.client.Client.get`.
         first_contact: nothing was read yet: a web page is most likely another server's, and not retried.
-        is_probe: it waits for the server to come back; else other paths may be answered, and an answer that
+        is_probe: it waits for the server to come back; else other paths may be answered, and a response that
             is not Letta's, such as an error with status 200, is retried for half a minute.
         on_retry: called before each retry with the seconds until then.
         level: of the log's message about each retry.
@@ -119,7 +119,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     A gateway may add a field of its own; the longest wait counts.
 
     Args:
-        now: the server's time, used if the answer has no date.
+        now: the server's time, used if the response has no date.
 
     Returns:
         More than 0; None if the field is missing, in the past, not a time at all, or more than 31 days,

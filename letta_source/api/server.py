@@ -20,7 +20,7 @@ _SECONDS_APART = 10.0
 
 
 class Clock:
-    """The offset of the server's clock from ours, by the Date header of its answers.
+    """The offset of the server's clock from ours, by the Date header of its responses.
 
     Ages of messages and dates of Retry-After are measured against it, not our clock.
 
@@ -33,7 +33,7 @@ class Clock:
         self._next = 0.0
 
     def observe(self, headers: Mapping[str, str]) -> bool:
-        """Note an answer's date, every ten seconds; return True if it was the first one."""
+        """Note a response's date, every ten seconds; return True if it was the first one."""
         if monotonic() < self._next:
             return False
         self._next = monotonic() + _SECONDS_APART
@@ -52,7 +52,7 @@ class Clock:
 
     @property
     def is_known(self) -> bool:
-        """True once an answer's date was looked at, even if it had none."""
+        """True once a response's date was looked at, even if it had none."""
         return self._next > 0
 
     @property

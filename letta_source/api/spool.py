@@ -1,7 +1,7 @@
-"""The answer of a list that one request returns whole, and that may be larger than the memory allows.
+"""A list that comes in one response, which may be larger than the memory allows.
 
-It is read in pieces, and its elements wait in a private temporary file until the answer is complete: nothing
-of an answer that breaks off is handed on, and the server does not wait while rows are loaded.
+The response is read in pieces, and its elements wait in a private temporary file until it is complete:
+nothing of a truncated response is handed on, and the server does not wait while rows are loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from letta_source.api.memory_budget import MemoryBudget, MemoryLease, parsed_siz
 from letta_source.api.responses import BadBody, RequestFailed, TooLarge
 from letta_source.items import id_of
 
-# An answer with fewer bytes needs no file.
+# A response with fewer bytes needs no file.
 _IN_MEMORY = 1 << 20
 # An element with fewer bytes is parsed without counting what its value takes.
 _SMALL = 1 << 15
@@ -28,14 +28,14 @@ _ENTRY = 150
 
 
 class SpoolFull(RequestFailed):
-    """The temporary folder has no room for the answer, or cannot be written."""
+    """The temporary folder has no room for the response, or cannot be written."""
 
 
 class Spool:
     """The elements of one list.
 
     Args:
-        elements: the parser that cuts them out, and knows their depth in the answer.
+        elements: the parser that cuts them out, and knows their depth in the response.
         lease: takes the memory of the lists of ids and sizes.
 
     Attributes:
@@ -68,7 +68,7 @@ class Spool:
 
     @property
     def other(self) -> Any:
-        """The answer if it is not a list; else an empty list."""
+        """The response if it is not a list; else an empty list."""
         return [] if self._elements.is_list else self._elements.other
 
     def __len__(self) -> int:
@@ -112,14 +112,14 @@ class Spool:
 async def read_list(
     response: httpx.Response, lease: MemoryLease, take: Take, key: str, memory: MemoryBudget
 ) -> tuple[Spool, int]:
-    """Read an answer that is a list, or an object with a list under this key.
+    """Read a response that is a list, or an object with a list under this key.
 
     Args:
         lease: takes the memory of what is held; the spool gives it back.
         take: awaited with a number of bytes, before they are held.
 
     Returns:
-        The elements, and the number of bytes of the answer.
+        The elements, and the number of bytes of the response.
 
     Raises:
         TooLarge: it has more bytes or elements than memory and temporary files may take.
@@ -158,7 +158,7 @@ async def read_list(
 async def _fill(
     spool: Spool, elements: Elements, response: httpx.Response, take: Take, memory: MemoryBudget
 ) -> int:
-    """Add all elements of an answer; return its number of bytes."""
+    """Add all elements of a response; return its number of bytes."""
     size, lease = 0, spool.lease
     async for piece in pieces_of(response, memory.largest_stream, take):
         size += len(piece)

@@ -68,7 +68,7 @@ def check(options: argparse.Namespace) -> int:
         lines.append(f"  {family:<14} {'yes' if missing is None else f'no, {absent} ({missing[:80]})'}")
     lines.append(f"Loads go to {where}.")
     if options.write:
-        lines.append("A text that was written there came back as it was.")
+        lines.append("A text written there came back unchanged.")
     lines.append(f"Masks: {settings.masking}.")
     print("\n".join(map(visible, lines)))
     return ExitCode.OK

@@ -110,7 +110,7 @@ def _report() -> str:
         return f"No report: {missing}"
     target = Target(_NAME, "duckdb", _DATASET, destination_name=_NAME, database=_FILE).resolved()
     write(target, Path(_REPORT), ReportOptions(title="the demo"))
-    return f"The report, for a browser:\n\n  {Path(_REPORT).resolve()}"
+    return f"The report, to open in a browser:\n\n  {Path(_REPORT).resolve()}"
 
 
 def _tables(loaded: Loaded) -> str:

@@ -68,7 +68,7 @@ def lines(found: Status) -> Iterator[str]:
         return
     yield ""
     if not found.has_log:
-        yield "Loaded by a version without load_log: of older loads only the start is known."
+        yield "Loaded by a version without load_log: only the start of older loads is known."
     head = ("last runs (UTC)", "seconds", "mode", "outcome", "exit code", "rows", "problems")
     yield from aligned(head, [_run(run) for run in found.runs]).splitlines()
     yield from (f"{_time(run.began_at)}{_because(run)}" for run in found.runs if run.reason)

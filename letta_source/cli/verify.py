@@ -188,9 +188,9 @@ def _summary(totals: Totals, not_compared: dict[str, str]) -> str:
     differences = ", ".join(f"{counts[kind]:,} {kind}" for kind in DIFFERENCES)
     lines = [f"{totals.agents:,} agents compared, {differ:,} differ: rows {differences}."]
     if counts["newer"]:
-        lines.append(f"Newer than the last load, which the next one brings: {counts['newer']:,} rows.")
+        lines.append(f"Changed since the last load, so the next one brings them: {counts['newer']:,} rows.")
     if counts["unreadable"]:
-        lines.append(f"Held, but unreadable on the server: {counts['unreadable']:,} rows.")
+        lines.append(f"In the warehouse, but unreadable on the server: {counts['unreadable']:,} rows.")
     if counts["not_comparable"]:
         columns = ", ".join(sorted(totals.hidden)) or "of messages that changed"
         lines.append(f"Masked or cut, so not comparable: {counts['not_comparable']:,} rows ({columns}).")

@@ -138,7 +138,7 @@ def fitted(rows: pa.Table, table: Table, longest: int) -> pa.Table:
     rows, cut = within(rows, longest, json)
     if cut:
         shown = f"{cut:,}", f"{longest:,}"
-        logger.warning("%s: %s texts were cut to the %s bytes that fit", table.name, *shown)
+        logger.warning("%s: %s texts were truncated to %s bytes", table.name, *shown)
     return rows
 
 

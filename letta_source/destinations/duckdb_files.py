@@ -119,7 +119,7 @@ def not_a_database(message: str) -> ConfigError | None:
     """
     if _IN_MEMORY in message:
         return ConfigError(
-            f"{_CREDENTIALS}: nothing of a database in memory would be left: name a file such as letta.duckdb"
+            f"{_CREDENTIALS}: a database in memory would be lost: name a file such as letta.duckdb"
         )
     if (found := _NO_DATABASE.search(message)) is None:
         return None
@@ -131,7 +131,7 @@ def in_use(message: str) -> InUse | None:
     """Return the error for a DuckDB file that is open already; None if the message is another."""
     if _OPEN_OTHERWISE in message:
         return InUse(
-            "this program has the DuckDB file open already, one to read and one to write: close that"
+            "this process has the DuckDB file open already, in another mode: close that"
             " connection first (`connection.close()`), or wait until the load has ended"
         )
     if (found := _LOCKED.search(message)) is None:

@@ -57,7 +57,9 @@ def assert_written_texts_arrive(sql_client: Any) -> None:
 
 def _assert_same(came_back: Any) -> None:
     if came_back != ODD_TEXT:
-        raise ConfigError(f"the database sends the text {ODD_TEXT!r} back as {came_back!r}: set UTF-8 for it")
+        raise ConfigError(
+            f"the database returns the text {ODD_TEXT!r} as {came_back!r}: set its encoding to UTF-8"
+        )
 
 
 def _assert_postgres(sql_client: Any) -> None:

@@ -98,7 +98,7 @@ class Lease:
                 self.release()
             except DestinationException as error:
                 logger.warning(
-                    "the lease of %s could not be given back, and runs out in %.0f s: %s",
+                    "the lease of %s could not be released, and expires in %.0f s: %s",
                     self._pipeline, SECONDS, type(error.__cause__ or error).__name__,
                 )  # fmt: skip
 
@@ -134,7 +134,7 @@ class Lease:
             if (held.id, held.until) != (seen.id, seen.until):
                 raise ConfigError(
                     f"the pipeline {self._pipeline} is being loaded into this dataset by {held}; its lease"
-                    f" ends at {shown_time(held.until)} unless it goes on: wait for it, or end it and use"
+                    f" ends at {shown_time(held.until)} unless it is renewed: wait for it, or end it and use"
                     " --steal-lock"
                 )
             self._sleep(min(_POLL, SECONDS / _RENEWALS))

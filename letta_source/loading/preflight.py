@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 _UUID = "123e4567-e89b-42d3-8456-426614174000"
 _FORMS = {"agent": f"agent-{_UUID}", "batch": f"job-{_UUID}"}
 
-# Letta itself answers, though not with a list. Self-hosted, `/v1/steps/` always answers 400.
+# Letta itself answers, though not with a list. Self-hosted, `/v1/steps/` always returns 400.
 _ANSWERED = {Verdict.GONE, Verdict.NO_ROUTE, Verdict.REFUSED, Verdict.PAGE_LIMIT, Verdict.ERROR}
 # Retries, for half a minute: a self-hosted server takes some 15 s to start.
 _WHILE_IT_STARTS = 7
@@ -43,7 +43,7 @@ _ENDED = (ExitCode.OK.value, ExitCode.INCOMPLETE.value)
 
 
 def check_families(settings: Settings) -> dict[str, str | None]:
-    """Map each endpoint family to None if available, else to the answer.
+    """Map each endpoint family to None if available, else to the response.
 
     Raises:
         FatalError: the host is unreachable, refuses the key, or has none of the families.
@@ -113,11 +113,13 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
         raise NotLetta(str(error)) from error
     except StatusError as error:
         if _is_malformed(error):
-            message = f"{client.base_url} takes no such id: {what}; ids look like {_FORMS[what.split()[0]]}"
+            message = (
+                f"{client.base_url} does not accept this id: {what}; ids look like {_FORMS[what.split()[0]]}"
+            )
             raise ConfigError(message) from error
         if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
             raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
-        raise Unreachable(f"{client.base_url}{path} answers {error}") from error
+        raise Unreachable(f"{client.base_url}{path} returns {error}") from error
     except RequestFailed as error:
         raise Unreachable(f"{client.base_url}{path}: {error}") from error
 
@@ -131,7 +133,7 @@ def _is_malformed(error: StatusError) -> bool:
 
 
 async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> str | None:
-    """Return None for a list, else the server's answer. A 403 may concern this family alone.
+    """Return None for a list, else the server's response. A 403 may concern this family alone.
 
     Args:
         refused: collects the errors to raise if no family can be read.
@@ -156,11 +158,11 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
             # If it does not know the cursor, it has the list.
             return None if card.nil_cursor and error.verdict is Verdict.GONE else str(error)
         if isinstance(error, StatusError) and error.status == 404:
-            refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} answers {error}"))
+            refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} returns {error}"))
             return str(error)
         if client.server.lets_read:
             return str(error)
-        says = "answers " if isinstance(error, StatusError) else ""
+        says = "returns " if isinstance(error, StatusError) else ""
         raise Unreachable(f"{client.base_url}{path}: {says}{error}") from error
     return None
 

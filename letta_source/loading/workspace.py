@@ -145,18 +145,18 @@ class Workspace:
         dataset = self.pipeline.dataset_name
         if gone.types:
             raise ConfigError(
-                f"{dataset}: {gone}: change it back, or drop the table or view: the next run makes the table"
-                " again and reads it whole"
+                f"{dataset}: {gone}: change it back, or drop the table or view: the next run creates it again"
+                " and reads all of its rows"
             )
         if gone.columns and not self._settings.refresh:
             raise ConfigError(
-                f"{dataset}: {gone}, though it was loaded: rename it back, or run with --refresh, which makes"
-                " it again and reads everything"
+                f"{dataset}: {gone}, though it was loaded: rename it back, or run with --refresh, which"
+                " creates it again and reads everything"
             )
         if gone and self.capabilities.writes == "append" and (left := gone.left_of_resources()):
             raise ConfigError(
-                f"{dataset}: {gone}, though it was loaded, and rows can only be added: delete"
-                f" {', '.join(left)} too, so that all is read again, or put it back"
+                f"{dataset}: {gone}, though it was loaded, and the files are append-only: delete"
+                f" {', '.join(left)} too, so that everything is read again, or restore it"
             )
         if gone:
             again = ", ".join(sorted(gone.resources())) or "nothing"

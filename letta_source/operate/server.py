@@ -111,7 +111,7 @@ async def _gone_now(client: Client, paths: list[str]) -> list[str]:
 
 async def _is_gone(client: Client, path: str) -> bool:
     try:
-        # An unreadable message answers 500: there is no need to retry it often.
+        # An unreadable message returns 500: there is no need to retry it often.
         await client.get(path, page_retries=1, may_lack=True)
     except RequestFailed as error:
         return is_gone(error)

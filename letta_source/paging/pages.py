@@ -37,7 +37,7 @@ _SHRINK_STATUSES = PAGE_STATUSES | {503}
 _SHRINK_AFTER, _GIVE_UP_AFTER = 2, 4
 
 Get = Callable[[Params, int], Awaitable[Any]]
-"""Takes the parameters and the number of retries, returns an answer."""
+"""Takes the parameters and the number of retries, returns a response."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Pages:
             Lost: the parent does not exist, or the cursor is not in its list.
             FamilyMissing: the server has no such list.
             RequestFailed: see `letta_source.api.client`.
-            Unreadable: the answer is not a list.
+            Unreadable: the response is not a list.
         """
         given = {name: cursor for name, cursor in cursors.items() if cursor}
         nil_cursor = self._nil_cursor if not given else None
@@ -201,7 +201,7 @@ class Pages:
 
 
 def _may_shrink(error: RequestFailed) -> bool:
-    """Return True if a smaller page may succeed; after a 400, only if the answer is Letta's own."""
+    """Return True if a smaller page may succeed; after a 400, only if the response is Letta's own."""
     if isinstance(error, StatusError):
         return error.status in _SHRINK_STATUSES and (error.status != 400 or error.verdict is Verdict.ERROR)
     return not isinstance(error, (WebPage, WrongShape))
@@ -220,7 +220,7 @@ async def get_whole_or_without(get: Get, params: Params, fragile: str, server: S
     """Return one item, without the relation if the server fails with it; this is logged once per relation.
 
     `agent.pending_approval` holds an agent's newest message. If the server cannot render it, the agent
-    answers 500, as does each page with that agent.
+    returns 500, as does each page with that agent.
 
     Args:
         fragile: the relation, one of those in the parameter `include`.
@@ -253,10 +253,10 @@ def _without(params: Params, relation: str) -> Params:
 
 
 def as_list(body: Any) -> Sequence[Any]:
-    """Return the array of a list's answer; null counts as an empty array.
+    """Return the array of a list's response; null counts as an empty array.
 
     Raises:
-        Unreadable: the answer is neither.
+        Unreadable: the response is neither.
     """
     if body is None:
         return []

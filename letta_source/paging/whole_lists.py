@@ -22,10 +22,10 @@ _MOST = 100_000
 async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncIterator[Page | Gap]:
     """Yield every item of a list without cursors, asked for with a limit larger than the list.
 
-    Batch messages answer 500 to `after` and ignore `before`. Fewer items than the limit do not prove the
-    end, as a server or gateway may cap the limit: the newest item has to be among them.
+    Lists of batch messages return 500 for `after` and ignore `before`. Fewer items than the limit do not
+    prove the end, as a server or gateway may cap the limit: the newest item has to be among them.
 
-    An answer is read to its end before its first page is yielded, see `letta_source.api.spool`. Items too
+    A response is read to its end before its first page is yielded, see `letta_source.api.spool`. Items too
     large for the memory become a gap.
 
     Raises:
@@ -77,7 +77,7 @@ class _Whole:
         self.size = endpoint.page_size
 
     async def read(self) -> Spool:
-        """Return the answer to the largest limit that is needed, or that the server accepts."""
+        """Return the response to the largest limit that is needed, or that the server accepts."""
         bound = _MOST
         while True:
             try:
@@ -114,7 +114,7 @@ class _Whole:
     async def pages(
         self, found: Spool, order: Sequence[int], in_order: bool = True
     ) -> AsyncIterator[Page | Gap]:
-        """Yield the elements at these positions of the answer, in this order."""
+        """Yield the elements at these positions of the response, in this order."""
         ids = [found.ids[place] for place in order]
         gap: Gap | None = None
         for group in self._groups(found, ids, order):

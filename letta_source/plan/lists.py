@@ -169,7 +169,7 @@ async def lists_steps(client: Client, state: ResourceState) -> bool:
         try:
             await client.get(path, {"order": "asc", "limit": 1}, shape="list", may_lack=True)
         except RequestFailed as error:
-            # A self-hosted server always answers 400.
+            # A self-hosted server always returns 400.
             if not (is_missing(error) or (isinstance(error, StatusError) and error.verdict is Verdict.ERROR)):
                 raise Unreadable(f"{path}: {error}") from error
             host.miss_step_list(error if is_missing(error) else None)

@@ -143,7 +143,7 @@ def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
         warnings.append("No load has finished yet.")
     elif _since(now, health.last_load) > _STALE:
         age = texts.age(_since(now, health.last_load))
-        warnings.append(f"The last finished load began {age} ago: what came since is missing.")
+        warnings.append(f"The last finished load began {age} ago: newer data is missing.")
     if health.ahead:
         dated = f"{texts.count(health.ahead)} items of messages are dated in the future"
         warnings.append(f"{dated}: a report without an end date leaves them out.")

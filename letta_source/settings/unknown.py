@@ -194,7 +194,7 @@ def _is_no_table(provider: Any, *section: str) -> bool:
 
 
 def _meant(near: str | None) -> str:
-    return f"did you mean {near}?" if near else "the README lists the settings"
+    return f"did you mean {near}?" if near else "docs/configure.md lists the settings"
 
 
 def _as_variable(path: Path, name: str) -> str:

@@ -25,7 +25,7 @@ class StoredChanges(TypedDict, total=False):
     agents: int
     """The number of agents."""
     missing: str
-    """The host's answer when it was found to lack the resource's family."""
+    """The host's response when it was found to lack the resource's family."""
     lacks_step_list: bool
     """True if steps have to be read through runs."""
 
@@ -96,7 +96,7 @@ class Changes:
 
     @property
     def missing(self) -> str | None:
-        """The host's answer when it was found to lack the resource's family."""
+        """The host's response when it was found to lack the resource's family."""
         return self._stored.get("missing")
 
     @property

@@ -17,7 +17,7 @@ import httpcore
 import httpx
 import pytest
 
-from letta_source.api.causes import Route, describe_broken_answer, describe_cause, is_lasting
+from letta_source.api.causes import Route, describe_broken_response, describe_cause, is_lasting
 from letta_source.api.client import Client
 from letta_source.errors import LettaError
 from tests.support.wire import get, settings
@@ -157,7 +157,7 @@ def test_a_client_certificate_requested_after_the_handshake(pems: Path) -> None:
     with port_of(speaks_tls(pems / "good.pem", client_ca=pems / "ca.pem")) as port:
         asked = said_by(f"https://localhost:{port}", ca_bundle=str(pems / "ca.pem"))
     # If the server closes the connection at once, its alert may be lost.
-    assert "does it ask for a certificate, client_cert?" in asked or "closed the connection" in asked
+    assert "does it require a client certificate" in asked or "closed the connection" in asked
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
@@ -199,7 +199,7 @@ def test_a_tls_error_during_a_load_is_a_failed_request(kind: str, monkeypatch: p
         (resets, ("the connection was reset: is", "closed the connection: is the port right, or")),
         (
             says(b"SSH-2.0-OpenSSH_9\r\n"),
-            ("it speaks plain http on this port", "answer is not HTTP: is the port right"),
+            ("it speaks plain http on this port", "response is not HTTP: is the port right"),
         ),
     ],
     ids=["hangs up", "resets", "ssh"],
@@ -212,7 +212,7 @@ def test_the_port_of_another_service(url: str, play: Play, said: tuple[str, str]
 
 def test_a_server_that_never_answers() -> None:
     with port_of(waits) as port:
-        assert "no answer from localhost in time: see the setting `timeout`" in said_by(
+        assert "no response from localhost in time: see the setting `timeout`" in said_by(
             f"http://localhost:{port}", timeout=0.05
         )
 
@@ -277,8 +277,8 @@ def tls_error(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLEr
     [
         ("TLSV1_ALERT_PROTOCOL_VERSION", "client and server share no TLS version", True),
         ("UNSUPPORTED_PROTOCOL", "client and server share no TLS version", True),
-        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "does it ask for a certificate", True),
-        ("TLSV1_ALERT_UNKNOWN_CA", "does it ask for a certificate", True),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "does it require a client certificate", True),
+        ("TLSV1_ALERT_UNKNOWN_CA", "does it require a client certificate", True),
         ("WRONG_VERSION_NUMBER", "it speaks plain http", True),
         ("UNEXPECTED_EOF_WHILE_READING", "closed the connection during the TLS handshake", False),
         ("TLSV1_ALERT_INTERNAL_ERROR", "TLS failed (TLSV1_ALERT_INTERNAL_ERROR)", False),
@@ -293,7 +293,7 @@ def test_openssl_reasons_are_explained(reason: str, said: str, lasts: bool) -> N
 def test_the_wait_that_timed_out_is_not_reported_as_the_cause() -> None:
     error = httpx.ReadTimeout("")
     error.__context__ = ssl.SSLWantReadError()
-    assert "no answer from letta.test" in describe_broken_answer(error, Route("letta.test"))
+    assert "no response from letta.test" in describe_broken_response(error, Route("letta.test"))
     slow = httpx.ConnectTimeout("")
     slow.__context__ = ssl.SSLWantReadError()
     assert "attempt to connect to the proxy p:1" in describe_cause(slow, Route("letta.test", proxy="p:1"))

@@ -42,7 +42,7 @@ def test_lone_surrogates_are_json() -> None:
         (b'{"error": "gone"}', "{'error': 'gone'}"),
         (b'["gone"]', "['gone']"),
         (b'{"detail": "one line\\n  and another"}', "one line and another"),
-        (b"no json", "Not Found: not Letta's own answer"),
+        (b"no json", "Not Found: not Letta's own response"),
         (b'"' + b"x" * 999 + b'"', "x" * 300),
     ],
 )

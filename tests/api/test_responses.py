@@ -262,7 +262,7 @@ def to(where: str) -> httpx.Response:
             "that of nginx.*gateway",
         ),
         (httpx.Response(403, json={"message": "Forbidden"}), AuthError, "Forbidden.*not Letta's.*`headers`"),
-        (httpx.Response(401, text="no"), AuthError, "not Letta's own answer: a gateway or proxy in front"),
+        (httpx.Response(401, text="no"), AuthError, "not Letta's own response: a gateway or proxy in front"),
         (httpx.Response(407, html="Squid"), AuthError, "the proxy asks for a user and password"),
         (to("/login?next=/v1"), AuthError, "a login at letta.test"),
         (to("https://sso.corp.test/x"), AuthError, "a login at sso.corp"),

@@ -89,7 +89,7 @@ def test_write_round_trips_a_text(
     with duckdb.connect(file) if destination == "duckdb" else closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE of_others (n INTEGER)")
     said = letta_source(*check)
-    assert (said.code, "came back as it was" in said.out) == (0, True), said.err
+    assert (said.code, "came back unchanged" in said.out) == (0, True), said.err
     assert json.loads(letta_source(*check, "--json").out)["written"] is True
     assert "written there" not in letta_source(*check[:1], *check[2:]).out
 

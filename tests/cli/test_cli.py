@@ -165,7 +165,7 @@ def test_a_wrong_key_is_refused(letta_source: Command, monkeypatch: pytest.Monke
         ),
         (404, "application/json", b'{"detail": "Not Found"}', "{url} has none of Letta's endpoints: "),
         (200, "application/json", b"{", "{url}/v1/agents/: "),
-        (503, "text/plain", b"", "{url}/v1/agents/: answers 503: "),
+        (503, "text/plain", b"", "{url}/v1/agents/: returns 503: "),
     ],
 )
 def test_a_server_that_is_not_letta_is_refused(

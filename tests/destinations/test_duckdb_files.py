@@ -69,8 +69,8 @@ def test_addresses_in_place_of_a_file_are_refused(folder: Path, database: str, n
         ("duckdb://w.duckdb", "three slashes"),
         ("duckdb://loader:hunter2@db/w.duckdb", "three slashes"),
         # dlt refuses it in words about its own parts.
-        (":memory:", "nothing of a database in memory would be left"),
-        ("duckdb:///:memory:", "nothing of a database in memory would be left"),
+        (":memory:", "a database in memory would be lost"),
+        ("duckdb:///:memory:", "a database in memory would be lost"),
         # Files of these names would be made.
         ("  ", "must not be blank or in quotes"),
         ('"w.duckdb"', "must not be blank or in quotes"),
@@ -113,7 +113,7 @@ def test_a_file_open_in_another_mode_in_this_process_is_named(folder: Path, read
     duckdb.connect(folder / "w.duckdb").close()
     with duckdb.connect(folder / "w.duckdb", read_only=reads):
         target = Target("letta", "duckdb", "letta", database="w.duckdb", read_only=not reads)
-        with pytest.raises(InUse, match=r"this program has .* open already, .*: close that connection first"):
+        with pytest.raises(InUse, match=r"this process has .* open already, .*: close that connection first"):
             target.resolved().check()
 
 

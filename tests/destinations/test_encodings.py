@@ -51,7 +51,7 @@ UTF8 = {"server_encoding": "UTF8", "client_encoding": "UTF8"}
         ("postgres", {**UTF8, "server_encoding": "SQL_ASCII"}, "TEMPLATE template0 ENCODING 'UTF8'"),
         ("postgres", {**UTF8, "server_encoding": "LATIN1"}, "stores texts as LATIN1"),
         ("postgres", {**UTF8, "client_encoding": "WIN1252"}, "client_encoding is WIN1252"),
-        ("postgres", {**UTF8, "SELECT %s": "caf?"}, "sends the text"),
+        ("postgres", {**UTF8, "SELECT %s": "caf?"}, "returns the text"),
         (
             "mysql",
             {"schemata": [("DATABASE", "", "latin1")]},
@@ -62,7 +62,7 @@ UTF8 = {"server_encoding": "UTF8", "client_encoding": "UTF8"}
             {"schemata": [("DATABASE", "", "utf8mb4"), ("TABLE", "agents", "utf8mb3")]},
             "ALTER TABLE `letta`.`agents` CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         ),
-        ("sqlite", {"SELECT %s": "?"}, "sends the text"),
+        ("sqlite", {"SELECT %s": "?"}, "returns the text"),
     ],
 )
 def test_an_encoding_that_cannot_hold_all_texts_is_refused(
@@ -103,7 +103,7 @@ def test_a_text_survives_a_temporary_table(dialect: str, encoding: str) -> None:
     if encoding == "utf-8":
         assert_written_texts_arrive(table)
     else:
-        with pytest.raises(ConfigError, match="sends the text"):
+        with pytest.raises(ConfigError, match="returns the text"):
             assert_written_texts_arrive(table)
     assert table.said[0].startswith("CREATE TEMPORARY TABLE ")
     assert ("utf8mb4_bin" in table.said[0]) == (dialect in ("mysql", "mariadb"))
@@ -188,5 +188,5 @@ def test_check_writes_into_postgres(
     url = databases.postgres()
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
     said = letta_source("check", "--write", "--base-url", server.base_url, "--destination", "postgres")
-    assert (said.code, "came back as it was" in said.out) == (0, True)
+    assert (said.code, "came back unchanged" in said.out) == (0, True)
     assert run(url, "SELECT 1 FROM pg_class WHERE relname LIKE 'letta%'") == []

@@ -145,7 +145,7 @@ def test_a_lease_that_cannot_be_released_is_logged(
 
     with caplog.at_level(logging.WARNING), held(target):
         monkeypatch.setattr(Lease, "release", broken)
-    assert "could not be given back" in caplog.text
+    assert "could not be released" in caplog.text
 
 
 def test_dlts_sqlalchemy_client_runs_the_statements(

@@ -147,7 +147,7 @@ def test_an_id_that_the_server_refuses_is_one_short_line(
 ) -> None:
     said = letta_source.load(server, "--resources", "agents,agent_messages,batches", *option)
     assert (said.code, len(said.errors)) == (2, 1)
-    assert f"takes no such id: {what}; ids look like {form}" in said.err
+    assert f"does not accept this id: {what}; ids look like {form}" in said.err
     assert "pattern" not in said.err
     assert len(server.requests) == 1
 

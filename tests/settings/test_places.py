@@ -227,7 +227,7 @@ def test_an_invalid_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SOURCES__LETTA__AGENT_MESSAGES__MASKS", "SOURCES__LETTA__MASK"),
         ("SOURCES__LETTA__RUNS__IMAGE", "SOURCES__LETTA__IMAGES"),
         ("SOURCES__LETTA__SCHEMA__CONTRACT", "SOURCES__LETTA__SCHEMA_CONTRACT"),
-        ("SOURCES__LETTA__ZZZZ", "the README lists the settings"),
+        ("SOURCES__LETTA__ZZZZ", "docs/configure.md lists the settings"),
     ],
 )
 def test_an_unknown_variable(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
