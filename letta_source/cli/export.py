@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from letta_source.cli.arguments import (
     add_command,
@@ -23,11 +24,14 @@ from letta_source.errors import ConfigError, ExitCode
 from letta_source.safe_text import visible
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import dlt
 
     from letta_source.export.chat_model import LeftOut
+    from letta_source.export.chat_reading import ChatSelection
     from letta_source.export.selection import Selection
     from letta_source.export.write import Form
+
+Selected = TypeVar("Selected")
 
 CODES = exit_codes(
     {
@@ -97,7 +101,20 @@ def add_to(commands: Any) -> None:
         metavar="A,B",
         help="add content, tool_calls, tool_returns and approvals as lists, or some of them",
     )
-    add_options(command.add_argument_group("chats"))
+    chats = command.add_argument_group("chats")
+    chats.add_argument(
+        "--turns", type=int, metavar="N", help="maximum number of turns per line (default: all)"
+    )
+    chats.add_argument(
+        "--images",
+        choices=("links", "drop"),
+        help="keep the addresses of images, or nothing (default: links)",
+    )
+    chats.add_argument(
+        "--reasoning",
+        action=argparse.BooleanOptionalAction,
+        help="with the model's reasoning (default: only in trajectories)",
+    )
     add_place(command.add_argument_group("where from"))
 
 
@@ -107,8 +124,6 @@ def export(options: argparse.Namespace) -> int:
     Raises:
         LettaError: nothing was written to the file.
     """
-    from letta_source.export.agents import SOME, agent_ids
-    from letta_source.export.selection import select
     from letta_source.export.write import CHAT_FORMATS, form_of
 
     if options.sql:
@@ -119,9 +134,37 @@ def export(options: argparse.Namespace) -> int:
     if output is None:
         assert_output()
     form = form_of(output, options.format, options.csv_safe)
-    if form.name in CHAT_FORMATS:
-        return export_chats(options, output, form)
-    refuse_for_tables(options)
+    done = (_export_chats if form.name in CHAT_FORMATS else _export_table)(options, output, form)
+    print(done, file=sys.stderr)
+    return ExitCode.OK
+
+
+@contextmanager
+def _opened(
+    options: argparse.Namespace, output: Path | None, select: Callable[[list[str] | None], Selected]
+) -> Iterator[tuple[dlt.Pipeline, Path, Selected]]:
+    """Yield a dataset's pipeline, a folder for what does not fit into memory, and the selection.
+
+    Args:
+        select: validates the options, given agents by id; called before anything is opened, and again once
+            the names of agents are resolved.
+    """
+    from letta_source.export.agents import SOME, agent_ids
+
+    selection = select(options.agent_id and SOME)
+    with opened_dataset(options, output) as (pipeline, folder):
+        if options.agent_id:
+            selection = select(agent_ids(pipeline, options.agent_id))
+        yield pipeline, folder, selection
+
+
+def _export_table(options: argparse.Namespace, output: Path | None, form: Form) -> str:
+    """Write the rows of one table; return a line that says how many."""
+    from letta_source.export.output import to_output
+    from letta_source.export.selection import select
+    from letta_source.export.write import writer
+
+    _refuse(options, _FOR_CHATS, "for chats: --format chat, sharegpt or trajectory")
     if options.table is None:
         raise ConfigError("name a table: `letta-source discover` lists them")
 
@@ -136,18 +179,22 @@ def export(options: argparse.Namespace) -> int:
             end_date=options.end_date,
         )
 
-    # Validate before anything is opened; the names of agents are resolved after that.
-    selection = selected(options.agent_id and SOME)
-    with opened_dataset(options, output) as (pipeline, folder):
+    with _opened(options, output, selected) as (pipeline, folder, selection):
         from letta_source.export.stream import read
 
-        if options.agent_id:
-            selection = selected(agent_ids(pipeline, options.agent_id))
-        rows = _write(read(pipeline, selection, folder), output, form, selection)
-    print(
-        f"{rows:,} rows of {options.table}{f' in {visible(str(output))}' if output else ''}", file=sys.stderr
-    )
-    return ExitCode.OK
+        batches = read(pipeline, selection, folder)
+
+        def write(file: BinaryIO) -> int:
+            rows = 0
+            with writer(form, file, selection) as writing:
+                for batch in batches:
+                    writing.write(batch)
+                    rows += batch.num_rows
+            file.flush()
+            return rows
+
+        rows = to_output(output, write)
+    return f"{rows:,} rows of {options.table}{_where(output)}"
 
 
 def _print_sql(options: argparse.Namespace) -> int:
@@ -156,65 +203,22 @@ def _print_sql(options: argparse.Namespace) -> int:
     if options.table != "tool_calls":
         raise ConfigError("--sql is for tool_calls: the other tables are in the warehouse")
     assert_output()
-    refuse(options, _FOR_ROWS, "for rows: leave it out with --sql")
+    _refuse(options, _FOR_ROWS, "for rows: leave it out with --sql")
     print(tool_calls_sql(options.dataset_name))
     return ExitCode.OK
 
 
-def _write(batches: Iterator[pa.RecordBatch], output: Path | None, form: Form, selection: Selection) -> int:
-    from letta_source.export.output import to_output
-    from letta_source.export.write import writer
-
-    def write(file: BinaryIO) -> int:
-        rows = 0
-        with writer(form, file, selection) as writing:
-            for batch in batches:
-                writing.write(batch)
-                rows += batch.num_rows
-        file.flush()
-        return rows
-
-    return to_output(output, write)
-
-
-def add_options(group: argparse._ArgumentGroup) -> None:
-    """Add the options of chats to the parser."""
-    group.add_argument(
-        "--turns", type=int, metavar="N", help="maximum number of turns per line (default: all)"
-    )
-    group.add_argument(
-        "--images",
-        choices=("links", "drop"),
-        help="keep the addresses of images, or nothing (default: links)",
-    )
-    group.add_argument(
-        "--reasoning",
-        action=argparse.BooleanOptionalAction,
-        help="with the model's reasoning (default: only in trajectories)",
-    )
-
-
-def refuse(options: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     """Raise ConfigError if one of the options was given."""
     for name in names:
         if getattr(options, name) not in (None, False):
             raise ConfigError(f"--{name.replace('_', '-')} is {why}")
 
 
-def refuse_for_tables(options: argparse.Namespace) -> None:
-    """Raise ConfigError for an option of chats when a table is exported."""
-    refuse(options, _FOR_CHATS, "for chats: --format chat, sharegpt or trajectory")
-
-
-def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -> int:
-    """Write conversations, one per line.
-
-    Raises:
-        LettaError: nothing was written to the file.
-    """
+def _export_chats(options: argparse.Namespace, output: Path | None, form: Form) -> str:
+    """Write conversations, one per line; return a line that says how many."""
     import orjson
 
-    from letta_source.export.agents import SOME, agent_ids
     from letta_source.export.chat_formats import FORMATS
     from letta_source.export.chat_model import LeftOut
     from letta_source.export.chat_reading import read_chats, select_chats
@@ -224,34 +228,30 @@ def export_chats(options: argparse.Namespace, output: Path | None, form: Form) -
 
     if options.table not in (None, ROOT):
         raise ConfigError(f"--format {form.name} exports {ROOT}, not {options.table}")
-    refuse(options, _FOR_TABLES, f"for tables: leave it out with --format {form.name}")
+    _refuse(options, _FOR_TABLES, f"for tables: leave it out with --format {form.name}")
     with_reasoning = form.name == "trajectory" if options.reasoning is None else options.reasoning
 
-    def selected(agents: list[str] | None) -> Any:
+    def selected(agents: list[str] | None) -> ChatSelection:
         return select_chats(agents, options.start_date, options.end_date, options.turns, options.images)
 
-    selection = selected(options.agent_id and SOME)
     left_out = LeftOut()
-    with opened_dataset(options, output) as (pipeline, folder):
-        if options.agent_id:
-            selection = selected(agent_ids(pipeline, options.agent_id))
-        chats = read_chats(pipeline, selection, left_out, folder)
+    with _opened(options, output, selected) as (pipeline, folder, selection):
 
         def write(file: BinaryIO) -> int:
             count = 0
             with compressed(form, file) as into:
-                for one in chats:
-                    line = FORMATS[form.name](one, with_reasoning)
+                for chat in read_chats(pipeline, selection, left_out, folder):
+                    line = FORMATS[form.name](chat, with_reasoning)
                     into.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
                     count += 1
             return count
 
         count = to_output(output, write)
-    print(
-        f"{count:,} conversations{f' in {visible(str(output))}' if output else ''}{_describe(left_out)}",
-        file=sys.stderr,
-    )
-    return ExitCode.OK
+    return f"{count:,} conversations{_where(output)}{_describe(left_out)}"
+
+
+def _where(output: Path | None) -> str:
+    return f" in {visible(str(output))}" if output else ""
 
 
 def _describe(left_out: LeftOut) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from letta_source.errors import ConfigError
 from letta_source.export import pairing
 from letta_source.export.selection import Selection, Via, agent_of, child_columns, date_of
+from letta_source.export.values import utc
 from letta_source.schema.columns import LOAD_ID, Column
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES, Table
@@ -20,29 +22,38 @@ Query = tuple[str, list[Any]]
 """SQL, and the values for each `%s` in it."""
 
 
-class Reader(Protocol):
-    """One open destination.
+class Reader(ABC):
+    """One open destination, whose tables and columns have the names that dlt gives them.
 
-    Attributes:
+    Args:
+        client: dlt's SQL client, which qualifies and escapes names.
         appends: True if it is append-only: rows of earlier loads remain.
     """
 
-    appends: bool
+    def __init__(self, client: Any, appends: bool) -> None:
+        self._client = client
+        self.appends = appends
+        self._columns: dict[str, frozenset[str]] = {}
 
     def table(self, name: str) -> str:
         """Return a table's name in SQL."""
+        return str(self._client.make_qualified_table_name(name))
 
     def column(self, name: str) -> str:
         """Return a column's name in SQL."""
+        return str(self._client.escape_column_name(name))
 
     def selected(self, expression: str, column: Column) -> str:
         """Return SQL that selects the column in a form that `stream` can read."""
+        return expression
 
     def sorted(self, expression: str) -> str:
         """Return SQL that sorts a text by its bytes, even if the database would sort by a language."""
+        return expression
 
     def moment(self, time: datetime) -> Any:
         """Return a time in the form that the database compares."""
+        return utc(time)
 
     def columns_of(self, table: str) -> frozenset[str]:
         """Return the existing columns; empty for a missing table that is only made once it has rows.
@@ -50,10 +61,19 @@ class Reader(Protocol):
         Raises:
             ConfigError: the table is missing because it was never loaded.
         """
+        if table not in self._columns:
+            self._columns[table] = frozenset(name.lower() for name in self._found_columns(table))
+        return self._columns[table]
 
+    @abstractmethod
+    def _found_columns(self, table: str) -> list[str]:
+        """Return the columns of a table as the destination has them; see `columns_of`."""
+
+    @abstractmethod
     def row(self, sql: str) -> tuple[Any, ...]:
         """Return the only row of a query."""
 
+    @abstractmethod
     def stream(self, query: Query, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the columns' types while the database sends them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -73,40 +72,7 @@ def _reader(pipeline: dlt.Pipeline, folder: Path | None, stack: ExitStack) -> Re
     return DuckDB(connection_of(sql_client), folder, sql_client)
 
 
-class _Named(Reader, ABC):
-    """A reader that names tables and columns as dlt does."""
-
-    def __init__(self, client: Any, appends: bool) -> None:
-        self._client = client
-        self.appends = appends
-        self._columns: dict[str, frozenset[str]] = {}
-
-    def table(self, name: str) -> str:
-        return str(self._client.make_qualified_table_name(name))
-
-    def column(self, name: str) -> str:
-        return str(self._client.escape_column_name(name))
-
-    def selected(self, expression: str, column: Column) -> str:
-        return expression
-
-    def sorted(self, expression: str) -> str:
-        return expression
-
-    def moment(self, time: datetime) -> Any:
-        return utc(time)
-
-    def columns_of(self, table: str) -> frozenset[str]:
-        if table not in self._columns:
-            self._columns[table] = frozenset(name.lower() for name in self._asked(table))
-        return self._columns[table]
-
-    @abstractmethod
-    def _asked(self, table: str) -> list[str]:
-        """Return the columns of a table as the destination has them."""
-
-
-class DuckDB(_Named):
+class DuckDB(Reader):
     """Reads DuckDB, and files through its views; rows stay in Arrow.
 
     Args:
@@ -154,7 +120,7 @@ class DuckDB(_Named):
     def selected(self, expression: str, column: Column) -> str:
         return f"CAST({expression} AS VARCHAR)" if column.type == "json" else expression
 
-    def _asked(self, table: str) -> list[str]:
+    def _found_columns(self, table: str) -> list[str]:
         import duckdb
 
         with suppress(duckdb.CatalogException):
@@ -195,7 +161,7 @@ def _megabytes(size: str) -> int:
     return int(float(number) * _UNITS[unit])
 
 
-class Database(_Named):
+class Database(Reader):
     """Reads any other database through its driver's cursors."""
 
     def __init__(self, pipeline: dlt.Pipeline, client: Any) -> None:
@@ -217,7 +183,7 @@ class Database(_Named):
         # MySQL's times have no zone.
         return utc(time).replace(tzinfo=None) if self._dialect in ("mysql", "mariadb") else utc(time)
 
-    def _asked(self, table: str) -> list[str]:
+    def _found_columns(self, table: str) -> list[str]:
         with (
             suppress(DestinationUndefinedEntity),
             self._client.execute_query(f"SELECT * FROM {self.table(table)} WHERE 1 = 0") as cursor,
