@@ -56,94 +56,52 @@ def add_base_url(command: argparse.ArgumentParser) -> None:
 
 def add_options(run: argparse.ArgumentParser) -> None:
     """Add the options of `run`, most of them settings."""
+
+    def value(group: argparse._ArgumentGroup, option: str, metavar: str, summary: str, **more: Any) -> None:
+        group.add_argument(option, metavar=metavar, help=summary, **more)
+
+    def flag(group: argparse._ArgumentGroup, option: str, summary: str, default: bool | None = None) -> None:
+        group.add_argument(option, action="store_true", default=default, help=summary)
+
     add_base_url(run)
     to = run.add_argument_group("where to")
     add_place(to)
-    to.add_argument(
-        "--table-format", metavar="FORMAT", help="for files: delta or iceberg, whose rows can be replaced"
-    )
-    to.add_argument(
-        "--shard",
-        metavar="I/N",
-        help="load only part I of N of the agents, such as 0/4; the parts can load side by side",
-    )
+    value(to, "--table-format", "FORMAT", "for files: delta or iceberg, whose rows can be replaced")
+    parts = "load only part I of N of the agents, such as 0/4; the parts can load side by side"
+    value(to, "--shard", "I/N", parts)
+
     what = run.add_argument_group("what")
     add_names(what, "--resources", "A,B", "load only these; `discover` lists them")
     add_names(what, "--agent-id", "ID", "load only this agent", "agent_ids")
     batches = "load this batch too; the server lists no finished ones"
     add_names(what, "--batch-id", "ID", batches, "batch_ids")
-    what.add_argument(
-        "--start-date", metavar="DATE", help="load only rows created then or later; cursors do not move"
-    )
-    what.add_argument("--end-date", metavar="DATE", help="load only rows created before; cursors do not move")
-    what.add_argument(
-        "--refresh", action="store_true", default=None, help="read everything again from the start"
-    )
-    what.add_argument(
-        "--search-query",
-        type=text,
-        metavar="TEXT",
-        help="Cloud: load the results of this search into message_search",
-    )
-    what.add_argument(
-        "--mask",
-        type=text,
-        action="append",
-        metavar="COLUMN=HOW",
-        help="drop, hash, redact or keep a column, or `content`: all that can quote people; may be repeated",
-    )
-    what.add_argument(
-        "--images", metavar="HOW", help="images in messages: keep, drop or hash (default: keep)"
-    )
+    value(what, "--start-date", "DATE", "load only rows created then or later; cursors do not move")
+    value(what, "--end-date", "DATE", "load only rows created before; cursors do not move")
+    flag(what, "--refresh", "read everything again from the start")
+    search = "Cloud: load the results of this search into message_search"
+    value(what, "--search-query", "TEXT", search, type=text)
+    masks = "drop, hash, redact or keep a column, or `content`: all that can quote people; may be repeated"
+    value(what, "--mask", "COLUMN=HOW", masks, type=text, action="append")
+    value(what, "--images", "HOW", "images in messages: keep, drop or hash (default: keep)")
+
     how = run.add_argument_group("how")
-    how.add_argument(
-        "--strict",
-        action="store_true",
-        default=None,
-        help="exit code 3 also for issues that an earlier run has named",
-    )
-    how.add_argument(
-        "--same-server",
-        action="store_true",
-        default=None,
-        help="accept that the server has another address than when it filled the dataset",
-    )
-    how.add_argument(
-        "--steal-lock",
-        action="store_true",
-        help="take the lease from a load on another machine, which then fails",
-    )
-    how.add_argument(
-        "--lag", metavar="TIME", help="how much of the recent past each run reads again (default: 10m)"
-    )
-    how.add_argument(
-        "--changes",
-        metavar="HOW",
-        help="ask only agents with news, as far as the server tells: auto (with more than 300), on or off"
-        " (default: auto)",
-    )
-    how.add_argument(
-        "--sweep-interval",
-        metavar="TIME",
-        help="how often to sweep: ask every agent, and read recent messages again; 0: now (default: 1d)",
-    )
-    how.add_argument(
-        "--reread-window",
-        metavar="TIME",
-        help="how far back a sweep reads messages again, to find edited ones (default: 7d)",
-    )
-    how.add_argument(
-        "--page-size", type=int, metavar="N", help="stored messages per request, 1 to 1000 (default: 1000)"
-    )
-    how.add_argument("--max-workers", type=int, metavar="N", help="concurrent requests (default: 8)")
+    flag(how, "--strict", "exit code 3 also for issues that an earlier run has named")
+    flag(how, "--same-server", "accept that the server has another address than when it filled the dataset")
+    flag(how, "--steal-lock", "take the lease from a load on another machine, which then fails", False)
+    value(how, "--lag", "TIME", "how much of the recent past each run reads again (default: 10m)")
+    changes = "ask only agents with news, as far as the server tells: auto (with more than 300), on or off"
+    value(how, "--changes", "HOW", f"{changes} (default: auto)")
+    sweep = "how often to sweep: ask every agent, and read recent messages again; 0: now (default: 1d)"
+    value(how, "--sweep-interval", "TIME", sweep)
+    reread = "how far back a sweep reads messages again, to find edited ones (default: 7d)"
+    value(how, "--reread-window", "TIME", reread)
+    value(how, "--page-size", "N", "stored messages per request, 1 to 1000 (default: 1000)", type=int)
+    value(how, "--max-workers", "N", "concurrent requests (default: 8)", type=int)
+    rate = "limit for all workers together (default: none)"
+    value(how, "--requests-per-second", "N", rate, type=float)
+
     add_logging(run)
     run.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    how.add_argument(
-        "--requests-per-second",
-        type=float,
-        metavar="N",
-        help="limit for all workers together (default: none)",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
