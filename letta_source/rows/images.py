@@ -20,11 +20,25 @@ from letta_source.settings.given import keyed_hash
 
 How = Literal["keep", "drop", "hash"]
 
-_DATA_URL = re.compile(r"data:image/[\w.+-]+((?:;[\w=.-]+)*),([A-Za-z0-9+/=_%-]*)")
+# In JSON, slashes and line breaks may be escaped. Base64 may be wrapped: long lines and a last one, which is
+# padded or a multiple of 4 alone on its line, are told from words that follow. SVG may come as it is.
+_DATA_URL = re.compile(
+    r"""
+    data:image\\?/[\w.+-]+  (?: ;[^,\s]{0,200} )?  ,\s*
+    (
+        <svg\b (?: .*?</svg> | .* )
+        | (?: [\w+/=%-] | \\/ )*
+          (?: (?: \s | \\[rn] )+ (?: [\w+/] | \\/ ){60,} )*
+          (?: (?: \s | \\[rn] )+ (?: (?: [\w+/] | \\/ )+ ={1,2} | (?: [\w+/]{4} )+ (?= [\r\n"'\\)] | $ ) ) )?
+    )
+    """,
+    re.IGNORECASE | re.DOTALL | re.ASCII | re.VERBOSE,
+)
+_WRAPPING = re.compile(r"\s|\\[rn]?")
 _TYPES = ("image", "image_url", "input_image")
-_HELD = {"data", "url", "image_url"}
-# Columns that may hold content parts as JSON.
-_PARTS = {"tool_return", EXTRA.name}
+_HELD = {"data", "url", "image_url", "blob", "b64_json"}
+# The names of Letta and Anthropic, of Gemini, and of MCP.
+_MEDIA_TYPES = ("media_type", "mime_type", "mimeType")
 
 
 class Images:
@@ -49,9 +63,8 @@ class Images:
                 column = _changed(column, is_image, self._image)
             if is_image is not None and field.name == EXTRA.name:
                 column = _changed(column, is_image, partial(self._parts, within=True))
-            column = _changed(column, _says(column, "data:image/"), self._text)
-            if field.name in _PARTS:
-                column = _changed(column, _says(column, "image"), self._parts)
+            column = _changed(column, _says(column, r"data:image\\?/"), self._text)
+            column = _changed(column, _says(column, r"^\s*[\[{](?s:.*)(image|b64_json)"), self._parts)
             rows = rows.set_column(at, field, column)
         return rows
 
@@ -69,13 +82,15 @@ class Images:
     def _shown(self, value: Any, within: bool) -> Any:
         if isinstance(value, list):
             return [self._shown(one, within) for one in value]
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            return self._parts(value, within)
         if not isinstance(value, dict):
             return value
-        media_type = str(value.get("media_type"))
-        within = within or value.get("type") in _TYPES or media_type.startswith("image/")
+        is_image = any(str(value.get(name)).lower().startswith("image/") for name in _MEDIA_TYPES)
+        within = within or value.get("type") in _TYPES or is_image
         return {
             field: self._image(one)
-            if within and field in _HELD and isinstance(one, str)
+            if (field == "b64_json" or (within and field in _HELD)) and isinstance(one, str)
             else self._shown(one, within)
             for field, one in value.items()
         }
@@ -86,7 +101,7 @@ class Images:
             return None
         found = _DATA_URL.fullmatch(sent)
         try:
-            content = base64.b64decode(found[2] if found else sent, validate=True)
+            content = base64.b64decode(_WRAPPING.sub("", found[1]) if found else sent, validate=True)
             size = f" {len(content)} bytes"
         except (binascii.Error, ValueError):
             content, size = sent.encode(), ""
@@ -95,8 +110,8 @@ class Images:
         return f"sha256:{sha256(content).hexdigest()}{size}"
 
 
-def _says(column: pa.ChunkedArray, text: str) -> pa.ChunkedArray:
-    return pc.fill_null(pc.match_substring(column, text), False)
+def _says(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
+    return pc.fill_null(pc.match_substring_regex(column, pattern, ignore_case=True), False)
 
 
 def _changed(column: pa.ChunkedArray, where: pa.ChunkedArray, change: Any) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,21 @@ def test_with_a_key_images_are_hashed_with_it() -> None:
         {"tool_returns": [{"tool_return": "x", "v2": [PART]}]},
         {"approvals": [{"type": "tool", "tool_return": [PART]}]},
         {"future": {"media_type": "image/webp", "data": IMAGE}},
+        {"future": {"mime_type": "IMAGE/webp", "data": IMAGE}},
+        {"content": f"DATA:Image/PNG;Base64, {IMAGE}"},
+        {"content": f"data:image/svg+xml;utf8,<svg>\n<text>{SECRET}</text></svg>"},
+        {"content": json.dumps([PART])},
+        {"event_data": PART},
+        {"tool_calls": [{"name": "t", "arguments": json.dumps(PART)}]},
+        {"tool_calls": [{"name": "t", "arguments": json.dumps({"it": DATA_URL}).replace("/", r"\/")}]},
+        {"tool_returns": [{"tool_return": json.dumps({"message": json.dumps([PART])})}]},
+        {
+            "tool_returns": [
+                {"tool_return": json.dumps({"inlineData": {"mimeType": "image/a", "data": IMAGE}})}
+            ]
+        },
+        {"tool_returns": [{"tool_return": json.dumps({"mimeType": "image/png", "blob": IMAGE})}]},
+        {"tool_returns": [{"tool_return": json.dumps({"data": [{"b64_json": IMAGE}]})}]},
     ],
     ids=str,
 )
@@ -275,6 +291,27 @@ def test_images_wherever_they_are(item: Json, images: str) -> None:
     found = masked("agent_messages", item, images=images)
     assert not CANARY.is_in(str(found))
     assert ("sha256:" in str(found)) == (images == "hash")
+
+
+@pytest.mark.parametrize("wrap", ["\n", "\r\n", r"\r\n", r"\n"])
+def test_images_that_are_wrapped(wrap: str) -> None:
+    """As e-mails hold them, and as JSON holds these."""
+    sent = base64.b64encode(SECRET.encode() * 5).decode()
+    lines = wrap.join(sent[at : at + 76] for at in range(0, len(sent), 76))
+    item = {"content": f"data:image/png;base64,{lines}{wrap}Here it was."}
+    shown = hashlib.sha256(SECRET.encode() * 5).hexdigest()
+    row = one("agent_messages", item, images="hash")
+    assert row["text"] == f"sha256:{shown} {5 * len(SECRET)} bytes{wrap}Here it was."
+
+
+@pytest.mark.parametrize(
+    "text", ['data:image/x;"', "data:image/x,<svg", "data:image/x,\n" + "A" * 59, "data:image/"]
+)
+def test_a_text_made_to_take_time_takes_none(text: str) -> None:
+    """It grows with the length alone: its square would be minutes."""
+    began = time.process_time()
+    masked("agent_messages", {"content": text * (1_000_000 // len(text))}, images="drop")
+    assert time.process_time() - began < 10
 
 
 # A lenient decoder skips characters that are not base64; then the length decides whether it decodes.
