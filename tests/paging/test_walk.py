@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from typing import Any
@@ -345,6 +346,24 @@ def test_messages_that_come_newest_first_are_marked_as_such() -> None:
     assert all(page.newest_first for page in walked.pages)
     with playing(small.letta, "cloud"):
         assert not any(page.newest_first for page in walk(HOST, endpoint).whole().pages)
+
+
+def test_one_late_message_does_not_make_a_list_newest_first() -> None:
+    """Where `order` is ignored by design, as in a group without a manager, dates alone tell."""
+    small = Small()
+    endpoint, _ = small.lists()["agent messages"]
+    sent = [
+        {"id": f"message-{at}", "message_type": "user_message", "date": f"2026-01-01T00:00:0{second}Z"}
+        for at, second in enumerate((1, 3, 2))
+    ]
+
+    def in_one_order(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[] if request.url.params.get("after") else sent)
+
+    with answering(in_one_order):
+        walked = walk(HOST, replace(endpoint, page_size=10)).whole()
+    assert walked.ids == [one["id"] for one in sent]
+    assert not any(page.newest_first for page in walked.pages)
 
 
 def whole(base_url: str, batch: str, size: int, **given: Any) -> Walked:
