@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from letta_source.demo import Letta, Server, serve
 from letta_source.destinations.dataset_names import legacy_name, staging_name
 from tests.support.command import Command, ago, log_lines, messages, one_of, two_agents
+from tests.support.first_loads import Loaded
 
 pytestmark = pytest.mark.whole
 
-WAREHOUSE = "warehouse.duckdb"
+WAREHOUSE = "letta_db.duckdb"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,17 @@ def warehouse(letta_source: Command, monkeypatch: pytest.MonkeyPatch) -> Command
     return letta_source
 
 
+@pytest.fixture
+def begun(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    """Return a warehouse that was loaded; other pipelines load into the same file."""
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(loaded.command.folder / WAREHOUSE))
+    return loaded
+
+
+# After two loads the pipeline has a staging dataset.
+twice = pytest.mark.parametrize("loaded", [2], indirect=True)
+
+
 def schemas(command: Command) -> set[str]:
     rows = command.rows("SELECT DISTINCT schema_name FROM duckdb_tables()", WAREHOUSE)
     return {str(name) for (name,) in rows}
@@ -64,12 +76,18 @@ def schemas(command: Command) -> set[str]:
 def load_twice(command: Command, letta: Letta, server: Server, *options: str) -> None:
     """Load twice: the first load appends, the second goes through staging."""
     assert command.load(server, *options).code == 0
+    load_more(command, letta, server, *options)
+
+
+def load_more(command: Command, letta: Letta, server: Server, *options: str) -> None:
+    """Load a new message, through staging."""
     letta.add_message(one_of(letta), date=ago(hours=1))
     assert command.load(server, *options).code == 0
 
 
-def test_each_pipeline_has_its_own(warehouse: Command, letta: Letta, server: Server) -> None:
-    load_twice(warehouse, letta, server)
+@twice
+def test_each_pipeline_has_its_own(begun: Loaded) -> None:
+    warehouse, letta, server = begun
     load_twice(warehouse, letta, server, "--pipeline-name", "other")
     assert schemas(warehouse) == {"letta", "letta__letta_staging", "letta__other_staging"}
     assert warehouse.count("agent_messages", WAREHOUSE) == messages(letta)
@@ -83,10 +101,9 @@ def test_a_dataset_with_a_staging_name_keeps_its_rows(
     other.talk(one_of(other), "more", date=ago(hours=3))
     pairs = [(first, other), ("letta" if first != "letta" else "letta_staging", letta)]
     with serve(other) as elsewhere:
-        for (dataset, of), at in zip(pairs, (elsewhere, server), strict=True):
-            load_twice(warehouse, of, at, "--dataset-name", dataset, "--pipeline-name", f"to_{dataset}")
-        for (dataset, of), at in zip(pairs, (elsewhere, server), strict=True):
-            load_twice(warehouse, of, at, "--dataset-name", dataset, "--pipeline-name", f"to_{dataset}")
+        for load in (load_twice, load_more):
+            for (dataset, of), at in zip(pairs, (elsewhere, server), strict=True):
+                load(warehouse, of, at, "--dataset-name", dataset, "--pipeline-name", f"to_{dataset}")
     for dataset, of in pairs:
         assert warehouse.count("agent_messages", WAREHOUSE, dataset) == messages(of)
 
@@ -137,9 +154,8 @@ def test_a_dataset_cannot_be_its_own_staging_dataset(
     assert "The staging dataset name 'letta' is identical to the final dataset name" in said.err
 
 
-def as_older_versions_left_it(command: Command, letta: Letta, server: Server) -> None:
+def as_older_versions_left_it(command: Command) -> None:
     """Leave the dataset `letta_staging`, and a working folder that knows no other name."""
-    load_twice(command, letta, server)
     tables = command.rows(
         "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'letta__letta_staging'", WAREHOUSE
     )
@@ -151,15 +167,19 @@ def as_older_versions_left_it(command: Command, letta: Letta, server: Server) ->
     command.rows("DROP SCHEMA letta__letta_staging CASCADE; SELECT 1", WAREHOUSE)
 
 
-def test_the_legacy_name_stays_in_use(warehouse: Command, letta: Letta, server: Server) -> None:
-    as_older_versions_left_it(warehouse, letta, server)
+@twice
+def test_the_legacy_name_stays_in_use(begun: Loaded) -> None:
+    warehouse, letta, server = begun
+    as_older_versions_left_it(warehouse)
     load_twice(warehouse, letta, server)
     assert schemas(warehouse) == {"letta", "letta_staging"}
     assert warehouse.count("agent_messages", WAREHOUSE) == messages(letta)
 
 
-def test_the_legacy_name_is_not_shared(warehouse: Command, letta: Letta, server: Server) -> None:
-    as_older_versions_left_it(warehouse, letta, server)
+@twice
+def test_the_legacy_name_is_not_shared(begun: Loaded) -> None:
+    warehouse, letta, server = begun
+    as_older_versions_left_it(warehouse)
     load_twice(warehouse, letta, server, "--pipeline-name", "second")
     assert schemas(warehouse) == {"letta", "letta_staging", "letta__second_staging"}
     load_twice(warehouse, letta, server)
