@@ -25,6 +25,7 @@ from pydantic import (
 
 from letta_source.errors import ConfigError
 from letta_source.settings.given import Given
+from letta_source.settings.headers import headers_value
 from letta_source.settings.masking import AS_GIVEN, MaskAction, Masking, masking_digest, merged
 from letta_source.settings.memory_limit import LEAST, default_memory
 from letta_source.settings.places import Configuration, Layer, lettas_variables
@@ -35,7 +36,6 @@ from letta_source.settings.values import (
     file_value,
     files_value,
     header_value,
-    headers_value,
     ids_value,
     is_loopback,
     key_value,

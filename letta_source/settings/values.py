@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from ipaddress import ip_address
-from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -27,16 +26,6 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|d)?\s*", re.IGNORECASE)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmg]i?)?b?)\s*", re.IGNORECASE)
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# Changing these would break the requests or send them elsewhere.
-_OWN_HEADERS = {
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "connection",
-    "accept-encoding",
-}
 _PROXY = "must be a URL such as http://proxy.example:8080, or none"
 
 
@@ -67,7 +56,11 @@ def ids_value(value: Any) -> Any:
     if value is None:
         return ()
     if isinstance(value, str):
-        value = _of_json(value, "[") or [part.strip() for part in value.split(",") if part.strip()]
+        listed = _of_json(value, "[") or [part.strip() for part in value.split(",") if part.strip()]
+        if value.strip() and not listed:
+            # It comes from unset variables, and would choose everything.
+            raise ValueError("names no id: leave it out to choose all")
+        value = listed
     ids = list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(one, str) for one in ids):
         raise ValueError("must be ids, in a list or with commas between them")
@@ -145,10 +138,7 @@ def contract_value(value: Any) -> Any:
 
 def mask_key_value(value: Any) -> Any:
     """Read a mask key; refuse a short one."""
-    if isinstance(value, bytes):
-        # pydantic would take them unchecked.
-        raise ValueError("must be a text")
-    key = value.get_secret_value() if isinstance(value, SecretStr) else value
+    key = _revealed(value)
     if isinstance(key, str) and len(key.strip()) < 16:
         raise ValueError("must have at least 16 characters: a shorter one can be guessed")
     return value
@@ -156,14 +146,20 @@ def mask_key_value(value: Any) -> Any:
 
 def header_value(value: Any) -> Any:
     """Check a value that goes into a header: a later error about it would show it."""
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
+    value = _revealed(value)
     if isinstance(value, str):
         # Keys read from a file end in a line break.
         value = value.strip()
         if not (value.isascii() and value.isprintable()):
             raise ValueError("must be plain ASCII, without line breaks")
     return value
+
+
+def _revealed(value: Any) -> Any:
+    """Return the text of a secret, else the value; refuse bytes, which pydantic takes as text unchecked."""
+    if isinstance(value, bytes):
+        raise ValueError("must be a text")
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def key_value(value: Any) -> Any:
@@ -183,45 +179,9 @@ def number_value(value: Any) -> Any:
     return value
 
 
-def headers_value(value: Any) -> Any:
-    """Read header fields by name from a mapping, JSON, or a text with one `Name: value` per line."""
-    if value is None:
-        return {}
-    if isinstance(value, SecretStr):
-        value = _headers_of_text(value.get_secret_value())
-    if not isinstance(value, Mapping):
-        raise ValueError('must be a mapping such as {"X-Tenant": "zoo"}, or lines such as X-Tenant: zoo')
-    headers = {}
-    for name, field in value.items():
-        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
-            raise ValueError("one is not the name of a header: letters, digits and hyphens")
-        if name.lower() in _OWN_HEADERS:
-            raise ValueError(f"{name}: is set by this program")
-        try:
-            headers[name] = header_value(str(field) if isinstance(field, (int, float)) else field)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if not isinstance(headers[name], str):
-            raise ValueError(f"{name}: must be a text")
-    if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("a header is given twice")
-    return headers
-
-
-def _headers_of_text(text: str) -> Any:
-    if text.lstrip().startswith("{"):
-        with suppress(ValueError):
-            return json.loads(text)
-        return None
-    fields = [line.partition(":") for line in text.splitlines() if line.strip()]
-    if not all(colon for _, colon, _ in fields):
-        return None
-    return {name.strip(): value.strip() for name, _, value in fields}
-
-
 def proxy_value(value: Any) -> Any:
     """Check the URL of a proxy, or `none`; an error does not show it, as it may hold a password."""
-    url = value.get_secret_value() if isinstance(value, SecretStr) else value
+    url = _revealed(value)
     if not isinstance(url, str):
         raise ValueError(_PROXY)
     url = url.strip()
@@ -235,11 +195,11 @@ def proxy_value(value: Any) -> Any:
 
 def _parsed(url: str) -> httpx.URL:
     """Parse a URL; return an empty one if it is invalid or its port is beyond 65535, which httpx accepts."""
-    try:
+    with suppress(httpx.InvalidURL, UnicodeError):  # The second comes of Punycode.
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return httpx.URL("")
-    return parsed if parsed.port is None or 0 < parsed.port < 1 << 16 else httpx.URL("")
+        if parsed.host and (parsed.port is None or 0 < parsed.port < 1 << 16):
+            return parsed
+    return httpx.URL("")
 
 
 def file_value(value: Any) -> Any:
@@ -266,7 +226,7 @@ def bytes_value(value: Any) -> Any:
     """Read a size such as `512MB`."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         value = float(match[1]) * _SIZES[(match[2] or "b").lower().removesuffix("b")]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1 << 63:
         return int(value)
     raise ValueError("must be a size such as 512MB or 1GiB")
 
