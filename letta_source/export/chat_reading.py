@@ -61,8 +61,8 @@ def select_chats(
     Raises:
         ConfigError: an option is wrong.
     """
-    if turns is not None and turns < 1:
-        raise ConfigError(f"turns must be 1 or more, not {turns}")
+    if turns is not None and not (isinstance(turns, int) and turns >= 1):
+        raise ConfigError(f"turns must be 1 or more, not {turns!r}")
     if images not in (None, "links", "drop"):
         raise ConfigError(f"images are links or drop, not {images!r}")
     filters: dict[str, Any] = {"agent_ids": agent_ids, "start_date": start_date, "end_date": end_date}

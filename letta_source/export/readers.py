@@ -43,8 +43,10 @@ def open_reader(pipeline: dlt.Pipeline, folder: Path | None = None) -> Iterator[
             read-only. By default the data goes beside the file.
 
     Raises:
-        ConfigError: nothing was loaded yet, or the destination cannot be read.
+        ConfigError: it is no pipeline, nothing was loaded yet, or the destination cannot be read.
     """
+    if not isinstance(pipeline, dlt.Pipeline):
+        raise ConfigError(f"{pipeline!r} is not an opened dataset: letta_source.open_dataset() returns one")
     with ExitStack() as stack:
         reader = _reader(pipeline, folder, stack)
         if not reader.columns_of(LOADS):

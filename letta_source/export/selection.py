@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -95,13 +94,14 @@ def select(
     resource = RESOURCES.get(table.partition("__")[0])
     root = resource.root if resource else tables[table]
     given: dict[str, Any] = {
-        name: value if isinstance(value, (str, date)) else list(value)
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
         for name, value in filters.items()
         if value is not None
     }
     for name, value in given.items():
         # An empty value comes from an unset variable, or a search that found nothing.
-        if name in ("agent_ids", "message_types") and not (value and all(value)):
+        is_empty = isinstance(value, (str, list)) and not (value and all(value))
+        if name in ("agent_ids", "message_types") and is_empty:
             raise ConfigError(f"{name} is empty: leave it out for all")
     selection = Selection(
         tables[table],
@@ -170,8 +170,7 @@ def _columns(table: Table, names: Sequence[str] | None) -> tuple[Column, ...]:
     by_name = {column.name: column for column in table.columns}
     if names is None:
         return tuple(column for column in table.columns if column.name != DELETED.name)
-    if isinstance(names, str):
-        names = [names]
+    names = _listed("columns", names)
     if not names:
         raise ConfigError("columns is empty: leave it out for all")
     assert_known(f"column of {table.name}", names, list(by_name))
@@ -185,9 +184,18 @@ def _children(known: Mapping[str, Table], table: Table, asked: bool | Iterable[s
         raise ConfigError(f"{table.name} has no child tables: leave out children")
     if asked is True:
         return dict(known)
-    names = [asked] if isinstance(asked, str) else list(asked)
+    names = _listed("children", asked)
     assert_known(f"child of {table.name}", names, list(known))
     return {name: known[name] for name in dict.fromkeys(names)}
+
+
+def _listed(option: str, names: Any) -> list[Any]:
+    """Return names as a list; pandas' own lists have no truth value."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise ConfigError(f"{option} must be texts in a list, not {names!r}")
+    return list(names)
 
 
 def _assert_filterable(selection: Selection) -> None:

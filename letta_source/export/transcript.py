@@ -119,6 +119,8 @@ def read_conversation(
     full: bool = False,
 ) -> Conversation:
     """Read a conversation; see `letta_source.export.conversation`."""
+    if not isinstance(agent_id, str):
+        raise ConfigError(f"agent_id must be a text, not {agent_id!r}")
     if not agent_id.strip():
         raise ConfigError("agent_id is empty: the table agents lists them")
     dates = {"start_date": start_date, "end_date": end_date}

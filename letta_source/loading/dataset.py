@@ -37,7 +37,7 @@ def open_dataset(
     Raises:
         ConfigError: the dataset does not exist or cannot be opened.
     """
-    file = None if database is None else os.fspath(database)
+    file = os.fspath(database) if isinstance(database, os.PathLike) else database
     target = Target(pipeline_name, destination, dataset_name, database=file).resolved()
     folder = tempfile.mkdtemp(prefix="letta-dataset-")
     try:

@@ -41,7 +41,7 @@ def setting_hint(destination: str, error: Exception) -> str:
     return f"; set DESTINATION__{destination.rpartition('.')[2].upper()}__{setting}"
 
 
-def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+def assert_known(what: str, names: Iterable[object], known: Sequence[str]) -> None:
     """Check names that users typed.
 
     Raises:
@@ -49,7 +49,7 @@ def assert_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
     """
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"unknown {what} {name!r}: {hint}")
 

@@ -81,6 +81,8 @@ class Load:
             raise ConfigError('a Load takes settings and resources, as in Load({"lag": "1h"}, ["agents"])')
         if not (isinstance(self.wait, (int, float)) and self.wait >= 0):
             raise ConfigError(f"wait must be a number of seconds, 0 or more, not {self.wait!r}")
+        if not isinstance(self.steal_lock, bool):
+            raise ConfigError(f"steal_lock must be True or False, not {self.steal_lock!r}")
         names = tuple(names)
         assert_pipeline_name(self.pipeline_name)
         assert_known("setting", map(str, given), SETTINGS)

@@ -245,6 +245,7 @@ def test_filters(story: Warehouse, strange: Warehouse) -> None:
         ({"form": "csv"}, "there is no format 'csv': there are chat, sharegpt, trajectory"),
         ({"images": "keep"}, "images are links or drop"),
         ({"turns": 0}, "turns must be 1 or more"),
+        ({"turns": "2"}, "turns must be 1 or more, not '2'"),
         ({"agent_ids": []}, "agent_ids is empty"),
     ],
 )

@@ -258,6 +258,14 @@ def test_a_sort_that_needs_more_memory_gets_it(tmp_path: Path, monkeypatch: pyte
         ("agent_messages", {"children": ["tool_call"]}, "unknown child of agent_messages 'tool_call': did"),
         ("agent_messages", {"agent_ids": []}, "agent_ids is empty: leave it out for all"),
         ("agent_messages", {"agent_ids": [""]}, "agent_ids is empty: leave it out for all"),
+        (3, {}, "unknown table 3: there are agents"),
+        (None, {}, "unknown table None: there are agents"),
+        ("agents", {"columns": 3}, "columns must be texts in a list, not 3"),
+        ("agents", {"columns": [3]}, "unknown column of agents 3: there are id"),
+        ("agent_messages", {"children": 3}, "children must be texts in a list, not 3"),
+        ("agent_messages", {"agent_ids": 3}, "agent_ids: must be ids"),
+        ("agent_messages", {"message_types": 3}, "message_types: must be"),
+        ("agent_messages", {"start_date": 3}, "start_date: must be a date such as"),
         ("agent_messages", {"start_date": "soon"}, "start_date: must be a date such as"),
         ("agent_messages", {"start_date": "2024-02-01", "end_date": "2024-01-01"}, "start_date must be bef"),
         ("groups", {"agent_ids": ["agent-1"]}, "groups cannot be limited to agents"),
@@ -274,6 +282,18 @@ def test_impossible_selections_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="^" + said.replace("?", r"\?")):
         to_arrow(recorded.pipeline, table, **what)
+
+
+@pytest.mark.parametrize("other", [None, "letta_db.duckdb", Path("letta_db.duckdb"), 3])
+def test_an_export_takes_only_an_opened_dataset(other: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is not an opened dataset: letta_source.open_dataset\(\)"):
+        to_pandas(other, "agents")
+
+
+def test_columns_and_ids_may_be_lists_of_pandas(recorded: Warehouse) -> None:
+    frame = to_pandas(recorded.pipeline, "agents", columns=["id", "name"])
+    again = to_pandas(recorded.pipeline, "agents", columns=frame.columns, agent_ids=frame["id"])
+    assert again.equals(frame)
 
 
 def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:

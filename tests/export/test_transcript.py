@@ -304,6 +304,9 @@ def test_unknown_agents_are_named_with_what_to_do(recorded: Warehouse) -> None:
         conversation(recorded.pipeline, "agent-x")
     with pytest.raises(ConfigError, match="agent_id is empty"):
         conversation(recorded.pipeline, " ")
+    number: Any = 3
+    with pytest.raises(ConfigError, match="agent_id must be a text, not 3"):
+        conversation(recorded.pipeline, number)
 
 
 def test_no_text_can_end_its_block() -> None:

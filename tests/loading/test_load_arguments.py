@@ -26,6 +26,7 @@ from letta_source.loading.target import Target
         ({"pipeline_name": 3}, "the pipeline name 3 cannot be used"),
         ({"wait": -1}, "wait must be a number of seconds, 0 or more, not -1"),
         ({"wait": float("nan")}, "wait must be a number of seconds"),
+        ({"steal_lock": "no"}, "steal_lock must be True or False, not 'no'"),
         ({"wait": "5"}, "wait must be a number of seconds, 0 or more, not '5'"),
     ],
 )  # fmt: skip
@@ -48,6 +49,12 @@ def test_optional_names_must_not_be_empty(name: str) -> None:
     given: dict[str, Any] = {name: ""}
     with pytest.raises(ConfigError, match=f"^{name} must be a text that is not empty, not ''"):
         Target("letta", "duckdb", "letta", **given).resolved()
+
+
+@pytest.mark.parametrize("database", [3, b"letta.duckdb", [], True])
+def test_open_dataset_takes_a_text_or_a_path(database: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^database must be a text that is not empty, not"):
+        letta_source.open_dataset(database)
 
 
 def test_load_takes_only_a_load() -> None:
