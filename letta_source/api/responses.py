@@ -66,7 +66,8 @@ class StatusError(RequestFailed):
         retry_after: float | None = None,
         page_limit: int | None = None,
     ) -> None:
-        super().__init__(f"{status}: {detail}")
+        why = f"{verdict.value}: " if verdict is Verdict.REFUSED else ""
+        super().__init__(f"{status}: {why}{detail}")
         self.status = status
         self.detail = detail
         self.verdict = verdict

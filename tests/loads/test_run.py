@@ -130,7 +130,7 @@ def test_a_key_revoked_in_the_middle_leaves_the_rest_unread(
     assert (said.code, said.column("new")) == (1, {"agents": "2", "agent_messages": "0"})
     # The key worked before, so a refusal may concern one agent only.
     *warnings, last = said.errors
-    assert all(line.endswith("/messages: 401: revoked") for line in warnings)
+    assert all(line.endswith("/messages: 401: the key may not read this: revoked") for line in warnings)
     assert (len(warnings), last) == (
         2,
         "letta-source: agent_messages: 2 of 2 could not be read: see load_issues",
