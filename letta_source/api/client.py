@@ -25,11 +25,11 @@ from letta_source.api.responses import (
     TooLarge,
     Verdict,
     is_missing,
-    may_be_the_page,
     refused,
+    smaller_page_may_help,
     to_error,
 )
-from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, retried, retry_after, worth_a_retry
+from letta_source.api.retries import LONGEST_WAIT, NO_CONNECTION, is_transient, retried, retry_after
 from letta_source.api.server import Server, kind_of
 from letta_source.api.transport import route_to
 from letta_source.errors import NotLetta, Unreachable
@@ -179,7 +179,8 @@ class Client:
             except RequestFailed as error:
                 # An outage is not the request's fault: if the server was down, it is sent again.
                 if self._answers != answers or not self._looks_again or await self._is_up():
-                    if worth_a_retry(error) and (asked.page_retries is None or not may_be_the_page(error)):
+                    may_shrink = asked.page_retries is not None and smaller_page_may_help(error)
+                    if is_transient(error) and not may_shrink:
                         given_up.add(kind)
                     raise
                 failed = error
@@ -217,7 +218,7 @@ class Client:
             try:
                 return await self._once(request, asked)
             except Exception as error:
-                if not worth_a_retry(error):
+                if not is_transient(error):
                     raise
                 return await retried(
                     partial(self._once, asked=asked),

@@ -31,7 +31,7 @@ LOGIN_URL = re.compile(
 )
 
 
-def is_lettas(sent: Any, status: int, host: str) -> bool:
+def is_from_letta(sent: Any, status: int, host: str) -> bool:
     """Return True if an error has the form of Letta's own; the form of Letta Cloud's 401 is unknown."""
     if not isinstance(sent, dict):
         return False

@@ -18,7 +18,7 @@ from letta_source.api.gateways import (
     NOT_LETTAS,
     challenge_of,
     describe_foreign,
-    is_lettas,
+    is_from_letta,
 )
 from letta_source.api.redact import Redactor, redactor_of
 from letta_source.errors import AuthError, QuotaExceeded
@@ -158,7 +158,7 @@ def to_error(
     if verdict is Verdict.NO_ROUTE and has_route:
         verdict = Verdict.PASSING
     is_json = isinstance(sent, (dict, list, str)) and not challenge_of(response, body)
-    from_letta = is_json and is_lettas(sent, status, response.url.host)
+    from_letta = is_json and is_from_letta(sent, status, response.url.host)
     if not is_json and verdict is not Verdict.PASSING:
         verdict = Verdict.PASSING
     detail = detail_of(sent, redact) if is_json else describe_foreign(response, body, redact)
@@ -178,7 +178,7 @@ def judge(status: int, sent: Any, host: str = "") -> Verdict:
         sent: the JSON of its body, None if that is not JSON.
         host: the host that sent it.
     """
-    is_own = is_lettas(sent, status, host)
+    is_own = is_from_letta(sent, status, host)
     detail = sent.get("detail") if is_own else None
     if status in (402, 429) and isinstance(sent, dict) and _is_quota(status, sent.get("reasons")):
         return Verdict.QUOTA
@@ -201,7 +201,7 @@ def _is_quota(status: int, reasons: Any) -> bool:
     return bool(named) and (status == 402 or any(_QUOTA.match(reason) for reason in named))
 
 
-def may_be_the_page(error: BaseException) -> bool:
+def smaller_page_may_help(error: BaseException) -> bool:
     """Return True if a smaller page may work; not if the server is down or asks to wait."""
     if isinstance(error, StatusError):
         if error.verdict is Verdict.PAGE_LIMIT:

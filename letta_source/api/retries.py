@@ -19,7 +19,7 @@ from letta_source.api.responses import (
     Verdict,
     WebPage,
     WrongShape,
-    may_be_the_page,
+    smaller_page_may_help,
     unquoted,
 )
 from letta_source.api.server import parse_http_date
@@ -70,7 +70,7 @@ async def retried(
         if isinstance(error, WebPage) and first_contact:
             return True
         enough = retries
-        if page_retries is not None and error and may_be_the_page(error):
+        if page_retries is not None and error and smaller_page_may_help(error):
             enough = min(retries, page_retries)
         if not is_probe and _is_foreign(error):
             enough = min(enough, _RETRIES_OF_FOREIGN)
@@ -84,7 +84,7 @@ async def retried(
         logger.log(level, "%s %s: %s; try %d", *shown)
 
     retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(worth_a_retry),
+        retry=tenacity.retry_if_exception(is_transient),
         stop=is_enough,
         # If the server asks for a longer wait, `RateLimit` holds all requests; a shorter one has no effect.
         # After a 500 it resets the kept-alive connection: the next request fails once, immediately.
@@ -102,7 +102,7 @@ def _is_foreign(error: BaseException | None) -> bool:
     return isinstance(error, (WebPage, WrongShape))
 
 
-def worth_a_retry(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return True if a retry may succeed."""
     if isinstance(error, StatusError):
         return error.verdict is Verdict.PASSING

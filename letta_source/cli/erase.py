@@ -58,7 +58,7 @@ def erase(options: argparse.Namespace) -> int:
     from letta_source.cli.signals import stopping
     from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from
-    from letta_source.operate.traces import Whom
+    from letta_source.operate.row_search import Whom
 
     target = target_of(options)
     # It must exist: opening a missing DuckDB file would create it.

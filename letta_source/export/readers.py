@@ -220,7 +220,7 @@ class Database(Reader):
                 yield cursor
 
 
-def is_there(reader: Reader, table: str) -> bool:
+def has_table(reader: Reader, table: str) -> bool:
     """Return True if the dataset has a table: it has none for what the host lacks or what was not loaded."""
     try:
         return bool(reader.columns_of(table))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from letta_source.errors import Changed
 from letta_source.export.query import Queries, Reader
-from letta_source.export.readers import is_there, open_reader
+from letta_source.export.readers import has_table, open_reader
 from letta_source.export.selection import Selection, lists_of
 from letta_source.export.values import widened
 from letta_source.schema.columns import Column, text
@@ -162,7 +162,7 @@ def query(
 
 def last_runs(reader: Reader, most: int) -> list[list[dict[str, Any]]]:
     """Return the rows of each of the last runs in load_log, the newest run first; none without that table."""
-    if not is_there(reader, LOAD_LOG.name):
+    if not has_table(reader, LOAD_LOG.name):
         return []
     run_id, table = reader.column("run_id"), reader.table(LOAD_LOG.name)
     sql = f"SELECT DISTINCT {run_id} FROM {table} ORDER BY {run_id} DESC"

@@ -15,7 +15,7 @@ import dlt
 
 from letta_source.errors import ConfigError
 from letta_source.export.dataframes import parsed
-from letta_source.export.readers import is_there, open_reader
+from letta_source.export.readers import has_table, open_reader
 from letta_source.export.selection import select
 from letta_source.export.stream import arrow
 from letta_source.export.transcript_formats import html_page, markdown
@@ -125,7 +125,7 @@ def read_conversation(
         raise ConfigError("agent_id is empty: the table agents lists them")
     dates = {"start_date": start_date, "end_date": end_date}
     with open_reader(pipeline) as reader:
-        there = {name for name in (*_HOLDING, "agent_messages") if is_there(reader, name)}
+        there = {name for name in (*_HOLDING, "agent_messages") if has_table(reader, name)}
     agents = arrow(pipeline, select("agents", ["id", "name"])).to_pylist()
     names = {agent["id"]: agent["name"] for agent in agents}
     rows = []

@@ -58,7 +58,7 @@ class Loaded:
 
 
 class LoadFailed(LettaError):
-    """The load began and failed; the next one goes on from the last package that was loaded.
+    """The load began and failed; the next one continues from the last package that was loaded.
 
     Attributes:
         loaded: the result, if everything that was read was loaded nevertheless.

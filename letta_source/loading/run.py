@@ -1,4 +1,4 @@
-"""One load: everything is checked before any row moves."""
+"""Run one load; everything is checked before any row moves."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ class Load:
 
     Attributes:
         settings: arguments of `letta_source.letta`; None means not given.
-        resources: names, or a text with commas between them; empty for all except those that are only on
-            request.
+        resources: names, or a text with commas between them; empty for all that are loaded by default.
         destination_name: names dlt's config section and a DuckDB file, in place of type and pipeline name.
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
@@ -125,7 +124,7 @@ def load(
 
     Raises:
         ConfigError: or another LettaError, before anything is touched.
-        LoadFailed: the load began and failed; the next one goes on from the last package that was loaded.
+        LoadFailed: the load began and failed; the next one continues from the last package that was loaded.
     """
     if not isinstance(what, Load):
         raise ConfigError('load takes a Load, as in load(Load({"base_url": "http://localhost:8283"}))')
@@ -137,15 +136,7 @@ def load(
     # The observer shows all that is logged, from the first setting to the last count.
     watching = observer(session, what.destination) if observer else nullcontext()
     with watching, dlt_settings(), sections_only():
-        try:
-            source = parts.source(**what.settings, session=session)
-        except DltException as error:  # Such as a SCHEMA__NAMING that is not there.
-            raise ConfigError(one_line(error)) from error
-        if what.resources:
-            source = source.with_resources(*what.resources)
-        for name in source.selected_resources:
-            assert_loadable(RESOURCES[name], session.settings)
-        assert_effective(set(source.selected_resources), session.settings)
+        source = _source(what, session, parts)
         target = parts.target(
             what.pipeline_name,
             what.destination,
@@ -182,6 +173,24 @@ def load(
     if why := why_failed(session):
         raise LoadFailed(why, loaded)
     return loaded
+
+
+def _source(what: Load, session: Session, parts: Parts) -> DltSource:
+    """Return the source with the requested resources.
+
+    Raises:
+        ConfigError: a setting is wrong, or does not fit the resources.
+    """
+    try:
+        source = parts.source(**what.settings, session=session)
+    except DltException as error:  # Such as an unknown SCHEMA__NAMING.
+        raise ConfigError(one_line(error)) from error
+    if what.resources:
+        source = source.with_resources(*what.resources)
+    for name in source.selected_resources:
+        assert_loadable(RESOURCES[name], session.settings)
+    assert_effective(set(source.selected_resources), session.settings)
+    return source
 
 
 @contextmanager

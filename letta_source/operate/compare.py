@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from letta_source.destinations.capabilities import within
 from letta_source.operate import DIFFERENCES
-from letta_source.operate.cells import Hiding, really_edited, unequal
+from letta_source.operate.value_differences import Hiding, really_edited, unequal
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import DELETED, EXTRA, GONE, LOAD_ID, SEQUENCE
 from letta_source.schema.tables import Table

@@ -28,7 +28,7 @@ from letta_source.export.readers import open_reader
 from letta_source.loading.error_text import in_one_line
 from letta_source.loading.lock import held
 from letta_source.loading.target import Target
-from letta_source.operate.traces import MatchingRows, Traces, Whom
+from letta_source.operate.row_search import MatchingRows, RowSearch, Whom
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import ERASED
 
@@ -100,19 +100,19 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
 
 def _found(pipeline: dlt.Pipeline, whom: Whom) -> _Found:
     with open_reader(pipeline) as reader:
-        traces = Traces(reader, whom)
-        parts = traces.parts()
+        search = RowSearch(reader, whom)
+        parts = search.parts()
         with Files.opened(pipeline) as files:
             is_files = files is not None
         refused = FILES if is_files and reader.appends else None
         return _Found(
             parts,
-            {part.table.name: traces.keys(part) for part in parts} if is_files and not refused else {},
-            traces.kept_ids(parts),
+            {part.table.name: search.keys(part) for part in parts} if is_files and not refused else {},
+            search.kept_ids(parts),
             Erasure(
-                {part.table.name: traces.count(part) for part in parts},
-                traces.unknown(),
-                traces.whom.agents,
+                {part.table.name: search.count(part) for part in parts},
+                search.unknown(),
+                search.whom.agents,
                 refused,
             ),
         )

@@ -12,7 +12,7 @@ from letta_source.destinations.dlt_internals import began, pipelines_folder
 from letta_source.destinations.dlt_storage import stored_version
 from letta_source.errors import ConfigError, ExitCode
 from letta_source.export.query import LOADS, Reader
-from letta_source.export.readers import is_there, open_reader
+from letta_source.export.readers import has_table, open_reader
 from letta_source.export.stream import last_runs, query
 from letta_source.loading.dataset import reading
 from letta_source.loading.journal import Journal, by_run, journal_file
@@ -130,7 +130,7 @@ def find_status(target: Target) -> Status:
                 runs=_runs(reader),
                 resources=[_freshness(reader, name, read_at.get(name)) for name in RESOURCES],
                 issues=_issues(reader),
-                has_log=is_there(reader, LOAD_LOG.name),
+                has_log=has_table(reader, LOAD_LOG.name),
             )
     except ConfigError as error:
         if not running:
@@ -160,7 +160,7 @@ def _not_written(target: Target, folder: Path, names: Sequence[str], running: Se
 
 def _runs(reader: Reader) -> list[Run]:
     """Return the last runs, the newest first."""
-    if not is_there(reader, LOAD_LOG.name):
+    if not has_table(reader, LOAD_LOG.name):
         return _finished_loads(reader)
     return [_run(rows) for rows in last_runs(reader, _MOST_RUNS)]
 
@@ -194,7 +194,7 @@ def _finished_loads(reader: Reader) -> list[Run]:
 
 
 def _read_at(reader: Reader) -> dict[str, datetime]:
-    if not is_there(reader, LOAD_LOG.name):
+    if not has_table(reader, LOAD_LOG.name):
         return {}
     resource, ended_at, outcome = map(reader.column, ("resource", "ended_at", "outcome"))
     sql = (
@@ -206,7 +206,7 @@ def _read_at(reader: Reader) -> dict[str, datetime]:
 
 
 def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Freshness:
-    if not is_there(reader, resource):
+    if not has_table(reader, resource):
         return Freshness(resource, None, None, read_at)
     table = reader.table(resource)
     dated = "created_at" in reader.columns_of(resource)
@@ -219,7 +219,7 @@ def _freshness(reader: Reader, resource: str, read_at: datetime | None) -> Fresh
 
 def _issues(reader: Reader) -> list[Issue]:
     """Return the open issues, by the rule of the view load_issues_current."""
-    if not is_there(reader, LOAD_ISSUES.name):
+    if not has_table(reader, LOAD_ISSUES.name):
         return []
     key = ", ".join(map(reader.column, ISSUE_KEY))
     at = reader.column("load_started_at")

@@ -21,9 +21,9 @@ from letta_source.loading.dataset import reading
 from letta_source.loading.preflight import check_reachable
 from letta_source.loading.target import Target
 from letta_source.operate import DIFFERENCES
-from letta_source.operate.cells import Hiding
 from letta_source.operate.compare import Comparison, Key, Tally
 from letta_source.operate.server import ServerReader
+from letta_source.operate.value_differences import Hiding
 from letta_source.operate.warehouse import Warehouse
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES

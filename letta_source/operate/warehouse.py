@@ -12,7 +12,7 @@ import pyarrow as pa
 from letta_source.destinations.dlt_internals import began
 from letta_source.errors import ConfigError
 from letta_source.export.query import LOADS, Queries, Reader
-from letta_source.export.readers import is_there
+from letta_source.export.readers import has_table
 from letta_source.export.selection import agent_of, date_of, select
 from letta_source.export.stream import query
 from letta_source.export.values import widened
@@ -50,7 +50,7 @@ class Warehouse:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._log = is_there(reader, LOAD_LOG.name)
+        self._log = has_table(reader, LOAD_LOG.name)
         self.now = reader.moment
 
     def resources(self, names: Sequence[str]) -> Scope:
@@ -64,7 +64,7 @@ class Warehouse:
         """
         scope = Scope()
         for card in RESOURCES.values():
-            if not is_there(self._reader, card.name):
+            if not has_table(self._reader, card.name):
                 continue
             if why := self._why_not(card):
                 scope.not_compared[card.name] = why
@@ -87,7 +87,7 @@ class Warehouse:
             return f"it is one list of everything, and {card.no_agents}"
         place = agent_of(card.root)
         via = None if place is None or isinstance(place, str) else place[1]
-        if via and _is_of_agents(card) and not is_there(self._reader, via):
+        if via and _is_of_agents(card) and not has_table(self._reader, via):
             return f"its agents are found by {via}: load these too"
         return None
 

@@ -21,7 +21,7 @@ from letta_source.api.responses import (
     WrongShape,
     is_gone,
     is_missing,
-    may_be_the_page,
+    smaller_page_may_help,
     unquoted,
 )
 from letta_source.api.server import Server, kind_of
@@ -228,7 +228,7 @@ async def get_whole_or_without(get: Get, params: Params, fragile: str, server: S
     try:
         return await get(params, _fewer_retries(_GIVE_UP_AFTER, fragile, server))
     except StatusError as error:
-        if error.verdict is Verdict.PAGE_LIMIT or not may_be_the_page(error):
+        if error.verdict is Verdict.PAGE_LIMIT or not smaller_page_may_help(error):
             raise
         found = await get(_without(params, fragile), _GIVE_UP_AFTER)
         if fragile not in server.given_without:

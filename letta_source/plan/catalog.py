@@ -20,22 +20,22 @@ from letta_source.plan.list_jobs import (
     feedback_job,
     growing_job,
     list_job,
-    only,
     part_job,
+    read_before,
     read_one,
 )
 from letta_source.plan.lists import list_endpoint, listed, lists_steps
 from letta_source.plan.messages import messages_job
 from letta_source.plan.runs_and_steps import (
-    by_id,
-    items_of,
+    for_each_step,
+    job_by_id,
     jobs_by_run,
     jobs_by_step,
+    limited_to_shard,
     messages_of_run,
-    of_each_step,
-    of_this_shard,
-    one_of_step,
+    read_object_of_step,
     steps_of_run,
+    then_items,
 )
 from letta_source.plan.unfinished import runs_to_read, steps_to_read
 from letta_source.schema.card import Resource, Walk
@@ -93,9 +93,9 @@ async def _run_list(client: Client, state: ResourceState, card: Resource) -> Job
         yield list_job(state, list_endpoint(card, state.settings, key), key, worklist.cursor, "worklist")
         async for run_id, run in runs_to_read(client, state, key, worklist.beyond_list(), only_moved=True):
             if run is None:
-                yield by_id(key, card.path_of(run_id), run_id)
+                yield job_by_id(key, card.path_of(run_id), run_id)
             else:
-                yield Job(run_id, only(run), "parent", key, run, in_order=False, read_again=True)
+                yield Job(run_id, read_before(run), "parent", key, run, in_order=False, read_again=True)
 
 
 async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -105,7 +105,7 @@ async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jo
             if state.listed_to(key) and not state.adds_only:
                 yield feedback_job(state, card, key)
             async for step_id in steps_to_read(client, state, key, state.worklist(key).unfinished):
-                yield by_id(key, card.path_of(step_id), step_id)
+                yield job_by_id(key, card.path_of(step_id), step_id)
         else:
             async for job in jobs_by_run(client, state, key, steps_of_run):
                 yield job
@@ -120,11 +120,11 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
     async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
         seen.add(batch["id"])
         again = state.loaded_before or batch["id"] in unfinished
-        yield Job(batch["id"], only(batch), "parent", key, batch, in_order, read_again=again)
+        yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order, read_again=again)
     asked_for = state.settings.batch_ids
     for batch_id in dict.fromkeys((*asked_for, *unfinished)):
         if batch_id not in seen:
-            yield by_id(key, card.path_of(batch_id), batch_id, batch_id in asked_for)
+            yield job_by_id(key, card.path_of(batch_id), batch_id, batch_id in asked_for)
 
 
 async def _each_parent(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -202,15 +202,15 @@ async def _each_step(client: Client, state: ResourceState, card: Resource) -> Jo
             raise FamilyMissing(card.family) from state.session.host.no_steps
         else:
             async for job in jobs_by_run(client, state, key, messages_of_run):
-                yield of_this_shard(state, job)
+                yield limited_to_shard(state, job)
 
 
 async def _step_item(client: Client, state: ResourceState, card: Resource) -> Jobs:
     # By runs even where steps are listed: neither steps nor their objects have a date.
-    read = of_each_step(one_of_step(card))
+    read = for_each_step(read_object_of_step(card))
     for key in list_keys(RESOURCES[card.parents or ""], state.settings):
         async for job in jobs_by_run(client, state, key, read):
-            yield of_this_shard(state, job)
+            yield limited_to_shard(state, job)
 
 
 async def _each_batch(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -224,7 +224,7 @@ async def _each_batch(client: Client, state: ResourceState, card: Resource) -> J
 
     async for batch in _batch_list(client, state, RESOURCES[card.parents or ""]):
         if state.settings.shard.owns(batch.id):
-            yield items_of(batch, read(batch.id))
+            yield then_items(batch, read(batch.id))
 
 
 async def _search(client: Client, state: ResourceState, card: Resource) -> Jobs:

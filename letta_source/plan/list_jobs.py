@@ -12,7 +12,7 @@ from letta_source.paging.walk import Gap, Page, walk_pages
 from letta_source.paging.whole_lists import get_one
 from letta_source.plan.job import Events, Job, Moves, Read
 from letta_source.plan.lists import has_id, list_endpoint, list_events, slim
-from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, say_not_ordered
+from letta_source.plan.newest import NotOrdered, changed_items, keep_changed, log_not_ordered
 from letta_source.schema.card import Resource
 from letta_source.state.cursors import Cursor
 from letta_source.state.resource_state import ResourceState
@@ -78,7 +78,7 @@ def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
                     yield "", Page(items, in_order=False)
             except (NotOrdered, FamilyMissing) as error:
                 # A 404 may be about the order alone: the plain list tells.
-                say_not_ordered(card, error)
+                log_not_ordered(card, error)
                 async for event in list_events(client, host, list_endpoint(card, state.settings, key)):
                     yield event
                 return
@@ -130,8 +130,8 @@ def read_one(item_id: str, card: Resource) -> Read:
     return events
 
 
-def only(item: Item) -> Read:
-    """Return a reader that yields an item already read."""
+def read_before(item: Item) -> Read:
+    """Return a reader that yields an item that was read before."""
 
     async def events(client: Client) -> Events:
         yield item["id"], Page([item])

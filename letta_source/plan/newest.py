@@ -77,7 +77,7 @@ async def changed_since(
             async for page in changed_items(client, card, by, since):
                 found.extend(map(slim, page))
         except NotOrdered as error:
-            say_not_ordered(card, error)
+            log_not_ordered(card, error)
             return None
         except FamilyMissing:
             # Without the list, nothing can have changed.
@@ -95,7 +95,7 @@ def _key(card: Resource, by: str, since: datetime) -> ListKey:
     return card.path, (("order_by", by),), (since.isoformat(), None)
 
 
-def say_not_ordered(card: Resource, error: Exception) -> None:
+def log_not_ordered(card: Resource, error: Exception) -> None:
     """Log why everything is asked for."""
     reason = error.__cause__ or error
     logger.info("%s: the host cannot tell what changed (%s): reading everything", card.name, reason)

@@ -28,7 +28,7 @@ Jobs = AsyncIterator[Job]
 ReadParent = Callable[[Client, ResourceState, str], AsyncIterator[tuple[str, Event]]]
 
 
-def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
+def job_by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
     """Return the job that reads a run, step or batch by its id, as no list has it."""
 
     async def events(client: Client) -> Events:
@@ -40,7 +40,7 @@ def by_id(key: str, path: str, parent_id: str, asked_for: bool = False) -> Job:
     return Job(parent_id, events, "parent", key, parent, in_order=False, read_again=True, asked_for=asked_for)
 
 
-def items_of(job: Job, read: Read) -> Job:
+def then_items(job: Job, read: Read) -> Job:
     """Return the job that updates the parent, then reads its items instead of its own row."""
 
     async def events(client: Client) -> Events:
@@ -70,21 +70,21 @@ async def jobs_by_run(client: Client, state: ResourceState, key: str, read: Read
             yield Job(run["id"], of(run["id"]), "parent", key, run, in_order, read_again=again)
     async for run_id, known in runs_to_read(client, state, key, worklist.beyond_list()):
         if known is None:
-            yield items_of(by_id(key, RESOURCES["runs"].path_of(run_id), run_id), of(run_id))
+            yield then_items(job_by_id(key, RESOURCES["runs"].path_of(run_id), run_id), of(run_id))
         else:
             yield Job(run_id, of(run_id), "parent", key, known, in_order=False, read_again=True)
 
 
-def only_place(job: Job) -> Job:
+def without_reading(job: Job) -> Job:
     """Return the job without its reading; it only lets the list's cursor pass the parent."""
     return replace(job, events=nothing, moves="place")
 
 
-def of_this_shard(state: ResourceState, job: Job) -> Job:
+def limited_to_shard(state: ResourceState, job: Job) -> Job:
     """Return the job, or only its place if another shard owns the parent or has read it, by its date."""
     read_to, time = state.read_to(job.key, job.id), created_at(job.parent)
     was_read = read_to and time and (job.id == read_to[1] or time < parse_time(read_to[0]))
-    return job if state.settings.shard.owns(job.id) and not was_read else only_place(job)
+    return job if state.settings.shard.owns(job.id) and not was_read else without_reading(job)
 
 
 def _steps_path(run_id: str) -> str:
@@ -118,7 +118,7 @@ async def _known_steps(client: Client, state: ResourceState, run_id: str) -> Asy
         yield run_id, Page(known)
 
 
-def of_each_step(read: ReadParent) -> ReadParent:
+def for_each_step(read: ReadParent) -> ReadParent:
     """Return a function that calls `read` for each step of a run."""
 
     async def of_run(client: Client, state: ResourceState, run_id: str) -> AsyncIterator[tuple[str, Event]]:
@@ -143,7 +143,7 @@ def of_each_step(read: ReadParent) -> ReadParent:
     return of_run
 
 
-def one_of_step(card: Resource) -> ReadParent:
+def read_object_of_step(card: Resource) -> ReadParent:
     """Return a function that reads the one object that a step may have."""
 
     async def read(client: Client, state: ResourceState, step_id: str) -> AsyncIterator[tuple[str, Event]]:
@@ -171,7 +171,7 @@ async def _messages_of_step(
             yield step_id, event
 
 
-messages_of_run = of_each_step(_messages_of_step)
+messages_of_run = for_each_step(_messages_of_step)
 """Reads the messages of the steps of a run."""
 
 
@@ -196,10 +196,10 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
         met.add(step["id"])
         read_to = state.read_to(key, step["id"])
         if not settings.shard.owns(step["id"]):
-            yield only_place(job)
+            yield without_reading(job)
         elif read_to and (step["id"] == read_to[1] or read_to[1] not in met):
             held.setdefault(read_to[1], []).append(job)
-            yield only_place(job)
+            yield without_reading(job)
         else:
             yield job
     for last_id, jobs in held.items():
@@ -208,7 +208,7 @@ async def jobs_by_step(client: Client, state: ResourceState, key: str) -> Jobs:
             for job in jobs:
                 yield replace(job, in_order=False)
     async for step_id in steps_to_read(client, state, key, worklist.beyond_list()):
-        one = by_id(key, RESOURCES["steps"].path_of(step_id), step_id)
+        one = job_by_id(key, RESOURCES["steps"].path_of(step_id), step_id)
         yield replace(one, events=_updated_then_messages(state, key, one))
 
 

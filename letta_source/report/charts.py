@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from typing import Any
 
-from letta_source.report import texts
+from letta_source.report import formats
 from letta_source.report.drawing import INK, MUTED, NARROW, WIDE, Spec, svg
 from letta_source.report.facts import Facts, Row
 
@@ -47,12 +47,14 @@ def draw(facts: Facts) -> dict[str, Chart]:
     for what in ("messages", "turns"):
         if any(row[what] for row in days):
             total, most = sum(row[what] for row in days), max(row[what] for row in days)
-            says = f"{texts.count(total)} {what} in {len(days)} {step}s, at most {texts.count(most)} in one."
+            at_most = f"at most {formats.count(most)} in one"
+            says = f"{formats.count(total)} {what} in {len(days)} {step}s, {at_most}."
             charts[what] = _chart(f"{what.capitalize()} a {step}", [], says, _counts(days, what))
     slow = [row for row in days if row["p95_latency"] is not None]
     if slow:
         worst = max(slow, key=lambda row: float(row["p95_latency"]))
-        says = f"Highest 95th percentile: {texts.seconds(worst['p95_latency'])}, {texts.day(worst['day'])}."
+        highest = formats.seconds(worst["p95_latency"])
+        says = f"Highest 95th percentile: {highest}, {formats.day(worst['day'])}."
         key = [(_HUES[0], "median"), (_HUES[1], "95th percentile")]
         unit, size = _unit(worst["p95_latency"])
         charts["latency"] = _chart(
@@ -60,20 +62,20 @@ def draw(facts: Facts) -> dict[str, Chart]:
         )
     if tools:
         most = max(row["calls"] for row in tools)
-        says = f"{len(tools)} bars, the longest of {texts.count(most)} calls; the table below has all."
+        says = f"{len(tools)} bars, the longest of {formats.count(most)} calls; the table below has all."
         key = [(_HUES[0], "success"), (_HUES[1], "error"), (MUTED, "never returned")]
         charts["tools"] = _chart(f"Tool calls{of_tools}", key, says, _tools(tools, key))
     if any(row["seconds"] for row in tools):
         charts["tool_time"] = _tool_time(tools, of_tools)
     if any(row["tokens"] for row in agents):
         total = sum(row["tokens"] or 0 for row in facts.agents)
-        says = f"{texts.count(total)} tokens in all; the table below has them by agent."
+        says = f"{formats.count(total)} tokens in all; the table below has them by agent."
         key = [(_HUES[0], "input"), (_HUES[4], "cached input"), (_HUES[1], "output")]
         charts["tokens"] = _chart(f"Tokens by agent{of_agents}", key, says, _tokens(agents, key))
     if any(row["cost"] for row in agents):
         total = sum(row["cost"] or 0 for row in facts.agents)
-        says = f"{texts.dollars(total)} in all; the table below has them by agent."
-        costs = [(row, row["cost"], texts.dollars(row["cost"])) for row in agents if row["cost"]]
+        says = f"{formats.dollars(total)} in all; the table below has them by agent."
+        costs = [(row, row["cost"], formats.dollars(row["cost"])) for row in agents if row["cost"]]
         charts["agent_cost"] = _chart(
             f"Cost by agent, US dollars{of_agents}", [], says, _totals(costs, "agent")
         )
@@ -132,19 +134,19 @@ def _boxes(days: Sequence[Row], values: list[dict[str, Any]], axis: Spec) -> _Sp
 
 def _box(row: Row, low: float, high: float, hue: str, text: str) -> dict[str, Any]:
     at = {"from": _at(row["day"]), "to": _at(row["until"])}
-    return {**at, "low": low, "high": high, "hue": hue, "tooltip": f"{texts.day(row['day'])}: {text}"}
+    return {**at, "low": low, "high": high, "hue": hue, "tooltip": f"{formats.day(row['day'])}: {text}"}
 
 
 def _counts(rows: Sequence[Row], field: str) -> _Spec:
-    values = [_box(row, 0, row[field], _HUES[0], f"{texts.count(row[field])} {field}") for row in rows]
+    values = [_box(row, 0, row[field], _HUES[0], f"{formats.count(row[field])} {field}") for row in rows]
     return _boxes(rows, values, {"format": "~s", "tickMinStep": 1})
 
 
 def _spending(days: Sequence[Row], rows: Sequence[Row], step: str) -> Chart:
     """Draw cost by model, or tokens if no model has a price."""
     field = "cost" if any(row["cost"] for row in rows) else "tokens"
-    shown = texts.dollars if field == "cost" else texts.count
-    names = {row["rank"]: texts.short(texts.named(row["name"], "model", "others")) for row in rows}
+    shown = formats.dollars if field == "cost" else formats.count
+    names = {row["rank"]: formats.short(formats.named(row["name"], "model", "others")) for row in rows}
     hues = dict(zip(sorted(names), _HUES, strict=False))
     values = []
     for _, models in groupby(rows, key=lambda row: row["day"]):
@@ -175,7 +177,7 @@ def _latency(days: Sequence[Row], rows: Sequence[Row], unit: int) -> _Spec:
     kinds = {"median_latency": ("median", _HUES[0]), "p95_latency": ("95th percentile", _HUES[1])}
     values = [
         {"from": _at(row["day"] + (row["until"] - row["day"]) / 2), "time": row[field] / unit, "kind": kind,
-         "hue": hue, "tooltip": f"{texts.day(row['day'])}: {kind} {texts.seconds(row[field])}"}
+         "hue": hue, "tooltip": f"{formats.day(row['day'])}: {kind} {formats.seconds(row[field])}"}
         for row in rows
         for field, (kind, hue) in kinds.items()
     ]  # fmt: skip
@@ -248,8 +250,8 @@ def _tokens(rows: Sequence[Row], key: Key) -> _Spec:
 
 def _tool_time(rows: Sequence[Row], first: str) -> Chart:
     unit, size = _unit(max(row["seconds"] or 0 for row in rows))
-    times = [(row, (row["seconds"] or 0) / size, texts.seconds(row["seconds"])) for row in rows]
-    total = texts.seconds(sum(row["seconds"] or 0 for row in rows))
+    times = [(row, (row["seconds"] or 0) / size, formats.seconds(row["seconds"])) for row in rows]
+    total = formats.seconds(sum(row["seconds"] or 0 for row in rows))
     return _chart(f"Time in tools, {unit}{first}", [], f"{total} in the tools drawn.", _totals(times, "tool"))
 
 
@@ -266,7 +268,7 @@ def _totals(rows: Iterable[tuple[Row, float, str]], what: str) -> _Spec:
 
 def _stripe(name: str, key: Key, counts: Iterable[float], unit: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "kind": kind, "n": n, "tooltip": f"{name}: {texts.count(n)} {unit}, {kind}"}
+        {"name": name, "kind": kind, "n": n, "tooltip": f"{name}: {formats.count(n)} {unit}, {kind}"}
         for (_, kind), n in zip(key, counts, strict=True)
     ]
 
@@ -275,7 +277,7 @@ def _labels(rows: Sequence[Row], what: str) -> list[str]:
     """Return a label for each row; two agents with one name, or one shortened name, are two bars."""
     labels: list[str] = []
     for row in rows:
-        label = texts.short(texts.named(row["name"], what, ""))
+        label = formats.short(formats.named(row["name"], what, ""))
         while label in labels:
             label += "\N{PRIME}"
         labels.append(label)

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from letta_source.report.cells import MODEL, cells
+from letta_source.report.filter_data import MODEL, filter_data
 from letta_source.report.period import Period
 from letta_source.times import later
 
@@ -227,7 +227,7 @@ class Facts:
         before: `headline` of the period before; None if it holds no message or was not loaded completely.
         activity: a row for each step (day, week, …) of the period, whether or not anything happened.
         gaps: data that the figures lack.
-        cells: what the page's filter adds up; None if it is too much.
+        filter_data: data for the page's filter; None if it is too large.
     """
 
     period: Period
@@ -242,7 +242,7 @@ class Facts:
     errors: Sequence[Row]
     issues: Sequence[Row]
     gaps: Row
-    cells: Row | None
+    filter_data: Row | None
 
 
 def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | None) -> Facts:
@@ -276,7 +276,7 @@ def find(store: duckdb.DuckDBPyConnection, period: Period, oldest: datetime | No
         errors=rows(_ERRORS),
         issues=rows(_ISSUES),
         gaps=rows(_GAPS)[0],
-        cells=cells(store, period, activity),
+        filter_data=filter_data(store, period, activity),
     )
 
 

@@ -15,10 +15,10 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from letta_source.report import texts
-from letta_source.report.cells import MOST_BYTES, as_json
+from letta_source.report import formats
 from letta_source.report.charts import Chart
 from letta_source.report.facts import MOST, SLOWEST, Facts
+from letta_source.report.filter_data import MOST_BYTES, as_json
 from letta_source.report.warehouse import Health
 from letta_source.safe_text import visible
 
@@ -56,22 +56,23 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=lambda number: texts.NONE if number is None else texts.count(number),
-        seconds=texts.seconds,
-        dollars=texts.dollars,
-        share=texts.share,
-        moment=texts.moment,
-        day=texts.day,
-        short=texts.short,
-        named=texts.named,
+        count=lambda number: formats.NONE if number is None else formats.count(number),
+        seconds=formats.seconds,
+        dollars=formats.dollars,
+        share=formats.share,
+        moment=formats.moment,
+        day=formats.day,
+        short=formats.short,
+        named=formats.named,
         # Drawings, whose text ElementTree escaped, the script, and JSON without a sign that could end it.
         drawn=Markup,
     )
-    # Nothing can be chosen where there is nothing.
-    cells = facts.cells if facts.cells and (facts.cells["messages"] or facts.cells["steps"]) else None
+    data = facts.filter_data
+    # An empty report needs no filter.
+    has_filter = data and (data["messages"] or data["steps"])
     script = (files("letta_source.report") / "filter.js").read_text("utf-8")
     return environment.get_template("page.html").render(
-        cells=as_json(cells) if cells else "",
+        filter_data=as_json(data) if data and has_filter else "",
         most_bytes=MOST_BYTES,
         script=script,
         script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
@@ -85,8 +86,8 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         last=facts.period.last,
         before=facts.period.before,
         now=now,
-        message_age=texts.age(_since(now, health.newest)) if health.newest else texts.NONE,
-        load_age=texts.age(_since(now, health.last_load)) if health.last_load else texts.NONE,
+        message_age=formats.age(_since(now, health.newest)) if health.newest else formats.NONE,
+        load_age=formats.age(_since(now, health.last_load)) if health.last_load else formats.NONE,
         most=MOST,
         slowest=SLOWEST,
         version=version("dlt-source-letta"),
@@ -100,38 +101,40 @@ def _figures(facts: Facts) -> list[Figure]:
         change = ""
         if before:
             # Shares change in points: from 1% to 2% is one point more, not twice as much.
-            compare = texts.points if shown is texts.share else texts.change
+            compare = formats.points if shown is formats.share else formats.change
             change = compare(now[key], before[key])
         verdict = ""
         if change and less_is_better is not None and not change.startswith("±"):
-            verdict = "good" if change.startswith(texts.MINUS) == less_is_better else "bad"
+            verdict = "good" if change.startswith(formats.MINUS) == less_is_better else "bad"
         return Figure(name, shown(now[key]), note, change, verdict)
 
     steps = "" if facts.gaps["steps"] else "no steps were loaded"
-    unpriced = f"{texts.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
+    unpriced = f"{formats.count(now['unpriced'])} steps have no price" if now["unpriced"] else steps
     others = (
-        f", {texts.count(now['other_agents'])} more without people's messages" if now["other_agents"] else ""
+        f", {formats.count(now['other_agents'])} more without people's messages"
+        if now["other_agents"]
+        else ""
     )
     outside = (
-        f"agents that also talked outside of any: {texts.count(now['outside'])}" if now["outside"] else ""
+        f"agents that also talked outside of any: {formats.count(now['outside'])}" if now["outside"] else ""
     )
-    share = f"positive, of {texts.count(now['positive'] + now['negative'])} steps with feedback"
+    share = f"positive, of {formats.count(now['positive'] + now['negative'])} steps with feedback"
     feedback = (
-        [figure("Feedback", "satisfaction", texts.share, share, False)]
+        [figure("Feedback", "satisfaction", formats.share, share, False)]
         if now["satisfaction"] is not None
         else []
     )
     return [
-        figure("Agents", "agents", texts.rough, f"of {texts.count(facts.gaps['agents'])}{others}"),
-        figure("Conversations", "conversations", texts.rough, outside),
-        figure("Messages", "messages", texts.rough),
-        figure("Turns", "turns", texts.rough),
-        figure("Median latency", "median_latency", texts.seconds, "of a turn", True),
-        figure("95th percentile", "p95_latency", texts.seconds, "of latency", True),
-        figure("Tool calls", "calls", texts.rough),
-        figure("Tool errors", "error_rate", texts.share, f"{texts.count(now['errors'])} calls", True),
-        figure("Tokens", "tokens", texts.rough, steps),
-        figure("Cost", "cost", texts.dollars, unpriced),
+        figure("Agents", "agents", formats.rough, f"of {formats.count(facts.gaps['agents'])}{others}"),
+        figure("Conversations", "conversations", formats.rough, outside),
+        figure("Messages", "messages", formats.rough),
+        figure("Turns", "turns", formats.rough),
+        figure("Median latency", "median_latency", formats.seconds, "of a turn", True),
+        figure("95th percentile", "p95_latency", formats.seconds, "of latency", True),
+        figure("Tool calls", "calls", formats.rough),
+        figure("Tool errors", "error_rate", formats.share, f"{formats.count(now['errors'])} calls", True),
+        figure("Tokens", "tokens", formats.rough, steps),
+        figure("Cost", "cost", formats.dollars, unpriced),
         *feedback,
     ]
 
@@ -142,10 +145,10 @@ def _warnings(facts: Facts, health: Health, now: datetime) -> list[str]:
     if health.last_load is None:
         warnings.append("No load has finished yet.")
     elif _since(now, health.last_load) > _STALE:
-        age = texts.age(_since(now, health.last_load))
+        age = formats.age(_since(now, health.last_load))
         warnings.append(f"The last finished load began {age} ago: newer data is missing.")
     if health.ahead:
-        dated = f"{texts.count(health.ahead)} items of messages are dated in the future"
+        dated = f"{formats.count(health.ahead)} items of messages are dated in the future"
         warnings.append(f"{dated}: a report without an end date leaves them out.")
     if facts.issues:
         warnings.append("Something could not be read: see the load's health.")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from letta_source.destinations.dlt_internals import began
 from letta_source.export.query import LOADS, Queries
-from letta_source.export.readers import is_there
+from letta_source.export.readers import has_table
 from letta_source.export.selection import select
 from letta_source.export.stream import last_runs, query
 from letta_source.export.values import widened
@@ -107,7 +107,7 @@ def health(reader: Reader) -> Health:
         bigint("ahead", ""),
         values=[latest, latest],
     )
-    there = [table.name for table in all_tables() if is_there(reader, table.name)]
+    there = [table.name for table in all_tables() if has_table(reader, table.name)]
     rows = {
         name: _row(reader, f"SELECT count(*) FROM {reader.table(name)}", bigint("rows", ""))["rows"]
         for name in there
@@ -167,7 +167,7 @@ def fill_store(
         since = None
     chosen = {"start_date": since, "agent_ids": agents}
     for table, columns in NEEDED.items():
-        if is_there(reader, table):
+        if has_table(reader, table):
             fill(store, table, _selected(reader, table, columns, **chosen if table in _DATED else {}))
     fill(store, USER_TEXT, _user_texts(reader, **chosen))
     return period

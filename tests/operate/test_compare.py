@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from letta_source.operate.cells import Hiding
 from letta_source.operate.compare import Comparison, Key
+from letta_source.operate.value_differences import Hiding
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings.model import make_settings
 

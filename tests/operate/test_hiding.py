@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from letta_source.operate.cells import Hiding
+from letta_source.operate.value_differences import Hiding
 from letta_source.schema.resources import RESOURCES
 from tests.support.wire import settings
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from letta_source.report import texts
+from letta_source.report import formats
 from letta_source.report.facts import Facts, find
 from letta_source.report.model import build, keep_only, read_prices
 from letta_source.report.page import page
@@ -120,8 +120,8 @@ def test_the_filter_shows_the_figures_of_a_filtered_report(
     store.rollback()
     everything = shown(browser, tmp_path, whole)
     names = dict(store.execute("SELECT id, name FROM agents").fetchall())
-    label = texts.short(names.get(agent) or agent) if agent else "All agents"
-    choice = {"from": texts.day(start), "to": texts.day(end - timedelta(seconds=1))}
+    label = formats.short(names.get(agent) or agent) if agent else "All agents"
+    choice = {"from": formats.day(start), "to": formats.day(end - timedelta(seconds=1))}
     told = browser.ask(CHOOSE, {"agent": label, **choice})
     assert told.startswith(f"Shown: {label if agent else 'all agents'}, all models, {choice['from']} to ")
     found = browser.ask(SHOWN)
@@ -147,10 +147,10 @@ def test_a_model_has_its_steps_tokens_and_cost(
     assert told.endswith(f"openai/gpt-5, 20 Oct 2026 to 31 Oct 2026: {steps} steps.")
     found = browser.ask(SHOWN)
     assert found["figures"] == {
-        "Steps": texts.rough(steps),
-        "Tokens": texts.rough(tokens),
-        "Cost": texts.dollars(cost),
-        "Feedback": texts.share(good / (good + bad)),
+        "Steps": formats.rough(steps),
+        "Tokens": formats.rough(tokens),
+        "Cost": formats.dollars(cost),
+        "Feedback": formats.share(good / (good + bad)),
     }
     assert found["tables"]["Agents"][1][0] == "release-notes"
     assert [row[0] for row in found["tables"]["Models"]] == ["Model", "openai/gpt-5"]
@@ -173,7 +173,7 @@ def test_the_filter_formats_figures_like_the_page(
     ] + [round(10 ** random.uniform(-6, 12), random.randrange(7)) for _ in range(500)]  # fmt: skip
     for name in ("count", "rough", "seconds", "dollars", "share"):
         said = browser.ask(f"return arguments[0].map({name})", numbers)
-        ours = [getattr(texts, name)(number) for number in numbers]
+        ours = [getattr(formats, name)(number) for number in numbers]
         assert [row for row in zip(numbers, ours, said, strict=True) if row[1] != row[2]] == [], name
 
 
@@ -182,7 +182,7 @@ def test_names_stay_text_with_any_filter(browser: Browser, tmp_path: Path, name:
     browser.log("browser")
     shown(browser, tmp_path, busy(name, name, name, name).facts())
     label = browser.ask("return document.querySelector('#choose-agent option:last-child').textContent")
-    assert label == texts.short(visible(name))
+    assert label == formats.short(visible(name))
     for choice in (
         {"agent": label},
         {"model": browser.ask("return data.models[0]")},
@@ -218,7 +218,7 @@ def test_the_filtered_page_fits_and_is_readable(
     browser: Browser, store: duckdb.DuckDBPyConnection, tmp_path: Path, width: str, scheme: str
 ) -> None:
     shown(browser, tmp_path, find(store, DAYS, None), width, scheme=scheme)
-    for choice in ({}, {"agent": texts.short(made.AGENTS[6])}, {"model": "openai/gpt-5"}):
+    for choice in ({}, {"agent": formats.short(made.AGENTS[6])}, {"model": "openai/gpt-5"}):
         if choice:
             browser.ask(CHOOSE, {"agent": "All agents", **choice})
         assert browser.ask("return document.scrollingElement.scrollWidth - innerWidth") <= 0
@@ -288,8 +288,8 @@ def test_filtered_charts_describe_each_day(
         "Messages a day", "Turns a day", "Median latency by day", "Tokens a day", "Cost a day"
     ]  # fmt: skip
     days = facts.activity[2:]
-    expected = [f"{texts.day(row['day'])}: {texts.count(row['messages'])}" for row in days]
+    expected = [f"{formats.day(row['day'])}: {formats.count(row['messages'])}" for row in days]
     assert titles[0][1] == expected
     assert titles[2][1] == [
-        f"{texts.day(row['day'])}: {texts.seconds(row['median_latency'])}" for row in days
+        f"{formats.day(row['day'])}: {formats.seconds(row['median_latency'])}" for row in days
     ]

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from letta_source.report import texts
+from letta_source.report import formats
 from letta_source.report.charts import draw
 from letta_source.report.facts import MOST, Facts
 from letta_source.report.model import Price
@@ -114,7 +114,7 @@ def test_the_page_loads_nothing_from_a_network(evil: str) -> None:
 
 def test_without_data_there_is_no_filter_and_no_script() -> None:
     empty = html_of(Case().facts())
-    large = html_of(replace(busy().facts(), cells=None))
+    large = html_of(replace(busy().facts(), filter_data=None))
     for html in (empty, large):
         assert not {tag for tag, _ in Parsed(html).tags} & {"script", "select", "button"}
         assert "default-src 'none'; style-src 'unsafe-inline'" in html
@@ -221,7 +221,7 @@ def test_less_latency_is_better() -> None:
         case.say("user", day * 86400, f"run{day}")
         case.say("assistant", day * 86400 + seconds, f"run{day}")
     html = html_of(case.facts())
-    assert f'5 s <span class="change good">{texts.MINUS}50%</span>' in html
+    assert f'5 s <span class="change good">{formats.MINUS}50%</span>' in html
     assert '2 <span class="change ">±0%</span>' in html
 
 
@@ -229,33 +229,33 @@ def test_less_latency_is_better() -> None:
     ("time", "said"),
     [(0, "<1 s"), (0.0001, "<1 ms"), (0.0006, "1 ms"), (0.084, "84 ms"), (0.0994, "99 ms"),
      (0.0996, "0.1 s"), (0.84, "0.8 s"), (9.97, "10 s"), (59.7, "1 min 0 s"), (3599, "59 min 59 s"),
-     (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, texts.NONE)],
+     (3600, "1 h 0 min"), (86_399, "23 h 59 min"), (93_600, "1 d 2 h"), (None, formats.NONE)],
 )  # fmt: skip
 def test_durations(time: float | None, said: str) -> None:
-    assert texts.seconds(time) == said
+    assert formats.seconds(time) == said
 
 
 @pytest.mark.parametrize(
     ("now", "before", "said"),
     [
         (12, 10, "+20%"),
-        (9, 10, f"{texts.MINUS}10%"),
+        (9, 10, f"{formats.MINUS}10%"),
         (10, 10, "±0%"),
-        (140, 10, f"{texts.TIMES}14"),
+        (140, 10, f"{formats.TIMES}14"),
         (5, 0, ""),
         (None, 5, ""),
         (5, None, ""),
     ],
 )
 def test_changes(now: float | None, before: float | None, said: str) -> None:
-    assert texts.change(now, before) == said
+    assert formats.change(now, before) == said
 
 
 @pytest.mark.parametrize(
     ("now", "before", "said"),
     [
         (0.02, 0.01, "+1.0 points"),
-        (0.5, 0.625, f"{texts.MINUS}12.5 points"),
+        (0.5, 0.625, f"{formats.MINUS}12.5 points"),
         (0.3, 0, "+30.0 points"),
         (0.2, 0.2004, "±0 points"),
         (None, 0.1, ""),
@@ -263,7 +263,7 @@ def test_changes(now: float | None, before: float | None, said: str) -> None:
     ],
 )
 def test_changes_of_shares_are_points(now: float | None, before: float | None, said: str) -> None:
-    assert texts.points(now, before) == said
+    assert formats.points(now, before) == said
 
 
 def test_the_change_of_the_error_rate_is_points() -> None:
@@ -302,24 +302,24 @@ def test_the_last_runs_are_shown() -> None:
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(None, texts.NONE), (0, "0"), (9_999, "9,999"), (10_000, "10 k"), (12_345, "12.3 k"), (999_499, "999 k"),
-     (999_500, "1 M"), (999_999, "1 M"), (999_499_999, "999 M"), (999_500_000, "1 B"),
+    [(None, formats.NONE), (0, "0"), (9_999, "9,999"), (10_000, "10 k"), (12_345, "12.3 k"),
+     (999_499, "999 k"), (999_500, "1 M"), (999_999, "1 M"), (999_499_999, "999 M"), (999_500_000, "1 B"),
      (12_345_678_900, "12.3 B"), (1.2e12, "1,200 B")],
 )  # fmt: skip
 def test_rough_numbers(number: float | None, said: str) -> None:
-    assert texts.rough(number) == said
+    assert formats.rough(number) == said
 
 
 @pytest.mark.parametrize(
     ("amount", "said"),
-    [(None, texts.NONE), (0, "$0.00"), (0.00001, "<$0.0001"), (0.0042, "$0.0042"), (1234.5, "$1,234.50")],
+    [(None, formats.NONE), (0, "$0.00"), (0.00001, "<$0.0001"), (0.0042, "$0.0042"), (1234.5, "$1,234.50")],
 )
 def test_dollars(amount: float | None, said: str) -> None:
-    assert texts.dollars(amount) == said
+    assert formats.dollars(amount) == said
 
 
 def test_a_long_name_keeps_both_ends() -> None:
-    assert texts.short("a" * 30 + "b" * 30) == "a" * 27 + "…" + "b" * 12
+    assert formats.short("a" * 30 + "b" * 30) == "a" * 27 + "…" + "b" * 12
 
 
 @pytest.mark.parametrize("days", [1, 3_652_058, 3_652_059, 999_999_999, 10**20])

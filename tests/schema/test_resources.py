@@ -212,7 +212,7 @@ def test_no_code_branches_by_resource_name() -> None:
         ("export/chat_formats.py", "conversations"),
         ("state/changes.py", "agents"),
         ("cli/verify.py", "agents"),
-        ("operate/traces.py", "identities"),
+        ("operate/row_search.py", "identities"),
         ("plan/filters.py", "batches"),
     }
     found = [

@@ -1,4 +1,4 @@
-"""The figures by time, agent and model, from which the page's script computes those of a choice."""
+"""Data for the page's filter: figures by time, agent and model, which the script adds up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from letta_source.report import texts
+from letta_source.report import formats
 from letta_source.report.period import Period
 from letta_source.safe_text import visible
 
@@ -66,7 +66,7 @@ SELECT (SELECT count(*) FROM letta__turns WHERE started_at >= $start AND started
 """
 
 
-def cells(
+def filter_data(
     store: duckdb.DuckDBPyConnection, period: Period, buckets: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the data of the page's filter; None if it is larger than `MOST_BYTES`.
@@ -124,12 +124,12 @@ def as_json(data: Mapping[str, Any]) -> str:
 
 def _days(day: datetime, until: datetime, start: datetime, end: datetime) -> list[str]:
     """Return the first and the last day of a bar, without what is outside of the period."""
-    return [texts.day(max(day, start)), texts.day(min(until, end) - timedelta(microseconds=1))]
+    return [formats.day(max(day, start)), formats.day(min(until, end) - timedelta(microseconds=1))]
 
 
 def _labels(names: Iterable[str], what: str, ids: Sequence[str] = ()) -> list[str]:
     """Return names as they are shown; of those that look the same, each with its id."""
-    labels = [texts.short(visible(texts.named(name, what, ""))) for name in names]
+    labels = [formats.short(visible(formats.named(name, what, ""))) for name in names]
     times = Counter(labels)
     return [
         f"{label} ({visible(ids[at])})" if ids and times[label] > 1 else label

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from letta_source.export.query import Reader
-from letta_source.export.readers import is_there
+from letta_source.export.readers import has_table
 from letta_source.export.selection import agent_of
 from letta_source.export.stream import query
 from letta_source.schema.card import Resource
@@ -57,12 +57,12 @@ class MatchingRows:
     rank: int
 
 
-class Traces:
+class RowSearch:
     """Finds rows in an opened dataset."""
 
     def __init__(self, reader: Reader, whom: Whom) -> None:
         self._reader = reader
-        self._cards = [card for card in RESOURCES.values() if is_there(reader, card.name)]
+        self._cards = [card for card in RESOURCES.values() if has_table(reader, card.name)]
         agents = dict.fromkeys((*whom.agents, *self._agents_of(whom.identities)))
         self.whom = replace(whom, agents=tuple(agents))
 
@@ -118,7 +118,7 @@ class Traces:
                     if self._reader.columns_of(child.name):
                         hanging = self._hanging(child, root, condition)
                         found.append(MatchingRows(child, hanging, values, child.merge_key, 0))
-        if is_there(self._reader, LOAD_ISSUES.name):
+        if has_table(self._reader, LOAD_ISSUES.name):
             found.append(self._issues())
         return sorted(found, key=lambda part: part.rank)
 
@@ -254,7 +254,7 @@ class Traces:
         return f"{self._reader.table(table.name)}.{self._reader.column(name)}"
 
     def _columns_of(self, table: Table) -> frozenset[str]:
-        return self._reader.columns_of(table.name) if is_there(self._reader, table.name) else frozenset()
+        return self._reader.columns_of(table.name) if has_table(self._reader, table.name) else frozenset()
 
 
 def _either(conditions: Sequence[Condition]) -> Condition:

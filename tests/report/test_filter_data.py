@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from letta_source.report import cells as report_cells
-from letta_source.report.cells import as_json
+from letta_source.report import filter_data
 from letta_source.report.facts import find
+from letta_source.report.filter_data import as_json
 from letta_source.report.model import build, keep_only, read_prices
 from letta_source.report.period import Period
 from letta_source.report.store import NEEDED, fill, open_store
@@ -70,7 +70,7 @@ def store() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_filtered_figures_equal_those_of_a_filtered_report(store: duckdb.DuckDBPyConnection) -> None:
-    data = json.loads(as_json(find(store, NINE_DAYS, None).cells or {}))
+    data = json.loads(as_json(find(store, NINE_DAYS, None).filter_data or {}))
 
     def reported(first: int, last: int) -> dict[str, Any]:
         start = NINE_DAYS.start
@@ -95,7 +95,7 @@ def test_bars_of_a_year_are_weeks_cut_to_the_period() -> None:
     case = Case()
     year = Period(datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2027, 1, 1, tzinfo=timezone.utc))
     case.say("user", 0)
-    data = case.facts(year).cells
+    data = case.facts(year).filter_data
     assert data is not None
     assert data["days"][0] == ["1 Jan 2026", "4 Jan 2026"]
     assert data["days"][-1] == ["28 Dec 2026", "31 Dec 2026"]
@@ -116,7 +116,7 @@ def test_conversations_and_agents_are_counted_once() -> None:
     case.rows["runs"].append({"id": "lost", "created_at": datetime(2026, 3, 3)})
     case.agent("agent-3")
     case.call(0, "", None)
-    data = case.facts().cells
+    data = case.facts().filter_data
     assert data is not None
     assert data["agents"] == ["same (agent-1)", "same (agent-2)", "agent-3"]
     assert data["tools"] == ["(tool without a name)"]
@@ -131,7 +131,7 @@ def test_data_cannot_end_its_script() -> None:
     case.say("user", 0)
     case.call(1, evil, "call", step="step")
     case.step("step", model=evil)
-    data = case.facts().cells
+    data = case.facts().filter_data
     assert data is not None
     text = as_json(data)
     assert text.isascii()
@@ -145,9 +145,9 @@ def test_too_much_data_means_no_filter(
     store: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too many values are not even read; the size of fewer is measured after serialization."""
-    data = find(store, NINE_DAYS, None).cells
+    data = find(store, NINE_DAYS, None).filter_data
     assert data
     size = len(as_json(data))
-    for most, is_there in ((size, True), (size - 1, False), (100, False)):
-        monkeypatch.setattr(report_cells, "MOST_BYTES", most)
-        assert (find(store, NINE_DAYS, None).cells is not None) is is_there
+    for most, has_filter in ((size, True), (size - 1, False), (100, False)):
+        monkeypatch.setattr(filter_data, "MOST_BYTES", most)
+        assert (find(store, NINE_DAYS, None).filter_data is not None) is has_filter

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from letta_source.operate.cells import really_edited
+from letta_source.operate.value_differences import really_edited
 
 NOON = datetime(2025, 3, 3, 12, tzinfo=timezone.utc)
 SCHEMA = pa.schema(
