@@ -34,7 +34,7 @@ Reader = Callable[[httpx.Response, MemoryLease, Take], Awaitable[tuple[Any, int]
 _CONNECT_SECONDS = 10.0
 # Bytes read of an error's body.
 _ERROR_BODY = 1 << 16
-# At DEBUG and INFO these log what the server sent: status line, headers, redirect targets.
+# At DEBUG and INFO, these log data from the server: status line, headers, redirect targets.
 _WIRE_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "proxy", "socks")))
 
 

@@ -28,7 +28,7 @@ _LEAST = 4
 """Characters; a shorter header value, such as 1 or on, reveals nothing and occurs in any text."""
 _MASK = "\x00"
 _OURS = str(Path(__file__).parents[1])
-# These stand between libraries, and get from one what the other is given.
+# Modules of ours between two libraries: their frames hold the arguments that they pass on.
 _BETWEEN = {transport.__file__, __file__}
 
 

@@ -32,13 +32,13 @@ Shape = Literal["list", "object"]
 class Verdict(Enum):
     """The meaning of an error for the request that got it."""
 
-    GONE = "what the path or its cursor names does not exist"
+    GONE = "the object that the path or its cursor names does not exist"
     NO_ROUTE = "this server has no such endpoint"
     REFUSED = "the key may not read this"
-    QUOTA = "a quota is used up, which waiting does not cure"
+    QUOTA = "a quota is used up, and waiting does not help"
     PAGE_LIMIT = "the limit is larger than the server takes"
-    ERROR = "Letta refuses this request, and would again"
-    PASSING = "trouble of the server, or on the way to it: another try may go better"
+    ERROR = "Letta refuses this request, and a retry would not help"
+    PASSING = "a transient failure of the server or the network: a retry may succeed"
 
 
 class RequestFailed(Exception):

@@ -1,4 +1,4 @@
-"""Retries with exponential backoff, independent of what a request is for; and waits that servers ask for."""
+"""Retries with exponential backoff, for any request; and waits that servers ask for."""
 
 from __future__ import annotations
 

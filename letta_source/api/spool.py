@@ -115,7 +115,7 @@ async def read_list(
     """Read a response that is a list, or an object with a list under this key.
 
     Args:
-        lease: takes the memory of what is held; the spool gives it back.
+        lease: takes the memory of the held elements; the spool gives it back.
         take: awaited with a number of bytes, before they are held.
 
     Returns:

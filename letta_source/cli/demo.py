@@ -97,7 +97,7 @@ def typed_again() -> str:
 
 
 def _report() -> str:
-    """Write the report; return a text that says where it is, or what it needs."""
+    """Write the report; return a text with its path, or with the missing extra."""
     from pathlib import Path
 
     from letta_source.cli.report import ReportOptions, write

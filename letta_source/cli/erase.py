@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of
-from letta_source.cli.streams import tell
+from letta_source.cli.streams import print_outcome
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def erase(options: argparse.Namespace) -> int:
             "rows": done.rows,
             "unknown": list(done.unknown),
         }
-        tell(json.dumps(told, indent=2))
+        print_outcome(json.dumps(told, indent=2))
     else:
-        tell("\n".join(_lines(done, where, removed)))
+        print_outcome("\n".join(_lines(done, where, removed)))
     if done.refused:
         raise ConfigError(done.refused)
     if only_told and not options.dry_run:
@@ -101,4 +101,4 @@ def _lines(done: Erasure, where: str, removed: bool) -> Iterator[str]:
             f"Check {', '.join(done.unknown)} yourself: not all of their rows name an owner, so there may be"
             " more."
         )
-    yield "The column extra of other rows, and what was exported, may still name them."
+    yield "The column extra of other rows, and exports, may still name them."

@@ -255,7 +255,7 @@ def _where(output: Path | None) -> str:
 
 
 def _describe(left_out: LeftOut) -> str:
-    """Return a text that says what was left out, and why."""
+    """Return a text with the counts of what was left out, and why."""
     parts = []
     if left_out.chats:
         parts.append(f"{left_out.chats:,} without a person's message or without an answer")

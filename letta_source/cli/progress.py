@@ -1,4 +1,4 @@
-"""Show on standard error what a load does: a moving line on a terminal, an occasional line in a log."""
+"""Show the progress of a load on standard error: a moving line on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS_IN_LOG = 5.0
 
 
 class Progress(logging.Handler):
-    """A line that shows what a load does, and the handler of its log: records do not run into the line.
+    """The progress line of a load, and the handler of its log: records do not run into the line.
 
     Args:
         session: session of the source that is being loaded.
@@ -102,7 +102,7 @@ class Progress(logging.Handler):
 
 
 def describe(session: Session, destination: str) -> str:
-    """Return one line: what is being read, how far, how fast."""
+    """Return one line: the resource being read, the number of items, the speed."""
     reading = [(name, counts) for name, counts in list(session.counts.items()) if counts.ended is None]
     if session.written.is_writing or not reading:
         items = sum(counts.items for counts in session.counts.values())

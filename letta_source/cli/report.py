@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
-from letta_source.cli.streams import tell
+from letta_source.cli.streams import print_outcome
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def report(options: argparse.Namespace) -> int:
     # Such as a temporary folder that is full.
     with in_one_line("no report was written"):
         summary = write(target, output, requested)
-    tell(f"{output}: {summary}, from {visible(target.where())}")
+    print_outcome(f"{output}: {summary}, from {visible(target.where())}")
     return ExitCode.OK
 
 

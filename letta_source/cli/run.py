@@ -17,7 +17,7 @@ from letta_source.cli.arguments import (
     watched,
 )
 from letta_source.cli.imports import importing
-from letta_source.cli.streams import tell
+from letta_source.cli.streams import print_outcome
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def run(options: argparse.Namespace) -> int:
             loaded = load(what, watched(options), session)
     except LoadFailed as failed:
         if failed.loaded:
-            tell(_told(failed.loaded, options.json))
+            print_outcome(_outcome_text(failed.loaded, options.json))
         raise
-    tell(_told(loaded, options.json))
+    print_outcome(_outcome_text(loaded, options.json))
     if loaded.new_problems:
         print(f"{loaded.new_problems} could not be read: see load_issues", file=sys.stderr)
     return loaded.exit_code
@@ -144,7 +144,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {**given, "mask": options.mask and ",".join(options.mask)}
 
 
-def _told(loaded: Loaded, as_json: bool) -> str:
+def _outcome_text(loaded: Loaded, as_json: bool) -> str:
     if not as_json:
         return loaded.summary()
     resources = {

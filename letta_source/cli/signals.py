@@ -62,7 +62,7 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def what_is_kept(session: Session) -> str:
-    """Return the last line of a stopped load: what it has loaded."""
+    """Return the last line of a stopped load: the number of items loaded."""
     if session.written.is_writing:
         return "stopped while a load package was written: the next run finishes it first"
     if session.written.items:

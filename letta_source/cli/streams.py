@@ -56,8 +56,8 @@ def assert_output() -> None:
         raise ConfigError("standard output is closed, but the command prints its result there: leave it open")
 
 
-def tell(text: str) -> None:
-    """Print what a command has done, sanitized; if that fails, its exit code still tells."""
+def print_outcome(text: str) -> None:
+    """Print the outcome of a command, sanitized; if that fails, only the exit code reports it."""
     try:
         print(visible(text, keep="\n"), flush=True)
     except NobodyReads:

@@ -18,7 +18,7 @@ from letta_source.cli.arguments import (
     text,
 )
 from letta_source.cli.run import add_base_url
-from letta_source.cli.streams import tell
+from letta_source.cli.streams import print_outcome
 from letta_source.errors import ConfigError, ExitCode
 from letta_source.operate import DIFFERENCES, KINDS
 
@@ -112,7 +112,7 @@ class _Command:
             self._show(f"Repaired: {len(again):,} agents read again, {marked:,} rows marked as gone. Now:")
             totals, _ = self._compared("left", now, [agent.agent_id for agent in totals.differ])
         if self._options.json:
-            tell(json.dumps(self._result, indent=2))
+            print_outcome(json.dumps(self._result, indent=2))
         return ExitCode.INCOMPLETE if totals.differ else ExitCode.OK
 
     def _compared(self, step: str, now: datetime, agent_ids: list[str] | None = None) -> tuple[Totals, Any]:
@@ -167,7 +167,7 @@ class _Command:
 
         if not self._options.json:
             # A failed print must not end a repair halfway; the exit code tells the outcome, too.
-            tell("\n".join(visible(line) for line in text.splitlines()))
+            print_outcome("\n".join(visible(line) for line in text.splitlines()))
 
 
 def _lines(agent: Agent) -> Iterator[str]:

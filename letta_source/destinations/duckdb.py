@@ -33,7 +33,7 @@ from letta_source.schema.resources import RESOURCES, all_tables
 _LARGE_ROWS = "letta_source_large_rows"
 # Bytes.
 _APPENDING = 150_000_000
-# Of what DuckDB may take, its log takes one part: writing it holds it, and what is written, twice.
+# DuckDB's log may take one of so many parts of its memory: writing the log holds it and its rows twice.
 _PARTS = 5
 # DuckDB's other names of settings.
 _ALIASES = {"max_memory": "memory_limit", "worker_threads": "threads"}
@@ -114,7 +114,7 @@ def kept_for_large_rows(pipeline: dlt.Pipeline, most: int) -> Iterator[None]:
         try:
             yield
         finally:
-            # What cannot be written within the limit is written as the connection closes, without one.
+            # Rows that do not fit the limit are written when the connection closes, without a limit.
             with suppress(DatabaseException):
                 _set(client, memory_limit=f"{max(_APPENDING, most)}B")
                 _write_log(client)

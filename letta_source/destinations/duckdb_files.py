@@ -25,7 +25,7 @@ _DESTINATIONS = {
 }  # fmt: skip
 # SQLAlchemy refuses most of these, in words about connection strings.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# What dlt raises while it reads its settings.
+# Part of dlt's error while it reads its settings.
 _IN_MEMORY = "in-memory instance of duckdb"
 # DuckDB takes a SQLite file for a database, and wants to download its extension for these.
 _NO_DATABASE = re.compile(r'The file "(.*?)" exists, but it is not a valid DuckDB database|"sqlite_scanner"')

@@ -134,7 +134,7 @@ def chats(
         turns: maximum number of turns per line; by default whole conversations.
         images: `links` keeps image URLs, and images without one become `[image]`; `drop` removes images.
         reasoning: True to include the model's reasoning; by default only in trajectories.
-        left_out: receives the counts of what is left out.
+        left_out: receives the counts of conversations, calls and items that are left out.
 
     Raises:
         ConfigError: an option is wrong, or no messages were loaded.

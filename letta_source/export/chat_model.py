@@ -88,10 +88,10 @@ def windows(chat: Chat, turns: int | None) -> Iterator[Chat]:
     cuts = begins[turns::turns] if turns else []
     for start, end in zip([0, *cuts], [*cuts, len(chat.messages)], strict=True):
         head = tuple(one for one in chat.messages[:start] if one.role == "system")[-1:]
-        yield replace(chat, messages=tuple(_told_apart(head + chat.messages[start:end])))
+        yield replace(chat, messages=tuple(_with_unique_ids(head + chat.messages[start:end])))
 
 
-def _told_apart(messages: tuple[Message, ...]) -> Iterator[Message]:
+def _with_unique_ids(messages: tuple[Message, ...]) -> Iterator[Message]:
     """Give each call a unique id: ids repeat."""
     used: set[str] = set()
     for message in messages:

@@ -221,7 +221,7 @@ class Database(Reader):
 
 
 def has_table(reader: Reader, table: str) -> bool:
-    """Return True if the dataset has a table: it has none for what the host lacks or what was not loaded."""
+    """Return True if the dataset has a table; resources that the host lacks have none."""
     try:
         return bool(reader.columns_of(table))
     except ConfigError:

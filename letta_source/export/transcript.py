@@ -53,7 +53,7 @@ class Part:
 
     Attributes:
         label: a line before the text, such as a tool's name, as pieces; every second piece is a name.
-        text: what was said, thought, sent or returned.
+        text: a message, reasoning, or a tool's arguments or result.
         kind: `said`, `thought`, or `block` for preformatted text.
     """
 
@@ -225,7 +225,7 @@ def _shortened(text: str, longest: int = _LONGEST_THOUGHT) -> str:
 
 
 def _tools(row: dict[str, Any], calls: Mapping[str | None, Mapping[str, Any]]) -> Iterator[Part]:
-    """Yield what a message says of tools.
+    """Yield the parts of a message that concern tools.
 
     Args:
         calls: the last call by its id, and by the id of the message that it was the first call of.

@@ -12,7 +12,7 @@ from letta_source.safe_text import visible
 if TYPE_CHECKING:
     from letta_source.export.transcript import Conversation, Message, Part
 
-# What begins a tag, a comment or a declaration of HTML.
+# The start of an HTML tag, comment or declaration.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 # The policy of the page forbids scripts and requests.
 _HEAD = """<!DOCTYPE html>

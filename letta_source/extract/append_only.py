@@ -84,7 +84,7 @@ class AppendOnly:
         return [item for item in items if self._state.has_changed(f"{of}{item['id']}", self._digest(item))]
 
     def gap_retried(self, job: Job) -> ParentPages:
-        """Yield the items read from a gap, once it is known what is left of the gap."""
+        """Yield the items read from a gap, once its rest is known."""
         for parent_id, items, size in self._held.pop(job.id):
             yield parent_id, self._new(job, parent_id, items), size
 
@@ -106,7 +106,7 @@ class AppendOnly:
             self._handed.pop(parent_id, None)
 
     def close(self) -> None:
-        """Remove the file of what is held back."""
+        """Remove the file of the held pages."""
         self._held.close()
 
     def restart(self, job: Job, parent_id: str) -> None:

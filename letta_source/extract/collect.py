@@ -140,7 +140,7 @@ class _Collector:
         return self.rows.count >= self._session.packages.rows_per_yield or self.rows.size >= enough
 
     def release(self) -> None:
-        """Give back the memory of rows that were handed on; gather more of what was held back."""
+        """Give back the memory of rows that were handed on; gather more of the held pages."""
         self._lease.release()
         self._is_short = False
         self._gather_held()

@@ -91,7 +91,7 @@ class GatheredRows:
 
     @property
     def is_waiting(self) -> bool:
-        """True while it refers to items of which no arrays were built yet."""
+        """True while it holds items that are not converted to arrays yet."""
         return self._rows.is_waiting
 
     def add(self, pages: ParentPages, job: Job) -> None:
@@ -145,7 +145,7 @@ def _whose(job: Job, parent_id: str, item: Item) -> set[str]:
 class UnchangedList:
     """Pages of one list, held back until its end tells whether anything in it changed.
 
-    Without this, each run would load a package for a few agents in which nothing is new: a sixth of its time.
+    Without this, each run would load a package of unchanged agents, which takes a sixth of its time.
     The list is written as a whole or not at all, so that items that left it keep an older `_dlt_load_id` than
     the others.
 
@@ -162,7 +162,7 @@ class UnchangedList:
         self._holds = resource.walk == "list" and not (
             state.adds_only or state.settings.agent_ids or state.settings.window or state.asks_for_changes
         )
-        # A sweep writes all again, and so does whoever cannot know that the last load arrived.
+        # A sweep writes the list again, and so does a load that cannot know whether the last one arrived.
         self._may_skip = not (state.loaded_before or state.sweeps)
         # Another version may have other columns.
         written = f"{resource.root.arrow_schema} {state.settings.images}"

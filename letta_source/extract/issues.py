@@ -58,7 +58,7 @@ class Issues:
 
         Args:
             job_id: of the job that met it: the parent, or the run of a step.
-            instead_of: the gap of which this one is the rest.
+            instead_of: the gap that this one is a rest of.
         """
         before = (UNREADABLE, instead_of.after_id, instead_of.before_id) if instead_of else None
         return self.report(
@@ -71,7 +71,7 @@ class Issues:
         Args:
             page_after: id of the item before the page.
         """
-        # Where the page ends, and what comes later, changes between loads; the item before stays.
+        # The end of a page and later items change between loads; the item before the elements stays.
         for elements, after_id in others:
             kinds = ", ".join(sorted({type(element).__name__ for element in elements}))
             detail = f"{len(elements)} without an id: {kinds}"
@@ -109,7 +109,7 @@ class Issues:
             parent_id: empty for the whole resource.
             after_id, before_id: ids it lies between; empty at the ends of the list.
             tracked: later loads retry it until it can be read; it is known from its second report on.
-            instead_of: the issue of which this one is the rest.
+            instead_of: the issue that this one is a rest of.
             job_id: see `gap`.
         """
         shown = self._mask.detail(detail)
@@ -120,7 +120,7 @@ class Issues:
             if kind == UNREADABLE:
                 row["next_try_at"] = self._known.next_try(parent_id, key)
             if (parent_id, key) in self._reported:
-                # A sweep meets again what is left of a gap that was retried before it.
+                # A sweep meets the rest of a gap again that was retried before.
                 return bool(row["known"])
             self._reported.add((parent_id, key))
         self.rows.append(row)

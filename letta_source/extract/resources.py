@@ -191,7 +191,7 @@ class _Read:
 
     def _incomplete_tables(self) -> Iterator[Any]:
         """Yield empty tables for those with columns unknown to dlt."""
-        # Where empty tables fail, a caller that sets `max_rows` creates the tables.
+        # If empty tables fail, a caller that sets `max_rows` creates the tables.
         if not self._capabilities.takes_empty and self._session.packages.max_rows is None:
             return
         known = dlt.current.source_schema().tables

@@ -17,7 +17,7 @@ class Tracker:
     def __init__(self, state: ResourceState) -> None:
         self._state = state
         self._incomplete: set[str] = set()
-        # Of these, the jobs with a gap that was not known.
+        # Ids of jobs with a new gap.
         self._is_new: set[str] = set()
         self._parents: dict[str, Mapping[str, Any]] = {}
 

@@ -28,7 +28,7 @@ def open_dataset(
     """Open a loaded dataset, for `letta_source.export` or for dlt's `dataset()` and `sql_client()`.
 
     It finds what `letta-source run` and `letta_source.load` wrote from this folder with the same arguments
-    and configuration. `dlt.attach` finds what was loaded last under the pipeline's name, from any folder.
+    and configuration. `dlt.attach` finds the last load under the pipeline's name, from any folder.
 
     Args:
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
@@ -57,7 +57,7 @@ def open_dataset(
 
 @contextmanager
 def reading(target: Target) -> Iterator[dlt.Pipeline]:
-    """Yield a pipeline without state, to read what is in the dataset; it leaves no trace.
+    """Yield a pipeline without state, to read the dataset; it leaves no files.
 
     Raises:
         ConfigError: the destination cannot be opened, or its file does not exist.

@@ -38,7 +38,7 @@ def held(target: Target, steal: bool = False) -> Iterator[Target]:
     """Keep others from running the pipeline while the block runs: each would clean up the other's packages.
 
     Args:
-        steal: take the lease, whoever holds it.
+        steal: take the lease even from another holder.
 
     Yields:
         The target, with the lease if its destination has one.
@@ -180,7 +180,7 @@ def while_idle(pipeline_name: str) -> Iterator[bool]:
         yield False
         return
     except NotImplementedError:
-        # Where there are no locks, no load runs.
+        # A load does not run without locks.
         yield True
         return
     try:

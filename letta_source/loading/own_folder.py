@@ -104,13 +104,13 @@ def _is_mapped(user: int) -> bool:
 
 
 def _is_shared(path: Path) -> bool:
-    """Return True if everybody can write to a folder, but rename and delete only what is theirs."""
+    """Return True if everybody can write to a folder, but rename and delete only their own files."""
     mode = path.stat().st_mode
     return bool(mode & stat.S_IWOTH and mode & stat.S_ISVTX)
 
 
 def _is_open(path: Path) -> bool:
-    """Return True if everybody can rename and replace what is in a folder."""
+    """Return True if everybody can rename and replace files in a folder."""
     state = path.stat()
     if not state.st_mode & stat.S_IWOTH or state.st_mode & stat.S_ISVTX:
         return False

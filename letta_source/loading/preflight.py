@@ -65,7 +65,7 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
     """Check with as few requests as possible that one family can be read; wait for a server to start.
 
     Args:
-        server: records what is learned about the server, such as its time.
+        server: receives facts about the server, such as its time.
 
     Raises:
         FatalError: as `check_families`.

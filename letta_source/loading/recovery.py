@@ -1,4 +1,4 @@
-"""Repair dlt's files on disk after a kill or a power failure, and delete what is no longer needed."""
+"""Repair dlt's files on disk after a kill or a power failure, and delete files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def forget_half_written(pipeline: dlt.Pipeline) -> bool:
     """Delete files that dlt was still writing, under random names.
 
     Returns:
-        True if there were any: the pipeline must then be created anew, as dlt takes such a file in its folder
-        of schemas for a schema, and adds it to the pipeline's state.
+        True if there were any: the pipeline must then be created again, as dlt takes such a file in its
+        folder of schemas for a schema, and adds it to the pipeline's state.
     """
     files = half_written(Path(pipeline.working_dir))
     for file in files:

@@ -55,7 +55,7 @@ class Load:
         destination_name: names dlt's config section and a DuckDB file, in place of type and pipeline name.
         database: DuckDB's file; by default the configured one, else `letta_db.duckdb` in this folder, `letta`
             being the pipeline's name.
-        steal_lock: take over the pipeline's lease in the destination, whoever holds it.
+        steal_lock: take the pipeline's lease in the destination even from a running load.
         wait: seconds to wait while another process uses the DuckDB file or runs the pipeline.
 
     Raises:

@@ -194,7 +194,7 @@ class Target:
         return place_of(client, dataset_called(self.dataset_name))
 
     def pipeline(self) -> dlt.Pipeline:
-        """Return the pipeline, with the state of what was loaded into this target."""
+        """Return the pipeline, with the state of earlier loads into this target."""
         place = self.place()
         pipeline = self.made()
         if local_value(pipeline, PLACE) != place:

@@ -83,7 +83,7 @@ class Workspace:
             raise
 
     def open(self) -> None:
-        """Open the pipeline; clean up what a kill left half-written, half-loaded or superseded."""
+        """Open the pipeline; clean up files and packages that a kill left unfinished or superseded."""
         self.pipeline = self._target.pipeline()
         if forget_half_written(self.pipeline):
             self.pipeline = self._target.pipeline()
@@ -136,7 +136,7 @@ class Workspace:
         self._others, self._seen = stored_states(self.pipeline, self._target.pipeline_name, self._shard)
 
     def look_at_tables(self, resources: Collection[str]) -> None:
-        """Compare the tables with what was loaded; missing ones will be created and read again.
+        """Compare the tables with the stored schema; missing ones will be created and read again.
 
         Raises:
             ConfigError: somebody renamed or changed a column of these resources; says what to do.
@@ -169,7 +169,7 @@ class Workspace:
         """Load what an earlier load left in the working folder."""
         if self.pipeline.has_pending_data:
             logger.info("an earlier load was left unfinished: finishing it first")
-            # Not by `run`, which drops what is left of a first load, as its dataset does not exist yet.
+            # Not by `run`: it would drop the package of a first load, as the dataset does not exist yet.
             self.pipeline.normalize()
             self._prepare()
             self._load()
@@ -214,14 +214,14 @@ class Workspace:
         return appendable(self.pipeline, resources)
 
     def load_package(self, appends: bool, rows: int, has_large_rows: bool = False) -> None:
-        """Normalize and load what was extracted.
+        """Normalize and load the extracted package.
 
         Args:
             appends: rows are appended to empty tables.
             rows: how many were extracted.
             has_large_rows: the destination takes much memory for a few thousand of them.
         """
-        # Where nothing came, dlt's steps would look settings up all the same.
+        # Even without rows, dlt's steps would look settings up.
         if not (self.pipeline.has_pending_data or self._gone):
             return
         self.pipeline.normalize()
@@ -257,7 +257,7 @@ class Workspace:
                 drop_old_states(self.pipeline, self._settings.keep_states)
 
     def close(self) -> None:
-        """Close what was kept open."""
+        """Close the DuckDB file, if it was kept open."""
         self._large_rows.close()
         self._file.close()
 

@@ -22,7 +22,7 @@ Key = tuple[Any, ...]
 """Values of a table's primary key."""
 
 _EXAMPLES = 5
-# These say when and how a row was written, not what the server has.
+# These describe how a row was written, not the server's data.
 _OF_THE_LOAD = frozenset((DELETED.name, LOAD_ID.name, SEQUENCE.name))
 
 
@@ -75,7 +75,7 @@ class _Held:
 
 
 class Comparison:
-    """Compares what the server sends with the rows of one agent, page by page.
+    """Compares rows from the server with those of one agent in the warehouse, page by page.
 
     Args:
         held: the agent's rows, by table.

@@ -153,7 +153,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
             for part in found.parts:
                 table = sql_client.make_qualified_table_name(part.table.name)
                 sql_client.execute_sql(f"DELETE FROM {table} WHERE {part.condition}", *part.values)
-            # The staging dataset still holds what was merged last.
+            # The staging dataset still holds the rows merged last.
             with sql_client.with_staging_dataset():
                 for name in staged:
                     table = sql_client.make_qualified_table_name(name)

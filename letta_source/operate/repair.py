@@ -47,7 +47,7 @@ def assert_few_gone(totals: Totals) -> None:
 def read_again(
     target: Target, settings: Mapping[str, Any], agents: Sequence[Agent], batch_ids: Sequence[str] = ()
 ) -> list[str]:
-    """Load from the start all agents that differ, and what is of no single agent; return the agents' ids.
+    """Reload all agents that differ, and whatever belongs to no single agent; return the agents' ids.
 
     Args:
         settings: arguments of `letta_source.letta`, without agents.

@@ -31,7 +31,7 @@ class ServerReader:
 
     Args:
         session: has the settings, except which agents to read.
-        adds_only: the destination can only add rows: leave out what a load would still hold back.
+        adds_only: the destination is append-only: leave out items that a load would still hold back.
     """
 
     def __init__(self, session: Session, adds_only: bool) -> None:
@@ -56,7 +56,7 @@ class ServerReader:
         return found, self._run(ask)
 
     def choose(self, agent_id: str | None, batch_ids: Sequence[str] = ()) -> None:
-        """Read this agent from now on, or all; keep what is known of the host, forget what it listed.
+        """Read this agent from now on, or all; keep facts about the host, forget its lists.
 
         Args:
             batch_ids: batches to request one by one, as the server lists no finished batch.

@@ -223,7 +223,7 @@ def _issues(reader: Reader) -> list[Issue]:
         return []
     key = ", ".join(map(reader.column, ISSUE_KEY))
     at = reader.column("load_started_at")
-    # Rows of older versions do not say what was read in the end.
+    # Rows of older versions do not say whether an issue was resolved.
     is_tracked = "known" in reader.columns_of(LOAD_ISSUES.name)
     resolved = f", max(CASE WHEN {reader.column('resolved')} IS NOT NULL THEN {at} END) AS resolved_at"
     where = f" WHERE {reader.column('known')} IS NOT NULL" if is_tracked else ""

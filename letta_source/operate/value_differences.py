@@ -99,7 +99,7 @@ class Hiding:
         return self._now.hidden(table)
 
     def hides(self, table: str, column: Column, load_id: str, sent: Any, held: Any) -> bool:
-        """Return True if two values may differ only by what is hidden.
+        """Return True if a mask or a limit may explain the difference of two values.
 
         Args:
             load_id: the load that wrote the row.

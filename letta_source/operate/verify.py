@@ -1,4 +1,4 @@
-"""Compare what the server has with what the warehouse holds, agent by agent."""
+"""Compare the server with the warehouse, agent by agent."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ class Verification:
                     del agent.tables[table.name]
                 return
             absent = comparison.absent()
-            # No list returns what is left of a deleted agent, such as its steps without their run.
+            # No list returns the remains of a deleted agent, such as steps without their run.
             is_left = agent.is_gone and not incomplete
             gone = absent if is_left else self._gone(card, absent, incomplete)
         comparison.end(set(gone), incomplete)

@@ -1,4 +1,4 @@
-"""Read the warehouse for verify: an agent's rows, and what is known of past loads."""
+"""Read the warehouse for verify: an agent's rows, and facts about past loads."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Warehouse:
 
     def _why_not(self, card: Resource) -> str | None:
         if card.needs:
-            return "it holds what a search found"
+            return "it holds search results"
         if card.no_agents and not card.is_timeless:
             return f"it is one list of everything, and {card.no_agents}"
         place = agent_of(card.root)

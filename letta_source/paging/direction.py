@@ -11,7 +11,7 @@ from typing import Any
 
 from letta_source.errors import Unreadable
 from letta_source.items import id_of, ids_of
-from letta_source.paging.pages import Lost, Pages
+from letta_source.paging.pages import CursorLost, Pages
 from letta_source.times import created_at
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Direction:
 
     Attributes:
         forward: name of the cursor that moves forward, as far as it is known.
-        is_newest_first: the server ignores the requested order: no cursor leads to what is new.
+        is_newest_first: the server ignores the requested order: no cursor leads to new items.
     """
 
     def __init__(self, pages: Pages, seen: SeenPages, start: str | None, since: datetime | None) -> None:
@@ -85,7 +85,7 @@ class Direction:
         """Return the next page's items without those seen before; none at the end.
 
         Raises:
-            Lost: the cursor leads nowhere.
+            CursorLost: the cursor leads nowhere.
             NotFromStart: the list ended, and its first page did not follow the start.
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
@@ -104,7 +104,7 @@ class Direction:
         if not fresh or self.is_older(items):
             other = await self._other_way(cursor)
             if other is None:
-                raise Lost(f"{self._pages.endpoint.path} returns the same page again after {cursor}")
+                raise CursorLost(f"{self._pages.endpoint.path} returns the same page again after {cursor}")
             return other
         if self._is_tied(items):
             return await self._later_of_both(cursor, fresh)
@@ -186,7 +186,7 @@ class Direction:
         """Return whichever of the two neighbouring pages moves forward.
 
         Raises:
-            Lost: their dates do not tell which.
+            CursorLost: their dates do not tell which.
         """
         items = await self._pages.ask({"before": cursor})
         assert self._since is not None
@@ -196,7 +196,7 @@ class Direction:
                 return self._seen.without(items)
             if time is not None and time < self._since:
                 return following
-        raise Lost(f"{self._pages.endpoint.path}: too many items share one time around {cursor}")
+        raise CursorLost(f"{self._pages.endpoint.path}: too many items share one time around {cursor}")
 
     async def _other_way(self, cursor: str | None) -> Sequence[Any] | None:
         """Return the next items by the other cursor, and keep it if it helps; None if it does not."""

@@ -70,7 +70,7 @@ class Endpoint:
         return self.family is not None and not self.has_parent
 
 
-class Lost(Exception):
+class CursorLost(Exception):
     """The cursor leads nowhere."""
 
 
@@ -104,7 +104,7 @@ class Pages:
             cursors: by name, "after" and "before"; None is no cursor.
 
         Raises:
-            Lost: the parent does not exist, or the cursor is not in its list.
+            CursorLost: the parent does not exist, or the cursor is not in its list.
             FamilyMissing: the server has no such list.
             RequestFailed: see `letta_source.api.client`.
             Unreadable: the response is not a list.
@@ -124,7 +124,7 @@ class Pages:
                 if nil_cursor:
                     self._nil_cursor = None
                     return await self.ask(cursors, order)
-                raise Lost(str(error)) from error
+                raise CursorLost(str(error)) from error
             if family and is_missing(error):
                 raise FamilyMissing(family) from error
             raise
@@ -161,7 +161,7 @@ class Pages:
         while True:
             try:
                 return await self.ask(cursors, order)
-            except Lost:
+            except CursorLost:
                 return None
             except RequestFailed as error:
                 if not self.may_shrink(error):

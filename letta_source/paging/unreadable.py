@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from letta_source.api.responses import RequestFailed
 from letta_source.items import ids_of
 from letta_source.paging.direction import SeenPages
-from letta_source.paging.pages import Lost, Pages
+from letta_source.paging.pages import CursorLost, Pages
 from letta_source.times import created_at
 
 # Page size on the way back from an anchor, as the unreadable message is near.
@@ -100,7 +100,7 @@ async def _is_beyond(pages: Pages, cursor: str | None, anchor_id: str) -> bool:
     """Return True if the unreadable part lies between the cursor and the anchor."""
     try:
         await pages.ask({"after": cursor, "before": anchor_id})
-    except Lost:
+    except CursorLost:
         return False
     except RequestFailed:
         return True
@@ -192,7 +192,7 @@ class Passed:
     """A gap that has not changed.
 
     Attributes:
-        detail: what the server says of it now.
+        detail: the server's error for it now.
         edge: the items of the message after it; none at the end of the list.
     """
 
@@ -229,7 +229,7 @@ async def past_known(pages: Pages, after_id: str, before_id: str, due: bool) -> 
 async def back_from_end(pages: Pages, after_id: str, before_id: str, forward: str) -> Sequence[Any]:
     """Return the first message that can be read on the way back from the end of a gap; empty if none can.
 
-    A message at that side may have been mended, though one at the other side was not.
+    A message at that side may be readable by now, even if one at the other side is not.
 
     Args:
         forward: the name of the cursor that moves forward.
@@ -247,10 +247,10 @@ async def back_from_end(pages: Pages, after_id: str, before_id: str, forward: st
 
 
 async def _failure(pages: Pages, cursors: dict[str, str], order: str) -> str | None:
-    """Return what a request fails with; empty if nothing is there, None if something is."""
+    """Return the error of a request; empty if the page is empty, None if it has items."""
     try:
         return None if await pages.ask(cursors, order) else ""
-    except Lost:
+    except CursorLost:
         return None
     except RequestFailed as error:
         return str(error)
@@ -269,6 +269,6 @@ async def _message(pages: Pages, after_id: str, message_id: str) -> tuple[Sequen
             found = await pages.ask({ways[0]: following[0], ways[1]: after_id}, "desc")
             if {*ids_of(found)} == {message_id}:
                 return found, (ways,)
-    except (Lost, RequestFailed):
+    except (CursorLost, RequestFailed):
         pass
     return (), ()

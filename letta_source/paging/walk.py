@@ -16,7 +16,7 @@ from letta_source.api.responses import RequestFailed
 from letta_source.errors import NoProgress, ParentGone, Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.direction import Direction, NotFromStart, SeenPages
-from letta_source.paging.pages import Endpoint, Lost, Pages
+from letta_source.paging.pages import CursorLost, Endpoint, Pages
 from letta_source.paging.unreadable import Anchors, Known, back_from_end, far_edge, past_known
 
 _RESTARTS = 3
@@ -164,7 +164,7 @@ class _Walk:
             self._pages.patience = 0 if self._known else self._patience
             try:
                 fresh = await self._direction.items_after(self._cursor)
-            except Lost as lost:
+            except CursorLost as lost:
                 self._restart(lost)
                 yield Restarted()
                 continue
@@ -271,12 +271,12 @@ class _Walk:
         self._pages.patience, self._pages.size = None, size
         try:
             items = await self._pages.ask(cursors)
-        except (Lost, RequestFailed):
+        except (CursorLost, RequestFailed):
             return None
         fresh = self._seen.without(items)
         return None if (items and not ids_of(fresh)) or self._direction.is_older(items) else fresh
 
-    def _restart(self, lost: Lost) -> None:
+    def _restart(self, lost: CursorLost) -> None:
         """Begin again at the start: the item under the cursor was deleted, or the cursor leads nowhere."""
         if self._cursor is None:
             missing = Unreadable if self._pages.endpoint.is_top else ParentGone

@@ -96,7 +96,7 @@ async def _retried(client: Client, endpoint: Endpoint, gap: Between) -> AsyncIte
     left: Gap | None = None
     async for event in walk_pages(client, endpoint, after_id or None, until=before_id):
         if isinstance(event, Gap):
-            # Of several parts, the state keeps the whole.
+            # If several parts are left, the state keeps the whole gap.
             left = replace(event, after_id=left.after_id) if left else event
         elif isinstance(event, Page):
             yield event

@@ -11,7 +11,7 @@ from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.errors import FamilyMissing, ParentError
 from letta_source.items import Item
-from letta_source.paging.pages import Endpoint, Lost, Pages
+from letta_source.paging.pages import CursorLost, Endpoint, Pages
 from letta_source.plan.lists import has_id, slim
 from letta_source.schema.card import Resource
 from letta_source.state.host import Host, ListKey
@@ -110,7 +110,7 @@ async def _page(pages: Pages, cursors: dict[str, Any]) -> Sequence[Any]:
                 # Down to a single item, which can be read without the relation that fails.
                 if not (pages.endpoint.fragile and pages.may_shrink(error)):
                     raise
-        except (RequestFailed, ParentError, Lost) as error:
+        except (RequestFailed, ParentError, CursorLost) as error:
             raise NotOrdered(str(error)) from error
 
 

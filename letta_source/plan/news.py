@@ -20,7 +20,7 @@ from letta_source.times import created_at
 
 # Beyond this many messages, asking all agents is as fast.
 _MOST = 100_000
-# As many messages as a busy server stores within the overlap.
+# The number of messages that a busy server stores within the overlap.
 _LARGE_PAGE = 20_000
 
 

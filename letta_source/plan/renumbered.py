@@ -16,7 +16,7 @@ from operator import itemgetter
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed
 from letta_source.items import Item, ids_of
-from letta_source.paging.pages import Endpoint, Lost, Pages
+from letta_source.paging.pages import CursorLost, Endpoint, Pages
 from letta_source.paging.unreadable import Known
 from letta_source.paging.walk import Event, Gap, Page, walk_pages
 from letta_source.plan.lists import has_id
@@ -106,7 +106,7 @@ async def _head(pages: Pages) -> Sequence[Item]:
     """Return the first messages; none if one of them is unreadable or has no id: all are read then."""
     try:
         items = await pages.ask({})
-    except (Lost, RequestFailed):
+    except (CursorLost, RequestFailed):
         return []
     return items if all(map(has_id, items)) else []
 

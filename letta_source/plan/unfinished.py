@@ -33,7 +33,7 @@ async def runs_to_read(
     """Yield the ids of those unfinished runs to read again, each with the run itself if the host listed it.
 
     Args:
-        only_moved: ignore messages that name a run, as they do not change what is read of it.
+        only_moved: ignore messages that name a run, for resources that do not read messages.
     """
     run_ids = without_waiting(state, key, run_ids)
     if not run_ids:

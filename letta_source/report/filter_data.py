@@ -26,7 +26,7 @@ WITH bucket AS (
     )
 )
 """
-# Of each bar's time and agent. Distinct conversations and quantiles do not add up: they need every value.
+# By bar and agent. Distinct conversations and quantiles do not add up, so they need every value.
 _MESSAGES = f"""
 {_BUCKET}
 SELECT bucket, agent_id, count(*), bool_or(author = 'user')::INT,
@@ -89,7 +89,7 @@ def filter_data(
         return None
     messages, turns, calls, steps = (rows(sql) for sql in (_MESSAGES, _TURNS, _CALLS, _STEPS))
     names = dict(store.execute("SELECT id, any_value(name) FROM agents GROUP BY id").fetchall())
-    # In the order in which rows of the same rank come.
+    # Sorted, as the report sorts rows of the same rank by id.
     ids = sorted({row[1] for table in (messages, turns, calls, steps) for row in table if row[1] is not None})
     tools, models = (sorted({row[2] for row in table}) for table in (calls, steps))
     place, tool_at, model_at = ({one: at for at, one in enumerate(all_)} for all_ in (ids, tools, models))

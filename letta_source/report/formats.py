@@ -20,7 +20,7 @@ def rough(number: float | None) -> str:
         return NONE
     if number >= 999.5e9:
         return f"{count(number / 1e9)} B"
-    # What three digits round up to the next unit belongs to it: .3g writes 1000 as 1e+03.
+    # Numbers that three digits round up to the next unit use that unit: .3g writes 1000 as 1e+03.
     for unit, size, least in (("B", 1e9, 999.5e6), ("M", 1e6, 999.5e3), ("k", 1e3, 1e4)):
         if number >= least:
             return f"{number / size:.3g} {unit}"

@@ -15,7 +15,7 @@ import duckdb
 
 from letta_source.errors import ConfigError
 
-# By table, the column of the agent. Runs and steps stay: what they tell of an agent is in the models.
+# The column of the agent, by table. Runs and steps stay: the models are already limited to agents.
 _OF_AGENTS = {
     "agents": "id",
     "int_letta__messages": "agent_id",
@@ -41,7 +41,7 @@ def build(store: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> None:
 
 
 def keep_only(store: duckdb.DuckDBPyConnection, agents: Sequence[str]) -> None:
-    """Delete what is of other agents than these, by id, or of none."""
+    """Delete rows of all agents except these ids, and rows without an agent."""
     for table, column in _OF_AGENTS.items():
         others = f"{column} IS NULL OR {column} NOT IN (SELECT unnest($agents::VARCHAR[]))"
         store.execute(f"DELETE FROM {table} WHERE {others}", {"agents": list(agents)})

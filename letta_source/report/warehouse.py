@@ -183,7 +183,7 @@ def _selected(
 
 
 def _user_texts(reader: Reader, **filters: Any) -> Iterator[pa.RecordBatch]:
-    """Yield how users' messages begin: by this the models tell what the server wrote in their name."""
+    """Yield the beginnings of user messages, by which the models recognize those that the server wrote."""
     types = ["user_message"]
     for batch in _selected(reader, "agent_messages", (*KEY, "text"), message_types=types, **filters):
         beginnings = pc.utf8_slice_codeunits(batch["text"], 0, _BEGINNING)

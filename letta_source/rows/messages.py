@@ -50,8 +50,8 @@ class Children:
         """Add the children of items of one shape.
 
         Args:
-            singulars: deprecated fields that repeat what the children hold.
-            extras: receives what the children's columns cannot hold completely.
+            singulars: deprecated fields that repeat the children.
+            extras: receives values that the children's columns cannot hold completely.
 
         Returns:
             The readable text of each item.

@@ -79,7 +79,7 @@ def _of_json(text: str, opening: str) -> Any:
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary; refuse a name with two values, of which the last would win silently."""
+    """Return pairs as a dictionary; refuse a name with two values, as the last would win silently."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found and found[name] != value:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from letta_source.cli import main
-from letta_source.cli.streams import tell
+from letta_source.cli.streams import print_outcome
 from letta_source.demo import Letta, Server
 from letta_source.errors import ExitCode
 from letta_source.loading.outcome import LoadFailed
@@ -194,8 +194,8 @@ def test_a_load_whose_output_is_piped(
     assert (refused.code, "BrokenPipeError" in refused.errors[-1]) == (ExitCode.FAILED, True)
 
 
-def test_tell_prints_outside_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("loaded")
+def test_print_outcome_prints_outside_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outcome("loaded")
     assert capsys.readouterr() == ("loaded\n", "")
 
 
