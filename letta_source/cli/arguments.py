@@ -54,6 +54,18 @@ def exit_codes(meanings: Mapping[ExitCode, str], *notes: str) -> str:
     return "\n".join(["exit codes:", *lines, *(f"\n{note}" for note in notes)])
 
 
+def reading_exit_codes(ok: str, failed: str, note: str = "") -> str:
+    """Return the end of the help of a command that only reads a loaded dataset.
+
+    Args:
+        ok, failed: the meaning of exit codes 0 and 1.
+        note: begins the note after the exit codes.
+    """
+    no_data = "wrong usage or configuration, or nothing has been loaded there"
+    meanings = {ExitCode.OK: ok, ExitCode.FAILED: failed, ExitCode.USAGE: no_data}
+    return exit_codes(meanings, f"{note}Credentials are dlt's own settings, as for `letta-source run`.\n")
+
+
 def add_place(place: argparse._ArgumentGroup) -> None:
     """Add the options that name a destination, a dataset in it and a pipeline."""
     for option, default, help_ in (

@@ -14,9 +14,9 @@ from letta_source.cli.arguments import (
     add_names,
     add_place,
     add_window,
-    exit_codes,
     names,
     opened_dataset,
+    reading_exit_codes,
     text,
 )
 from letta_source.cli.streams import assert_output
@@ -33,14 +33,7 @@ if TYPE_CHECKING:
 
 Selected = TypeVar("Selected")
 
-CODES = exit_codes(
-    {
-        ExitCode.OK: "everything was written",
-        ExitCode.FAILED: "the export failed; an existing file is unchanged",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
-    },
-    "Credentials are dlt's own settings, as for `letta-source run`.\n",
-)
+CODES = reading_exit_codes("everything was written", "the export failed; an existing file is unchanged")
 
 _FOR_ROWS = (
     "output",

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_names, add_place, exit_codes, target_of, text
+from letta_source.cli.arguments import add_command, add_names, add_place, reading_exit_codes, target_of, text
 from letta_source.cli.streams import print_outcome
 from letta_source.errors import ExitCode
 
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
 
     from letta_source.loading.target import Target
 
-CODES = exit_codes(
-    {
-        ExitCode.OK: "the report was written",
-        ExitCode.FAILED: "the report failed; an existing file is unchanged",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
-    },
-    "Credentials are dlt's own settings, as for `letta-source run`.\n",
-)
+CODES = reading_exit_codes("the report was written", "the report failed; an existing file is unchanged")
 
 
 def add_to(commands: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from letta_source.cli.arguments import add_command, add_place, exit_codes, target_of
+from letta_source.cli.arguments import add_command, add_place, reading_exit_codes, target_of
 from letta_source.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
 # Runs of the journal, one a line.
 _MOST = 5
-CODES = exit_codes(
-    {
-        ExitCode.OK: "the status was printed, good or bad",
-        ExitCode.FAILED: "reading the warehouse failed",
-        ExitCode.USAGE: "wrong usage or configuration, or nothing has been loaded there",
-    },
-    "Reads the warehouse only, not Letta. Credentials are dlt's own settings, as for `letta-source run`.\n",
+CODES = reading_exit_codes(
+    "the status was printed, good or bad",
+    "reading the warehouse failed",
+    "Reads the warehouse only, not Letta. ",
 )
 
 
