@@ -44,8 +44,8 @@ _RETRIES_OF_GIVEN_UP = 2
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Options of a request for reading its response, see `Client.get`."""
+class _Options:
+    """Options for reading a response; see `Client.get`."""
 
     lease: MemoryLease
     shape: Shape | None = None
@@ -68,12 +68,7 @@ class Client:
         ConfigError: the proxy or a certificate cannot be used.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        server: Server | None = None,
-        looks_again: bool = True,
-    ) -> None:
+    def __init__(self, settings: Settings, server: Server | None = None, looks_again: bool = True) -> None:
         self.base_url = settings.base_url
         self.server = server or Server.of(settings)
         self._exchange = Exchange(settings, self.server)
@@ -81,7 +76,7 @@ class Client:
         self._in_flight = asyncio.Semaphore(settings.max_workers)
         self._retries = settings.retries
         self._looks_again = looks_again
-        self._answers = 0
+        self._answered = 0  # Responses that prove that the server is up.
 
     async def __aenter__(self) -> Client:
         self._exchange.open()
@@ -121,14 +116,14 @@ class Client:
         """
         own = lease or self.server.memory.lease()
         try:
-            asked = _Asked(own, shape, may_lack, read, is_search, page_retries)
+            options = _Options(own, shape, may_lack, read, is_search, page_retries)
             try:
-                return await self._send("GET", path, params, asked=asked)
+                return await self._send("GET", path, params, options=options)
             except StatusError as error:
                 if not is_missing(error) or await self._is_missing_again(path):
                     raise
                 # Letta has the endpoint: something in front of it has answered.
-                return await self._send("GET", path, params, asked=replace(asked, may_lack=False))
+                return await self._send("GET", path, params, options=replace(options, may_lack=False))
         except TooLarge:
             self.server.memory.expect_large()
             raise
@@ -140,7 +135,7 @@ class Client:
         """Send a JSON body; see `get`."""
         lease = self.server.memory.lease()
         try:
-            return await self._send("POST", path, body=body, asked=_Asked(lease, shape=shape))
+            return await self._send("POST", path, body=body, options=_Options(lease, shape=shape))
         finally:
             lease.release()
 
@@ -149,7 +144,7 @@ class Client:
         other = path[:-1] if path.endswith("/") else f"{path}/"
         lease = self.server.memory.lease()
         try:
-            await self._send("GET", other, {"limit": 1}, asked=_Asked(lease, may_lack=True))
+            await self._send("GET", other, {"limit": 1}, options=_Options(lease, may_lack=True))
         except RequestFailed as error:
             return is_missing(error)
         finally:
@@ -163,7 +158,7 @@ class Client:
         params: Params | None = None,
         body: Mapping[str, Any] | None = None,
         *,
-        asked: _Asked,
+        options: _Options,
     ) -> Any:
         try:
             request = self._exchange.request(method, path, params, body)
@@ -171,15 +166,15 @@ class Client:
             raise RequestFailed(f"{type(error).__name__} on {path}") from error
         kind, given_up = kind_of(path), self.server.given_up
         for _ in range(_ROUNDS):
-            answers = self._answers
+            answered = self._answered
             # A gateway without a route to agents' messages would cost half a minute for each agent.
             retries = min(self._retries, _RETRIES_OF_GIVEN_UP) if kind in given_up else self._retries
             try:
-                found = await self._tried(request, retries, asked)
+                found = await self._send_with_retries(request, retries, options)
             except RequestFailed as error:
                 # An outage is not the request's fault: if the server was down, it is sent again.
-                if self._answers != answers or not self._looks_again or await self._is_up():
-                    may_shrink = asked.page_retries is not None and smaller_page_may_help(error)
+                if self._answered != answered or not self._looks_again or await self._is_up():
+                    may_shrink = options.page_retries is not None and smaller_page_may_help(error)
                     if is_transient(error) and not may_shrink:
                         given_up.add(kind)
                     raise
@@ -197,39 +192,40 @@ class Client:
         """
         for retries in (0, self._retries):
             for path in _SIMPLE_PATHS:
-                answers = self._answers
+                answered = self._answered
                 lease = self.server.memory.lease()
                 try:
                     # With a shape, as some gateways return 200 for a server that is down.
-                    asked = _Asked(lease, shape="list", may_lack=True, is_probe=True)
-                    await self._tried(self._exchange.request("GET", path, {"limit": 1}), retries, asked)
+                    options = _Options(lease, shape="list", may_lack=True, is_probe=True)
+                    request = self._exchange.request("GET", path, {"limit": 1})
+                    await self._send_with_retries(request, retries, options)
                 except (RequestFailed, Unreachable) as error:
                     failed: Exception = error
                 finally:
                     lease.release()
-                if self._answers != answers:
+                if self._answered != answered:
                     return retries == 0
         if isinstance(failed, Unreachable):
             raise failed
         raise Unreachable(f"{self.base_url} no longer answers; last error: {failed}") from failed
 
-    async def _tried(self, request: httpx.Request, retries: int, asked: _Asked) -> Any:
+    async def _send_with_retries(self, request: httpx.Request, retries: int, options: _Options) -> Any:
         try:
             try:
-                return await self._once(request, asked)
+                return await self._attempt(request, options)
             except Exception as error:
                 if not is_transient(error):
                     raise
                 return await retried(
-                    partial(self._once, asked=asked),
+                    partial(self._attempt, options=options),
                     request,
                     error,
                     retries,
-                    asked.page_retries,
-                    is_probe=asked.is_probe,
+                    options.page_retries,
+                    is_probe=options.is_probe,
                     first_contact=not self._looks_again and not self.server.lets_read,
                     on_retry=self.server.traffic.count_retry,
-                    level=logging.DEBUG if asked.is_search else logging.INFO,
+                    level=logging.DEBUG if options.is_search else logging.INFO,
                 )
         except StatusError as error:
             if error.status in (401, 403, 407) and not self.server.lets_read:
@@ -252,48 +248,48 @@ class Client:
             what = f"{type(error).__name__} on {request.url.path}"
             raise RequestFailed(f"{what}: {hint}" if hint else what) from error
 
-    async def _once(self, request: httpx.Request, asked: _Asked) -> Any:
+    async def _attempt(self, request: httpx.Request, options: _Options) -> Any:
         try:
-            return await self._followed(request, asked)
+            return await self._send_and_follow(request, options)
         except BaseException:
             # Others may need the memory before the next try, such as the check that the server is up.
-            asked.lease.release()
+            options.lease.release()
             raise
 
-    async def _followed(self, request: httpx.Request, asked: _Asked) -> Any:
+    async def _send_and_follow(self, request: httpx.Request, options: _Options) -> Any:
         paths: set[str] = set()
         for _ in range(_REDIRECTS_FOLLOWED):
             paths.add(request.url.path)
             await self.server.rate_limit.wait()
             # Gives back the body of a redirect.
-            asked.lease.release()
+            options.lease.release()
             async with self._in_flight:
-                response, body = await self._exchange.send(request, asked.lease, asked.read)
+                response, body = await self._exchange.send(request, options.lease, options.read)
             if response.status_code not in REDIRECTS or "location" not in response.headers:
-                return await self._taken(response, body, asked)
+                return await self._body_of(response, body, options)
             request = next_hop(request, response, self.base_url, self.server.lets_read)
         if not self.server.lets_read:
             raise NotLetta(f"{self.base_url} {CIRCLE}")
         # A server that lacks this endpoint may redirect between the paths with and without a slash. Any other
         # circle is made by something in front, which hides what the server has.
-        lacks = asked.may_lack and paths == {min(paths), f"{min(paths)}/"}
+        lacks = options.may_lack and paths == {min(paths), f"{min(paths)}/"}
         verdict = Verdict.NO_ROUTE if lacks else Verdict.ERROR
         raise StatusError(response.status_code, f"{request.url.path} {CIRCLE}", verdict)
 
-    async def _taken(self, response: httpx.Response, body: Any, asked: _Asked) -> Any:
+    async def _body_of(self, response: httpx.Response, body: Any, options: _Options) -> Any:
         if response.status_code not in SUCCESSES:
             wait = retry_after(response.headers, self.server.clock.now())
-            error = to_error(response, body, not asked.may_lack, wait)
+            error = to_error(response, body, not options.may_lack, wait)
             if isinstance(error, StatusError) and error.verdict is not Verdict.PASSING:
-                self._answers += 1
+                self._answered += 1
             # Longer waits are not kept; if the retries fail too, the error reports the wait.
             if wait and wait <= LONGEST_WAIT:
                 self.server.rate_limit.hold(wait)
                 self.server.traffic.waited += wait
             raise error
-        if not asked.read:
+        if not options.read:
             most = self.server.memory.largest_page
-            body = await parse_within_memory(response, body, asked.lease, asked.shape, most)
-        self._answers += 1
+            body = await parse_within_memory(response, body, options.lease, options.shape, most)
+        self._answered += 1
         self.server.lets_read = True
         return body

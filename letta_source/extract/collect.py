@@ -126,7 +126,7 @@ class _Collector:
         }
         self._is_short = False
         self.held: tuple[ParentPages, Job] | None = None
-        # ParentPages whose items the rows still refer to.
+        # Pages whose items the rows still refer to.
         self._pages: list[Page] = []
         self._lease = session.server.memory.lease()
         self._lease.hold()
@@ -245,7 +245,7 @@ class _Collector:
             self._finish_rows(job, finished=False)
 
     def _miss(self, error: FamilyMissing) -> None:
-        family, why = str(error), str(error.__cause__ or "already missed")
+        family, why = str(error), str(error.__cause__ or "found missing before")
         self._counts.skipped = f"{family} missing"
         self._counts.missing_lists += 1
         # A family that the host had before is reported as an issue, below.

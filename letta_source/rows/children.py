@@ -101,14 +101,14 @@ def tool_calls(group: Group) -> Iterator[Piece]:
                 for name, values in columns.items()
                 if name in _OPENAI_TOOL_CALL
             }
-            row |= _only(_FUNCTION, function)
+            row |= _select(_FUNCTION, function)
         else:
             known = columns.keys() <= _TOOL_CALL
-            row = _only(_TOOL_CALL, columns)
+            row = _select(_TOOL_CALL, columns)
         yield Piece(part.places, _with_arguments(row), known)
 
 
-def _only(names: Collection[str], columns: dict[str, Values]) -> dict[str, Values]:
+def _select(names: Collection[str], columns: dict[str, Values]) -> dict[str, Values]:
     return {name: values for name, values in columns.items() if name in names}
 
 
@@ -117,13 +117,13 @@ def _with_arguments(row: dict[str, Values]) -> dict[str, Values]:
     if sent is None:
         return row
     if types_of(sent) == {str}:
-        return {**row, "arguments_json": [parsing(text) for text in sent]}
+        return {**row, "arguments_json": [valid_json(text) for text in sent]}
     texts = [one if isinstance(one, str) else to_json(one) for one in sent]
-    made = [parsing(one) if isinstance(one, str) else text for one, text in zip(sent, texts, strict=True)]
+    made = [valid_json(one) if isinstance(one, str) else text for one, text in zip(sent, texts, strict=True)]
     return {**row, "arguments": texts, "arguments_json": made}
 
 
-def parsing(text: str) -> str | None:
+def valid_json(text: str) -> str | None:
     """Return `text` as JSON that every warehouse accepts, rewritten if needed; None if it is not JSON."""
     try:
         orjson.loads(text)
@@ -140,31 +140,31 @@ def parsing(text: str) -> str | None:
 
 def tool_returns(group: Group) -> Iterator[Piece]:
     """Yield tool returns; batch messages call the text `func_response`."""
-    yield _returned(group, _TOOL_RETURN)
+    yield _tool_return(group, _TOOL_RETURN)
 
 
 def approvals(group: Group) -> Iterator[Piece]:
     """Yield answers to approval requests, or returns of tools that the caller ran."""
     approve = group.columns.get("approve")
-    for part in uniform(group, [_fits(approve)] if approve else []):
-        piece = _returned(part, _APPROVAL)
+    for part in uniform(group, [_are_flags(approve)] if approve else []):
+        piece = _tool_return(part, _APPROVAL)
         if approve and type(part.columns["approve"][0]) not in _FLAGS:
             del piece.columns["approve"]
             piece = piece._replace(whole=False)
         yield piece
 
 
-def _fits(flags: Values) -> list[bool]:
+def _are_flags(flags: Values) -> list[bool]:
     return [type(flag) in _FLAGS for flag in flags]
 
 
-def _returned(group: Group, names: set[str]) -> Piece:
+def _tool_return(group: Group, names: set[str]) -> Piece:
     columns = group.columns
     for field, column in _RENAMED_RETURN.items():
         if field in columns and column not in columns:
             columns = {column: columns[field], **columns}
             del columns[field]
-    row = _only(names, columns)
+    row = _select(names, columns)
     for stream in ("stdout", "stderr"):
         if stream in row:
             row[stream] = as_json(row[stream])
@@ -179,7 +179,7 @@ def as_json(values: Values) -> Values:
 def content_parts(group: Group) -> Iterator[Piece]:
     """Yield content parts with their own `extra`, so that the rows are always whole."""
     columns = group.columns
-    aspects: list[Sequence[Any]] = [_fits(columns[name]) for name in _IS if name in columns]
+    aspects: list[Sequence[Any]] = [_are_flags(columns[name]) for name in _IS if name in columns]
     if "type" in columns:
         aspects.append(
             [kind if isinstance(kind, str) and kind in _SPECIAL else None for kind in columns["type"]]
@@ -192,7 +192,7 @@ def content_parts(group: Group) -> Iterator[Piece]:
 
 def _content_part(sent: dict[str, Values]) -> dict[str, Values]:
     """Return the rows of parts that are alike in all aspects."""
-    row = _only(_CONTENT_PART, sent)
+    row = _select(_CONTENT_PART, sent)
     unknown = {name: values for name, values in sent.items() if name not in row}
     kind = sent["type"][0] if "type" in sent and isinstance(sent["type"][0], str) else None
     if kind == "image" and isinstance(unknown.get("source", (None,))[0], dict):
@@ -217,7 +217,7 @@ def _image_source(unknown: dict[str, Values], taken: Collection[str]) -> dict[st
     beyond = {name: values for name, values in source.items() if name not in names and name != "type"}
     if beyond:
         unknown["source"] = rows_of(beyond)
-    row = _only(names, source)
+    row = _select(names, source)
     return {**row, "source_type": source["type"]} if "type" in source else row
 
 

@@ -141,7 +141,7 @@ class Rows:
         for page in pages:
             begin, end = len(positions), len(positions) + len(page.items)
             own = [None] * (end - begin) if otids is None else otids[begin:end]
-            found = numbered(ids[begin:end], own, self._sequence + begin)
+            found = positions_and_sequence(ids[begin:end], own, self._sequence + begin)
             positions += found[0]
             sequences += found[1]
         return positions, sequences
@@ -208,7 +208,9 @@ def without_credentials(field: str, value: Any) -> Any:
     return dict.fromkeys(value)
 
 
-def numbered(ids: Sequence[str], otids: Sequence[Any], first: int) -> tuple[Sequence[int], Sequence[int]]:
+def positions_and_sequence(
+    ids: Sequence[str], otids: Sequence[Any], first: int
+) -> tuple[Sequence[int], Sequence[int]]:
     """Return the position and the sequence of each item, given its message id and its otid.
 
     The position counts the items of one message: one stored message comes back as several items with one

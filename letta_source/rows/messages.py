@@ -18,9 +18,9 @@ from letta_source.rows.shapes import (
     Values,
     elements_of,
     is_empty,
-    picked,
     rows_of,
     types_of,
+    values_at,
 )
 from letta_source.safe_text import to_json
 from letta_source.schema.columns import DELETED, INDEX, POSITION
@@ -92,10 +92,12 @@ class Children:
         texts = [content if isinstance(content, str) else None for content in contents]
         plain = [at for at, text in enumerate(texts) if text is not None]
         if plain:
-            rows.add(picked(places, plain), {"type": ["text"] * len(plain), "text": picked(texts, plain)})
+            rows.add(
+                values_at(places, plain), {"type": ["text"] * len(plain), "text": values_at(texts, plain)}
+            )
         others = [at for at, content in enumerate(contents) if texts[at] is None and content is not None]
         if others:
-            joined = self._add_parts(picked(places, others), [listed(contents[at]) for at in others])
+            joined = self._add_parts(values_at(places, others), [to_list(contents[at]) for at in others])
             for at in others:
                 texts[at] = joined.get(places[at])
         return texts
@@ -157,10 +159,10 @@ class Children:
 
 def _at(values: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
     """Return the values at these indexes, which are ascending."""
-    return values if len(places) == len(values) else picked(values, places)
+    return values if len(places) == len(values) else values_at(values, places)
 
 
-def listed(value: Any) -> list[Any]:
+def to_list(value: Any) -> list[Any]:
     """Return `value` as a list: the API sends one object, or null, where it documents a list."""
     if value is None:
         return []
@@ -168,7 +170,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def _lists(values: Values) -> Sequence[list[Any]]:
-    return values if types_of(values) == {list} else [listed(value) for value in values]
+    return values if types_of(values) == {list} else [to_list(value) for value in values]
 
 
 def _tool_calls(columns: dict[str, Values]) -> Sequence[list[Any]]:
@@ -176,7 +178,7 @@ def _tool_calls(columns: dict[str, Values]) -> Sequence[list[Any]]:
     lists = _lists(columns.get("tool_calls", ()))
     singular = columns.get("tool_call", ())
     if singular and not (lists and all(lists)):
-        return [sent or listed(one) for sent, one in zip(lists or repeat([]), singular, strict=False)]
+        return [sent or to_list(one) for sent, one in zip(lists or repeat([]), singular, strict=False)]
     return lists
 
 

@@ -53,8 +53,8 @@ def uniform(group: Group, aspects: Sequence[Sequence[Any]]) -> Iterator[Group]:
     for at, kind in enumerate(kinds):
         members.setdefault(kind, []).append(at)
     for ats in members.values():
-        columns = {name: picked(values, ats) for name, values in group.columns.items()}
-        yield Group(picked(group.places, ats), columns)
+        columns = {name: values_at(values, ats) for name, values in group.columns.items()}
+        yield Group(values_at(group.places, ats), columns)
 
 
 def shapes_of(values: Iterable[Any]) -> list[tuple[str, ...] | None]:
@@ -72,7 +72,7 @@ def rows_of(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def picked(values: Values, ats: Sequence[int]) -> Values:
+def values_at(values: Values, ats: Sequence[int]) -> Values:
     """Return the values at these indexes."""
     if len(ats) > 1:
         taken: tuple[Any, ...] = itemgetter(*ats)(values)
@@ -134,8 +134,8 @@ class Gathered:
         if keys == sorted(keys):
             return dict(self.columns)
         order = sorted(range(count), key=keys.__getitem__)
-        self.items, self.idx = list(picked(self.items, order)), list(picked(self.idx, order))
-        return {name: picked(column, order) for name, column in self.columns.items()}
+        self.items, self.idx = list(values_at(self.items, order)), list(values_at(self.idx, order))
+        return {name: values_at(column, order) for name, column in self.columns.items()}
 
 
 class Elements(NamedTuple):

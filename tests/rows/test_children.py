@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letta_source.rows import children
-from letta_source.rows.flatten import numbered
-from letta_source.rows.messages import listed
+from letta_source.rows.flatten import positions_and_sequence
+from letta_source.rows.messages import to_list
 from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
@@ -189,7 +189,7 @@ def test_approvals(more: Json, approve: bool | None, whole: bool) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [(None, []), ([1, 2], [1, 2]), ({}, [{}]), ("a", ["a"])])
 def test_one_object_or_null_is_accepted_in_place_of_a_list(value: Any, expected: list[Any]) -> None:
-    assert listed(value) == expected
+    assert to_list(value) == expected
 
 
 def _bits(message_id: str) -> int:
@@ -203,7 +203,9 @@ def _item(message_id: str, index: int) -> Json:
 
 
 def _positions(items: list[dict[str, Any]]) -> list[int]:
-    return list(numbered([item["id"] for item in items], [item["otid"] for item in items], 0)[0])
+    return list(
+        positions_and_sequence([item["id"] for item in items], [item["otid"] for item in items], 0)[0]
+    )
 
 
 # The indexes of each message's items.

@@ -12,7 +12,7 @@ import pytest
 
 from letta_source.demo.shapes import recorded
 from letta_source.items import split_page
-from letta_source.rows.flatten import Rows, numbered, without_credentials
+from letta_source.rows.flatten import Rows, positions_and_sequence, without_credentials
 from letta_source.schema.resources import RESOURCES
 
 Json = dict[str, Any]
@@ -428,4 +428,4 @@ def test_credentials_lose_their_values_in_any_form(sent: Any, kept: Any) -> None
 )
 def test_only_otids_derived_from_the_id_give_an_order(otids: list[Any], positions: list[int]) -> None:
     ids = ["message-00000000-0000-4000-8000-000000000180"] * 3
-    assert list(numbered(ids, otids, 0)[0]) == positions
+    assert list(positions_and_sequence(ids, otids, 0)[0]) == positions
