@@ -80,7 +80,7 @@ def report(options: argparse.Namespace) -> int:
     assert_drawable()
     output = Path(options.output)
     if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"--output {output}: name a file in a folder that is there")
+        raise ConfigError(f"--output {output}: name a file in an existing folder")
     name = f"{options.dataset_name} ({options.destination})"
     if options.agent_id:
         name += f", only {', '.join(options.agent_id)}"

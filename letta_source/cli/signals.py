@@ -66,5 +66,5 @@ def what_is_kept(session: Session) -> str:
     if session.written.is_writing:
         return "stopped while a load package was written: the next run finishes it first"
     if session.written.items:
-        return f"stopped: {session.written.items:,} items are loaded, the next run goes on from there"
+        return f"stopped: {session.written.items:,} items are loaded, the next run continues from there"
     return "stopped: nothing was loaded yet, the next run begins where this one did"

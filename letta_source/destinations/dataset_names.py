@@ -76,7 +76,7 @@ def assert_not_called_otherwise(client: Any, name: str, client_of: Callable[[str
         client_of: makes a client of the dataset with a given name.
 
     Raises:
-        ConfigError: there is such a dataset; says how to go on with it.
+        ConfigError: there is such a dataset; says how to continue with it.
     """
     if name.isascii() or not re.search("[A-Za-z0-9]", name):
         return

@@ -153,7 +153,7 @@ class DuckDB(Reader):
                     # pyarrow raises DuckDB's error as one of its own.
                     if "Out of Memory" not in str(error) or self._memory == self._most:
                         raise
-            # A sort needs more memory for more rows. Their order is stable, so reading goes on at `sent`.
+            # A sort needs more memory for more rows. Their order is stable, so reading continues at `sent`.
             self._add_memory(self._memory)
 
 

@@ -156,7 +156,7 @@ def discard_if_damaged(folder: Path) -> None:
 
 
 def _missing(folder: Path) -> Path | None:
-    """Return a schema's file that the state, which is whole, names and that is not there."""
+    """Return a missing file of a schema that the state names; the state itself is complete."""
     state = folder / "state.json"
     names = json.loads(state.read_bytes()).get("schema_names") if state.exists() else None
     files = [folder / "schemas" / f"{name}.schema.json" for name in names or ()]

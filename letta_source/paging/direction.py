@@ -37,7 +37,7 @@ class SeenPages:
         self._next_milestone = 1
 
     def without(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Return the items not seen before; none if the last was, as the walk would go on from that one."""
+        """Return the items not seen before; none if the last was seen, as the walk continues after it."""
         ids = ids_of(items)
         if self._last.isdisjoint(ids) and self._milestone.isdisjoint(ids):
             return items

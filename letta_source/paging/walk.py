@@ -169,7 +169,7 @@ class _Walk:
                 yield Restarted()
                 continue
             except NotFromStart:
-                # The cursor moved over what came; a later load must not go on from there.
+                # The cursor moved over these items; a later load must not continue from there.
                 yield Restarted()
                 raise
             except RequestFailed as error:
@@ -236,7 +236,7 @@ class _Walk:
     async def _through_known(self, gap: tuple[str, str]) -> AsyncIterator[Event]:
         """Yield the items up to a known gap, the gap, and the message after it.
 
-        A gap that has changed is no longer known: the walk goes on from where this stops.
+        A gap that has changed is no longer known: the walk continues where this stops.
         """
         after_id, before_id = gap
         due = self._known.pop(gap)

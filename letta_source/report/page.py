@@ -1,7 +1,7 @@
 """Render the report as one HTML file: no request, one script, and a policy that forbids any other.
 
-The script filters the page, and without it everything is there. The policy has the script's hash, so that
-nothing that a name smuggles in could run.
+The script filters the page; without it the page is complete, too. The policy has the script's hash, so no
+other script can run, even if a name smuggled one in.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def providers() -> Sequence[Any]:
     import dlt
 
     if not _has_folder():
-        raise ConfigError("the current folder was deleted: change to one that is there")
+        raise ConfigError("the current folder was deleted: change to one that exists")
     try:
         found = list(dlt.config.config_providers)
         _assert_files(found)
@@ -119,7 +119,7 @@ def _assert_files(found: Iterable[Any]) -> None:
             if os.path.isdir(path):
                 raise ConfigError(f"{path} is a folder: put a file in its place, or remove it")
             if os.path.islink(path) and not os.path.exists(path):
-                raise ConfigError(f"{path} is a link to a file that does not exist: mend it, or remove it")
+                raise ConfigError(f"{path} is a link to a file that does not exist: fix it, or remove it")
 
 
 def is_environment(provider: Any) -> bool:

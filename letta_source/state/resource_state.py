@@ -64,7 +64,7 @@ class ResourceState:
     Args:
         session: the session of the load.
         stored: the dict that dlt keeps, see `StoredState`.
-        adds_only: the destination can only add rows.
+        adds_only: the destination is append-only.
 
     Attributes:
         sweeps: this load asks for everything, whatever the signals say.

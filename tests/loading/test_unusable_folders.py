@@ -35,7 +35,7 @@ def test_a_deleted_current_folder(
     monkeypatch.setenv("LETTA_BASE_URL", server.base_url)
     refused = letta_source(*line.split())
     assert (refused.code, server.requests) == (2, [])
-    assert refused.errors == ["letta-source: the current folder was deleted: change to one that is there"]
+    assert refused.errors == ["letta-source: the current folder was deleted: change to one that exists"]
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

@@ -176,7 +176,7 @@ def started(server: Server, folder: Path, **environment: str) -> subprocess.Pope
     ("number", "kept", "said"),
     [
         (signal.SIGINT, False, "nothing was loaded yet, the next run begins where this one did"),
-        (signal.SIGTERM, True, "3 items are loaded, the next run goes on from there"),
+        (signal.SIGTERM, True, "3 items are loaded, the next run continues from there"),
     ],
 )
 def test_a_signal_stops_at_once_and_says_what_is_kept(

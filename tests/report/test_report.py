@@ -69,7 +69,7 @@ def test_one_message_of_another_century_changes_no_period(
             ["--start-date", "2026-02-01", "--end-date", "2026-01-01"],
             "there is nothing to report from 2026-02-01",
         ),
-        (["--output", "no/such/folder.html"], "name a file in a folder that is there"),
+        (["--output", "no/such/folder.html"], "name a file in an existing folder"),
         (["--prices", "none.csv"], "--prices none.csv cannot be read"),
         ([], "does not exist yet"),
     ],
