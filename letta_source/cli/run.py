@@ -80,16 +80,16 @@ def add_options(run: argparse.ArgumentParser) -> None:
     flag(what, "--refresh", "read everything again from the start")
     search = "Cloud: load the results of this search into message_search"
     value(what, "--search-query", "TEXT", search, type=text)
-    masks = "drop, hash, redact or keep a column, or `content`: all that can quote people; may be repeated"
-    value(what, "--mask", "COLUMN=HOW", masks, type=text, action="append")
+    masks = "drop, hash, redact or keep a column, or `content`: all columns that can quote people"
+    value(what, "--mask", "COLUMN=HOW", f"{masks}; may be repeated", type=text, action="append")
     value(what, "--images", "HOW", "images in messages: keep, drop or hash (default: keep)")
 
     how = run.add_argument_group("how")
-    flag(how, "--strict", "exit code 3 also for issues that an earlier run has named")
+    flag(how, "--strict", "exit code 3 also for known issues, which an earlier run has named")
     flag(how, "--same-server", "accept that the server has another address than when it filled the dataset")
     flag(how, "--steal-lock", "take the lease from a load on another machine, which then fails", False)
     value(how, "--lag", "TIME", "how much of the recent past each run reads again (default: 10m)")
-    changes = "ask only agents with news, as far as the server tells: auto (with more than 300), on or off"
+    changes = "ask only agents with news, if the server names them: auto (with more than 300), on or off"
     value(how, "--changes", "HOW", f"{changes} (default: auto)")
     sweep = "how often to sweep: ask every agent, and read recent messages again; 0: now (default: 1d)"
     value(how, "--sweep-interval", "TIME", sweep)

@@ -90,10 +90,12 @@ class Settings(BaseModel):
     timeout: Duration = Field(timedelta(seconds=60), description="Limit for one whole response.")
     retries: Count = Field(10, ge=0, description="How often a failed request is retried.")
     checkpoint_rows: Count = Field(
-        1_000_000, ge=1, description="Rows per load package, of the command and `letta_source.load`."
+        1_000_000, ge=1, description="Rows per load package of the command and `letta_source.load`."
     )
     keep_states: Count = Field(
-        10, ge=1, description="States to keep, of the last loads of the command and `letta_source.load`."
+        10,
+        ge=1,
+        description="Number of states to keep, of the last loads by the command and `letta_source.load`.",
     )
     refresh: bool = Field(False, description="Read everything again from the start.")
     search_query: str | None = Field(None, description="Cloud: the query of `message_search`.")
@@ -104,7 +106,8 @@ class Settings(BaseModel):
         None, description="For files: delta or iceberg, whose rows can be replaced."
     )
     mask: Annotated[Mapping[str, MaskAction], BeforeValidator(mask_value)] = Field(
-        {}, description="Drop, hash, redact or keep a column, or `content`: all that can quote people."
+        {},
+        description="Drop, hash, redact or keep a column, or `content`: all columns that can quote people.",
     )
     mask_key: Annotated[SecretStr | None, BeforeValidator(mask_key_value)] = Field(
         None, description="Secret key of the hashes; at least 16 characters."
@@ -137,7 +140,7 @@ class Settings(BaseModel):
     )
     changes: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Ask only agents with news, as far as the server tells; auto: with more than 300 agents.",
+        description="Ask only agents with news, if the server names them; auto: with more than 300 agents.",
     )
     sweep_interval: Duration = Field(
         timedelta(days=1), description="How often to sweep: ask every agent, and read recent messages again."
@@ -148,14 +151,16 @@ class Settings(BaseModel):
     indexes: bool = Field(
         True, description="In PostgreSQL, MySQL and SQLite: create indexes for the merges of later loads."
     )
-    strict: bool = Field(False, description="Exit code 3 also for issues that an earlier run has named.")
+    strict: bool = Field(
+        False, description="Exit code 3 also for known issues, which an earlier run has named."
+    )
     same_server: bool = Field(
         False, description="Accept that the server has another address than when it filled the dataset."
     )
     validate_items: bool = Field(
         False,
         alias="validate",
-        description="Validate every item against letta_source.models; what does not fit is named.",
+        description="Validate every item against letta_source.models, and report misfits in load_issues.",
     )
 
     @model_validator(mode="after")
