@@ -25,9 +25,9 @@ _COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}
 # Limits of a Parquet row group, whichever is reached first.
 _ROWS, _BYTES = 50_000, 64 * 2**20
 # Text that spreadsheets treat as a formula, even after blanks or invisible characters, or if its sign is a
-# full-width or small one.
+# full-width or small one. Marks, fillers and the blank of Braille are neither spaces nor controls in Unicode.
 _FORMULA = (
-    r"^[\s\pZ\p{Cc}\p{Cf}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE62}\x{FE63}\x{FE66}\x{FE6B}\x{2212}]"
+    r"^[\s\pZ\p{Cc}\p{Cf}\p{Mn}\x{115F}\x{1160}\x{2800}\x{3164}\x{FFA0}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE62}\x{FE63}\x{FE66}\x{FE6B}\x{2212}]"
     r"|^[\t\r\n]"
 )
 

@@ -95,7 +95,19 @@ def test_csv_distinguishes_an_empty_text_from_null(there: Command) -> None:
 
 WIDE = [unicodedata.lookup(f"FULLWIDTH {sign}") for sign in ("EQUALS SIGN", "PLUS SIGN", "HYPHEN-MINUS")]
 # What is not seen stands before these, or they are small ones.
-UNSEEN = ["\u200b=1", "\ufeff+1", "\xa0-1", "\u3000@A1", "\u2060\u202e=1", "\x1b=1", "\ufe66cmd", "\u22121"]
+UNSEEN = [
+    "\u200b=1",
+    "\u3164=1",
+    "\u2800=1",
+    "\ufe0f\u115f=1",
+    "\ufeff+1",
+    "\xa0-1",
+    "\u3000@A1",
+    "\u2060\u202e=1",
+    "\x1b=1",
+    "\ufe66cmd",
+    "\u22121",
+]
 FORMULAS = [
     "=1+1",
     "+1",
