@@ -40,7 +40,7 @@ class TestDays(DayTests):
 
 
 class TestReport(ReportTests):
-    def test_the_report_runs_the_models_as_they_are(self, built: Built) -> None:
+    def test_the_reports_models_are_up_to_date(self, built: Built) -> None:
         files = run_path(str(PACKAGE / "compile_report.py"))
         made = files["script"]({name: node.get("compiled_code", "") for name, node in built.models.items()})
         assert files["SCRIPT"].read_text("utf-8") == made, "run python dbt/compile_report.py"

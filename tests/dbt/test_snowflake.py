@@ -29,7 +29,7 @@ class TestReport(ReportTests):
     pass
 
 
-def test_a_second_build_renews_an_agent_and_days_are_those_of_a_time_zone(built: Built) -> None:
+def test_a_second_build_updates_an_agent_and_respects_the_time_zone(built: Built) -> None:
     """Runs last: it changes the models."""
     turns = "SELECT * EXCLUDE (agent_name, agent_version) FROM letta__turns ORDER BY turn_id"
     before = built.project.rows(turns)

@@ -101,7 +101,7 @@ class DayTests:
 
     days = 2
 
-    def test_days_of_loads_give_what_a_whole_build_gives(self, built: Built, tmp_path: Path) -> None:
+    def test_incremental_builds_equal_a_full_build(self, built: Built, tmp_path: Path) -> None:
         project = replace(built.project, warehouse=built.warehouse.copy(tmp_path))
         ((quiet,),) = project.rows("SELECT max(agent_id) FROM letta__turns")
         days = Days(project.warehouse, Random(7), self.days, quiet)

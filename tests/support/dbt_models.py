@@ -92,7 +92,7 @@ class ModelTests:
         # The story itself must contain the case.
         assert max(Counter((agent_id, conv) for agent_id, conv, _ in found if conv).values()) > 1
 
-    def test_latency_is_that_of_the_runs(self, built: Built, held: ExpectedModels) -> None:
+    def test_latency_is_the_sum_of_the_runs(self, built: Built, held: ExpectedModels) -> None:
         found = {
             Where(*where): seconds
             for *where, seconds in built.project.rows(
@@ -133,7 +133,7 @@ class ModelTests:
         by_turn = sum(turn.cost or 0 for turn in held.turns.values())
         assert float(built.project.rows("SELECT sum(cost) FROM letta__turns")[0][0]) == pytest.approx(by_turn)
 
-    def test_days_are_those_of_utc(self, built: Built) -> None:
+    def test_days_are_utc_days(self, built: Built) -> None:
         """The story goes past midnight, and the databases may be in any time zone."""
         days = built.project.rows(
             "SELECT cast(date_day AS varchar), messages FROM letta__agent_daily WHERE agent_name = 'story'"
@@ -150,7 +150,7 @@ class ModelTests:
         assert found["run"] == len(failed) > 0
         assert found["tool_call"] == sum(call.status == "error" for call in held.calls)
 
-    def test_documents_are_bounded_and_whole(self, built: Built) -> None:
+    def test_document_chunks_are_bounded_and_complete(self, built: Built) -> None:
         ((longest,),) = built.project.rows("SELECT max(length(text)) FROM letta__document")
         assert longest <= CHUNK
         texts = built.project.rows(

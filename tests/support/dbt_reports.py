@@ -41,14 +41,14 @@ def reported(built: Built) -> Iterator[duckdb.DuckDBPyConnection]:
 
 class ReportTests:
     @pytest.mark.parametrize("model", SAME)
-    def test_it_counts_as_the_marts_do(
+    def test_the_report_counts_like_the_marts(
         self, built: Built, store: duckdb.DuckDBPyConnection, model: str
     ) -> None:
         counted = of_report(model, store)
         assert counted
         assert counted == of_model(model, built.project.rows)
 
-    def test_tool_calls_are_paired_without_dbt_as_with_it(self, built: Built) -> None:
+    def test_the_export_pairs_tool_calls_like_dbt(self, built: Built) -> None:
         # All columns except the place of the return, which the model lacks.
         names = ", ".join(c.name for c in TOOL_CALLS.columns if c.name not in _ONLY_OURS)
         ours, theirs = (

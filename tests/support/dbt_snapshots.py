@@ -28,7 +28,7 @@ class SnapshotTests:
     def project(self, built: Built, tmp_path: Path) -> Project:
         return replace(built.project, warehouse=built.warehouse.copy(tmp_path))
 
-    def test_there_are_none_unless_they_are_asked_for(self, built: Built) -> None:
+    def test_snapshots_are_off_by_default(self, built: Built) -> None:
         assert {name for name in built.statuses if name.startswith("snapshot.")} == set()
 
     def test_a_version_lasts_from_its_load_to_the_next_version(self, project: Project) -> None:

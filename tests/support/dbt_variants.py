@@ -13,14 +13,14 @@ from tests.support.dbt_project import Project
 
 
 class VariantTests:
-    def test_a_family_that_must_be_there_is_named_with_its_variable(self, smaller: Project) -> None:
+    def test_a_missing_required_family_is_named_with_its_variable(self, smaller: Project) -> None:
         variables = json.dumps({"letta__using_groups": True})
         code, said = smaller.try_run("run", "--select", "stg_letta__groups", "--vars", variables)
         assert code == 1
         assert "groups" in said
         assert "is not there, and the variable letta__using_groups is true" in said
 
-    def test_a_schema_that_nothing_was_loaded_into_is_named_with_its_variable(self, smaller: Project) -> None:
+    def test_an_empty_schema_is_named_with_its_variable(self, smaller: Project) -> None:
         variables = json.dumps({"letta_schema": "elsewhere"})
         code, said = smaller.try_run("run", "--select", "stg_letta__agents", "--vars", variables)
         assert code == 1
@@ -57,7 +57,7 @@ class VariantTests:
         ((longest,),) = smaller.rows("SELECT max(characters) FROM letta__document")
         assert longest == 1000
 
-    def test_prices_of_ones_own(self, built: Built, tmp_path: Path) -> None:
+    def test_custom_prices(self, built: Built, tmp_path: Path) -> None:
         warehouse = built.warehouse.copy(tmp_path)
         warehouse.execute(
             "CREATE TABLE our_prices (model varchar, input_price numeric, cached_input_price numeric,"
