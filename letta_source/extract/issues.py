@@ -130,7 +130,9 @@ class Issues:
         self._counts.problems += 1
         ends = (("after", after_id), ("before", before_id))
         between = "".join(f" {side} {one}" for side, one in ends if one)
-        logger.warning("%s: %s %s%s: %s", self._resource, parent_id or "the list", kind, between, shown)
+        # A mask may drop the detail.
+        told = "its detail is masked" if shown is None else shown
+        logger.warning("%s: %s %s%s: %s", self._resource, parent_id or "the list", kind, between, told)
         return False
 
     def settle(self, parent_id: str, waiting: Collection[Key] = (), whole: bool = True) -> None:

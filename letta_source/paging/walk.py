@@ -201,7 +201,7 @@ class _Walk:
                 return
             if not has_ids:
                 path = self._pages.endpoint.path
-                raise NoProgress(f"{path} sends items without an id after {self._cursor}")
+                raise NoProgress(f"{path} sends items without an id after {self._cursor or 'its start'}")
             self._pages.grow()
 
     def _move_over(self, items: Sequence[Any]) -> None:

@@ -435,6 +435,11 @@ def test_the_search_for_traces_finds_a_planted_one(letta_source: Command, tellta
     assert "letta_db.duckdb" in CANARY.files(letta_source.folder)
 
 
+def test_the_log_says_that_a_detail_is_masked(letta_source: Command, telltale: Server) -> None:
+    run = ("run", "--base-url", telltale.base_url, "--resources", "agents,group_messages")
+    assert ": its detail is masked" in letta_source(*run, "--mask", "content=drop").err
+
+
 def test_settings_of_files_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Letta(seed=0)
     small.add_message(small.add_agent(), text="hello")
