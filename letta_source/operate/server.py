@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from letta_source.api.client import Client
 from letta_source.api.responses import RequestFailed, is_gone
-from letta_source.errors import Unreadable
+from letta_source.errors import ConfigError, Unreadable
 from letta_source.extract.collect import extract
-from letta_source.loading.preflight import in_own_thread
+from letta_source.loading.preflight import check_reachable, in_own_thread
 from letta_source.plan.lists import list_endpoint, listed
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
@@ -68,6 +68,17 @@ class ServerReader:
         self._session.host = Host(
             host.base_url, missing=host.missing, lists_steps=host.lists_steps, no_steps=host.no_steps
         )
+
+    def assert_known(self, agent_id: str, is_gone: bool) -> None:
+        """Check the chosen agent, which was asked for and of which neither side has rows.
+
+        Raises:
+            ConfigError: it is gone, or the server refuses the id, so that nothing was compared.
+            Unreachable: the server cannot return it.
+        """
+        if is_gone:
+            raise ConfigError(f"neither the server nor the warehouse knows agent {agent_id}")
+        check_reachable(self._session.settings, self._session.server)
 
     def rows(self, card: Resource) -> Iterator[tuple[str, pa.Table]]:
         """Yield the tables that a load of the agent would write, and load_issues; see `lacks`."""

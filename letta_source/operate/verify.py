@@ -183,13 +183,12 @@ class Verification:
         """Yield each agent once it is compared; only one is held in memory at a time.
 
         Raises:
-            ConfigError: neither side knows an agent of the settings.
+            ConfigError: neither side knows an agent of the settings, or the server refuses its id.
         """
         for agent_id in agent_ids:
             agent = self._compared(agent_id)
-            is_known = any(tally.rows for tally in agent.tables.values()) or not agent.is_gone
-            if agent_id in self._settings.agent_ids and not (is_known and agent.tables):
-                raise ConfigError(f"neither the server nor the warehouse knows agent {agent_id}")
+            if agent_id in self._settings.agent_ids and not any(one.rows for one in agent.tables.values()):
+                self._server.assert_known(agent_id, is_gone=agent.is_gone or not agent.tables)
             yield agent
 
     def not_compared(self, is_limited: bool) -> dict[str, str]:

@@ -349,6 +349,7 @@ def test_contradictory_options_are_refused(loaded: Loaded) -> None:
     letta_source, _, server = loaded
     for options, says in (
         ("--agent-id agent-00000000-0000-4000-8000-000000000000", "neither the server nor the warehouse"),
+        ("--agent-id agent-mistyped", "does not accept this id: agent agent-mistyped; ids look like agent-"),
         ("--resources groups", "groups cannot be verified here: there are agents, agent_messages"),
         ("--sample 0", "must be a number, 1 or more"),
         ("--yes", "--yes needs --repair"),
