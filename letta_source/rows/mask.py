@@ -153,7 +153,7 @@ def check_mask(settings: Settings) -> None:
                 for c in table.columns
                 for one in _names(resource, table, c)
             }
-            near = get_close_matches(name, sorted(known), n=1)
+            near = get_close_matches(name.lower(), sorted(known), n=1)
             hint = f"did you mean {near[0]}?" if near else "`letta-source discover` lists them"
             raise ConfigError(f"mask: there is no column {name!r}: {hint}")
         for table, column in found:

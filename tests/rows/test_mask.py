@@ -350,6 +350,8 @@ def test_other_data_is_not_changed() -> None:
     [
         ({"mask": {"txt": "drop"}}, "no column 'txt': did you mean text"),
         ({"mask": {"agents.sytem": "drop"}}, "did you mean agents.system"),
+        ({"mask": {"CONTENT": "drop"}}, "did you mean content?"),
+        ({"mask": {"agent_messages.TEXT": "drop"}}, "did you mean agent_messages.text?"),
         ({"mask": {"id": "hash"}, "mask_key": MASK_KEY}, "agents.id identifies rows"),
         ({"mask": {"agent_id": "drop"}}, "agent_messages.agent_id identifies rows"),
         ({"mask": {"_dlt_load_id": "drop"}}, "identifies rows"),
