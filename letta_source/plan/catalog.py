@@ -95,7 +95,7 @@ async def _run_list(client: Client, state: ResourceState, card: Resource) -> Job
             if run is None:
                 yield job_by_id(key, card.path_of(run_id), run_id)
             else:
-                yield Job(run_id, read_before(run), "parent", key, run, in_order=False, read_again=True)
+                yield Job(run_id, read_before(run), "parent", key, run, in_order=False)
 
 
 async def _step_list(client: Client, state: ResourceState, card: Resource) -> Jobs:
@@ -119,8 +119,7 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
     endpoint = list_endpoint(card, state.settings)
     async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
         seen.add(batch["id"])
-        again = state.loaded_before or batch["id"] in unfinished
-        yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order, read_again=again)
+        yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order)
     asked_for = state.settings.batch_ids
     for batch_id in dict.fromkeys((*asked_for, *unfinished)):
         if batch_id not in seen:

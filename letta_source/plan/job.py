@@ -37,7 +37,7 @@ class Job:
         key: key of the list that named the parent, or that the job reads; empty for an unfiltered list.
         parent: the run, step or batch to read, as listed.
         in_order: the parent comes in the order of its list; false for one read by its id.
-        read_again: its rows may have been loaded before.
+        read_again: its messages may have been loaded before, with children that they no longer have.
         asked_for: the user named it.
     """
 

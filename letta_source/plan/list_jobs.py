@@ -24,7 +24,6 @@ def list_job(
     key: str = "",
     cursor: Cursor | None = None,
     moves: Moves = "nothing",
-    read_again: bool = False,
 ) -> Job:
     """Return the job that reads a list, from its cursor on if there is one."""
 
@@ -32,7 +31,7 @@ def list_job(
         async for found in list_events(client, state.session.host, endpoint, cursor):
             yield found
 
-    return Job("", events, moves, key, read_again=read_again or state.loaded_before or cursor is not None)
+    return Job("", events, moves, key)
 
 
 def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bool) -> Job:
@@ -47,7 +46,7 @@ def part_job(state: ResourceState, card: Resource, parent_id: str, asked_for: bo
         async for event in walk_pages(client, endpoint):
             yield parent_id, event
 
-    return Job(parent_id, events, read_again=True, asked_for=asked_for)
+    return Job(parent_id, events, asked_for=asked_for)
 
 
 def counted_job(state: ResourceState, card: Resource, key: str) -> Job:
@@ -84,7 +83,7 @@ def changed_job(state: ResourceState, card: Resource, key: str) -> Job:
                 return
             keep_changed(host, card, by, since or state.overlap.start, found)
 
-    return Job("", events, key=key, read_again=True)
+    return Job("", events, key=key)
 
 
 def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, goes_on: bool) -> Job:
@@ -107,7 +106,7 @@ def growing_job(state: ResourceState, card: Resource, key: str, moves: Moves, go
         if whole:
             state.note_last_listed(key, last_id)
 
-    return Job("", events, moves, key, read_again=moves == "nothing")
+    return Job("", events, moves, key)
 
 
 def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
@@ -117,7 +116,7 @@ def feedback_job(state: ResourceState, card: Resource, key: str) -> Job:
     since = state.overlap.before_start(state.settings.reread_window)
     if not (state.settings.window or state.sweeps):
         params["start_date"] = since.isoformat()
-    return list_job(state, replace(endpoint, params=params), key, read_again=True)
+    return list_job(state, replace(endpoint, params=params), key)
 
 
 def read_one(item_id: str, card: Resource) -> Read:

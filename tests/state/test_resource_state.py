@@ -168,8 +168,11 @@ def test_the_next_package_continues_with_the_state() -> None:
     state.cursors.observe("agent-1", [{"id": "message-2", "date": "2026-05-02T00:00:00Z"}])
     state.worklist("").add(late)
     state.worklist("").close(late)
+    state.changes.note(agents=3)
+    state.changes.finish(datetime(2026, 5, 2, tzinfo=timezone.utc), (), is_used=True)
     state.commit()
     assert (first["cursors"]["agent-1"][1], first["cursors"][""][1]) == ("message-1", "run-1")
     assert (second["cursors"]["agent-1"][1], second["cursors"][""][1]) == ("message-2", "run-2")
     assert (first["unsettled"], list(second["unsettled"][""])) == ({"": {}}, ["run-2"])
     assert second["digests"] == {"agent-1": "new"}
+    assert (first.get("changes"), second["changes"]["agents"]) == (None, 3)
