@@ -78,9 +78,6 @@ class Story:
             self.letta.talk(agent_id, "now", tools=["roll"], reasoning=True, date=self.now - 3 * MINUTE)
         self._young = [one for one in self.letta.messages.ids() if one not in before]
 
-    def nothing(self) -> None:
-        """Change nothing, not even the time."""
-
     def an_hour(self) -> None:
         with self._hour():
             agent_id = self.letta.add_agent()
