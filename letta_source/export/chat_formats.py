@@ -136,7 +136,9 @@ def _object(call: ToolCall) -> str:
 
 
 def _instant(time: datetime) -> str:
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: on Linux it writes the year 1 as 1.
+    naive = time.astimezone(timezone.utc).replace(tzinfo=None)
+    return f"{naive.isoformat(timespec='microseconds')}Z"
 
 
 def _with_links(message: Message) -> str:

@@ -15,6 +15,7 @@ from letta_source.demo import Letta, Server, serve
 from letta_source.demo.shapes import Json
 from letta_source.errors import Changed, ConfigError
 from letta_source.export import chats, to_arrow
+from letta_source.export.chat_formats import _instant
 from letta_source.export.chat_model import LeftOut
 from tests.support.chat_rules import RULES, validate_trajectories
 from tests.support.command import Command
@@ -298,3 +299,9 @@ def test_the_command_refuses_invalid_options(letta_source: Command, options: lis
     assert answer.code == 2
     assert said in answer.err
     assert len(answer.errors) == 1
+
+
+def test_times_of_early_years_have_four_digits() -> None:
+    """On Linux, `strftime` writes the year 1 as 1, which no reader of ISO 8601 takes."""
+    early = datetime(1, 1, 1, 12, tzinfo=timezone.utc)
+    assert [_instant(early), _instant(NOON)] == ["0001-01-01T12:00:00.000000Z", "2026-11-01T12:00:00.000000Z"]
