@@ -230,8 +230,22 @@ def refused(host: str, error: StatusError) -> AuthError:
     )
 
 
+def _without_items(body: Any) -> Any:
+    """Return a body without what was asked for: messages are no error, and a mask may hide their text."""
+    if isinstance(body, list):
+        if any(isinstance(one, dict) and "id" in one for one in body):
+            return f"a list of {len(body)}"
+        return [_without_items(one) for one in body]
+    if isinstance(body, dict):
+        if "message_type" in body:
+            return "a message"
+        return {name: _without_items(value) for name, value in body.items()}
+    return body
+
+
 def detail_of(body: Any, redact: Redactor) -> str:
     """Return the error in a JSON body as text for the log: its beginning, on one line."""
-    detail = " ".join(str(body.get("detail", body) if isinstance(body, dict) else body).split())
+    error = body.get("detail", body) if isinstance(body, dict) else body
+    detail = " ".join(str(_without_items(error)).split())
     # Some proxies echo the request.
     return redact(detail[:_DETAIL_CHARS])

@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 from letta_source.api.client import Client
+from letta_source.api.redact import Redactor
 from letta_source.api.responses import (
     RequestFailed,
     StatusError,
     Verdict,
     WebPage,
     WrongShape,
+    detail_of,
     judge,
 )
 from letta_source.api.spool import Spool, read_list
@@ -363,3 +365,19 @@ def test_a_page_limit_that_is_too_large(status: int, detail: Any, bound: int | N
 )
 def test_other_errors_are_not_about_the_page_limit(detail: str) -> None:
     assert judge(422, json.loads(json.dumps({"detail": detail}))) is Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"id": "message-1", "content": "canary"}],
+        {"data": [{"id": "message-1", "content": "canary"}]},
+        {"partial": {"id": "message-1", "message_type": "user_message", "content": "canary"}},
+        {"detail": [{"msg": "wrong", "sent": [{"id": "message-1", "content": "canary"}]}]},
+    ],
+)
+def test_an_error_quotes_no_items(body: Any) -> None:
+    """Messages that come with an odd status or in an odd shape may be masked elsewhere."""
+    detail = detail_of(body, Redactor([]))
+    assert "canary" not in detail
+    assert detail_of({"errors": [{"message": "why"}], "id": 5}, Redactor([])).count("why") == 1
