@@ -70,7 +70,7 @@ def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
 
 
 @contextmanager
-def sparing(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
+def memory_limited(pipeline: dlt.Pipeline, most: int | None = None) -> Iterator[None]:
     """Have DuckDB load with little memory and one thread per table while the block runs.
 
     By default it takes most of the machine's memory. Tables are loaded in parallel; a thread with a table to
@@ -130,7 +130,7 @@ def _keep_row_groups(client: SqlClientBase[Any]) -> None:
     _set(client, max_vacuum_tasks="0")
 
 
-def unlimited(pipeline: dlt.Pipeline) -> None:
+def lift_memory_limit(pipeline: dlt.Pipeline) -> None:
     """Let DuckDB take most of the machine's memory, as by default."""
     if is_kind("duckdb", pipeline):
         with pipeline.sql_client() as client:
@@ -164,17 +164,17 @@ def _set_by_user(credentials: Any) -> set[str]:
     return {_ALIASES.get(name.lower(), name.lower()) for name in names}
 
 
-def take_back(pipeline: dlt.Pipeline) -> None:
+def delete_unfinished(pipeline: dlt.Pipeline) -> None:
     """Delete the rows that unfinished load packages appended, so that these can be loaded again."""
     if not is_kind("duckdb", pipeline):
         # A file that is written again replaces the first.
         return
     for package in normalized_packages(pipeline.working_dir).glob(f"*/{PackageStorage.SCHEMA_FILE_NAME}"):
         tables = json.loads(package.read_text("utf-8"))["tables"]
-        _take_back(pipeline, package.parent, tables)
+        _delete_unfinished(pipeline, package.parent, tables)
 
 
-def _take_back(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any]) -> None:
+def _delete_unfinished(pipeline: dlt.Pipeline, package: Path, tables: Mapping[str, Any]) -> None:
     appended = {t.name for t in all_tables() if tables.get(t.name, {}).get("write_disposition") == "append"}
     begun = [
         (table, job)

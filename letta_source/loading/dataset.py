@@ -46,7 +46,7 @@ def open_dataset(
         # By its path: in another folder, settings would lead to another file.
         found = replace(to_be_read, read_only=False)
         with sections_only():
-            pipeline = found.made(folder)
+            pipeline = found.dlt_pipeline(folder)
         pipeline.deactivate()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +66,7 @@ def reading(target: Target) -> Iterator[dlt.Pipeline]:
     to_be_read = _to_be_read(target)
     to_be_read.check()
     with sections_only(), tempfile.TemporaryDirectory() as folder:
-        pipeline = to_be_read.made(folder)
+        pipeline = to_be_read.dlt_pipeline(folder)
         try:
             yield pipeline
         except LettaError:

@@ -50,7 +50,7 @@ _AT_ONCE = 50
 
 
 @contextmanager
-def noted(target: Target, session: Session, resources: Iterable[str]) -> Iterator[None]:
+def refusal_logged(target: Target, session: Session, resources: Iterable[str]) -> Iterator[None]:
     """Note in the journal a run that the block refuses, such as while the server is away.
 
     Only where the pipeline has been run before, and nobody runs it now, whose journal it is then.
@@ -79,7 +79,7 @@ def noted(target: Target, session: Session, resources: Iterable[str]) -> Iterato
 
 
 @contextmanager
-def recorded(workspace: Workspace, session: Session, resources: Iterable[str]) -> Iterator[None]:
+def run_logged(workspace: Workspace, session: Session, resources: Iterable[str]) -> Iterator[None]:
     """Record the run in the block: write its rows once it ends.
 
     While it runs, the journal holds it as interrupted, which the next run finds if it is killed.

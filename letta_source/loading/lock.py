@@ -34,7 +34,7 @@ _DIGITS = 32
 
 
 @contextmanager
-def held(target: Target, steal: bool = False) -> Iterator[Target]:
+def pipeline_lock(target: Target, steal: bool = False) -> Iterator[Target]:
     """Keep others from running the pipeline while the block runs: each would clean up the other's packages.
 
     Args:

@@ -24,8 +24,8 @@ from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.dlt_settings import dlt_settings
 from letta_source.loading.error_text import assert_known, one_line, root
-from letta_source.loading.load_log import noted, recorded
-from letta_source.loading.lock import held, only_writer
+from letta_source.loading.load_log import refusal_logged, run_logged
+from letta_source.loading.lock import only_writer, pipeline_lock
 from letta_source.loading.outcome import Loaded, LoadFailed, why_failed
 from letta_source.loading.preflight import assert_same_server, check_reachable
 from letta_source.loading.target import Target
@@ -104,9 +104,9 @@ class Parts:
     source: Callable[..., DltSource] = letta
     target: Callable[..., Target] = Target
     check_server: Callable[[Settings, Server], None] = check_reachable
-    held: Callable[[Target, bool], AbstractContextManager[Target]] = held
+    pipeline_lock: Callable[[Target, bool], AbstractContextManager[Target]] = pipeline_lock
     workspace: Callable[[Target, Settings], Workspace] = Workspace
-    recorded: Callable[[Workspace, Session, Iterable[str]], AbstractContextManager[None]] = recorded
+    run_logged: Callable[[Workspace, Session, Iterable[str]], AbstractContextManager[None]] = run_logged
 
 
 PARTS = Parts()
@@ -154,15 +154,15 @@ def load(
             masks, where = settings.masking, target.where()
             logger.info("reads %s (%s) into %s; masks: %s", settings.base_url, place, where, masks)
             selected = list(source.selected_resources)
-            with noted(target, session, selected):
+            with refusal_logged(target, session, selected):
                 parts.check_server(settings, session.server)
                 target.check(session.settings.table_format)
             with (
-                parts.held(target, what.steal_lock) as leased,
+                parts.pipeline_lock(target, what.steal_lock) as leased,
                 only_writer(target, session.settings.table_format),
                 _drivers_errors(leased.lease),
                 closing(parts.workspace(leased, session.settings)) as workspace,
-                parts.recorded(workspace, session, selected),
+                parts.run_logged(workspace, session, selected),
             ):
                 loaded = _loaded(what, workspace, source, session)
         if replaced := cleaned() - cleaned_before:
@@ -248,7 +248,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
 def _load_each(workspace: Workspace, source: DltSource, session: Session) -> None:
     while True:
         workspace.assert_leased()
-        with workspace.let_go():
+        with workspace.file_closed():
             workspace.pipeline.extract(source)
         session.written.is_writing = True
         packages = session.packages

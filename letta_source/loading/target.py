@@ -15,7 +15,6 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from letta_source.api.redact import keep_our_frames
 from letta_source.destinations.capabilities import assert_no_iceberg_shard
-from letta_source.destinations.computed_once import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dataset_names import (
     Holds,
     assert_not_called_otherwise,
@@ -26,6 +25,7 @@ from letta_source.destinations.dataset_names import (
     staging_name,
     what_is_in,
 )
+from letta_source.destinations.dlt_caches import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
 from letta_source.destinations.dlt_internals import (
@@ -196,17 +196,17 @@ class Target:
     def pipeline(self) -> dlt.Pipeline:
         """Return the pipeline, with the state of earlier loads into this target."""
         place = self.place()
-        pipeline = self.made()
+        pipeline = self.dlt_pipeline()
         if local_value(pipeline, PLACE) != place:
             # dlt keeps one state per name: with another location's cursors, this one would miss rows.
             pipeline.drop()
-            pipeline = self.made()
+            pipeline = self.dlt_pipeline()
             pipeline.set_local_state_val(PLACE, place)
         if self.staging:
             with kept_open(pipeline):
                 staging = self._staging_of(pipeline)
             if staging != self.staging:
-                pipeline = replace(self, staging=staging).made()
+                pipeline = replace(self, staging=staging).dlt_pipeline()
             pipeline.set_local_state_val(_STAGING, staging)
         # Dropping it made its folder as open as the umask allows.
         close_to_others(Path(pipeline.working_dir))
@@ -250,7 +250,7 @@ class Target:
         """Yield a temporary pipeline, so that a refused load leaves no trace; errors become ConfigErrors."""
         providers()
         with self._errors_explained(), sections_only(), tempfile.TemporaryDirectory() as folder:
-            pipeline = self.made(folder, duckdb_name)
+            pipeline = self.dlt_pipeline(folder, duckdb_name)
             try:
                 yield pipeline
             finally:
@@ -273,7 +273,7 @@ class Target:
             hint = setting_hint(self.destination, error)
             raise ConfigError(f"{self.destination} cannot be opened: {one_line(error)}{hint}") from error
 
-    def made(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
+    def dlt_pipeline(self, folder: str | None = None, duckdb_name: str | None = None) -> dlt.Pipeline:
         """Return dlt's pipeline, with the state in its working folder.
 
         Args:

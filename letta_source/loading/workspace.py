@@ -15,11 +15,11 @@ from letta_source.destinations.dlt_internals import is_kind, local_value
 from letta_source.destinations.dlt_storage import make_tables_again
 from letta_source.destinations.duckdb import (
     appendable,
+    delete_unfinished,
     kept_for_large_rows,
     kept_open,
-    sparing,
-    take_back,
-    unlimited,
+    lift_memory_limit,
+    memory_limited,
 )
 from letta_source.destinations.existing_rows import erased_ids, has_rows
 from letta_source.destinations.iceberg import add_columns, merge_in_one_commit
@@ -90,7 +90,7 @@ class Workspace:
         self._keep_open()
         self.capabilities = capabilities_of(self.pipeline, self._settings)
         mend_after_kill(self.pipeline)
-        take_back(self.pipeline)
+        delete_unfinished(self.pipeline)
         self._find_other_shards()
         if why := self._why_not_finished():
             logger.info("discarding an unfinished earlier load, its rows will be read again: %s", why)
@@ -104,7 +104,7 @@ class Workspace:
         self._file.enter_context(kept_open(self.pipeline))
 
     @contextmanager
-    def let_go(self) -> Iterator[None]:
+    def file_closed(self) -> Iterator[None]:
         """Let others open the DuckDB file while the block runs; otherwise it is kept open until `close`."""
         self._file.close()
         yield
@@ -234,15 +234,15 @@ class Workspace:
         most = self._most if self._has_large_rows else None
         is_limited = (appends or most is not None) and not self._is_unlimited
         try:
-            with sparing(self.pipeline, most) if is_limited else nullcontext():
+            with memory_limited(self.pipeline, most) if is_limited else nullcontext():
                 self._load(one_by_one=self._has_large_rows)
         except Exception:
             if not (is_limited and self.pipeline.has_pending_data):
                 raise
             # Messages of many MB need more memory than that.
             self._is_unlimited = True
-            unlimited(self.pipeline)
-            take_back(self.pipeline)
+            lift_memory_limit(self.pipeline)
+            delete_unfinished(self.pipeline)
             give_back_memory()
             self._load(one_by_one=True)
         forget_loaded(self.pipeline)

@@ -26,7 +26,7 @@ from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import open_reader
 from letta_source.loading.error_text import in_one_line
-from letta_source.loading.lock import held
+from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.target import Target
 from letta_source.operate.row_search import MatchingRows, RowSearch, Whom
 from letta_source.schema.resources import all_tables
@@ -79,7 +79,7 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
         ConfigError: the destination cannot be read, a load is running, or its package is not loaded yet.
         LettaError: the destination or the disk failed; rows may be left.
     """
-    with in_one_line("erase again, to be sure that nothing is left"), held(target) as leased:
+    with in_one_line("erase again, to be sure that nothing is left"), pipeline_lock(target) as leased:
         pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")

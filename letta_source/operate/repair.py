@@ -13,7 +13,7 @@ from letta_source.destinations.dlt_storage import add_column, make_tables_again
 from letta_source.destinations.open_tables import set_time
 from letta_source.errors import ConfigError
 from letta_source.loading.error_text import in_one_line
-from letta_source.loading.lock import held
+from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.run import Load, load
 from letta_source.loading.target import Target
 from letta_source.operate.compare import Key
@@ -101,7 +101,7 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
             rows.setdefault(table, []).extend(keys)
     if not rows:
         return 0
-    with in_one_line("repair again"), held(target) as leased:
+    with in_one_line("repair again"), pipeline_lock(target) as leased:
         pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")

@@ -11,7 +11,7 @@ import pytest
 
 from letta_source.demo import Letta, Server
 from letta_source.loading import load_log, run, workspace
-from letta_source.loading.lock import held
+from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, messages
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_being_written_is_not_an_error(
     monkeypatch.setattr(Target, "check", locked)
     target = Target("letta", "duckdb", "letta").resolved()
     assert letta_source("status").code == 2
-    with held(target):
+    with pipeline_lock(target):
         said = letta_source("status")
         found = told(letta_source)
     assert said.code == 0

@@ -15,7 +15,7 @@ from dlt.load.load import Load
 
 from letta_source.demo import Letta, Server, serve
 from letta_source.demo.api import Answer
-from letta_source.destinations.duckdb import take_back
+from letta_source.destinations.duckdb import delete_unfinished
 from letta_source.extract.gathered_rows import Repeats
 from letta_source.loading.target import Target
 from tests.loads.test_run import before_answers
@@ -244,7 +244,7 @@ def test_a_job_restarted_by_dlt_is_loaded_though_recorded_as_done(stopped: Stopp
     note.parent.mkdir(exist_ok=True)
     note.write_text(json.dumps({"state": "completed", "failed_message": None}))
     pipeline = Target("letta", "duckdb", "letta").resolved().pipeline()
-    take_back(pipeline)
+    delete_unfinished(pipeline)
     (package / "new_jobs" / job.name).rename(package / "started_jobs" / job.name)
     pipeline.load()
     assert is_whole(stopped.command, stopped.letta)
@@ -291,9 +291,9 @@ def test_appending_limits_memory_and_merging_does_not(
     monkeypatch.setattr(dlt.Pipeline, "load", load)
     for _ in range(2):
         assert letta_source.load(server).code == 0
-    sparing, usual = found
-    assert sparing == ("143.0 MiB", 1)
-    assert usual != sparing
+    limited, usual = found
+    assert limited == ("143.0 MiB", 1)
+    assert usual != limited
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import dlt
 import pytest
 
 from letta_source.destinations.dlt_internals import SqlClientBase
-from letta_source.destinations.duckdb import kept_for_large_rows, kept_open, sparing, unlimited
+from letta_source.destinations.duckdb import kept_for_large_rows, kept_open, lift_memory_limit, memory_limited
 
 MOST = 150_000_000
 ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('large')"
@@ -58,7 +58,7 @@ def test_the_log_is_checkpointed_once_it_is_large(tmp_path: Path, size: int, row
     into = pipeline(tmp_path)
     log = tmp_path / "large.duckdb.wal"
     with into.sql_client() as client, kept_for_large_rows(into, MOST):
-        with sparing(into, MOST):
+        with memory_limited(into, MOST):
             insert(client, size)
         assert log.exists() == bool(rows_in_log)
     assert not log.exists()
@@ -83,11 +83,11 @@ def test_the_users_settings_stay(tmp_path: Path, given: Mapping[str, Any]) -> No
         )
 
     with into.sql_client() as client, kept_for_large_rows(into, MOST):
-        with sparing(into, MOST):
+        with memory_limited(into, MOST):
             assert found(client) == ("1.0 GiB", 2)
             assert one(client, "SELECT current_setting('force_compression')") == "uncompressed"
         assert found(client) == ("1.0 GiB", 2)
-        unlimited(into)
+        lift_memory_limit(into)
         assert found(client) == ("1.0 GiB", 2)
-    with pipeline(tmp_path).sql_client() as client, sparing(pipeline(tmp_path), MOST):
+    with pipeline(tmp_path).sql_client() as client, memory_limited(pipeline(tmp_path), MOST):
         assert found(client) == ("143.0 MiB", 1)

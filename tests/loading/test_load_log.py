@@ -184,7 +184,7 @@ def test_an_interrupted_load_is_in_the_journal(
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr("letta_source.loading.workspace.sparing", breaking)
+        patch.setattr("letta_source.loading.workspace.memory_limited", breaking)
         patch.setattr("letta_source.loading.workspace.Workspace._load", breaking().__enter__)
         assert letta_source.load(server).code == 1
     assert letta_source.load(server).code == 0

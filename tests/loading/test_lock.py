@@ -21,7 +21,7 @@ from letta_source.destinations.lease import Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
 from letta_source.errors import ConfigError, InUse, LettaError
 from letta_source.loading import lock
-from letta_source.loading.lock import held
+from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.outcome import LoadFailed
 from letta_source.loading.run import Load, Parts, _drivers_errors, load
 from letta_source.loading.target import Target
@@ -57,13 +57,16 @@ def test_loads_from_two_working_folders_do_not_overlap(
         for name, shard in (("letta", Shard(0, 1)), ("other", Shard(0, 1)), ("letta", Shard(1, 2)))
     ]
     at(monkeypatch, tmp_path / "one")
-    with held(targets[0]):
+    with pipeline_lock(targets[0]):
         at(monkeypatch, tmp_path / "two")
-        with pytest.raises(ConfigError, match="the pipeline letta is being loaded into "), held(targets[0]):
+        with (
+            pytest.raises(ConfigError, match="the pipeline letta is being loaded into "),
+            pipeline_lock(targets[0]),
+        ):
             pass
-        with held(targets[1]), held(targets[2]):
+        with pipeline_lock(targets[1]), pipeline_lock(targets[2]):
             pass
-    with held(targets[0]) as leased:
+    with pipeline_lock(targets[0]) as leased:
         assert leased.lease is None
 
 
@@ -105,7 +108,7 @@ def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database) 
 
 def test_a_database_keeps_a_lease_while_the_block_runs(target: Target, database: Database) -> None:
     for takes in (1, 2):
-        with held(target) as leased:
+        with pipeline_lock(target) as leased:
             assert leased.lease
             assert leased.lease.generation == takes
             database.alive.append(leased.lease)
@@ -122,7 +125,7 @@ def test_without_the_right_to_create_the_table_there_is_no_lease(
         raise DatabaseTerminalException(PermissionError("permission denied for schema letta"))
 
     monkeypatch.setattr(Lease, "make_table", refused)
-    with caplog.at_level(logging.WARNING), held(target) as leased:
+    with caplog.at_level(logging.WARNING), pipeline_lock(target) as leased:
         assert leased.lease is None
     assert "_letta_lease cannot be created" in caplog.text
     assert "permission denied" in caplog.text
@@ -133,7 +136,7 @@ def test_a_lease_that_cannot_be_taken_is_one_line(target: Target, monkeypatch: p
         raise DatabaseTransientException(TimeoutError("canceling statement due to lock timeout"))
 
     monkeypatch.setattr(Lease, "take", broken)
-    with pytest.raises(ConfigError, match="lock timeout"), held(target):
+    with pytest.raises(ConfigError, match="lock timeout"), pipeline_lock(target):
         pass
 
 
@@ -143,7 +146,7 @@ def test_a_lease_that_cannot_be_released_is_logged(
     def broken(self: Lease) -> None:
         raise DatabaseTransientException(ConnectionError("gone"))
 
-    with caplog.at_level(logging.WARNING), held(target):
+    with caplog.at_level(logging.WARNING), pipeline_lock(target):
         monkeypatch.setattr(Lease, "release", broken)
     assert "could not be released" in caplog.text
 
@@ -243,7 +246,7 @@ def test_the_option_reaches_the_lock(steal: bool, letta_source: Command) -> None
         asked.append(steals)
         raise ConfigError("enough")
 
-    parts = Parts(check_server=lambda settings, server: None, held=asking)
+    parts = Parts(check_server=lambda settings, server: None, pipeline_lock=asking)
     with pytest.raises(ConfigError, match="enough"):
         load(Load({"base_url": "http://127.0.0.1:1"}, steal_lock=steal), parts=parts)
     assert asked == [steal]

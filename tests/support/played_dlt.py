@@ -195,7 +195,7 @@ class PlayedPipeline:
                 return pipeline.appendable(names)
 
             @contextmanager
-            def let_go(self) -> Iterator[None]:
+            def file_closed(self) -> Iterator[None]:
                 yield
 
             def _prepare(self) -> None:
