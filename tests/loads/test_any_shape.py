@@ -227,7 +227,8 @@ def _answers(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Answers:
             key = draw(st.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
         what = draw(st.sampled_from(["odd", "odd", "odd", "gone", "renamed"]))
         if what == "odd" or holder is answers:
-            holder[key] = draw(odd)
+            # A later change may go into it, and must not change what is drawn.
+            holder[key] = deepcopy(draw(odd))
         else:
             value = holder.pop(key)
             if what == "renamed" and isinstance(holder, dict):
