@@ -7,7 +7,7 @@ without its earlier rows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dlt
@@ -30,6 +30,7 @@ from letta_source.destinations.dlt_storage import (
     stored_columns,
     stored_schema,
 )
+from letta_source.errors import ConfigError
 from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES
 from letta_source.shards import Shard
@@ -57,12 +58,14 @@ class Drift:
         columns: missing columns, as `table.column`.
         types: columns and tables of another type, as `table.column is text, not bigint`.
         left: tables that are still there; known only for files.
+        formats: table format of each of these; None for plain files.
     """
 
     tables: Collection[str] = ()
     columns: Collection[str] = ()
     types: Collection[str] = ()
     left: Collection[str] = ()
+    formats: Mapping[str, str | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.columns or self.types)
@@ -80,6 +83,21 @@ class Drift:
             if not tables.isdisjoint(table.name for table in resource.tables)
         }
 
+    def assert_format(self, wanted: str | None) -> None:
+        """Check that tables in files keep their format: in another, dlt starts new ones beside them.
+
+        Raises:
+            ConfigError: a table has another format; says what to do.
+        """
+        for table, found in self.formats.items():
+            if found != wanted:
+                keep = f"give --table-format {found}" if found else "leave out --table-format"
+                old, new = found or "plain", wanted or "plain"
+                raise ConfigError(
+                    f"{table} is in {old} files, and a new table in {new} files would not have its rows:"
+                    f" {keep}, or load into another dataset"
+                )
+
     def left_of_resources(self) -> list[str]:
         """Return the remaining tables of resources that have lost one."""
         names = {table.name for name in self.resources() for table in RESOURCES[name].tables}
@@ -94,7 +112,8 @@ def changed_by_hand(pipeline: dlt.Pipeline, resources: Collection[str]) -> Drift
             known = files.loaded_tables() if files.stored_tables() else {}
             made = [name for name in sorted(wanted & known.keys()) if _has_seen_rows(known[name])]
             gone = [name for name in made if not files.of_table(name)]
-            return Drift(gone, left=[name for name in made if name not in gone])
+            left = [name for name in made if name not in gone]
+            return Drift(gone, left=left, formats={name: known[name].get("table_format") for name in left})
     with pipeline.destination_client() as client:
         if (sql_client := sql_client_of(client)) is None or not client.is_storage_initialized():
             return Drift()

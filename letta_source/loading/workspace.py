@@ -139,9 +139,10 @@ class Workspace:
         """Compare the tables with the stored schema; missing ones will be created and read again.
 
         Raises:
-            ConfigError: somebody renamed or changed a column of these resources; says what to do.
+            ConfigError: somebody changed a column of these resources, or the table format; says what to do.
         """
         self._gone = gone = changed_by_hand(self.pipeline, resources)
+        gone.assert_format(self.capabilities.hints.get("table_format"))
         dataset = self.pipeline.dataset_name
         if gone.types:
             raise ConfigError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from letta_source.demo import Letta, Server
-from tests.support.command import Command, ago, log_lines, messages, one_of
+from tests.support.command import Command, Said, ago, log_lines, messages, one_of
 from tests.support.first_loads import Loaded
 
 # The warning comes from dlt's merge into SQLite.
@@ -193,10 +193,46 @@ def test_files(
     shutil.rmtree(folders[0])
     said = letta_source.load(server, *to)
     if table_format is None:
-        assert (said.code, "rows can only be added" in said.err) == (2, True)
+        assert (said.code, "are append-only" in said.err) == (2, True)
         for folder in Path(lake, "letta").glob("agent_messages*"):
             shutil.rmtree(folder)
         said = letta_source.load(server, *to)
     assert (said.code, "is missing, though it was loaded" in said.err) == (0, True)
     out = letta_source("export", "agent_messages", "--columns", "id", "--destination", "filesystem").out
     assert out.count("\n") == messages(letta)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "to_do"),
+    [
+        (None, "delta", "leave out --table-format"),
+        ("delta", None, "give --table-format delta"),
+        ("delta", "iceberg", "give --table-format delta"),
+    ],
+)
+def test_another_table_format_is_refused(
+    letta_source: Command,
+    letta: Letta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str | None,
+    after: str | None,
+    to_do: str,
+) -> None:
+    """dlt would begin the tables anew beside the old ones, with only what is new."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (letta_source.folder / "lake").as_uri())
+
+    def load(form: str | None, *more: str) -> Said:
+        form_option = ["--table-format", form] if form else []
+        return letta_source.load(server, "--destination", "filesystem", *form_option, *more)
+
+    assert load(before).code == 0
+    stored = messages(letta)
+    letta.add_message(one_of(letta), date=ago(hours=1))
+    for more in ((), ("--refresh",)):
+        refused = load(after, *more)
+        assert (refused.code, to_do in refused.err) == (2, True)
+    out = letta_source("export", "agent_messages", "--columns", "id", "--destination", "filesystem").out
+    assert out.count("\n") == stored
+    assert load(before).code == 0
+    assert load(after, "--dataset-name", "other").code == 0
