@@ -25,7 +25,6 @@ from letta_source.destinations.dataset_names import (
     staging_name,
     what_is_in,
 )
-from letta_source.destinations.dlt_caches import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dlt_contract import assert_contract
 from letta_source.destinations.dlt_files import assert_writable
 from letta_source.destinations.dlt_internals import (
@@ -36,6 +35,7 @@ from letta_source.destinations.dlt_internals import (
     sections_only,
     sql_client_of,
 )
+from letta_source.destinations.dlt_lookups import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dlt_paths import assert_usable_path
 from letta_source.destinations.duckdb import kept_open
 from letta_source.destinations.duckdb_files import configured_file, in_use, not_a_database, waited_for

@@ -119,7 +119,9 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
     endpoint = list_endpoint(card, state.settings)
     async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
         seen.add(batch["id"])
-        yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order)
+        # For their messages, whose jobs are made from these.
+        again = state.loaded_before or batch["id"] in unfinished
+        yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order, read_again=again)
     asked_for = state.settings.batch_ids
     for batch_id in dict.fromkeys((*asked_for, *unfinished)):
         if batch_id not in seen:

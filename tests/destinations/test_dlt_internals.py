@@ -37,7 +37,7 @@ PACKAGE = ROOT / "letta_source"
 ROOM = [
     "destinations/dlt_internals.py",
     "destinations/dlt_specs.py",
-    "destinations/dlt_caches.py",
+    "destinations/dlt_lookups.py",
     "destinations/dlt_storage.py",
     "destinations/dlt_files.py",
     "destinations/dlt_paths.py",

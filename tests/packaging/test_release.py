@@ -27,7 +27,8 @@ PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 URL = "https://git.example.com/someone/letta_source"
 # Present in a working tree, but not in a fresh checkout.
 NOT_OURS = shutil.ignore_patterns(
-    ".git", ".venv", "*cache*", ".hypothesis", "*.egg-info", "build", "dist", "*.duckdb", "target", "site"
+    *(".git", ".venv", ".hypothesis", ".*_cache", "__pycache__"),
+    *("*.egg-info", "build", "dist", "*.duckdb", "target", "site"),
 )
 
 

@@ -11,8 +11,8 @@ import dlt
 import pytest
 from dlt.common.storages.exceptions import SchemaNotFoundError
 
-from letta_source.destinations.dlt_caches import find_capabilities_once, read_schemas_once
 from letta_source.destinations.dlt_internals import Schema, SchemaStorage
+from letta_source.destinations.dlt_lookups import find_capabilities_once, read_schemas_once
 from letta_source.errors import ConfigError
 
 
