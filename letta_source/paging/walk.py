@@ -26,7 +26,7 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Page:
-    """Items of one parent, in ascending order if the server can, as sent; never empty.
+    """Items of one parent, as sent, in ascending order unless `newest_first`; never empty.
 
     Attributes:
         in_order: false beyond an unreadable item: cursors do not move over such a page.

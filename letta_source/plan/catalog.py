@@ -119,7 +119,7 @@ async def _batch_list(client: Client, state: ResourceState, card: Resource) -> J
     endpoint = list_endpoint(card, state.settings)
     async for batch, in_order in listed(client, state.session.host, endpoint, keep=dict):
         seen.add(batch["id"])
-        # For their messages, whose jobs are made from these.
+        # For `_each_batch`, which makes of this the job that reads the messages.
         again = state.loaded_before or batch["id"] in unfinished
         yield Job(batch["id"], read_before(batch), "parent", key, batch, in_order, read_again=again)
     asked_for = state.settings.batch_ids

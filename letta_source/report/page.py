@@ -68,11 +68,11 @@ def page(dataset: str, facts: Facts, charts: Mapping[str, Chart], health: Health
         drawn=Markup,
     )
     data = facts.filter_data
-    # An empty report needs no filter.
-    has_filter = data and (data["messages"] or data["steps"])
+    if data and not (data["messages"] or data["steps"]):
+        data = None  # An empty report needs no filter.
     script = (files("letta_source.report") / "filter.js").read_text("utf-8")
     return environment.get_template("page.html").render(
-        filter_data=as_json(data) if data and has_filter else "",
+        filter_data=as_json(data) if data else "",
         most_bytes=MOST_BYTES,
         script=script,
         script_hash=f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -29,13 +29,17 @@ def headers_value(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, SecretStr):
-        value = _headers_of_text(value.get_secret_value())
-    if not isinstance(value, Mapping):
+        pairs = _pairs_of_text(value.get_secret_value())
+    else:
+        pairs = list(value.items()) if isinstance(value, Mapping) else None
+    if pairs is None:
         raise ValueError('must be a mapping such as {"X-Tenant": "zoo"}, or lines such as X-Tenant: zoo')
-    headers = {}
-    for name, field in value.items():
+    headers: dict[str, Any] = {}
+    for name, field in pairs:
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise ValueError("one is not the name of a header: letters, digits and hyphens")
+        if name.lower() in map(str.lower, headers):
+            raise ValueError(f"{name}: is given twice")
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"{name}: is set by this program")
         try:
@@ -44,25 +48,16 @@ def headers_value(value: Any) -> Any:
             raise ValueError(f"{name}: {error}") from None
         if not isinstance(headers[name], str):
             raise ValueError(f"{name}: must be a text")
-    if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("a header is given twice")
     return headers
 
 
-def _headers_of_text(text: str) -> Any:
+def _pairs_of_text(text: str) -> list[tuple[Any, Any]] | None:
+    """Return names and values; None if the text is neither JSON nor lines of headers."""
     if text.lstrip().startswith("{"):
         with suppress(json.JSONDecodeError):
-            return json.loads(text, object_pairs_hook=_headers_once)
+            return list(json.loads(text, object_pairs_hook=list))
         return None
     fields = [line.partition(":") for line in text.splitlines() if line.strip()]
     if not all(colon for _, colon, _ in fields):
         return None
-    return _headers_once((name.strip(), value.strip()) for name, _, value in fields)
-
-
-def _headers_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary; refuse a name that comes twice, without the values: they are secret."""
-    pairs = list(pairs)
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a header is given twice")
-    return found
+    return [(name.strip(), value.strip()) for name, _, value in fields]

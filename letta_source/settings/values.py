@@ -58,7 +58,7 @@ def ids_value(value: Any) -> Any:
     if isinstance(value, str):
         listed = _of_json(value, "[") or [part.strip() for part in value.split(",") if part.strip()]
         if value.strip() and not listed:
-            # It comes from unset variables, and would choose everything.
+            # Commas alone come from unset variables, and would choose everything.
             raise ValueError("names no id: leave it out to choose all")
         value = listed
     ids = list(value) if isinstance(value, Iterable) else [value]
@@ -195,7 +195,7 @@ def proxy_value(value: Any) -> Any:
 
 def _parsed(url: str) -> httpx.URL:
     """Parse a URL; return an empty one if it is invalid or its port is beyond 65535, which httpx accepts."""
-    with suppress(httpx.InvalidURL, UnicodeError):  # The second comes of Punycode.
+    with suppress(httpx.InvalidURL, UnicodeError):  # The second: invalid Punycode.
         parsed = httpx.URL(url)
         if parsed.host and (parsed.port is None or 0 < parsed.port < 1 << 16):
             return parsed
@@ -226,7 +226,7 @@ def bytes_value(value: Any) -> Any:
     """Read a size such as `512MB`."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         value = float(match[1]) * _SIZES[(match[2] or "b").lower().removesuffix("b")]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1 << 63:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return int(value)
     raise ValueError("must be a size such as 512MB or 1GiB")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
@@ -61,15 +61,28 @@ def test_an_unfinished_run_is_read_until_it_is_finished(letta: Letta, server: Se
     assert Counter(merged.ids("steps", "status")) == {"success": 3}
 
 
-def test_an_edited_message_of_a_running_run_loses_its_former_children(letta: Letta) -> None:
-    letta.talk(letta.add_agent(), "hi", tools=("roll_dice",), date=OLD, finished=False)
-    merged = Merged()
+@pytest.mark.parametrize(
+    ("resources", "begin"),
+    [
+        (
+            RUNS,
+            lambda letta: letta.talk(letta.add_agent(), "hi", tools=("roll_dice",), date=OLD, finished=False),
+        ),
+        (BATCHES, lambda letta: letta.add_batch(letta.add_agent(), messages=2)),
+    ],
+    ids=["run", "batch"],
+)
+def test_an_edited_message_of_a_running_unit_loses_its_former_children(
+    letta: Letta, resources: tuple[str, ...], begin: Callable[[Letta], str]
+) -> None:
+    begin(letta)
+    merged, calls = Merged(), f"{resources[-1]}__tool_calls"
     with serve_without_sockets(letta) as server:
-        merged.load(server, *RUNS)
-        [edited] = merged.ids("step_messages__tool_calls", "message_id")
+        merged.load(server, *resources)
+        [edited] = merged.ids(calls, "message_id")
         letta.replace_items(edited, [{"message_type": "assistant_message", "content": "none"}])
-        merged.load(server, *RUNS)
-    assert merged.rows("step_messages__tool_calls") == []
+        merged.load(server, *resources)
+    assert merged.rows(calls) == []
 
 
 def test_a_run_finished_before_the_overlap_is_not_read_again(letta: Letta, server: Server) -> None:
@@ -231,17 +244,6 @@ def test_a_batch_is_read_until_it_is_finished_though_no_longer_listed(letta: Let
         merged.load(server, *BATCHES, lag=0)
         assert asked_for(server, batch) == 0
     assert len(merged.rows("batch_messages__tool_calls")) == 3
-
-
-def test_an_edited_message_of_a_running_batch_loses_its_former_children(letta: Letta) -> None:
-    letta.add_batch(letta.add_agent(), messages=2)
-    merged = Merged()
-    with serve_without_sockets(letta) as server:
-        merged.load(server, *BATCHES)
-        [edited] = merged.ids("batch_messages__tool_calls", "message_id")
-        letta.replace_items(edited, [{"message_type": "assistant_message", "content": "none"}])
-        merged.load(server, *BATCHES)
-    assert merged.rows("batch_messages__tool_calls") == []
 
 
 def test_finished_batches_are_read_when_named(letta: Letta) -> None:
