@@ -98,7 +98,33 @@ class Drift:
                     f" {keep}, or load into another dataset"
                 )
 
-    def left_of_resources(self) -> list[str]:
+    def assert_mendable(self, dataset: str, refresh: bool, appends: bool) -> None:
+        """Check that the next load can create again what is missing, without doubling rows.
+
+        Args:
+            refresh: everything is read again.
+            appends: rows are only added to files.
+
+        Raises:
+            ConfigError: it cannot; says what to do.
+        """
+        if self.types:
+            raise ConfigError(
+                f"{dataset}: {self}: change it back, or drop the table or view: the next run creates it again"
+                " and reads all of its rows"
+            )
+        if self.columns and not refresh:
+            raise ConfigError(
+                f"{dataset}: {self}, though it was loaded: rename it back, or run with --refresh, which"
+                " creates it again and reads everything"
+            )
+        if self and appends and (left := self._left_of_resources()):
+            raise ConfigError(
+                f"{dataset}: {self}, though it was loaded, and the files are append-only: delete"
+                f" {', '.join(left)} too, so that everything is read again, or restore it"
+            )
+
+    def _left_of_resources(self) -> list[str]:
         """Return the remaining tables of resources that have lost one."""
         names = {table.name for name in self.resources() for table in RESOURCES[name].tables}
         return sorted(names.intersection(self.left))

@@ -243,6 +243,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
         rest = [name for name in to_take_over if name not in source.selected_resources]
         if rest != to_take_over:
             workspace.set_to_take_over(rest)
+    workspace.rewrite_file()
 
 
 def _load_each(workspace: Workspace, source: DltSource, session: Session) -> None:

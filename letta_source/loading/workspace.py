@@ -22,13 +22,13 @@ from letta_source.destinations.duckdb import (
     memory_limited,
 )
 from letta_source.destinations.existing_rows import erased_ids, has_rows
+from letta_source.destinations.file_rewrite import rewrite_file
 from letta_source.destinations.iceberg import add_columns, merge_in_one_commit
 from letta_source.destinations.indexes import index_staging, index_tables
 from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.tables import Drift, changed_by_hand, make_tables, mend_staging
-from letta_source.errors import ConfigError
 from letta_source.loading.error_text import failure_logged
 from letta_source.loading.recovery import (
     drop_empty,
@@ -50,6 +50,9 @@ logger = logging.getLogger(__name__)
 _TO_TAKE_OVER = "letta_source_to_take_over"
 # Generation of the lease when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
+# True from a refresh under masks until the file is rewritten, also if it is killed.
+_REWRITE = "letta_source_rewrite"
+_NOT_REWRITTEN = "replaced values may remain in the file's free space: run with --refresh again"
 # Rows. With fewer, returning the few MB would take a tenth of the load's time.
 _MANY_ROWS = 5_000
 
@@ -144,21 +147,7 @@ class Workspace:
         self._gone = gone = changed_by_hand(self.pipeline, resources)
         gone.assert_format(self.capabilities.hints.get("table_format"))
         dataset = self.pipeline.dataset_name
-        if gone.types:
-            raise ConfigError(
-                f"{dataset}: {gone}: change it back, or drop the table or view: the next run creates it again"
-                " and reads all of its rows"
-            )
-        if gone.columns and not self._settings.refresh:
-            raise ConfigError(
-                f"{dataset}: {gone}, though it was loaded: rename it back, or run with --refresh, which"
-                " creates it again and reads everything"
-            )
-        if gone and self.capabilities.writes == "append" and (left := gone.left_of_resources()):
-            raise ConfigError(
-                f"{dataset}: {gone}, though it was loaded, and the files are append-only: delete"
-                f" {', '.join(left)} too, so that everything is read again, or restore it"
-            )
+        gone.assert_mendable(dataset, self._settings.refresh, self.capabilities.writes == "append")
         if gone:
             again = ", ".join(sorted(gone.resources())) or "nothing"
             logger.warning(
@@ -209,6 +198,8 @@ class Workspace:
     def keep_masking(self) -> None:
         """Record under which masks rows are extracted from now on."""
         keep_masking(self.pipeline, self._settings)
+        if self._settings.refresh and self._settings.is_masked:
+            self.pipeline.set_local_state_val(_REWRITE, True)
 
     def appendable(self, resources: Iterable[str]) -> set[str]:
         """Return the resources whose rows can be appended to empty tables."""
@@ -256,6 +247,14 @@ class Workspace:
         if self.load_ids:
             with failure_logged("old rows of _dlt_pipeline_state could not be dropped"):
                 drop_old_states(self.pipeline, self._settings.keep_states)
+
+    def rewrite_file(self) -> None:
+        """Rewrite a local database after a refresh under masks: old values stay in its free blocks."""
+        if local_value(self.pipeline, _REWRITE):
+            self._large_rows.close()
+            with self.file_closed(), failure_logged(_NOT_REWRITTEN):
+                rewrite_file(self.pipeline)
+            self.pipeline.set_local_state_val(_REWRITE, False)
 
     def close(self) -> None:
         """Close the DuckDB file, if it was kept open."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_internals import database_file, dialect_of, sql_client_of
 from letta_source.destinations.dlt_storage import add_table, stored_columns
+from letta_source.destinations.file_rewrite import rewrite_file
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import delete_rows
 from letta_source.destinations.tables import make_tables
@@ -36,9 +31,6 @@ FILES = (
     "rows of plain files cannot be erased: delete them with a tool of your own, or delete the dataset's"
     " folder, and take the agent out by agent_ids before you load again"
 )
-
-
-_QUOTE = '"'
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
                 _erase_by_sql(pipeline, leased, found)
         # Each state names the agents of its time, and how far they were read.
         drop_old_states(pipeline, 1)
-        _rewrite(pipeline)
+        rewrite_file(pipeline)
     return found.erasure
 
 
@@ -170,46 +162,3 @@ def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:
             sql_client.execute_sql(
                 f"INSERT INTO {table} ({kind}, {id_}, {at}) VALUES (%s, %s, %s)", of_kind, one, now
             )
-
-
-def _rewrite(pipeline: dlt.Pipeline) -> None:
-    """Rewrite a local DuckDB or SQLite file, as deleted rows stay in its free pages."""
-    client: Any = pipeline.destination_client()
-    file = database_file(client)
-    if file is None or not file.exists():
-        return
-    sql_client = sql_client_of(client)
-    if dialect_of(sql_client) == "duckdb":
-        _rewrite_duckdb(file)
-        return
-    with sql_client.with_staging_dataset():
-        staging = database_file(client)
-    for one in (file, staging):
-        if one and one.exists():
-            with closing(sqlite3.connect(one)) as connection:
-                connection.execute("VACUUM")
-
-
-def _rewrite_duckdb(file: Path) -> None:
-    """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log."""
-    new = file.with_name(f".{file.name}.new")
-    parts = (new, new.with_name(f"{new.name}.wal"))
-    for one in parts:
-        one.unlink(missing_ok=True)
-    try:
-        with closing(duckdb.connect(str(file))) as connection:
-            # Views refer to their tables by this name. It is not the file's for `main.duckdb` and the like.
-            [[name]] = connection.execute("SELECT current_database()").fetchall()
-            old, copy = (f'"{one.replace(_QUOTE, 2 * _QUOTE)}"' for one in (name, f"{name}_new"))
-            path = str(new).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS {copy}")
-            connection.execute(f"COPY FROM DATABASE {old} TO {copy}")
-            connection.execute(f"DETACH {copy}")
-        os.chmod(new, file.stat().st_mode & 0o777)
-        new.replace(file)
-    except BaseException:
-        # It holds people's texts, too, and perhaps filled the disk.
-        for one in parts:
-            one.unlink(missing_ok=True)
-        raise
-    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)

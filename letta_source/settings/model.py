@@ -202,6 +202,11 @@ class Settings(BaseModel):
         return self._masking or Masking([(AS_GIVEN, self.mask)])
 
     @property
+    def is_masked(self) -> bool:
+        """True if a mask, `images` or the schema contract may leave out values."""
+        return self.masking_digest != masking_digest(Masking(), None)
+
+    @property
     def masking_digest(self) -> str:
         """A digest that identifies these masks and the schema contract."""
         return masking_digest(self.masking, self.mask_key, self.schema_contract)

@@ -198,6 +198,9 @@ class PlayedPipeline:
             def file_closed(self) -> Iterator[None]:
                 yield
 
+            def rewrite_file(self) -> None:
+                """Rewrite nothing: there is no file."""
+
             def _prepare(self) -> None:
                 """Prepare nothing: no dlt is involved."""
 

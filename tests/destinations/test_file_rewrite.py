@@ -1,4 +1,4 @@
-"""A DuckDB file of any name is rewritten without what was erased, and nothing is left beside it."""
+"""A DuckDB file of any name is rewritten without deleted rows, and nothing is left beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from letta_source.operate import erase
+from letta_source.destinations.file_rewrite import rewrite_duckdb
 
 TEXT = "said in confidence " * 40
 
@@ -32,7 +32,7 @@ def test_the_rewritten_file_has_the_remaining_rows(tmp_path: Path, name: str) ->
     """DuckDB reserves some names of databases, which are those of their files."""
     file = tmp_path / name
     made(file)
-    erase._rewrite_duckdb(file)
+    rewrite_duckdb(file)
     assert list(tmp_path.iterdir()) == [file]
     assert TEXT[:18].encode() not in file.read_bytes()
     with duckdb.connect(str(file)) as connection:
@@ -46,7 +46,7 @@ def test_a_failed_rewrite_leaves_only_the_original_file(
     made(file)
     monkeypatch.setattr("os.chmod", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        erase._rewrite_duckdb(file)
+        rewrite_duckdb(file)
     assert list(tmp_path.iterdir()) == [file]
     with duckdb.connect(str(file)) as connection:
         assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]

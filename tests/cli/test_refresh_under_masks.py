@@ -1,0 +1,66 @@
+"""After `--refresh` under a mask, DuckDB's file holds none of the values that it hides."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from string import ascii_letters
+
+import pytest
+
+from letta_source.demo import Server
+from letta_source.loading import workspace
+from tests.support.command import Command, ago, one_of
+from tests.support.full_letta import FullLetta
+
+pytestmark = pytest.mark.whole
+
+# Too long and random to be compressed.
+SECRETS = ["".join(random.Random(seed).choices(ascii_letters, k=3000)).encode() for seed in range(4)]
+MASKED = ("--refresh", "--mask", "content=redact")
+
+
+def left(folder: Path) -> int:
+    """Return how many of the secrets are in any file of the folder."""
+    contents = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
+    return sum(any(secret[:100] in content for content in contents) for secret in SECRETS)
+
+
+def load_secrets(letta: FullLetta, letta_source: Command, server: Server) -> None:
+    """Load twice, so that one package is merged by way of the staging dataset."""
+    for begin in (0, 2):
+        for secret in SECRETS[begin : begin + 2]:
+            letta.talk(one_of(letta), secret.decode(), tools=["roll"], date=ago(hours=5))
+        assert letta_source.load(server).code == 0
+    assert left(letta_source.folder) == len(SECRETS)
+
+
+def test_one_refresh_leaves_nothing(letta_source: Command, letta: FullLetta, server: Server) -> None:
+    load_secrets(letta, letta_source, server)
+    assert letta_source.load(server, *MASKED).code == 0
+    assert left(letta_source.folder) == 0
+
+
+def test_a_stopped_rewrite_is_done_by_the_next_run_and_a_failed_one_is_told(
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_secrets(letta, letta_source, server)
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "rewrite_file", raising(KeyboardInterrupt()))
+        assert letta_source.load(server, *MASKED).code == 130
+    assert left(letta_source.folder)
+    assert letta_source.load(server, *MASKED[1:]).code == 0
+    assert left(letta_source.folder) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "rewrite_file", raising(OSError("no room")))
+        said = letta_source.load(server, *MASKED)
+    assert said.code == 0
+    assert "replaced values may remain in the file's free space: run with --refresh again" in said.err
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
