@@ -58,16 +58,20 @@ def erase(options: argparse.Namespace) -> int:
     from letta_source.cli.signals import stopping
     from letta_source.loading.dataset import reading
     from letta_source.operate.erase import erase as erase_from
+    from letta_source.operate.erase import planned
     from letta_source.operate.row_search import Whom
 
     target = target_of(options)
-    # It must exist: opening a missing DuckDB file would create it.
-    with reading(target):
-        pass
     only_told = options.dry_run or not options.yes
     whom = Whom(*(tuple(dict.fromkeys(ids or ())) for ids in named))
-    with stopping(lambda: "letta-source: stopped; erase again, to be sure that nothing is left"):
-        done = erase_from(target, whom, only_told)
+    if only_told:
+        done = planned(target, whom)
+    else:
+        # It must exist: opening a missing DuckDB file would create it.
+        with reading(target):
+            pass
+        with stopping(lambda: "letta-source: stopped; erase again, to be sure that nothing is left"):
+            done = erase_from(target, whom)
     removed = not (only_told or done.refused)
     where = target.where()
     if options.json:

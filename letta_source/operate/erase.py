@@ -20,6 +20,7 @@ from letta_source.destinations.open_tables import delete_rows
 from letta_source.destinations.tables import make_tables
 from letta_source.errors import ConfigError
 from letta_source.export.readers import open_reader
+from letta_source.loading.dataset import reading
 from letta_source.loading.error_text import in_one_line
 from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.target import Target
@@ -58,14 +59,22 @@ class _Found:
     erasure: Erasure
 
 
-def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
+def planned(target: Target, whom: Whom) -> Erasure:
+    """Count the rows that `erase` would remove; only reads, also while a load is running.
+
+    Raises:
+        ConfigError: the destination cannot be read.
+        LettaError: the destination failed.
+    """
+    with reading(target) as pipeline:
+        return _found(pipeline, whom, with_keys=False).erasure
+
+
+def erase(target: Target, whom: Whom) -> Erasure:
     """Erase all rows of `whom` from every existing table; later loads leave them out.
 
     A database does it in one transaction. Delta and Iceberg tables change one after the other: if that fails,
     run it again.
-
-    Args:
-        dry_run: only count.
 
     Raises:
         ConfigError: the destination cannot be read, a load is running, or its package is not loaded yet.
@@ -76,8 +85,8 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")
         pipeline.sync_destination()
-        found = _found(pipeline, whom)
-        if dry_run or found.erasure.refused:
+        found = _found(pipeline, whom, with_keys=True)
+        if found.erasure.refused:
             return found.erasure
         with Files.opened(pipeline) as files:
             if files:
@@ -90,16 +99,17 @@ def erase(target: Target, whom: Whom, dry_run: bool = False) -> Erasure:
     return found.erasure
 
 
-def _found(pipeline: dlt.Pipeline, whom: Whom) -> _Found:
+def _found(pipeline: dlt.Pipeline, whom: Whom, with_keys: bool) -> _Found:
     with open_reader(pipeline) as reader:
         search = RowSearch(reader, whom)
         parts = search.parts()
         with Files.opened(pipeline) as files:
             is_files = files is not None
         refused = FILES if is_files and reader.appends else None
+        with_keys = with_keys and is_files and not refused
         return _Found(
             parts,
-            {part.table.name: search.keys(part) for part in parts} if is_files and not refused else {},
+            {part.table.name: search.keys(part) for part in parts} if with_keys else {},
             search.kept_ids(parts),
             Erasure(
                 {part.table.name: search.count(part) for part in parts},

@@ -9,6 +9,8 @@ import duckdb
 import pytest
 
 from letta_source.demo import Server
+from letta_source.loading.lock import pipeline_lock
+from letta_source.loading.target import Target
 from tests.support.command import SOME, Command, one_of
 from tests.support.full_letta import FullLetta
 
@@ -65,7 +67,9 @@ def test_nothing_of_an_agent_is_left_nor_comes_back(
     assert letta_source("status").code == 0
 
 
-def test_it_needs_yes(letta_source: Command, server: Server, agent: str) -> None:
+def test_it_needs_yes_unlike_a_dry_run_during_a_load(
+    letta_source: Command, server: Server, agent: str
+) -> None:
     letta_source.load(server)
     before = left(letta_source, agent)
     for options, code in ((("--dry-run",), 0), ((), 2)):
@@ -76,6 +80,8 @@ def test_it_needs_yes(letta_source: Command, server: Server, agent: str) -> None
     assert "ids, not names" not in said.out
     assert "ids, not names" in letta_source("erase", "--agent-id", "Ada", "--dry-run").out
     assert left(letta_source, agent) == before
+    with pipeline_lock(Target("letta", "duckdb", "letta").resolved()):
+        assert letta_source("erase", "--agent-id", agent, "--dry-run").code == 0
     for given, says in (
         ("--yes", "name what to erase"),
         (f"--agent-id={agent} --yes --dry-run", "--dry-run and --yes contradict each other"),

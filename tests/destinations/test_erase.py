@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from string import ascii_letters
+from uuid import uuid4
 
+import psycopg2
 import pyarrow.parquet as pq
 import pytest
 
 from letta_source.demo import Server, serve
 from letta_source.demo.shapes import user_item
 from letta_source.schema.resources import RESOURCES
-from tests.support.command import Command, ago
+from tests.destinations.conftest import Databases
+from tests.support.command import Command, ago, log_lines
 from tests.support.full_letta import FullLetta
 from tests.support.library_loads import Row
 from tests.support.places import Place
@@ -115,8 +120,10 @@ def test_erased_rows_are_gone_and_all_others_stay(
     before = place.everything()
     where = options[: options.index("--table-format")] if "--table-format" in options else options
     asked = ("--agent-id", story.agent, "--conversation-id", story.conversation, "--identity-id", IDENTITY)
+    planned = json.loads(letta_source("erase", *asked, "--dry-run", "--json", *where).out)
     said = letta_source("erase", *asked, "--yes", "--json", *where)
     told = json.loads(said.out)
+    assert {**planned, "removed": told["removed"]} == told
     if place.kind == "appends":
         assert (said.code, told["removed"]) == (2, False)
         assert "rows of plain files cannot be erased: delete them" in said.err
@@ -140,3 +147,29 @@ def test_erased_rows_are_gone_and_all_others_stay(
     story.letta.add_message(story.stays, [user_item("again") | {"sender_id": IDENTITY}], date=ago(minutes=50))
     assert letta_source(*load, "--lag", "0", "--refresh").code == 0
     assert {table: rows for table, rows in place.everything().items() if rows != after[table]} == {}
+
+
+def test_a_dry_run_only_reads(
+    letta_source: Command,
+    server: Server,
+    story: Story,
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user who may not write cannot take the lease either, nor create its table."""
+    url = databases.postgres()
+    name = "DESTINATION__POSTGRES__CREDENTIALS"
+    monkeypatch.setenv(name, url)
+    where = ("--destination", "postgres")
+    assert letta_source.load(server, *where).code == 0
+    reader = f"reader_{uuid4().hex}"
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE ROLE {reader} LOGIN; GRANT USAGE ON SCHEMA letta TO {reader};"
+            f" GRANT SELECT ON ALL TABLES IN SCHEMA letta TO {reader}"
+        )
+    monkeypatch.setenv(name, re.sub("//[^@]*@", f"//{reader}:x@", url))
+    said = letta_source("erase", "--agent-id", story.agent, "--dry-run", *where)
+    assert (said.code, log_lines(said)) == (0, [])
+    assert "agents: 1 rows would be removed" in said.out
+    assert letta_source("erase", "--agent-id", story.agent, "--yes", *where).code == 2
