@@ -81,6 +81,7 @@ def erase(options: argparse.Namespace) -> int:
             "agent_ids": list(done.agents),
             "rows": done.rows,
             "unknown": list(done.unknown),
+            "masked": list(done.masked),
         }
         print_outcome(json.dumps(told, indent=2))
     else:
@@ -98,11 +99,13 @@ def _lines(done: Erasure, where: str, removed: bool) -> Iterator[str]:
         if rows:
             yield f"{table}: {rows:,} rows {were} removed"
     yield f"{sum(done.rows.values()):,} rows in all, from {where}"
-    if not any(done.rows.values()):
+    if not any(done.rows.values()) and not done.masked:
         yield "Nothing has this id: erase takes ids, not names; the tables agents and identities list them."
     if done.unknown:
         yield (
             f"Check {', '.join(done.unknown)} yourself: not all of their rows name an owner, so there may be"
             " more."
         )
+    if done.masked:
+        yield f"Masks hid {', '.join(done.masked)}: rows that only these columns would name may be left."
     yield "The column extra of other rows, and exports, may still name them."

@@ -25,6 +25,7 @@ from letta_source.loading.error_text import in_one_line
 from letta_source.loading.lock import pipeline_lock
 from letta_source.loading.target import Target
 from letta_source.operate.row_search import MatchingRows, RowSearch, Whom
+from letta_source.operate.warehouse import Warehouse
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import ERASED
 
@@ -42,12 +43,14 @@ class Erasure:
         rows: counts by table.
         unknown: tables that do not say whose their rows are.
         agents: the erased agents, including those of identities.
+        masked: columns that would tell whose rows are, but were masked by a load, as `table.column`.
         refused: why nothing can be erased here, or None.
     """
 
     rows: Mapping[str, int]
     unknown: Sequence[str]
     agents: Sequence[str] = ()
+    masked: Sequence[str] = ()
     refused: str | None = None
 
 
@@ -115,6 +118,7 @@ def _found(pipeline: dlt.Pipeline, whom: Whom, with_keys: bool) -> _Found:
                 {part.table.name: search.count(part) for part in parts},
                 search.unknown(),
                 search.whom.agents,
+                search.masked(Warehouse(reader).masks().values()),
                 refused,
             ),
         )

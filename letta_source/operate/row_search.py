@@ -12,6 +12,8 @@ from letta_source.export.query import Reader
 from letta_source.export.readers import has_table
 from letta_source.export.selection import agent_of
 from letta_source.export.stream import query
+from letta_source.operate.value_differences import logged_masks
+from letta_source.rows.mask import actions
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column, bigint, text
 from letta_source.schema.resources import RESOURCES, all_tables
@@ -194,6 +196,25 @@ class RowSearch:
         if agent_of(card.root) is None and (card.has_messages or self.whom.agents):
             return True
         return card.has_messages and not any(self._direct(card))
+
+    def masked(self, masks: Iterable[str]) -> list[str]:
+        """Return the columns, as `table.column`, that would tell whose rows are, but were masked by a load.
+
+        Args:
+            masks: the masks of the loads, as in load_log.
+        """
+        whom = self.whom
+        telling = {"conversation_id", "run_id"} if whom.conversations else set()
+        if whom.identities:
+            telling |= {"sender_id", "run_id", "identity_ids", "identities"}
+        found = {
+            f"{card.name}.{column}"
+            for mask in map(logged_masks, dict.fromkeys(masks))
+            for card in self._cards
+            for column, how in actions(mask, card.name, card.root)
+            if how != "keep" and (column in telling or (whom.agents and column == card.agent_column))
+        }
+        return sorted(found)
 
     def kept_ids(self, parts: Iterable[MatchingRows]) -> dict[str, list[str]]:
         """Return the ids by which later loads leave out these rows, by kind."""

@@ -29,6 +29,15 @@ _IMAGE = re.compile(r"data:image/|sha256:[0-9a-f]{64}|\"image")
 _LONGEST_CHARACTER = 4
 
 
+def logged_masks(masks: str) -> dict[str, MaskAction]:
+    """Return masks as load_log has them, by the names used there; a function counts as redact."""
+    return {
+        name: "redact" if how == "a function" else how
+        for name, how in _TOLD.findall(masks)
+        if name != "images"
+    }
+
+
 def unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Iterator[tuple[int, Any, Any]]:
     """Yield the positions at which two columns differ, and both values."""
     held = held.cast(sent.type)
@@ -127,11 +136,7 @@ class Hiding:
         return self._then(masks, table) if masks else frozenset()
 
     def _masked_then(self, masks: str, table: str) -> frozenset[str]:
-        found: dict[str, MaskAction] = {
-            name: "redact" if how == "a function" else how
-            for name, how in _TOLD.findall(masks)
-            if name != "images"
-        }
+        found = logged_masks(masks)
         masking = Masking([("load_log", found)])
         settings = self._settings.model_copy(update={"mask": found}).found({}, masking)
         return Mask(self._card, settings).hidden(table)

@@ -186,10 +186,11 @@ def _in_force(settings: Settings, resource: str, table: Table) -> dict[str, Mask
     Raises:
         ConfigError: two places disagree on a column.
     """
-    return in_force(settings.masking, lambda mask: _actions(mask, resource, table), table.name)
+    return in_force(settings.masking, lambda mask: actions(mask, resource, table), table.name)
 
 
-def _actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:
+def actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:
+    """Yield the columns of a table that one place's masks cover, each with its action."""
     for column in table.columns:
         for name in _names(resource, table, column):
             if name in mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from string import ascii_letters
 
@@ -144,3 +145,21 @@ def test_memory_is_erased_with_its_agent_unless_other_agents_share_it(
     erased = letta_source.rows("SELECT kind, id FROM letta.erased ORDER BY kind")
     assert ("agent", agent) in erased
     assert ("item", mine) in erased
+
+
+def test_columns_that_a_mask_hid_from_the_search_are_named(letta_source: Command, server: Server) -> None:
+    masks = ("sender_id=redact", "agent_messages.run_id=drop", "runs.conversation_id=drop", "text=redact")
+    options = [option for mask in masks for option in ("--mask", mask)]
+    letta_source.load(server, "--resources", "agents,runs,agent_messages", *options)
+    of_runs = "agent_messages.run_id"
+    for by, masked in (
+        ("--agent-id", []),
+        ("--conversation-id", [of_runs, "runs.conversation_id"]),
+        ("--identity-id", [of_runs, "agent_messages.sender_id"]),
+    ):
+        said = letta_source("erase", by, "someone", "--dry-run")
+        assert said.code == 0
+        assert (f"Masks hid {', '.join(masked)}: rows" in said.out) == bool(masked)
+        # A masked column cannot tell that nothing has the id.
+        assert ("Nothing has this id" in said.out) == (not masked)
+        assert json.loads(letta_source("erase", by, "someone", "--dry-run", "--json").out)["masked"] == masked
