@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -32,9 +32,14 @@ NEW_COLUMN = "name"
 
 
 class Loads:
-    """Loads into one place, at the hours of one story."""
+    """Loads into one place, at the hours of one story.
 
-    def __init__(self, place: Place, server: Server, story: Story) -> None:
+    Args:
+        resources: the names of those to load; all by default.
+    """
+
+    def __init__(self, place: Place, server: Server, story: Story, resources: Sequence[str] = ()) -> None:
+        self._chosen = ("--resources", ",".join(resources)) if resources else ()
         self._place = place
         self._server = server
         self._story = story
@@ -79,7 +84,8 @@ class Loads:
         return self._ended(folder, self._started(folder, options, before))
 
     def _started(self, folder: Path, options: tuple[str, ...], before: Callable[[], None]) -> BaseProcess:
-        command = ["run", "--base-url", self._server.base_url, *self._place.options, *options]
+        command = ["run", "--base-url", self._server.base_url, *self._place.options]
+        command += [*self._chosen, *options]
         data = {"DLT_DATA_DIR": str(self._place.folder / "dlt")}
         return started(folder, " ".join(command), {**self._place.environment, **data}, before)
 

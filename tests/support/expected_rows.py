@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,14 +30,19 @@ ENDED = ("completed", "failed", "cancelled", "success")
 
 
 class Expected:
-    """Follows the loads into one place: call `check` after each, before anything else happens."""
+    """Follows the loads into one place: call `check` after each, before anything else happens.
 
-    def __init__(self, place: Place, server: Server, story: Story) -> None:
+    Args:
+        resources: the names of those that are loaded; all by default.
+    """
+
+    def __init__(self, place: Place, server: Server, story: Story, resources: Sequence[str] = ()) -> None:
+        self._resources = resources
         self._place = place
         self._server = server
         self._story = story
         self._merged = Merged(upserts=place.kind == "upserts")
-        self._settled = Settled(place)
+        self._settled = Settled(place, resources)
 
     def check(self, lag: str | None = None, after_kills: bool = False) -> None:
         """Compare every table, row for row.
@@ -51,7 +56,7 @@ class Expected:
         settings: dict[str, Any] = {} if lag is None else {"lag": lag}
         with self._story.at():
             if self._place.kind != "appends":
-                self._merged.load(self._server, **settings)
+                self._merged.load(self._server, *self._resources, **settings)
                 assert_same(found, normalized(self._merged.everything()))
                 return
             fresh = Merged()
@@ -70,8 +75,9 @@ class Expected:
 class Settled:
     """Rows come once, when they are old enough; agents, groups and conversations whenever they changed."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, resources: Sequence[str]) -> None:
         self._place = place
+        self._loaded = [one for one in LOADED if not resources or one.name in resources]
         self._before: Rows = {name: [] for name in TABLES}
 
     def check(self, found: Rows, fresh: Rows, settled_before: datetime, after_kills: bool) -> None:
@@ -82,7 +88,7 @@ class Settled:
             settled_before: rows created, and parents finished, before this time are due.
         """
         units = _units(fresh, settled_before)
-        for resource in LOADED:
+        for resource in self._loaded:
             if resource.name in AS_THEY_ARE_NOW:
                 self._check_changed(resource.root, found, fresh, after_kills)
             else:
