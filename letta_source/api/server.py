@@ -149,7 +149,8 @@ class Server:
         traffic: traffic of the resource being read.
         page_limits: by kind of path, the largest limit that it accepts, if less than requested.
         given_without: relations that it cannot return for some items.
-        ignores_order: a list came newest first although the oldest were asked for.
+        ignores_order: a list came newest first although the oldest were asked for: cursors lead nowhere, so
+            everything is read from the start.
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
@@ -174,7 +175,6 @@ class Server:
         self.memory = MemoryBudget(settings.memory_limit)
         self.given_without.clear()
         self.given_up.clear()
-        self.ignores_order = False
 
 
 def kind_of(path: str) -> str:

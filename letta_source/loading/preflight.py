@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dlt
 import httpx
@@ -22,11 +22,14 @@ from letta_source.api.server import Server, kind_of
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import is_kind
 from letta_source.errors import AuthError, ConfigError, ExitCode, FatalError, NotLetta, Unreachable
+from letta_source.items import id_of
+from letta_source.paging.direction import note_ignored_order
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES, list_of_family
 from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.settings.values import is_loopback
+from letta_source.times import created_at
 
 FAMILIES: Mapping[str, Resource] = list_of_family()
 Answer = TypeVar("Answer")
@@ -37,7 +40,8 @@ _FORMS = {"agent": f"agent-{_UUID}", "batch": f"job-{_UUID}"}
 _ANSWERED = {Verdict.GONE, Verdict.NO_ROUTE, Verdict.REFUSED, Verdict.PAGE_LIMIT, Verdict.ERROR}
 # Retries, for half a minute: a self-hosted server takes some 15 s to start.
 _WHILE_IT_STARTS = 7
-_ONE: Mapping[str, str | int] = {"limit": 1, "order": "asc"}
+# Two show whether the order arrives.
+_TWO: Mapping[str, str | int] = {"limit": 2, "order": "asc"}
 # Exit codes of runs that read something, even if nothing was new.
 _ENDED = (ExitCode.OK.value, ExitCode.INCOMPLETE.value)
 
@@ -139,9 +143,9 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
         refused: collects the errors to raise if no family can be read.
     """
     path = card.path
-    params = {**_ONE, "after": card.nil_cursor} if card.nil_cursor else _ONE
+    params = {**_TWO, "after": card.nil_cursor} if card.nil_cursor else _TWO
     try:
-        await client.get(path, params, shape="list", may_lack=True)
+        await _note_order(client, path, await client.get(path, params, shape="list", may_lack=True))
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except AuthError as error:
@@ -165,6 +169,15 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
         says = "returns " if isinstance(error, StatusError) else ""
         raise Unreachable(f"{client.base_url}{path}: {says}{error}") from error
     return None
+
+
+async def _note_order(client: Client, path: str, items: Any) -> None:
+    """Note if a list's first two items come newest first, whatever order is asked for."""
+    times = [created_at(item) for item in items or () if isinstance(item, dict)]
+    if len(times) == 2 and times[0] and times[1] and times[0] > times[1]:
+        newest = await client.get(path, {"limit": 1, "order": "desc"}, shape="list", may_lack=True)
+        if newest and id_of(newest[0]) == id_of(items[0]):
+            note_ignored_order(client.server, path)
 
 
 def _assert_letta(settings: Settings, found: Mapping[str, str | None], refused: list[FatalError]) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from letta_source.api.server import Server
 from letta_source.errors import Unreadable
 from letta_source.items import id_of, ids_of
 from letta_source.paging.pages import CursorLost, Pages
@@ -78,8 +79,8 @@ class Direction:
         self._since = since
         self._is_proven = False
         self.is_newest_first = False
-        # Id and date of the first message, if the first page is full.
-        self._full_page_from: tuple[str, datetime | None] | None = None
+        # Ids of the first page, if it is full.
+        self._full_page: Sequence[str] = ()
 
     async def items_after(self, cursor: str | None) -> Sequence[Any]:
         """Return the next page's items without those seen before; none at the end.
@@ -90,7 +91,7 @@ class Direction:
             FamilyMissing, RequestFailed, Unreadable: see `Pages.ask`.
         """
         items = await self._items_after(cursor)
-        if not items and not self.is_newest_first:
+        if not items:
             await self._assert_start()
         return items
 
@@ -113,30 +114,23 @@ class Direction:
             self._is_proven = True
         if cursor is None:
             self.is_newest_first = await self._begins_with_newest(fresh)
-        if not self._seen.count and len(fresh) >= self._pages.size and self._pages.endpoint.family is None:
-            first = next((item for item in fresh if id_of(item)), None)
-            self._full_page_from = (id_of(first) or "", created_at(first)) if first else None
+        if not self._seen.count and len(fresh) >= self._pages.size:
+            self._full_page = ids_of(fresh)
         return fresh
 
     async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
-        """Return True if the list of a parent's messages begins with the same message in both orders.
+        """Return True if the list begins with the same item in both orders.
 
         A gateway that drops the parameter `order` leaves Letta's default, newest first. Dates alone prove
         nothing, as a message can be stored later with an older date.
         """
         endpoint, server = self._pages.endpoint, self._pages.client.server
-        if endpoint.family is not None or not _descends(items):
-            return False
+        if not _descends(items):
+            return server.ignores_order
         newest = await self._asked_once({}, "desc")
         if not newest or id_of(newest[0]) != id_of(items[0]):
             return False
-        if not server.ignores_order:
-            server.ignores_order = True
-            logger.warning(
-                "%s: order=asc is ignored and the newest come first, so all is read again each time:"
-                " does a gateway drop the parameter?",
-                endpoint.path,
-            )
+        note_ignored_order(server, endpoint.path)
         return True
 
     async def _assert_start(self) -> None:
@@ -148,12 +142,12 @@ class Direction:
         Raises:
             NotFromStart: there are messages between.
         """
-        (first_id, date), self._full_page_from = self._full_page_from or ("", None), None
-        if not date or self._seen.count > 1:
+        first, self._full_page = self._full_page, ()
+        if not first or self._seen.count > 1:
             return
-        between = await self._asked_once({"after": self._start, "before": first_id}, "asc") or ()
-        times = (created_at(one) for one in between if isinstance(one, dict) and id_of(one) != first_id)
-        if any(time < date for time in times if time):
+        between = await self._asked_once({"after": self._start, "before": first[0]}, "asc") or ()
+        # Not by dates, as all messages of a turn may have the same.
+        if not {*first}.issuperset(ids_of(between)):
             raise NotFromStart(
                 f"{self._pages.endpoint.path}: order=asc is ignored: the first page is not the oldest, and"
                 " older messages would be missed: does a gateway drop the parameter?"
@@ -208,6 +202,17 @@ class Direction:
             return None
         self.forward = "before"
         return fresh
+
+
+def note_ignored_order(server: Server, path: str) -> None:
+    """Note that a list begins with its newest items although the oldest were asked for."""
+    if not server.ignores_order:
+        server.ignores_order = True
+        logger.warning(
+            "%s: order=asc is ignored and the newest come first, so all is read again each time:"
+            " does a gateway drop the parameter?",
+            path,
+        )
 
 
 def _descends(items: Sequence[Any]) -> bool:

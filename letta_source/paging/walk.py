@@ -1,7 +1,4 @@
-"""One parent's pages, whatever the server's dialect; independent of dlt and tables.
-
-Every walk ends: on an empty page, or with an error when a page has nothing new.
-"""
+"""One parent's pages, whatever the server's dialect; a walk ends, or raises if a page has nothing new."""
 
 from __future__ import annotations
 
@@ -29,10 +26,10 @@ class Page:
     """Items of one parent, as sent, in ascending order unless `newest_first`; never empty.
 
     Attributes:
-        in_order: false beyond an unreadable item: cursors do not move over such a page.
+        in_order: false beyond an unreadable item, and if newest first: cursors do not move over such a page.
         lease: the memory that it takes; the receiver of the page releases it.
         after_id: id of the item before them, where known; empty at the start of the list.
-        newest_first: the server ignores the order asked for: no cursor may move.
+        newest_first: the server ignores the order asked for: no cursor may move, not even over a gap.
     """
 
     items: Sequence[Any]
@@ -264,7 +261,8 @@ class _Walk:
     def _page(self, items: Sequence[Any]) -> Page:
         after_id, newest_first = self._cursor or "", self._direction.is_newest_first
         self._move_over(items)
-        return Page(items, self._in_order, self._pages.take_lease(), after_id, newest_first)
+        lease, in_order = self._pages.take_lease(), self._in_order and not newest_first
+        return Page(items, in_order, lease, after_id, newest_first)
 
     async def _expected(self, cursors: Mapping[str, str | None], size: int) -> Sequence[Any] | None:
         """Return a page's new items on the way to a known gap; None if the page is not as expected."""

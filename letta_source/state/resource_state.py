@@ -94,8 +94,8 @@ class ResourceState:
             "window": self.settings.reread_window,
             "sweeps": self.rereads_window,
             "overlap": self.overlap,
-            "frozen": self.settings.window,
-            "ignored": self.settings.refresh,
+            "frozen": self.settings.window or session.server.ignores_order,
+            "ignored": self.settings.refresh or session.server.ignores_order,
         }
         self.cursors = Cursors(stored, **self._tracking)
         self.issues = KnownIssues(
@@ -189,7 +189,7 @@ class ResourceState:
     @property
     def rereads(self) -> bool:
         """True if items before the cursors are read again."""
-        return self.settings.window or self.settings.refresh
+        return self.settings.window or self.settings.refresh or self.session.server.ignores_order
 
     @property
     def loaded_before(self) -> bool:

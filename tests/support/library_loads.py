@@ -14,6 +14,7 @@ import orjson
 from letta_source import letta
 from letta_source.demo import Letta, Server
 from letta_source.extract.collect import extract
+from letta_source.loading.preflight import check_reachable
 from letta_source.schema.columns import DELETED, LOAD_ID, SEQUENCE
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table
@@ -107,10 +108,24 @@ class Merged:
         }
         return other
 
-    def load(self, server: Server, *resources: str, host: Host | None = None, **settings: Any) -> Session:
+    def load(
+        self,
+        server: Server,
+        *resources: str,
+        host: Host | None = None,
+        checks: bool = False,
+        **settings: Any,
+    ) -> Session:
+        """Load some resources, by default all except those on request.
+
+        Args:
+            checks: check the server first, as `letta_source.load` does.
+        """
         session = Session(host=host or Host())
         # As `letta_source.letta` does, without the time that dlt takes to look up its configuration.
         session.settings = make_settings({"base_url": server.base_url, **settings}, {})
+        if checks:
+            check_reachable(session.settings, session.server)
         session.enter("load")
         for name in resources or [name for name, each in RESOURCES.items() if not each.on_request]:
             counts = session.begin(name)
