@@ -21,8 +21,8 @@ from letta_source.errors import ConfigError
 _listed_by_dlt = FilesystemClient.list_files_with_prefixes
 _location_by_dlt = FilesystemClient.get_open_table_location
 _shown_by_dlt = DuckDbCredentials.__str__
-# delta-rs turns the table's URL into a path: it decodes these twice, or panics.
-_NOT_DELTA = re.compile(r"[\[\]|^\\]|%[0-9A-Fa-f]{2}")
+# delta-rs turns the table's URL into a path: it decodes these twice, panics, or fails when all is read.
+_NOT_DELTA = re.compile(r"[\x00-\x1f\x7f\[\]|^\\]|%[0-9A-Fa-f]{2}")
 
 
 def take_paths_literally() -> None:

@@ -86,6 +86,7 @@ def test_a_sqlite_file(
     [
         ("lake[1]", ["--destination", "filesystem", "--table-format", "delta"], "deltalake"),
         ("lake%201", ["--destination", "filesystem", "--table-format", "delta"], "deltalake"),
+        ("la\nke", ["--destination", "filesystem", "--table-format", "delta"], "deltalake"),
         ("la\\ke", ["--destination", "filesystem", "--table-format", "delta"], "deltalake"),
         ("why?", [], "DuckDB"),
         ("la\\ke", [], "DuckDB"),
