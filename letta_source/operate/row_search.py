@@ -12,8 +12,8 @@ from letta_source.export.query import Reader
 from letta_source.export.readers import has_table
 from letta_source.export.selection import agent_of
 from letta_source.export.stream import query
-from letta_source.operate.value_differences import logged_masks
-from letta_source.rows.mask import actions
+from letta_source.operate.value_differences import logged_masking
+from letta_source.rows.mask import actions_of
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column, bigint, text
 from letta_source.schema.resources import RESOURCES, all_tables
@@ -209,9 +209,9 @@ class RowSearch:
             telling |= {"sender_id", "run_id", "identity_ids", "identities"}
         found = {
             f"{card.name}.{column}"
-            for mask in map(logged_masks, dict.fromkeys(masks))
+            for masking in map(logged_masking, dict.fromkeys(masks))
             for card in self._cards
-            for column, how in actions(mask, card.name, card.root)
+            for column, how in actions_of(masking, card.name, card.root).items()
             if how != "keep" and (column in telling or (whom.agents and column == card.agent_column))
         }
         return sorted(found)

@@ -20,8 +20,9 @@ from letta_source.settings import MaskAction, Settings
 from letta_source.settings.masking import Masking
 from letta_source.times import parse_time
 
-# The form of `str(Masking)`: `text=drop (as given), images=hash (LETTA_…)`.
-_TOLD = re.compile(r"([\w.]+)=(drop|hash|redact|keep|a function) \(")
+# The form of `str(Masking)`: `text=drop (as given), images=hash (LETTA_…)`; a place may have parentheses.
+_MASK = r"([\w.]+)=(drop|hash|redact|keep|a function) \("
+_TOLD = re.compile(rf"{_MASK}(.*?)\)(?=, {_MASK}|\Z)")
 _HASH = re.compile(r'"?[0-9a-f]{64}"?')
 # An image, or what replaces one.
 _IMAGE = re.compile(r"data:image/|sha256:[0-9a-f]{64}|\"image")
@@ -29,13 +30,17 @@ _IMAGE = re.compile(r"data:image/|sha256:[0-9a-f]{64}|\"image")
 _LONGEST_CHARACTER = 4
 
 
-def logged_masks(masks: str) -> dict[str, MaskAction]:
-    """Return masks as load_log has them, by the names used there; a function counts as redact."""
-    return {
-        name: "redact" if how == "a function" else how
-        for name, how in _TOLD.findall(masks)
-        if name != "images"
-    }
+def logged_masking(masks: str) -> Masking:
+    """Return masks that load_log has as a text; a function counts as redact."""
+    layers: dict[str, dict[str, MaskAction]] = {}
+    images = None
+    for name, how, place, *_ in _TOLD.findall(masks):
+        if name == "images":
+            images = how
+        else:
+            # Each place on its own: a `keep` cancels only masks of its own and of less specific places.
+            layers.setdefault(place, {})[name] = "redact" if how == "a function" else how
+    return Masking([*layers.items()], images)
 
 
 def unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Iterator[tuple[int, Any, Any]]:
@@ -136,14 +141,12 @@ class Hiding:
         return self._then(masks, table) if masks else frozenset()
 
     def _masked_then(self, masks: str, table: str) -> frozenset[str]:
-        found = logged_masks(masks)
-        masking = Masking([("load_log", found)])
-        settings = self._settings.model_copy(update={"mask": found}).found({}, masking)
+        masking = logged_masking(masks)
+        settings = self._settings.model_copy(update={"mask": masking.mask}).found({}, masking)
         return Mask(self._card, settings).hidden(table)
 
     def _images_then(self, load_id: str) -> str:
-        found = dict(_TOLD.findall(self._masks[load_id]))
-        return str(found.get("images", "keep"))
+        return logged_masking(self._masks[load_id]).images or "keep"
 
 
 def _is_of_image(column: Column, sent: Any, held: Any) -> bool:

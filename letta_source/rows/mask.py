@@ -20,7 +20,7 @@ from letta_source.schema.resources import RESOURCES
 from letta_source.schema.tables import LOAD_ISSUES, Table
 from letta_source.settings import MaskAction, Settings
 from letta_source.settings.given import keyed_hash
-from letta_source.settings.masking import in_force
+from letta_source.settings.masking import Masking, in_force
 
 _Masking = Callable[[str], str | None]
 
@@ -43,7 +43,7 @@ class Mask:
         self._root = resource.root
         self._key = settings.mask_key
         self._images = Images(settings.images, self._key) if settings.images != "keep" else None
-        named = {table.name: _in_force(settings, resource.name, table) for table in resource.tables}
+        named = {table.name: actions_of(settings.masking, resource.name, table) for table in resource.tables}
         if any(how != "keep" for hows in named.values() for how in hows.values()):
             for table in resource.tables:
                 if EXTRA in table.columns:
@@ -52,7 +52,7 @@ class Mask:
             for table in resource.tables:
                 named[table.name][EXTRA.name] = "drop"
         self._is_frozen = settings.schema_contract == "freeze"
-        named[LOAD_ISSUES.name] = _in_force(settings, LOAD_ISSUES.name, LOAD_ISSUES)
+        named[LOAD_ISSUES.name] = actions_of(settings.masking, LOAD_ISSUES.name, LOAD_ISSUES)
         self._by_table = {
             table.name: [
                 (column, self._masking(named[table.name][column.name]))
@@ -138,7 +138,7 @@ def check_mask(settings: Settings) -> None:
         ConfigError: a name is unknown, its column identifies rows, or the column can only be dropped.
     """
     for resource, table in _every_table():
-        _in_force(settings, resource, table)
+        actions_of(settings.masking, resource, table)
     for name, how in settings.mask.items():
         found = [
             (table, column)
@@ -180,17 +180,16 @@ def _names(resource: str, table: Table, column: Column) -> list[str]:
     return [*names, f"{resource}.{CONTENT}", CONTENT] if column.content else names
 
 
-def _in_force(settings: Settings, resource: str, table: Table) -> dict[str, MaskAction]:
+def actions_of(masking: Masking, resource: str, table: Table) -> dict[str, MaskAction]:
     """Return the action for each column, from the masks of all places together.
 
     Raises:
         ConfigError: two places disagree on a column.
     """
-    return in_force(settings.masking, lambda mask: actions(mask, resource, table), table.name)
+    return in_force(masking, lambda mask: _actions(mask, resource, table), table.name)
 
 
-def actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:
-    """Yield the columns of a table that one place's masks cover, each with its action."""
+def _actions(mask: Mapping[str, MaskAction], resource: str, table: Table) -> Iterator[tuple[str, MaskAction]]:
     for column in table.columns:
         for name in _names(resource, table, column):
             if name in mask:

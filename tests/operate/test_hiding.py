@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from letta_source.operate.value_differences import Hiding
+from letta_source.rows.mask import Mask
 from letta_source.schema.resources import RESOURCES
+from letta_source.settings.masking import Masking
 from tests.support.wire import settings
 
 MESSAGES = RESOURCES["agent_messages"]
@@ -37,3 +41,26 @@ def test_only_a_text_at_the_limit_counts_as_truncated(sent: str, held: str | Non
     assert hiding.hides("agent_messages", TEXT, "1", sent, held) == hidden
     without = Hiding(MESSAGES, settings(), {"1": ""})
     assert not without.hides("agent_messages", TEXT, "1", sent, held)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        # A `keep` of a less specific place cancels nothing of a more specific one, however exact its name.
+        [("as given", {"content": "redact"}), ("SOURCES__LETTA__MASK", {"text": "keep"})],
+        # A `keep` of a more specific place cancels more exact names, too.
+        [("as given", {"content": "keep"}), ("SOURCES__LETTA__MASK", {"text": "redact"})],
+        [("as given", {"text": "keep"}), ("A", {"content": "redact"}), ("B", {"text": "redact"})],
+        [("mask in /a (b)/reasoning=keep (c)/config.toml", {"text": "drop"}), ("other", {"text": "keep"})],
+    ],
+)
+def test_masks_of_several_places_hide_what_they_hid_in_the_load(layers: list[Any]) -> None:
+    masking = Masking(layers, images="drop")
+    masked = Mask(MESSAGES, settings().model_copy().found({}, masking)).hidden("agent_messages")
+    hiding = Hiding(MESSAGES, settings(), {"1": str(masking)})
+    hidden = {
+        column.name
+        for column in MESSAGES.root.columns
+        if column.type == "text" and hiding.hides("agent_messages", column, "1", "sent", "held")
+    }
+    assert hidden == {column.name for column in MESSAGES.root.columns if column.type == "text"} & masked
