@@ -36,7 +36,8 @@ class Mask:
     """Masks the tables of one resource, and load_issues.
 
     If any column of a resource is masked, its `extra` is dropped unless named: unknown fields may hold the
-    same data.
+    same data. So may an object or a list in a column of text that is not content, such as `status`: it is
+    masked as `extra` is.
     """
 
     def __init__(self, resource: Resource, settings: Settings) -> None:
@@ -60,6 +61,21 @@ class Mask:
                 if named[table.name].get(column.name, "keep") != "keep"
             ]
             for table in (*resource.tables, LOAD_ISSUES)
+        }
+        self._of_misfits = {
+            table.name: self._masking(how)
+            for table in resource.tables
+            if (how := named[table.name].get(EXTRA.name, named[self._root.name].get(EXTRA.name, "keep")))
+            != "keep"
+        }
+        self._texts = {
+            table.name: [
+                column
+                for column in table.columns
+                if column.type == "text" and column.nullable and not column.content
+                if column.name not in named[table.name]
+            ]
+            for table in resource.tables
         }
         # `Images` has handled images already: only a mask that names data or url changes them again.
         self._spares_images = self._images is not None and not any(
@@ -88,7 +104,22 @@ class Mask:
                 is_image = pc.equal(rows.column("type"), "image")
                 masked = pc.if_else(pc.fill_null(is_image, False), rows.column(at), masked)
             shown = shown.set_column(at, rows.schema.field(at), masked)
-        return shown
+        return self._without_misfits(name, shown)
+
+    def _without_misfits(self, name: str, rows: pa.Table) -> pa.Table:
+        """Mask objects and lists in columns of text that are not content, and that no mask names."""
+        if (masking := self._of_misfits.get(name)) is None:
+            return rows
+        for column in self._texts[name]:
+            at = rows.schema.get_field_index(column.name)
+            begins = pc.match_substring_regex(rows.column(at), r"^\s*[\[{]")
+            if pc.any(begins).as_py():
+                texts = [
+                    masking(text) if text is not None and _is_nested(text) else text
+                    for text in rows.column(at).to_pylist()
+                ]
+                rows = rows.set_column(at, rows.schema.field(at), pa.chunked_array([text_array(texts)]))
+        return rows
 
     def hidden(self, table: str) -> frozenset[str]:
         """Return the columns of a table that are masked."""
@@ -96,11 +127,15 @@ class Mask:
 
     def item(self, item: Item) -> Item:
         """Return an item of the root table with its fields masked; unknown fields are masked as `extra`."""
-        maskings = {column.name: masking for column, masking in self._by_table[self._root.name]}
+        name = self._root.name
+        maskings = {column.name: masking for column, masking in self._by_table[name]}
         known = {column.field: column for column in self._root.columns}
         shown: Item = {}
         for field, value in item.items():
-            masking = maskings.get(known[field].name if field in known else EXTRA.name)
+            of_extra = field not in known or (
+                isinstance(value, (dict, list)) and known[field] in self._texts[name]
+            )
+            masking = self._of_misfits.get(name) if of_extra else maskings.get(known[field].name)
             shown[field] = value if masking is None or value is None else masking(_as_text(value))
         return shown
 
@@ -222,6 +257,13 @@ def _checked(function: _Masking) -> _Masking:
         raise FatalError(f"mask: the function {getattr(function, '__name__', '')} {what}")
 
     return masking
+
+
+def _is_nested(text: str) -> bool:
+    try:
+        return isinstance(parse_json(text.encode()), (dict, list))
+    except ValueError:
+        return False
 
 
 def _as_json(text: str) -> str | None:

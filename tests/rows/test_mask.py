@@ -112,6 +112,26 @@ def said_json() -> Json:
     return {"address": SECRET}
 
 
+@pytest.mark.parametrize("sent", [{"note": SECRET}, [SECRET]])
+def test_an_object_in_any_column_of_text_is_masked_as_extra_is(sent: Any) -> None:
+    """A server may put anything anywhere; a text in these columns stays."""
+    for resource in RESOURCES.values():
+        ids = {"id", *(column.name for column in resource.root.columns if not column.nullable)}
+        texts = [c.field for c in resource.root.columns if c.type == "text" and c.name not in ids]
+        item: Json = {field: sent for field in texts if field not in ("message_type", "role")}
+        nested = {"type": sent, "name": sent, "status": sent, "tool_call_id": sent}
+        if resource.children:
+            item |= {name: [nested] for name in ("content", "tool_calls", "tool_returns", "approvals")}
+        for table, rows in masked(resource.name, item, mask={"content": "drop"}).items():
+            assert not CANARY.is_in(str(rows)), (table, rows)
+    kept = one("runs", {"status": sent}, mask={"content": "drop", "extra": "keep"})
+    assert json.loads(kept["status"]) == sent
+    for text in ("[new] completed", "{", "1"):
+        assert one("runs", {"status": text}, mask={"content": "drop"})["status"] == text
+    mask = Mask(RESOURCES["runs"], make_settings({"base_url": URL, "mask": {"content": "drop"}}, {}))
+    assert mask.item({"status": sent}) == {"status": None}
+
+
 def test_every_cell_that_is_not_masked_stays_as_it_is() -> None:
     item = {"content": "hi", "name": "ann", "is_err": True, "tool_calls": [{"name": "t", "arguments": "{}"}]}
     plain = masked("agent_messages", item)
