@@ -50,9 +50,9 @@ logger = logging.getLogger(__name__)
 _TO_TAKE_OVER = "letta_source_to_take_over"
 # Generation of the lease when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
-# True from a refresh under masks until the file is rewritten, also if it is killed.
+# True from a refresh under masks until the file is rewritten.
 _REWRITE = "letta_source_rewrite"
-_NOT_REWRITTEN = "replaced values may remain in the file's free space: run with --refresh again"
+_NOT_REWRITTEN = "replaced values remain in the file's free space until the next run, which tries again"
 # Rows. With fewer, returning the few MB would take a tenth of the load's time.
 _MANY_ROWS = 5_000
 
@@ -254,7 +254,7 @@ class Workspace:
             self._large_rows.close()
             with self.file_closed(), failure_logged(_NOT_REWRITTEN):
                 rewrite_file(self.pipeline)
-            self.pipeline.set_local_state_val(_REWRITE, False)
+                self.pipeline.set_local_state_val(_REWRITE, False)
 
     def close(self) -> None:
         """Close the DuckDB file, if it was kept open."""
