@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -193,8 +193,8 @@ class Target:
         client = (replace(self, lease=None) if self.lease else self).destination_client()
         return place_of(client, dataset_called(self.dataset_name))
 
-    def pipeline(self) -> dlt.Pipeline:
-        """Return the pipeline, with the state of earlier loads into this target."""
+    def pipeline(self, file: ExitStack | None = None) -> dlt.Pipeline:
+        """Return the pipeline with the state of earlier loads; a DuckDB file is open until `file` closes."""
         place = self.place()
         pipeline = self.dlt_pipeline()
         if local_value(pipeline, PLACE) != place:
@@ -203,7 +203,8 @@ class Target:
             pipeline = self.dlt_pipeline()
             pipeline.set_local_state_val(PLACE, place)
         if self.staging:
-            with kept_open(pipeline):
+            with ExitStack() as closed_here:
+                (file or closed_here).enter_context(kept_open(pipeline))
                 staging = self._staging_of(pipeline)
             if staging != self.staging:
                 pipeline = replace(self, staging=staging).dlt_pipeline()

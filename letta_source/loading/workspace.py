@@ -87,9 +87,9 @@ class Workspace:
 
     def open(self) -> None:
         """Open the pipeline; clean up files and packages that a kill left unfinished or superseded."""
-        self.pipeline = self._target.pipeline()
+        self.pipeline = self._target.pipeline(self._file)
         if forget_half_written(self.pipeline):
-            self.pipeline = self._target.pipeline()
+            self.pipeline = self._target.pipeline(self._file)
         self._keep_open()
         self.capabilities = capabilities_of(self.pipeline, self._settings)
         mend_after_kill(self.pipeline)
@@ -98,7 +98,7 @@ class Workspace:
         if why := self._why_not_finished():
             logger.info("discarding an unfinished earlier load, its rows will be read again: %s", why)
             self.pipeline.drop()  # Its state, too: what nobody else has taken over is read again.
-            self.pipeline = self._target.pipeline()
+            self.pipeline = self._target.pipeline(self._file)
             self._find_other_shards()
         if self.lease:
             self.pipeline.set_local_state_val(_GENERATION, self.lease.generation)

@@ -232,7 +232,7 @@ class PlayedPipeline:
     def check(self, table_format: None) -> None:
         """Check nothing: memory is always reachable."""
 
-    def pipeline(self) -> PlayedPipeline:
+    def pipeline(self, file: object) -> PlayedPipeline:
         return self
 
     @property
