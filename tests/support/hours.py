@@ -99,11 +99,6 @@ class Story:
             pass
         self._talk_now()
 
-    def a_shrunk_message(self) -> None:
-        """Shrink a message of three items with a tool call to one without."""
-        self.now += MINUTE
-        shrink(self.letta, self.longest_young())
-
     def a_reset_agent_and_a_batch_that_ends(self) -> None:
         with self._hour():
             self.letta.reset_messages(self.agents[1])
