@@ -94,6 +94,17 @@ def later(time: datetime, by: timedelta) -> datetime:
         return _LAST
 
 
+def written(time: datetime, to: str = "seconds") -> str:
+    """Return a time as text for people and for SQLite, without its zone.
+
+    Not by `strftime`: on Linux, it writes the years before 1000 with fewer than four digits.
+
+    Args:
+        to: the last unit, as in `datetime.isoformat`.
+    """
+    return time.replace(tzinfo=None).isoformat(" ", to)
+
+
 def local_now() -> datetime:
     """Return the time by this machine's clock, in UTC."""
     return datetime.now(timezone.utc)

@@ -1,14 +1,22 @@
-"""The creation time of an item, whatever its endpoint calls the field."""
+"""The creation time of an item, whatever its endpoint calls the field; and times as people read them."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letta_source.times import created_at, newest_of, parse_time
+import letta_source
+from letta_source.cli import status
+from letta_source.errors import ConfigError
+from letta_source.report import formats
+from letta_source.report.period import PeriodOptions
+from letta_source.times import created_at, newest_of, parse_time, written
+
+PACKAGE = Path(letta_source.__file__).parent
 
 SECOND = datetime(2026, 11, 21, 8, 9, 28, tzinfo=timezone.utc)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -71,3 +79,23 @@ def test_newest_of_accepts_times_as_the_server_writes_them() -> None:
     texts = ["2026-11-21T08:09:27+00:00", None, "2026-11-21T08:09:28+00:00", "2026-11-21T08:09:26.5+00:00"]
     assert newest_of(texts) == SECOND
     assert newest_of([None]) is newest_of([]) is None
+
+
+def test_early_years_have_four_digits_wherever_they_are_shown() -> None:
+    """On Linux, `strftime` writes the year 1 as 1."""
+    time = datetime(1, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+    assert written(time) == formats.moment(time) == status._time(time) == "0001-02-03 04:05:06"
+    assert written(time, "microseconds") == "0001-02-03 04:05:06.000007"
+    assert formats.day(time) == "3 Feb 0001"
+    with pytest.raises(ConfigError, match="from 0001-02-03 04:05 to 0001-02-03 04:05"):
+        PeriodOptions(time, time, 30).period(None)
+    formatted = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        if "%Y" in file.read_text("utf-8") and file.parent.name != "demo"
+    }
+    # The dates of charts are formatted by Vega, all others are of now.
+    assert formatted == {
+        "cli/progress.py", "destinations/lease_holder.py", "extract/issues.py", "loading/load_log.py",
+        "operate/erase.py", "report/charts.py",
+    }  # fmt: skip

@@ -135,4 +135,4 @@ def write(target: Target, output: Path, requested: ReportOptions) -> str:
             html = page(requested.title, facts, draw(facts), state, datetime.now(timezone.utc))
             with written_whole(output) as file:
                 file.write(html.encode())
-    return f"{period.start:%Y-%m-%d} to {period.last:%Y-%m-%d} (UTC), {len(html) // 1000:,} kB"
+    return f"{period.start.date()} to {period.last.date()} (UTC), {len(html) // 1000:,} kB"

@@ -98,4 +98,6 @@ def _because(run: Run) -> str:
 
 
 def _time(time: datetime | None) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}" if time else "-"
+    from letta_source.times import written
+
+    return written(time) if time else "-"

@@ -26,6 +26,7 @@ from letta_source.export.files import mounted
 from letta_source.export.query import LOADS, Query, Reader
 from letta_source.export.values import conformed, from_rows, utc
 from letta_source.schema.columns import Column
+from letta_source.times import written
 
 ROWS = 1000
 """Maximum rows per batch: rows with images are MBs each."""
@@ -181,7 +182,7 @@ class Database(Reader):
     def moment(self, time: datetime) -> Any:
         if self._dialect == "sqlite":
             # SQLite stores times as text.
-            return utc(time).strftime("%Y-%m-%d %H:%M:%S.%f")
+            return written(utc(time), "microseconds")
         # MySQL's times have no zone.
         return utc(time).replace(tzinfo=None) if self._dialect in ("mysql", "mariadb") else utc(time)
 

@@ -20,6 +20,7 @@ from letta_source.export.selection import select
 from letta_source.export.stream import arrow
 from letta_source.export.transcript_formats import html_page, markdown
 from letta_source.safe_text import parse_json
+from letta_source.times import written
 
 DEFAULT = "default"
 """The name of the messages in no conversation; the API uses it, too."""
@@ -213,7 +214,7 @@ def _shown(row: dict[str, Any], full: bool, calls: Mapping[str | None, Mapping[s
         text = text or row["reason"] or ""
     if row["is_err"]:
         speaker += ", of a failed step"
-    time = row["created_at"].strftime("%Y-%m-%d %H:%M:%S UTC") if row["created_at"] else "no date"
+    time = f"{written(row['created_at'])} UTC" if row["created_at"] else "no date"
     own = [Part(text, form)] if text or form == "block" else []
     return Message(speaker, time, (*own, *_tools(row, calls)))
 

@@ -39,7 +39,7 @@ from letta_source.schema.tables import LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.state.counts import Counts
 from letta_source.state.session import Session
-from letta_source.times import local_now
+from letta_source.times import local_now, written
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ def _value(value: Any, dialect: str) -> Any:
     naive = value.astimezone(timezone.utc).replace(tzinfo=None)
     if dialect == "sqlite":
         # SQLite stores it as text.
-        return naive.strftime("%Y-%m-%d %H:%M:%S.%f")
+        return written(naive, "microseconds")
     # MySQL's times have no zone.
     return naive if dialect in ("mysql", "mariadb") else value
 

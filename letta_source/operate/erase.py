@@ -28,6 +28,7 @@ from letta_source.operate.row_search import MatchingRows, RowSearch, Whom
 from letta_source.operate.warehouse import Warehouse
 from letta_source.schema.resources import all_tables
 from letta_source.schema.tables import ERASED
+from letta_source.times import written
 
 FILES = (
     "rows of plain files cannot be erased: delete them with a tool of your own, or delete the dataset's"
@@ -128,7 +129,7 @@ def _erase_from_files(files: Files, found: _Found) -> None:
     # First, so that nothing comes back if the rest fails.
     now = datetime.now(timezone.utc)
     rows = [
-        {"kind": kind, "id": one, "erased_at": _iso(now)}
+        {"kind": kind, "id": one, "erased_at": written(now)}
         for kind, ids in found.kept_ids.items()
         for one in ids
     ]
@@ -138,10 +139,6 @@ def _erase_from_files(files: Files, found: _Found) -> None:
     if files.stored_tables():
         for part in found.parts:
             delete_rows(files, part.table.name, found.keys[part.table.name])
-
-
-def _iso(time: datetime) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None:
@@ -169,7 +166,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
 def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:
     table = sql_client.make_qualified_table_name(ERASED.name)
     id_, kind, at = map(sql_client.escape_column_name, ("id", "kind", "erased_at"))
-    now = _iso(datetime.now(timezone.utc))
+    now = written(datetime.now(timezone.utc))
     for of_kind, wanted in kept_ids.items():
         for one in wanted:
             sql_client.execute_sql(f"DELETE FROM {table} WHERE {id_} = %s", one)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from letta_source.times import written
+
 NONE = "\N{EN DASH}"
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 _LONGEST = 40
@@ -88,12 +90,12 @@ def points(now: float | None, before: float | None) -> str:
 
 def day(time: datetime) -> str:
     """Format a date."""
-    return f"{time.day} {time:%b %Y}"
+    return f"{time.day} {time:%b} {time.year:04}"
 
 
 def moment(time: datetime | None) -> str:
     """Format a time to the second; all times of the report are UTC."""
-    return f"{time:%Y-%m-%d %H:%M:%S}" if time else NONE
+    return written(time) if time else NONE
 
 
 def age(time: timedelta) -> str:

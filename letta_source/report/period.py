@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from letta_source.errors import ConfigError
-from letta_source.times import earlier, later, parse_time
+from letta_source.times import earlier, later, parse_time, written
 
 DAYS = 30
 _DAY = timedelta(days=1)
@@ -61,7 +61,7 @@ class PeriodOptions:
         start = self.start or earlier(end, min(self.days, timedelta.max.days) * _DAY)
         if start >= end:
             raise ConfigError(
-                f"there is nothing to report from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}: "
+                f"there is nothing to report from {written(start, 'minutes')} to {written(end, 'minutes')}: "
                 "give an earlier --start-date, or a later --end-date"
             )
         return Period(start, end)
