@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,23 @@ def test_ci_runs_the_readmes_test_command() -> None:
     demo, tests = commands[:2]
     assert demo.endswith("letta-source demo")
     assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize(("python", "pip"), [(7, 0), (0, 8)])
+def test_ci_stops_where_the_environment_cannot_be_made(tmp_path: Path, python: int, pip: int) -> None:
+    script, tools = tmp_path / ".ci" / "run", tmp_path / "tools"
+    for folder in (script.parent, tools, tmp_path / ".venv" / "bin"):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", script)
+    # Those that the script would install.
+    found = ["chromium", "chromedriver", "mariadbd", "mmdebstrap"]
+    commands = {tools / name: 0 for name in found} | {tools / "python3": python}
+    for command, code in (commands | {tmp_path / ".venv" / "bin" / "pip": pip}).items():
+        command.write_text(f"#!/bin/sh\nexit {code}\n")
+        command.chmod(0o755)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin"}
+    ended = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (python or pip, "")
 
 
 def test_the_settings_table_is_up_to_date() -> None:
