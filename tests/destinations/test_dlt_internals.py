@@ -130,7 +130,7 @@ def mine() -> set[str]:
 
 
 # Private names of Python itself.
-OTHERS = {"argparse._ArgumentGroup", "os._exit"}
+OTHERS = {"argparse._ArgumentGroup", "command._actions", "os._exit", "parser._actions"}
 
 
 @pytest.mark.parametrize("name", sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py")))
