@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -79,13 +79,19 @@ def server(story: Story) -> Iterator[Server]:
 
 
 @pytest.fixture
-def loads(place: Place, server: Server, story: Story) -> Loads:
-    return Loads(place, server, story)
+def resources() -> Sequence[str]:
+    """Return the names of the resources to load; none means all, and some modules need fewer."""
+    return ()
 
 
 @pytest.fixture
-def expected(place: Place, server: Server, story: Story) -> Expected:
-    return Expected(place, server, story)
+def loads(place: Place, server: Server, story: Story, resources: Sequence[str]) -> Loads:
+    return Loads(place, server, story, resources)
+
+
+@pytest.fixture
+def expected(place: Place, server: Server, story: Story, resources: Sequence[str]) -> Expected:
+    return Expected(place, server, story, resources)
 
 
 def _machines(kind: str, folder: Path, databases: Databases) -> Iterator[Machines]:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from letta_source.demo import Server
-from tests.support.cli_loads import Loads
+from tests.support.cli_loads import ONE_OF_EACH_KIND, Loads
 from tests.support.expected_rows import Expected
 from tests.support.hours import Story
-from tests.support.places import Place
 
 pytestmark = pytest.mark.destinations
 
-# One of each kind: a list, parents that finish, messages by cursor, messages of finished parents.
-SOME = ("agents", "runs", "agent_messages", "batch_messages")
-
 
 @pytest.fixture
-def loads(place: Place, server: Server, story: Story) -> Loads:
-    return Loads(place, server, story, SOME)
-
-
-@pytest.fixture
-def expected(place: Place, server: Server, story: Story) -> Expected:
-    return Expected(place, server, story, SOME)
+def resources() -> Sequence[str]:
+    return ONE_OF_EACH_KIND
 
 
 @pytest.mark.parametrize(

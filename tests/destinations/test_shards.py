@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from tests.support.cli_loads import Loads
+from tests.support.cli_loads import ONE_OF_EACH_KIND, Loads
 from tests.support.expected_rows import Expected
 from tests.support.hours import Story
 from tests.support.places import chosen
@@ -14,6 +16,11 @@ pytestmark = [
     pytest.mark.skipif("postgres" not in chosen(), reason="ALL_DESTINATIONS leaves PostgreSQL out"),
     pytest.mark.parametrize("place", ["postgres"], indirect=True),
 ]
+
+
+@pytest.fixture
+def resources() -> Sequence[str]:
+    return ONE_OF_EACH_KIND
 
 
 def test_four_shards_then_seven(loads: Loads, expected: Expected, story: Story) -> None:

@@ -27,6 +27,9 @@ from tests.support.processes import started
 # Seconds; the slowest load takes about ten.
 LONGEST = 120
 
+# A list, parents that finish, messages by cursor, and messages of finished parents.
+ONE_OF_EACH_KIND = ("agents", "runs", "agent_messages", "batch_messages")
+
 # The column of messages' tables that the older version lacks.
 NEW_COLUMN = "name"
 
