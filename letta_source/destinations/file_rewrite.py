@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import duckdb
 from letta_source.destinations.dlt_internals import database_file, dialect_of, sql_client_of
 
 _QUOTE = '"'
+_LONGEST_NAME = 255
+_DIGITS = 32
 
 
 def rewrite_file(pipeline: dlt.Pipeline) -> None:
@@ -35,8 +38,12 @@ def rewrite_file(pipeline: dlt.Pipeline) -> None:
 
 
 def rewrite_duckdb(file: Path) -> None:
-    """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log."""
-    new = file.with_name(f".{file.name}.new")
+    """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log.
+
+    A link stays one: if it were replaced, the file that it names would keep the rows.
+    """
+    place = file.resolve()
+    new = place.with_name(_beside(place.name))
     parts = (new, new.with_name(f"{new.name}.wal"))
     for one in parts:
         one.unlink(missing_ok=True)
@@ -49,11 +56,31 @@ def rewrite_duckdb(file: Path) -> None:
             connection.execute(f"ATTACH '{path}' AS {copy}")
             connection.execute(f"COPY FROM DATABASE {old} TO {copy}")
             connection.execute(f"DETACH {copy}")
-        os.chmod(new, file.stat().st_mode & 0o777)
-        new.replace(file)
+        _keep_access(new, place.stat())
+        new.replace(place)
     except BaseException:
         # It holds people's texts, too, and perhaps filled the disk.
         for one in parts:
             one.unlink(missing_ok=True)
         raise
-    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+    for one in (file, place):
+        one.with_name(f"{one.name}.wal").unlink(missing_ok=True)
+
+
+def _beside(name: str) -> str:
+    """Return a hidden name for the new file; a long name would have no room for the ending of its log."""
+    new = f".{name}.new"
+    if len(os.fsencode(new)) > _LONGEST_NAME - len(".wal"):
+        return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:_DIGITS]}.new"
+    return new
+
+
+def _keep_access(new: Path, old: os.stat_result) -> None:
+    """Give the new file the old one's owner, group and mode, so that whoever loads can still open it."""
+    # Windows has no owners by number. Only root may give a file away; others can keep the group.
+    owners = ((old.st_uid, old.st_gid), (-1, old.st_gid)) if hasattr(os, "chown") else ()
+    for user, group in owners:
+        with suppress(PermissionError):
+            os.chown(new, user, group)
+            break
+    os.chmod(new, old.st_mode & 0o777)

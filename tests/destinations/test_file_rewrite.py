@@ -25,7 +25,7 @@ def made(file: Path) -> None:
     "name",
     [
         "letta_db.duckdb", "main.duckdb", "memory.duckdb", "temp.duckdb", "system.duckdb", "it's \"ours\".db",
-        "letta_source_new.duckdb", "no-suffix", "größe 1.2.duckdb", ".hidden",
+        "letta_source_new.duckdb", "no-suffix", "größe 1.2.duckdb", ".hidden", "long" * 60 + ".duckdb",
     ],
 )  # fmt: skip
 def test_the_rewritten_file_has_the_remaining_rows(tmp_path: Path, name: str) -> None:
@@ -37,6 +37,39 @@ def test_the_rewritten_file_has_the_remaining_rows(tmp_path: Path, name: str) ->
     assert TEXT[:18].encode() not in file.read_bytes()
     with duckdb.connect(str(file)) as connection:
         assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
+
+
+def test_a_link_stays_and_the_file_it_names_is_rewritten(tmp_path: Path) -> None:
+    file, link = tmp_path / "volume" / "warehouse.duckdb", tmp_path / "letta_db.duckdb"
+    file.parent.mkdir()
+    made(file)
+    link.symlink_to(file)
+    rewrite_duckdb(link)
+    assert link.is_symlink()
+    assert sorted(tmp_path.rglob("*")) == [link, file.parent, file]
+    assert TEXT[:18].encode() not in file.read_bytes()
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("SELECT text FROM letta.chats").fetchall() == [("kept",)]
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_owner_and_mode_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_root: bool) -> None:
+    """If an administrator erases, the loader must still be able to open the file."""
+    file = tmp_path / "w.duckdb"
+    made(file)
+    file.chmod(0o660)
+    given: list[tuple[int, int]] = []
+
+    def chown(path: Path, user: int, group: int) -> None:
+        if user != -1 and not is_root:
+            raise PermissionError
+        given.append((user, group))
+
+    monkeypatch.setattr("os.chown", chown)
+    old = file.stat()
+    rewrite_duckdb(file)
+    assert given == [(old.st_uid if is_root else -1, old.st_gid)]
+    assert file.stat().st_mode == old.st_mode
 
 
 def test_a_failed_rewrite_leaves_only_the_original_file(
