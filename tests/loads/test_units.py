@@ -246,6 +246,19 @@ def test_a_batch_is_read_until_it_is_finished_though_no_longer_listed(letta: Let
     assert len(merged.rows("batch_messages__tool_calls")) == 3
 
 
+def test_a_batch_that_only_a_window_saw_running_is_read_when_named(letta: Letta) -> None:
+    """A window leaves no state, and the server lists no finished batch; the docs say so."""
+    batch = letta.add_batch(letta.add_agent(), messages=2)
+    with serve_without_sockets(letta) as server:
+        merged = Merged()
+        merged.load(server, *BATCHES, start_date=datetime(2000, 1, 1, tzinfo=timezone.utc))
+        letta.finish_batch(batch)
+        merged.load(server, *BATCHES)
+        assert merged.ids("batches", "status") == ["running"]
+        merged.load(server, *BATCHES, batch_ids=[batch])
+        assert merged.ids("batches", "status") == ["completed"]
+
+
 def test_finished_batches_are_read_when_named(letta: Letta) -> None:
     batch = letta.add_batch(letta.add_agent(), status="completed")
     merged = Merged()
