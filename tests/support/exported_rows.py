@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import dlt
 import pytest
 
-from letta_source.export import conversation, to_arrow, to_pandas
+from letta_source.destinations.dlt_files import Files
+from letta_source.export import conversation, files, to_arrow, to_pandas
 from letta_source.loading.dataset import reading
 from letta_source.loading.target import Target
 from letta_source.schema.columns import DELETED
@@ -24,12 +26,25 @@ def check_exports(place: Place) -> None:
         patch.chdir(place.folder)
         for name, value in place.environment.items():
             patch.setenv(name, value)
+        # Each export looks up the files of every table, and nothing is loaded between these.
+        patch.setattr(files, "_paths", _remembering(files._paths))
         target = Target(
             "letta", options.get("--destination", "duckdb"), options.get("--dataset-name", "letta")
         )
         with reading(target.resolved()) as pipeline:
             _every_row(pipeline, place)
             _what_is_asked_for(pipeline)
+
+
+def _remembering(look_up: Callable[[Files, str], Sequence[str]]) -> Callable[[Files, str], Sequence[str]]:
+    known: dict[str, Sequence[str]] = {}
+
+    def paths(of: Files, table: str) -> Sequence[str]:
+        if table not in known:
+            known[table] = look_up(of, table)
+        return known[table]
+
+    return paths
 
 
 def _read(table: str, rows: list[dict[str, Any]]) -> list[Row]:
