@@ -126,6 +126,8 @@ class _Command:
         with Verification(self._target, self._session, options.resources or []) as verification:
             if options.repair and not verification.can_repair:
                 raise ConfigError(FILES)
+            if options.repair and verification.shown:
+                raise ConfigError(_unmasked(verification.shown))
             not_compared = verification.not_compared(is_limited)
             if options.resources:
                 for name, reason in not_compared.items():
@@ -168,6 +170,14 @@ class _Command:
         if not self._options.json:
             # A failed print must not end a repair halfway; the exit code tells the outcome, too.
             print_outcome("\n".join(visible(line) for line in text.splitlines()))
+
+
+def _unmasked(columns: list[str]) -> str:
+    some = ", ".join(columns[:3]) + (f" and {len(columns) - 3:,} more" if columns[3:] else "")
+    return (
+        f"the last load masked {some}, and the settings do not: a repair would store the values. Set the same"
+        " masks in SOURCES__LETTA__MASK or a file; if you no longer want them: `run --refresh` without them"
+    )
 
 
 def _lines(agent: Agent) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -129,6 +129,14 @@ class Hiding:
             return self._images_then(load_id) != self._settings.images and _is_of_image(column, sent, held)
         return _looks_masked(column, held)
 
+    def shown_now(self, load_id: str) -> Iterator[str]:
+        """Yield the columns that this load masked and the current settings do not; images count as one."""
+        for table in self._card.tables:
+            for name in self._columns_then(table.name, load_id) - self.columns(table.name):
+                yield f"{table.name}.{name}"
+        if load_id in self._masks and self._settings.images == "keep" != self._images_then(load_id):
+            yield "images"
+
     def _is_cut(self, sent: Any, held: Any) -> bool:
         if self._longest is None or not (isinstance(sent, str) and isinstance(held, str)):
             return False
@@ -147,6 +155,12 @@ class Hiding:
 
     def _images_then(self, load_id: str) -> str:
         return logged_masking(self._masks[load_id]).images or "keep"
+
+
+def shown_since_last(hidings: Iterable[Hiding], load_ids: Iterable[str]) -> list[str]:
+    """Return the columns that the last of these loads masked and the current settings do not."""
+    last = max(load_ids, default="")
+    return sorted({name for hiding in hidings for name in hiding.shown_now(last)})
 
 
 def _is_of_image(column: Column, sent: Any, held: Any) -> bool:

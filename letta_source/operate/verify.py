@@ -23,7 +23,7 @@ from letta_source.loading.target import Target
 from letta_source.operate import DIFFERENCES
 from letta_source.operate.compare import Comparison, Key, Tally
 from letta_source.operate.server import ServerReader
-from letta_source.operate.value_differences import Hiding
+from letta_source.operate.value_differences import Hiding, shown_since_last
 from letta_source.operate.warehouse import Warehouse
 from letta_source.schema.card import Resource
 from letta_source.schema.resources import RESOURCES
@@ -142,6 +142,7 @@ class Verification:
                 card.name: Hiding(card, self._settings, masks, self._longest)
                 for card in (*self._scope.of_agents, *self._scope.others)
             }
+            self.shown = shown_since_last(self._hiding.values(), masks)
             check_reachable(everyone, self._session.server)
             self._server = ServerReader(self._session, adds_only=self._writes == "append")
             self._stack = stack.pop_all()

@@ -378,3 +378,20 @@ def test_memory_is_compared_and_detached_memory_is_marked(
     for table, gone in (("agent_blocks", blocks[0]), ("passages", passages[0])):
         marked = f"SELECT id FROM letta.{table} WHERE _letta_deleted_at IS NOT NULL"
         assert letta_source.rows(marked) == [(gone,)]
+
+
+@pytest.mark.parametrize("option", [("--mask", "text=redact"), ("--images", "drop")])
+def test_a_repair_stores_nothing_that_the_last_load_masked(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch, option: tuple[str, str]
+) -> None:
+    letta_source.load(server, "--resources", "agents,agent_messages", *option)
+    change(letta_source, "DELETE FROM agent_messages WHERE text IS NOT NULL")
+    left = letta_source.count("agent_messages")
+    said = asked(letta_source, server, "--repair", "--yes")
+    assert said.code == 2
+    assert f"the last load masked {'images' if 'drop' in option else 'agent_messages.extra'}" in said.err
+    assert letta_source.count("agent_messages") == left
+    assert asked(letta_source, server).code == 3
+    monkeypatch.setenv(f"SOURCES__LETTA__{option[0].removeprefix('--').upper()}", option[1])
+    assert asked(letta_source, server, "--repair").code == 0
+    assert letta_source.count("agent_messages") > left
