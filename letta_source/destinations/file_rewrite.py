@@ -41,7 +41,12 @@ def rewrite_duckdb(file: Path) -> None:
     """Rewrite a DuckDB file: deleted rows stay in its free blocks and in its log.
 
     A link stays one: if it were replaced, the file that it names would keep the rows.
+
+    Raises:
+        duckdb.ConnectionException: this process has the file open, and would go on writing to the old one.
     """
+    # In one process, DuckDB opens a file in one mode at a time.
+    duckdb.connect(str(file), read_only=True).close()
     place = file.resolve()
     new = place.with_name(_beside(place.name))
     parts = (new, new.with_name(f"{new.name}.wal"))

@@ -83,3 +83,15 @@ def test_a_failed_rewrite_leaves_only_the_original_file(
     assert list(tmp_path.iterdir()) == [file]
     with duckdb.connect(str(file)) as connection:
         assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
+
+
+def test_a_file_that_this_process_has_open_is_not_replaced(tmp_path: Path) -> None:
+    """DuckDB would go on with the old file, which no longer has a name."""
+    file = tmp_path / "w.duckdb"
+    made(file)
+    with duckdb.connect(str(file)) as connection:
+        with pytest.raises(duckdb.ConnectionException, match="different configuration"):
+            rewrite_duckdb(file)
+        connection.execute("INSERT INTO letta.chats VALUES (3, 'later')")
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("SELECT text FROM mine ORDER BY 1").fetchall() == [("kept",), ("later",)]
