@@ -128,8 +128,9 @@ _LIMIT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 SUCCESSES = {200, 203}
-"""Statuses of a complete response. Letta sends 200, and some proxies that rewrite responses send 203. Of the
-other 2xx, 202 and 204 come without a list, and 206 with a part of one, which may be `[]`."""
+"""Statuses of a complete response. Letta sends 200, and some proxies that rewrite responses send 203, also
+with `[]`: a list ends with an empty page, behind such a proxy as well. Of the other 2xx, 202 and 204 come
+without a list, and 206 with a part of one, which may be `[]`."""
 # Transient failures, whether of the server or of a gateway.
 PASSING_STATUSES = {408, 425, 429}
 # A page may be too large for the server, or hold an unreadable message. 524 is Cloudflare's 504.

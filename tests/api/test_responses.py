@@ -157,8 +157,10 @@ def test_lasting_gateway_errors_are_named_and_nothing_counts_as_gone(foreign: ht
 
 
 def test_a_203_from_a_rewriting_proxy_is_a_success() -> None:
-    with client_of(one_by_one([httpx.Response(203, json=[1])])) as get:
+    """So is an empty one: each list ends with it, also behind such a proxy."""
+    with client_of(one_by_one([httpx.Response(203, json=[1]), httpx.Response(203, json=[])])) as get:
         assert get("/v1/agents/", shape="list") == [1]
+        assert get("/v1/agents/", shape="list") == []
 
 
 @pytest.mark.parametrize("status", [202, 204, 206])
