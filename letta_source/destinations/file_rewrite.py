@@ -54,6 +54,8 @@ def rewrite_duckdb(file: Path) -> None:
         one.unlink(missing_ok=True)
     try:
         with closing(duckdb.connect(str(file))) as connection:
+            # Else closing it would write the old file's log.
+            connection.execute("CHECKPOINT")
             # Views refer to their tables by this name. It is not the file's for `main.duckdb` and the like.
             [[name]] = connection.execute("SELECT current_database()").fetchall()
             old, copy = (f'"{one.replace(_QUOTE, 2 * _QUOTE)}"' for one in (name, f"{name}_new"))
@@ -61,15 +63,18 @@ def rewrite_duckdb(file: Path) -> None:
             connection.execute(f"ATTACH '{path}' AS {copy}")
             connection.execute(f"COPY FROM DATABASE {old} TO {copy}")
             connection.execute(f"DETACH {copy}")
-        _keep_access(new, place.stat())
-        new.replace(place)
+            _keep_access(new, place.stat())
+            for one in (file, place):
+                one.with_name(f"{one.name}.wal").unlink(missing_ok=True)
+            if os.name == "nt":
+                # Windows replaces no open file. Elsewhere it stays locked until no process can open it.
+                connection.close()
+            new.replace(place)
     except BaseException:
         # It holds people's texts, too, and perhaps filled the disk.
         for one in parts:
             one.unlink(missing_ok=True)
         raise
-    for one in (file, place):
-        one.with_name(f"{one.name}.wal").unlink(missing_ok=True)
 
 
 def _beside(name: str) -> str:

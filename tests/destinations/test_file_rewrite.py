@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -95,3 +98,26 @@ def test_a_file_that_this_process_has_open_is_not_replaced(tmp_path: Path) -> No
         connection.execute("INSERT INTO letta.chats VALUES (3, 'later')")
     with duckdb.connect(str(file)) as connection:
         assert connection.execute("SELECT text FROM mine ORDER BY 1").fetchall() == [("kept",), ("later",)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows replaces no open file")
+def test_no_other_process_can_open_the_file_until_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write to the old file, which no longer has a name."""
+    file = tmp_path / "w.duckdb"
+    made(file)
+    said: list[str] = []
+
+    def replaced(new: Path, place: Path) -> None:
+        program = "import duckdb, sys; duckdb.connect(sys.argv[1])"
+        opened = subprocess.run(
+            [sys.executable, "-c", program, str(place)], capture_output=True, text=True, check=False
+        )
+        said.append(opened.stderr)
+        os.replace(new, place)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    rewrite_duckdb(file)
+    assert len(said) == 1
+    assert "Could not set lock on file" in said[0]
