@@ -51,11 +51,11 @@ class Agent:
     """
 
     def __init__(
-        self, random: Random, texts: list[str], items: int, prompt: str, kind: Kind = "plain"
+        self, random: Random, texts: list[str], items: int, prompt: str, kind: Kind, created: datetime
     ) -> None:
         self._key = random.getrandbits(48)
         self.id = f"agent-{_uuid(random, self._key)}"
-        listed = {"id": self.id, "name": self.id[:14], "created_at": _BEGIN.isoformat()}
+        listed = {"id": self.id, "name": self.id[:14], "created_at": created.isoformat()}
         if prompt:
             listed["system"] = prompt
         self.listed = json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode()
@@ -116,7 +116,12 @@ def make_agents(agents: int, items: int, listed: int = 0, seed: int = 1, kind: K
     texts = [_text(random) for _ in range(4000)]
     prompt = " ".join(json.loads(f'"{text}"') for text in texts)
     begins = random.choices(range(len(prompt) - listed), k=agents) if listed else [0] * agents
-    return [Agent(random, texts, items, prompt[begin : begin + listed], kind) for begin in begins]
+    return [
+        Agent(
+            random, texts, items, prompt[at : at + listed], kind, _BEGIN - timedelta(seconds=agents - number)
+        )
+        for number, at in enumerate(begins)
+    ]
 
 
 def _text(random: Random) -> str:

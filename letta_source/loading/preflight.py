@@ -172,9 +172,13 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
 
 
 async def _note_order(client: Client, path: str, items: Any) -> None:
-    """Note if a list's first two items come newest first, whatever order is asked for."""
+    """Note whether the order asked for arrives: by default, lists of items with dates come newest first."""
     times = [created_at(item) for item in items or () if isinstance(item, dict)]
-    if len(times) == 2 and times[0] and times[1] and times[0] > times[1]:
+    if len(times) != 2 or not (times[0] and times[1]):
+        return
+    if times[0] < times[1]:
+        client.server.obeys_order = True
+    elif times[0] > times[1]:
         newest = await client.get(path, {"limit": 1, "order": "desc"}, shape="list", may_lack=True)
         if newest and id_of(newest[0]) == id_of(items[0]):
             note_ignored_order(client.server, path)

@@ -125,7 +125,7 @@ class Direction:
         nothing, as a message can be stored later with an older date.
         """
         endpoint, server = self._pages.endpoint, self._pages.client.server
-        if not _descends(items):
+        if server.obeys_order or not _descends(items):
             return server.ignores_order
         newest = await self._asked_once({}, "desc")
         if not newest or id_of(newest[0]) != id_of(items[0]):
@@ -143,7 +143,7 @@ class Direction:
             NotFromStart: there are messages between.
         """
         first, self._full_page = self._full_page, ()
-        if not first or self._seen.count > 1:
+        if not first or self._seen.count > 1 or self._pages.client.server.obeys_order:
             return
         between = await self._asked_once({"after": self._start, "before": first[0]}, "asc") or ()
         # Not by dates, as all messages of a turn may have the same.

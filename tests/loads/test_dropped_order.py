@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from letta_source.api.server import Server as Known
+from letta_source.demo import Letta
 from letta_source.demo.api import Dialect, answer
 from letta_source.loading.preflight import check_reachable
 from letta_source.schema.resources import RESOURCES
 from tests.support.full_letta import FullLetta
-from tests.support.library_loads import EVERY_RESOURCE, TABLES, Merged
+from tests.support.library_loads import EVERY_RESOURCE, TABLES, Merged, paths, quiet_agent
 from tests.support.socketless import serve_without_sockets
 from tests.support.wire import answering, playing, settings
 
@@ -100,8 +101,23 @@ def test_two_agents_tell_before_a_load_begins(dialect: Dialect) -> None:
 
     with answering(drop) as requests:
         check_reachable(settings(), known)
-    assert (known.ignores_order, len(requests)) == (True, 2)
+    assert (known.ignores_order, known.obeys_order, len(requests)) == (True, False, 2)
     known = Known()
     with playing(letta, dialect) as requests:
         check_reachable(settings(), known)
-    assert (known.ignores_order, len(requests)) == (False, 1)
+    assert (known.ignores_order, known.obeys_order, len(requests)) == (False, True, 1)
+
+
+@pytest.mark.parametrize(("checks", "asked"), [(False, 3), (True, 2)])
+def test_a_list_of_one_full_page_is_proven_to_be_whole_only_where_the_order_is_in_doubt(
+    checks: bool, asked: int
+) -> None:
+    letta = Letta(seed=0)
+    agents = [quiet_agent(letta) for _ in range(2)]
+    for agent in agents:
+        for hour in range(4):
+            letta.add_message(agent, date=OLD + timedelta(hours=hour))
+    with serve_without_sockets(letta, "self-hosted") as server:
+        Merged().load(server, "agent_messages", page_size=4, checks=checks)
+        pages = [path for path, _ in paths(server) if path.endswith("/messages")]
+    assert len(pages) == asked * len(agents)
