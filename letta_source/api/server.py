@@ -151,7 +151,7 @@ class Server:
         given_without: relations that it cannot return for some items.
         ignores_order: a list came newest first although the oldest were asked for: cursors lead nowhere, so
             everything is read from the start.
-        obeys_order: a list came oldest first, as asked for, and not newest first, as by default.
+        obeys_order: a list came oldest first, as asked for, which otherwise comes newest first.
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 

@@ -145,7 +145,7 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
     path = card.path
     params = {**_TWO, "after": card.nil_cursor} if card.nil_cursor else _TWO
     try:
-        await _note_order(client, path, await client.get(path, params, shape="list", may_lack=True))
+        await _note_order(client, card, await client.get(path, params, shape="list", may_lack=True))
     except WebPage as error:
         raise NotLetta(str(error)) from error
     except AuthError as error:
@@ -171,17 +171,17 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
     return None
 
 
-async def _note_order(client: Client, path: str, items: Any) -> None:
-    """Note whether the order asked for arrives: by default, lists of items with dates come newest first."""
+async def _note_order(client: Client, card: Resource, items: Any) -> None:
+    """Note what the first two items of a list, by their dates, tell of whether the order arrives."""
     times = [created_at(item) for item in items or () if isinstance(item, dict)]
     if len(times) != 2 or not (times[0] and times[1]):
         return
     if times[0] < times[1]:
-        client.server.obeys_order = True
+        client.server.obeys_order |= not card.oldest_first
     elif times[0] > times[1]:
-        newest = await client.get(path, {"limit": 1, "order": "desc"}, shape="list", may_lack=True)
+        newest = await client.get(card.path, {"limit": 1, "order": "desc"}, shape="list", may_lack=True)
         if newest and id_of(newest[0]) == id_of(items[0]):
-            note_ignored_order(client.server, path)
+            note_ignored_order(client.server, card.path)
 
 
 def _assert_letta(settings: Settings, found: Mapping[str, str | None], refused: list[FatalError]) -> None:

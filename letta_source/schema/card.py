@@ -51,6 +51,7 @@ class Resource:
         params: Parameters of each request.
         parts: Parameters of each of the lists that together hold all items.
         nil_cursor: An id that no item has, sent as `after` with the first request of a list.
+        oldest_first: True if a list without a parent comes oldest first where no order is asked for.
         page_size: Items per request, if the setting must not change it.
         parent: The column of the parent's id, if the rows have a parent.
         anchored_by: The parent's field that names an agent. The rows include the messages of its runs, and
@@ -85,6 +86,7 @@ class Resource:
     params: Params = field(default_factory=dict)
     parts: tuple[Params, ...] = ({},)
     nil_cursor: str | None = None
+    oldest_first: bool = False
     page_size: int | None = None
     parent: Column | None = None
     anchored_by: str | None = None

@@ -68,6 +68,7 @@ _CARDS = (
         "Multi-agent groups, current state.",
         "list",
         params={"show_hidden_groups": "true"},
+        oldest_first=True,
     ),
     Resource(
         "runs",
@@ -203,6 +204,7 @@ _CARDS = (
         "Memory blocks and block templates, current state.",
         "list",
         params={"show_hidden_blocks": "true"},
+        oldest_first=True,
         # The first list has no templates, the second only templates.
         parts=({}, {"templates_only": "true"}),
         undatable=True,
@@ -276,8 +278,7 @@ _CARDS = (
         "Passages by agent, current state, without their vectors. One or more requests per agent.",
         # Read whole each time: a cursor on a deleted passage gives an empty page, as at the end.
         "each_list",
-        # Vectors make up most of a page.
-        page_size=100,
+        page_size=100,  # Vectors make up most of a page.
         parent=_parent("agent_id", "The agent that can look it up.", "agents.id"),
         on_request=True,
     ),
@@ -289,8 +290,7 @@ RESOURCES: dict[str, Resource] = {card.name: card for card in _CARDS}
 
 def list_of_family() -> dict[str, Resource]:
     """Map each family of endpoints to the resource whose list shows whether a host has it."""
-    lists = [card for card in RESOURCES.values() if card.method == "GET" and not card.parent]
-    return {card.family: card for card in lists}
+    return {card.family: card for card in RESOURCES.values() if card.method == "GET" and not card.parent}
 
 
 def all_tables() -> Iterator[Table]:

@@ -42,6 +42,50 @@ def test_the_rewritten_file_has_the_remaining_rows(tmp_path: Path, name: str) ->
         assert connection.execute("SELECT text FROM mine").fetchall() == [("kept",)]
 
 
+# By what DuckDB lists, the columns that tell everything of it.
+LISTED = {
+    "duckdb_tables": "schema_name, table_name, comment, sql",
+    "duckdb_columns": "schema_name, table_name, column_name, data_type, column_default, is_nullable, comment",
+    "duckdb_constraints": "schema_name, table_name, constraint_text",
+    "duckdb_indexes": "schema_name, index_name, sql",
+    "duckdb_views": "schema_name, view_name, comment, sql",
+    "duckdb_sequences": "schema_name, sequence_name, last_value, increment_by",
+}
+
+
+def listed(file: Path) -> dict[str, list[str]]:
+    with duckdb.connect(str(file)) as connection:
+        found = {
+            name: connection.execute(f"SELECT {columns} FROM {name}() WHERE database_name = 'w'").fetchall()
+            for name, columns in LISTED.items()
+        }
+        found["macros"] = connection.execute("SELECT ours.one_more(1)").fetchall()
+        found["rows"] = connection.execute("SELECT * FROM ours.notes").fetchall()
+    return {name: sorted(map(repr, rows)) for name, rows in found.items()}
+
+
+def test_what_users_keep_in_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    """A refresh under masks rewrites the whole file, not only the dataset."""
+    file = tmp_path / "w.duckdb"
+    made(file)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("""
+            CREATE SCHEMA ours; CREATE TYPE ours.mood AS ENUM ('good', 'bad'); CREATE SEQUENCE ours.numbers;
+            CREATE TABLE ours.notes (
+                id INTEGER PRIMARY KEY DEFAULT nextval('ours.numbers'), mood ours.mood NOT NULL,
+                points DECIMAL(38, 9) CHECK (points > 0), parts STRUCT(a INTEGER, b VARCHAR[])
+            );
+            CREATE UNIQUE INDEX once ON ours.notes (points); CREATE MACRO ours.one_more(n) AS n + 1;
+            INSERT INTO ours.notes (mood, points, parts) VALUES ('bad', 0.000000001, {a: 1, b: ['x']});
+            CREATE VIEW ours.more AS SELECT ours.one_more(id) FROM ours.notes;
+            COMMENT ON TABLE ours.notes IS 'ours'; COMMENT ON COLUMN ours.notes.id IS 'a number'
+        """)
+    before = listed(file)
+    assert all(before.values())
+    rewrite_duckdb(file)
+    assert listed(file) == before
+
+
 def test_a_link_stays_and_the_file_it_names_is_rewritten(tmp_path: Path) -> None:
     file, link = tmp_path / "volume" / "warehouse.duckdb", tmp_path / "letta_db.duckdb"
     file.parent.mkdir()

@@ -121,3 +121,18 @@ def test_a_list_of_one_full_page_is_proven_to_be_whole_only_where_the_order_is_i
         Merged().load(server, "agent_messages", page_size=4, checks=checks)
         pages = [path for path, _ in paths(server) if path.endswith("/messages")]
     assert len(pages) == asked * len(agents)
+
+
+def test_a_list_that_is_oldest_first_by_default_proves_nothing() -> None:
+    """A key may not read agents; a host's groups may have dates."""
+    known = Known()
+    groups = [{"id": f"group-{day}", "created_at": f"2024-05-0{day}T12:00:00Z"} for day in (4, 5)]
+
+    def only_groups(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/v1/groups"):
+            return httpx.Response(200, json=groups)
+        return httpx.Response(404, json={"detail": "Not Found"})
+
+    with answering(only_groups):
+        check_reachable(settings(), known)
+    assert (known.ignores_order, known.obeys_order) == (False, False)
