@@ -73,10 +73,8 @@ class Clock:
 
 def parse_http_date(text: str | None) -> datetime | None:
     """Return the time in UTC, or None if the text is not a date; a date without a zone is in UTC."""
-    if not text:
-        return None
     try:
-        time = parsedate_to_datetime(text)
+        time = parsedate_to_datetime(text or "")
         return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

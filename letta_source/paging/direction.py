@@ -100,7 +100,7 @@ class Direction:
         fresh = self._seen.without(items)
         if not items:
             # With swapped cursors a page may be empty although the list goes on.
-            is_suspect = self._pages.endpoint.is_top and not self._is_proven and self._can_tell(cursor)
+            is_suspect = self._pages.endpoint.is_top and self._can_tell(cursor)
             return await self._other_way(cursor) or [] if is_suspect else []
         if not fresh or self.is_older(items):
             other = await self._other_way(cursor)
