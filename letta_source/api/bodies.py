@@ -232,11 +232,11 @@ def web_page(response: httpx.Response, body: bytes) -> WebPage:
 
 
 def _has_shape(found: Any, shape: Shape, path: str) -> bool:
-    """Check the shape: null is an empty list; an object has the requested id, unlike a gateway's error."""
+    """Check the shape: null is a gateway's; an object has the requested id, unlike a gateway's error."""
     if shape == "object":
         # A step's metrics have the step's id: `/v1/steps/{id}/metrics`.
         return isinstance(found, dict) and found.get("id") in path.rstrip("/").split("/")[-2:]
-    return found is None or not isinstance(found, (dict, str, int, float))
+    return found is not None and not isinstance(found, (dict, str, int, float))
 
 
 def parse_body(body: bytes) -> Any:

@@ -16,7 +16,7 @@ import httpx
 from letta_source.api.bodies import Take, is_web_page, parse_body, pieces_of, read_start, web_page
 from letta_source.api.json_elements import Element, Elements, ListStart
 from letta_source.api.memory_budget import MemoryBudget, MemoryLease, parsed_size
-from letta_source.api.responses import BadBody, RequestFailed, TooLarge
+from letta_source.api.responses import BadBody, RequestFailed, TooLarge, WrongShape
 from letta_source.items import id_of
 
 # A response with fewer bytes needs no file.
@@ -65,11 +65,6 @@ class Spool:
     def index_size(self) -> int:
         """Bytes that the lists of ids and sizes take."""
         return _ENTRY * len(self.ids) + self._id_bytes
-
-    @property
-    def other(self) -> Any:
-        """The response if it is not a list; else an empty list."""
-        return [] if self._elements.is_list else self._elements.other
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,7 +119,7 @@ async def read_list(
     Raises:
         TooLarge: it has more bytes or elements than memory and temporary files may take.
         SpoolFull: the temporary file cannot be written.
-        RequestFailed: it is not JSON, or a web page.
+        RequestFailed: it is not JSON, no list, or a web page.
     """
     if is_web_page(response):
         raise web_page(response, await read_start(response, _SMALL))
@@ -147,8 +142,12 @@ async def read_list(
             spool.close()
         raise
     else:
-        lease.end_reading()
-        return spool, size
+        if elements.is_list:
+            lease.end_reading()
+            return spool, size
+        # Without its content, which may echo the request: no traceback frame may show it.
+        failed = WrongShape(f"expected a JSON list, got {type(elements.other).__name__}")
+        elements.other = None
     if spool is not None:
         spool.close()
     # Not within `except`: the first error's frames hold pieces of the body, which may echo the request.

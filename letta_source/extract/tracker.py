@@ -74,7 +74,11 @@ class Tracker:
     def forget(self, job: Job) -> None:
         """End a job whose parent is gone from the server."""
         self._parents.pop(job.id, None)
-        if job.moves == "parent":
+        if job.moves == "parent" and job.in_order:
+            # This load's list has it: where lists and objects come from two replicas, it may come back. The
+            # next load asks for it by its id.
+            self._state.worklist(job.key).close(job.parent, complete=False)
+        elif job.moves == "parent":
             self._state.worklist(job.key).forget(job.id)
         elif job.moves == "cursor":
             self._state.cursors.forget(job.id)

@@ -47,6 +47,10 @@ class SeenPages:
             return []
         return [item for item in items if id_of(item) not in known]
 
+    def has(self, items: Sequence[Any]) -> bool:
+        """Return True if each of the items with an id is remembered."""
+        return (self._last | self._milestone).issuperset(ids_of(items))
+
     def add(self, items: Sequence[Any]) -> None:
         """Remember a page."""
         self._last = set(ids_of(items))
@@ -103,7 +107,9 @@ class Direction:
             is_suspect = self._pages.endpoint.is_top and self._can_tell(cursor)
             return await self._other_way(cursor) or [] if is_suspect else []
         if not fresh or self.is_older(items):
-            other = await self._other_way(cursor)
+            # A gateway that sorts or repeats a page's items: where cursors are swapped, all would be known.
+            is_jumbled = self._start is None and not self._seen.has(items)
+            other = None if is_jumbled else await self._other_way(cursor)
             if other is None:
                 raise CursorLost(f"{self._pages.endpoint.path} returns the same page again after {cursor}")
             return other

@@ -253,13 +253,12 @@ def _without(params: Params, relation: str) -> Params:
 
 
 def as_list(body: Any) -> Sequence[Any]:
-    """Return the array of a list's response; null counts as an empty array.
+    """Return the array of a list's response.
 
     Raises:
-        Unreadable: the response is neither.
+        Unreadable: the response is not an array. Not even null, which some gateways send for an error: as an
+            empty array, it would end the list.
     """
-    if body is None:
-        return []
     if not isinstance(body, list):
         kind = type(body).__name__
         # No traceback frame may show the body.

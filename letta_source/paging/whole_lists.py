@@ -11,7 +11,7 @@ from letta_source.api.responses import RequestFailed, StatusError, TooLarge, Ver
 from letta_source.api.spool import Spool, read_list
 from letta_source.errors import FamilyMissing, ParentGone, Unreadable
 from letta_source.items import Items
-from letta_source.paging.pages import Endpoint, as_list, get_whole_or_without, smaller_limit
+from letta_source.paging.pages import Endpoint, get_whole_or_without, smaller_limit
 from letta_source.paging.walk import Gap, Page
 from letta_source.schema.card import Params
 
@@ -104,11 +104,6 @@ class _Whole:
             if is_gone(error):
                 raise ParentGone(str(error)) from error
             raise Unreadable(f"{path}: {error}") from error
-        try:
-            as_list(found.other)
-        except Unreadable:
-            found.close()
-            raise
         return found
 
     async def pages(

@@ -133,6 +133,23 @@ def test_deleted_unfinished_runs_do_not_count_as_vanished(letta: Letta) -> None:
     assert code(session) == 0
 
 
+def test_steps_of_listed_runs_that_come_back_are_loaded(
+    letta: Letta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists and objects may come from two replicas, of which one is behind."""
+
+    def lags(path: str) -> Answer | None:
+        return Answer(404, {"detail": "Run not found"}) if path.endswith("/steps") else None
+
+    merged = Merged()
+    with serve_without_sockets(letta) as server:
+        with monkeypatch.context() as patch:
+            before_answers(patch, lags)
+            assert code(merged.load(server, "runs", "steps")) == 1
+        assert code(merged.load(server, "runs", "steps")) == 0
+    assert merged.ids("steps") == sorted(letta.tables["steps"].ids())
+
+
 @pytest.mark.parametrize("dialect", ["self-hosted", "cloud"])
 def test_every_family_missing_is_a_failed_load(letta: Letta, dialect: Any) -> None:
     with serve_without_sockets(letta, dialect, missing=FAMILIES) as server:

@@ -163,14 +163,33 @@ def test_a_response_that_is_always_truncated_yields_nothing(
     assert isinstance(walked.error, Unreadable)
 
 
-@pytest.mark.parametrize("text", ['"no list"', "7", '{"messages":{}}', "{}", '{"detail":"busy"}'])
+NO_LISTS = (
+    '"no list"',
+    "7",
+    "null",
+    '{"messages":{}}',
+    '{"messages":null}',
+    "{}",
+    '{"error":"upstream timed out"}',
+)
+
+
+@pytest.mark.parametrize("text", NO_LISTS)
 def test_a_response_that_is_not_a_list_is_unreadable(text: str) -> None:
     walked = read(lambda request: answer_of(text.encode()))
     assert isinstance(walked.error, Unreadable)
-    assert "a list was expected" in str(walked.error)
+    assert "expected a JSON list" in str(walked.error)
 
 
-@pytest.mark.parametrize("text", ["null", "[]", '{"messages":[]}', '{"messages":null}'])
+@pytest.mark.parametrize("text", NO_LISTS)
+def test_a_response_that_is_not_a_list_is_retried(text: str) -> None:
+    """Some gateways send their errors with status 200."""
+    elements = [{"id": "message-1"}]
+    walked = read(_Breaks(elements, [lambda _: answer_of(text.encode())]), page_size=100, retries=1).whole()
+    assert walked.items == elements
+
+
+@pytest.mark.parametrize("text", ["[]", '{"messages":[]}'])
 def test_an_empty_list_yields_nothing(text: str) -> None:
     assert not read(lambda request: answer_of(text.encode())).whole().events
 

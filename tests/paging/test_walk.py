@@ -201,11 +201,39 @@ def test_only_an_empty_page_is_the_end(lengths: list[int]) -> None:
     }
 
 
-def test_null_is_an_empty_list_and_an_object_is_unreadable() -> None:
-    with answering(lambda _: httpx.Response(200, content=b"null")):
-        assert walk(HOST, Endpoint("/v1/agents/")).whole().events == []
-    with answering(lambda _: httpx.Response(200, json={"agents": []})):
-        assert isinstance(walk(HOST, Endpoint("/v1/agents/")).error, Unreadable)
+@pytest.mark.parametrize("body", [b"null", b'{"agents": []}'])
+def test_a_list_ends_with_an_empty_array_and_nothing_else(body: bytes, waits: list[float]) -> None:
+    """Some gateways send null with status 200 for an error."""
+    first = [httpx.Response(200, json=[{"id": "agent-1"}])]
+    with answering(lambda _: first.pop() if first else httpx.Response(200, content=body)):
+        walked = walk(HOST, Endpoint("/v1/agents/"))
+    assert walked.ids == ["agent-1"]
+    assert isinstance(walked.error, Unreadable)
+
+
+def _reversed(items: list[Any]) -> list[Any]:
+    return items[::-1]
+
+
+def _with_the_first_repeated(items: list[Any]) -> list[Any]:
+    return items + items[:1]
+
+
+@pytest.mark.parametrize("jumbled", [_reversed, _with_the_first_repeated])
+def test_a_gateway_that_jumbles_pages_ends_no_list_in_silence(jumbled: Any) -> None:
+    """The cursor then lies before some of the page, so the next page ends with a known item."""
+    stored = [{"id": f"message-{number}"} for number in range(9)]
+
+    def page(request: httpx.Request) -> httpx.Response:
+        ids = [item["id"] for item in stored]
+        params = request.url.params
+        begin = ids.index(params["after"]) + 1 if "after" in params else 0
+        end = ids.index(params["before"]) if "before" in params else len(ids)
+        return httpx.Response(200, json=jumbled(stored[begin:end][:4]))
+
+    with answering(page):
+        walked = walk(HOST, Endpoint("/v1/agents/agent-1/messages", page_size=4))
+    assert isinstance(walked.error, NoProgress) or {*walked.ids} == {item["id"] for item in stored}
 
 
 @both_dialects
