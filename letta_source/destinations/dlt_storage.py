@@ -96,6 +96,19 @@ def stored_columns(client: Any, tables: Iterable[str], staging: bool = False) ->
         return {name: dict(columns) for name, columns in client.get_storage_tables(tables)}
 
 
+def staged_tables(client: Any, tables: Iterable[str]) -> list[str]:
+    """Return those of the tables that the staging dataset has."""
+    return [name for name, columns in stored_columns(client, tables, staging=True).items() if columns]
+
+
+def empty_staging(sql_client: Any, tables: Iterable[str]) -> None:
+    """Delete all rows of these tables in the staging dataset, which keeps those that were merged last."""
+    with sql_client.with_staging_dataset():
+        for name in tables:
+            table = sql_client.make_qualified_table_name(name)
+            sql_client.execute_sql(f"DELETE FROM {table} WHERE 1 = 1")
+
+
 def add_table(pipeline: dlt.Pipeline, table: Table) -> bool:
     """Add a table that no load fills to the pipeline's schema; return False if it has all the columns.
 

@@ -19,31 +19,13 @@ from letta_source.destinations.dlt_internals import (
     PackageStorage,
     half_written,
     keep_schema,
-    local_value,
     table_of_job,
 )
 from letta_source.destinations.dlt_storage import extracted_packages, normalized_packages
-from letta_source.settings import Settings
-from letta_source.settings.masking import Masking, masking_digest
 
-_MASKING = "letta_source_masking"
 logger = logging.getLogger(__name__)
 # Fields that dlt writes into each state and schema.
 _STATE, _SCHEMA = "_state_engine_version", "engine_version"
-
-
-def keep_masking(pipeline: dlt.Pipeline, settings: Settings) -> None:
-    """Record under which masks packages are extracted from now on."""
-    pipeline.set_local_state_val(_MASKING, settings.masking_digest)
-
-
-def was_masked_otherwise(pipeline: dlt.Pipeline, settings: Settings) -> bool:
-    """Return True if pending packages were extracted under other masks than the current ones.
-
-    A package of a version that recorded no masks counts as not masked.
-    """
-    kept = local_value(pipeline, _MASKING) or masking_digest(Masking(), None)
-    return bool(kept != settings.masking_digest)
 
 
 def forget_half_written(pipeline: dlt.Pipeline) -> bool:

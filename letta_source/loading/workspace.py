@@ -29,14 +29,13 @@ from letta_source.destinations.lease import Lease
 from letta_source.destinations.mysql import quiet_merges
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.tables import Drift, changed_by_hand, make_tables, mend_staging
+from letta_source.loading import earlier_masks
 from letta_source.loading.error_text import failure_logged
 from letta_source.loading.recovery import (
     drop_empty,
     forget_half_written,
     forget_loaded,
-    keep_masking,
     mend_after_kill,
-    was_masked_otherwise,
 )
 from letta_source.loading.shard_state import adopt, forget_resources, is_superseded, stored_states
 from letta_source.loading.target import Target
@@ -50,8 +49,6 @@ logger = logging.getLogger(__name__)
 _TO_TAKE_OVER = "letta_source_to_take_over"
 # Generation of the lease when this working folder last had it.
 _GENERATION = "letta_source_lease_generation"
-# True from a refresh under masks until the file is rewritten.
-_REWRITE = "letta_source_rewrite"
 _NOT_REWRITTEN = "replaced values remain in the file's free space until the next run, which tries again"
 # Rows. With fewer, returning the few MB would take a tenth of the load's time.
 _MANY_ROWS = 5_000
@@ -97,8 +94,10 @@ class Workspace:
         self._find_other_shards()
         if why := self._why_not_finished():
             logger.info("discarding an unfinished earlier load, its rows will be read again: %s", why)
-            self.pipeline.drop()  # Its state, too: what nobody else has taken over is read again.
+            # With its state: what nobody else has taken over is read again.
+            earlier_masks.drop_unfinished_load(self.pipeline, self._settings)
             self.pipeline = self._target.pipeline(self._file)
+            earlier_masks.set_rewrite_due(self.pipeline, self._settings.is_masked)
             self._find_other_shards()
         if self.lease:
             self.pipeline.set_local_state_val(_GENERATION, self.lease.generation)
@@ -118,7 +117,11 @@ class Workspace:
             return None
         if is_superseded(self.pipeline, self._shard, self._others) or self._was_leased_to_others():
             return "other loads have continued since"
-        return "it had other masks" if was_masked_otherwise(self.pipeline, self._settings) else None
+        return (
+            "it had other masks"
+            if earlier_masks.was_masked_otherwise(self.pipeline, self._settings)
+            else None
+        )
 
     def _was_leased_to_others(self) -> bool:
         """Return True if another working folder may have loaded since this one last had the lease."""
@@ -196,10 +199,8 @@ class Workspace:
         return erased_ids(self.pipeline)
 
     def keep_masking(self) -> None:
-        """Record under which masks rows are extracted from now on."""
-        keep_masking(self.pipeline, self._settings)
-        if self._settings.refresh and self._settings.is_masked:
-            self.pipeline.set_local_state_val(_REWRITE, True)
+        """Record these masks for the packages of this load."""
+        earlier_masks.keep_masking(self.pipeline, self._settings)
 
     def appendable(self, resources: Iterable[str]) -> set[str]:
         """Return the resources whose rows can be appended to empty tables."""
@@ -249,12 +250,12 @@ class Workspace:
                 drop_old_states(self.pipeline, self._settings.keep_states)
 
     def rewrite_file(self) -> None:
-        """Rewrite a local database after a refresh under masks: old values stay in its free blocks."""
-        if local_value(self.pipeline, _REWRITE):
+        """Rewrite a local database if values that masks hide may be in its free blocks."""
+        if earlier_masks.is_rewrite_due(self.pipeline):
             self._large_rows.close()
             with self.file_closed(), failure_logged(_NOT_REWRITTEN):
                 rewrite_file(self.pipeline)
-                self.pipeline.set_local_state_val(_REWRITE, False)
+                earlier_masks.set_rewrite_due(self.pipeline, False)
 
     def close(self) -> None:
         """Close the DuckDB file, if it was kept open."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_storage import add_table, stored_columns
+from letta_source.destinations.dlt_storage import add_table, empty_staging, staged_tables
 from letta_source.destinations.file_rewrite import rewrite_file
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import delete_rows
@@ -146,8 +146,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
         make_tables(pipeline, target.shard)
     client: Any = pipeline.destination_client()
     with client:
-        names = [table.name for table in all_tables()]
-        staged = [name for name, columns in stored_columns(client, names, True).items() if columns]
+        staged = staged_tables(client, [table.name for table in all_tables()])
         sql_client = client.sql_client
         with sql_client.begin_transaction():
             if target.lease:
@@ -156,11 +155,7 @@ def _erase_by_sql(pipeline: dlt.Pipeline, target: Target, found: _Found) -> None
             for part in found.parts:
                 table = sql_client.make_qualified_table_name(part.table.name)
                 sql_client.execute_sql(f"DELETE FROM {table} WHERE {part.condition}", *part.values)
-            # The staging dataset still holds the rows merged last.
-            with sql_client.with_staging_dataset():
-                for name in staged:
-                    table = sql_client.make_qualified_table_name(name)
-                    sql_client.execute_sql(f"DELETE FROM {table} WHERE 1 = 1")
+            empty_staging(sql_client, staged)
 
 
 def _forbid(sql_client: Any, kept_ids: Mapping[str, Sequence[str]]) -> None:

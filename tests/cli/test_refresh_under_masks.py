@@ -1,4 +1,4 @@
-"""After `--refresh` under a mask, DuckDB's file holds none of the values that it hides."""
+"""Under a mask, DuckDB's file holds no replaced or discarded value that it hides."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from string import ascii_letters
 
 import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from letta_source.demo import Server
 from letta_source.loading import workspace
@@ -55,6 +56,21 @@ def test_a_rewrite_that_was_stopped_or_failed_is_done_by_the_next_run(
     assert "replaced values remain in the file's free space until the next run, which tries again" in said.err
     assert left(letta_source.folder)
     assert letta_source.load(server, *MASKED[1:]).code == 0
+    assert left(letta_source.folder) == 0
+
+
+def test_an_unfinished_load_without_masks_leaves_nothing(
+    letta_source: Command, letta: FullLetta, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert letta_source.load(server, *MASKED[1:]).code == 0
+    for secret in SECRETS:
+        letta.talk(one_of(letta), secret.decode(), tools=["roll"], date=ago(hours=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDbClient, "complete_load", raising(KeyboardInterrupt()))
+        assert letta_source.load(server).code == 130
+    assert left(letta_source.folder) == len(SECRETS)
+    said = letta_source.load(server, *MASKED[1:])
+    assert (said.code, "discarding an unfinished earlier load" in said.err) == (0, True)
     assert left(letta_source.folder) == 0
 
 

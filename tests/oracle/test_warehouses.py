@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from letta_source.demo import Letta, Server, serve
@@ -100,3 +101,19 @@ def test_a_continued_warehouse_equals_a_first_load(name: str, tmp_path: Path) ->
     with serve(story.letta) as server:
         load(CASES[name], tmp_path, server, f"--batch-id {story.batches[0]}")
     assert_same_rows(CASES[name], tmp_path)
+
+
+@pytest.mark.whole
+def test_an_unfinished_load_of_then_leaves_nothing_staged_under_masks(tmp_path: Path) -> None:
+    kept.unpack("first begun", tmp_path)
+    assert staged(tmp_path) > 0
+    with serve(Story().letta) as server:
+        load(CASES["first begun"], tmp_path, server, "--mask content=redact")
+    assert staged(tmp_path) == 0
+
+
+def staged(folder: Path) -> int:
+    """Return how many reasoning texts the staging dataset of that commit holds."""
+    with duckdb.connect(str(folder / "letta_db.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT count(reasoning) FROM letta_staging.step_messages").fetchall()
+    return int(rows[0][0])
