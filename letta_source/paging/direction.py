@@ -104,7 +104,7 @@ class Direction:
         fresh = self._seen.without(items)
         if not items:
             # With swapped cursors a page may be empty although the list goes on.
-            is_suspect = self._pages.endpoint.is_top and self._can_tell(cursor)
+            is_suspect = self._pages.endpoint.is_top and self._can_tell()
             return await self._other_way(cursor) or [] if is_suspect else []
         if not fresh or self.is_older(items):
             # A gateway that sorts or repeats a page's items: where cursors are swapped, all would be known.
@@ -165,9 +165,9 @@ class Direction:
         one.take_lease().release()
         return found
 
-    def _can_tell(self, cursor: str | None) -> bool:
+    def _can_tell(self) -> bool:
         """Return True if the other cursor's items can be told apart from those already read."""
-        return cursor is not None and (self._since is not None or self._seen.count > 0)
+        return self._since is not None or self._seen.count > 0
 
     def is_older(self, items: Sequence[Any]) -> bool:
         """Return True if the page lies before the start."""
@@ -178,7 +178,7 @@ class Direction:
 
     def _is_tied(self, items: Sequence[Any]) -> bool:
         """Return True if the first page has exactly the start's time: it may lie on either side of it."""
-        if self._since is None or self._is_proven or self._seen.count or self.forward == "before":
+        if self._since is None or self._seen.count:
             return False
         return all(created_at(item) == self._since for item in items if isinstance(item, dict))
 
