@@ -1,17 +1,30 @@
-"""What loads under other masks left: unfinished packages, staged rows, and values in free blocks."""
+"""What loads under other masks left: unfinished packages, staged rows, values in free blocks, and rows."""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.destinations.dlt_internals import local_value, sql_client_of
 from letta_source.destinations.dlt_storage import empty_staging, staged_tables
-from letta_source.schema.resources import all_tables
+from letta_source.loading.error_text import failure_logged
+from letta_source.rows.mask import Mask
+from letta_source.schema.columns import LOAD_ID
+from letta_source.schema.resources import RESOURCES, all_tables
+from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG
 from letta_source.settings import Settings
 from letta_source.settings.masking import Masking, masking_digest
 
+logger = logging.getLogger(__name__)
+
+# Where a mask was set, which does not change what it hides.
+_PLACE = re.compile(r" \([^()]*\)")
 _MASKING = "letta_source_masking"
 # True from when rows under other masks are replaced until the file is rewritten.
 _REWRITE = "letta_source_rewrite"
@@ -54,3 +67,65 @@ def drop_unfinished_load(pipeline: dlt.Pipeline, settings: Settings) -> None:
             staged = staged_tables(client, [table.name for table in all_tables()])
             empty_staging(client.sql_client, staged)
     pipeline.drop()
+
+
+def warn_of_kept_rows(pipeline: dlt.Pipeline, settings: Settings, load_ids: Collection[str]) -> None:
+    """Log how many rows keep what is masked now, after a refresh under masks.
+
+    Args:
+        load_ids: the loads of this run.
+    """
+    if not (settings.refresh and settings.is_masked and settings.shard.is_whole):
+        return
+    with failure_logged("rows of earlier loads could not be counted: they may keep what is masked now"):
+        if kept := _kept_rows(pipeline, settings, load_ids):
+            logger.warning(
+                "rows of loads with other masks were not read again, and keep what is masked now: %s. This"
+                " run did not load their resources, their destination only adds rows, or the server no"
+                " longer lists them: name them in --resources, delete them, or load into another dataset",
+                ", ".join(f"{table} {count:,}" for table, count in kept.items()),
+            )
+
+
+def _kept_rows(pipeline: dlt.Pipeline, settings: Settings, load_ids: Collection[str]) -> dict[str, int]:
+    masks = [Mask(card, settings) for card in RESOURCES.values()]
+    hidden = {LOAD_ISSUES.name: masks[0].hidden(LOAD_ISSUES.name)}
+    for card, mask in zip(RESOURCES.values(), masks, strict=True):
+        hidden |= {table.name: mask.hidden(table.name) for table in card.tables}
+    kept: dict[str, int] = {}
+    with suppress(SqlClientNotAvailable), pipeline.sql_client() as client:
+        masked_alike = {*load_ids, *_masked_alike(client, settings)}
+        for table, columns in hidden.items():
+            # Tables that this run did not load may lack columns of this version.
+            held = pipeline.default_schema.tables.get(table, {}).get("columns", {})
+            if there := columns & held.keys():
+                loads = _loads_of_rows(client, table, there)
+                count = sum(rows for load_id, rows in loads.items() if load_id not in masked_alike)
+                kept |= {table: count} if count else {}
+    return kept
+
+
+def _masked_alike(client: Any, settings: Settings) -> set[str]:
+    """Return the loads that had the current masks, by load_log."""
+    masks = _PLACE.sub("", str(settings.masking))
+    with suppress(DestinationUndefinedEntity):
+        table = client.make_qualified_table_name(LOAD_LOG.name)
+        rows = client.execute_sql(f"SELECT DISTINCT load_ids, masks FROM {table}") or ()
+        return {
+            load_id
+            for load_ids, then in rows
+            if load_ids and _PLACE.sub("", then or "none") == masks
+            for load_id in load_ids.split(",")
+        }
+    return set()
+
+
+def _loads_of_rows(client: Any, table: str, columns: Iterable[str]) -> dict[str, int]:
+    """Map load ids to the number of rows with a value in one of these columns."""
+    load_id = client.escape_column_name(LOAD_ID.name)
+    has_value = " OR ".join(f"{client.escape_column_name(one)} IS NOT NULL" for one in sorted(columns))
+    with suppress(DestinationUndefinedEntity):
+        name = client.make_qualified_table_name(table)
+        sql = f"SELECT {load_id}, count(*) FROM {name} WHERE {has_value} GROUP BY {load_id}"
+        return {row[0]: row[1] for row in client.execute_sql(sql) or ()}
+    return {}

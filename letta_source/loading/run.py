@@ -23,6 +23,7 @@ from letta_source.destinations.existing_rows import row_counts
 from letta_source.destinations.lease import Lease
 from letta_source.errors import ConfigError, LettaError
 from letta_source.loading.dlt_settings import dlt_settings
+from letta_source.loading.earlier_masks import warn_of_kept_rows
 from letta_source.loading.error_text import assert_known, one_line, root
 from letta_source.loading.load_log import refusal_logged, run_logged
 from letta_source.loading.lock import only_writer, pipeline_lock
@@ -243,6 +244,7 @@ def load_packages(workspace: Workspace, source: DltSource, session: Session) -> 
         rest = [name for name in to_take_over if name not in source.selected_resources]
         if rest != to_take_over:
             workspace.set_to_take_over(rest)
+        warn_of_kept_rows(workspace.pipeline, session.settings, workspace.load_ids)
     workspace.rewrite_file()
 
 

@@ -74,6 +74,48 @@ def test_an_unfinished_load_without_masks_leaves_nothing(
     assert left(letta_source.folder) == 0
 
 
+def test_rows_that_keep_masked_values_are_counted(
+    letta_source: Command, letta: FullLetta, server: Server
+) -> None:
+    gone, other = letta.add_agent(name="gone"), one_of(letta)
+    letta.add_block("a secret", agent_ids=[other])
+    letta.poison(letta.add_message(other, text="unreadable", date=ago(hours=5)))
+    letta.add_message(other, text="readable", date=ago(hours=4))
+    assert letta_source.load(server, "--resources", "agents,agent_messages,blocks").code == 3
+    letta.delete_agent(gone)
+    kept = "load_issues 1, agents 1, agent_messages 1, agent_messages__content 1"
+    said = letta_source.load(server, *MASKED)
+    assert f"keep what is masked now: {kept}, blocks 1. This run did not load" in said.err
+    said = letta_source.load(server, *MASKED, "--resources", "agents,agent_messages,blocks")
+    assert f"keep what is masked now: {kept}. This run did not load" in said.err
+
+
+def test_rows_loaded_under_the_same_masks_are_not_counted(
+    letta_source: Command, letta: FullLetta, server: Server
+) -> None:
+    gone = letta.add_agent(name="gone")
+    assert letta_source.load(server, *MASKED[1:]).code == 0
+    letta.delete_agent(gone)
+    assert "keep what is masked now" not in letta_source.load(server, *MASKED).err
+
+
+@pytest.mark.parametrize(("more", "kept"), [((), True), (("--table-format", "delta"), False)])
+def test_rows_of_files_that_keep_masked_values_are_counted(
+    letta_source: Command,
+    letta: FullLetta,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+    kept: bool,
+) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(letta_source.folder / "lake"))
+    letta.talk(one_of(letta), "a secret", date=ago(hours=5))
+    for masked in ((), MASKED):
+        said = letta_source.load(server, "--destination", "filesystem", *more, *masked)
+        assert said.code == 0
+    assert ("keep what is masked now: agents " in said.err) == kept
+
+
 def raising(error: BaseException) -> Callable[..., None]:
     def fail(*_: object) -> None:
         raise error
