@@ -150,6 +150,7 @@ class Server:
         ignores_order: a list came newest first although the oldest were asked for: cursors lead nowhere, so
             everything is read from the start.
         obeys_order: a list came oldest first, as asked for, which otherwise comes newest first.
+        doubts_order: the check before a load could not tell either of them, as with a single agent.
         given_up: kinds of paths whose last request failed at all tries, while others were answered.
     """
 
@@ -163,6 +164,7 @@ class Server:
     given_up: set[str] = field(default_factory=set)
     ignores_order: bool = False
     obeys_order: bool = False
+    doubts_order: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Server:

@@ -75,10 +75,12 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
         FatalError: as `check_families`.
     """
 
+    known = server or Server.of(settings)
+
     async def check() -> None:
         found: dict[str, str | None] = {}
         refused: list[FatalError] = []
-        async with _client(settings, server or Server.of(settings), retries=_WHILE_IT_STARTS) as client:
+        async with _client(settings, known, retries=_WHILE_IT_STARTS) as client:
             if asked_for := _paths_asked_for(settings):
                 for what, path in asked_for.items():
                     await _assert_known(client, what, path)
@@ -90,6 +92,7 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
         _assert_letta(settings, found, refused)
 
     in_own_thread(check)
+    known.doubts_order = not (known.obeys_order or known.ignores_order)
 
 
 def in_own_thread(ask: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -173,8 +176,9 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
 
 async def _note_order(client: Client, card: Resource, items: Any) -> None:
     """Note what the first two items of a list, by their dates, tell of whether the order arrives."""
-    times = [created_at(item) for item in items or () if isinstance(item, dict)]
-    if len(times) != 2 or not (times[0] and times[1]):
+    # A gateway may send more than two.
+    times = [created_at(item) for item in items[:2] if isinstance(item, dict)]
+    if len(times) < 2 or not (times[0] and times[1]):
         return
     if times[0] < times[1]:
         client.server.obeys_order |= not card.oldest_first

@@ -83,8 +83,8 @@ class Direction:
         self._since = since
         self._is_proven = False
         self.is_newest_first = False
-        # Ids of the first page, if it is full.
-        self._full_page: Sequence[str] = ()
+        # Ids of the first page, if older messages may be missing before it.
+        self._first_page: Sequence[str] = ()
 
     async def items_after(self, cursor: str | None) -> Sequence[Any]:
         """Return the next page's items without those seen before; none at the end.
@@ -120,8 +120,12 @@ class Direction:
             self._is_proven = True
         if cursor is None:
             self.is_newest_first = await self._begins_with_newest(fresh)
-        if not self._seen.count and len(fresh) >= self._pages.size:
-            self._full_page = ids_of(fresh)
+        # A page that is not full is the whole list, unless a gateway caps the limit and drops the order.
+        server = self._pages.client.server
+        if not self._seen.count and (
+            len(fresh) >= self._pages.size or server.ignores_order or server.doubts_order
+        ):
+            self._first_page = ids_of(fresh)
         return fresh
 
     async def _begins_with_newest(self, items: Sequence[Any]) -> bool:
@@ -140,7 +144,7 @@ class Direction:
         return True
 
     async def _assert_start(self) -> None:
-        """Check that nothing lies between the start and the first page, if that is full and the only one.
+        """Check that nothing lies between the start and the first page, if that is the only one.
 
         Self-hosted, a gateway that drops the parameter `order` leaves the newest page, itself oldest first,
         and nothing follows it.
@@ -148,7 +152,7 @@ class Direction:
         Raises:
             NotFromStart: there are messages between.
         """
-        first, self._full_page = self._full_page, ()
+        first, self._first_page = self._first_page, ()
         if not first or self._seen.count > 1 or self._pages.client.server.obeys_order:
             return
         between = await self._asked_once({"after": self._start, "before": first[0]}, "asc") or ()

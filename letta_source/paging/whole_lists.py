@@ -42,6 +42,11 @@ async def walk_whole(client: Client, endpoint: Endpoint, key: str) -> AsyncItera
         newest.close()
         async for event in whole.pages(found, range(len(found))):
             yield event
+        if newest.ids[:1] == found.ids[:1] != found.ids[-1:]:
+            raise Unreadable(
+                f"{endpoint.path}: order=desc is ignored, so nothing proves that these"
+                f" {len(found):,} messages are all: does a gateway drop the parameter?"
+            )
         # An item that is too large has no id: compare its size.
         is_last = not newest.too_large or newest.sizes == found.sizes[-1:]
         if is_last and known.issuperset(one for one in newest.ids if one):

@@ -101,6 +101,12 @@ def _server(answers: Answers) -> Callable[[httpx.Request], httpx.Response]:
             listed = next((answers.get(place) for place in (parent, f"{parent}/") if place in answers), None)
             return next((item for item in listed or () if id_of(item) == one_id), KeyError)
         body = answers[path]
+        if (
+            params.get("order") == "desc"
+            and isinstance(body, dict)
+            and isinstance(body.get("messages"), list)
+        ):
+            return {**body, "messages": body["messages"][::-1]}
         if not isinstance(body, list) or not params.keys() & {"after", "before"}:
             return body
         ids = [id_of(item) for item in body]

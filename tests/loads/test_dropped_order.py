@@ -27,6 +27,15 @@ def without_order(*of_request: Any, **rest: Any) -> Any:
     return answer(letta, dialect, method, path, kept, *others, **rest)
 
 
+def capped_without_order(limit: int) -> Any:
+    def capped(*of_request: Any, **rest: Any) -> Any:
+        letta, dialect, method, path, params, *others = of_request
+        kept = {**params, "limit": str(min(limit, int(params.get("limit", limit))))}
+        return without_order(letta, dialect, method, path, kept, *others, **rest)
+
+    return capped
+
+
 def add_a_day(letta: FullLetta, day: int) -> None:
     """Add three of everything, and a turn of each older agent; all messages of a turn have one date."""
     for agent in [*letta.tables["agents"].rows]:
@@ -70,6 +79,40 @@ def test_no_table_lacks_rows_in_silence(
                 assert counts[name].problems, name
     # Self-hosted, the older pages of a parent's messages cannot be had at all.
     assert lacking <= ({"agent_messages", "conversation_messages"} if dialect == "self-hosted" else set())
+
+
+@pytest.mark.parametrize(
+    ("dialect", "limit"),
+    [("self-hosted", 1), ("self-hosted", 2), ("self-hosted", 3), ("cloud", 2), ("cloud", 3)],
+)
+def test_a_gateway_that_also_caps_the_limit_hides_nothing_in_silence(
+    monkeypatch: pytest.MonkeyPatch, dialect: Dialect, limit: int
+) -> None:
+    letta, whole, merged = FullLetta(seed=0), Merged(), Merged()
+    for day in range(2):
+        add_a_day(letta, day)
+        with serve_without_sockets(letta, dialect) as server, monkeypatch.context() as patch:
+            whole.load(server, *EVERY_RESOURCE, lag=0)
+            if day:
+                patch.setattr("letta_source.demo.server.answer", capped_without_order(limit))
+            counts = merged.load(server, *EVERY_RESOURCE, checks=True, lag=0).counts
+        for name in EVERY_RESOURCE:
+            tables = [table.name for table in RESOURCES[name].tables if table.name in TABLES]
+            if any(keys(whole, table) - keys(merged, table) for table in tables):
+                # A batch of which one message comes looks whole.
+                assert counts[name].problems or (limit == 1 and name == "batch_messages"), name
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_an_agent_that_is_asked_for_is_checked_as_well(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """The check before such a load asks for no list."""
+    letta, merged = FullLetta(seed=0), Merged()
+    add_a_day(letta, 0)
+    agent = letta.tables["agents"].ids()[0]
+    monkeypatch.setattr("letta_source.demo.server.answer", capped_without_order(limit))
+    with serve_without_sockets(letta) as server:
+        counts = merged.load(server, "agent_messages", agent_ids=[agent], checks=True).counts
+    assert counts["agent_messages"].problems
 
 
 def test_messages_of_one_date_are_read_again_once_another_list_has_told(
