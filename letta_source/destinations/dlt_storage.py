@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from letta_source.destinations.dlt_internals import (
     Schema,
     WithStateSync,
     sql_client_of,
+    stored_state,
 )
+from letta_source.errors import ConfigError
 from letta_source.schema.columns import Column
 from letta_source.schema.tables import Table
 
@@ -78,6 +81,40 @@ def stored_version(pipeline: dlt.Pipeline) -> int | None:
     with pipeline.destination_client() as client:
         stored = client.get_stored_schema(SCHEMA) if isinstance(client, WithStateSync) else None
         return stored.version if stored else None
+
+
+@contextmanager
+def damage_explained(pipeline: dlt.Pipeline, name: str | None = None) -> Iterator[None]:
+    """Say what to do if the block fails because a state stored in the dataset is damaged.
+
+    dlt would raise errors of zlib or json, which name no table.
+
+    Args:
+        name: the pipeline whose state the block reads, by default this one.
+
+    Raises:
+        ConfigError: the state is damaged.
+    """
+    name = name or pipeline.pipeline_name
+    try:
+        yield
+    except Exception as error:
+        if not _is_damaged(pipeline, name):
+            raise
+        raise ConfigError(
+            f"{pipeline.dataset_name}: the newest state of the pipeline {name} in {STATES} is damaged:"
+            " restore it from a backup, or delete its row, so that the next run continues from the state"
+            " before it and reads again what came since (append-only files would then have these rows twice)"
+        ) from error
+
+
+def _is_damaged(pipeline: dlt.Pipeline, name: str) -> bool:
+    with pipeline.destination_client() as client, suppress(DestinationUndefinedEntity):
+        try:
+            stored_state(client, name)
+        except (ValueError, zlib.error, LookupError, TypeError, AttributeError):
+            return True
+    return False
 
 
 def make_tables_again(pipeline: dlt.Pipeline, tables: Iterable[str] | None, staging: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 import sys
@@ -29,6 +30,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_symlink() and not _is_own(path.lstat()):
         raise ConfigError(f"{path} is a link of another user: name another file")
+    _assert_no_loop(path)
     # A link is followed; a device or a pipe is written to directly.
     path = path.resolve()
     part = path if path.exists() and not path.is_file() else part_of(path)
@@ -48,6 +50,19 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         if part != path:
             part.unlink(missing_ok=True)
         raise
+
+
+def _assert_no_loop(path: Path) -> None:
+    """Refuse links that lead to each other: `resolve` raises a RuntimeError, and none from Python 3.13 on.
+
+    Raises:
+        ConfigError: the path has such a link, or a folder that cannot be entered.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _opened_anew(part: Path, path: Path) -> BinaryIO:

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from letta_source.destinations.dlt_internals import local_value, stored_state
-from letta_source.destinations.dlt_storage import newest_loads
+from letta_source.destinations.dlt_storage import damage_explained, newest_loads
 from letta_source.schema.resources import RESOURCES
 from letta_source.shards import WHOLE, Shard, bucket_of
 
@@ -49,7 +49,9 @@ def stored_states(
             other = _shard_of(name, base)
             if other is None or other.count == shard.count or known.get(name) == load_id:
                 continue
-            if stored := stored_state(client, name):
+            with damage_explained(pipeline, name):
+                stored = stored_state(client, name)
+            if stored:
                 # This load is older than the newest one if that is not finished.
                 state, seen[name] = stored
                 states[other] = state.get("sources", {}).get(_SOURCE, {})

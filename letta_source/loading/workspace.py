@@ -12,7 +12,7 @@ from letta_source.api.memory_budget import give_back_memory
 from letta_source.destinations.capabilities import Capabilities, capabilities_of
 from letta_source.destinations.dlt_files import drop_unfinished
 from letta_source.destinations.dlt_internals import is_kind, local_value
-from letta_source.destinations.dlt_storage import make_tables_again
+from letta_source.destinations.dlt_storage import damage_explained, make_tables_again
 from letta_source.destinations.duckdb import (
     appendable,
     delete_unfinished,
@@ -31,12 +31,7 @@ from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.tables import Drift, changed_by_hand, make_tables, mend_staging
 from letta_source.loading import earlier_masks
 from letta_source.loading.error_text import failure_logged
-from letta_source.loading.recovery import (
-    drop_empty,
-    forget_half_written,
-    forget_loaded,
-    mend_after_kill,
-)
+from letta_source.loading.recovery import drop_empty, forget_half_written, forget_loaded, mend_after_kill
 from letta_source.loading.shard_state import adopt, forget_resources, is_superseded, stored_states
 from letta_source.loading.target import Target
 from letta_source.schema.resources import RESOURCES, all_tables
@@ -173,7 +168,8 @@ class Workspace:
             # Reading all of it again would double the rows.
             self.pipeline.config.restore_from_destination = True
         if self.pipeline.config.restore_from_destination:
-            self.pipeline.sync_destination()
+            with damage_explained(self.pipeline):
+                self.pipeline.sync_destination()
         adopt(self.pipeline, self._shard, self._others, self._seen)
         # If a load is killed while it reads these again, no cursor that skips them may remain.
         forget_resources(self.pipeline, self._gone.resources())

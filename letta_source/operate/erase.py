@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from letta_source.destinations.dlt_files import Files
-from letta_source.destinations.dlt_storage import add_table, empty_staging, staged_tables
+from letta_source.destinations.dlt_storage import add_table, damage_explained, empty_staging, staged_tables
 from letta_source.destinations.file_rewrite import rewrite_file
 from letta_source.destinations.old_states import drop_old_states
 from letta_source.destinations.open_tables import delete_rows
@@ -88,7 +88,8 @@ def erase(target: Target, whom: Whom) -> Erasure:
         pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then erase")
-        pipeline.sync_destination()
+        with damage_explained(pipeline):
+            pipeline.sync_destination()
         found = _found(pipeline, whom, with_keys=True)
         if found.erasure.refused:
             return found.erasure

@@ -9,7 +9,7 @@ from typing import Any
 import dlt
 
 from letta_source.destinations.dlt_internals import sql_client_of
-from letta_source.destinations.dlt_storage import add_column, make_tables_again
+from letta_source.destinations.dlt_storage import add_column, damage_explained, make_tables_again
 from letta_source.destinations.open_tables import set_time
 from letta_source.errors import ConfigError
 from letta_source.loading.error_text import in_one_line
@@ -105,7 +105,8 @@ def mark_gone(target: Target, agents: Iterable[Agent], now: datetime, moment: An
         pipeline = leased.pipeline()
         if pipeline.has_pending_data:
             raise ConfigError("a load was left unfinished: `letta-source run` first, then repair")
-        pipeline.sync_destination()
+        with damage_explained(pipeline):
+            pipeline.sync_destination()
         parts = {table: _parts(table, keys) for table, keys in rows.items()}
         client: Any = pipeline.destination_client()
         if sql_client_of(client) is None:

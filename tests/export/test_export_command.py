@@ -212,6 +212,14 @@ def test_a_link_is_followed(there: Command) -> None:
     assert Path("real.csv").read_text().startswith('"id",')
 
 
+@pytest.mark.parametrize("output", ["loop.csv", "loop.csv/agents.csv"])
+def test_a_link_that_leads_to_itself_is_refused(there: Command, output: str) -> None:
+    Path("loop.csv").symlink_to("loop.csv")
+    said = there("export", "agents", "--output", output)
+    assert (said.code, Path("loop.csv").is_symlink()) == (2, True)
+    assert said.errors == [f"letta-source: {output} cannot be written: Too many levels of symbolic links"]
+
+
 def in_a_process(there: Command, program: str, **streams: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program], cwd=there.folder, env={**os.environ}, text=True, **streams

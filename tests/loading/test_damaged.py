@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,3 +145,24 @@ def test_a_failure_is_one_line_that_says_what_to_do(error: Exception) -> None:
     assert failed.value.exit_code is ExitCode.FAILED
     assert str(failed.value).endswith(": do it again")
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("nonsense", ["nonsense", "", "{}", '"text"', "eJyrVgIAAXUA+Q=="])
+def test_a_damaged_state_in_the_destination_is_named(
+    letta_source: Command, letta: Letta, server: Server, nonsense: str
+) -> None:
+    assert letta_source.load(server, *SOME).code == 0
+    shutil.rmtree(letta_source.folder / "dlt")
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute("UPDATE letta._dlt_pipeline_state SET state = ?", [nonsense])
+    said = letta_source.load(server, *SOME)
+    assert said.code == 2
+    assert said.errors == [
+        "letta-source: letta: the newest state of the pipeline letta in _dlt_pipeline_state is damaged:"
+        " restore it from a backup, or delete its row, so that the next run continues from the state before"
+        " it and reads again what came since (append-only files would then have these rows twice)"
+    ]
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute("DELETE FROM letta._dlt_pipeline_state")
+    assert letta_source.load(server, *SOME).code == 0
