@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from letta_source.demo import Letta, Server, serve
@@ -65,6 +66,36 @@ def test_the_last_run_decides_the_server(
     pipeline: Any = SimpleNamespace(sql_client=lambda: nullcontext(client))
     monkeypatch.setattr(preflight, "is_kind", lambda kind, of: False)
     assert preflight._other_host(pipeline, host) == other
+
+
+@pytest.mark.parametrize(
+    ("run", "other"),
+    [
+        # It read something, perhaps with issues, and nothing was new.
+        (("2", "http://b", 0, 0), "http://b"),
+        (("2", "http://b", 3, None), "http://b"),
+        # It failed, or was killed, before it had written anything.
+        (("2", "http://b", 1, 0), "http://a"),
+        (("2", "http://b", 2, None), "http://a"),
+        (("2", "http://b", None, None), "http://a"),
+        # It failed afterwards.
+        (("2", "http://b", 1, 7), "http://b"),
+    ],
+)
+def test_only_runs_that_read_or_wrote_decide_the_server(
+    run: tuple[object, ...], other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE load_log (run_id TEXT, host TEXT, exit_code INT, rows_written INT)")
+    connection.executemany("INSERT INTO load_log VALUES (?, ?, ?, ?)", [("1", "http://a", 0, 5), run])
+    client = SimpleNamespace(
+        make_qualified_table_name=str,
+        escape_column_name=str,
+        execute_sql=lambda sql: connection.execute(sql).fetchall(),
+    )
+    pipeline: Any = SimpleNamespace(sql_client=lambda: nullcontext(client))
+    monkeypatch.setattr(preflight, "is_kind", lambda kind, of: False)
+    assert preflight._other_host(pipeline, "http://c") == other
 
 
 @pytest.mark.whole
