@@ -98,7 +98,7 @@ async def _all(
     signalled = found.agents | set(state.changes.open) if found else set()
     async for agent_id in all_agents():
         job = watch.watched(make(agent_id))
-        yield job if agent_id in signalled or not found else missed.watched(job)
+        yield job if agent_id in signalled else missed.watched(job)
     await watch.all_done()
     state.changes.note(proven=sorted(beyond - watch.left))
     if found:
