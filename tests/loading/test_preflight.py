@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 
+from letta_source.api.server import Server
 from letta_source.errors import AuthError, NotLetta, Unreachable
+from letta_source.loading import preflight
 from letta_source.loading.preflight import check_families, check_reachable
+from letta_source.schema.resources import RESOURCES
 from tests.support.wire import answering, settings
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -60,6 +66,79 @@ def test_if_one_family_refuses_the_others_are_tried(refusal: httpx.Response, wai
         check_reachable(settings())
     # If a gateway refuses everything, the retries are not repeated for each family.
     assert sum(waits) < 60
+
+
+def test_a_refusal_of_lettas_own_leaves_the_other_families_their_retries() -> None:
+    known = Server()
+    for detail, given_up in (("detail", False), ("message", True)):
+        answer = httpx.Response(403, json={detail: "no"})
+        with answering(lambda request, answer=answer: answer), pytest.raises(AuthError):
+            check_reachable(settings(), known)
+        assert ("/v1/runs/" in known.given_up) == given_up
+
+
+def test_a_failing_family_is_told_once_another_was_read() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500 if request.url.path == "/v1/runs/" else 200, json=[])
+
+    with answering(answer):
+        found = check_families(settings())
+    assert [family for family, why in found.items() if why] == ["runs"]
+    with (
+        answering(lambda _: httpx.Response(500)),
+        pytest.raises(Unreachable, match="/v1/agents/: returns 500"),
+    ):
+        check_families(settings())
+
+
+@pytest.mark.parametrize(("status", "is_there"), [(404, True), (400, False)])
+def test_a_list_that_does_not_know_the_cursor_is_there(status: int, is_there: bool) -> None:
+    """Tools are asked for after an id that none has, the others from the start."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "after" in request.url.params:
+            return httpx.Response(status, json={"detail": "not found" if is_there else "no"})
+        return httpx.Response(200, json=[])
+
+    with answering(answer):
+        found = check_families(settings())
+    assert [family for family, why in found.items() if why] == ([] if is_there else ["tools"])
+
+
+NEW, OLD = "2026-05-05T12:00:00Z", "2026-05-04T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("dates", "newest", "obeys", "ignores"),
+    [
+        ((OLD, NEW), [], True, False),
+        ((NEW, OLD), [{"id": "0"}], False, True),
+        # The first was stored later, with an older date.
+        ((NEW, OLD), [{"id": "1"}], False, False),
+        ((NEW, OLD), [], False, False),
+        ((NEW, NEW), [{"id": "0"}], False, False),
+        ((None, NEW), [{"id": "0"}], False, False),
+        ((NEW, None), [{"id": "0"}], False, False),
+        ((OLD,), [{"id": "0"}], False, False),
+        (("text", OLD, NEW), [], True, False),
+        (None, [], False, False),
+    ],
+)
+def test_two_dates_tell_whether_the_order_arrives(
+    dates: Sequence[str | None] | None, newest: list[Any], obeys: bool, ignores: bool
+) -> None:
+    async def get(path: str, params: Mapping[str, object], **_: object) -> list[Any]:
+        assert params == {"limit": 1, "order": "desc"}
+        return newest
+
+    client: Any = SimpleNamespace(server=Server(), get=get)
+    items = (
+        None
+        if dates is None
+        else [one if one == "text" else {"id": str(at), "created_at": one} for at, one in enumerate(dates)]
+    )
+    asyncio.run(preflight._note_order(client, RESOURCES["agents"], items))
+    assert (client.server.obeys_order, client.server.ignores_order) == (obeys, ignores)
 
 
 def test_it_works_in_a_notebook_with_a_running_event_loop() -> None:
