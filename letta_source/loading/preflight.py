@@ -177,7 +177,7 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
 async def _note_order(client: Client, card: Resource, items: Any) -> None:
     """Note what the first two items of a list, by their dates, tell of whether the order arrives."""
     # A gateway may send more than two.
-    times = [created_at(item) for item in items[:2] if isinstance(item, dict)]
+    times = [created_at(item) for item in (items or ())[:2] if isinstance(item, dict)]
     if len(times) < 2 or not (times[0] and times[1]):
         return
     if times[0] < times[1]:

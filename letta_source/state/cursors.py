@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from letta_source.times import Overlap, created_at, newest_of, parse_time
@@ -17,8 +17,6 @@ from letta_source.times import Overlap, created_at, newest_of, parse_time
 logger = logging.getLogger(__name__)
 
 Cursor = tuple[str | None, str | None]
-# The newest date of a page without dates.
-_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 Between = tuple[str, str]
@@ -79,7 +77,7 @@ class RereadMarks:
         """Store the parent's mark if its items reach into the window; drop it otherwise."""
         date = cursor[0] if cursor else None
         is_recent = date is not None and parse_time(date) >= self._window_start
-        if cursor and parent_id in self._marks and (is_recent or parent_id in self._in_window):
+        if cursor and (is_recent or parent_id in self._in_window):
             self._state.setdefault("reread", {})[parent_id] = list(self._marks[parent_id])
         elif "reread" in self._state:
             self._state["reread"].pop(parent_id, None)
@@ -153,7 +151,7 @@ class Cursors:
         # Mostly no item is within the overlap; then only the last one matters.
         newest = self._newest(items)
         all_old = newest is not None and newest < self._overlap.start
-        passed = len(items) - 1 if len(items) > 1 and all_old else 0
+        passed = len(items) - 1 if all_old else 0
         cursor = self._pending.get(parent_id) or self.get(parent_id) or (None, None)
         last: tuple[datetime | None, str] | None = None
         start, end = self._overlap.start, self._overlap.end
@@ -181,12 +179,11 @@ class Cursors:
         return passed
 
     def _newest(self, items: Sequence[Mapping[str, Any]]) -> datetime | None:
-        """Return the newest date of a page; None if the items have to be checked one by one."""
+        """Return the newest date of a page; None if there is none, or each item has to be looked at."""
         try:
-            found = newest_of([item.get("date") or item.get("created_at") for item in items])
+            return newest_of([item.get("date") or item.get("created_at") for item in items])
         except ValueError:
             return None
-        return found or _NEVER
 
     def meet_gap(self, parent_id: str, gap: Between) -> None:
         """Note an unreadable part; the cursor passes it with the next item, if there is one."""

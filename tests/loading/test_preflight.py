@@ -15,7 +15,7 @@ from letta_source.errors import AuthError, NotLetta, Unreachable
 from letta_source.loading import preflight
 from letta_source.loading.preflight import check_families, check_reachable
 from letta_source.schema.resources import RESOURCES
-from tests.support.wire import answering, settings
+from tests.support.wire import answering, one_by_one, settings
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -71,8 +71,7 @@ def test_if_one_family_refuses_the_others_are_tried(refusal: httpx.Response, wai
 def test_a_refusal_of_lettas_own_leaves_the_other_families_their_retries() -> None:
     known = Server()
     for detail, given_up in (("detail", False), ("message", True)):
-        answer = httpx.Response(403, json={detail: "no"})
-        with answering(lambda request, answer=answer: answer), pytest.raises(AuthError):
+        with answering(one_by_one([httpx.Response(403, json={detail: "no"})] * 99)), pytest.raises(AuthError):
             check_reachable(settings(), known)
         assert ("/v1/runs/" in known.given_up) == given_up
 
@@ -97,7 +96,7 @@ def test_a_list_that_does_not_know_the_cursor_is_there(status: int, is_there: bo
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "after" in request.url.params:
-            return httpx.Response(status, json={"detail": "not found" if is_there else "no"})
+            return httpx.Response(status, json={"detail": "Tool not found" if is_there else "no"})
         return httpx.Response(200, json=[])
 
     with answering(answer):
@@ -120,7 +119,7 @@ NEW, OLD = "2026-05-05T12:00:00Z", "2026-05-04T12:00:00Z"
         ((None, NEW), [{"id": "0"}], False, False),
         ((NEW, None), [{"id": "0"}], False, False),
         ((OLD,), [{"id": "0"}], False, False),
-        (("text", OLD, NEW), [], True, False),
+        (("text", OLD, NEW), [], False, False),
         (None, [], False, False),
     ],
 )

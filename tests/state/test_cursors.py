@@ -107,6 +107,30 @@ def test_a_cursor_never_passes_young_items(ages: list[int | None], page: int, co
     assert (cursor[1] if cursor else None) == (str(young - 1) if young else None)
 
 
+def test_an_empty_page_passes_nothing() -> None:
+    assert Cursors({}, OVERLAP).observe("agent", []) == 0
+
+
+def test_items_may_be_dated_by_created_at() -> None:
+    cursors = Cursors({}, OVERLAP)
+    created = [{"id": "a", "created_at": OLD.isoformat()}, {"id": "b", "created_at": EDGE.isoformat()}]
+    assert cursors.observe("runs", [*created, *created[:1]]) == 1
+
+
+def test_a_retried_gap_leaves_the_others() -> None:
+    state: dict[str, Any] = {}
+    cursors = Cursors(state, OVERLAP)
+    for number in range(3):
+        cursors.meet_gap("agent", (f"a{number}", f"b{number}"))
+        cursors.observe("agent", [item(f"b{number}")])
+    cursors.replace_gap("agent", ("a1", "b1"), ("a1", "c1"))
+    assert cursors.gaps("agent") == (("a0", "b0"), ("a1", "c1"), ("a2", "b2"))
+    cursors.replace_gap("agent", ("a0", "b0"), None)
+    cursors.commit()
+    assert state["gaps"] == {"agent": [["a1", "c1"], ["a2", "b2"]]}
+    assert state["cursors"]["agent"][1] == "b2"
+
+
 def test_cursors_move_only_when_committed() -> None:
     state: dict[str, Any] = {}
     cursors = Cursors(state, OVERLAP)

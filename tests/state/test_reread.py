@@ -47,6 +47,33 @@ def test_a_sweep_reads_from_the_newest_item_before_the_window() -> None:
     assert cursors(state).get("agent") == ((NOW - DAY).isoformat(), "e")
 
 
+def test_the_mark_has_the_date_of_its_item() -> None:
+    state: dict[str, Any] = {}
+    edge = {"id": "at the edge", "date": cursors({})._window_start.isoformat()}
+    read(state, [item("a", 8), edge, item("c", 1)])
+    assert state["reread"] == {"agent": [(NOW - 8 * DAY).isoformat(), "a"]}
+
+
+def test_a_load_that_finds_nothing_new_keeps_the_mark() -> None:
+    state: dict[str, Any] = {}
+    read(state, [item("a", 8), item("b", 1)])
+    read(state, [], days_later=1)
+    assert again_from(state, 1) == "a"
+    # Until the window has passed the last item.
+    read(state, [], days_later=9)
+    assert state["reread"] == {}
+
+
+def test_a_parent_that_is_gone_has_no_mark() -> None:
+    state: dict[str, Any] = {}
+    read(state, [item("a", 8), item("b", 1)])
+    load = cursors(state)
+    load.observe("agent", [item("c", 0.5)])
+    load.forget("agent")
+    load.commit()
+    assert state == {"cursors": {}, "reread": {}}
+
+
 def test_a_sweep_moves_the_mark() -> None:
     state: dict[str, Any] = {}
     read(state, [item("a", 8), item("b", 6), item("c", 1)])
