@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
 from letta_source.api.client import Client
-from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebPage
+from letta_source.api.responses import RequestFailed, StatusError, Verdict, WebPage, unquoted
 from letta_source.api.server import Server, kind_of
 from letta_source.destinations.dlt_files import Files
 from letta_source.destinations.dlt_internals import is_kind
@@ -58,7 +58,7 @@ def check_families(settings: Settings) -> dict[str, str | None]:
         refused: list[FatalError] = []
         async with _client(settings, Server.of(settings), retries=1) as client:
             for family, card in FAMILIES.items():
-                found[family] = await _answer(client, card, refused)
+                found[family] = await _answer(client, settings, card, refused)
         _assert_letta(settings, found, refused)
         return found
 
@@ -83,10 +83,10 @@ def check_reachable(settings: Settings, server: Server | None = None) -> None:
         async with _client(settings, known, retries=_WHILE_IT_STARTS) as client:
             if asked_for := _paths_asked_for(settings):
                 for what, path in asked_for.items():
-                    await _assert_known(client, what, path)
+                    await _assert_known(client, settings, what, path)
                 return
             for family, card in FAMILIES.items():
-                found[family] = await _answer(client, card, refused)
+                found[family] = await _answer(client, settings, card, refused)
                 if found[family] is None:
                     return
         _assert_letta(settings, found, refused)
@@ -113,7 +113,7 @@ def _paths_asked_for(settings: Settings) -> dict[str, str]:
     return paths | {f"batch {batch_id}": batches.path_of(batch_id) for batch_id in settings.batch_ids}
 
 
-async def _assert_known(client: Client, what: str, path: str) -> None:
+async def _assert_known(client: Client, settings: Settings, what: str, path: str) -> None:
     try:
         await client.get(path, shape="object", may_lack=True)
     except WebPage as error:
@@ -125,8 +125,8 @@ async def _assert_known(client: Client, what: str, path: str) -> None:
             )
             raise ConfigError(message) from error
         if error.verdict in (Verdict.GONE, Verdict.NO_ROUTE, Verdict.ERROR):
-            raise ConfigError(f"{client.base_url} does not know {what}: {error}") from error
-        raise Unreachable(f"{client.base_url}{path} returns {error}") from error
+            raise ConfigError(f"{client.base_url} does not know {what}: {_told(error, settings)}") from error
+        raise Unreachable(f"{client.base_url}{path} returns {_told(error, settings)}") from error
     except RequestFailed as error:
         raise Unreachable(f"{client.base_url}{path}: {error}") from error
 
@@ -139,7 +139,15 @@ def _is_malformed(error: StatusError) -> bool:
     return error.from_letta and (error.status == 422 or (error.status == 400 and "format" in error.detail))
 
 
-async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> str | None:
+def _told(error: RequestFailed, settings: Settings) -> str:
+    """Return the failure; under masks without Letta's words, which may quote a row that it cannot render."""
+    is_quoted = settings.is_masked and isinstance(error, StatusError) and error.from_letta
+    return unquoted(error) if is_quoted else str(error)
+
+
+async def _answer(
+    client: Client, settings: Settings, card: Resource, refused: list[FatalError]
+) -> str | None:
     """Return None for a list, else the server's response. A 403 may concern this family alone.
 
     Args:
@@ -159,18 +167,18 @@ async def _answer(client: Client, card: Resource, refused: list[FatalError]) -> 
             # A gateway may refuse all families: the others are retried less often.
             client.server.given_up.update(kind_of(other.path) for other in FAMILIES.values())
         refused.append(error)
-        return str(answer)
+        return _told(answer, settings)
     except RequestFailed as error:
         if isinstance(error, StatusError) and error.verdict in _ANSWERED:
             # If it does not know the cursor, it has the list.
-            return None if card.nil_cursor and error.verdict is Verdict.GONE else str(error)
+            return None if card.nil_cursor and error.verdict is Verdict.GONE else _told(error, settings)
         if isinstance(error, StatusError) and error.status == 404:
             refused.append(NotLetta(f"{_no_endpoints(client.base_url)}. {path} returns {error}"))
-            return str(error)
+            return _told(error, settings)
         if client.server.lets_read:
-            return str(error)
+            return _told(error, settings)
         says = "returns " if isinstance(error, StatusError) else ""
-        raise Unreachable(f"{client.base_url}{path}: {says}{error}") from error
+        raise Unreachable(f"{client.base_url}{path}: {says}{_told(error, settings)}") from error
     return None
 
 

@@ -17,6 +17,7 @@ from letta_source.loading.preflight import check_families, check_reachable
 from letta_source.schema.resources import RESOURCES
 from tests.support.wire import answering, one_by_one, settings
 
+AGENT = "agent-123e4567-e89b-42d3-8456-426614174000"
 pytestmark = pytest.mark.usefixtures("waits")
 
 
@@ -35,6 +36,22 @@ def test_a_load_waits_for_a_starting_server(failure: httpx.Response | Exception,
     with answering(answer) as requests, pytest.raises(Unreachable):
         check_families(settings())
     assert len(requests) == 2
+
+
+def test_under_masks_an_error_of_letta_is_not_quoted() -> None:
+    """It may hold the text of a row that the server cannot render."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, json={"detail": "cannot render SECRET"})
+
+    for asked in (settings(mask={"content": "drop"}), settings(images="drop", agent_ids=[AGENT])):
+        for check in (check_reachable, check_families):
+            with answering(answer), pytest.raises(Unreachable) as raised:
+                check(asked)
+            assert "500" in str(raised.value)
+            assert "SECRET" not in str(raised.value)
+    with answering(answer), pytest.raises(Unreachable, match="500: cannot render SECRET"):
+        check_reachable(settings())
 
 
 def test_another_server_is_recognized_at_once() -> None:

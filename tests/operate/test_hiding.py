@@ -64,3 +64,21 @@ def test_masks_of_several_places_hide_what_they_hid_in_the_load(layers: list[Any
         if column.type == "text" and hiding.hides("agent_messages", column, "1", "sent", "held")
     }
     assert hidden == {column.name for column in MESSAGES.root.columns if column.type == "text"} & masked
+
+
+@pytest.mark.parametrize(
+    ("sent", "held", "hidden"),
+    [
+        (f"hmac-sha256:{'a' * 64} 60 bytes", f"hmac-sha256:{'b' * 64} 60 bytes", True),
+        (f"hmac-sha256:{'a' * 64} 60 bytes", f"sha256:{'b' * 64} 60 bytes", True),
+        (f"hmac-sha256:{'a' * 64} 61 bytes", f"hmac-sha256:{'b' * 64} 60 bytes", False),
+        (f"look: sha256:{'a' * 64} 60 bytes", f"see: sha256:{'b' * 64} 60 bytes", False),
+        (f"sha256:{'a' * 64} 60 bytes", None, False),
+        ("new", "old", False),
+    ],
+)
+def test_an_image_that_was_hashed_with_another_key_is_no_difference(
+    sent: str, held: str | None, hidden: bool
+) -> None:
+    hiding = Hiding(MESSAGES, settings(images="hash"), {"1": "images=hash (as given)"})
+    assert hiding.hides("agent_messages", TEXT, "1", sent, held) == hidden
