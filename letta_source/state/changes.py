@@ -122,6 +122,5 @@ class Changes:
             kept["cursors"] = self._moved["cursors"]
         for name in ("cursors", "proven", "agents", "missing", "lacks_step_list"):
             kept.setdefault(name, self._stored.get(name))
-        if open_parents:
-            kept["open"] = sorted(open_parents)
+        kept["open"] = sorted(open_parents)
         self._owner["changes"] = {name: value for name, value in kept.items() if value}

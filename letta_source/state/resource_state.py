@@ -95,7 +95,7 @@ class ResourceState:
             "sweeps": self.rereads_window,
             "overlap": self.overlap,
             "frozen": self.settings.window or session.server.ignores_order,
-            "ignored": self.settings.refresh or session.server.ignores_order,
+            "ignored": self.settings.refresh,
         }
         self.cursors = Cursors(stored, **self._tracking)
         self.issues = KnownIssues(

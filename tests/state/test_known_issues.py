@@ -131,3 +131,84 @@ def test_a_refresh_retries_all() -> None:
 
 def test_gaps_of_older_versions_are_due() -> None:
     assert at({"gaps": {"agent-a": [["message-3", "message-5"]]}}).is_due("agent-a", KEY)
+
+
+def test_issues_of_other_kinds_are_others() -> None:
+    issues = at({})
+    issues.fail("agent-a", KEY)
+    assert issues.fail("agent-a", ("misfit", "message-3", "")) is False
+    assert issues.gaps("agent-a", "unreadable") == {("message-3", "message-5"): True}
+    assert set(issues.of("agent-a")) == {KEY, ("misfit", "message-3", "")}
+
+
+def test_a_retried_gap_is_replaced_by_what_is_left_of_it() -> None:
+    issues = at({})
+    for key in (KEY, ("unreadable", "message-7", "message-9")):
+        issues.fail("agent-a", key)
+    left: Key = ("unreadable", "message-4", "message-4b")
+    # Neither end is the same, so only the caller knows.
+    assert issues.fail("agent-a", left, instead_of=KEY) is True
+    assert set(issues.of("agent-a")) == {left, ("unreadable", "message-7", "message-9")}
+    # It is known although this load has only just noted it.
+    assert issues.fail("agent-b", left, instead_of=KEY) is True
+
+
+def test_a_retry_alone_keeps_the_place_of_a_gap() -> None:
+    issues = at({})
+    keys: list[Key] = [("unreadable", name, f"{name}b") for name in "abc"]
+    for key in keys:
+        issues.fail("agent-a", key)
+    issues.fail("agent-a", keys[0], instead_of=keys[0])
+    assert [*issues.of("agent-a")] == keys
+    # A walk meets them in the list's order.
+    issues.fail("agent-a", keys[0])
+    assert [*issues.of("agent-a")] == [*keys[1:], keys[0]]
+
+
+def test_gaps_that_share_an_end_stay_two_once_both_are_known() -> None:
+    issues = at({})
+    both: list[Key] = [("unreadable", "message-1", "message-3"), ("unreadable", "message-3", "message-5")]
+    for _ in range(2):
+        for key in both:
+            issues.fail("agent-a", key)
+    assert set(issues.of("agent-a")) == {*both}
+
+
+def test_a_run_waits_for_the_issues_of_its_steps() -> None:
+    state: dict[str, Any] = {}
+    for hour in (0, 1):
+        issues = at(state, hour)
+        for step in ("step-1", "step-2"):
+            issues.fail(step, KEY, job_id="run-1")
+        issues.fail("run-2", KEY, job_id="run-2")
+        issues.commit()
+    assert [*state["issues"]] == ["step-1", "step-2", "run-2"]
+    assert "job" not in state["issues"]["run-2"][0]
+    later = at(state, 1.5)
+    assert later.parents("run-1") == ["run-1", "step-1", "step-2"]
+    assert later.parents("run-2") == ["run-2"]
+    # As before it is stored, too.
+    for name in ("a", "b"):
+        later.fail("step-3", ("unreadable", name, f"{name}b"), job_id="run-1")
+    assert later.parents("run-1") == ["run-1", "step-1", "step-2", "step-3"]
+    later.bind(state)
+    assert later.parents("run-1") == ["run-1", "step-1", "step-2", "step-3"]
+    # One that is due is enough.
+    assert (later.waits("run-1"), later.waits("run-2"), later.waits("run-3")) == (False, True, False)
+    assert at(state, 1.5).waits("run-1")
+    assert not at(state, 2).waits("run-1")
+
+
+def test_elements_without_an_id_are_not_waited_for() -> None:
+    state: dict[str, Any] = {}
+    key: Key = ("no_id", "message-1", "")
+    for hour in (0, 1):
+        issues = at(state, hour)
+        issues.fail("run-1", key)
+        assert issues.next_try("run-1", key) is None
+        issues.commit()
+    assert not at(state, 1).waits("run-1")
+    issues = at(state, 1)
+    for _ in range(2):
+        issues.fail("run-1", KEY)
+    assert issues.next_try("run-1", KEY) == START + timedelta(hours=1, minutes=50)

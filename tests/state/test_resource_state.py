@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from letta_source.shards import bucket_of
-from letta_source.state.resource_state import ResourceState
+from letta_source.state.resource_state import _MANY_AGENTS, ResourceState
 from letta_source.state.session import Session
 from tests.support.wire import settings
 
@@ -176,3 +176,179 @@ def test_the_next_package_continues_with_the_state() -> None:
     assert (first["unsettled"], list(second["unsettled"][""])) == ({"": {}}, ["run-2"])
     assert second["digests"] == {"agent-1": "new"}
     assert (first.get("changes"), second["changes"]["agents"]) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "agents", "tracks"),
+    [
+        ({"changes": "on"}, 0, True),
+        ({"changes": "off"}, 999, False),
+        ({}, _MANY_AGENTS + 1, True),
+        ({}, _MANY_AGENTS, False),
+        ({"changes": "on", "refresh": True}, 0, False),
+        ({"changes": "on", "start_date": "2026-05-01"}, 0, False),
+        # What changed of some agents is not listed.
+        ({"changes": "on", "agent_ids": ["agent-1"]}, 0, False),
+    ],
+)
+def test_which_loads_ask_only_for_changes(given: dict[str, Any], agents: int, tracks: bool) -> None:
+    hour_ago = (NOW - timedelta(hours=1)).isoformat()
+    scope = ",".join(given.get("agent_ids", ()))
+    stored = {"changes": {"since": hour_ago, "agents": agents}, "swept": {scope: hour_ago}}
+    state = opened(stored, **given)
+    assert (state.tracks_changes, state.asks_for_changes) == (tracks, tracks)
+    # A sweep and a first load ask for everything.
+    later = opened(stored, NOW + timedelta(days=9), **given)
+    assert (later.tracks_changes, later.asks_for_changes) == (tracks, False)
+    first = opened({"changes": {"agents": agents}}, **given)
+    assert (first.tracks_changes, first.asks_for_changes) == (tracks, False)
+
+
+def test_agents_are_many_by_the_list_the_last_load_or_the_cursors() -> None:
+    many = _MANY_AGENTS + 1
+    dated: dict[str, Any] = {f"agent-{number}": ["2026-05-01T00:00:00Z", "m"] for number in range(many)}
+    assert opened({"cursors": dated}).has_many_agents
+    stored = {"changes": {"agents": many}}
+    assert opened(stored).has_many_agents
+    state = opened(stored)
+    # What the server says now counts.
+    state.note_agents(3, whole=True)
+    assert not state.has_many_agents
+    state.note_agents(many, whole=True)
+    assert state.has_many_agents
+
+
+def test_a_server_that_ignores_the_order_is_read_from_the_start() -> None:
+    stored = {"cursors": {"agent-1": ["2026-05-01T00:00:00Z", "m"]}}
+    session = Session(started_at=NOW)
+    session.settings = settings(lag="10m")
+    session.server.ignores_order = True
+    state = ResourceState(session, stored)
+    assert (state.rereads, state.cursors.get("agent-1"), state.worklist("").cursor) == (True, None, None)
+    state.cursors.observe("agent-1", [{"id": "n", "date": "2026-05-02T00:00:00Z"}])
+    state.finish()
+    assert stored["cursors"] == {"agent-1": ["2026-05-01T00:00:00Z", "m"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "hours", "sweeps"),
+    [
+        ({}, 23, False),
+        ({}, 24, True),
+        # Its clock was set back.
+        ({}, -1, True),
+        ({"start_date": "2026-05-01"}, 24, False),
+    ],
+)
+def test_when_a_sweep_is_due(given: dict[str, Any], hours: int, sweeps: bool) -> None:
+    stored = {"swept": {"": NOW.isoformat()}}
+    state = opened(stored, NOW + timedelta(hours=hours), sweep_interval="1d", **given)
+    assert state.sweeps == sweeps
+    assert state.since_sweep == timedelta(hours=hours)
+    assert not opened({}, **given).sweeps
+    assert opened({}, **given).since_sweep == timedelta(0)
+    # Each choice of agents has sweeps of its own, whatever their order.
+    both = {"swept": {"agent-1,agent-2": NOW.isoformat()}}
+    for agent_ids in (["agent-1", "agent-2"], ["agent-2", "agent-1"]):
+        of_both = opened(both, NOW + timedelta(days=9), agent_ids=agent_ids, **given)
+        assert of_both.sweeps == (not given)
+
+
+def test_which_sweeps_are_noted() -> None:
+    now = NOW.isoformat()
+    before = (NOW - timedelta(days=9)).isoformat()
+    later = (NOW - timedelta(hours=1)).isoformat()
+    for stored, given, kept in (
+        ({}, {}, {"": now}),
+        ({}, {"agent_ids": ["agent-1"]}, {"agent-1": now}),
+        ({"": later, "agent-1": before}, {}, {"": later, "agent-1": before}),
+        # A sweep of all includes that of one.
+        ({"": before, "agent-1": before}, {}, {"": now}),
+        ({"": before, "agent-1": before}, {"agent_ids": ["agent-1"]}, {"": before, "agent-1": now}),
+        ({"": later}, {"refresh": True}, {"": now}),
+        ({"": before}, {"start_date": "2026-05-01"}, {"": before}),
+    ):
+        state: dict[str, Any] = {"swept": dict(stored)}
+        opened(state, **given).finish()
+        assert state["swept"] == kept
+
+
+KNOWN = {"agent-1": ["2026-05-01T00:00:00+00:00", "m"], "agent-2": ["2026-05-01T00:00:00+00:00", "m"]}
+SWEPT = {"": (NOW - timedelta(days=9)).isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("named", "all_named", "given", "kept", "lost"),
+    [
+        (["agent-1", "agent-9"], True, {}, {"agent-1"}, 0),
+        # The list was not read to its end, or only some agents were asked for.
+        (["agent-1"], False, {}, {"agent-1", "agent-2"}, 0),
+        (["agent-1"], True, {"agent_ids": ["agent-1"]}, {"agent-1", "agent-2"}, 0),
+        # Another server, perhaps.
+        (["agent-9"], True, {}, {"agent-1", "agent-2"}, 2),
+        (["agent-9"], False, {}, {"agent-1", "agent-2"}, 0),
+        (["agent-9"], True, {"refresh": True}, {"agent-1", "agent-2"}, 0),
+        (["agent-9"], True, {"agent_ids": ["agent-9"]}, {"agent-1", "agent-2"}, 0),
+    ],
+)
+def test_a_sweep_forgets_parents_that_the_server_no_longer_names(
+    named: list[str], all_named: bool, given: dict[str, Any], kept: set[str], lost: int
+) -> None:
+    scope = ",".join(given.get("agent_ids", ()))
+    stored: dict[str, Any] = {"cursors": dict(KNOWN), "swept": {scope: SWEPT[""]}}
+    state = opened(stored, **given)
+    for one in named:
+        state.note_parent(one)
+    if all_named:
+        state.note_all_named()
+    state.finish()
+    assert (set(stored["cursors"]), state.lost) == (kept, lost)
+
+
+def test_loads_between_sweeps_forget_no_parent() -> None:
+    stored: dict[str, Any] = {"cursors": dict(KNOWN)}
+    state = opened(stored)
+    state.note_parent("agent-1")
+    state.note_parent("agent-9")
+    state.note_all_named()
+    state.finish()
+    assert (set(stored["cursors"]), state.lost) == ({*KNOWN}, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "whole", "given", "lost"),
+    [(0, True, {}, 7), (0, False, {}, 0), (1, True, {}, 0), (0, True, {"refresh": True}, 0)],
+)
+def test_a_server_without_any_agent_has_lost_them(
+    count: int, whole: bool, given: dict[str, Any], lost: int
+) -> None:
+    stored: dict[str, Any] = {"changes": {"agents": 7}}
+    state = opened(stored, **given)
+    state.note_agents(count, whole)
+    state.finish()
+    assert (state.lost, stored["changes"]["agents"]) == (lost, count or 7)
+
+
+def test_a_load_of_some_agents_leaves_the_changes_of_all() -> None:
+    stored: dict[str, Any] = {"changes": {"agents": 7, "since": NOW.isoformat()}}
+    later = opened(stored, NOW + timedelta(hours=1), agent_ids=["agent-1"], changes="on")
+    later.note_agents(1, whole=True)
+    later.finish()
+    assert stored["changes"] == {"agents": 7, "since": NOW.isoformat()}
+
+
+def test_the_start_is_kept_for_the_next_load_that_asks_for_changes() -> None:
+    hour = timedelta(hours=1)
+    for changes, since in (("on", NOW + hour), ("off", NOW)):
+        stored: dict[str, Any] = {"changes": {"since": NOW.isoformat(), "open": ["agent-1"]}}
+        state = opened(stored, NOW + hour, changes=changes)
+        # Young messages leave an agent open.
+        for one in ("agent-3", "agent-2"):
+            state.cursors.observe(one, [{"id": "m", "date": (NOW + hour).isoformat()}])
+        state.finish()
+        assert stored["changes"] == {"since": since.isoformat(), "open": ["agent-2", "agent-3"]}
+        opened(stored, NOW + hour, changes=changes).finish()
+        assert "open" not in stored["changes"]
+    first: dict[str, Any] = {}
+    opened(first, changes="off").finish()
+    assert first["changes"] == {"since": NOW.isoformat()}
