@@ -36,6 +36,21 @@ def test_pages_come_back_unchanged_and_in_order(most: int) -> None:
     assert list(held.pop("run-2")) == []
 
 
+def test_pages_are_in_memory_up_to_the_limit() -> None:
+    held = HeldPages(100)
+    for _ in range(2):
+        held.add("run-1", "a", ODD, 60)
+        held.add("run-1", "b", ODD, 40)
+        assert held._file is None
+        held.add("run-1", "c", ODD, 1)
+        held.add("run-1", "d", ODD, 1)
+        assert held._file
+        # Those of other parents stay in the file.
+        held.drop("run-1", "c")
+        assert [parent_id for parent_id, items, _ in held.pop("run-1") if items == ODD] == ["a", "b", "d"]
+        assert held._file is None
+
+
 def test_a_page_that_is_too_deep_for_the_file_waits_in_memory() -> None:
     item: dict[str, Any] = {}
     for _ in range(100_000):
