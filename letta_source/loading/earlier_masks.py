@@ -31,8 +31,16 @@ _REWRITE = "letta_source_rewrite"
 
 
 def keep_masking(pipeline: dlt.Pipeline, settings: Settings) -> None:
-    """Record under which masks packages are extracted from now on."""
-    pipeline.set_local_state_val(_MASKING, settings.masking_digest)
+    """Record under which masks packages are extracted from now on; warn if they hide what was loaded."""
+    before, now = local_value(pipeline, _MASKING), settings.masking_digest
+    # The digest of a function is never the same.
+    is_known = before and not any(map(callable, settings.mask.values()))
+    if is_known and before != now and settings.is_masked and not settings.refresh:
+        logger.warning(
+            "the masks are not those of the last run: rows that were loaded before keep their values until"
+            " you run once with --refresh"
+        )
+    pipeline.set_local_state_val(_MASKING, now)
     if settings.refresh and settings.is_masked:
         set_rewrite_due(pipeline, True)
 

@@ -12,7 +12,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from letta_source.demo import Server
 from letta_source.loading import workspace
-from tests.support.command import Command, ago, one_of
+from tests.support.command import SOME, Command, ago, one_of
 from tests.support.full_letta import FullLetta
 
 pytestmark = pytest.mark.whole
@@ -72,6 +72,24 @@ def test_an_unfinished_load_without_masks_leaves_nothing(
     said = letta_source.load(server, *MASKED[1:])
     assert (said.code, "discarding an unfinished earlier load" in said.err) == (0, True)
     assert left(letta_source.folder) == 0
+
+
+def test_a_run_with_new_masks_says_that_earlier_rows_keep_their_values(
+    letta_source: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warns(*options: str) -> bool:
+        said = letta_source.load(server, *SOME, *options)
+        assert said.code == 0
+        return "the masks are not those of the last run" in said.err
+
+    monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", "0123456789abcdef")
+    assert not warns()
+    assert warns("--mask", "content=hash")
+    assert not warns("--mask", "content=hash")
+    monkeypatch.setenv("SOURCES__LETTA__MASK_KEY", "fedcba9876543210")
+    assert warns("--mask", "content=hash")
+    assert not warns()
+    assert not warns("--mask", "content=hash", "--refresh")
 
 
 def test_rows_that_keep_masked_values_are_counted(
