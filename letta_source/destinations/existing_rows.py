@@ -40,7 +40,7 @@ _ESTIMATES = {
 def loaded_ids(resource: Resource, state: ResourceState) -> LoadedIds:
     """Return a function that finds loaded ids, by one query per parent, or for all if many will be needed."""
     parent = resource.parent.name if resource.parent else None
-    all_at_once = parent is None or state.rereads or not resource.is_walked
+    all_at_once = state.rereads or not resource.is_walked
     found: dict[str, set[str]] = {}
     asked: set[str] = set()
 

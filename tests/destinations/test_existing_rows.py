@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import dlt
 import duckdb
 import pytest
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
@@ -69,7 +70,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Any:
     found = Pipeline()
     monkeypatch.setattr(existing_rows, "is_kind", lambda kind, of: found.kind == kind)
     monkeypatch.setattr(existing_rows, "dialect_of", lambda client: found.dialect)
-    monkeypatch.setattr(existing_rows.dlt.current, "pipeline", lambda: found)
+    monkeypatch.setattr(dlt.current, "pipeline", lambda: found)
     return found
 
 
