@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -188,9 +188,7 @@ def check_mask(settings: Settings) -> None:
                 for c in table.columns
                 for one in _names(resource, table, c)
             }
-            near = get_close_matches(name.lower(), sorted(known), n=1)
-            hint = f"did you mean {near[0]}?" if near else "`letta-source discover` lists them"
-            raise ConfigError(f"mask: there is no column {name!r}: {hint}")
+            raise ConfigError(f"mask: there is no column {name!r}: {_meant(name, known)}")
         for table, column in found:
             if not column.nullable or column in (DELETED, GONE, SEQUENCE):
                 raise ConfigError(
@@ -199,6 +197,19 @@ def check_mask(settings: Settings) -> None:
                 )
             if column.type not in ("text", "json") and how not in ("drop", "keep"):
                 raise ConfigError(f"mask: {table.name}.{column.name} holds no text: it can only be dropped")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """Return a hint for a name that no column has."""
+    if name == "images":
+        return "it is a setting of its own, as in --images drop"
+    if name in {one for resource, table in _every_table() for one in (resource, table.name)}:
+        covers = (
+            f", or {name}.{CONTENT} for all that can quote people" if f"{name}.{CONTENT}" in known else ""
+        )
+        return f"it is a table; name its columns as {name}.COLUMN{covers}"
+    near = get_close_matches(name.lower(), sorted(known), n=1)
+    return f"did you mean {near[0]}?" if near else "`letta-source discover` lists them"
 
 
 def _every_table() -> Iterator[tuple[str, Table]]:

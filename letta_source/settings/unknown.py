@@ -16,6 +16,8 @@ PROTECTIVE = ("mask", "mask_key", "images", "schema_contract")
 
 # Words that people put before a name meant for this source.
 _OUR_WORDS = {"source", "sources", SECTION}
+# Stands for the name of the pipeline in the documentation.
+_PLACEHOLDER = "pipeline"
 _ROOTS = ("sources", "source", SECTION, f"{SECTION}_source", f"sources_{SECTION}", f"sources.{SECTION}")
 
 Tree = Mapping[str, Any]
@@ -122,7 +124,7 @@ class _Check:
 
     def _elsewhere(self, provider: Any) -> None:
         """Check a file for other spellings of our sections; in a vault each would cost a request."""
-        pipelines = sorted({path[:1] for path in self._at if path[0] != "sources"})
+        pipelines = sorted({path[:1] for path in self._at if path[0] != "sources"} | {(_PLACEHOLDER,)})
         for pipeline in ((), *pipelines):
             for name in PROTECTIVE:
                 for spelled in (name, *_cases(name), f"{SECTION}_{name}", f"sources.{SECTION}.{name}"):
@@ -206,9 +208,9 @@ def _as_key(path: Path, name: str) -> str:
 
 
 def _may_be_ours(before: str | None, at: Sequence[Path]) -> bool:
-    """Return True if the prefix of a variable is this pipeline's, or empty."""
+    """Return True if the prefix of a variable is this pipeline's, the word `pipeline`, or empty."""
     pipelines = {re.sub("_+", "_", path[0].upper()) for path in at if path[0] != "sources"}
-    return not before or before in pipelines
+    return not before or before in {*pipelines, _PLACEHOLDER.upper()}
 
 
 def _keys(provider: Any, *section: str) -> Tree:

@@ -369,6 +369,8 @@ def test_other_data_is_not_changed() -> None:
     ("settings", "why"),
     [
         ({"mask": {"txt": "drop"}}, "no column 'txt': did you mean text"),
+        ({"mask": {"agents": "drop"}}, "name its columns as agents.COLUMN, or agents.content for all"),
+        ({"mask": {"images": "drop"}}, "it is a setting of its own, as in --images drop"),
         ({"mask": {"agents.sytem": "drop"}}, "did you mean agents.system"),
         ({"mask": {"CONTENT": "drop"}}, "did you mean content?"),
         ({"mask": {"agent_messages.TEXT": "drop"}}, "did you mean agent_messages.text?"),

@@ -221,6 +221,8 @@ def test_an_invalid_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LETTA_SOURCES_MASK_KEY", "SOURCES__LETTA__MASK_KEY"),
         ("LETTA_MASKS", "SOURCES__LETTA__MASK"),
         ("MINE__LETTA__MASK", "SOURCES__LETTA__MASK"),
+        # As the documentation writes it, where PIPELINE stands for a name.
+        ("PIPELINE__SOURCES__LETTA__MASK", "SOURCES__LETTA__MASK"),
         ("SOURCES__LETA__MASK", "SOURCES__LETTA__MASK"),
         ("SOURCES__LETTAS__IMAGES", "SOURCES__LETTA__IMAGES"),
         ("SOURCES__LETTA_SOURCE__MASK", "SOURCES__LETTA__MASK"),
@@ -293,6 +295,11 @@ def test_an_unknown_variable_of_a_pipeline_with_the_sources_name(
             "sources.letta.mask",
         ),
         ('[mine]\nmask = "content=drop"', "mine.mask", "sources.letta.mask"),
+        (
+            '[pipeline.sources.letta]\nimages = "drop"',
+            "pipeline.sources.letta.images",
+            "sources.letta.images",
+        ),
         ('[mine.letta]\nmask = "content=drop"', "mine.letta.mask", "sources.letta.mask"),
         ('[mine.source.letta]\nmask = "text=drop"', "mine.source.letta.mask", "sources.letta.mask"),
         ('[mine.sources]\nimages = "drop"', "mine.sources.images", "sources.letta.images"),
