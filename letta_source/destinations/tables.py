@@ -32,7 +32,7 @@ from letta_source.destinations.dlt_storage import (
 )
 from letta_source.errors import ConfigError
 from letta_source.schema.resources import RESOURCES
-from letta_source.schema.tables import LOAD_ISSUES
+from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG
 from letta_source.shards import Shard
 
 _DLTS = (LOADS, STATES)
@@ -164,6 +164,8 @@ def _known(client: Any, pipeline: dlt.Pipeline, wanted: Collection[str]) -> dict
     if schema is None:
         was_loaded = any(stored_columns(client, _DLTS).values())
         return {name: {"columns": {}} for name in (*wanted, *_DLTS)} if was_loaded else {}
+    # Runs only add rows to load_log, which fails without the table. Version 0.1 had none.
+    wanted = {*wanted, LOAD_LOG.name}
     known = {name: table for name, table in schema.tables.items() if name in wanted and _has_seen_rows(table)}
     return known | {name: schema.tables[name] for name in _DLTS if name in schema.tables}
 

@@ -147,11 +147,9 @@ class Workspace:
         dataset = self.pipeline.dataset_name
         gone.assert_mendable(dataset, self._settings.refresh, self.capabilities.writes == "append")
         if gone:
-            again = ", ".join(sorted(gone.resources())) or "nothing"
-            logger.warning(
-                "%s: %s, though it was loaded: creating it again and reading %s from the start",
-                dataset, gone, again,
-            )  # fmt: skip
+            resources = gone.resources()
+            again = f" and reading {', '.join(sorted(resources))} from the start" if resources else ""
+            logger.warning("%s: %s, though it was loaded: creating it again%s", dataset, gone, again)
 
     def finish_pending(self) -> None:
         """Load what an earlier load left in the working folder."""

@@ -44,6 +44,7 @@ from letta_source.settings.values import (
     moment_value,
     number_value,
     proxy_value,
+    query_value,
     shard_value,
     url_value,
 )
@@ -84,8 +85,9 @@ class Settings(BaseModel):
     )
     page_size: Count = Field(1000, ge=1, le=1000, description="Stored messages per request.")
     max_workers: Count = Field(8, ge=1, le=256, description="Concurrent requests.")
+    # At a much lower rate, a load would seem to hang.
     requests_per_second: Annotated[float | None, BeforeValidator(number_value)] = Field(
-        None, gt=0, allow_inf_nan=False, description="Limit on requests per second, for all workers together."
+        None, ge=0.001, allow_inf_nan=False, description="Limit on requests per second, for all workers."
     )
     timeout: Duration = Field(timedelta(seconds=60), description="Limit for one whole response.")
     retries: Count = Field(10, ge=0, description="How often a failed request is retried.")
@@ -98,7 +100,9 @@ class Settings(BaseModel):
         description="Number of states to keep, of the last loads by the command and `letta_source.load`.",
     )
     refresh: bool = Field(False, description="Read everything again from the start.")
-    search_query: str | None = Field(None, description="Cloud: the query of `message_search`.")
+    search_query: Annotated[str | None, BeforeValidator(query_value)] = Field(
+        None, description="Cloud: the query of `message_search`."
+    )
     shard: Annotated[Shard, BeforeValidator(shard_value)] = Field(
         WHOLE, description="Load only part I of N of the parents, such as 2/4; counted from 0."
     )

@@ -51,6 +51,14 @@ def moment_value(value: Any) -> Any:
     raise ValueError("must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z")
 
 
+def query_value(value: Any) -> Any:
+    """Read a text to search for."""
+    # Python reads bytes of the command line that are not UTF-8 as lone surrogates, which JSON cannot hold.
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("must be valid text: it holds bytes that are not UTF-8")
+    return value
+
+
 def ids_value(value: Any) -> Any:
     """Read ids from a list, or from a text with commas between them."""
     if value is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -200,6 +201,17 @@ def test_load_log_of_an_older_version_gets_new_columns(
         letta_source.load(server)
     letta_source.load(server)
     assert logged(letta_source, "masks") == [(None,), (None,), ("none",), ("none",)]
+
+
+def test_a_dropped_load_log_is_created_again(letta_source: Command, server: Server) -> None:
+    assert letta_source.load(server).code == 0
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute("DROP TABLE letta.load_log")
+    again = letta_source.load(server)
+    said = " ".join(again.errors)
+    assert (again.code, "could not be written" in said) == (0, False)
+    assert "load_log is missing, though it was loaded: creating it again" in said
+    assert len(logged(letta_source, "outcome")) == 2
 
 
 def test_dlts_dataset_shows_load_log(letta_source: Command, server: Server) -> None:
