@@ -160,7 +160,7 @@ def to_error(
         verdict = Verdict.PASSING
     is_json = isinstance(sent, (dict, list, str)) and not challenge_of(response, body)
     from_letta = is_json and is_from_letta(sent, status, response.url.host)
-    if not is_json and verdict is not Verdict.PASSING:
+    if not is_json:
         verdict = Verdict.PASSING
     detail = detail_of(sent, redact) if is_json else describe_foreign(response, body, redact)
     if is_json and not from_letta and status in (401, 403):
@@ -183,7 +183,7 @@ def judge(status: int, sent: Any, host: str = "") -> Verdict:
     detail = sent.get("detail") if is_own else None
     if status in (402, 429) and isinstance(sent, dict) and _is_quota(status, sent.get("reasons")):
         return Verdict.QUOTA
-    if status < 400 or status in PASSING_STATUSES or (status >= 500 and status != 501) or sent is None:
+    if status < 400 or status in PASSING_STATUSES or (status >= 500 and status != 501):
         return Verdict.PASSING
     if status in (400, 404) and isinstance(detail, str) and _GONE.match(detail):
         return Verdict.GONE

@@ -21,6 +21,8 @@ from letta_source.api.responses import (
     WrongShape,
     detail_of,
     judge,
+    smaller_page_may_help,
+    to_error,
 )
 from letta_source.api.spool import Spool, read_list
 from letta_source.errors import AuthError, NotLetta
@@ -383,3 +385,62 @@ def test_an_error_quotes_no_items(body: Any) -> None:
     detail = detail_of(body, Redactor([]))
     assert "canary" not in detail
     assert detail_of({"errors": [{"message": "why"}], "id": 5}, Redactor([])).count("why") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "verdict"),
+    [
+        # Only with these statuses do the words count.
+        (403, {"detail": "Agent not found"}, Verdict.REFUSED),
+        (409, {"detail": "Agent not found"}, Verdict.ERROR),
+        (422, {"detail": "limit must be at most 5"}, Verdict.PAGE_LIMIT),
+        (409, {"detail": "limit must be at most 5"}, Verdict.ERROR),
+        (402, {"reasons": ["anything"]}, Verdict.QUOTA),
+        (429, {"reasons": [5, "rate-limit-exceeded", "agents-limit-exceeded"]}, Verdict.QUOTA),
+        (429, {"reasons": ["anything", "rate-limit-exceeded"]}, Verdict.PASSING),
+        (400, {"detail": "no", "reasons": ["credits"]}, Verdict.ERROR),
+        (400, None, Verdict.PASSING),
+        (404, None, Verdict.PASSING),
+    ],
+)
+def test_words_count_with_their_status(status: int, sent: Any, verdict: Verdict) -> None:
+    assert judge(status, sent) is verdict
+
+
+def error_of(status: int, sent: Any, **headers: str) -> StatusError:
+    request = httpx.Request("GET", f"{HOST}/v1/agents/")
+    response = httpx.Response(status, json=sent, headers=headers, request=request)
+    found = to_error(response, response.content)
+    assert isinstance(found, StatusError)
+    return found
+
+
+def test_a_challenge_in_json_is_not_lettas() -> None:
+    for sent in ({"detail": "Agent not found"}, {"detail": "no"}):
+        error = error_of(404, sent, **{"cf-mitigated": "challenge"})
+        assert (error.verdict, error.from_letta) == (Verdict.PASSING, False)
+        assert "a challenge of Cloudflare" in error.detail
+        assert error_of(404, {"detail": "Agent not found"}).verdict is Verdict.GONE
+
+
+@pytest.mark.parametrize("sent", [{"message": "no"}, None], ids=["json", "no json"])
+def test_a_gateway_that_refuses_is_told_once(sent: Any) -> None:
+    assert error_of(403, sent).detail.count("headers that it requires") == 1
+    assert error_of(404, sent).detail.count("headers that it requires") == 0
+
+
+def test_only_a_refused_limit_tells_another() -> None:
+    sent = {"detail": "limit must be at most 5"}
+    found = {status: error_of(status, sent) for status in (400, 422, 500)}
+    assert {status: error.page_limit for status, error in found.items()} == {400: 5, 422: 5, 500: None}
+    assert all(map(smaller_page_may_help, found.values()))
+    # A 400 of a gateway is not about the page.
+    assert not smaller_page_may_help(error_of(400, {"message": "no"}))
+    assert smaller_page_may_help(error_of(413, {"message": "no"}))
+    assert not smaller_page_may_help(error_of(422, {"detail": "no"}))
+
+
+def test_errors_in_lists_are_told_and_items_are_not() -> None:
+    redact = Redactor(())
+    assert detail_of({"detail": ["invalid", {"msg": "bad"}]}, redact) == "['invalid', {'msg': 'bad'}]"
+    assert detail_of({"detail": ["text", {"id": "message-1", "text": "secret"}]}, redact) == "a list of 2"

@@ -117,11 +117,11 @@ def test_only_what_the_settings_ask_for_is_kept(given: dict[str, Any], kept: lis
 
 
 @pytest.mark.parametrize(
-    "erased", ["a", "agent-1", "conversation-1", "run-1", "identity-1", "of-the-job", "parent"]
+    "erased", ["a", "agent-1", "conversation-1", "run-1", "run-2", "identity-1", "of-the-job", "parent"]
 )
 def test_what_was_erased_stays_out(erased: str) -> None:
     mine = message(
-        "a", agent_id="agent-1", conversation_id="conversation-1", run_id="run-1", sender_id="identity-1"
+        "a", agent_id="agent-1", conversation_id="conversation-1", run_id="run-2", sender_id="identity-1"
     )
     job = Job("run-1", nothing, "parent", parent={"id": "run-1", "agent_id": "of-the-job"})
     load = Load("agent_messages", erased=[erased])
@@ -149,6 +149,18 @@ def test_a_list_that_did_not_change_is_not_written() -> None:
     # What was written of a list that broke off is not known.
     assert listed(stored, "a", "c", whole=False) == ["a", "c"]
     assert [listed(stored, "a", "c") for _ in range(2)] == [["a", "c"], []]
+
+
+def test_a_list_read_from_its_start_again_is_not_known() -> None:
+    stored: dict[str, Any] = {}
+    load = Load("agents", stored)
+    load.add({"id": "a"})
+    load.rows.give_up_list()
+    load.add({"id": "a"}, {"id": "b"})
+    load.rows.end_list()
+    load.state.finish()
+    assert load.ids() == ["a", "a", "b"]
+    assert "list_digest" not in stored
 
 
 @pytest.mark.parametrize(
