@@ -67,12 +67,24 @@ def stored_schema(client: Any, own: Schema | None = None) -> Schema | None:
 
     Args:
         own: the pipeline's schema: if the same version is stored, it is returned, without parsing the other.
+
+    Raises:
+        ConfigError: the stored schema is damaged.
     """
     with suppress(DestinationUndefinedEntity):
-        stored = client.get_stored_schema(SCHEMA) if client.is_storage_initialized() else None
-        if stored and own and own.version_hash == stored.version_hash:
-            return own
-        return Schema.from_dict(json.loads(stored.schema)) if stored else None
+        if not client.is_storage_initialized():
+            return None
+        try:
+            stored = client.get_stored_schema(SCHEMA)
+            if stored and own and own.version_hash == stored.version_hash:
+                return own
+            return Schema.from_dict(json.loads(stored.schema)) if stored else None
+        except (zlib.error, ValueError, LookupError, TypeError) as error:
+            # These errors of zlib, json and dlt name no table.
+            raise ConfigError(
+                f"the newest schema in {VERSIONS} is damaged: restore it from a backup, or delete its row, so"
+                " that the next run stores it again"
+            ) from error
     return None
 
 

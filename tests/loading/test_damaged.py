@@ -166,3 +166,23 @@ def test_a_damaged_state_in_the_destination_is_named(
     with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
         connection.execute("DELETE FROM letta._dlt_pipeline_state")
     assert letta_source.load(server, *SOME).code == 0
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("nonsense", ["nonsense", "", "{}", "[]", "7"])
+def test_a_damaged_schema_in_the_destination_is_named(
+    letta_source: Command, letta: Letta, server: Server, nonsense: str
+) -> None:
+    assert letta_source.load(server, *SOME).code == 0
+    shutil.rmtree(letta_source.folder / "dlt")
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute("UPDATE letta._dlt_version SET schema = ?", [nonsense])
+    said = letta_source.load(server, *SOME)
+    assert said.code == 2
+    assert said.errors == [
+        "letta-source: the newest schema in _dlt_version is damaged: restore it from a backup, or delete its"
+        " row, so that the next run stores it again"
+    ]
+    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
+        connection.execute("DELETE FROM letta._dlt_version")
+    assert letta_source.load(server, *SOME).code == 0
