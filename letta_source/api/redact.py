@@ -7,6 +7,7 @@ the frames of others. The errors, their texts and their causes stay.
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -33,7 +34,7 @@ _BETWEEN = {transport.__file__, __file__}
 
 
 class Redactor:
-    """Callable that replaces secrets and pieces of them by ***: plain, quoted for a URL or JSON, in base64.
+    """Callable that replaces secrets and pieces of them by ***: plain, or for URLs, JSON, HTML or base64.
 
     It alone holds the secrets as plain text, in no attribute or variable whose repr shows them.
     """
@@ -94,6 +95,10 @@ def _forms(secret: SecretStr, others: bool) -> Iterator[str]:
     if not others:
         return
     yield quote(secret.get_secret_value(), safe="")
+    # Some proxies write hexadecimal digits in lower case.
+    yield re.sub("%..", lambda found: found[0].lower(), quote(secret.get_secret_value(), safe=""))
+    # Web pages of gateways show headers.
+    yield html.escape(secret.get_secret_value())
     yield json.dumps(secret.get_secret_value())[1:-1]
     for encode in (b64encode, urlsafe_b64encode):
         # The secret may start at any of three base64 offsets; the characters it shares are left out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import socket
 import threading
@@ -164,6 +165,13 @@ def test_redaction(secret: str) -> None:
     assert secret not in redacted(text, secret).replace("***", "")
     assert redacted("told: nothing") == "told: nothing"
     assert redacted("nothing at all", "another key", "on") == "nothing at all"
+
+
+def test_a_secret_in_html_or_quoted_in_lower_case_is_redacted() -> None:
+    secret = 'gate&"S3cr<et>/Q9+zz=81'
+    quoted = "gate%26%22S3cr%3cet%3e%2fQ9%2bzz%3d81"
+    told = f"[{html.escape(secret)}] [{quoted}]"
+    assert redacted(told, secret) == "[***] [***]"
 
 
 def test_pieces_of_the_key_are_redacted_and_nothing_else() -> None:
