@@ -45,7 +45,7 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
 
     Raises:
         AuthError: it leads to a login.
-        NotLetta: it leads to another host or port, or would change a request that sends data.
+        NotLetta: it leads to another host, port or path, or would change a request that sends data.
         InvalidURL: its target is not an http URL.
     """
     here = request.url
@@ -66,6 +66,13 @@ def redirected(request: httpx.Request, response: httpx.Response, base_url: str) 
     is_upgrade = (here.scheme, there.scheme) == ("http", "https")
     if not is_same_host or not (is_upgrade or _origin(here) == _origin(there)):
         raise NotLetta(f"{base_url} redirects to {host}: set the base URL to where Letta answers.")
+    if _api_path(here) != _api_path(there):
+        raise NotLetta(
+            f"{base_url} redirects {here.path} to another path: set the base URL to where Letta answers."
+        )
+    if here.query and not there.query:
+        # Some proxies that add a slash drop the query: nginx with `return 301 $uri/`.
+        there = there.copy_with(query=here.query)
     if request.method != "GET" and response.status_code not in _KEEP_METHOD:
         raise NotLetta(f"{base_url} redirects a POST request: set the base URL to where Letta answers.")
     return type(request)(
@@ -81,6 +88,11 @@ def _is_login(here: httpx.URL, there: httpx.URL, is_same_host: bool) -> bool:
     if is_same_host:
         return bool(LOGIN_URL.search(there.path.lower())) and not LOGIN_URL.search(here.path.lower())
     return bool(LOGIN_URL.search(f"{there.host}{there.path}".lower()))
+
+
+def _api_path(url: httpx.URL) -> str:
+    """Return the path below /v1/: another one's items would be stored as those that were asked for."""
+    return url.path.rpartition("/v1/")[2].rstrip("/")
 
 
 def _origin(url: httpx.URL) -> tuple[str, int | None]:

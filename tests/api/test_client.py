@@ -14,7 +14,7 @@ from letta_source.api.responses import BadBody, RequestFailed, StatusError
 from letta_source.api.server import Server
 from letta_source.demo import Letta, serve
 from letta_source.errors import NotLetta
-from tests.support.wire import HOST, Answer, answering, get, one_by_one, settings
+from tests.support.wire import HOST, Answer, answering, client_of, get, one_by_one, settings
 
 pytestmark = pytest.mark.usefixtures("waits")
 
@@ -79,6 +79,33 @@ def test_a_redirect_for_a_slash_is_followed_with_the_key() -> None:
 
 def redirect(there: str) -> httpx.Response:
     return httpx.Response(307, headers={"location": there})
+
+
+@pytest.mark.parametrize(
+    "there", ["/v1/groups/", "/v1/agents/agent-1", "/v1/agents/agent-1/messages", "/", ""]
+)
+def test_no_redirect_leads_to_another_list(there: str) -> None:
+    """Its items would be stored as those that were asked for."""
+    with (
+        answering(lambda _: redirect(there)) as requests,
+        pytest.raises(NotLetta, match=r"another path|circle"),
+    ):
+        get(HOST, "/v1/agents/")
+    assert {request.url.path for request in requests} == {"/v1/agents/"}
+
+
+@pytest.mark.parametrize("there", ["/v1/agents", "/letta/v1/agents/", f"{HOST}/v1/agents?limit=1"])
+def test_a_redirect_that_drops_the_query_keeps_it(there: str) -> None:
+    """Some proxies do that when they add a slash."""
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(dict(request.url.params))
+        return redirect(there) if len(asked) == 1 else httpx.Response(200, json=[])
+
+    with client_of(answer) as ask:
+        assert ask("/v1/agents/", {"limit": 1}) == []
+    assert asked == [{"limit": "1"}] * 2
 
 
 @pytest.mark.parametrize(

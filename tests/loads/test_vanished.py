@@ -237,7 +237,7 @@ def test_a_redirect_loop_does_not_prove_that_a_family_is_missing(
 
         before_answers(monkeypatch, act)
         assert code(merged.load(server, "agents", resource)) == 3
-        with pytest.raises(NotLetta, match="circle"):
+        with pytest.raises(NotLetta, match="another path" if circle == "to other paths" else "circle"):
             Merged().load(server, resource)
         # In a first load, a family that neither path leads to may be missing.
         assert code(Merged().load(server, "agents", resource)) == (0 if circle == SLASHES else 3)
