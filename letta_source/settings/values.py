@@ -233,7 +233,7 @@ def files_value(value: Any) -> Any:
 def bytes_value(value: Any) -> Any:
     """Read a size such as `512MB`."""
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        value = float(match[1]) * _SIZES[(match[2] or "b").lower().removesuffix("b")]
+        value = float(match[1]) * _SIZES[match[2].lower().removesuffix("b")]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return int(value)
     raise ValueError("must be a size such as 512MB or 1GiB")

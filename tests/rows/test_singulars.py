@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from letta_source.rows.messages import _approvals, _tool_calls, _tool_returns
 
 ONE, TWO = {"tool_call_id": "call-1"}, {"tool_call_id": "call-2"}
@@ -32,7 +34,7 @@ def test_a_singular_return_stands_in_item_by_item() -> None:
 
 
 def test_a_singular_approval_stands_in_item_by_item() -> None:
-    fields = {
+    fields: dict[str, list[Any]] = {
         "approve": [True, False, None],
         "approval_request_id": ["message-1", "message-2", "message-3"],
         "denial_reason": ["a", "b", "c"],
