@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from letta_source.rows.messages import _approvals, _tool_calls, _tool_returns
@@ -18,7 +19,7 @@ def test_a_singular_call_stands_in_item_by_item() -> None:
 
 
 def test_a_singular_return_stands_in_item_by_item() -> None:
-    fields = {
+    fields: dict[str, Sequence[Any]] = {
         "tool_return": ["done", "failed", None],
         "status": ["success", "error", None],
         "name": ["x"] * 3,
@@ -34,7 +35,7 @@ def test_a_singular_return_stands_in_item_by_item() -> None:
 
 
 def test_a_singular_approval_stands_in_item_by_item() -> None:
-    fields: dict[str, list[Any]] = {
+    fields: dict[str, Sequence[Any]] = {
         "approve": [True, False, None],
         "approval_request_id": ["message-1", "message-2", "message-3"],
         "denial_reason": ["a", "b", "c"],
