@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from letta_source.errors import ConfigError
 from letta_source.settings import values
 from letta_source.shards import Shard
+from tests.support.wire import settings
 
 MB = 10**6
 
@@ -107,3 +109,29 @@ def test_files_and_pairs_of_files(tmp_path: Path) -> None:
             values.files_value(missing)
     with pytest.raises(ValueError, match=f"there is no file {cert},{key},{key}"):
         values.files_value(f"{cert},{key},{key}")
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"start_date": "2026-05-01", "end_date": "2026-05-02"}, ""),
+        ({"start_date": "2026-05-01"}, ""),
+        ({"end_date": "2026-05-01"}, ""),
+        ({"start_date": "2026-05-01", "end_date": "2026-05-01"}, "start_date must be before end_date"),
+        ({"sweep_interval": 0, "reread_window": 0, "lag": 0}, ""),
+        ({"sweep_interval": "-1h"}, "sweep_interval must not be negative"),
+        ({"reread_window": "-1h"}, "reread_window must not be negative"),
+        ({"lag": "-1s"}, "lag must not be negative"),
+        ({"timeout": 0}, "timeout must be more than 0"),
+        ({"headers": {"AUTHORIZATION": "Basic x"}}, ""),
+        ({"headers": {"AUTHORIZATION": "Basic x"}, "api_key": "k"}, "leave out one of them"),
+        ({"headers": {"X-Team": "x"}, "api_key": "k"}, ""),
+    ],
+    ids=str,
+)
+def test_settings_that_exclude_each_other(given: dict[str, Any], wrong: str) -> None:
+    if not wrong:
+        settings(**given)
+        return
+    with pytest.raises(ConfigError, match=wrong):
+        settings(**given)
