@@ -24,7 +24,7 @@ from letta_source.destinations import lease as leases
 from letta_source.destinations.dlt_guard import guard
 from letta_source.destinations.lease import SECONDS, Lease, LeaseLost
 from letta_source.destinations.lease_holder import Holder
-from letta_source.destinations.lease_sql import TABLE
+from letta_source.destinations.lease_sql import LONGEST_NAME, TABLE
 from letta_source.errors import ConfigError
 from tests.support.leased import Database, may_write
 
@@ -47,6 +47,18 @@ def test_the_table_is_created_if_missing() -> None:
     lease.take()
     assert lease.generation == 1
     database.close()
+
+
+def test_long_names_of_pipelines_are_told_apart(database: Database) -> None:
+    """MySQL's keys have a limit, so longer names are hashed."""
+    longest, longer = "p" * LONGEST_NAME, "p" * (LONGEST_NAME + 1)
+    leases = [database.lease(name) for name in (longest, longer, f"{longer}2")]
+    for one in leases:
+        one.take()
+        assert one.generation == 1
+    keys = [key for (key,) in database.execute(f"SELECT pipeline FROM {TABLE} ORDER BY pipeline", ()) or ()]
+    assert sorted(map(len, keys)) == [64, 64, LONGEST_NAME]
+    assert longest in keys
 
 
 def test_a_released_lease_is_not_renewed_by_later_reads(database: Database) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from letta_source.operate.compare import Comparison, Key
+from letta_source.operate.compare import Comparison, Key, Tally
 from letta_source.operate.value_differences import Hiding
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings.model import make_settings
@@ -243,3 +243,15 @@ def test_a_text_that_was_cut_less_is_not_comparable() -> None:
     (clear,) = (column for column in CARD.root.columns if column.name == "run_id")
     assert not clear.content
     assert not hiding.hides(CARD.name, clear, "another", "run-1", None)
+
+
+def test_five_examples_of_each_kind_are_shown() -> None:
+    tally = Tally(skip=1)
+    for number in range(7):
+        for kind in ("missing", "edited", "not_comparable"):
+            tally.note(kind, ("agent-1", f"message-{number}", 0))
+    shown = [f"message-{number} 0" for number in range(5)]
+    assert (tally.examples["missing"], tally.examples["edited"]) == (shown, shown)
+    # They are no differences.
+    assert not tally.examples["not_comparable"]
+    assert (tally.counts["not_comparable"], tally.differences) == (7, 14)
