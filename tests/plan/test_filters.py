@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from letta_source.plan.filters import is_wanted, joint_key, list_keys, may_hold
+from letta_source.errors import ConfigError
+from letta_source.plan.filters import (
+    assert_effective,
+    assert_loadable,
+    is_wanted,
+    joint_key,
+    list_keys,
+    may_hold,
+    reads_whole,
+)
 from letta_source.schema.resources import RESOURCES
-from tests.support.wire import settings
+from letta_source.settings import make_settings
+from letta_source.settings.given import Given
+from letta_source.settings.places import Configuration, Layer
+from letta_source.state.resource_state import ResourceState
+from letta_source.state.session import Session
+from tests.support.wire import HOST, settings
 
-Given = dict[str, Any]
-ONE: Given = {"agent_ids": ["agent-1"]}
-START: Given = {"start_date": "2026-05-04"}
-END: Given = {"end_date": "2026-05-06"}
+Some = dict[str, Any]
+ONE: Some = {"agent_ids": ["agent-1"]}
+START: Some = {"start_date": "2026-05-04"}
+END: Some = {"end_date": "2026-05-06"}
 WINDOW = START | END
 
 
@@ -97,3 +112,54 @@ def test_lists_by_agent_and_the_list_of_all() -> None:
     # The order of the ids does not matter.
     assert joint_key(two) == joint_key(settings(agent_ids=["agent-1", "agent-2"])) == "agent-1,agent-2"
     assert joint_key(settings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "wrong"),
+    [
+        (["agents"], {"search_query": "words"}, "--search-query has no effect without message_search"),
+        (["agents", "message_search"], {"search_query": "words"}, ""),
+        (["agents"], {"batch_ids": ["job-1"]}, "--batch-id has no effect without batches"),
+        (["batch_messages"], {"batch_ids": ["job-1"]}, ""),
+        (["agents"], {}, ""),
+    ],
+)
+def test_options_without_effect_are_refused(names: list[str], given: Some, wrong: str) -> None:
+    if wrong:
+        with pytest.raises(ConfigError, match=wrong):
+            assert_effective(names, settings(**given))
+    else:
+        assert_effective(names, settings(**given))
+    # In the configuration they may be meant for other loads.
+    layer = Layer(Given.of(given), {name: name.upper() for name in given})
+    assert_effective(names, make_settings({"base_url": HOST}, {}, Configuration(environment=[layer])))
+
+
+def test_resources_that_a_load_cannot_read() -> None:
+    with pytest.raises(ConfigError, match="message_search needs a query: --search-query TEXT"):
+        assert_loadable(RESOURCES["message_search"], settings())
+    assert_loadable(RESOURCES["message_search"], settings(search_query="words"))
+    with pytest.raises(ConfigError, match="messages cannot be limited to agents"):
+        assert_loadable(RESOURCES["messages"], settings(**ONE))
+    assert_loadable(RESOURCES["messages"], settings())
+    assert_loadable(RESOURCES["agents"], settings(**ONE))
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ({}, {"list", "each_list"}),
+        # Only changes of lists are read, or those of some agents.
+        ({"changes": "on"}, {"each_list"}),
+        (ONE, {"each_list"}),
+        ({"refresh": True}, {"list", "each_list", "each_parent"}),
+    ],
+    ids=str,
+)
+def test_which_loads_read_lists_whole(given: Some, whole: set[str]) -> None:
+    now = datetime.now(timezone.utc)
+    session = Session(started_at=now)
+    session.settings = settings(**given)
+    state = ResourceState(session, {"changes": {"since": now.isoformat()}})
+    walks = {"list", "each_list", "each_parent"}
+    assert walks & {card.walk for card in RESOURCES.values() if reads_whole(card, state)} == whole
