@@ -101,6 +101,7 @@ def test_news_of_a_time_are_not_older_than_it() -> None:
     ],
     ids=["odd items", "no such list", "unreadable"],
 )
+@pytest.mark.usefixtures("waits")
 def test_a_list_that_cannot_be_walked_tells_nothing(
     answer: httpx.Response, found: dict[str, None] | None
 ) -> None:

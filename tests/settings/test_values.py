@@ -17,6 +17,11 @@ from tests.support.wire import settings
 MB = 10**6
 
 
+def named(value: object) -> str:
+    """Return the same name in each process."""
+    return getattr(value, "__name__", repr(value))
+
+
 @pytest.mark.parametrize(
     ("read", "given", "found"),
     [
@@ -48,7 +53,7 @@ MB = 10**6
         (values.url_value, " https://letta.example/a/v1/ ", "https://letta.example/a"),
         (values.url_value, "http://localhost:8283//", "http://localhost:8283"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_accepted_values(read: Callable[[Any], Any], given: Any, found: Any) -> None:
     assert read(given) == found
@@ -85,7 +90,7 @@ def test_accepted_values(read: Callable[[Any], Any], given: Any, found: Any) -> 
         (values.url_value, "https://letta.example#a"),
         (values.url_value, "http://letta.example:0"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_refused_values(read: Callable[[Any], Any], given: Any) -> None:
     with pytest.raises(ValueError, match=r"must|names no id|twice"):
