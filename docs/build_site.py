@@ -25,6 +25,8 @@ NAMED = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
+# Python-Markdown takes a fence with a second word for inline code, and all that follows it, too.
+_FENCE = re.compile(r"^(```\w+) .+$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -35,7 +37,7 @@ def pages() -> dict[str, str]:
 
 
 def on_site(text: str, file: str) -> str:
-    """Return a page's text with the site's links.
+    """Return a page's text with the site's links, and fences that have only their language.
 
     Args:
         text: Markdown.
@@ -50,7 +52,7 @@ def on_site(text: str, file: str) -> str:
             return f"![{shown}]({posixpath.basename(path)})"
         return f"[{shown}]({there[path]}{anchor or ''})" if path in there else shown
 
-    return _LINK.sub(link, text)
+    return _LINK.sub(link, _FENCE.sub(r"\1", text))
 
 
 def write(folder: Path) -> None:

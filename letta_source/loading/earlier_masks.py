@@ -108,8 +108,8 @@ def _kept_rows(pipeline: dlt.Pipeline, settings: Settings, load_ids: Collection[
             held = pipeline.default_schema.tables.get(table, {}).get("columns", {})
             if there := columns & held.keys():
                 loads = _loads_of_rows(client, table, there)
-                count = sum(rows for load_id, rows in loads.items() if load_id not in masked_alike)
-                kept |= {table: count} if count else {}
+                if count := sum(rows for load_id, rows in loads.items() if load_id not in masked_alike):
+                    kept[table] = count
     return kept
 
 

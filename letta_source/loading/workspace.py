@@ -112,11 +112,9 @@ class Workspace:
             return None
         if is_superseded(self.pipeline, self._shard, self._others) or self._was_leased_to_others():
             return "other loads have continued since"
-        return (
-            "it had other masks"
-            if earlier_masks.was_masked_otherwise(self.pipeline, self._settings)
-            else None
-        )
+        if earlier_masks.was_masked_otherwise(self.pipeline, self._settings):
+            return "it had other masks"
+        return None
 
     def _was_leased_to_others(self) -> bool:
         """Return True if another working folder may have loaded since this one last had the lease."""

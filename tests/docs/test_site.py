@@ -42,9 +42,10 @@ class Page(HTMLParser):
         ("README.md", "![p](docs/report.png) [c](docs/configure.md)", "![p](report.png) [c](configure.md)"),
         ("README.md", "[a](https://a.example) [b](#here)", "[a](https://a.example) [b](#here)"),
         ("docs/install.md", "The [Dockerfile](../Dockerfile) is", "The Dockerfile is"),
+        ("docs/recipes.md", "```sql duckdb\nSELECT 1\n```", "```sql\nSELECT 1\n```"),
     ],
 )
-def test_links_lead_from_page_to_page(file: str, text: str, expected: str) -> None:
+def test_pages_are_adapted_to_the_site(file: str, text: str, expected: str) -> None:
     assert build_site.on_site(text, file) == expected
 
 
