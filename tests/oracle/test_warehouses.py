@@ -104,7 +104,7 @@ def test_a_continued_warehouse_equals_a_first_load(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.whole
-def test_an_unfinished_load_of_then_leaves_nothing_staged_under_masks(tmp_path: Path) -> None:
+def test_an_unfinished_load_of_the_old_version_leaves_nothing_staged_under_masks(tmp_path: Path) -> None:
     kept.unpack("first begun", tmp_path)
     assert staged(tmp_path) > 0
     with serve(Story().letta) as server:
