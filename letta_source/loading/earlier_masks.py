@@ -1,9 +1,8 @@
-"""What loads under other masks left: unfinished packages, staged rows, values in free blocks, and rows."""
+"""Cleanup after loads under other masks, and warnings of rows that keep what is masked now."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
@@ -19,12 +18,10 @@ from letta_source.schema.columns import LOAD_ID
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, LOAD_LOG
 from letta_source.settings import Settings
-from letta_source.settings.masking import Masking, masking_digest
+from letta_source.settings.masking import Masking, logged_masking, masking_digest
 
 logger = logging.getLogger(__name__)
 
-# Where a mask was set, which does not change what it hides.
-_PLACE = re.compile(r" \([^()]*\)")
 _MASKING = "letta_source_masking"
 # True from when rows under other masks are replaced until the file is rewritten.
 _REWRITE = "letta_source_rewrite"
@@ -115,14 +112,16 @@ def _kept_rows(pipeline: dlt.Pipeline, settings: Settings, load_ids: Collection[
 
 def _masked_alike(client: Any, settings: Settings) -> set[str]:
     """Return the loads that had the current masks, by load_log."""
-    masks = _PLACE.sub("", str(settings.masking))
+    now = masking_digest(settings.masking, None)
     with suppress(DestinationUndefinedEntity):
         table = client.make_qualified_table_name(LOAD_LOG.name)
         rows = client.execute_sql(f"SELECT DISTINCT load_ids, masks FROM {table}") or ()
         return {
             load_id
             for load_ids, then in rows
-            if load_ids and _PLACE.sub("", then or "none") == masks
+            # A function may be another one of the same column.
+            if load_ids and "=a function (" not in (then or "")
+            if masking_digest(logged_masking(then or ""), None) == now
             for load_id in load_ids.split(",")
         }
     return set()

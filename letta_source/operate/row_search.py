@@ -12,12 +12,12 @@ from letta_source.export.query import Reader
 from letta_source.export.readers import has_table
 from letta_source.export.selection import agent_of
 from letta_source.export.stream import query
-from letta_source.operate.value_differences import logged_masking
 from letta_source.rows.mask import actions_of
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import Column, bigint, text
 from letta_source.schema.resources import RESOURCES, all_tables
 from letta_source.schema.tables import LOAD_ISSUES, Table
+from letta_source.settings.masking import logged_masking
 
 Condition = tuple[str, list[str]]
 """SQL, and the values of its `%s`."""

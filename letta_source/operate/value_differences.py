@@ -16,32 +16,17 @@ from letta_source.rows.mask import REDACTED, Mask
 from letta_source.safe_text import parse_json
 from letta_source.schema.card import Resource
 from letta_source.schema.columns import EXTRA, Column
-from letta_source.settings import MaskAction, Settings
-from letta_source.settings.masking import Masking
+from letta_source.settings import Settings
+from letta_source.settings.masking import logged_masking
 from letta_source.times import parse_time
 
-# The form of `str(Masking)`: `text=drop (as given), images=hash (LETTA_…)`; a place may have parentheses.
-_MASK = r"([\w.]+)=(drop|hash|redact|keep|a function) \("
-_TOLD = re.compile(rf"{_MASK}(.*?)\)(?=, {_MASK}|\Z)")
 _HASH = re.compile(r'"?[0-9a-f]{64}"?')
-# An image, or what replaces one.
+# What replaces an image.
 _HASHED = re.compile(r"(?:hmac-)?sha256:[0-9a-f]{64}")
+# An image, or what replaces one.
 _IMAGE = re.compile(r"data:image/|sha256:[0-9a-f]{64}|\"image")
 # A text is cut to whole characters, of 4 bytes at most.
 _LONGEST_CHARACTER = 4
-
-
-def logged_masking(masks: str) -> Masking:
-    """Return masks that load_log has as a text; a function counts as redact."""
-    layers: dict[str, dict[str, MaskAction]] = {}
-    images = None
-    for name, how, place, *_ in _TOLD.findall(masks):
-        if name == "images":
-            images = how
-        else:
-            # Each place on its own: a `keep` cancels only masks of its own and of less specific places.
-            layers.setdefault(place, {})[name] = "redact" if how == "a function" else how
-    return Masking([*layers.items()], images)
 
 
 def unequal(column: Column, sent: pa.ChunkedArray, held: pa.ChunkedArray) -> Iterator[tuple[int, Any, Any]]:

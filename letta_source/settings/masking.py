@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,6 +19,9 @@ from letta_source.settings.values import mask_value
 MaskAction = Literal["drop", "hash", "redact", "keep"] | Callable[[str], str | None]
 AS_GIVEN = "as given"
 """The place of arguments and options."""
+# The form of `str(Masking)`: `text=drop (as given), images=hash (LETTA_…)`; a place may have parentheses.
+_MASK = r"([\w.]+)=(drop|hash|redact|keep|a function) \("
+_TOLD = re.compile(rf"{_MASK}(.*?)\)(?=, {_MASK}|\Z)")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,19 @@ class Masking:
         if self.images:
             parts.append(f"images={self.images} ({self.images_by})")
         return ", ".join(parts) or "none"
+
+
+def logged_masking(masks: str) -> Masking:
+    """Return masks that load_log has as a text; a function counts as redact."""
+    layers: dict[str, dict[str, MaskAction]] = {}
+    images = None
+    for name, how, place, *_ in _TOLD.findall(masks):
+        if name == "images":
+            images = how
+        else:
+            # Each place on its own: a `keep` cancels only masks of its own and of less specific places.
+            layers.setdefault(place, {})[name] = "redact" if how == "a function" else how
+    return Masking([*layers.items()], images)
 
 
 def merged(layers: Sequence[Layer]) -> Masking:

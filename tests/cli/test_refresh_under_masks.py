@@ -12,6 +12,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from letta_source.demo import Server
 from letta_source.loading import workspace
+from letta_source.loading.run import Load, load
 from tests.support.command import SOME, Command, ago, one_of
 from tests.support.full_letta import FullLetta
 
@@ -115,6 +116,18 @@ def test_rows_loaded_under_the_same_masks_are_not_counted(
     assert letta_source.load(server, *MASKED[1:]).code == 0
     letta.delete_agent(gone)
     assert "keep what is masked now" not in letta_source.load(server, *MASKED).err
+
+
+def test_rows_of_another_function_are_counted(
+    letta_source: Command, letta: FullLetta, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = letta.add_agent(name="gone")
+    for mask in (str.upper, str.lower, "redact"):
+        caplog.clear()
+        settings = {"base_url": server.base_url, "mask": {"agents.name": mask}, "refresh": True}
+        load(Load(settings, resources=["agents"], destination="duckdb"))
+        letta.tables["agents"].rows.pop(gone, None)
+        assert ("keep what is masked now: agents 1." in caplog.text) == (mask is not str.upper)
 
 
 @pytest.mark.parametrize(("more", "kept"), [((), True), (("--table-format", "delta"), False)])

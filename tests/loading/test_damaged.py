@@ -147,42 +147,46 @@ def test_a_failure_is_one_line_that_says_what_to_do(error: Exception) -> None:
     assert "\n" not in str(failed.value)
 
 
+def damaged(letta_source: Command, server: Server, column: str, nonsense: str) -> list[str]:
+    """Load from a new working folder, with nonsense in a column of dlt's; return the errors.
+
+    Once its rows are deleted, a load succeeds.
+
+    Args:
+        column: its table and name.
+    """
+    table, _, name = column.partition(".")
+    file = str(letta_source.folder / "letta_db.duckdb")
+    assert letta_source.load(server, *SOME).code == 0
+    shutil.rmtree(letta_source.folder / "dlt")
+    with duckdb.connect(file) as connection:
+        connection.execute(f"UPDATE letta.{table} SET {name} = ?", [nonsense])
+    said = letta_source.load(server, *SOME)
+    assert said.code == 2
+    with duckdb.connect(file) as connection:
+        connection.execute(f"DELETE FROM letta.{table}")
+    assert letta_source.load(server, *SOME).code == 0
+    return said.errors
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize("nonsense", ["nonsense", "", "{}", '"text"', "eJyrVgIAAXUA+Q=="])
 def test_a_damaged_state_in_the_destination_is_named(
-    letta_source: Command, letta: Letta, server: Server, nonsense: str
+    letta_source: Command, server: Server, nonsense: str
 ) -> None:
-    assert letta_source.load(server, *SOME).code == 0
-    shutil.rmtree(letta_source.folder / "dlt")
-    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
-        connection.execute("UPDATE letta._dlt_pipeline_state SET state = ?", [nonsense])
-    said = letta_source.load(server, *SOME)
-    assert said.code == 2
-    assert said.errors == [
+    assert damaged(letta_source, server, "_dlt_pipeline_state.state", nonsense) == [
         "letta-source: letta: the newest state of the pipeline letta in _dlt_pipeline_state is damaged:"
         " restore it from a backup, or delete its row, so that the next run continues from the state before"
         " it and reads again what came since (append-only files would then have these rows twice)"
     ]
-    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
-        connection.execute("DELETE FROM letta._dlt_pipeline_state")
-    assert letta_source.load(server, *SOME).code == 0
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("nonsense", ["nonsense", "", "{}", "[]", "7"])
 def test_a_damaged_schema_in_the_destination_is_named(
-    letta_source: Command, letta: Letta, server: Server, nonsense: str
+    letta_source: Command, server: Server, nonsense: str
 ) -> None:
-    assert letta_source.load(server, *SOME).code == 0
-    shutil.rmtree(letta_source.folder / "dlt")
-    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
-        connection.execute("UPDATE letta._dlt_version SET schema = ?", [nonsense])
-    said = letta_source.load(server, *SOME)
-    assert said.code == 2
-    assert said.errors == [
+    assert damaged(letta_source, server, "_dlt_version.schema", nonsense) == [
         "letta-source: the newest schema in _dlt_version is damaged: restore it from a backup, or delete its"
         " row, so that the next run stores it again"
     ]
-    with duckdb.connect(str(letta_source.folder / "letta_db.duckdb")) as connection:
-        connection.execute("DELETE FROM letta._dlt_version")
-    assert letta_source.load(server, *SOME).code == 0

@@ -16,7 +16,7 @@ from letta_source.rows.flatten import Rows
 from letta_source.rows.mask import Mask
 from letta_source.schema.resources import RESOURCES
 from letta_source.settings.given import Given
-from letta_source.settings.masking import MaskAction, Masking, masking_digest, merged
+from letta_source.settings.masking import MaskAction, Masking, logged_masking, masking_digest, merged
 from letta_source.settings.places import Layer
 from letta_source.state.session import Session
 from tests.support.command import Command
@@ -160,6 +160,18 @@ def test_masks_of_files_variables_and_arguments(monkeypatch: pytest.MonkeyPatch,
         assert session.settings.mask == {"text": "keep", "agents.name": "drop", "content": "redact"}
     finally:
         forget()
+
+
+@pytest.mark.parametrize(
+    "masking",
+    [
+        Masking(),
+        Masking([("as given", {"text": "drop", "agents.name": "hash"})]),
+        Masking([("a (copy).toml", {"text": "keep"}), ("as given", {"content": "redact"})], "hash", "here"),
+    ],
+)
+def test_logged_masks_are_the_same_again(masking: Masking) -> None:
+    assert masking_digest(logged_masking(str(masking)), None) == masking_digest(masking, None)
 
 
 def test_digests_distinguish_masks() -> None:
