@@ -97,7 +97,8 @@ def text_of(page: Path) -> str:
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
-    *ROOT.glob("*/README.md"),
+    # Not pytest's own, in .pytest_cache.
+    *ROOT.glob("[!.]*/README.md"),
     *(ROOT / "docs").glob("*.ipynb"),
 ]
 
